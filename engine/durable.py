@@ -1,0 +1,201 @@
+"""The only way to disk.
+
+Every write, fsync, rename and unlink of the engine goes through here, so that the order of steps is written
+in one place and faults can be injected in one place (tests replace the names below; nothing is paid for that
+when they do not).
+
+Rules kept here: a write loops on short counts; a failed append cuts the file back to the last whole write; a
+failed fsync is final, nobody tries it again (the kernel may have dropped the pages and would say "fine").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+
+from engine.errors import DiskError
+
+_open = os.open
+_write = os.write
+_pwrite = os.pwrite
+_fsync = os.fsync
+_fdatasync = getattr(os, "fdatasync", os.fsync)
+_rename = os.rename
+_unlink = os.unlink
+_mkdir = os.mkdir
+_rmdir = os.rmdir
+_truncate = os.ftruncate
+
+PRIVATE_FILE = 0o600
+PRIVATE_DIR = 0o700
+
+_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
+
+
+def is_disk_error(exc: OSError) -> bool:
+    """Whether an OSError says that the disk is full or failing (and not that a name is wrong)."""
+    return exc.errno in _DISK_ERRNOS
+
+
+def disk_error(exc: OSError, doing: str) -> DiskError:
+    """The message a person gets for a full or failing disk."""
+    what = exc.strerror or str(exc)
+    return DiskError(f"{doing}: {what}. Make room or mend the disk, then run again: it goes on where it was.")
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`; a short count is not an error but a reason to go on."""
+    view = memoryview(data)
+    while view:
+        view = view[_write(fd, view) :]
+
+
+def create(path: str, data: bytes, *, mode: int = PRIVATE_FILE, sync: bool = True) -> None:
+    """Make a new file (never following a link, never over another) with this content, durable if `sync`."""
+    fd = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        write_all(fd, data)
+        if sync:
+            _fdatasync(fd)
+    finally:
+        os.close(fd)
+
+
+def publish(
+    path: str, data: bytes, *, tmp_dir: str | None = None, mode: int = PRIVATE_FILE, sync: bool = True
+) -> None:
+    """Replace `path` by a file with this content, whole or not at all.
+
+    The temporary file lies in `tmp_dir` (same file system; default: beside it). With `sync` the content is
+    durable before the name is; the name itself is durable after `sync_dir` of its directory.
+    """
+    directory, name = os.path.split(path)
+    tmp = os.path.join(tmp_dir or directory, f".{name}.{secrets.token_hex(4)}.tmp")
+    try:
+        create(tmp, data, mode=mode, sync=sync)
+        _rename(tmp, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _unlink(tmp)
+        raise
+
+
+def sync_dir(path: str) -> None:
+    """Make the names in a directory durable."""
+    fd = _open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file(path: str) -> None:
+    """Make what anyone wrote to a file durable."""
+    fd = _open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _fdatasync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_fd(fd: int) -> None:
+    """Make what was written through this descriptor durable."""
+    _fdatasync(fd)
+
+
+def rename(src: str, dst: str) -> None:
+    _rename(src, dst)
+
+
+def unlink(path: str) -> None:
+    _unlink(path)
+
+
+def unlink_quietly(path: str) -> None:
+    """Remove a file that may not be there."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        _unlink(path)
+
+
+def mkdir(path: str, *, mode: int = PRIVATE_DIR) -> None:
+    _mkdir(path, mode)
+
+
+def ensure_dir(path: str, *, mode: int = PRIVATE_DIR) -> bool:
+    """Make a directory if it is missing; True when it was made."""
+    try:
+        _mkdir(path, mode)
+    except FileExistsError:
+        return False
+    return True
+
+
+def rmdir(path: str) -> None:
+    _rmdir(path)
+
+
+def pwrite(fd: int, data: bytes, offset: int) -> None:
+    """Write a fixed-size record in place."""
+    view = memoryview(data)
+    while view:
+        n = _pwrite(fd, view, offset)
+        view, offset = view[n:], offset + n
+
+
+def truncate(fd: int, length: int) -> None:
+    _truncate(fd, length)
+
+
+class AppendFile:
+    """A file that only grows, with one writer.
+
+    Opening cuts off what follows the last newline before `length` (default: the whole file): a torn last
+    line of a dead writer would otherwise swallow the next one.
+    """
+
+    def __init__(self, path: str, *, length: int | None = None, mode: int = PRIVATE_FILE) -> None:
+        self.path = path
+        self._fd = _open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        try:
+            size = os.fstat(self._fd).st_size
+            self.size = size if length is None else min(size, length)
+            self.size = _last_line_end(self._fd, self.size)
+            if self.size < size:
+                _truncate(self._fd, self.size)
+            os.lseek(self._fd, self.size, os.SEEK_SET)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def append(self, data: bytes) -> None:
+        """Append whole lines. On an error the file is cut back to what it was and the error is raised."""
+        try:
+            write_all(self._fd, data)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                _truncate(self._fd, self.size)
+                os.lseek(self._fd, self.size, os.SEEK_SET)
+            raise
+        self.size += len(data)
+
+    def sync(self) -> None:
+        _fdatasync(self._fd)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _last_line_end(fd: int, size: int, block: int = 65536) -> int:
+    """Offset just behind the last newline within the first `size` bytes (0 if there is none)."""
+    end = size
+    while end > 0:
+        start = max(0, end - block)
+        at = os.pread(fd, end - start, start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0

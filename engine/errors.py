@@ -1,0 +1,71 @@
+"""What stops the program: exceptions for people, each with its exit code.
+
+A *failure* of one video is data (`engine.model.Failure`) and never an exception here.
+The codes are the table in the README; an unknown code means failure.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    WORK_REMAINS = 4
+    ALL_BLOCKED = 5
+    NO_QUEUE = 10
+    HELD = 11
+    NO_PROXY = 12
+    DISK = 13
+    DAMAGED = 14
+
+
+class EngineError(Exception):
+    """Ends the command with a message for a person: what is wrong, where, what to do next."""
+
+    exit_code: Exit = Exit.BUG
+
+
+class UsageError(EngineError):
+    """Wrong usage, input that cannot be read, a queue that cannot be written or is of a newer format."""
+
+    exit_code = Exit.USAGE
+
+
+class NoQueueError(EngineError):
+    """There is no queue in this directory."""
+
+    exit_code = Exit.NO_QUEUE
+
+
+class HeldError(EngineError):
+    """Another run holds this queue."""
+
+    exit_code = Exit.HELD
+
+
+class NoProxyError(EngineError):
+    """No proxy is left that can be used."""
+
+    exit_code = Exit.NO_PROXY
+
+
+class DiskError(EngineError):
+    """The disk is full or failing; nothing that was promised is lost."""
+
+    exit_code = Exit.DISK
+
+
+class DamagedError(EngineError):
+    """An audit found damage."""
+
+    exit_code = Exit.DAMAGED
+
+
+class Interrupted(Exception):
+    """An attempt gave way because the run ends or its egress closed; its job stays as it was."""

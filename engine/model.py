@@ -1,0 +1,187 @@
+"""The nouns of the engine: frozen values, no behaviour beyond reading themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """The three ways a job ends."""
+
+    OK = "ok"
+    ABSENT = "absent"  # a final no: there is nothing to fetch
+    FAILED = "failed"  # gave up; may work another day
+
+
+class Kind(StrEnum):
+    """Why a job is not `ok`. The words are part of the public contract."""
+
+    UNAVAILABLE = "unavailable"
+    PRIVATE = "private"
+    MEMBERS_ONLY = "members_only"
+    AGE_RESTRICTED = "age_restricted"
+    REGION_BLOCKED = "region_blocked"
+    NO_CAPTIONS = "no_captions"
+    NO_LANGUAGE = "no_language"
+
+    NETWORK = "network"
+    PROXY = "proxy"
+    TIMEOUT = "timeout"
+    SERVER_ERROR = "server_error"
+    GARBLED = "garbled"
+    TOO_LARGE = "too_large"
+    PO_TOKEN = "po_token"  # noqa: S105 - the name of a refusal, not a secret
+    NOT_YET = "not_yet"
+    BLOCKED = "blocked"
+    POISON = "poison"
+    UNKNOWN = "unknown"
+
+    @property
+    def status(self) -> Status:
+        """The status a job gets when this kind is its end."""
+        return Status.ABSENT if self in ABSENT_KINDS else Status.FAILED
+
+
+ABSENT_KINDS = frozenset(
+    {
+        Kind.UNAVAILABLE,
+        Kind.PRIVATE,
+        Kind.MEMBERS_ONLY,
+        Kind.AGE_RESTRICTED,
+        Kind.REGION_BLOCKED,
+        Kind.NO_CAPTIONS,
+        Kind.NO_LANGUAGE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One video to fetch, and the user's own columns that came with it."""
+
+    video_id: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt did not work, as data.
+
+    `dead_egress` is set when the egress itself can never work as configured (a proxy that answers 407).
+    """
+
+    kind: Kind
+    message: str
+    retry_after_s: float | None = None
+    dead_egress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the player answer says about a video. Fields it does not name are None."""
+
+    title: str | None = None
+    channel: str | None = None
+    channel_id: str | None = None
+    duration_s: int | None = None
+    view_count: int | None = None
+    keywords: tuple[str, ...] = ()
+    description: str | None = None
+    is_live: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One caption: times in seconds from the start of the video."""
+
+    start: float
+    duration: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """One caption track, as fetched."""
+
+    language: str
+    language_name: str
+    is_generated: bool
+    cues: tuple[Cue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A video's metadata and transcript: what the `.json` file holds and all formats are rendered from.
+
+    `fetched_at` is UTC in RFC 3339, seconds, with `Z`.
+    """
+
+    video_id: str
+    metadata: Metadata
+    transcript: Transcript
+    input: Mapping[str, Any]
+    fetched_at: str
+
+    @property
+    def url(self) -> str:
+        return f"https://www.youtube.com/watch?v={self.video_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an attempt used: HTTP requests sent, and body bytes as transferred (before decompression)."""
+
+    requests: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.requests + other.requests, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A fetch that worked."""
+
+    metadata: Metadata
+    transcript: Transcript
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A fetch that did not: the failure, and what was learnt on the way (title, channel) if anything."""
+
+    failure: Failure
+    cost: Cost
+    metadata: Metadata | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to send one request by one egress.
+
+    `egress` indexes the run's list of egresses, `epoch` is that egress's at the time of the grant,
+    `expires_s` (monotonic clock) is when it is stale: a late request would bunch up with others, so a
+    stale permit is thrown away and another is taken. `granted_s` (monotonic clock) is when its slot is due:
+    the budget compares it with the begin of a trouble, to tell answers sent for before from those after.
+    """
+
+    egress: int
+    epoch: int
+    expires_s: float
+    granted_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EgressSpec:
+    """One way out: direct (`proxy_url` None) or a proxy. `repr` never shows the password.
+
+    `name` is what people see: `direct`, or `p001 host:port`.
+    """
+
+    name: str
+    proxy_url: str | None = field(default=None, repr=False)
+    rotating: bool = False

@@ -1,0 +1,57 @@
+"""Who is alive: the identity of a process that survives the reuse of its number."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """Changes at every start of the machine; process numbers mean nothing across it."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        import psutil
+
+        return f"boot-{int(psutil.boot_time())}"
+
+
+def started(pid: int) -> str | None:
+    """When a process started, in a form only good for comparing; None when there is no such process.
+
+    A zombie counts as gone: it does nothing any more.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except FileNotFoundError:
+        return None if os.path.exists("/proc/self/stat") else _started_elsewhere(pid)
+    except OSError:  # the process went away while we read
+        return None
+    return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _started_elsewhere(pid: int) -> str | None:
+    """The same where there is no /proc (macOS)."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def identity() -> dict[str, object]:
+    """What this process notes in the files it locks, so that an onlooker can tell whether it lives."""
+    return {"pid": os.getpid(), "started": started(os.getpid()), "boot": boot_id()}
+
+
+def alive(note: object) -> bool:
+    """Whether the process that wrote this `identity` still lives."""
+    if not isinstance(note, dict) or note.get("boot") != boot_id():
+        return False
+    pid = note.get("pid")
+    return isinstance(pid, int) and note.get("started") is not None and started(pid) == note.get("started")
