@@ -1,0 +1,96 @@
+"""Which ids the queue holds already: 8 bytes each, as sorted arrays.
+
+An id's 11 characters carry 66 bits, but the last one only 4 of its 6 in every id that YouTube gives out; those
+ids are numbers of 64 bits. Any other id is kept as text, so that two spellings never fall together. The arrays
+are kept in `ids/` beside the segments as a cache and made again from them when missing or of the wrong length.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from engine import durable
+from engine.queue.chunk import read_header, read_ids
+from engine.queue.layout import Queue
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_VALUE = np.full(256, 255, np.uint8)
+_VALUE[np.frombuffer(_ALPHABET, np.uint8)] = np.arange(64, dtype=np.uint8)
+_WEIGHTS = np.array([1 << (6 * (10 - i) - 2) for i in range(10)], np.uint64)
+
+Numbers = npt.NDArray[np.uint64]
+
+
+def numbers(ids: list[str]) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """(number of each id, which ids a number stands for). The others' numbers mean nothing."""
+    raw = np.frombuffer("".join(ids).encode("ascii"), np.uint8).reshape(len(ids), 11)
+    values = _VALUE[raw]
+    last = values[:, 10]
+    plain = (last & 3) == 0
+    packed = (values[:, :10].astype(np.uint64) * _WEIGHTS).sum(axis=1, dtype=np.uint64)
+    return packed | (last >> 2).astype(np.uint64), plain
+
+
+class Known:
+    """The ids of all published segments."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._arrays: list[Numbers] = []
+        self._odd: set[str] = set()
+        for segment in queue.segments():
+            self._load(segment)
+
+    def _load(self, segment: int) -> None:
+        header = read_header(self._queue.segment(segment))
+        try:
+            array = np.fromfile(self._queue.ids(segment), np.uint64)
+            with open(self._queue.ids(segment) + ".odd", encoding="ascii") as file:
+                odd = file.read().split()
+        except (OSError, ValueError):
+            array, odd = np.empty(0, np.uint64), []
+        if len(array) + len(odd) == header.jobs:
+            self._hold(array, odd)
+        else:
+            self.add(segment, list(read_ids(self._queue.segment(segment))))
+
+    def new(self, ids: list[str]) -> list[str]:
+        """Those of these ids (no two alike) that are not held, in order."""
+        packed, plain = numbers(ids)
+        held = np.zeros(len(ids), bool)
+        for array in self._arrays:
+            at = np.searchsorted(array, packed)
+            at[at == len(array)] = 0
+            held |= array[at] == packed
+        held &= plain
+        for i in np.flatnonzero(~plain):
+            held[i] = ids[i] in self._odd
+        return [ids[i] for i in np.flatnonzero(~held)]
+
+    def add(self, segment: int, ids: list[str]) -> None:
+        """Hold the ids of a segment, and write its cache."""
+        packed, plain = numbers(ids)
+        array = np.sort(packed[plain])
+        odd = [ids[i] for i in np.flatnonzero(~plain)]
+        path = self._queue.ids(segment)
+        durable.publish(path, array.tobytes(), tmp_dir=self._queue.tmp, sync=False)
+        durable.publish(
+            path + ".odd",
+            "".join(f"{video_id}\n" for video_id in odd).encode(),
+            tmp_dir=self._queue.tmp,
+            sync=False,
+        )
+        self._hold(array, odd)
+
+    def _hold(self, array: Numbers, odd: list[str]) -> None:
+        """Keep few arrays, each at least twice the next: a look-up then costs little, and so does adding."""
+        self._odd.update(odd)
+        if not len(array):
+            return
+        self._arrays.append(array)
+        while len(self._arrays) > 1 and len(self._arrays[-2]) < 2 * len(self._arrays[-1]):
+            last, before = self._arrays.pop(), self._arrays.pop()
+            merged = np.concatenate([before, last])
+            merged.sort(kind="stable")
+            self._arrays.append(merged)

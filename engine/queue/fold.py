@@ -1,0 +1,128 @@
+"""State is folded, not stored: what a chunk's jobs are, read off its journal.
+
+    line ──seed──> PENDING ──attempt──> in flight ──settle──> ok · absent · failed
+                      ^                     │                        │
+          time passed │                     │ may pass               │ reopen (retry; a row whose
+                      └───── DEFERRED <─────┘                        │ files a power cut took)
+                      ^                                              │
+                      └──────────────────────────────────────────────┘
+                                        a crash writes nothing: the job is still what it was
+
+A job's state is its last `final` after its last `reopen`; otherwise it is due when its `not_before` is past
+(or further ahead than any wait this engine sets: then the clock jumped). Pure: values in, values out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.queue.journal import Entry
+
+CLOCK_JUMP_S = 6 * 3600.0
+
+
+def is_due(not_before: float, now: float) -> bool:
+    """Whether a wait is over. One further ahead than any this engine sets says that the clock jumped."""
+    return not_before <= now or not_before > now + CLOCK_JUMP_S
+
+
+@dataclass(slots=True)
+class JobState:
+    """What the journal says of one job."""
+
+    final: dict[str, Any] | None = None
+    final_end: int = 0  # offset behind its final line
+    not_before: float = 0.0  # wall clock
+    tries: int = 0
+    charges: list[tuple[int, int] | None] = field(default_factory=list)  # stamps of the attempts it paid for
+    refusals: list[tuple[int, int]] = field(default_factory=list)  # stamps of the blocks it met
+    deaths: dict[str, bool] = field(default_factory=dict)  # worker that died with it: was it alone there
+    requests: int = 0
+    bytes: int = 0
+
+    def due(self, now: float) -> bool:
+        """Whether an open job may start."""
+        return is_due(self.not_before, now)
+
+    def reopened(self) -> JobState:
+        """An open job with a clean slate; what it has cost stays."""
+        return JobState(requests=self.requests, bytes=self.bytes)
+
+
+@dataclass(slots=True)
+class ChunkState:
+    """What the journal says of a chunk. Jobs without a line are missing here: they are pending."""
+
+    jobs: dict[str, JobState] = field(default_factory=dict)
+    synced_end: int = 0  # everything before this offset is durable
+    end: int = 0
+
+    def job(self, video_id: str) -> JobState:
+        state = self.jobs.get(video_id)
+        if state is None:
+            state = self.jobs[video_id] = JobState()
+        return state
+
+    def finals(self) -> int:
+        return sum(1 for state in self.jobs.values() if state.final is not None)
+
+    def unsynced_finals(self) -> list[str]:
+        """Jobs whose final no `synced` covers: to be believed only after their files were looked at."""
+        return [
+            video_id
+            for video_id, state in self.jobs.items()
+            if state.final is not None and state.final_end > self.synced_end
+        ]
+
+    def deferred(self, now: float) -> int:
+        """How many open jobs wait for a time."""
+        return sum(1 for state in self.jobs.values() if state.final is None and not state.due(now))
+
+    def apply(self, entry: Entry) -> None:
+        """Take one more line into account."""
+        verb, body = entry.verb, entry.body
+        self.end = entry.end
+        if verb == "synced":
+            self.synced_end = max(self.synced_end, min(int(_number(body.get("end"))), entry.end))
+            return
+        video_id = body.get("video_id" if verb == "final" else "job")
+        if not isinstance(video_id, str):
+            return
+        state = self.job(video_id)
+        if verb == "final":
+            if state.final is None:  # a second final without a reopen would be a second row
+                state.final, state.final_end = body, entry.end
+        elif verb == "reopen":
+            self.jobs[video_id] = state.reopened()
+        elif verb == "died":
+            state.deaths[str(body.get("worker"))] = body.get("alone") is True
+        elif verb == "try":
+            state.tries += 1
+            state.not_before = _number(body.get("not_before"))
+            state.requests += int(_number(body.get("requests")))
+            state.bytes += int(_number(body.get("bytes")))
+            stamp = _stamp(body.get("stamp"))
+            if body.get("charged"):
+                state.charges.append(stamp)
+            if body.get("kind") == "blocked" and stamp is not None:
+                state.refusals.append(stamp)
+
+
+def fold(entries: Iterable[Entry], into: ChunkState | None = None) -> ChunkState:
+    """The state of a chunk from its journal's good lines, oldest first."""
+    state = into if into is not None else ChunkState()
+    for entry in entries:
+        state.apply(entry)
+    return state
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+
+
+def _stamp(value: object) -> tuple[int, int] | None:
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(part, int) for part in value):
+        return value[0], value[1]
+    return None

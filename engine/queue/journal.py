@@ -1,0 +1,126 @@
+"""Journals: what happened to a chunk's jobs, one line each, one writer at a time.
+
+A line is `<verb> <json> <crc32 of both, 8 hex digits>`. The verbs:
+
+- `try`     an attempt that did not end the job: `{job, n, kind, message, not_before, requests, bytes, …}`
+- `final`   the job's row in the manifest
+- `reopen`  the job is open again: `{job, why}`
+- `died`    the job was in flight when its process died: `{job, worker, alone}`
+- `synced`  the lines before offset `end`, and the output they speak of, are durable: `{end}`
+
+A line that is torn or does not match its sum counts as absent, is counted, and never raises.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from engine import durable
+
+VERBS = frozenset({"try", "final", "reopen", "died", "synced"})
+_SUM = 9  # a space and eight digits
+
+
+class Entry(NamedTuple):
+    """A good line: its verb, its value, and the offset just behind it."""
+
+    verb: str
+    body: dict[str, Any]
+    end: int
+    raw: bytes  # the JSON as written: the manifest takes it over byte for byte
+
+
+def encode(verb: str, body: dict[str, Any]) -> bytes:
+    """One line. Lone surrogates in strings become `?`."""
+    text = f"{verb} {json.dumps(body, ensure_ascii=False)}".encode("utf-8", "replace")
+    return b"%b %08x\n" % (text, zlib.crc32(text))
+
+
+def decode(line: bytes) -> tuple[str, dict[str, Any], bytes] | None:
+    """A line without its newline read back as (verb, value, raw JSON), or None when it is not whole."""
+    text, digits = line[:-_SUM], line[-_SUM + 1 :]
+    try:
+        if line[-_SUM : -_SUM + 1] != b" " or int(digits, 16) != zlib.crc32(text):
+            return None
+        verb, _, raw = text.partition(b" ")
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    name = verb.decode("ascii", "replace")
+    return (name, body, raw) if name in VERBS and isinstance(body, dict) else None
+
+
+@dataclass(slots=True)
+class Read:
+    """What a piece of a journal held: good lines, how many bad ones, and where the next piece begins."""
+
+    entries: list[Entry]
+    bad: int
+    end: int
+
+
+def parse(data: bytes, start: int = 0) -> Read:
+    """Read the complete lines of `data`, which begins at offset `start` of its file."""
+    entries, bad, at = [], 0, 0
+    while (newline := data.find(b"\n", at)) >= 0:
+        found = decode(data[at:newline])
+        at = newline + 1
+        if found is None:
+            bad += 1
+        else:
+            entries.append(Entry(found[0], found[1], start + at, found[2]))
+    return Read(entries, bad, start + at)
+
+
+def read(path: str, start: int = 0) -> Read:
+    """Read a journal from an offset on; one that does not exist is empty."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return Read([], 0, start)
+    try:
+        pieces, at = [], start
+        while piece := os.pread(fd, 1 << 20, at):
+            pieces.append(piece)
+            at += len(piece)
+    finally:
+        os.close(fd)
+    return parse(b"".join(pieces), start)
+
+
+def lines(path: str) -> Iterator[Entry]:
+    """The good lines of a journal."""
+    yield from read(path).entries
+
+
+class Journal:
+    """The owner's hold on a chunk's journal. Not thread-safe: its worker serialises the lines."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.created = not os.path.exists(path)
+        self._file = durable.AppendFile(path)
+
+    def write(self, verb: str, body: dict[str, Any]) -> None:
+        """Append one line. After an error the file is what it was before."""
+        self._file.append(encode(verb, body))
+
+    @property
+    def end(self) -> int:
+        """Offset behind the last line."""
+        return self._file.size
+
+    def sync(self) -> None:
+        """Make the lines so far durable. May run beside `write`; the caller says `synced` afterwards."""
+        self._file.sync()
+        if self.created:
+            durable.sync_dir(os.path.dirname(self.path))
+            self.created = False
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,70 @@
+"""Following the journals of the chunks that are not filed: what the monitor and the counters read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from engine.queue import journal
+from engine.queue.chunk import Chunk
+from engine.queue.fold import ChunkState, fold
+from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
+
+
+def touched_chunks(queue: Queue) -> Iterator[Chunk]:
+    """The chunks that have or may have a journal and are not filed: held, deferred, done.
+
+    One whose token moves meanwhile may be seen twice or, if it moves against the order below, not at all; who
+    counts looks at the checkpoint before and after.
+    """
+    for _, chunk, _ in deferred_chunks(queue):
+        yield chunk
+    for worker_id in worker_ids(queue):
+        yield from chunks_in(os.path.join(queue.workers, worker_id))
+    yield from done_chunks(queue)
+
+
+def done_chunks(queue: Queue) -> Iterator[Chunk]:
+    """The chunks whose tokens lie in done/."""
+    for segment in queue.segments():
+        yield from chunks_in(queue.done(segment), segment)
+
+
+class Tail:
+    """One journal, read from some offset on as it grows."""
+
+    def __init__(self, queue: Queue, chunk: Chunk, start: int = 0) -> None:
+        self.chunk = chunk
+        self.path = queue.journal(chunk)
+        self.state = ChunkState(end=start)
+        self.bad = 0
+
+    def read(self) -> bool:
+        """Take new complete lines into account; True when there were any."""
+        try:
+            size = os.stat(self.path).st_size
+        except FileNotFoundError:
+            return False
+        if size <= self.state.end:
+            return False
+        piece = journal.read(self.path, self.state.end)
+        self.bad += piece.bad
+        fold(piece.entries, self.state)
+        moved = piece.end > self.state.end or bool(piece.entries)
+        self.state.end = piece.end
+        return moved
+
+    def waiting(self, now: float) -> dict[str, float]:
+        """The open jobs that wait for a time, and for which."""
+        return {
+            video_id: state.not_before
+            for video_id, state in self.state.jobs.items()
+            if state.final is None and not state.due(now)
+        }
+
+    def finals(self) -> Iterator[tuple[str, dict[str, Any], int]]:
+        """(job, row, offset behind its line) of each final job."""
+        for video_id, state in self.state.jobs.items():
+            if state.final is not None:
+                yield video_id, state.final, state.final_end
