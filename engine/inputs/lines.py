@@ -1,0 +1,89 @@
+"""One line of input, and reading lines of any length in bounded memory."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TextIO
+
+SHOWN_CHARS = 300
+"""How much of a line that is too long is kept, to show it."""
+
+NOT_UTF8 = "not UTF-8: save the file as UTF-8"
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(slots=True)
+class Line:
+    """What one line, row or element of an input holds.
+
+    `file` is the path as given, `stdin` or `argument`; `line` counts from 1 (in a JSON list: elements);
+    `text` is what was taken for the video; `input` the user's other columns. `reason` (for a person) is
+    set if and only if `video_id` is None.
+    """
+
+    file: str
+    line: int
+    text: str
+    video_id: str | None
+    input: dict[str, Any]
+    reason: str | None
+
+
+class Physical(NamedTuple):
+    """A line as it lies in the file, with its end; of one that is `too_long` only the beginning."""
+
+    number: int
+    text: str
+    too_long: bool
+
+
+def physical_lines(stream: TextIO, max_chars: int) -> Iterator[Physical]:
+    """The lines of a stream; memory stays below `max_chars` whatever their length."""
+    readline = stream.readline
+    number = 0
+    while text := readline(max_chars):
+        number += 1
+        if len(text) == max_chars and text[-1] != "\n":
+            shown = text[:SHOWN_CHARS]
+            while (text := readline(max_chars)) and text[-1] not in "\r\n":
+                pass
+            yield Physical(number, shown, True)
+        else:
+            yield Physical(number, text, False)
+
+
+class Returnable:
+    """An iterator of lines that can be given back, to be read again."""
+
+    def __init__(self, lines: Iterable[Physical]) -> None:
+        self._rest = iter(lines)
+        self._returned: deque[Physical] = deque()
+
+    def __iter__(self) -> Iterator[Physical]:
+        return self
+
+    def __next__(self) -> Physical:
+        return self._returned.popleft() if self._returned else next(self._rest)
+
+    def give_back(self, lines: list[Physical]) -> None:
+        """Put lines back in front, in their order."""
+        self._returned.extendleft(reversed(lines))
+
+
+def rejected(file: str, line: int, text: str, reason: str) -> Line:
+    """A line that names no video, and why. Its text can be encoded as UTF-8."""
+    return Line(file, line, without_surrogates(text), None, {}, reason)
+
+
+def undecodable(text: str) -> bool:
+    """Whether bytes of this text were not UTF-8 (the decoder leaves them as lone surrogates)."""
+    return not text.isascii() and _SURROGATE.search(text) is not None
+
+
+def without_surrogates(text: str) -> str:
+    """The text with lone surrogates replaced by U+FFFD, so that it can be encoded."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

@@ -1,0 +1,97 @@
+"""From what a person names on the command line to lines of input."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from engine.errors import UsageError
+from engine.inputs.columns import is_known
+from engine.inputs.ids import video_id, why_not
+from engine.inputs.lines import Line, rejected
+from engine.inputs.opening import Opened, open_input, open_stdin
+from engine.inputs.table import DELIMITERS, read_table
+from engine.inputs.text import read_text
+from engine.inputs.values import read_json, read_json_lines
+
+ARGUMENT = "argument"
+"""What `Line.file` says of a video given on the command line."""
+
+_FORMATS = {
+    ".txt": "text",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+}
+_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_DELIMITER = re.compile(f"[{DELIMITERS}]")
+
+
+def read(source: str, *, column: str | None = None, stdin: BinaryIO | None = None) -> Iterator[Line]:
+    """The lines of a source: a video id, `-` for standard input, a file or a YouTube address; looked for in
+    that order, so a file whose name is an id is given as `./name`.
+
+    `column` names the column of a table or the key of an object (or, in a table, is its number from 1).
+    Memory stays flat for any length, but for JSON lists. UsageError when the source cannot be read: at the
+    call if that can be known from its beginning, else while reading.
+    """
+    if _ID.fullmatch(source):
+        return iter([Line(ARGUMENT, 1, source, source, {}, None)])
+    if source == "-":
+        return _read(open_stdin(stdin), None, column)
+    if "\0" not in source and os.path.exists(source):
+        return _read(open_input(source), _FORMATS.get(os.path.splitext(source)[1].lower()), column)
+    if found := video_id(source):
+        return iter([Line(ARGUMENT, 1, source, found, {}, None)])
+    if "://" in source:
+        return iter([rejected(ARGUMENT, 1, source, why_not(source))])
+    try:
+        return _read(open_input(source), None, column)
+    except UsageError as exc:
+        raise UsageError(f"{exc} It is no video either: {why_not(source)}.") from None
+
+
+def _read(opened: Opened, form: str | None, column: str | None) -> Iterator[Line]:
+    try:
+        lines = _lines(opened, form or _sniff(opened.head_text()), column)
+    except BaseException:
+        opened.close()
+        raise
+    return _closing(lines, opened)
+
+
+def _closing(lines: Iterator[Line], opened: Opened) -> Iterator[Line]:
+    try:
+        yield from lines
+    finally:
+        opened.close()
+
+
+def _lines(opened: Opened, form: str, column: str | None) -> Iterator[Line]:
+    if form in ("csv", "tsv"):
+        delimiter = "\t" if form == "tsv" else None
+        return read_table(opened.text(""), opened.file, column=column, delimiter=delimiter)
+    if form == "jsonl":
+        return read_json_lines(opened.text(None), opened.file, column=column)
+    if form == "json":
+        return read_json(opened.stream, opened.encoding, opened.file, column=column)
+    return read_text(opened.text(None), opened.file)
+
+
+def _sniff(head: str) -> str:
+    """What a source of unknown name holds, by its first bytes."""
+    text = head.lstrip("\ufeff \t\r\n")
+    if text.startswith("["):
+        return "json"
+    if text.startswith("{"):
+        # One object a line, unless the first line leaves its object open.
+        first = text.partition("\n")[0].rstrip()
+        return "jsonl" if first.endswith("}") or "\n" not in text else "json"
+    first = text.splitlines()[0] if text else ""
+    if _DELIMITER.search(first) and any(is_known(cell.strip(' "')) for cell in _DELIMITER.split(first)):
+        return "csv"
+    return "text"

@@ -1,0 +1,116 @@
+"""`rejects.csv`: what was not taken, and why, for a person with a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from types import TracebackType
+
+from engine import durable
+from engine.errors import DiskError, UsageError
+from engine.inputs.lines import Line
+
+HEADER = b"file,line,text,reason\n"
+MAX_TEXT_CHARS = 200
+_BUFFER_CHARS = 65_536
+
+# Proxy lists get fed to `seed` by mistake; their passwords must not settle in a file.
+_USERINFO = re.compile(r"(?<=//)[^\s/@:]*:(?!\d+[/?#])\S*@")
+_HOST_PORT_USER_PASSWORD = re.compile(r"([^\s:/@]+:\d{1,5}:[^\s:]+:)\S+")
+_USER_PASSWORD_HOST = re.compile(r"[^\s:/@]+:[^\s/]+(@[^\s@/:]+:\d{1,5})")
+
+
+def escape(text: str, max_chars: int | None = None) -> str:
+    r"""One visible line: control, format and other unprintable characters as `\xNN`, `\uNNNN` or
+    `\UNNNNNNNN`; cut to `max_chars` characters before that."""
+    text = text[:max_chars]
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def guard(text: str) -> str:
+    """With a `'` in front where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+
+
+def without_password(text: str) -> str:
+    """With `***` for the password of an address or of a line from a proxy list."""
+    text = _USERINFO.sub("***@", text)
+    if found := _HOST_PORT_USER_PASSWORD.fullmatch(text.strip()):
+        return f"{found[1]}***"
+    if found := _USER_PASSWORD_HOST.fullmatch(text.strip()):
+        return f"***{found[1]}"
+    return text
+
+
+class Rejects:
+    """Appends to a `rejects.csv`, one physical line each; nothing is made on disk before the first one.
+
+    Raises DiskError when the disk is full or failing, UsageError when the file cannot be written.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.count = 0
+        self._rows = io.StringIO()
+        self._writer = csv.writer(self._rows, lineterminator="\n")
+        self._file: durable.AppendFile | None = None
+
+    def add(self, line: Line) -> None:
+        """Add a line that was not taken."""
+        text = guard(escape(without_password(line.text), MAX_TEXT_CHARS))
+        self._writer.writerow((guard(escape(line.file)), line.line, text, guard(escape(line.reason or ""))))
+        self.count += 1
+        if self._rows.tell() >= _BUFFER_CHARS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what was added to the file."""
+        data = self._rows.getvalue().encode()
+        if not data:
+            return
+        try:
+            if self._file is None:
+                self._file = durable.AppendFile(self.path)
+            self._file.append(data if self._file.size else HEADER + data)
+        except OSError as exc:
+            raise self._error(exc) from None
+        self._rows.seek(0)
+        self._rows.truncate()
+
+    def close(self) -> None:
+        """Flush, make it durable and close. Closing twice is fine."""
+        try:
+            self.flush()
+            if self._file is not None:
+                self._file.sync()
+        except OSError as exc:
+            raise self._error(exc) from None
+        finally:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def __enter__(self) -> Rejects:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _error(self, exc: OSError) -> DiskError | UsageError:
+        if durable.is_disk_error(exc):
+            return durable.disk_error(exc, f"writing {self.path}")
+        return UsageError(
+            f"{self.path}: cannot be written: {exc.strerror or exc}. Move it away or mend its mode."
+        )
+
+
+def _visible(char: str) -> str:
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

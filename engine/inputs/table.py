@@ -1,0 +1,153 @@
+"""Tables: CSV and TSV, with or without a header."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections.abc import Iterator
+from typing import NamedTuple, TextIO
+
+from engine.inputs.columns import Columns, choose, is_known
+from engine.inputs.ids import find, video_id
+from engine.inputs.lines import NOT_UTF8, Line, Physical, Returnable, physical_lines, rejected, undecodable
+
+MAX_ROW_CHARS = 1 << 20
+MAX_ROW_LINES = 2_000
+SAMPLE_ROWS = 50
+DELIMITERS = ",;\t|"
+
+# Spreadsheets write their delimiter into a first line of its own.
+_SEP_LINE = re.compile(r"sep=([,;\t|])\s*", re.IGNORECASE)
+
+
+class Row(NamedTuple):
+    """`line` is where the row starts; a row that cannot be read has a `reason` and one cell to show."""
+
+    line: int
+    cells: list[str]
+    reason: str | None
+
+
+def read_table(
+    stream: TextIO, file: str, *, column: str | None = None, delimiter: str | None = None
+) -> Iterator[Line]:
+    """The rows of a table; blank ones are not counted.
+
+    `stream` keeps its line ends (`newline=""`). `delimiter` None: whichever of `, ; tab |` fits. The other
+    columns become the line's `input`, as text, unchanged. UsageError, before the first row is given, if no
+    column holds videos.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_CHARS + 1))
+    lines = Returnable(physical_lines(stream, MAX_ROW_CHARS))
+    delimiter = delimiter or _sniff(lines, column)
+    rows = _rows(lines, delimiter)
+    sample: list[Row] = []
+    good: list[list[str]] = []
+    for row in rows:
+        sample.append(row)
+        if row.reason is None:
+            good.append(row.cells)
+        if len(good) > SAMPLE_ROWS:
+            break
+    if not good:
+        return (rejected(file, row.line, row.cells[0], row.reason or "") for row in sample)
+    columns = choose(good, column, file)
+    if columns.has_header:
+        sample.remove(next(row for row in sample if row.reason is None))
+    return _lines(itertools.chain(sample, rows), columns, file, delimiter)
+
+
+def _lines(rows: Iterator[Row], columns: Columns, file: str, delimiter: str) -> Iterator[Line]:
+    index, names, width = columns.index, columns.names, len(columns.names)
+    own = names[index] if index < width else None
+    for line, cells, reason in rows:
+        if reason is not None:
+            yield rejected(file, line, cells[0], reason)
+            continue
+        text = cells[index] if index < len(cells) else ""
+        found, why_not = find(text)
+        if found is None:
+            # A row whose own cell is empty is shown whole, or nobody would find it again.
+            yield rejected(file, line, text if text.strip() else delimiter.join(cells), why_not)
+            continue
+        given = dict(zip(names, cells, strict=False))
+        if len(cells) < width:
+            given.update(dict.fromkeys(names[len(cells) :], ""))
+        for number in range(width, len(cells)):
+            if number != index:
+                name = f"column_{number + 1}"
+                while name in given:
+                    name += "_"
+                given[name] = cells[number]
+        if own is not None:
+            del given[own]
+        yield Line(file, line, text, found, given, None)
+
+
+class _NoRowError(Exception):
+    """The lines at hand make no row."""
+
+
+def _rows(lines: Returnable, delimiter: str) -> Iterator[Row]:
+    """The rows that are not blank. Of a row that cannot be read only its first line is lost."""
+    while True:
+        taken: list[Physical] = []
+        try:
+            for cells in csv.reader(_feed(lines, taken), delimiter=delimiter):
+                number = taken[0].number
+                bad = any(undecodable(line.text) for line in taken)
+                taken.clear()
+                if bad:
+                    yield Row(number, [delimiter.join(cells)], NOT_UTF8)
+                elif any(map(str.strip, cells)):
+                    yield Row(number, cells, None)
+            return
+        except (_NoRowError, csv.Error) as exc:
+            first = taken[0]
+            lines.give_back(taken[1:])
+            yield Row(first.number, [first.text[:MAX_ROW_CHARS].strip()], str(exc))
+
+
+def _feed(lines: Returnable, taken: list[Physical]) -> Iterator[str]:
+    """Lines for the reader, which asks for another within a row only if a quote is open."""
+    size = 0
+    for line in lines:
+        size = size + len(line.text) if taken else len(line.text)
+        taken.append(line)
+        if line.too_long and len(taken) == 1:
+            raise _NoRowError(f"longer than {MAX_ROW_CHARS} characters")
+        if line.too_long or size > MAX_ROW_CHARS or len(taken) > MAX_ROW_LINES:
+            raise _NoRowError('a quote (") is opened and not closed')
+        yield line.text
+    if taken:
+        raise _NoRowError('a quote (") is opened and not closed')
+
+
+def _sniff(lines: Returnable, column: str | None) -> str:
+    """The delimiter that fits the first lines best; a comma if none does."""
+    sample: list[Physical] = []
+    size = 0
+    for line in lines:
+        if not sample and (found := _SEP_LINE.fullmatch(line.text.lstrip("\ufeff"))):
+            return found[1]
+        sample.append(line)
+        size += len(line.text)
+        if len(sample) >= SAMPLE_ROWS or size > MAX_ROW_CHARS:
+            break
+    lines.give_back(sample)
+    texts = [line.text for line in sample if not line.too_long]
+    return max(DELIMITERS, key=lambda delimiter: _fit(texts, delimiter, column))
+
+
+def _fit(texts: list[str], delimiter: str, column: str | None) -> tuple[bool, int, int]:
+    """(its first row makes sense, rows as wide as the first, width); all 0 for a single column."""
+    try:
+        rows = [row for row in csv.reader(texts, delimiter=delimiter) if any(map(str.strip, row))]
+    except csv.Error:
+        return False, 0, 0
+    if not rows or len(rows[0]) < 2:
+        return False, 0, 0
+    wanted = column.strip().casefold() if column else None
+    telling = any(is_known(cell) or video_id(cell) or cell.strip().casefold() == wanted for cell in rows[0])
+    return telling, sum(len(row) == len(rows[0]) for row in rows), len(rows[0])
