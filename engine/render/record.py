@@ -1,0 +1,89 @@
+"""The record as JSON: the file every other format can be rendered from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from engine.model import Cue, Metadata, Record, Transcript
+from engine.render.text import replaced
+
+SCHEMA_VERSION = 1
+
+
+def to_json(record: Record) -> bytes:
+    """The record as one line of UTF-8 JSON with a newline; its keys always in the same order.
+
+    Lone surrogates become U+FFFD, numbers that JSON cannot hold null (times: 0).
+    """
+    transcript = record.transcript
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "video_id": record.video_id,
+        "url": record.url,
+        "metadata": asdict(record.metadata),
+        "transcript": {
+            "language": transcript.language,
+            "language_name": transcript.language_name,
+            "is_generated": transcript.is_generated,
+            "segments": [
+                {"start": _finite(cue.start), "duration": _finite(cue.duration), "text": cue.text}
+                for cue in transcript.cues
+            ],
+        },
+        "input": dict(record.input),
+        "fetched_at": record.fetched_at,
+    }
+    try:
+        text = _dumps(document)
+    except ValueError:
+        text = _dumps(_jsonable(document))
+    return f"{replaced(text)}\n".encode()
+
+
+def from_json(data: bytes) -> Record:
+    """The record in these bytes. ValueError says what is wrong with them."""
+    try:
+        document = json.loads(data)
+        version = document["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"record of format {version!r}, this program reads {SCHEMA_VERSION}")
+        metadata, transcript = dict(document["metadata"]), document["transcript"]
+        metadata["keywords"] = tuple(metadata.get("keywords") or ())
+        return Record(
+            video_id=document["video_id"],
+            metadata=Metadata(
+                **{key: metadata[key] for key in Metadata.__dataclass_fields__ if key in metadata}
+            ),
+            transcript=Transcript(
+                language=transcript["language"],
+                language_name=transcript["language_name"],
+                is_generated=transcript["is_generated"],
+                cues=tuple(
+                    Cue(float(s["start"]), float(s["duration"]), s["text"]) for s in transcript["segments"]
+                ),
+            ),
+            input=dict(document["input"]),
+            fetched_at=document["fetched_at"],
+        )
+    except (KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise ValueError(f"not a record: {type(exc).__name__}: {exc}") from None
+
+
+def _dumps(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _finite(time_s: float) -> float:
+    return time_s if math.isfinite(time_s) else 0.0
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _jsonable(item) for key, item in value.items()}
+    return [_jsonable(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,89 @@
+"""Captions as plain text."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.model import Cue
+from engine.render.text import clean, lines, spoken
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("this is <i>not</i> it", "this is not it"),
+        ('<font color="#E5E5E5">a</font><c.colorE5E5E5> b</c>', "a b"),
+        ("Hi<00:00:01.280><c> there</c>", "Hi there"),
+        ("one<br/>two", "one\ntwo"),
+        ("Tom &amp;amp; Jerry&#39;s &lt;i&gt;show&lt;/i&gt;", "Tom & Jerry's show"),
+        ("[Music]", "[Music]"),
+        ("I <3 you, 1 < 2 > 0", "I <3 you, 1 < 2 > 0"),
+        ("x<y and y>z", "x<y and y>z"),
+        (" a\u00a0 b \r\n\n \u200b\n c\u2028d\x85e", "a b\nc\nd\ne"),
+        ("a\x00b\x1b[31mc\x9d", "ab[31mc"),
+        ("\ud800x", "\ufffdx"),
+        (" \n ", ""),
+        ("שלום\u200f!", "שלום\u200f!"),
+    ],
+)
+def test_clean(raw: str, expected: str) -> None:
+    assert clean(raw) == expected
+
+
+@given(st.text() | st.text("<>/bic &;amplt\n 0:.#3-"))
+def test_cleaning_twice_changes_nothing(raw: str) -> None:
+    text = clean(raw)
+    assert clean(text) == text
+    text.encode()
+    assert "" not in text.split("\n") or text == ""
+
+
+@given(st.text(st.characters()) | st.text("ab \n\u3000<&\x85\u200b"))
+def test_the_short_cut_agrees_with_the_long_way(raw: str) -> None:
+    # A tag at the end forces the long way.
+    assert clean(raw) == clean(f"{raw}<b>")
+
+
+def test_a_text_made_to_be_slow_is_not() -> None:
+    began = time.process_time()
+    clean("&" + "amp;" * 200_000)
+    clean("<b " * 200_000)
+    assert time.process_time() - began < 5
+
+
+def cues(*given: tuple[float, float, str]) -> tuple[Cue, ...]:
+    return tuple(Cue(*cue) for cue in given)
+
+
+@pytest.mark.parametrize(
+    ("given_cues", "expected"),
+    [
+        (cues((0, 2, "a"), (2, 2, "a\nb"), (4, 0.01, "b"), (4.01, 2, "b\nc")), ["a", "b", "c"]),
+        (cues((0, 3, "a\nb"), (1, 3, "a\nb\nc"), (2, 3, "b\nc\nd")), ["a", "b", "c", "d"]),
+        (cues((0, 2, "a"), (2, 1, " \n "), (2, 2, "<b>a</b>\nb")), ["a", "b"]),
+        (cues((0, 1, "no"), (3, 1, "no")), ["no", "no"]),  # after a pause it was said again
+        (cues((0, 1, "a"), (1, 1, "b"), (2, 1, "a")), ["a", "b", "a"]),
+        (cues((0, 1, "I"), (1, 1, "I think")), ["I", "I think"]),
+        ((), []),
+    ],
+)
+def test_each_line_once(given_cues: tuple[Cue, ...], expected: list[str]) -> None:
+    assert lines(given_cues) == expected
+
+
+def test_a_line_shown_on_is_one_long_cue() -> None:
+    assert spoken(cues((0, 2, "a"), (2, 3, "a"))) == [Cue(0, 5, "a")]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3), max_size=20))
+def test_rolled_captions_unroll(said: list[list[int]]) -> None:
+    """Two lines at a time, as generated captions roll, give back the lines that were said."""
+    words = [f"{number}-{'.'.join(map(str, line))}" for number, line in enumerate(said)]
+    rolled, shown = [], ""
+    for number, word in enumerate(words):
+        rolled.append(Cue(number, 0.99, f"{shown}\n{word}"))
+        rolled.append(Cue(number + 0.99, 0.01, word))
+        shown = word
+    assert lines(rolled) == words
