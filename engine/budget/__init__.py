@@ -1,0 +1,37 @@
+"""The shared request budget: one file that all worker processes take their permits from.
+
+`Budget` is what a worker holds, `snapshot` what an onlooker reads (no lock, nothing heavy imported),
+`parse_rate` and `describe` are for the command line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.budget.rate import Rate, describe, parse_rate
+from engine.budget.settings import BudgetSettings, Outcome, Stamp
+from engine.budget.view import EgressView, snapshot
+
+if TYPE_CHECKING:
+    from engine.budget.file import Budget
+
+__all__ = [
+    "Budget",
+    "BudgetSettings",
+    "EgressView",
+    "Outcome",
+    "Rate",
+    "Stamp",
+    "describe",
+    "parse_rate",
+    "snapshot",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `Budget` (and with it the file lock) only for those who use it: `engine status` does not."""
+    if name == "Budget":
+        from engine.budget.file import Budget
+
+        return Budget
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,162 @@
+"""How the rate of an egress moves while all is well, and what is left of it after a block.
+
+    START --block--> CLIMB --at top--> HOLD --hold_s--> EXPLORE --clean--> EXPLORE, one step higher
+                       ^                 ^                  |
+                       +--block----------+---- block -------+       (and FIXED: at the ceiling, or no pacing)
+
+A probe above the server's limit costs a whole block, so exploring is rare and begins with a small step. The
+rate remembers where it was blocked (`top`) and grows only in times in which requests wait for it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from engine.budget.settings import AUTO, NONE, BudgetSettings
+from engine.budget.state import EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
+
+AUTO_START_PER_S = 0.25
+DOUBLING_S = 60.0
+CLIMB_PER_S = 0.005  # of top
+HOLD_S = 900.0
+MAX_HOLD_S = 1800.0
+STEPS = (1.03, 1.06, 1.12, 1.24)
+DWELL_S = (180.0, 60.0, 60.0, 60.0)
+BELOW_BLOCK = 0.93  # top, as a share of the rate that was blocked
+CUT = 0.8
+DEEP_CUT = 0.6  # for the first block ever, and soon after a resume
+SOFT_CUT = 0.95
+BELOW_CLEAN = 0.99
+SOON_S = 180.0
+SOON_SOFT_S = 60.0  # a second refusal so soon is no accident
+MAX_PER_S = 100_000.0
+MIN_PER_S = 1 / 30  # blocks do not cut below this (or below the run's own rate)
+UNLIMITED_FACTOR = 2.0  # without pacing: this far above the rate that was blocked, pacing ends again
+METER_S = 1.0
+MAX_METER_S = 5.0  # a longer gap says that nothing was to be done, not how fast it went
+MIN_UNPACED_PER_S = 0.5
+TICK_S = 0.02
+
+
+def configure(state: EgressState, settings: BudgetSettings, now: float) -> EgressState:
+    """Begin anew at the rate the run asks for; what was learnt at another rate is forgotten."""
+    configured = settings.configured
+    rate = AUTO_START_PER_S if configured == AUTO else (1 / configured if configured > 0 else 0.0)
+    return state._replace(
+        configured=configured,
+        interval=1 / rate if rate else 0.0,
+        phase=Phase.START if configured == AUTO else Phase.FIXED,
+        step=0,
+        flags=state.flags & ~EVER_BLOCKED,
+        top=rate,
+        base=rate,
+        hold_s=HOLD_S,
+        phase_s=0.0,
+        ticked_at=now,
+        measured=0.0,
+        metered=0,
+        tat=min(now, state.tat) + 1 / rate if rate and state.requests else now,
+    )
+
+
+def tick(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
+    """Let the time since the last tick work on the rate of a closed egress; called when a permit is taken."""
+    elapsed = now - state.ticked_at
+    if state.interval <= 0:
+        return _metered(state, now, elapsed)
+    if state.phase == Phase.FIXED or elapsed < TICK_S:
+        return state
+    state = state._replace(ticked_at=now)
+    if state.tat < now - max(0.25 * state.interval, 0.1):
+        return state  # the slot was free for a while: the rate is not what limits the work
+    used_s = min(elapsed, max(2 * state.interval, 1.0)) * settings.pace
+    rate = 1 / state.interval
+    if state.phase == Phase.START:
+        return _at(state, rate * 2.0 ** min(used_s / DOUBLING_S, 1.0))
+    if state.phase == Phase.CLIMB:
+        rate += CLIMB_PER_S * state.top * used_s
+        if rate < state.top:
+            return _at(state, rate)
+        return _at(state._replace(phase=Phase.HOLD), state.top)
+    state = state._replace(phase_s=state.phase_s + used_s)
+    if state.phase == Phase.HOLD:
+        return _step(state, 0, rate) if state.phase_s >= state.hold_s else state
+    if state.phase_s >= DWELL_S[min(state.step, len(DWELL_S) - 1)]:
+        return _step(state, min(state.step + 1, len(STEPS) - 1), rate)
+    return state
+
+
+def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
+    """Close an open egress, at the rate that is left: a lost network is no reason to be slower."""
+    state = state._replace(state=State.CLOSED, holder=0, fails=0, open_until=0.0, open_until_wall=0.0)
+    if state.why == Why.BLOCK:
+        state = _cut(state, now, settings)
+    return state._replace(
+        why=Why.NONE,
+        flags=state.flags & ~WAIT_ASKED,
+        tat=now + state.interval,
+        ticked_at=now,
+        resumed_at=now,
+        metered=0,
+    )
+
+
+def _cut(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
+    """The rate after a block, decided when it is over and its kind is known."""
+    blocked_at = 1 / state.interval if state.interval > 0 else max(state.measured, MIN_UNPACED_PER_S)
+    since_s = (now - state.resumed_at) * settings.pace if state.resumed_at > 0 else math.inf
+    soon = since_s < SOON_S
+    soft = not (state.real & 1 or since_s < SOON_SOFT_S or state.flags & WAIT_ASKED)
+    if state.phase == Phase.EXPLORE:
+        rate = max(state.base * BELOW_CLEAN, _floor(state))
+        hold_s = state.hold_s if soft else min(2 * state.hold_s, MAX_HOLD_S)
+        return _at(state._replace(phase=Phase.HOLD, phase_s=0.0, step=0, top=rate, hold_s=hold_s), rate)
+    if soft and state.interval > 0:
+        # What is left of the hold stays: a single refusal now and then must not put exploring off for ever.
+        phase = state.phase if state.phase == Phase.START else Phase.CLIMB
+        return _at(state._replace(phase=phase), blocked_at * SOFT_CUT)
+    cut = DEEP_CUT if soon or not state.flags & EVER_BLOCKED else CUT
+    top = max(blocked_at * BELOW_BLOCK, _floor(state))
+    state = state._replace(
+        phase=Phase.CLIMB,
+        phase_s=0.0,
+        step=0,
+        flags=state.flags | EVER_BLOCKED,
+        top=top,
+        base=top,
+        hold_s=HOLD_S,
+        measured=blocked_at if state.interval <= 0 else state.measured,
+    )
+    return _at(state, blocked_at * cut)
+
+
+def _step(state: EgressState, step: int, clean: float) -> EgressState:
+    """Go a step above the rate that was clean."""
+    state = state._replace(phase=Phase.EXPLORE, step=step, phase_s=0.0, top=clean, base=clean)
+    return _at(state, clean * STEPS[step])
+
+
+def _at(state: EgressState, rate: float) -> EgressState:
+    """Set the rate, within what the run allows."""
+    if state.configured > 0 and rate * state.configured >= 1 - 1e-6:
+        return state._replace(interval=state.configured, phase=Phase.FIXED, top=1 / state.configured)
+    if state.configured == NONE and state.measured > 0 and rate >= state.measured * UNLIMITED_FACTOR:
+        return state._replace(interval=0.0, phase=Phase.FIXED, measured=0.0, metered=0)
+    return state._replace(interval=1 / min(max(rate, _floor(state)), MAX_PER_S))
+
+
+def _floor(state: EgressState) -> float:
+    return min(MIN_PER_S, 1 / state.configured) if state.configured > 0 else MIN_PER_S
+
+
+def _metered(state: EgressState, now: float, elapsed: float) -> EgressState:
+    """Without pacing: remember how fast it goes, for the day it is blocked."""
+    if elapsed < METER_S:
+        return state._replace(metered=state.metered + 1)
+    rate = (state.metered + 1) / elapsed if elapsed < MAX_METER_S else state.measured
+    return state._replace(measured=rate, metered=0, ticked_at=now)
+
+
+def measured(state: EgressState, now: float) -> float:
+    """Requests per second of late, without pacing; from less than a second if there is no more."""
+    return max(state.measured, state.metered / max(now - state.ticked_at, 0.25 * METER_S))

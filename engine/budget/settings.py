@@ -1,0 +1,84 @@
+"""What a run sets, and the small values that callers of the budget exchange with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from engine.budget.rate import Rate
+
+LOOK_AHEAD_S = 0.020  # a slot may be reserved this long before it is due, and used this long after
+SLOW_LOOK_AHEAD_S = 0.050  # the same below SLOW_RATE_PER_S, where 50 ms cost nothing
+SLOW_RATE_PER_S = 100.0
+BURST = 2
+FAST_BURST = 20
+FAST_RATE_PER_S = 500.0
+
+NONE = 0.0  # `configured` in a record: no pacing
+AUTO = -1.0  # `configured` in a record: find the rate out
+MAX_OPEN_S = 6 * 3600.0  # no Retry-After keeps an egress open for longer, nor does a clock that jumped
+PROBE_S = 30.0  # a probe that has said nothing for so long is given up
+NETWORK_PROBE_S = 15.0
+MIN_PROBE_S = 5.0
+
+
+class Outcome(Enum):
+    """What became of a request, as far as its egress is concerned."""
+
+    OK = "ok"
+    BLOCKED = "blocked"  # 429, captcha, "not a bot"
+    NETWORK = "network"  # no connection, no name, no route
+    OTHER = "other"  # an answer that is neither: garbled, a server error
+    DEAD = "dead"  # the egress can never work as configured (407)
+
+
+class Stamp(NamedTuple):
+    """Which trouble of which egress a failure fell into; ask `Budget.fault`, now or after a restart."""
+
+    key: int
+    spell: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """The settings all processes of a run share.
+
+    `pace` divides all times of the controller (cool-downs, climbs, holds), never the rate and never a
+    Retry-After: it is for rehearsals (ENGINE_BUDGET_PACE).
+    """
+
+    rate: Rate
+    pace: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.pace < 1e6):
+            raise ValueError(
+                f"ENGINE_BUDGET_PACE is {self.pace}; it must be a number above 0, 1 is real time"
+            )
+
+    @property
+    def configured(self) -> float:
+        """The rate as a record keeps it: the interval in seconds, `NONE` or `AUTO`."""
+        return (
+            1 / self.rate.per_s if self.rate.kind == "fixed" else (NONE if self.rate.kind == "none" else AUTO)
+        )
+
+    @property
+    def max_open_s(self) -> float:
+        """The longest cool-down."""
+        return MAX_OPEN_S
+
+    def probe_s(self, network: bool) -> float:
+        """How long a probe may be out before another may take its place."""
+        return max((NETWORK_PROBE_S if network else PROBE_S) / self.pace, MIN_PROBE_S)
+
+
+def look_ahead_s(interval: float) -> float:
+    """How long before its time a slot may be reserved, and how long after it is still good (H = L)."""
+    return SLOW_LOOK_AHEAD_S if interval * SLOW_RATE_PER_S > 1.0 else LOOK_AHEAD_S
+
+
+def burst(interval: float) -> int:
+    """How many unused slots an idle egress keeps."""
+    return BURST if interval * FAST_RATE_PER_S > 1.0 else FAST_BURST

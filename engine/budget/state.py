@@ -1,0 +1,195 @@
+"""The budget file's bytes: a header and one fixed-size record an egress.
+
+    offset 0            header, 256 bytes
+    offset 256*(i+1)    record i, 256 bytes
+
+Both end in a CRC-32 of what is before it and are written by one `pwrite` that lies within a page. Times are
+CLOCK_MONOTONIC seconds of the boot that the header names, but for those that say wall.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from zlib import crc32
+
+from engine.model import EgressSpec
+
+MAGIC = b"EBUDGET\n"
+VERSION = 1
+RECORD_BYTES = 256
+MAX_EGRESSES = 1024
+LABEL_BYTES = 64
+NETWORK_JOBS = 5  # so many different jobs without a connection say that the network is gone
+NO_JOBS = bytes(4 * NETWORK_JOBS)
+
+_CRC = struct.Struct("<I")
+_BODY = RECORD_BYTES - _CRC.size
+_HEADER = struct.Struct("<8sHHI16sdII204x")
+_RECORD = struct.Struct("<Q64sBBBBHHIIIIdddddffffddfIQQQQIQd20sI")
+assert _HEADER.size == _BODY and _RECORD.size == _BODY  # noqa: S101 - the format, checked at import
+
+
+class State(IntEnum):
+    """Whether requests may leave by an egress."""
+
+    CLOSED = 0  # they may (the words are those of a circuit breaker)
+    OPEN = 1  # not before `open_until`
+    HALF_OPEN = 2  # one probe is out
+    RETIRED = 3  # never again in this run
+
+
+class Why(IntEnum):
+    """Why an egress is not closed."""
+
+    NONE = 0
+    BLOCK = 1
+    NETWORK = 2
+    DEAD = 3
+
+
+class Phase(IntEnum):
+    """What the rate of an egress does while all is well."""
+
+    FIXED = 0  # stays: at the run's ceiling, or no pacing
+    START = 1  # doubles each minute until the first block
+    CLIMB = 2  # back to `top`
+    HOLD = 3  # stays at `top` for `hold_s`
+    EXPLORE = 4  # above `top`, step by step
+
+
+class EgressState(NamedTuple):
+    """One egress as all processes see it. The order of the fields is that of the record."""
+
+    key: int  # of scheme, host, port and user; 53 bits, so that any JSON reader keeps it
+    label: bytes  # what people see, ASCII
+    state: int
+    why: int
+    phase: int
+    step: int  # of EXPLORE
+    flags: int
+    fails: int  # probes refused in a row, counting the first block
+    epoch: int  # of the permits that still count
+    opened_epoch: int  # the epoch that the last opening began: older permits were sent before it
+    opened_spell: int  # the spell that the last opening belongs to
+    holder: int  # native id of the thread that holds the probe
+    tat: float  # the next free slot (theoretical arrival time of GCRA)
+    interval: float  # seconds between slots, 0 without pacing
+    configured: float  # what the run's --rate said: the interval, 0 for none, -1 for auto
+    open_until: (
+        float  # when the next may probe: the cool-down's end, or the deadline of the probe that is out
+    )
+    open_until_wall: float  # the same by the wall clock, for after a reboot
+    top: float  # the rate it believes in, per second
+    base: float  # the last rate that was clean while exploring
+    hold_s: float
+    phase_s: float  # how long the phase has been in use, without idle times
+    ticked_at: float
+    resumed_at: float
+    measured: float  # requests per second of late, known without pacing only
+    metered: int  # requests since `ticked_at`, without pacing only
+    requests: int
+    body_bytes: int
+    ok: int
+    blocked: int
+    spell: int  # +1 at the first success after trouble
+    real: int  # bit n: spell - n was the egress's own
+    trouble_since: float  # 0: no trouble
+    jobs: bytes  # hashes of the jobs that found no network, u32 each, 0 is free
+    refused_job: int  # hash of the job that was refused first in this spell
+
+    @property
+    def rate_per_s(self) -> float:
+        """The rate now; infinite without pacing."""
+        return 1.0 / self.interval if self.interval > 0 else math.inf
+
+
+LISTED = 1  # flags: belongs to the run that uses the file
+EVER_BLOCKED = 2  # flags: the limit has been felt once
+WAIT_ASKED = 4  # flags: the server asked for a longer wait than ours
+
+
+class Header(NamedTuple):
+    """What belongs to all egresses."""
+
+    egresses: int  # records in use, from the first on
+    boot_id: bytes  # 16 bytes; monotonic times of another boot mean nothing
+    lean_off_until: float  # wall clock; 0: the lean way is on
+    lean_failures: int  # in a row
+
+
+def pack(state: EgressState) -> bytes:
+    """The record of a state, 256 bytes."""
+    body = _RECORD.pack(*state)
+    return body + _CRC.pack(crc32(body))
+
+
+def unpack(record: bytes) -> EgressState | None:
+    """The state in a record, or None when it is damaged."""
+    if len(record) != RECORD_BYTES or crc32(record[:_BODY]) != _CRC.unpack_from(record, _BODY)[0]:
+        return None
+    state = EgressState._make(_RECORD.unpack_from(record))
+    return state if state.key else None
+
+
+def salvage(record: bytes, key: int) -> EgressState | None:
+    """A damaged record of which key and counters still look right: only those are to be used."""
+    if len(record) != RECORD_BYTES:
+        return None
+    state = EgressState._make(_RECORD.unpack_from(record))
+    plausible = (
+        state.key == key
+        and state.ok + state.blocked <= state.requests < 1 << 40
+        and state.body_bytes < 1 << 50
+    )
+    return state if plausible else None
+
+
+def pack_header(header: Header) -> bytes:
+    """The file's first 256 bytes."""
+    body = _HEADER.pack(
+        MAGIC, VERSION, header.egresses, 0, header.boot_id, header.lean_off_until, header.lean_failures, 0
+    )
+    return body + _CRC.pack(crc32(body))
+
+
+def unpack_header(data: bytes) -> Header | None:
+    """The header, or None when it is damaged or of another format."""
+    if len(data) != RECORD_BYTES or crc32(data[:_BODY]) != _CRC.unpack_from(data, _BODY)[0]:
+        return None
+    magic, version, egresses, _, boot_id, lean_off_until, lean_failures, _ = _HEADER.unpack_from(data)
+    if magic != MAGIC or version != VERSION or egresses > MAX_EGRESSES or not math.isfinite(lean_off_until):
+        return None
+    return Header(egresses, boot_id, lean_off_until, lean_failures)
+
+
+def offset(index: int) -> int:
+    """Where record `index` lies."""
+    return RECORD_BYTES * (index + 1)
+
+
+def egress_key(spec: EgressSpec) -> int:
+    """The same for the same way out, whatever its password or place in the list; never 0."""
+    text = "direct"
+    if spec.proxy_url is not None:
+        try:
+            parts = urlsplit(spec.proxy_url)
+            text = f"{parts.scheme}\n{parts.hostname}\n{parts.port}\n{parts.username}"
+        except ValueError:  # a port that is no number: whoever connects will say so
+            text = f"name\n{spec.name}"
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return (int.from_bytes(digest, "little") & ((1 << 53) - 1)) or 1
+
+
+def egress_label(spec: EgressSpec) -> bytes:
+    """The name people see, as it fits into the record."""
+    return spec.name.encode("ascii", "replace")[:LABEL_BYTES]
+
+
+def job_hash(job: str) -> int:
+    """32 bits of a job's name, never 0."""
+    return crc32(job.encode("utf-8", "surrogatepass")) or 1

@@ -1,0 +1,49 @@
+"""A process that uses a budget, for tests with real ones.
+
+taker.py take PATH RATE THREADS START SECONDS   takes from START (monotonic) on; prints when each was granted
+taker.py hold PATH                              takes the lock, says so and keeps it
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+
+from engine.budget import Budget, BudgetSettings, parse_rate
+from engine.budget.records import BudgetFile
+from engine.model import EgressSpec
+
+
+def take(path: str, rate: str, threads: str, start: str, seconds: str) -> None:
+    budget = Budget.open(path, [EgressSpec("direct")], BudgetSettings(parse_rate(rate)))
+    stop, begin = threading.Event(), threading.Event()
+    logs: list[list[float]] = [[] for _ in range(int(threads))]
+
+    def work(log: list[float]) -> None:
+        begin.wait()
+        while budget.take(stop=stop) is not None:
+            log.append(time.monotonic())
+
+    workers = [threading.Thread(target=work, args=(log,)) for log in logs]
+    for worker in workers:
+        worker.start()
+    threading.Event().wait(float(start) - time.monotonic())
+    begin.set()
+    threading.Event().wait(float(seconds))
+    stop.set()
+    for worker in workers:
+        worker.join()
+    budget.close()
+    print(json.dumps([at for log in logs for at in log]))
+
+
+def hold(path: str) -> None:
+    BudgetFile(path).lock()
+    print("held", flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    {"take": take, "hold": hold}[sys.argv[1]](*sys.argv[2:])

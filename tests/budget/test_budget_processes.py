@@ -1,0 +1,133 @@
+"""Real processes on one budget file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from engine.budget import Budget, BudgetSettings, parse_rate, snapshot
+from engine.budget.settings import burst
+from engine.model import EgressSpec
+
+ROOT = Path(__file__).parents[2]
+TAKER = Path(__file__).with_name("taker.py")
+LATE_S = 0.050  # of the promise: no window W holds more than rate * W + burst + rate * LATE_S + 1
+
+
+def start(*args: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(TAKER), *map(str, args)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+@contextmanager
+def held(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process holds the lock of the budget file."""
+    holder = start("hold", path)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield holder
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def opened(path: Path, rate: str = "none", **more: object) -> Budget:
+    return Budget.open(str(path), [EgressSpec("direct")], BudgetSettings(parse_rate(rate)), **more)  # type: ignore[arg-type]
+
+
+def take_one(budget: Budget, taken: threading.Event) -> None:
+    assert budget.take(stop=threading.Event()) is not None
+    taken.set()
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(50, 2.5), (500, 2.0)])
+def test_four_processes_of_16_threads_keep_one_rate(tmp_path: Path, rate: int, seconds: float) -> None:
+    path = tmp_path / "budget"
+    begin = time.monotonic() + 1.2
+    takers = [start("take", path, rate, 16, begin, seconds) for _ in range(4)]
+    logs = [json.loads(taker.communicate(timeout=60)[0]) for taker in takers]
+    times = sorted(at for log in logs for at in log)
+    span = times[-1] - times[0]
+    for window_s in (0.1, 1.0, span):
+        allowed = rate * window_s + burst(1 / rate) + rate * LATE_S + 1
+        first = 0
+        for last, at in enumerate(times):
+            while at - times[first] > window_s:
+                first += 1
+            assert last - first + 1 <= allowed
+    assert len(times) - 1 >= 0.98 * rate * span
+    assert all(log for log in logs), "a process got nothing"
+    (view,) = snapshot(str(path))
+    assert view.requests == len(times)
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
+    budget = opened(tmp_path / "budget")
+    for _ in range(3):
+        with held(tmp_path / "budget") as holder:
+            taken = threading.Event()
+            taker = threading.Thread(target=take_one, args=(budget, taken))
+            taker.start()
+            assert not taken.wait(0.05)
+            holder.kill()
+            killed_at = time.monotonic()
+            assert taken.wait(5)
+            assert time.monotonic() - killed_at < 1.0
+            taker.join()
+
+
+def test_a_stopped_holder_is_told_within_5_s_and_waited_for(tmp_path: Path) -> None:
+    told: list[str] = []
+    stuck = threading.Event()
+    budget = opened(tmp_path / "budget", on_stuck=lambda message: (told.append(message), stuck.set()))
+    with held(tmp_path / "budget") as holder:
+        holder.send_signal(signal.SIGSTOP)
+        taken = threading.Event()
+        taker = threading.Thread(target=take_one, args=(budget, taken))
+        stop = threading.Event()
+        quitter = threading.Thread(target=lambda: budget.take(stop=stop))
+        began = time.monotonic()
+        taker.start()
+        quitter.start()
+        assert stuck.wait(8)
+        assert time.monotonic() - began <= 5.0
+        assert "kill -CONT" in told[0]
+        stop.set()
+        quitter.join(2)
+        assert not quitter.is_alive(), "a thread that is to stop waits for a stopped process"
+        assert not taken.is_set()
+    assert taken.wait(5)
+    taker.join()
+
+
+def test_a_forked_child_has_a_lock_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "budget"
+    budget = opened(path)
+    with budget._file:
+        pid = os.fork()
+        if pid == 0:  # the parent holds the lock: the child must not get in, nor unlock it
+            stop = threading.Event()
+            threading.Timer(0.2, stop.set).start()
+            os._exit(0 if budget.take(stop=stop) is None else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert snapshot(str(path))[0].requests == 0
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if budget.take(stop=threading.Event()) is not None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert snapshot(str(path))[0].requests == 1
