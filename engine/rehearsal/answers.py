@@ -1,0 +1,251 @@
+"""What the stand-in answers: from a request, the clock and the scenes to an answer. No sockets here.
+
+In this order: who is blocked is refused; a passing fault spoils the answer; then what the video is decides.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from engine.rehearsal import captured
+from engine.rehearsal.bodies import CAPTCHA_PAGE, CONSENT_PAGE, HTML, JSON, WATCH_PAGE, XML, Body, dumps
+from engine.rehearsal.invent import Video, invent
+from engine.rehearsal.limit import HiddenLimit
+from engine.rehearsal.players import REFUSED, SMALL_PLAYER, details, playable_head, refusal, tracks
+from engine.rehearsal.request import Request
+from engine.rehearsal.scenes import Reach, Scene, draw, passing_fault, video_fault
+from engine.rehearsal.settings import Settings
+from engine.rehearsal.timedtext import TimedText
+
+HUGE_BYTES = 64 * 1024 * 1024
+SLOW_MAX_S = 20.0
+# A scene without an end still names a time in Retry-After.
+RETRY_AFTER_MAX_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`manner`: how it goes out: whole, truncated, trickle, or not at all (status 0): reset, hang."""
+
+    status: int
+    body: Body
+    end: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    manner: str = "whole"
+    delay_s: float = 0.0
+    scene: str | None = None
+
+
+_EMPTY = Body(b"", HTML)
+_EMPTY_XML = Body(b"", XML)
+_CAPTCHA = Body(CAPTCHA_PAGE, HTML)
+_CONSENT = Body(CONSENT_PAGE, HTML)
+_NOT_FOUND = Body(b"<html><title>404 Not Found</title></html>", HTML)
+_ERROR_500 = Body(b"<html><title>500 Internal Server Error</title><h1>Server Error</h1></html>", HTML)
+_ERROR_403 = Body(b"<html><title>403 Forbidden</title><h1>Forbidden</h1></html>", HTML)
+_ERROR_429 = Body(b"<html><title>429 Too Many Requests</title><h1>Too Many Requests</h1></html>", HTML)
+_WRONG_PAGE = Body(b"<!DOCTYPE html><html><title>YouTube</title><p>Something went wrong</html>", HTML)
+
+
+@dataclass(slots=True)
+class Stage:
+    """Everything answers depend on. One event loop owns it. Times are its clock's, in seconds."""
+
+    settings: Settings
+    scenes: list[Scene]
+    first_s: float | None = None
+    blocked: int = 0
+    played: Counter[str] = field(default_factory=Counter)
+    _limit: HiddenLimit | None = None
+    _arrivals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _timedtext: TimedText = field(default_factory=TimedText)
+    _players: dict[tuple[bool, bool], Body] = field(default_factory=dict)
+    _watch: Body = _EMPTY
+    _huge: Body | None = None
+
+    def prepare(self) -> None:
+        """Compress what answers share. Raises UsageError if real sizes are wanted and not to be had."""
+        settings = self.settings
+        if settings.limit_rate is not None:
+            self._limit = HiddenLimit(settings.limit_rate, settings.limit_burst, settings.limit_block_s)
+        for full in {False, settings.real_sizes}:
+            shared = json.loads(captured.read_asset("youtube.innertube.json")) if full else SMALL_PLAYER
+            with_captions, without = playable_head(shared)
+            self._players[(full, True)] = Body(with_captions, JSON)
+            self._players[(full, False)] = Body(without, JSON)
+        self._watch = Body(captured.read_asset("youtube.html") if settings.real_sizes else WATCH_PAGE, HTML)
+        self._timedtext.prepare()
+
+    def refuses_connect(self, name: str, egress: str, now_s: float) -> bool:
+        """Whether a scene that touches whole egresses (`gone`, `proxy407`) plays for this one."""
+        return any(
+            scene.name == name and scene.touches(self.settings.seed, egress)
+            for scene in self._playing(egress, now_s)
+        )
+
+    def answer(self, request: Request, egress: str, now_s: float) -> Answer:
+        """The answer to a request that arrived now by an egress."""
+        if self.first_s is None:
+            self.first_s = now_s
+        playing = list(self._playing(egress, now_s)) if self.scenes else []
+        delay_s = self.settings.latency_s
+        found = self._blocked(request, egress, now_s, playing)
+        if found is not None:
+            self.blocked += 1
+        elif playing:
+            delay_s += self._slow_s(request, playing)
+            found = self._spoilt(request, playing)
+        found = found or self._content(request, playing)
+        if found.scene is not None:
+            self.played[found.scene] += 1
+        return replace(found, delay_s=delay_s)
+
+    def _playing(self, egress: str, now_s: float) -> Iterator[Scene]:
+        first_s = now_s if self.first_s is None else self.first_s
+        return (scene for scene in self.scenes if scene.plays(egress, now_s, first_s))
+
+    def _count(self, video_id: str, what: str) -> int:
+        """How often this was asked for, this time included. Only counted where a scene wants to know."""
+        self._arrivals[video_id, what] += 1
+        return self._arrivals[video_id, what]
+
+    # --- blocks and delays --------------------------------------------------------------------------------
+
+    def _blocked(self, request: Request, egress: str, now_s: float, playing: list[Scene]) -> Answer | None:
+        if self._limit is not None and self._limit.refuses(egress, now_s):
+            return Answer(429, _ERROR_429, scene="limit")
+        for scene in playing:
+            name = scene.name
+            if scene.entry.reach is not Reach.EGRESS:
+                continue
+            if not scene.touches(self.settings.seed, egress if name == "gone" else request.video_id):
+                continue
+            if name == "429":
+                return Answer(429, _ERROR_429, scene=name)
+            if name == "429_after":
+                since_s = self.first_s if scene.since_s is None else scene.since_s
+                left_s = min((since_s or 0.0) + scene.end_s - now_s, RETRY_AFTER_MAX_S)
+                return Answer(429, _ERROR_429, headers=(("Retry-After", str(math.ceil(left_s))),), scene=name)
+            if name == "captcha":
+                return Answer(200 if request.kind == "watch" else 429, _CAPTCHA, scene=name)
+            if name in ("bot", "later") and request.kind in ("player", "opinion"):
+                video = invent(self.settings.seed, request.video_id)
+                return Answer(200, refusal(name, video), scene=name)
+            if name == "gone":
+                return Answer(0, _EMPTY, manner="reset", scene=name)
+        return None
+
+    def _slow_s(self, request: Request, playing: list[Scene]) -> float:
+        """A heavy tail: half of the touched requests take under a second more, one in forty SLOW_MAX_S."""
+        seed = self.settings.seed
+        for scene in playing:
+            if scene.name == "slow":
+                n = self._count(request.video_id, "slow " + request.kind)
+                if scene.touches(seed, request.video_id, request.kind, n):
+                    self.played["slow"] += 1
+                    u = draw(seed, "tail", request.video_id, request.kind, n)
+                    return min(0.5 / (1.0 - u), SLOW_MAX_S)
+        return 0.0
+
+    # --- passing faults -----------------------------------------------------------------------------------
+
+    def _spoilt(self, request: Request, playing: list[Scene]) -> Answer | None:
+        if request.kind not in ("player", "timedtext"):
+            return None
+        seed, video_id = self.settings.seed, request.video_id
+        hit = None
+        for scene in playing:
+            if scene.entry.reach is not Reach.PASSING or not scene.touches(seed, video_id):
+                continue
+            fault, kind, times = passing_fault(scene, seed, video_id)
+            # Each scene counts for itself, so that one set on a live server starts afresh.
+            if (
+                kind == request.kind
+                and self._count(video_id, f"{kind} {scene.name} {scene.since_s}") <= times
+            ):
+                hit = hit or fault
+        return None if hit is None else self._fault(hit, request, playing)
+
+    def _fault(self, fault: str, request: Request, playing: list[Scene]) -> Answer:
+        if fault == "empty":
+            return Answer(200, _EMPTY_XML, scene=fault)
+        if fault == "error500":
+            return Answer(500, _ERROR_500, scene=fault)
+        if fault == "error403":
+            return Answer(403, _ERROR_403, scene=fault)
+        if fault in ("reset", "hang"):
+            return Answer(0, _EMPTY, manner=fault, scene=fault)
+        if fault == "redirect":
+            target = f"https://www.google.com/sorry/index?q={request.video_id}"
+            return Answer(302, _EMPTY, headers=(("Location", target),), scene=fault)
+        good = self._content(request, playing)
+        if fault == "garbled":
+            if draw(self.settings.seed, "garbled", "how", request.video_id) < 0.5:
+                return Answer(200, _WRONG_PAGE, scene=fault)
+            whole = good.body.plain(good.end)
+            return Answer(200, Body(whole[: len(whole) // 2], good.body.content_type), scene=fault)
+        # What is left is about how it goes out: truncated, trickle.
+        return replace(good, manner=fault, scene=fault)
+
+    # --- what the video is --------------------------------------------------------------------------------
+
+    def _content(self, request: Request, playing: list[Scene]) -> Answer:
+        names = {scene.name for scene in playing}
+        if request.video_id in captured.CAPTURES and "captured" in names:
+            return _captured(request)
+        if request.kind == "watch":
+            if "consent" in names and not request.consented and self._touched("consent", request, playing):
+                return Answer(200, _CONSENT, scene="consent")
+            return Answer(200, self._watch, f"<!-- {request.video_id} --></body></html>".encode())
+        video = invent(self.settings.seed, request.video_id)
+        fault = self._video_fault(request.video_id, playing)
+        if request.kind == "timedtext":
+            return self._transcript(request, video, fault)
+        if fault == "age" or fault in REFUSED:
+            return Answer(200, refusal(fault, video), scene=fault)
+        full = self.settings.real_sizes and not request.masked
+        end = b'"videoDetails":' + dumps(details(video)) + b"}"
+        if fault == "no_captions" or (fault == "hidden" and request.kind == "player"):
+            return Answer(200, self._players[(full, False)], end, scene=fault)
+        listed = b",".join(map(dumps, tracks(video, fault)))
+        return Answer(200, self._players[(full, True)], listed + b"]}}," + end, scene=fault)
+
+    def _touched(self, name: str, request: Request, playing: list[Scene]) -> bool:
+        return any(s.name == name and s.touches(self.settings.seed, request.video_id) for s in playing)
+
+    def _video_fault(self, video_id: str, playing: list[Scene]) -> str | None:
+        for scene in playing:
+            if scene.entry.reach is Reach.VIDEO and scene.touches(self.settings.seed, video_id):
+                return video_fault(scene, self.settings.seed, video_id)
+        return None
+
+    def _transcript(self, request: Request, video: Video, fault: str | None) -> Answer:
+        if fault == "po_token" and not request.po_token:
+            return Answer(200, _EMPTY_XML, scene=fault)
+        if fault == "huge":
+            if self._huge is None:
+                start = b'<?xml version="1.0" encoding="utf-8" ?><transcript>'
+                self._huge = Body(start.ljust(HUGE_BYTES), XML)
+            return Answer(200, self._huge, b"</transcript>", scene=fault)
+        if fault not in (None, "no_language", "hidden", "po_token"):
+            return Answer(404, _NOT_FOUND, scene=fault)
+        body, end = self._timedtext.answer(video, request.language, request.fmt)
+        return Answer(200, body, end, scene=fault)
+
+
+def _captured(request: Request) -> Answer:
+    capture = captured.CAPTURES[request.video_id]
+    if request.kind == "watch":
+        asset = capture.watch_asset
+        if "consent" in asset and request.consented:
+            asset = "youtube.html"
+        return Answer(200, captured.watch_body(asset), scene="captured")
+    if capture.asset.endswith(".html"):
+        return Answer(429, captured.watch_body(capture.asset), scene="captured")
+    if request.kind == "timedtext":
+        return Answer(200, captured.timedtext_body(), scene="captured")
+    return Answer(200, captured.player_body(request.video_id, request.client), scene="captured")

@@ -1,0 +1,63 @@
+"""Requests for content, and how they are read off the wire."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+_VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request for content.
+
+    `kind` is watch, player (the ANDROID client), opinion (the player asked by any other client) or timedtext.
+    """
+
+    kind: str
+    video_id: str
+    client: str = ""
+    language: str = "en"
+    fmt: str = "srv1"
+    masked: bool = False
+    po_token: bool = False
+    consented: bool = False
+
+
+def read_request(method: str, target: str, headers: dict[str, str], body: bytes) -> Request | None:
+    """What a request to the site asks for; None for a page that the stand-in does not have.
+
+    Raises ValueError for a request of a known kind that cannot be understood.
+    """
+    parts = urlsplit(target)
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    consented = "CONSENT=YES" in headers.get("cookie", "") or "SOCS=" in headers.get("cookie", "")
+    if parts.path == "/watch" and method in ("GET", "HEAD"):
+        return Request("watch", _video_id(query.get("v", "")), consented=consented)
+    if parts.path == "/youtubei/v1/player" and method == "POST":
+        try:
+            asked = json.loads(body)
+            client = str(asked["context"]["client"]["clientName"])
+            video_id = str(asked["videoId"])
+        except (ValueError, KeyError, TypeError) as exc:
+            raise ValueError("a player request is JSON with context.client.clientName and videoId") from exc
+        kind = "player" if client == "ANDROID" else "opinion"
+        return Request(kind, _video_id(video_id), client=client, masked="$fields" in query)
+    if parts.path == "/api/timedtext" and method in ("GET", "HEAD"):
+        return Request(
+            "timedtext",
+            _video_id(query.get("v", "")),
+            language=query.get("lang", "en")[:20],
+            fmt=query.get("fmt", "srv1"),
+            po_token="pot" in query,
+        )
+    return None
+
+
+def _video_id(text: str) -> str:
+    if not _VIDEO_ID.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is not a video id")
+    return text

@@ -1,0 +1,326 @@
+"""The answers, without sockets: what each scene says, in which order scenes go, and that nights repeat."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from typing import Any
+
+import pytest
+
+from engine.rehearsal import CAPTURES, SCENES, Settings, captured_ids, invent, invented_ids, parse_scene
+from engine.rehearsal.answers import HUGE_BYTES, Answer, Stage
+from engine.rehearsal.captured import read_asset
+from engine.rehearsal.limit import HiddenLimit
+from engine.rehearsal.request import Request, read_request
+from engine.rehearsal.scenes import MIXES, Reach
+
+IDS = list(invented_ids(400))
+
+
+def stage(*scenes: str, **settings: Any) -> Stage:
+    made = Stage(Settings(scenes=scenes, **settings), [parse_scene(text) for text in scenes])
+    made.prepare()
+    return made
+
+
+def ask(on: Stage, kind: str, video_id: str = IDS[0], now_s: float = 0.0, **more: Any) -> Answer:
+    client = {"player": "ANDROID", "opinion": "VISIONOS"}.get(kind, "")
+    return on.answer(Request(kind, video_id, client, **more), "", now_s)
+
+
+def whole(answer: Answer) -> bytes:
+    return answer.body.plain(answer.end)
+
+
+def player(on: Stage, kind: str = "player", video_id: str = IDS[0], **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(whole(ask(on, kind, video_id, **more)))
+    return found
+
+
+def tracks(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (
+        answer.get("captions", {}).get("playerCaptionsTracklistRenderer", {}).get("captionTracks", [])
+    )
+    return found
+
+
+def test_every_scene_is_tested_here_or_on_the_wire() -> None:
+    here = {"no_language", "po_token", "hidden", "huge", "no_captions", "captured", "slow", "consent"}
+    here |= {row[0] for row in REFUSALS} | {row[0] for row in PASSING} | {row[0] for row in BLOCKS}
+    wire = {"gone", "proxy407"}
+    assert here | wire | set(MIXES) == set(SCENES)
+
+
+@pytest.mark.parametrize("real_sizes", [False, True])
+def test_without_scenes_a_video_plays_and_says_what_was_invented(real_sizes: bool) -> None:
+    on = stage(real_sizes=real_sizes)
+    for video_id, kind in itertools.product(IDS[:20], ("player", "opinion")):
+        answer, video = player(on, kind, video_id), invent(1, video_id)
+        assert answer["playabilityStatus"]["status"] == "OK"
+        told = answer["videoDetails"]
+        assert (told["videoId"], told["title"], told["author"]) == (video_id, video.title, video.channel)
+        assert (told["lengthSeconds"], told["viewCount"]) == (str(video.duration_s), str(video.view_count))
+        assert tuple(told["keywords"]) == video.keywords
+        assert tracks(answer)[0]["languageCode"] == "en"
+        assert ("kind" in tracks(answer)[0]) is not video.manual
+        assert f"v={video_id}&" in tracks(answer)[0]["baseUrl"]
+
+
+def test_real_sizes_are_real_and_a_mask_makes_them_small() -> None:
+    on = stage(real_sizes=True)
+    answer, page = ask(on, "player"), ask(on, "watch")
+    assert len(whole(answer)) > 150_000
+    assert 28_000 < len(answer.body.gzipped(answer.end)) < 40_000
+    assert len(whole(page)) > 1_000_000
+    assert len(whole(ask(on, "player", masked=True))) < 6_000
+
+
+REFUSALS = [
+    ("unavailable", "ERROR", "This video is unavailable"),
+    ("private", "LOGIN_REQUIRED", "private"),
+    ("members", "UNPLAYABLE", "members"),
+    ("age", "LOGIN_REQUIRED", "inappropriate|confirm your age"),
+    ("region", "UNPLAYABLE", "in your country"),
+    ("premiere", "LIVE_STREAM_OFFLINE", "Premieres in"),
+]
+
+
+@pytest.mark.parametrize(("scene", "status", "wording"), REFUSALS)
+def test_a_refusal_is_the_same_for_every_client_and_every_time(scene: str, status: str, wording: str) -> None:
+    on = stage(scene)
+    for kind in ("player", "opinion", "player"):
+        told = player(on, kind)["playabilityStatus"]
+        assert told["status"] == status
+        assert any(part in told["reason"] for part in wording.split("|"))
+        assert "captions" not in player(on, kind)
+    assert ask(on, "timedtext").status == 404
+
+
+def test_no_captions_plays_without_tracks_for_every_client() -> None:
+    on = stage("no_captions")
+    for kind in ("player", "opinion"):
+        answer = player(on, kind)
+        assert answer["playabilityStatus"]["status"] == "OK"
+        assert "captions" not in answer
+        assert answer["videoDetails"]["title"]
+
+
+def test_hidden_captions_are_shown_to_the_second_opinion_only() -> None:
+    on = stage("hidden")
+    assert tracks(player(on, "player")) == []
+    assert tracks(player(on, "opinion"))[0]["languageCode"] == "en"
+    assert b"<text" in whole(ask(on, "timedtext"))
+
+
+def test_no_language_offers_another_language_only() -> None:
+    on = stage("no_language")
+    offered = {t["languageCode"] for video_id in IDS[:20] for t in tracks(player(on, "player", video_id))}
+    assert offered == {"is", "cy"}
+
+
+def test_po_token_marks_the_tracks_and_answers_nothing_without_one() -> None:
+    on = stage("po_token")
+    assert all("&exp=xpe" in track["baseUrl"] for track in tracks(player(on)))
+    assert whole(ask(on, "timedtext")) == b""
+    assert b"<text" in whole(ask(on, "timedtext", po_token=True))
+
+
+def test_huge_unpacks_to_much_and_travels_small() -> None:
+    answer = ask(stage("huge"), "timedtext")
+    assert len(whole(answer)) > HUGE_BYTES
+    assert len(answer.body.gzipped(answer.end)) < 100_000
+
+
+PASSING = [
+    ("empty", 200, "whole"),
+    ("garbled", 200, "whole"),
+    ("truncated", 200, "truncated"),
+    ("reset", 0, "reset"),
+    ("error500", 500, "whole"),
+    ("error403", 403, "whole"),
+    ("redirect", 302, "whole"),
+    ("trickle", 200, "trickle"),
+    ("hang", 0, "hang"),
+]
+
+
+@pytest.mark.parametrize(("scene", "status", "manner"), PASSING)
+def test_a_passing_fault_spoils_one_or_two_arrivals_and_then_is_over(
+    scene: str, status: int, manner: str
+) -> None:
+    on, good = stage(scene), stage()
+    spoilt = {0: 0, 1: 0, 2: 0}
+    for video_id, kind in itertools.product(IDS[:40], ("player", "timedtext")):
+        answers = [ask(on, kind, video_id) for _ in range(4)]
+        bad = [a.scene == scene for a in answers]
+        assert bad in ([False] * 4, [True, False, False, False], [True, True, False, False])
+        spoilt[sum(bad)] += 1
+        right = whole(ask(good, kind, video_id))
+        for is_bad, answer in zip(bad, answers, strict=True):
+            if is_bad:
+                assert (answer.status, answer.manner) == (status, manner)
+                assert whole(answer) != right or manner in ("truncated", "trickle")
+            else:
+                assert whole(answer) == right
+    assert spoilt[0] == 40, "each video is spoilt at one kind of request"
+    assert spoilt[1] > 5
+    assert spoilt[2] > 5
+
+
+def test_garbled_is_a_wrong_page_or_half_an_answer() -> None:
+    on = stage("garbled")
+    bodies = [whole(ask(on, kind, i)) for i in IDS[:40] for kind in ("player", "timedtext")]
+    assert any(body.startswith(b"<!DOCTYPE html>") for body in bodies)
+    assert any(body.startswith(b'{"') and not body.endswith(b"}") for body in bodies)
+
+
+BLOCKS = [
+    ("429", {"watch": 429, "player": 429, "opinion": 429, "timedtext": 429}, b"Too Many Requests"),
+    ("429_after", {"watch": 429, "player": 429, "opinion": 429, "timedtext": 429}, b"Too Many Requests"),
+    ("captcha", {"watch": 200, "player": 429, "opinion": 429, "timedtext": 429}, b"g-recaptcha"),
+    ("bot", {"player": 200, "opinion": 200}, "Sign in to confirm you’re not a bot".encode()),
+    ("later", {"player": 200, "opinion": 200}, b"This content isn't available, try again later."),
+]
+
+
+@pytest.mark.parametrize(("scene", "statuses", "wording"), BLOCKS)
+def test_a_block_holds_in_its_window(scene: str, statuses: dict[str, int], wording: bytes) -> None:
+    on = stage(f"{scene}@10-40")
+    for kind in ("watch", "player", "opinion", "timedtext"):
+        assert ask(on, kind, now_s=100.0).scene is None, "the first request starts the clock"
+    for kind, status in statuses.items():
+        answer = ask(on, kind, now_s=110.0)
+        assert (answer.status, answer.scene) == (status, scene)
+        assert wording in whole(answer)
+    for kind in {"watch", "player", "opinion", "timedtext"} - set(statuses):
+        assert ask(on, kind, now_s=110.0).scene is None
+    assert on.blocked == len(statuses)
+    assert ask(on, "player", now_s=140.0).scene is None
+
+
+def test_retry_after_is_what_is_left_of_the_window() -> None:
+    on = stage("429_after@0-30")
+    assert ask(on, "player", now_s=5.0).headers == (("Retry-After", "30"),)
+    assert ask(on, "player", now_s=25.5).headers == (("Retry-After", "10"),)
+    assert ask(stage("429"), "player").headers == ()
+    assert ask(stage("429_after"), "player").headers == (("Retry-After", "60"),)
+
+
+def test_a_share_of_429_refuses_the_same_videos_for_ever() -> None:
+    on = stage("429=0.1")
+    refused = [{i for i in IDS if ask(on, "player", i, now_s=t).status == 429} for t in (0.0, 500.0)]
+    assert refused[0] == refused[1]
+    assert 20 < len(refused[0]) < 60
+
+
+def test_consent_is_asked_for_on_the_watch_page_until_the_cookie_comes() -> None:
+    on = stage("consent")
+    assert b'action="https://consent.youtube.com/s"' in whole(ask(on, "watch"))
+    assert b"INNERTUBE_API_KEY" in whole(ask(on, "watch", consented=True))
+    assert ask(on, "player").scene is None
+
+
+def test_slow_is_a_tail_on_some_requests() -> None:
+    on = stage("slow", latency_s=0.25)
+    delays = [ask(on, "player", i).delay_s for i in IDS]
+    assert min(delays) == 0.25
+    assert 20 < sum(d > 0.25 for d in delays) < 70
+    assert max(delays) <= 20.25
+    assert max(delays) > 2
+
+
+def test_the_same_seed_gives_the_same_night_in_any_order() -> None:
+    scenes = ("flaky=0.5", "absent=0.3", "slow=0.2")
+    requests = [(i, kind) for i in IDS[:150] for kind in ("player", "timedtext")] * 3
+
+    def night(order: list[tuple[str, str]], seed: int = 1) -> dict[tuple[str, str, int], tuple[Any, ...]]:
+        on, seen, n = stage(*scenes, seed=seed), {}, dict.fromkeys(requests, 0)
+        for video_id, kind in order:
+            n[video_id, kind] += 1
+            a = ask(on, kind, video_id)
+            seen[video_id, kind, n[video_id, kind]] = (a.status, a.manner, a.delay_s, a.scene, whole(a))
+        return seen
+
+    shuffled = random.Random(5).sample(requests, len(requests))
+    assert night(requests) == night(shuffled)
+    assert night(requests) != night(requests, seed=2)
+
+
+def test_blocks_go_before_passing_faults_and_those_before_refusals() -> None:
+    on = stage("private", "error500", "429@0-10")
+    first = IDS[0]
+    assert {ask(on, kind, first, now_s=1.0).scene for kind in ("player", "timedtext")} == {"429"}
+    later = [ask(on, kind, first, now_s=20.0 + n).scene for n in range(3) for kind in ("player", "timedtext")]
+    assert "error500" in later
+    assert later[-2:] == ["private", "private"]
+
+
+def test_the_hidden_limit_blocks_one_egress_and_not_the_other() -> None:
+    on = stage(limit_rate=1.0, limit_burst=3, limit_block_s=30)
+    request = Request("player", IDS[0], "ANDROID")
+    assert [on.answer(request, "p1", 0.0).status for _ in range(4)] == [200, 200, 200, 429]
+    assert on.answer(request, "p2", 0.0).status == 200
+    assert on.answer(request, "p1", 29.9).status == 429
+    assert on.answer(request, "p1", 30.0).status == 200
+    assert on.blocked == 2
+
+
+def test_the_limit_lets_its_own_rate_pass() -> None:
+    limit = HiddenLimit(rate=2.0, burst=3, block_s=30)
+    assert not any(limit.refuses("", n * 0.5) for n in range(200))
+    assert any(limit.refuses("", 1000 + n * 0.4) for n in range(200))
+
+
+def test_captured_answers_are_the_assets_byte_for_byte() -> None:
+    on = stage("captured")
+    assert set(captured_ids()) == set(CAPTURES)
+    for video_id, capture in CAPTURES.items():
+        asset = read_asset(capture.asset)
+        if capture.replaces_id:
+            asset = asset.replace(capture.replaces_id.encode(), video_id.encode())
+        answer = ask(on, "player", video_id)
+        assert whole(answer) == asset, video_id
+        assert answer.status == (429 if capture.asset.endswith(".html") else 200)
+        if video_id != "unplayableA":
+            assert whole(ask(on, "opinion", video_id)) == asset
+        assert whole(ask(on, "watch", video_id)) == read_asset(capture.watch_asset)
+        if capture.expected == "ok":
+            assert whole(ask(on, "timedtext", video_id)) == read_asset("transcript.xml")
+    assert whole(ask(on, "watch", "consent-pgA", consented=True)) == read_asset("youtube.html")
+    assert "errorScreen" not in player(on, "opinion", "unplayableA")["playabilityStatus"]
+    assert ask(stage(), "player", "bot-check-A").scene is None, "without the scene they are ordinary ids"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "wanted"),
+    [
+        ("GET", "/watch?v=abcdefghijk", b"", ("watch", "abcdefghijk")),
+        ("HEAD", "/watch?hl=en&v=-bcdefghij_", b"", ("watch", "-bcdefghij_")),
+        ("GET", "/api/timedtext?v=abcdefghijk&lang=de", b"", ("timedtext", "abcdefghijk")),
+        ("POST", "/youtubei/v1/player?key=x", ("ANDROID", "abcdefghijk"), ("player", "abcdefghijk")),
+        ("POST", "/youtubei/v1/player", ("VISIONOS", "abcdefghijk"), ("opinion", "abcdefghijk")),
+        ("GET", "/youtubei/v1/player", b"", None),
+        ("GET", "/", b"", None),
+        ("GET", "/watch?v=short", b"", ValueError),
+        ("GET", "/api/timedtext", b"", ValueError),
+        ("POST", "/youtubei/v1/player", b"not json", ValueError),
+        ("POST", "/youtubei/v1/player", b"[1]", ValueError),
+        ("POST", "/youtubei/v1/player", b'{"videoId": "abcdefghijk"}', ValueError),
+    ],
+)
+def test_requests_are_read(method: str, target: str, body: Any, wanted: Any) -> None:
+    if isinstance(body, tuple):
+        body = json.dumps({"context": {"client": {"clientName": body[0]}}, "videoId": body[1]}).encode()
+    if wanted is ValueError:
+        with pytest.raises(ValueError, match=r"video id|player request"):
+            read_request(method, target, {}, body)
+    else:
+        found = read_request(method, target, {}, body)
+        assert (found and (found.kind, found.video_id)) == wanted
+
+
+def test_reaches_are_complete() -> None:
+    assert {entry.reach for entry in SCENES.values()} == set(Reach)
+    assert all(entry.text and len(entry.text) < 80 for entry in SCENES.values())
