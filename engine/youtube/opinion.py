@@ -1,0 +1,208 @@
+"""The second opinion: one yt-dlp request as another client, through the same door.
+
+One client's word is not proof: the ANDROID client hides some caption tracks, and a video that one client
+cannot play another can. yt-dlp knows how the others ask; its request takes a permit and is counted
+because a request handler of ours sends it. yt-dlp reports a failed player request as a mere warning and a
+video without captions, so its result is not asked: the player answer itself is, as it came through the door.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from youtube_transcript_api import Transcript as Track
+
+from engine.errors import EngineError, Interrupted
+from engine.model import Failure, Kind
+from engine.youtube.failures import FailureError, by_status, classify
+from engine.youtube.line import Attempt
+from engine.youtube.transcripts import Client, client_of
+from engine.youtube.wording import refusal
+
+USES = 200  # yt-dlp's objects remember each video a little: a new one after so many
+_CLIENT = "visionos"  # needs no page, no JavaScript and no token for captions
+_OPTIONS: dict[str, Any] = {
+    "quiet": True,
+    "no_warnings": False,
+    "noprogress": True,
+    "skip_download": True,
+    "cachedir": False,
+    "extractor_retries": 0,
+    "ignore_no_formats_error": True,
+    "noplaylist": True,
+    "js_runtimes": {},  # it would look for one by starting it, and captions need none
+    "extractor_args": {
+        "youtube": {
+            "player_client": [_CLIENT],
+            "player_skip": ["webpage", "configs", "js", "initial_data"],
+            "skip": ["hls", "dash", "translated_subs"],
+        }
+    },
+}
+
+
+class Opinion:
+    """Asks yt-dlp; shared by all threads. yt-dlp is imported at the first question."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: list[_Asker] = []
+
+    def tracks(self, attempt: Attempt, video_id: str) -> list[Track]:
+        """The caption tracks another client sees, empty when it sees none: one request.
+
+        Raises FailureError, and errors.Interrupted when the attempt has to give way.
+        """
+        with self._lock:
+            asker = self._free.pop() if self._free else None
+        asker = asker or _Asker()
+        try:
+            return asker.ask(attempt, video_id)
+        finally:
+            if asker.uses < USES:
+                with self._lock:
+                    self._free.append(asker)
+            else:
+                asker.close()
+
+
+class _Asker:
+    """One YoutubeDL object and its handler, for one thread at a time."""
+
+    def __init__(self) -> None:
+        import yt_dlp
+        from yt_dlp.extractor.youtube import YoutubeIE
+
+        self.uses = 0
+        self._ydl = yt_dlp.YoutubeDL({**_OPTIONS, "logger": self}, auto_init=False)
+        self._ydl.add_info_extractor(YoutubeIE(self._ydl))
+        self._handler: Any = None
+        self._ydl._request_director = self._ydl.build_request_director([self._make_handler])
+
+    def _make_handler(self, **kwargs: Any) -> Any:
+        self._handler = _handler_class()(**kwargs)
+        return self._handler
+
+    # yt-dlp's logger interface; what it warns of is seen in the answer itself.
+
+    def debug(self, message: str) -> None: ...
+
+    def info(self, message: str) -> None: ...
+
+    def warning(self, message: str, **_: Any) -> None: ...
+
+    def error(self, message: str) -> None: ...
+
+    def ask(self, attempt: Attempt, video_id: str) -> list[Track]:
+        client = client_of(attempt.session)
+        client.lean, client.player = False, None
+        self.uses += 1
+        handler = self._handler
+        handler.attempt, handler.trouble = attempt, None
+        said: BaseException | None = None
+        try:
+            self._ydl.extract_info(
+                f"https://www.youtube.com/watch?v={video_id}", download=False, process=False, ie_key="Youtube"
+            )
+        except Exception as exc:  # noqa: BLE001 - judged below, by what the door saw
+            said = exc
+        finally:
+            handler.attempt = None
+        if handler.trouble is not None:
+            if isinstance(handler.trouble, (Interrupted, EngineError)):
+                raise handler.trouble
+            raise FailureError(classify(handler.trouble, attempt.answer)) from None
+        return self._judge(attempt, client, video_id, said)
+
+    def _judge(
+        self, attempt: Attempt, client: Client, video_id: str, said: BaseException | None
+    ) -> list[Track]:
+        if client.player is None:
+            if attempt.answer.status not in (0, 200) or attempt.answer.captcha:
+                raise FailureError(by_status(attempt.answer))
+            why = type(said).__name__ if said else "no answer"
+            raise FailureError(Failure(Kind.GARBLED, f"the second opinion could not be had ({why})"))
+        refused = refusal(client.player.get("playabilityStatus"))
+        if refused is not None:
+            raise FailureError(refused)
+        client.check(video_id)
+        return _tracks(attempt, video_id, client.player.get("captions"))
+
+    def close(self) -> None:
+        self._ydl.close()
+
+
+def _tracks(attempt: Attempt, video_id: str, captions: Any) -> list[Track]:
+    """The caption list of a player answer, as tracks the library can fetch."""
+    renderer = captions.get("playerCaptionsTracklistRenderer") if isinstance(captions, Mapping) else None
+    listed = renderer.get("captionTracks") if isinstance(renderer, Mapping) else None
+    tracks = []
+    for item in listed if isinstance(listed, list) else []:
+        if not isinstance(item, Mapping):
+            continue
+        url, code = item.get("baseUrl"), item.get("languageCode")
+        if not (isinstance(url, str) and isinstance(code, str)):
+            continue
+        if url.startswith("/"):
+            url = "https://www.youtube.com" + url
+        name = _text(item.get("name")) or code
+        generated = item.get("kind") == "asr"
+        tracks.append(
+            Track(attempt.session, video_id, url.replace("&fmt=srv3", ""), name, code, generated, [])
+        )
+    return tracks
+
+
+def _text(node: Any) -> str:
+    if not isinstance(node, Mapping):
+        return ""
+    runs = node.get("runs")
+    parts = [r.get("text") for r in runs if isinstance(r, Mapping)] if isinstance(runs, list) else []
+    return "".join(p for p in parts if isinstance(p, str)) or str(node.get("simpleText") or "")
+
+
+@functools.cache
+def _handler_class() -> type[Any]:
+    """The request handler through the door; made late because yt-dlp is imported late."""
+    from yt_dlp.networking.common import RequestHandler, Response
+    from yt_dlp.networking.exceptions import HTTPError, TransportError
+
+    class DoorRH(RequestHandler):  # type: ignore[misc]
+        """Sends yt-dlp's requests by the attempt at hand and remembers what went wrong: yt-dlp forgets it."""
+
+        _SUPPORTED_URL_SCHEMES = ("https",)
+        _SUPPORTED_PROXY_SCHEMES = None
+        _SUPPORTED_FEATURES = None
+
+        attempt: Attempt | None = None
+        trouble: Exception | None = None
+
+        def _check_extensions(self, extensions: dict[str, Any]) -> None:
+            extensions.clear()
+
+        def _send(self, request: Any) -> Any:
+            if self.attempt is None or self.trouble is not None:
+                raise TransportError("no attempt at hand")
+            headers = {k: v for k, v in self._get_headers(request).items() if k.lower() != "accept-encoding"}
+            try:
+                got = self.attempt.request(request.method, request.url, data=request.data, headers=headers)
+            except Exception as exc:  # noqa: BLE001 - kept, and judged when yt-dlp has returned
+                self.trouble = exc
+                raise TransportError("the request failed") from None
+            kept = {
+                k: v
+                for k, v in got.headers.items()
+                if k.lower() not in ("content-encoding", "content-length")
+            }
+            response = Response(
+                io.BytesIO(got.content), got.url, kept, status=got.status_code, reason=got.reason
+            )
+            if not 200 <= got.status_code < 300:
+                raise HTTPError(response)
+            return response
+
+    return DoorRH

@@ -1,0 +1,180 @@
+"""Transcripts through youtube-transcript-api's public surface, over a session of our own.
+
+The lean way sends two requests: a POST to the player gives metadata and the caption list, a GET the text.
+The library also wants the watch page, a megabyte, for one key that the player no longer needs; a stub answers
+that from memory. The full way fetches the real page.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from youtube_transcript_api import Transcript as Track
+from youtube_transcript_api import YouTubeTranscriptApi
+
+from engine.model import Cue, Failure, Kind, Transcript
+from engine.youtube.failures import FailureError
+from engine.youtube.line import Session
+from engine.youtube.wording import clean
+
+WATCH = "https://www.youtube.com/watch"
+PLAYER = "https://www.youtube.com/youtubei/v1/player"
+_STUB_PAGE = b'{"INNERTUBE_API_KEY": "keyless"}'
+_QUERY = "prettyPrint=false"
+_MASK = "&$fields=playabilityStatus,captions.playerCaptionsTracklistRenderer,videoDetails"
+
+
+class OddAnswerError(FailureError):
+    """A player answer that is well-formed and yet not what was asked for."""
+
+
+class Client:
+    """The library's client on one session, for one thread at a time."""
+
+    def __init__(self, session: Session, *, mask: bool = False) -> None:
+        self.lean = False
+        self.mask = mask
+        self.player: Mapping[str, Any] | None = None  # the latest player answer
+        self._seen: Mapping[str, Any] = {}  # the latest videoDetails that said anything
+        session.mount(WATCH, _Watch(self, session.adapter))
+        session.mount(PLAYER, _Player(self, session.adapter))
+        self._api = YouTubeTranscriptApi(http_client=session)
+
+    def tracks(self, video_id: str, *, lean: bool) -> list[Track]:
+        """The caption tracks of a video: one request the lean way, two or more the full way.
+
+        Raises what the library raises, and OddAnswerError for an answer about another video or none.
+        """
+        self.lean, self.player = lean, None
+        try:
+            tracks = list(self._api.list(video_id))
+        except Exception:
+            self.check(video_id)  # what is said of another video says nothing of this one
+            raise
+        finally:
+            self.lean = False
+        self.check(video_id)
+        if lean and not _details(self.player).get("title"):
+            raise OddAnswerError(Failure(Kind.GARBLED, "the player answer names no title"))
+        return tracks
+
+    def begin(self) -> None:
+        """Forget what earlier attempts on this session saw."""
+        self.player, self._seen = None, {}
+
+    def check(self, video_id: str) -> None:
+        """Raise OddAnswerError when the latest player answer is about another video."""
+        told = _details(self.player).get("videoId")
+        if told is not None and told != video_id:
+            raise OddAnswerError(Failure(Kind.GARBLED, "the player answer is about another video"))
+
+    def keep(self, answer: Any) -> None:
+        """Note a player answer."""
+        self.player = answer if isinstance(answer, dict) else None
+        self._seen = _details(self.player) or self._seen
+
+    def details(self, video_id: str) -> Mapping[str, Any]:
+        """What any player answer of this attempt said about the video; empty when none did."""
+        return self._seen if self._seen.get("videoId") in (None, video_id) else {}
+
+
+def _details(player: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    details = player.get("videoDetails") if player else None
+    return details if isinstance(details, Mapping) else {}
+
+
+def client_of(session: Session, *, mask: bool = False) -> Client:
+    """The client that lives with a session, made at its first use."""
+    if not isinstance(session.companion, Client):
+        session.companion = Client(session, mask=mask)
+    return session.companion
+
+
+class _Through(BaseAdapter):
+    def __init__(self, client: Client, adapter: BaseAdapter) -> None:
+        super().__init__()
+        self._client, self._adapter = client, adapter
+
+    def close(self) -> None:
+        """The session's own adapter is closed under its own name."""
+
+
+class _Watch(_Through):
+    """The lean way: a page that holds only the name of the key. The full way: the page."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        if not self._client.lean:
+            return self._adapter.send(request, *args, **kwargs)
+        response = requests.Response()
+        response.status_code = 200
+        response.url = str(request.url)
+        response.request = request
+        response.encoding = "utf-8"
+        response._content = _STUB_PAGE
+        response._content_consumed = True  # type: ignore[attr-defined]
+        return response
+
+
+class _Player(_Through):
+    """Keeps the player's answer; the lean way it also drops the made-up key from the address."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        if self._client.lean:
+            query = _QUERY + (_MASK if self._client.mask else "")
+            request.url = urlunsplit(urlsplit(str(request.url))._replace(query=query))
+        response = self._adapter.send(request, *args, **kwargs)
+        if response.status_code == 200:
+            try:
+                answer = json.loads(response.content)
+            except (ValueError, RecursionError):
+                return response  # the library says so in its own way
+            response.json = lambda **_: answer  # type: ignore[method-assign]  # parsed once is enough
+            self._client.keep(answer)
+        return response
+
+
+def choose(tracks: Sequence[Track], languages: Iterable[str]) -> Track:
+    """The track of the first wanted language there is.
+
+    A wanted `en` takes `en`, else its variants (`en-GB`, `en-US`); captions made by people come before
+    generated ones within a language. `any` takes what there is, the spoken language first where it is known.
+    Raises FailureError (no_language) and names what exists.
+    """
+    wanted = list(languages)
+    for language in wanted:
+        found = _of_language(tracks, language.lower())
+        if found is not None:
+            return found
+    exists = ", ".join(
+        f"{t.language_code} (generated)" if t.is_generated else t.language_code for t in tracks
+    )
+    message = clean(f"no captions in {', '.join(wanted)}; exists: {exists}")
+    raise FailureError(Failure(Kind.NO_LANGUAGE, message))
+
+
+def _of_language(tracks: Sequence[Track], language: str) -> Track | None:
+    if language == "any":
+        spoken = {t.language_code for t in tracks if t.is_generated}
+        return min(tracks, key=lambda t: (t.is_generated, t.language_code not in spoken), default=None)
+
+    def exact(track: Track) -> bool:
+        return track.language_code.lower() == language
+
+    fitting = [t for t in tracks if exact(t) or t.language_code.lower().startswith(language + "-")]
+    return min(fitting, key=lambda t: (t.is_generated, not exact(t)), default=None)
+
+
+def read(track: Track) -> Transcript:
+    """A track's text: one request. Raises what the library raises, and FailureError (garbled) for no text."""
+    cues = tuple(Cue(s.start, s.duration, s.text) for s in track.fetch())
+    if not cues:
+        raise FailureError(Failure(Kind.GARBLED, "the caption track holds no text"))
+    if not all(math.isfinite(c.start) and math.isfinite(c.duration) for c in cues):
+        raise FailureError(Failure(Kind.GARBLED, "the caption track holds times that are no numbers"))
+    return Transcript(track.language_code, clean(track.language), track.is_generated, cues)

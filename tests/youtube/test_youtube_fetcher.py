@@ -1,0 +1,420 @@
+"""Whole attempts: what a video costs and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from youtube_site import VIDEO, Asked, Reply, Site, asset, permit, player
+
+from engine.errors import DiskError, Interrupted
+from engine.model import EgressSpec, Fetched, Kind, Permit, Refused
+from engine.rehearsal import CAPTURES, Rehearsal, Settings, invented_ids, start
+from engine.youtube import Fetcher, FetchSettings
+from engine.youtube.egress import Door
+
+MakeDoor = Callable[..., Door]
+NO_CAPTIONS = "dsMFmonKDD4"
+
+
+class Lean:
+    """The hooks, as a list of what was told."""
+
+    def __init__(self, *, allowed: bool = True) -> None:
+        self.told: list[str] = []
+        self.hooks: dict[str, Callable[[], Any]] = {
+            "lean_allowed": lambda: allowed,
+            "lean_failed": lambda: self.told.append("failed"),
+            "lean_worked": lambda: self.told.append("worked"),
+        }
+
+
+def fetch(door: Door, video_id: str = VIDEO, lean: Lean | None = None, **settings: Any) -> Fetched | Refused:
+    fetcher = Fetcher(door, FetchSettings(**settings), **(lean.hooks if lean else {}))
+    return fetcher.fetch(video_id, permit())
+
+
+def refused(result: Fetched | Refused) -> tuple[Kind, int]:
+    assert isinstance(result, Refused)
+    return result.failure.kind, result.cost.requests
+
+
+def clients(site: Site) -> list[str]:
+    return [a.client for a in site.asked if a.path.endswith("/player")]
+
+
+def by_client(**answers: Any) -> Callable[[Asked, Any], Reply]:
+    """Answer the player request by the client that asks."""
+
+    def answer(asked: Asked, _: Any) -> Reply:
+        given = answers[asked.client]
+        return given if isinstance(given, Reply) else Reply(given, zipped=True)
+
+    return answer
+
+
+def test_the_good_case(site: Site, make_door: MakeDoor) -> None:
+    site.video()
+    lean = Lean()
+    result = fetch(make_door(), lean=lean)
+    assert isinstance(result, Fetched)
+    assert result.metadata.title == "Surface Go Review - It’s Awesome"
+    assert (result.transcript.language, len(result.transcript.cues)) == ("en", 3)
+    assert result.cost.requests == len(site.asked) == 2
+    assert result.cost.bytes == len(site.answers["/api/timedtext"].body) + int(
+        site.answers["/youtubei/v1/player"].raw().partition(b"Content-Length: ")[2].split(b"\r")[0]
+    )
+    assert lean.told == ["worked"]
+
+
+def test_full_mode_and_lean_switched_off_fetch_the_page(site: Site, make_door: MakeDoor) -> None:
+    site.video()
+    for lean, mode in ((Lean(), "full"), (Lean(allowed=False), "lean")):
+        site.asked.clear()
+        assert isinstance(fetch(make_door(), lean=lean, fetch_mode=mode), Fetched)
+        assert site.paths == ["/watch", "/youtubei/v1/player", "/api/timedtext"]
+        assert lean.told == []
+
+
+def only_full(good: Any, bad: Any) -> Callable[[Asked, Any], Reply]:
+    """Answer well only when the watch page's key is shown."""
+    return lambda asked, _: bad if "key=AIza" not in asked.target else Reply(good)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Reply("bad request", 400),
+        Reply("forbidden", 403),
+        Reply({}),
+        Reply({"playabilityStatus": {"status": "UNPLAYABLE", "reason": "Update the app"}}),
+        Reply(asset("youtube_po_token_required.innertube.json")),
+        Reply({**player(), "videoDetails": {"videoId": VIDEO}}),
+        Reply({**player(), "videoDetails": {**player()["videoDetails"], "videoId": "another-one"}}),
+    ],
+    ids=["400", "403", "empty", "odd", "po_token", "untitled", "other"],
+)
+def test_a_suspect_answer_goes_the_full_way(bad: Reply, site: Site, make_door: MakeDoor) -> None:
+    site.video()
+    site.answers["/youtubei/v1/player"] = only_full(player(), bad)
+    lean = Lean()
+    result = fetch(make_door(), lean=lean)
+    assert isinstance(result, Fetched)
+    assert site.paths.count("/watch") == 1
+    assert lean.told == ["failed"]
+    assert result.cost.requests == len(site.asked)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Reply("busy", 429, headers={"Retry-After": "77"}), Kind.BLOCKED),
+        (Reply("busy", 503), Kind.SERVER_ERROR),
+        (Reply("<html>not json</html>"), Kind.GARBLED),
+        (Reply("<html><div class='g-recaptcha'></div>"), Kind.BLOCKED),
+        (Reply(asset("youtube_request_blocked.innertube.json")), Kind.BLOCKED),
+        (Reply(asset("youtube_video_unavailable.innertube.json")), Kind.UNAVAILABLE),
+        (
+            Reply({"playabilityStatus": {"status": "LOGIN_REQUIRED", "reason": "This video is private"}}),
+            Kind.PRIVATE,
+        ),
+        (Reply({"playabilityStatus": {"status": "LIVE_STREAM_OFFLINE", "reason": "Soon"}}), Kind.NOT_YET),
+    ],
+)
+def test_a_plain_refusal_costs_one_request(
+    answer: Reply, kind: Kind, site: Site, make_door: MakeDoor
+) -> None:
+    site.video()
+    site.answers["/youtubei/v1/player"] = answer
+    lean = Lean()
+    result = fetch(make_door(), lean=lean)
+    assert refused(result) == (kind, 1)
+    assert lean.told == []
+    if answer.status == 429:
+        assert isinstance(result, Refused)
+        assert result.failure.retry_after_s == 77
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Reply(b""), Kind.GARBLED),
+        (Reply("<html>"), Kind.GARBLED),
+        (Reply("<transcript><text start='0'>cut", media="text/xml"), Kind.GARBLED),
+        (
+            Reply('<!DOCTYPE t [<!ENTITY a "b">]><transcript><text start="0">&a;</text></transcript>'),
+            Kind.GARBLED,
+        ),
+        (Reply("no", 403), Kind.SERVER_ERROR),
+        (Reply("no", 429), Kind.BLOCKED),
+    ],
+)
+def test_a_bad_transcript_costs_two_and_keeps_the_title(
+    answer: Reply, kind: Kind, site: Site, make_door: MakeDoor
+) -> None:
+    site.video()
+    site.answers["/api/timedtext"] = answer
+    result = fetch(make_door())
+    assert refused(result) == (kind, 2)
+    assert isinstance(result, Refused)
+    assert result.metadata
+    assert result.metadata.channel == "Dave2D"
+
+
+def test_a_missing_language_costs_one_and_names_what_exists(site: Site, make_door: MakeDoor) -> None:
+    site.video(player("youtube_ww1_nl_en"))
+    result = fetch(make_door(), "F1xioXWb8CY", languages=("nl",))
+    assert refused(result) == (Kind.NO_LANGUAGE, 1)
+    assert isinstance(result, Refused)
+    assert "exists: en, en (generated)" in result.failure.message
+
+
+def test_the_consent_page_is_passed(site: Site, make_door: MakeDoor) -> None:
+    site.video()
+    page = site.answers["/watch"]
+    consent = Reply(asset("youtube_consent_page.html"))
+    site.answers["/watch"] = lambda asked, _: (
+        page if "CONSENT=YES" in asked.headers.get("cookie", "") else consent
+    )
+    door = make_door()
+    assert isinstance(fetch(door, fetch_mode="full"), Fetched)
+    assert isinstance(fetch(door, fetch_mode="full"), Fetched)
+    assert site.paths.count("/watch") == 3  # the session keeps the cookie
+
+
+def test_a_captcha_page_is_a_block(site: Site, make_door: MakeDoor) -> None:
+    site.video()
+    site.answers["/watch"] = Reply(asset("youtube_too_many_requests.html"))
+    assert refused(fetch(make_door(), fetch_mode="full")) == (Kind.BLOCKED, 1)
+
+
+# The second opinion.
+
+
+def test_no_captions_is_confirmed_by_one_request(
+    site: Site, make_door: MakeDoor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    site.video(player("youtube_transcripts_disabled"))
+    result = fetch(make_door(), NO_CAPTIONS)
+    assert refused(result) == (Kind.NO_CAPTIONS, 2)
+    assert clients(site) == ["ANDROID", "VISIONOS"]
+    assert capfd.readouterr() == ("", "")
+    assert isinstance(result, Refused)
+    assert result.metadata
+    assert result.metadata.channel == "Blogothèque"
+
+
+def test_captions_another_client_sees_are_fetched(site: Site, make_door: MakeDoor) -> None:
+    site.video()
+    site.answers["/youtubei/v1/player"] = by_client(ANDROID={**player(), "captions": {}}, VISIONOS=player())
+    result = fetch(make_door(), languages=("de", "en"))
+    assert isinstance(result, Fetched)
+    assert (result.transcript.language, result.transcript.language_name) == ("de", "German")
+    assert result.cost.requests == 3
+    assert "tlang" not in site.asked[2].target
+
+
+@pytest.mark.parametrize(
+    ("second", "kind"),
+    [
+        (Reply("busy", 429), Kind.BLOCKED),
+        (Reply("no", 403), Kind.SERVER_ERROR),
+        (Reply("no", 500), Kind.SERVER_ERROR),
+        (Reply("<html>"), Kind.GARBLED),
+        (Reply(b""), Kind.GARBLED),
+        (Reply({}), Kind.GARBLED),
+        (Reply("[]", media="application/json"), Kind.GARBLED),
+        (
+            Reply({"playabilityStatus": {"status": "LOGIN_REQUIRED", "reason": "confirm you're not a bot"}}),
+            Kind.BLOCKED,
+        ),
+        (Reply({"playabilityStatus": {"status": "UNPLAYABLE", "reason": "Whatever"}}), Kind.UNKNOWN),
+        (Reply({"playabilityStatus": {"status": "ERROR", "reason": "Video unavailable"}}), Kind.UNAVAILABLE),
+        (Reply(asset("youtube_po_token_required.innertube.json")), Kind.PO_TOKEN),
+    ],
+    ids=str,
+)
+def test_a_failed_opinion_is_never_no_captions(
+    second: Reply, kind: Kind, site: Site, make_door: MakeDoor, capfd: pytest.CaptureFixture[str]
+) -> None:
+    site.video()
+    site.answers["/youtubei/v1/player"] = by_client(ANDROID={**player(), "captions": {}}, VISIONOS=second)
+    assert refused(fetch(make_door())) == (kind, 2)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_opinion_that_hangs_is_held_to_the_deadline(site: Site, make_door: MakeDoor) -> None:
+    site.video()
+
+    def answer(asked: Asked, _: Any) -> Reply | None:
+        if asked.client == "ANDROID":
+            return Reply({**player(), "captions": {}})
+        site.stopping.wait(30)
+        return None
+
+    site.answers["/youtubei/v1/player"] = answer
+    assert refused(fetch(make_door(), deadline_s=0.5)) == (Kind.TIMEOUT, 2)
+
+
+def test_an_odd_refusal_is_confirmed(site: Site, make_door: MakeDoor) -> None:
+    odd = player("youtube_unplayable")
+    site.video(odd)
+    assert refused(fetch(make_door())) == (Kind.UNKNOWN, 4)
+    assert clients(site) == ["ANDROID", "ANDROID", "VISIONOS"]
+    site.answers["/youtubei/v1/player"] = by_client(ANDROID=odd, VISIONOS=player())
+    assert isinstance(fetch(make_door()), Fetched)
+
+
+def test_a_po_token_is_confirmed(site: Site, make_door: MakeDoor) -> None:
+    locked = player("youtube_po_token_required")
+    for second in (locked, player("youtube_unplayable")):
+        site.video()
+        site.answers["/youtubei/v1/player"] = by_client(ANDROID=locked, VISIONOS=second)
+        assert refused(fetch(make_door())) == (Kind.PO_TOKEN, 4)
+    site.answers["/youtubei/v1/player"] = by_client(ANDROID=locked, VISIONOS=player())
+    assert isinstance(fetch(make_door()), Fetched)
+
+
+def test_opinions_in_many_threads(site: Site, make_door: MakeDoor) -> None:
+    site.video(player("youtube_transcripts_disabled"))
+    fetcher = Fetcher(make_door(), FetchSettings())
+    results: list[Any] = []
+    threads = [
+        threading.Thread(
+            target=lambda: results.extend(fetcher.fetch(NO_CAPTIONS, permit()) for _ in range(3))
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {refused(r) for r in results} == {(Kind.NO_CAPTIONS, 2)}
+    assert len(results) == 12
+
+
+# What leaves, and what does not.
+
+
+@pytest.mark.parametrize("error", [Interrupted, DiskError])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_an_attempt_gives_way_from_anywhere(
+    error: type[Exception], at: int, site: Site, make_door: MakeDoor
+) -> None:
+    """At the opinion's request, at the transcript's, at the full way's page."""
+    site.video()
+    answers = [{**player(), "captions": {}}, player(), {}]
+    site.answers["/youtubei/v1/player"] = Reply(answers[at])
+
+    def take(_: int) -> Permit:
+        raise error
+
+    with pytest.raises(error):
+        fetch(make_door(take=take))
+    assert len(site.asked) == 1
+
+
+def test_a_bug_is_a_refusal_by_name(site: Site, make_door: MakeDoor) -> None:
+    site.video()
+    lean = Lean()
+
+    def broken() -> None:
+        raise RuntimeError("http://me:s3cr3t@proxy")
+
+    lean.hooks["lean_worked"] = broken
+    result = fetch(make_door(), lean=lean)
+    assert isinstance(result, Refused)
+    assert result.failure.kind is Kind.UNKNOWN
+    assert result.failure.message == "unexpected RuntimeError"
+
+
+def test_one_videos_answer_is_not_anothers(site: Site, make_door: MakeDoor) -> None:
+    anonymous = player()
+    del anonymous["videoDetails"]["videoId"]
+    site.video(anonymous)
+    door = make_door()
+    assert isinstance(fetch(door), Fetched)
+    site.answers["/youtubei/v1/player"] = Reply("busy", 503)
+    result = fetch(door, "aaaaaaaaaaA")
+    assert isinstance(result, Refused)
+    assert result.metadata is None
+
+
+def test_a_refused_session_is_not_used_again(site: Site, make_door: MakeDoor) -> None:
+    site.video()
+    good, site.answers["/youtubei/v1/player"] = site.answers["/youtubei/v1/player"], Reply("busy", 429)
+    door = make_door()
+    assert refused(fetch(door)) == (Kind.BLOCKED, 1)
+    site.answers["/youtubei/v1/player"] = good
+    assert isinstance(fetch(door), Fetched)
+    assert door.handshakes == 2
+
+
+def test_importing_is_light() -> None:
+    code = "import sys, engine.youtube.failures, engine.youtube; print('yt_dlp' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+
+
+# Against the embedded stand-in.
+
+
+@pytest.fixture(scope="module")
+def rehearsal() -> Iterator[Rehearsal]:
+    with start(Settings(latency_s=0, scenes=("captured",))) as found:
+        yield found
+
+
+@pytest.fixture
+def stage(rehearsal: Rehearsal) -> Iterator[Fetcher]:
+    door = Door([EgressSpec("p001", rehearsal.proxy_url)], take=permit, ca_bundle=rehearsal.ca_bundle)
+    yield Fetcher(door, FetchSettings(deadline_s=20))
+    door.close()
+
+
+@pytest.mark.parametrize("video_id", CAPTURES)
+def test_captured_videos(video_id: str, stage: Fetcher, rehearsal: Rehearsal) -> None:
+    before = len(rehearsal.arrivals())
+    result = stage.fetch(video_id, permit())
+    arrived = rehearsal.arrivals()[before:]
+    told = "ok" if isinstance(result, Fetched) else result.failure.kind.value
+    assert told == CAPTURES[video_id].expected
+    assert result.cost.requests == len(arrived)
+    if told in ("ok", "no_captions"):
+        assert len(arrived) == 2
+
+
+def test_invented_videos(stage: Fetcher, rehearsal: Rehearsal) -> None:
+    ids = invented_ids(20, 7)
+    for video_id, _ in zip(ids, range(20), strict=False):
+        result = stage.fetch(video_id, permit())
+        assert isinstance(result, Fetched)
+        assert result.cost.requests == 2
+        assert result.metadata.title
+    assert stage.door.handshakes == 1
+    json.dumps(rehearsal.stats())
+
+
+SCENES = [
+    ("no_captions", Kind.NO_CAPTIONS), ("unavailable", Kind.UNAVAILABLE), ("private", Kind.PRIVATE),
+    ("members", Kind.MEMBERS_ONLY), ("age", Kind.AGE_RESTRICTED), ("region", Kind.REGION_BLOCKED),
+    ("premiere", Kind.NOT_YET), ("no_language", Kind.NO_LANGUAGE), ("po_token", Kind.PO_TOKEN),
+    ("empty", Kind.GARBLED), ("garbled", Kind.GARBLED), ("truncated", Kind.GARBLED), ("reset", Kind.NETWORK),
+    ("error500", Kind.SERVER_ERROR),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scene", "kind"), SCENES)
+def test_scenes(scene: str, kind: Kind, stage: Fetcher, rehearsal: Rehearsal) -> None:
+    rehearsal.scene(scene, replace=True)
+    try:
+        result = stage.fetch(next(iter(invented_ids(1, len(scene) + ord(scene[0])))), permit())
+    finally:
+        rehearsal.scene("captured", replace=True)
+    assert isinstance(result, Refused)
+    assert result.failure.kind is kind
