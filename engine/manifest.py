@@ -98,15 +98,16 @@ class Counts:
 
 @dataclass(slots=True)
 class OpenJournal:
-    """How far a chunk's journal went into the manifest, and which of its open jobs wait until when."""
+    """How far a chunk's journal went into the manifest, which of its open jobs wait until when, damaged lines."""
 
     offset: int = 0
     waiting: dict[str, float] = field(default_factory=dict)
+    bad_lines: int = 0
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """Manifest length in bytes, the open journals by chunk name, counts of the rows, damaged lines met."""
+    """Manifest length in bytes, the open journals by chunk name, counts of the rows, damaged lines of filed ones."""
 
     length: int = 0
     counts: Counts = field(default_factory=Counts)
@@ -119,7 +120,7 @@ class Checkpoint:
             "length": self.length,
             "counts": self.counts.to_json(),
             "bad_lines": self.bad_lines,
-            "open": {name: [its.offset, its.waiting] for name, its in self.open.items()},
+            "open": {name: [its.offset, its.waiting, its.bad_lines] for name, its in self.open.items()},
         }
         return (json.dumps(value) + "\n").encode()
 
@@ -133,8 +134,8 @@ def read_checkpoint(queue: Queue) -> Checkpoint | None:
             int(value["length"]),
             Counts.from_json(value["counts"]),
             {
-                name: OpenJournal(int(offset), {job: float(at) for job, at in waiting.items()})
-                for name, (offset, waiting) in value["open"].items()
+                name: OpenJournal(int(offset), {job: float(at) for job, at in waiting.items()}, int(bad))
+                for name, (offset, waiting, bad) in value["open"].items()
             },
             int(value["bad_lines"]),
         )

@@ -11,14 +11,16 @@
 |                                                             | failed when refused 3 times while others   |
 |                                                             | passed                                     |
 
-`poison` is not decided here: a process that died answers nothing (see `engine.worker`).
+A job whose process died answers nothing; `is_poison` decides on the deaths instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.model import Failure, Kind
+from engine.queue.fold import Death
 
 WAITS_S = (2.0, 10.0, 60.0)
 LONG_WAIT_S = 900.0
@@ -95,6 +97,24 @@ def decide(failure: Failure, history: History, attempts: int) -> Settle | Defer:
     if history.fault is None and history.tries < attempts + BENEFIT_OF_DOUBT:
         return Defer(UNSETTLED_WAIT_S, charged=True)
     return Settle(kind)
+
+
+DEATHS, DEATHS_ALONE = 3, 2  # one death in company, two alone
+DEATHS_UNSURE = 8
+
+
+def is_poison(deaths: Iterable[Death]) -> bool:
+    """Whether a job kills its process: one death in company and two alone, with no other killer in sight.
+
+    Where processes die without this job as well, someone kills them from outside (an operator, a machine short
+    of memory), and two deaths alone are no proof: with a kill a second, a job that takes three seconds met
+    them by chance in one batch of two. Then it takes eight.
+    """
+    deaths = list(deaths)
+    alone = [death for death in deaths if death.alone]
+    if len(alone) >= DEATHS_UNSURE:
+        return True
+    return len(deaths) >= DEATHS and sum(death.sure for death in alone) >= DEATHS_ALONE
 
 
 def wait_after(spent: int) -> float:

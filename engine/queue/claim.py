@@ -123,14 +123,24 @@ def _remove(path: str, lock: Lock) -> None:
                 raise
 
 
-def blame(queue: Queue, worker_id: str) -> None:
+def blame(queue: Queue, worker_id: str, *, sure: bool) -> None:
     """Note that a worker died while its supervisor lived: its jobs in flight are suspects.
 
-    Without this note (everything was killed together) nobody is blamed.
+    `sure` says that nothing hints at a killer from outside. Without this note (everything was killed together)
+    nobody is blamed.
     """
-    path = os.path.join(queue.workers, worker_id)
-    with contextlib.suppress(FileNotFoundError, FileExistsError):
-        durable.create(os.path.join(path, "died"), b"", sync=False)
+    path = os.path.join(queue.workers, worker_id, "died")
+    with contextlib.suppress(FileNotFoundError):
+        durable.publish(path, b"sure" if sure else b"unsure", tmp_dir=queue.tmp, sync=False)
+
+
+def _blamed(path: str) -> bool | None:
+    """The supervisor's note in a dead worker's directory: whether it was sure, None without a note."""
+    try:
+        with open(os.path.join(path, "died"), "rb") as file:
+            return file.read() == b"sure"
+    except OSError:
+        return None
 
 
 def in_flight(path: str) -> list[tuple[Chunk, str]]:
@@ -158,8 +168,7 @@ def reclaim(queue: Queue, run_id: str, forget: Callable[[str], None]) -> int:
     count = 0
     for worker_id in worker_ids(queue):
         path = os.path.join(queue.workers, worker_id)
-        blamed = os.path.exists(os.path.join(path, "died"))
-        if worker_id.startswith(run_id + ".") and not blamed:
+        if worker_id.startswith(run_id + ".") and _blamed(path) is None:
             continue
         lock = Lock(os.path.join(path, "lock"))
         try:
@@ -168,14 +177,12 @@ def reclaim(queue: Queue, run_id: str, forget: Callable[[str], None]) -> int:
         except FileNotFoundError:
             # Only a directory whose removal was cut off has no lock; nothing is left in it but perhaps tokens.
             if chunks_in(path):
-                _reclaim_one(queue, path, worker_id, blamed=False, forget=forget)
+                _reclaim_one(queue, path, worker_id, sure=None, forget=forget)
             with contextlib.suppress(OSError):
                 durable.rmdir(path)
             continue
         try:
-            _reclaim_one(
-                queue, path, worker_id, blamed=os.path.exists(os.path.join(path, "died")), forget=forget
-            )
+            _reclaim_one(queue, path, worker_id, sure=_blamed(path), forget=forget)
             _remove(path, lock)
             count += 1
         finally:
@@ -184,7 +191,7 @@ def reclaim(queue: Queue, run_id: str, forget: Callable[[str], None]) -> int:
 
 
 def _reclaim_one(
-    queue: Queue, path: str, worker_id: str, *, blamed: bool, forget: Callable[[str], None]
+    queue: Queue, path: str, worker_id: str, *, sure: bool | None, forget: Callable[[str], None]
 ) -> None:
     busy = in_flight(path)
     for chunk in chunks_in(path):
@@ -195,12 +202,13 @@ def _reclaim_one(
         ]
         for video_id in open_jobs:
             forget(video_id)
-        if blamed and open_jobs:
+        if sure is not None and open_jobs:
             book = journal.Journal(queue.journal(chunk))
             for video_id in open_jobs:
-                book.write("died", {"job": video_id, "worker": worker_id, "alone": len(busy) == 1})
+                alone = len(busy) == 1
+                book.write("died", {"job": video_id, "worker": worker_id, "alone": alone, "sure": sure})
             book.close()
-        touched = bool(state.end) or (blamed and bool(open_jobs))
+        touched = bool(state.end) or (sure is not None and bool(open_jobs))
         release(queue, os.path.join(path, chunk.name), chunk, 0.0 if touched else None)
 
 

@@ -14,9 +14,10 @@ A job's state is its last `final` after its last `reopen`; otherwise it is due w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.queue.journal import Entry
 
@@ -26,6 +27,14 @@ CLOCK_JUMP_S = 6 * 3600.0
 def is_due(not_before: float, now: float) -> bool:
     """Whether a wait is over. One further ahead than any this engine sets says that the clock jumped."""
     return not_before <= now or not_before > now + CLOCK_JUMP_S
+
+
+class Death(NamedTuple):
+    """A process died with the job in flight. `alone`: nothing else was in flight there. `sure`: nothing hints
+    at a killer from outside (see `engine.supervisor`)."""
+
+    alone: bool
+    sure: bool
 
 
 @dataclass(slots=True)
@@ -38,7 +47,7 @@ class JobState:
     tries: int = 0
     charges: list[tuple[int, int] | None] = field(default_factory=list)  # stamps of the attempts it paid for
     refusals: list[tuple[int, int]] = field(default_factory=list)  # stamps of the blocks it met
-    deaths: dict[str, bool] = field(default_factory=dict)  # worker that died with it: was it alone there
+    deaths: dict[str, Death] = field(default_factory=dict)  # by the worker that died with it
     requests: int = 0
     bytes: int = 0
 
@@ -97,9 +106,10 @@ class ChunkState:
         elif verb == "reopen":
             self.jobs[video_id] = state.reopened()
         elif verb == "died":
-            state.deaths[str(body.get("worker"))] = body.get("alone") is True
+            state.deaths[str(body.get("worker"))] = Death(body.get("alone") is True, body.get("sure") is True)
         elif verb == "try":
             state.tries += 1
+            state.deaths.clear()  # it came through an attempt alive: whatever killed those processes, it was not this
             state.not_before = _number(body.get("not_before"))
             state.requests += int(_number(body.get("requests")))
             state.bytes += int(_number(body.get("bytes")))
@@ -119,7 +129,14 @@ def fold(entries: Iterable[Entry], into: ChunkState | None = None) -> ChunkState
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    """A finite number, or 0: a line may be whole and yet hold anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    try:
+        number = float(value)
+    except OverflowError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _stamp(value: object) -> tuple[int, int] | None:

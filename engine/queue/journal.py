@@ -5,7 +5,7 @@ A line is `<verb> <json> <crc32 of both, 8 hex digits>`. The verbs:
 - `try`     an attempt that did not end the job: `{job, n, kind, message, not_before, requests, bytes, …}`
 - `final`   the job's row in the manifest
 - `reopen`  the job is open again: `{job, why}`
-- `died`    the job was in flight when its process died: `{job, worker, alone}`
+- `died`    the job was in flight when its process died: `{job, worker, alone, sure}`
 - `synced`  the lines before offset `end`, and the output they speak of, are durable: `{end}`
 
 A line that is torn or does not match its sum counts as absent, is counted, and never raises.

@@ -53,7 +53,11 @@ class Lock:
             raise
         self._fd = fd
         if note is not None:
-            self.write_note({**processes.identity(), **note})
+            try:
+                self.write_note({**processes.identity(), **note})
+            except BaseException:  # a full disk: nobody would ever let go of it
+                self._close()
+                raise
         return True
 
     def write_note(self, note: dict[str, Any]) -> None:

@@ -1,0 +1,173 @@
+"""One try at one job, as a pipeline: fetch → classify → render → publish → decide → record.
+
+What it does not know: threads, chunks, processes. It is given a fetcher, an output, a budget, and answers with
+what to write into the journal and when the job comes again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from engine.budget import Outcome, Stamp
+from engine.clock import utc
+from engine.manifest import row
+from engine.model import Cost, Fetched, Job, Kind, Permit, Record, Refused
+from engine.output import Output, forget
+from engine.queue.fold import JobState
+from engine.verdict import REFUSALS, Defer, History, Settle, decide
+
+_OUTCOME = {
+    Kind.BLOCKED: Outcome.BLOCKED,
+    Kind.NETWORK: Outcome.NETWORK,
+    Kind.PROXY: Outcome.NETWORK,
+    Kind.TIMEOUT: Outcome.OTHER,
+    Kind.SERVER_ERROR: Outcome.OTHER,
+    Kind.GARBLED: Outcome.OTHER,
+    Kind.UNKNOWN: Outcome.OTHER,
+}
+
+
+class Judge(Protocol):
+    """The part of the budget that an attempt reports to."""
+
+    def report(
+        self, permit: Permit, outcome: Outcome, *, job: str, retry_after_s: float | None = None
+    ) -> Stamp: ...
+
+    def fault(self, stamp: Stamp) -> bool | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What an attempt comes to: one journal line, and in how many seconds the job is due again (None: final)."""
+
+    verb: str
+    body: dict[str, Any]
+    again_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """What all attempts of a worker share."""
+
+    output: Output
+    judge: Judge
+    attempts: int
+    names: tuple[str, ...]  # of the egresses, by index
+    wall: Callable[[], float] = time.time
+
+    def conclude(
+        self, job: Job, state: JobState, permit: Permit, got: Fetched | Refused, elapsed_s: float
+    ) -> Recorded:
+        """Publish what was fetched, or decide what becomes of the job."""
+        if isinstance(got, Fetched):
+            return self._ok(job, state, permit, got, elapsed_s)
+        return self._refused(job, state, permit, got, elapsed_s)
+
+    def _ok(self, job: Job, state: JobState, permit: Permit, got: Fetched, elapsed_s: float) -> Recorded:
+        self.judge.report(permit, Outcome.OK, job=job.video_id)
+        now = utc(self.wall())
+        record = Record(job.video_id, got.metadata, got.transcript, job.input, now)
+        files, sums = self.output.publish(record)
+        return Recorded(
+            "final",
+            row(
+                job,
+                kind=None,
+                message=None,
+                attempts=self._spent(state) + 1,
+                cost=got.cost + Cost(state.requests, state.bytes),
+                metadata=got.metadata,
+                transcript=got.transcript,
+                files=files,
+                sha256=sums,
+                egress=self.names[permit.egress],
+                elapsed_s=elapsed_s,
+                finished_at=now,
+            ),
+        )
+
+    def _refused(self, job: Job, state: JobState, permit: Permit, got: Refused, elapsed_s: float) -> Recorded:
+        failure = got.failure
+        outcome = Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
+        stamp = self.judge.report(permit, outcome, job=job.video_id, retry_after_s=failure.retry_after_s)
+        history = History(
+            spent=self._spent(state),
+            refused=self._refusals(state),
+            tries=state.tries,
+            fault=True if failure.dead_egress else self._fault(outcome, stamp),
+        )
+        verdict = decide(failure, history, self.attempts)
+        if isinstance(verdict, Settle):
+            paid = history.spent + (failure.kind is not Kind.BLOCKED)
+            return self.final(job, state, verdict.kind, failure.message, got, paid, permit, elapsed_s)
+        return Recorded(
+            "try", self._try(job, got, verdict, history, stamp, permit), again_in_s=verdict.wait_s
+        )
+
+    def _fault(self, outcome: Outcome, stamp: Stamp) -> bool | None:
+        return self.judge.fault(stamp) if outcome in (Outcome.NETWORK, Outcome.BLOCKED) else False
+
+    def _refusals(self, state: JobState) -> int:
+        """How many blocks the job met while others passed."""
+        return sum(self.judge.fault(Stamp(*its)) is False for its in state.refusals)
+
+    def hopeless(self, state: JobState) -> bool:
+        """Whether the job was refused often enough while others passed: another request would change nothing."""
+        return len(state.refusals) >= REFUSALS and self._refusals(state) >= REFUSALS
+
+    def _spent(self, state: JobState) -> int:
+        """How many attempts the job has paid for, those given back since left out."""
+        return sum(1 for its in state.charges if its is None or self.judge.fault(Stamp(*its)) is not True)
+
+    def _try(
+        self, job: Job, got: Refused, verdict: Defer, history: History, stamp: Stamp, permit: Permit
+    ) -> dict[str, Any]:
+        failure = got.failure
+        trouble = _OUTCOME.get(failure.kind) in (Outcome.NETWORK, Outcome.BLOCKED)
+        return {
+            "job": job.video_id,
+            "n": history.spent + verdict.charged,
+            "kind": failure.kind,
+            "message": failure.message,
+            "not_before": round(self.wall() + verdict.wait_s, 3),
+            "charged": verdict.charged,
+            "stamp": list(stamp) if trouble else None,
+            "requests": got.cost.requests,
+            "bytes": got.cost.bytes,
+            "egress": self.names[permit.egress],
+        }
+
+    def final(
+        self,
+        job: Job,
+        state: JobState,
+        kind: Kind,
+        message: str,
+        got: Refused,
+        paid: int,
+        permit: Permit | None,
+        elapsed_s: float,
+    ) -> Recorded:
+        """A final row that is not `ok`; what the job may have left in the output directory is removed first."""
+        forget(self.output.root, job.video_id)
+        return Recorded(
+            "final",
+            row(
+                job,
+                kind=kind,
+                message=message,
+                attempts=max(1, paid),
+                cost=got.cost + Cost(state.requests, state.bytes),
+                metadata=got.metadata,
+                transcript=None,
+                files={},
+                sha256={},
+                egress=self.names[permit.egress] if permit else None,
+                elapsed_s=elapsed_s,
+                finished_at=utc(self.wall()),
+            ),
+        )

@@ -1,0 +1,82 @@
+"""The settings of a run: what the first run freezes for the whole batch, and what belongs to each run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from engine.budget import BudgetSettings
+from engine.errors import UsageError
+from engine.model import EgressSpec
+from engine.queue.layout import Queue
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What decides the content of a record: the first run of a queue sets it for good."""
+
+    output: str  # absolute path
+    languages: tuple[str, ...] = ("en",)
+    formats: tuple[str, ...] = ("md",)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"output": self.output, "languages": list(self.languages), "formats": list(self.formats)}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A run's settings, as they travel to its workers (over a pipe, never by argument or environment)."""
+
+    queue: str
+    frozen: Frozen
+    egresses: tuple[EgressSpec, ...]
+    budget: BudgetSettings
+    processes: int = 1
+    threads: int = 16
+    attempts: int = 5
+    deadline_s: float = 60.0
+    grace_s: float = 15.0
+    ca_bundle: str | None = field(default=None)
+    fetch_mode: Literal["lean", "full"] = "lean"
+    on_block: str = "wait"
+    limit: int | None = None
+    lap_s: float = 600.0
+
+
+_OPTION = {"output": "--output", "languages": "--languages", "formats": "--format"}
+
+
+def freeze(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
+    """Freeze what the first run wants; later give back what was frozen.
+
+    `given` names the fields that the user set. Raises UsageError naming both values when one of them differs.
+    """
+    batch = queue.read_batch()
+    known = batch.get("frozen")
+    if not isinstance(known, dict):
+        batch["frozen"] = wanted.to_json()
+        queue.write_batch(batch)
+        return wanted
+    asked = wanted.to_json()
+    for name in sorted(given & set(known) & set(_OPTION)):
+        if asked[name] != known[name]:
+            raise UsageError(
+                f"{_OPTION[name]}: this queue was begun with {_show(known[name])}, not {_show(asked[name])}; "
+                f"leave the option out, or start another queue with -q"
+            )
+    return Frozen(str(known["output"]), tuple(known["languages"]), tuple(known["formats"]))
+
+
+def check_rehearsal(queue: Queue, rehearsal: bool) -> None:
+    """Raise UsageError when a rehearsal's queue is to be run for real, or the other way round."""
+    if bool(queue.read_batch().get("rehearsal")) == rehearsal:
+        return
+    if rehearsal:
+        raise UsageError(f"the queue in {queue.root} is a real one: rehearse in another, with -q")
+    raise UsageError(
+        f"the queue in {queue.root} is a rehearsal: go on with `engine rehearse`, or use another -q"
+    )
+
+
+def _show(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

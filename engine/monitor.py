@@ -1,0 +1,263 @@
+"""The monitor: a process of its own that turns journals into the manifest and keeps the status snapshot.
+
+It follows the journals of chunks that are held, deferred or done; puts rows into the manifest up to the last
+`synced` of each journal, after its own fdatasync of that journal; makes the manifest and then the checkpoint
+durable; and only then moves tokens from done/ to filed/. It can die at any of these steps and start again:
+the manifest is cut back to the checkpoint's length, and the rest is read once more.
+
+Run as `python -m engine.monitor QUEUE`; it lives as long as its standard input is open. A line `finish` on it
+asks for one last complete pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections import deque
+from typing import Any
+
+from engine import durable, events, status
+from engine.budget import snapshot
+from engine.errors import EngineError, Exit
+from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
+from engine.queue.chunk import Chunk
+from engine.queue.layout import Queue, open_queue
+from engine.queue.lock import read_note, take_or_say_who
+from engine.queue.tail import Tail, done_chunks, touched_chunks
+
+TICK_S = 0.25
+PUBLISH_S = 1.0
+STATUS_S = 0.5
+HISTORY_S = 5.0
+LOW_DISK_BYTES = 1 << 30
+
+
+class Monitor:
+    """Follows one queue. The caller holds monitor.lock."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        known = read_checkpoint(queue)
+        if known is None or _size(queue.manifest) < known.length:
+            known = Checkpoint()
+            _refile(queue)
+        self._counts: Counts = known.counts
+        self._bad_filed = known.bad_lines
+        self._published = {name: its.offset for name, its in known.open.items()}
+        # Rows behind the checkpoint's length were not promised to anyone; they come again from their journals.
+        self._manifest = durable.AppendFile(queue.manifest, length=known.length)
+        self._tails: dict[Chunk, Tail] = {}
+        self._published_at = 0.0
+        self._dirty = True
+        for name in known.open:
+            chunk = Chunk.parse(name)
+            if chunk is not None:
+                self._tails[chunk] = Tail(queue, chunk)
+        self._status = _Snapshot(queue)
+
+    def tick(self, *, now: bool = True) -> bool:
+        """One pass; with `now` unset it waits for rows to gather. True when rows or tokens moved."""
+        done = list(done_chunks(self.queue))  # listed first: once in done/, a journal no longer grows
+        touched = {*touched_chunks(self.queue), *done}
+        for chunk in touched:
+            if chunk not in self._tails:
+                self._tails[chunk] = Tail(self.queue, chunk)
+        for tail in self._tails.values():
+            self._dirty |= tail.read()
+        for chunk in [its for its, tail in self._tails.items() if its not in touched and not tail.state.end]:
+            del self._tails[chunk]  # claimed and given back before anything happened to it
+        rows = moved = 0
+        if now or time.monotonic() - self._published_at >= PUBLISH_S:
+            rows = self._publish()
+            moved = self._file(done)
+            self._published_at = time.monotonic()
+        self._status.tick()
+        return rows > 0 or moved > 0
+
+    def _publish(self) -> int:
+        """Append to the manifest what the journals promise; returns how many rows."""
+        batch: list[bytes] = []
+        touched: list[tuple[Tail, int]] = []
+        for chunk, tail in self._tails.items():
+            upto, since = tail.state.synced_end, self._published.get(chunk.name, 0)
+            if upto <= since:
+                continue
+            rows = [body for _, body, end in tail.finals() if since < end <= upto]
+            if rows:
+                durable.sync_file(tail.path)
+            for body in rows:
+                batch.append(_line(body))
+                self._counts.add(body)
+            touched.append((tail, upto))
+        if not touched and not self._dirty:
+            return 0
+        if batch:
+            self._manifest.append(b"".join(batch))
+            self._manifest.sync()
+        for tail, upto in touched:
+            self._published[tail.chunk.name] = upto
+        self._checkpoint()
+        self._dirty = False
+        return len(batch)
+
+    def _checkpoint(self) -> None:
+        now = time.time()
+        open_journals = {
+            chunk.name: OpenJournal(self._published.get(chunk.name, 0), tail.waiting(now), tail.bad)
+            for chunk, tail in self._tails.items()
+        }
+        write_checkpoint(
+            self.queue, Checkpoint(self._manifest.size, self._counts, open_journals, self._bad_filed)
+        )
+
+    def _file(self, done: list[Chunk]) -> int:
+        """Move finished chunks from done/ to filed/; returns how many. Their rows are in a durable checkpoint."""
+        for chunk in done:
+            tail = self._tails[chunk]
+            source = os.path.join(self.queue.done(chunk.segment), chunk.token)
+            whole = tail.state.finals() == chunk.jobs and not tail.state.unsynced_finals()
+            if whole:
+                durable.rename(source, os.path.join(self.queue.filed(chunk.segment), chunk.token))
+                self._bad_filed += tail.bad
+                del self._tails[chunk]
+                self._published.pop(chunk.name, None)
+                self._dirty = True
+            else:
+                # A power cut took its last lines: the next owner looks at the files and goes on from there.
+                durable.rename(source, os.path.join(self.queue.deferred, f"{0:010d}~{chunk.name}"))
+        return len(done)
+
+    def finish(self) -> None:
+        """Pass until nothing moves any more, then leave the final snapshot."""
+        while self.tick():
+            pass
+        self._status.write()
+
+    def close(self) -> None:
+        self._manifest.close()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _line(body: dict[str, Any]) -> bytes:
+    return (json.dumps(body, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+
+
+def _refile(queue: Queue) -> None:
+    """The checkpoint is gone: derive the manifest anew, so every filed chunk is done once more."""
+    for segment in queue.segments():
+        with contextlib.suppress(FileNotFoundError):
+            for token in os.listdir(queue.filed(segment)):
+                durable.rename(
+                    os.path.join(queue.filed(segment), token), os.path.join(queue.done(segment), token)
+                )
+        # Before there is a new checkpoint: a token back in filed/ by a power cut would keep its rows from coming.
+        for path in (queue.done(segment), queue.filed(segment)):
+            durable.sync_dir(path)
+
+
+class _Snapshot:
+    """Keeps `status.json`, the history behind the rates, and the events that only a look at the budget shows."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        last = status.read_snapshot(queue)
+        self._history: deque[list[float]] = deque(last.get("history") or [], maxlen=200)
+        self._written_at = 0.0
+        self._progress = (-1, -1)
+        self._progressed_at = time.time()
+        self._states: dict[str, str] = {}
+        self._disk_low = False
+
+    def tick(self) -> None:
+        self._egress_events()
+        if time.monotonic() - self._written_at >= STATUS_S:
+            self.write()
+
+    def write(self) -> None:
+        self._written_at = time.monotonic()
+        value = status.collect(self.queue.root)
+        now = time.time()
+        final = value["ok"] + value["absent"] + value["failed"]
+        if not self._history or now - self._history[-1][0] >= HISTORY_S or final == value["total"]:
+            self._history.append([round(now, 2), final])
+        if (final, value["requests"]) != self._progress:
+            self._progress, self._progressed_at = (final, value["requests"]), now
+        value["history"] = list(self._history)
+        value["progressed_at"] = round(self._progressed_at, 2)
+        value["run_pid"] = (read_note(self.queue.run_lock) or {}).get("pid")
+        durable.publish(
+            self.queue.status, (json.dumps(value) + "\n").encode(), tmp_dir=self.queue.tmp, sync=False
+        )
+        self._watch_disk()
+
+    def _egress_events(self) -> None:
+        """Tell of blocks, probes, recoveries and retirements."""
+        names = {
+            "blocked": "block",
+            "probing": "probe",
+            "network": "network_lost",
+            "retired": "egress_retired",
+        }
+        for egress in snapshot(self.queue.budget):
+            was = self._states.get(egress.name)
+            if egress.state == was:
+                continue
+            self._states[egress.name] = egress.state
+            if egress.state == "ok":
+                if was is not None:
+                    events.emit(self.queue, "resume", f"after {was}", egress=egress.name)
+            else:
+                events.emit(
+                    self.queue,
+                    names.get(egress.state, egress.state),
+                    f"opens again in {egress.open_in_s:.0f} s" if egress.open_in_s else "",
+                    egress=egress.name,
+                )
+
+    def _watch_disk(self) -> None:
+        free = os.statvfs(self.queue.root)
+        low = free.f_bavail * free.f_frsize < LOW_DISK_BYTES
+        if low and not self._disk_low:
+            events.emit(self.queue, "disk_low", f"{free.f_bavail * free.f_frsize >> 20} MiB free")
+        self._disk_low = low
+
+
+def main(root: str) -> int:
+    """Follow the queue until standard input ends or says `finish`."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor hears them and closes our standard input
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        queue = open_queue(root)
+        with take_or_say_who(queue.monitor_lock, "monitor", wait_s=5.0):
+            monitor = Monitor(queue)
+            while True:
+                monitor.tick(now=False)
+                ready, _, _ = select.select([sys.stdin], [], [], TICK_S)
+                if ready:
+                    asked = os.read(0, 64)
+                    if asked.startswith(b"finish"):
+                        monitor.finish()
+                    monitor.close()
+                    return Exit.OK
+    except OSError as exc:
+        print(durable.disk_error(exc, f"keeping the manifest in {root}"), file=sys.stderr)
+        return Exit.DISK
+    except EngineError as exc:
+        print(exc, file=sys.stderr)
+        return exc.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,110 @@
+"""The output directory: record and renderings of each video, published whole or not at all.
+
+Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. Temporary files lie in `.engine-tmp/<worker>/` beside them
+(same file system), so that what a dead worker left is removed as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from engine import durable
+from engine.errors import UsageError
+from engine.model import Record
+from engine.render import FORMATS, render
+from engine.render.record import to_json
+
+TMP = ".engine-tmp"
+_EXTENSIONS = ("json", *FORMATS)
+_FILE_MODE = 0o644
+_DIR_MODE = 0o755
+
+
+def relative(video_id: str, extension: str) -> str:
+    """A file's path within the output directory. `video_id` is 11 characters of A-Z a-z 0-9 _ -."""
+    return f"{video_id[:2]}/{video_id}.{extension}"
+
+
+class Output:
+    """One worker's door to the output directory. `publish` and `forget` are thread-safe."""
+
+    def __init__(self, root: str, formats: tuple[str, ...], worker_id: str) -> None:
+        self.root = root
+        self.formats = formats
+        self._tmp = os.path.join(root, TMP, worker_id)
+        os.makedirs(self._tmp, exist_ok=True)
+        self._touched: set[str] = set()
+        self._lock = threading.Lock()
+
+    def publish(self, record: Record) -> tuple[dict[str, str], dict[str, str]]:
+        """Write the record and its renderings, each durable before it has its name.
+
+        Returns ({format: relative path}, {format: sha256}). The names are durable after the next `sync`.
+        """
+        files, sums = {}, {}
+        self._make_dir(record.video_id[:2])
+        for extension in ("json", *self.formats):
+            data = to_json(record) if extension == "json" else render(record, extension)
+            path = relative(record.video_id, extension)
+            durable.publish(os.path.join(self.root, path), data, tmp_dir=self._tmp, mode=_FILE_MODE)
+            files[extension] = path
+            sums[extension] = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            self._touched.add(record.video_id[:2])
+        return files, sums
+
+    def _make_dir(self, name: str) -> None:
+        path = os.path.join(self.root, name)
+        if durable.ensure_dir(path, mode=_DIR_MODE):
+            with self._lock:
+                self._touched.add("")
+        elif os.path.islink(path):
+            raise UsageError(f"{path} is a symbolic link: output is never written through one; remove it")
+
+    def touched(self) -> set[str]:
+        """The directories whose names are not durable yet; the caller must `sync` them."""
+        with self._lock:
+            touched, self._touched = self._touched, set()
+        return touched
+
+    def sync(self, touched: set[str]) -> None:
+        for name in sorted(touched):
+            durable.sync_dir(os.path.join(self.root, name) if name else self.root)
+
+    def close(self) -> None:
+        """Remove this worker's temporary directory."""
+        shutil.rmtree(self._tmp, ignore_errors=True)
+
+
+def forget(root: str, video_id: str) -> None:
+    """Remove what a job that is not `ok` may have left."""
+    for extension in _EXTENSIONS:
+        durable.unlink_quietly(os.path.join(root, relative(video_id, extension)))
+
+
+def sweep(root: str) -> None:
+    """Remove all temporary files; only while no worker lives."""
+    shutil.rmtree(os.path.join(root, TMP), ignore_errors=True)
+
+
+def intact(root: str, row: Mapping[str, Any]) -> bool:
+    """Whether the files a row names are there with the right sha256."""
+    files, sums = row.get("files"), row.get("sha256")
+    if not isinstance(files, dict) or not isinstance(sums, dict):
+        return False
+    return all(sha256(os.path.join(root, path)) == sums.get(fmt) for fmt, path in files.items())
+
+
+def sha256(path: str) -> str | None:
+    """A regular file's sha256 in hex, or None when there is none to read."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return None

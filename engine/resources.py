@@ -1,0 +1,103 @@
+"""What a worker process keeps from lap to lap: its hold on the budget, its connections, its fetcher."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from engine import durable
+from engine.budget.file import Budget
+from engine.config import Settings
+from engine.desk import Work
+from engine.errors import Interrupted
+from engine.model import Permit
+from engine.queue.layout import Queue
+
+if TYPE_CHECKING:
+    from engine.youtube import Fetcher
+
+
+class Resources:
+    """Opened once in a worker process. `abort` ends waits for permits amid an attempt."""
+
+    def __init__(self, settings: Settings, abort: threading.Event) -> None:
+        # Imported here and not above: they cost a worker a tenth of a second, and an onlooker nothing.
+        from engine.youtube import Fetcher, FetchSettings
+        from engine.youtube.egress import Door
+
+        self.abort = abort
+        self.budget = Budget.open(Queue(settings.queue).budget, settings.egresses, settings.budget)
+        self.door = Door(
+            settings.egresses,
+            take=self._take,
+            stale=self.budget.stale,
+            ca_bundle=settings.ca_bundle,
+            log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),
+        )
+        self.fetcher: Fetcher = Fetcher(
+            self.door,
+            FetchSettings(
+                languages=settings.frozen.languages,
+                fetch_mode=settings.fetch_mode,
+                deadline_s=settings.deadline_s,
+            ),
+            lean_allowed=lambda: not self.budget.lean_off(),
+            lean_failed=self.budget.lean_failed,
+            lean_worked=self.budget.lean_worked,
+        )
+        self._mine = threading.local()
+
+    @contextlib.contextmanager
+    def waits(self, work: Work) -> Iterator[None]:
+        """Let permits waited for in this thread count as this work's waiting, not as its time."""
+        self._mine.work = work
+        try:
+            yield
+        finally:
+            self._mine.work = None
+
+    def _take(self, egress: int) -> Permit:
+        """A permit for a further request of an attempt. Raises Interrupted when the attempt must step back."""
+        work: Work | None = getattr(self._mine, "work", None)
+        before = time.monotonic()
+        if work is not None:
+            work.busy_s += before - work.since
+            work.waiting = True
+        try:
+            permit = self.budget.take(
+                egress=egress,
+                stop=self.abort,
+                give_up=lambda: (work is not None and work.abandoned) or not self.budget.usable(egress),
+            )
+        finally:
+            if work is not None:
+                work.since = time.monotonic()
+                work.waiting = False
+        if permit is None:
+            raise Interrupted
+        if work is not None:
+            work.permit = permit
+        return permit
+
+
+def wire_log(path: str | None) -> Callable[[int, float], None] | None:
+    """A log of requests as they leave: `<monotonic time> <egress index>` lines, for who wants to check the rate."""
+    if not path:
+        return None
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return lambda egress, at_s: durable.write_all(fd, b"%.6f %d\n" % (at_s, egress))
+
+
+def rss_bytes() -> int:
+    """This process's resident memory, in bytes."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)

@@ -1,0 +1,237 @@
+"""What is the state of the batch? A recount from the files, at any time, touching no lock.
+
+The counts are the checkpoint's plus what the open journals hold behind it, so they are as true after a crash
+as during a run, and cost the same for ten thousand jobs as for ten million. Rates and the ETA come from the
+history that the monitor keeps in `status.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from engine import budget
+from engine.clock import utc
+from engine.manifest import Checkpoint, Counts, read_checkpoint
+from engine.queue import claim
+from engine.queue.chunk import Chunk
+from engine.queue.fold import is_due
+from engine.queue.layout import Queue, exists, open_queue
+from engine.queue.lock import living_holder
+from engine.queue.tail import Tail, touched_chunks
+
+STALLED_AFTER_S = 120.0
+_RECOUNTS = 20
+
+
+@dataclass(slots=True)
+class Tally:
+    """Jobs by state, as the files say; what is in flight is known only of living workers."""
+
+    counts: Counts
+    waiting: int
+    waiting_until: float  # wall clock, of the last of them
+    bad_lines: int
+
+
+def tally(queue: Queue, now: float) -> Tally:
+    """Count the queue's final and waiting jobs."""
+    for _ in range(_RECOUNTS):
+        before = read_checkpoint(queue) or Checkpoint()
+        result = _tally(queue, before, now)
+        after = read_checkpoint(queue)
+        # A chunk may have been filed between the two looks; then the sum was of two different moments.
+        if after is None or after.length == before.length:
+            break
+    return result
+
+
+def _tally(queue: Queue, checkpoint: Checkpoint, now: float) -> Tally:
+    counts, waiting, until, bad = checkpoint.counts.copy(), 0, now, checkpoint.bad_lines
+    chunks = {chunk for name in checkpoint.open if (chunk := Chunk.parse(name)) is not None}
+    chunks.update(touched_chunks(queue))
+    for chunk in chunks:
+        known = checkpoint.open.get(chunk.name)
+        tail = Tail(queue, chunk, known.offset if known else 0)
+        tail.read()
+        bad += max(tail.bad, known.bad_lines if known else 0)
+        final = set()
+        for video_id, body, _ in tail.finals():
+            counts.add(body)
+            final.add(video_id)
+        times = {**(known.waiting if known else {}), **{v: s.not_before for v, s in tail.state.jobs.items()}}
+        open_times = [at for video_id, at in times.items() if video_id not in final and not is_due(at, now)]
+        waiting += len(open_times)
+        until = max([until, *open_times])
+    return Tally(counts, waiting, until, bad)
+
+
+def read_snapshot(queue: Queue) -> dict[str, Any]:
+    """The monitor's last `status.json`, or nothing."""
+    try:
+        with open(queue.status, "rb") as file:
+            value = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def empty() -> dict[str, Any]:
+    """What is said of a place where there is no queue."""
+    return {
+        "schema_version": 1,
+        "state": "empty",
+        **dict.fromkeys(("total", "pending", "in_flight", "deferred", "ok", "absent", "failed"), 0),
+        "kinds": {},
+        "rate_per_s": {"1m": 0.0, "15m": 0.0},
+        "eta_s": None,
+        "limited_by": "nothing",
+        "workers": [],
+        "egresses": [],
+        "requests": 0,
+        "bytes": 0,
+        "started_at": None,
+        "updated_at": utc(ms=True),
+    }
+
+
+def collect(root: str) -> dict[str, Any]:
+    """The status as in `engine status --json`; that of an empty place when there is no queue.
+
+    Raises UsageError when the queue is of a newer format or cannot be read.
+    """
+    if not exists(root):
+        return empty()
+    queue = open_queue(root)
+    snapshot = read_snapshot(queue)
+    run = living_holder(queue.run_lock)
+    now = time.time()
+    total = queue.total()
+    tallied = tally(queue, now)
+    counts = tallied.counts
+    total = max(total, queue.total() if counts.final > total else 0)
+    workers = [
+        {"slot": _slot(worker_id), "pid": pid, "in_flight": len(jobs)}
+        for worker_id, pid, jobs in (claim.living(queue) if run else [])
+    ]
+    left = max(0, total - counts.final)
+    deferred = min(tallied.waiting, left)
+    in_flight = min(sum(its["in_flight"] for its in workers), left - deferred)
+    egresses = budget.snapshot(queue.budget)
+    history = snapshot.get("history") or []
+    rates = {"1m": _rate(history, 60.0, now, run), "15m": _rate(history, 900.0, now, run)}
+    state = _state(run, total, left, left - deferred, snapshot, egresses, now)
+    return {
+        "schema_version": 1,
+        "state": state,
+        "total": total,
+        "pending": left - deferred - in_flight,
+        "in_flight": in_flight,
+        "deferred": deferred,
+        **counts.to_json(),
+        "rate_per_s": rates,
+        "eta_s": _eta(left, rates, tallied.waiting_until - now) if run else None,
+        "limited_by": _limited_by(run, state, egresses, workers, left - deferred - in_flight),
+        "workers": workers,
+        "egresses": [
+            {
+                "name": egress.name,
+                "state": egress.state,
+                "rate_per_s": egress.rate_per_s,
+                "open_in_s": round(egress.open_in_s, 1),
+                "ok": egress.ok,
+                "blocked": egress.blocked,
+                "requests": egress.requests,
+                "bytes": egress.bytes,
+            }
+            for egress in egresses
+        ],
+        "requests": max(sum(egress.requests for egress in egresses), int(snapshot.get("requests") or 0)),
+        "bytes": max(sum(egress.bytes for egress in egresses), int(snapshot.get("bytes") or 0)),
+        "bad_lines": tallied.bad_lines,
+        "started_at": (run or {}).get("since") or snapshot.get("started_at"),
+        "updated_at": utc(now, ms=True),
+    }
+
+
+def _slot(worker_id: str) -> int:
+    """The slot in a worker's id `<run>.<slot>.<n>`."""
+    parts = worker_id.split(".")
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
+
+
+def _rate(history: list[list[float]], window_s: float, now: float, run: object) -> float:
+    """Jobs made final per second within the window, from [wall time, finals] points, oldest first."""
+    if not run or len(history) < 2:
+        return 0.0
+    inside = [point for point in history if point[0] >= now - window_s]
+    before = [point for point in history if point[0] < now - window_s]
+    first = before[-1] if before else inside[0] if inside else history[-1]
+    span = max(now, history[-1][0]) - first[0]
+    return round(max(0.0, history[-1][1] - first[1]) / span, 3) if span > 0.5 else 0.0
+
+
+def _eta(left: int, rates: dict[str, float], wait_s: float) -> dict[str, float] | None:
+    """How long the rest takes at the faster and at the slower of the two rates, and at least as long as the
+    last deferred job waits; None when nothing moves."""
+    if not left:
+        return {"low": 0.0, "high": 0.0}
+    known = [rate for rate in rates.values() if rate > 0]
+    if not known:
+        return None
+    return {
+        name: round(max(left / rate, wait_s), 1) for name, rate in (("low", max(known)), ("high", min(known)))
+    }
+
+
+def _state(
+    run: dict[str, Any] | None,
+    total: int,
+    left: int,
+    startable: int,
+    snapshot: dict[str, Any],
+    egresses: list[budget.EgressView],
+    now: float,
+) -> str:
+    if run is None:
+        if total and not left:
+            return "finished"
+        halted = snapshot.get("halted") and snapshot.get("total") == total
+        return "halted" if halted else "stopped"
+    progressed_at = float(snapshot.get("progressed_at") or 0.0)
+    waits = any(egress.state in ("blocked", "network", "probing") for egress in egresses)
+    fresh = snapshot.get("run_pid") == run.get("pid")
+    if fresh and startable and now - progressed_at > STALLED_AFTER_S and not waits:
+        return "stalled"
+    return "running"
+
+
+def _limited_by(
+    run: object, state: str, egresses: list[budget.EgressView], workers: list[dict[str, Any]], pending: int
+) -> str:
+    if not run or state == "finished":
+        return "nothing"
+    usable = [egress for egress in egresses if egress.state != "retired"]
+    closed = [egress for egress in usable if egress.state in ("blocked", "probing", "network")]
+    if usable and len(closed) == len(usable):
+        return "network" if all(egress.state == "network" for egress in closed) else "blocks"
+    if any(egress.limited for egress in usable):
+        return "rate"
+    return "workers" if pending and workers else "nothing"
+
+
+def dumps(value: dict[str, Any]) -> str:
+    """One line of JSON, fit for any terminal: everything but ASCII is escaped."""
+    return json.dumps(value)
+
+
+def finished(queue: Queue) -> bool:
+    """Whether every seeded job is final and filed. For the one who holds seed.lock: nobody can add meanwhile."""
+    checkpoint = read_checkpoint(queue)
+    if checkpoint is None:
+        return queue.total() == 0
+    filed = all(not os.listdir(queue.done(segment)) for segment in queue.segments())
+    return filed and checkpoint.counts.final >= queue.total()

@@ -1,0 +1,60 @@
+"""Tickets: how `--limit N` is kept exactly by several processes.
+
+A job takes a ticket before it starts and keeps it when it becomes final; one that comes back returns it. The
+number left lies in one small file under its own lock. A process that is killed takes its tickets with it, so
+the limit is never exceeded, only perhaps not reached.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from filelock import lock_descriptor, unlock_descriptor
+
+from engine import durable
+from engine.queue.layout import Queue
+
+_DIGITS = 20
+
+
+class Tickets:
+    """A process's hold on the tickets of this run."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._fd = os.open(queue.path("tickets"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Take one; False when none is left."""
+        return self._change(-1)
+
+    def give_back(self) -> None:
+        self._change(1)
+
+    def spent(self) -> bool:
+        """Whether none is left just now."""
+        return self._left() <= 0
+
+    def _left(self) -> int:
+        return int(os.pread(self._fd, _DIGITS, 0) or b"0")
+
+    def _change(self, by: int) -> bool:
+        with self._lock:
+            lock_descriptor(self._fd, poll_interval=0.001)
+            try:
+                left = self._left() + by
+                if left < 0:
+                    return False
+                durable.pwrite(self._fd, b"%0*d" % (_DIGITS, left), 0)
+                return True
+            finally:
+                unlock_descriptor(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def issue(queue: Queue, count: int) -> None:
+    """Begin a run with so many tickets."""
+    durable.publish(queue.path("tickets"), b"%0*d" % (_DIGITS, count), tmp_dir=queue.tmp, sync=False)

@@ -1,0 +1,398 @@
+"""A worker process: one lap of claiming chunks and fetching their jobs on threads.
+
+The process's main thread is the *keeper*: it claims ahead, parks and wakes retries, makes work durable every
+few seconds, hands finished chunks on, takes dead workers' chunks over, and watches the clock, the memory and
+the threads. The threads fetch. A lap ends by time, by request, or because the process should be replaced.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+
+from engine import durable, output
+from engine.attempt import Attempts, Recorded
+from engine.config import Settings
+from engine.desk import Desk, Item, OpenChunk, Work
+from engine.errors import EngineError, Exit, Interrupted
+from engine.model import Cost, Failure, Fetched, Kind, Permit, Refused
+from engine.queue import claim
+from engine.queue.chunk import Chunk, read_jobs
+from engine.queue.fold import fold
+from engine.queue.journal import Entry, Journal, lines
+from engine.queue.layout import Queue
+from engine.resources import Resources, rss_bytes
+from engine.tickets import Tickets
+from engine.verdict import WAITS_S, is_poison
+
+SYNC_S = 5.0
+RECLAIM_S = 5.0
+TICK_S = 0.05
+IDLE_S = 0.25
+BREATH_S = 0.01  # the keeper's work comes in batches at least so far apart
+OPEN_CHUNKS = 96  # at most so many journals open at once
+PARK_S = WAITS_S[-1] * 1.5  # longer waits leave the desk with their chunk
+SUSPEND_GAP_S = 2.0
+HUNG_AFTER_S = 5.0  # past the deadline, which the sockets themselves should have kept
+LEAK_BYTES = 300 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a lap came to: why it ended, how many jobs it made final, and a message when something is wrong."""
+
+    why: str  # time | stop | limit | recycle | error
+    finals: int = 0
+    message: str = ""
+    exit_code: int = 0
+
+
+class Lap:
+    """One stretch of work of this process."""
+
+    def __init__(
+        self, settings: Settings, resources: Resources, worker_id: str, stop: threading.Event
+    ) -> None:
+        self.settings = settings
+        self.queue = Queue(settings.queue)
+        self.resources = resources
+        self.stop = stop
+        self.desk = Desk(low_water=settings.threads)
+        self.finals = 0
+        self._error: BaseException | None = None
+        self._hung = 0
+        self._replace = False
+        self._journal_lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._output = output.Output(settings.frozen.output, settings.frozen.formats, worker_id)
+        self._worker = claim.Worker(self.queue, worker_id, settings.threads)
+        self._tickets = Tickets(self.queue) if settings.limit is not None else None
+        self._attempts = Attempts(
+            self._output, resources.budget, settings.attempts, tuple(its.name for its in settings.egresses)
+        )
+        self._rss_limit = rss_bytes() + LEAK_BYTES
+
+    # ---- the keeper -------------------------------------------------------------------------------------
+    def run(self) -> Report:
+        """Work until the lap is over; never raises for what can be said in a report."""
+        why = "error"
+        try:
+            self._reclaim()
+            for number in range(self.settings.threads):
+                self._start_thread(number)
+            why = self._keep()
+            self._wind_up()
+        except (EngineError, OSError) as exc:
+            self._error = self._error or exc
+            self.desk.attention.set()
+        self.desk.stop()
+        if self._error is not None:
+            return self._said(self._error)
+        self._output.close()
+        self._worker.close()
+        return Report("recycle" if self._replace else why, self.finals)
+
+    def _said(self, exc: BaseException) -> Report:
+        """The process stops here; its directory stays as it is and is taken over like a dead one's."""
+        if isinstance(exc, EngineError):
+            return Report("error", self.finals, str(exc), exc.exit_code)
+        if isinstance(exc, OSError):
+            where = f" ({exc.filename})" if exc.filename else ""
+            error = durable.disk_error(exc, f"writing the queue or the output{where}")
+            return Report("error", self.finals, str(error), Exit.DISK)
+        text = "".join(traceback.format_exception(exc))
+        return Report("error", self.finals, text, Exit.BUG)
+
+    def _keep(self) -> str:
+        now = time.monotonic()
+        ends_at, synced_at, reclaimed_at, ticked_at = now + self.settings.lap_s, now, now, now
+        idle_until = 0.0
+        while self._error is None:
+            now = time.monotonic()
+            if now - ticked_at > SUSPEND_GAP_S:
+                self._shift(now - ticked_at)
+            ticked_at = now
+            if self.stop.is_set():
+                return "stop"
+            if now >= ends_at or self._replace:
+                return "time"
+            if self._tickets is not None and self._tickets.spent() and not self.desk.in_flight:
+                return "limit"
+            self.desk.wake(now)
+            if now >= idle_until and not self._fill():
+                idle_until = now + IDLE_S
+                self._reclaim()
+            self._close_idle()
+            if now - synced_at >= SYNC_S:
+                self._sync(list(self.desk.chunks.values()))
+                self.resources.budget.flush()
+                self._replace = self._replace or rss_bytes() > self._rss_limit
+                synced_at = now
+            if now - reclaimed_at >= RECLAIM_S:
+                self._reclaim()
+                reclaimed_at = now
+            self._watch(now)
+            self._rest(now)
+        return "error"
+
+    def _rest(self, now: float) -> None:
+        """Wait until something needs the keeper, a parked job is due, or a while has passed."""
+        due = self.desk.next_due()
+        wait_s = IDLE_S if due is None else max(0.0, min(IDLE_S, due - now))
+        self.desk.attention.wait(wait_s)
+        self.desk.attention.clear()
+        self.stop.wait(BREATH_S)
+
+    def _fill(self) -> bool:
+        """Claim ahead until every thread has an unstarted job at hand; False when there is nothing to claim."""
+        while self.desk.unstarted() < self.settings.threads and len(self.desk.chunks) < OPEN_CHUNKS:
+            chunk = self._worker.claim(time.time())
+            if chunk is None:
+                return False
+            self._open(chunk)
+        return True
+
+    def _open(self, chunk: Chunk) -> None:
+        """Lay a claimed chunk on the desk, believing only what can be believed of its journal."""
+        journal = Journal(self.queue.journal(chunk))
+        state = fold(lines(journal.path))
+        home = OpenChunk(chunk, journal, state, synced_end=state.synced_end)
+        for video_id in state.unsynced_finals():
+            row = state.jobs[video_id].final or {}
+            if row.get("status") == "ok" and not output.intact(self.settings.frozen.output, row):
+                self._write(
+                    home, "reopen", {"job": video_id, "why": "its files are gone or not what the row says"}
+                )
+        now = time.time()
+        items = []
+        for job in read_jobs(self.queue.segment(chunk.segment), chunk):
+            its = state.job(job.video_id)
+            if its.final is not None:
+                continue
+            home.open += 1
+            item = Item(home, job, its)
+            if is_poison(its.deaths.values()):
+                self._poison(item)
+            elif its.due(now):
+                items.append((item, 0.0))
+            elif its.not_before - now <= PARK_S:
+                items.append((item, its.not_before - now))
+            else:
+                home.away[job.video_id] = its.not_before
+        self.desk.put_chunk(home, items)
+
+    def _poison(self, item: Item) -> None:
+        deaths = len(item.state.deaths)
+        nothing = Refused(Failure(Kind.POISON, ""), Cost())
+        recorded = self._attempts.final(
+            item.job,
+            item.state,
+            Kind.POISON,
+            f"its process died {deaths} times while it was in flight",
+            nothing,
+            deaths,
+            None,
+            0.0,
+        )
+        self._write(item.home, recorded.verb, recorded.body)
+        item.home.open -= 1
+
+    def _close_idle(self) -> None:
+        """Hand on the chunks that are finished or can only wait."""
+        idle = self.desk.take_idle()
+        if idle:
+            self._sync(idle)
+            self._let_go(idle)
+
+    def _let_go(self, homes: list[OpenChunk]) -> None:
+        for home in homes:
+            home.journal.close()
+            if not home.open:
+                self._worker.finish(home.chunk)
+            else:
+                self._worker.give_back(home.chunk, self._earliest(home))
+
+    def _earliest(self, home: OpenChunk) -> float | None:
+        """When the first open job of a chunk is due; None when nothing has happened to the chunk."""
+        if not home.journal.end:
+            return None
+        if len(home.away) < home.open:
+            now = time.time()
+            waits = [s.not_before for s in home.state.jobs.values() if s.final is None and not s.due(now)]
+            return min(waits) if len(waits) == home.open else 0.0
+        return min(home.away.values())
+
+    def _sync(self, homes: list[OpenChunk]) -> None:
+        """Make outputs' names and journals durable, and say so in the journals."""
+        with self._journal_lock:
+            touched = self._output.touched()
+            ends = [(home, home.journal.end) for home in homes if home.journal.end > home.synced_end]
+        if not ends:
+            if touched:
+                self._output.sync(touched)
+            return
+        self._output.sync(touched)
+        for home, _ in ends:
+            home.journal.sync()
+        with self._journal_lock:
+            for home, end in ends:
+                home.journal.write("synced", {"end": end})
+                home.synced_end = home.journal.end
+                home.state.synced_end = end
+
+    def _reclaim(self) -> None:
+        run_id = self._worker.id.partition(".")[0]
+        claim.reclaim(
+            self.queue, run_id, lambda video_id: output.forget(self.settings.frozen.output, video_id)
+        )
+
+    def _shift(self, gap_s: float) -> None:
+        """The process was suspended: nobody's deadline ran meanwhile."""
+        with self.desk.changed:
+            for work in self.desk.in_flight.values():
+                work.since += gap_s
+        self.resources.door.extend(gap_s)
+
+    def _watch(self, now: float) -> None:
+        """Give up on threads that do not come back: the job times out, another thread takes the slot."""
+        with self.desk.changed:
+            late = [
+                w
+                for w in self.desk.in_flight.values()
+                if w.busy(now) > self.settings.deadline_s + HUNG_AFTER_S
+            ]
+        for work in late:
+            if not self.desk.abandon(work):
+                continue
+            self._hung += 1
+            failure = Failure(
+                Kind.TIMEOUT, f"no answer within {self.settings.deadline_s:g} s, and its thread hung"
+            )
+            self._conclude(work, Permit(0, 0, 0.0), Refused(failure, Cost(requests=1)), now)
+            self._start_thread(work.thread)
+            self._replace = self._replace or self._hung >= max(2, self.settings.threads // 4)
+
+    def _wind_up(self) -> None:
+        """Finish what is in flight, then let go of everything."""
+        self.desk.stop()
+        while self.desk.in_flight and self._error is None:
+            now = time.monotonic()
+            self._watch(now)
+            with self.desk.changed:
+                self.desk.changed.wait(TICK_S)
+        if self._error is None:
+            rest = self.desk.take_rest()
+            self._sync(rest)
+            self._let_go(rest)
+            self.resources.budget.flush()
+
+    # ---- the threads ------------------------------------------------------------------------------------
+    def _start_thread(self, number: int) -> None:
+        thread = threading.Thread(target=self._thread, args=(number,), name=f"fetch-{number}", daemon=True)
+        thread.start()
+
+    def _thread(self, number: int) -> None:
+        try:
+            while self.desk.reserve():
+                permit = self._first_permit()
+                if permit is None:
+                    continue
+                work = self.desk.begin(number)
+                if work is None:
+                    self.resources.budget.unused(permit)
+                    self._return_ticket()
+                elif not self._work(work, permit):
+                    return
+        except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the keeper, whatever it was
+            self._error = self._error or exc
+            self.desk.attention.set()
+
+    def _first_permit(self) -> Permit | None:
+        """A permit for a job that is not in flight yet; None when the lap ends or no ticket is left."""
+        if self._tickets is not None and not self._tickets.take():
+            self.desk.cancel()
+            time.sleep(IDLE_S)
+            return None
+        permit = self.resources.budget.take(stop=self.stop, give_up=lambda: self.desk.stopping)
+        if permit is None:
+            self._return_ticket()
+            self.desk.cancel()
+            time.sleep(TICK_S)
+        return permit
+
+    def _return_ticket(self) -> None:
+        if self._tickets is not None:
+            self._tickets.give_back()
+
+    def _work(self, work: Work, permit: Permit) -> bool:
+        """Fetch one job and settle it; False when the keeper has replaced this thread meanwhile."""
+        item = work.item
+        self._worker.begin(work.thread, item.home.chunk, item.job.video_id)
+        started = time.monotonic()
+        if self._attempts.hopeless(item.state):
+            self.resources.budget.unused(permit)
+            failure = Failure(Kind.BLOCKED, "refused again and again while other videos passed")
+            recorded = self._attempts.final(
+                item.job, item.state, Kind.BLOCKED, failure.message, Refused(failure, Cost()), 0, permit, 0.0
+            )
+            return self.desk.settle(work) and self._record(work, recorded)
+        try:
+            with self.resources.waits(work):
+                got = self.resources.fetcher.fetch(item.job.video_id, permit)
+        except Interrupted:
+            if not self.desk.settle(work):
+                return False
+            output.forget(self.settings.frozen.output, item.job.video_id)
+            self._return_ticket()
+            self._worker.end(work.thread)
+            self.desk.end(work, again_in_s=0.0, park_up_to_s=PARK_S)
+            return True
+        self.resources.budget.add_bytes(permit.egress, got.cost.bytes)
+        if not self.desk.settle(work):
+            return False
+        return self._conclude(work, work.permit or permit, got, started)
+
+    def _conclude(self, work: Work, permit: Permit, got: Fetched | Refused, started: float) -> bool:
+        item = work.item
+        elapsed_s = time.monotonic() - started
+        try:
+            recorded = self._attempts.conclude(item.job, item.state, permit, got, elapsed_s)
+        except (OSError, EngineError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - one video's odd content must not end the night of the others
+            failure = Failure(Kind.UNKNOWN, f"{type(exc).__name__} while its record was made: {exc}"[:300])
+            recorded = self._attempts.conclude(
+                item.job, item.state, permit, Refused(failure, got.cost), elapsed_s
+            )
+        return self._record(work, recorded)
+
+    def _record(self, work: Work, recorded: Recorded) -> bool:
+        """Write the outcome's line, then let the job go. In this order: a job in flight has no line."""
+        self._write(work.item.home, recorded.verb, recorded.body)
+        self._worker.end(work.thread)
+        if recorded.again_in_s is None:
+            self.finals += 1
+        else:
+            self._return_ticket()
+        self.desk.end(work, again_in_s=recorded.again_in_s, park_up_to_s=PARK_S)
+        return True
+
+    def _write(self, home: OpenChunk, verb: str, body: dict[str, object]) -> None:
+        with self._journal_lock:
+            home.journal.write(verb, body)
+            home.state.apply(Entry(verb, body, home.journal.end, b""))
+
+
+def run_lap(settings: Settings, resources: Resources, worker_id: str, stop: threading.Event) -> Report:
+    """One lap, in which nothing foreign is raised: text crosses the process border, exceptions do not."""
+    try:
+        return Lap(settings, resources, worker_id, stop).run()
+    except (EngineError, OSError) as exc:
+        message = (
+            str(exc) if isinstance(exc, EngineError) else str(durable.disk_error(exc, "beginning a lap"))
+        )
+        return Report("error", 0, message, exc.exit_code if isinstance(exc, EngineError) else Exit.DISK)
+    except Exception:  # noqa: BLE001
+        return Report("error", 0, traceback.format_exc(), Exit.BUG)
