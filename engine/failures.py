@@ -1,0 +1,87 @@
+"""The jobs that are not `ok`, for people, for programs, for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from engine.manifest import read_checkpoint
+from engine.queue.layout import Queue
+from engine.render.terminal import printable
+
+COLUMNS = ("video_id", "status", "kind", "message", "attempts", "title", "channel", "egress", "finished_at")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def rows(queue: Queue, kinds: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The manifest's rows that are not `ok`, of these kinds if given; as far as the checkpoint promises it."""
+    checkpoint = read_checkpoint(queue)
+    if checkpoint is None:
+        return
+    at = 0
+    try:
+        with open(queue.manifest, "rb") as file:
+            for line in file:
+                at += len(line)
+                if at > checkpoint.length:
+                    return
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue  # `engine verify` tells of damage
+                if not isinstance(row, dict) or row.get("status") == "ok":
+                    continue
+                if not kinds or row.get("kind") in kinds:
+                    yield row
+    except FileNotFoundError:
+        return
+
+
+def to_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A line a job for a terminal: id, kind, message, title. Nothing in them can steer the terminal."""
+    for row in found:
+        parts = [
+            f"{printable(str(row.get('video_id'))):11}",
+            f"{printable(str(row.get('kind'))):14}",
+            printable(str(row.get("message") or "-"), 120),
+        ]
+        if row.get("title"):
+            parts.append(f"({printable(str(row['title']), 60)})")
+        yield "  ".join(parts)
+
+
+def to_json_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The rows as they are, each with the version of this schema, one JSON object a line."""
+    for row in found:
+        yield json.dumps({"schema_version": 1, **row}, ensure_ascii=False)
+
+
+def to_csv(found: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A table with a header, one physical line a job, without line ends.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front; ids stay as they are, also
+    those that begin with `-`, for programs read them.
+    """
+    yield _record(COLUMNS)
+    for row in found:
+        yield _record([_cell(name, row.get(name)) for name in COLUMNS])
+
+
+def _cell(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return str(value)
+    if name == "video_id":
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _record(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()

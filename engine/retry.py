@@ -1,0 +1,271 @@
+"""Putting jobs back: `failed` rows (and `absent` ones on request) become open jobs again.
+
+The order makes every step repeatable, so that `complete` can finish what a crash cut off:
+
+    retry.json durable: which jobs, of which chunks
+      -> `reopen` lines in their journals, durable       (a job that is open already gets none)
+      -> the manifest without their rows, durable        (a row that is gone already is not missed)
+      -> the checkpoint that fits it, durable            (recounted, not calculated)
+      -> tokens to deferred/, due now; durable           (one that is there already stays)
+      -> what the jobs left in the output directory      (nothing as a rule)
+      -> retry.json removed
+
+Between the new manifest and its checkpoint the manifest is shorter than the old checkpoint says: rows were
+taken out. By that the next start knows that the whole file is what was kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
+
+from engine import durable, output
+from engine.errors import HeldError, UsageError
+from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
+from engine.queue import claim, journal
+from engine.queue.chunk import Chunk, cut, read_ids
+from engine.queue.fold import fold
+from engine.queue.layout import Queue, deferred_chunks
+from engine.queue.lock import take_or_say_who
+from engine.queue.tail import touched_chunks
+
+WHY = "retry"
+MONITOR_LEAVES_S = 3.0
+_BUFFER_BYTES = 1 << 20
+_DUE_NOW = f"{0:010d}"
+_DAMAGED: dict[str, Any] = {"video_id": "", "status": "ok"}  # stands for a row that cannot be read
+
+
+def retry(
+    queue: Queue,
+    *,
+    kinds: set[str] | None = None,
+    absent: bool = False,
+    older_than_s: float | None = None,
+    dry_run: bool = False,
+) -> int:
+    """Put jobs back; returns how many (with `dry_run`, how many it would be).
+
+    `failed` jobs are taken, with `absent` the absent ones too, with `kinds` only those of these kinds (an
+    absent kind that is named is taken without `absent`), with `older_than_s` only those final for so long.
+    Jobs that are `ok` never are. Raises HeldError beside a live run, monitor, seeding or worker; OSError when
+    the disk fails, after which the next run, or another retry, finishes what was begun.
+    """
+    with ExitStack() as locks:
+        for path, what in (
+            (queue.run_lock, "run"),
+            (queue.monitor_lock, "monitor"),
+            (queue.seed_lock, "seeding"),
+        ):
+            # A monitor whose supervisor was killed takes a moment to go.
+            wait_s = MONITOR_LEAVES_S if path == queue.monitor_lock else 0.0
+            locks.enter_context(take_or_say_who(path, what, wait_s=wait_s, note={"what": WHY}))
+        for worker_id, pid, _ in claim.living(queue):
+            raise HeldError(f"worker {worker_id} (pid {pid}) still lives: end it first")
+        complete(queue)
+        wanted = _wants(kinds, absent, older_than_s)
+        chunks = _chosen(queue, wanted)
+        count = sum(map(len, chunks.values()))
+        if count and not dry_run:
+            intent = {"schema_version": 1, "chunks": {chunk.name: ids for chunk, ids in chunks.items()}}
+            durable.publish(queue.retry, (json.dumps(intent) + "\n").encode(), tmp_dir=queue.tmp)
+            durable.sync_dir(queue.root)
+            complete(queue)
+        return count
+
+
+def complete(queue: Queue) -> bool:
+    """Finish a retry that was cut off; True when there was one.
+
+    The caller holds run.lock and monitor.lock, and no worker lives. Raises UsageError when the intent cannot
+    be read.
+    """
+    chunks = _read_intent(queue)
+    if chunks is None:
+        return False
+    ends = {chunk: _reopen(queue, chunk, set(ids)) for chunk, ids in chunks.items()}
+    dropped = {video_id for ids in chunks.values() for video_id in ids}
+    _rewrite(queue, dropped, ends)
+    _free(queue, set(chunks))
+    frozen = queue.read_batch().get("frozen")
+    if isinstance(frozen, dict) and "output" in frozen:
+        for video_id in dropped:
+            output.forget(str(frozen["output"]), video_id)
+    durable.unlink(queue.retry)
+    durable.sync_dir(queue.root)
+    return True
+
+
+# ---- which jobs -----------------------------------------------------------------------------------------
+def _wants(
+    kinds: set[str] | None, absent: bool, older_than_s: float | None
+) -> Callable[[dict[str, Any]], bool]:
+    before = None if older_than_s is None else time.time() - older_than_s
+
+    def wanted(row: dict[str, Any]) -> bool:
+        status, kind = row.get("status"), row.get("kind")
+        if status == "ok" or (kinds is not None and kind not in kinds):
+            return False
+        if status == "absent" and not absent and kinds is None:
+            return False
+        return before is None or _seconds(row.get("finished_at")) <= before
+
+    return wanted
+
+
+def _seconds(text: object) -> float:
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _chosen(queue: Queue, wanted: Callable[[dict[str, Any]], bool]) -> dict[Chunk, list[str]]:
+    """The jobs to be put back, by chunk: those with a row, and those whose row only their journal has yet."""
+    checkpoint = read_checkpoint(queue) or Checkpoint()
+    names = {row["video_id"] for row, _ in _rows(queue, checkpoint.length) if wanted(row)}
+    chunks = {
+        chunk: its for segment in queue.segments() for chunk, its in _by_chunk(queue, segment, names).items()
+    }
+    for chunk in set(touched_chunks(queue)):
+        states = fold(journal.lines(queue.journal(chunk))).jobs
+        chosen = [job for job, state in states.items() if state.final is not None and wanted(state.final)]
+        if chosen:
+            chunks[chunk] = chosen
+    return chunks
+
+
+def _by_chunk(queue: Queue, segment: int, names: set[str]) -> dict[Chunk, list[str]]:
+    found: dict[Chunk, list[str]] = {}
+    if names:
+        path = queue.segment(segment)
+        ids = read_ids(path)
+        for chunk in cut(path):
+            mine = [video_id for video_id in (next(ids) for _ in range(chunk.jobs)) if video_id in names]
+            if mine:
+                found[chunk] = mine
+    return found
+
+
+def _rows(queue: Queue, length: int) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """The rows within the manifest's first `length` bytes, each with its line."""
+    at = 0
+    with contextlib.suppress(FileNotFoundError), open(queue.manifest, "rb") as file:
+        for line in file:
+            at += len(line)
+            if at > length:
+                return
+            yield _parsed(line), line
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    return row if isinstance(row, dict) and "video_id" in row else _DAMAGED
+
+
+# ---- the steps ------------------------------------------------------------------------------------------
+def _read_intent(queue: Queue) -> dict[Chunk, list[str]] | None:
+    try:
+        with open(queue.retry, "rb") as file:
+            value = json.load(file)
+        chunks = {Chunk.parse(name): list(map(str, ids)) for name, ids in value["chunks"].items()}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        chunks = {None: []}
+    parsed = {chunk: ids for chunk, ids in chunks.items() if chunk is not None}
+    if len(parsed) != len(chunks):
+        raise UsageError(f"{queue.retry} is damaged: remove it, then say `engine retry` again")
+    return parsed
+
+
+def _reopen(queue: Queue, chunk: Chunk, ids: set[str]) -> int:
+    """Open these jobs in their journal, durably; returns the journal's end.
+
+    No `synced` is written: that would vouch for other jobs' files.
+    """
+    book = journal.Journal(queue.journal(chunk))
+    try:
+        states = fold(journal.lines(book.path)).jobs
+        for video_id in sorted(ids):
+            if video_id in states and states[video_id].final is not None:
+                book.write("reopen", {"job": video_id, "why": WHY})
+        book.sync()
+        return book.end
+    finally:
+        book.close()
+
+
+def _rewrite(queue: Queue, dropped: set[str], ends: dict[Chunk, int]) -> None:
+    """The manifest without these jobs' rows, and the checkpoint that fits it."""
+    checkpoint = read_checkpoint(queue)
+    if checkpoint is None:
+        return  # the monitor will derive both anew, and the journals say already what is open
+    size = os.stat(queue.manifest).st_size if os.path.exists(queue.manifest) else 0
+    length = min(checkpoint.length, size)  # shorter: the new one is in place, its checkpoint is not
+    new = os.path.join(queue.tmp, "manifest.retry.tmp")
+    durable.unlink_quietly(new)
+    counts, gone, held = Counts(), 0, bytearray()
+    file = durable.AppendFile(new)
+    try:
+        for row, line in _rows(queue, length):
+            if row is _DAMAGED:
+                durable.unlink(queue.checkpoint)  # the manifest is derived from the journals anew
+                durable.unlink(new)
+                return
+            if row["video_id"] in dropped:
+                gone += 1
+                continue
+            counts.add(row)
+            held += line
+            if len(held) >= _BUFFER_BYTES:
+                file.append(bytes(held))
+                held.clear()
+        file.append(bytes(held))
+        file.sync()
+    finally:
+        file.close()
+    if gone:
+        durable.rename(new, queue.manifest)
+        durable.sync_dir(queue.root)
+    else:
+        durable.unlink(new)
+    # A filed journal was forgotten, as all of it is in the manifest; from here on only what follows counts.
+    # Of the others the offset stands: rows behind it are still to come.
+    for chunk, end in ends.items():
+        if chunk.name not in checkpoint.open and _filed(queue, chunk):
+            checkpoint.open[chunk.name] = OpenJournal(end)
+    checkpoint.length, checkpoint.counts = file.size, counts
+    write_checkpoint(queue, checkpoint)
+
+
+def _filed(queue: Queue, chunk: Chunk) -> bool:
+    return os.path.exists(os.path.join(queue.filed(chunk.segment), chunk.token))
+
+
+def _free(queue: Queue, chunks: set[Chunk]) -> None:
+    """The tokens to deferred/, due now. Those of dead workers stay: whoever reclaims them frees them so."""
+    for _, chunk, name in deferred_chunks(queue):
+        due_now = f"{_DUE_NOW}~{chunk.name}"
+        if chunk in chunks and name != due_now:
+            durable.rename(os.path.join(queue.deferred, name), os.path.join(queue.deferred, due_now))
+    left = set()
+    for chunk in chunks:
+        for directory in (queue.filed(chunk.segment), queue.done(chunk.segment)):
+            with contextlib.suppress(FileNotFoundError):
+                durable.rename(
+                    os.path.join(directory, chunk.token),
+                    os.path.join(queue.deferred, f"{_DUE_NOW}~{chunk.name}"),
+                )
+                left.add(directory)
+    for directory in (queue.deferred, *sorted(left)):
+        durable.sync_dir(directory)
