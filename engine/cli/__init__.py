@@ -1,0 +1,110 @@
+"""The command line: parse, call one function, print, exit with its code.
+
+Commands are imported when they are called, so that `engine status` pays for nothing that only a run needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from engine import __version__
+from engine.errors import EngineError, Exit
+
+# command: (module, what it does), in the order of a night
+COMMANDS = {
+    "seed": ("seed", "Add videos to the queue."),
+    "run": ("run", "Seed what is given, then work until every job is final."),
+    "status": ("status", "How far the batch is; from any terminal, at any time."),
+    "stop": ("stop", "Ask a live run to finish what is in flight and end."),
+    "failures": ("failures", "One line for each job that is not ok."),
+    "retry": ("retry", "Put failed jobs back."),
+    "verify": ("verify", "Audit the queue and the output."),
+    "rehearse": ("rehearse", "The same run against the embedded stand-in for YouTube."),
+}
+
+
+class Lazy(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"engine.cli.{COMMANDS[name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="engine")
+def group() -> None:
+    """Transcripts and metadata of many YouTube videos, one resumable batch.
+
+    \b
+      engine run videos.txt        the whole job; run it again after any crash
+      engine status                how far it is
+      engine rehearse              try it without YouTube
+
+    Exit codes: 0 all final, none failed; 2 wrong usage; 3 finished, some failed; 4 stopped, work remains;
+    5 all egresses blocked; 10 no queue here; 11 another run holds it; 12 no usable proxy; 13 disk;
+    14 damage found; 129/130/143 stopped by a signal.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command and end the process with its exit code."""
+    code = run(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or Exit.USAGE
+    # No thread of a library may hold up the end of a command that has said what it had to say.
+    os._exit(code)
+
+
+def run(args: list[str]) -> int:
+    """Run a command; returns its exit code and never raises for what a person can cause."""
+    try:
+        result: Any = group.main(args, prog_name="engine", standalone_mode=False)
+        return result if isinstance(result, int) else Exit.OK
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as exc:
+        exc.show()
+        return Exit.USAGE
+    except EngineError as exc:
+        say(f"engine: {exc}")
+        return exc.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return Exit.OK
+    except KeyboardInterrupt:
+        return 130
+    except OSError as exc:
+        from engine import durable
+
+        if durable.is_disk_error(exc):
+            say(f"engine: {durable.disk_error(exc, exc.filename or 'writing')}")
+            return Exit.DISK
+        say(f"engine: {exc.filename + ': ' if exc.filename else ''}{exc.strerror or exc}")
+        return Exit.USAGE
+
+
+def say(text: str) -> None:
+    """Words for people go to stderr, with nothing in them that a terminal would obey."""
+    from engine.render.terminal import printable
+
+    click.echo("\n".join(printable(line) for line in text.splitlines()), err=True)

@@ -1,0 +1,39 @@
+"""`engine failures`."""
+
+from __future__ import annotations
+
+import click
+
+from engine.cli.options import json_option, queue_option
+from engine.errors import Exit, UsageError
+from engine.model import Kind
+from engine.queue.layout import open_queue
+
+
+def check_kinds(kinds: tuple[str, ...]) -> set[str] | None:
+    """The kinds asked for (also as `a,b`), None for all. Raises UsageError naming the nearest word."""
+    import difflib
+
+    asked = {part.strip() for text in kinds for part in text.split(",") if part.strip()}
+    for name in sorted(asked - set(Kind)):
+        near = difflib.get_close_matches(name, list(Kind), 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; one of {', '.join(Kind)}"
+        raise UsageError(f"--kind: there is no kind {name!r}{hint}")
+    return asked or None
+
+
+@click.command("failures")
+@queue_option()
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="A table for a spreadsheet.")
+@click.option("--kind", "kinds", metavar="K", multiple=True, help="Only this kind; repeatable.")
+def command(root: str, as_json: bool, as_csv: bool, kinds: tuple[str, ...]) -> int:
+    """One line for each job that is not ok: id, kind, message."""
+    from engine.failures import rows as rows_of
+    from engine.failures import to_csv, to_json_lines, to_lines
+
+    asked = check_kinds(kinds)
+    write = to_json_lines if as_json else to_csv if as_csv else to_lines
+    for line in write(rows_of(open_queue(root), asked)):
+        click.echo(line)
+    return Exit.OK

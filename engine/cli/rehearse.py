@@ -1,0 +1,119 @@
+"""`engine rehearse`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from engine.cli import say
+from engine.cli.options import IdCommand, column_option, inputs, queue_option
+from engine.cli.run import read_options, run, run_options
+from engine.errors import Exit, UsageError
+from engine.rehearsal import SCENES, Settings, captured_ids, invented_ids, start
+
+DEFAULT_VIDEOS = 300
+_ITS_OWN = ("proxy", "proxies", "ca_bundle")
+
+
+def _scenes_help() -> str:
+    return "\n".join(["\b", "Scenes:", *(f"  {name:<14} {entry.text}" for name, entry in SCENES.items())])
+
+
+@click.command("rehearse", cls=IdCommand, epilog=_scenes_help())
+@inputs(required=False)
+@queue_option("rehearsal_queue")
+@column_option
+@run_options(output="rehearsal_out", rate="none")
+@click.option(
+    "--videos", metavar="N", type=click.IntRange(0), help=f"Invent N videos (default {DEFAULT_VIDEOS})."
+)
+@click.option("--serve", is_flag=True, help="Run only the stand-in, until ^C.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="The stand-in's port (default: a free one)."
+)
+@click.option("--arrivals", metavar="FILE", help="Log each request the stand-in gets, one JSON line each.")
+@click.option(
+    "--latency",
+    metavar="S",
+    type=click.FloatRange(0),
+    default=0.05,
+    show_default=True,
+    help="Seconds each answer takes.",
+)
+@click.option("--scene", "scenes", metavar="NAME[=SHARE]", multiple=True, help="What goes wrong; repeatable.")
+@click.option(
+    "--limit-rate",
+    metavar="R",
+    type=click.FloatRange(0, min_open=True),
+    help="A hidden rate limit per egress; beyond it the stand-in blocks.",
+)
+@click.option("--real-sizes", is_flag=True, help="Bodies as large as the site's own.")
+@click.option(
+    "--seed", metavar="N", type=int, default=1, show_default=True, help="The same seed, the same night."
+)
+def command(
+    inputs: tuple[str, ...],
+    root: str,
+    videos: int | None,
+    serve: bool,
+    port: int,
+    arrivals: str | None,
+    latency: float,
+    scenes: tuple[str, ...],
+    limit_rate: float | None,
+    real_sizes: bool,
+    seed: int,
+    **values: Any,
+) -> int:
+    """The same run against the embedded stand-in for YouTube: a real HTTPS proxy on 127.0.0.1.
+
+    Without INPUT it invents videos. A queue remembers that it is a rehearsal.
+    """  # fmt: skip
+    settings = Settings(
+        port=port,
+        latency_s=latency,
+        scenes=scenes,
+        limit_rate=limit_rate,
+        seed=seed,
+        arrivals=os.path.abspath(arrivals) if arrivals else None,
+        real_sizes=real_sizes,
+    )
+    if serve:
+        return _serve(settings)
+    options = read_options(values)
+    typed = click.core.ParameterSource.COMMANDLINE
+    if any(click.get_current_context().get_parameter_source(its) is typed for its in _ITS_OWN):
+        raise UsageError(
+            "a rehearsal has its own proxy and certificate: leave out --proxy, --proxies, --ca-bundle"
+        )
+    with start(settings) as stand_in:
+        options = replace(options, proxy=(stand_in.proxy_url,), proxies=None, ca_bundle=stand_in.ca_bundle)
+        sources = list(inputs) or list(_invented(videos, scenes, seed))
+        return run(sources, root, options, rehearsal=True)
+
+
+def _invented(videos: int | None, scenes: tuple[str, ...], seed: int) -> list[str]:
+    captured = list(captured_ids()) if "captured" in scenes else []
+    count = videos if videos is not None else 0 if captured else DEFAULT_VIDEOS
+    return captured + list(invented_ids(count, seed))
+
+
+def _serve(settings: Settings) -> int:
+    """Run the stand-in until a signal ends it."""
+    import signal
+    import threading
+
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: ended.set())
+    with start(settings) as stand_in:
+        click.echo(f"--proxy {stand_in.proxy_url} --ca-bundle {stand_in.ca_bundle}")
+        sys.stdout.flush()
+        say("the stand-in listens; ^C ends it")
+        while not ended.wait(0.5):
+            pass
+    return Exit.OK

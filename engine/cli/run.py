@@ -1,0 +1,266 @@
+"""`engine run`, and what `engine rehearse` shares with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import click
+
+from engine.budget import BudgetSettings, describe, parse_rate
+from engine.cli import say
+from engine.cli.options import IdCommand, column_option, inputs, queue_option
+from engine.cli.seed import opened, seed_inputs, told
+from engine.config import Frozen, Settings, check_rehearsal, freeze
+from engine.errors import Exit, NoQueueError, UsageError
+from engine.proxies import egresses, parse_proxy, read_proxies
+from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_remote
+from engine.queue.lock import Lock
+
+F = TypeVar("F", bound=Callable[..., Any])
+FORMATS = ("md", "txt", "srt", "vtt")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for on the command line, in the environment, or by default."""
+
+    output: str
+    processes: int
+    threads: int
+    sequential: bool
+    rate: str
+    proxy: tuple[str, ...]
+    proxies: str | None
+    ca_bundle: str | None
+    languages: str
+    formats: tuple[str, ...]
+    attempts: int
+    deadline: float
+    on_block: str
+    grace: float
+    limit: int | None
+    progress: str
+    verbose: int
+    column: str | None
+    fetch_mode: Literal["lean", "full"] = "lean"
+    given: frozenset[str] = field(default_factory=frozenset)  # the ones that are not defaults
+
+
+def run_options(*, output: str, rate: str) -> Callable[[F], F]:
+    """The options of a run, with these two defaults."""
+
+    def option(*names: str, env: str | list[str] | None = None, **how: Any) -> Callable[[F], F]:
+        long = next(name for name in names if name.startswith("--"))
+        variable = env or "ENGINE_" + long[2:].replace("-", "_").upper()
+        return click.option(*names, envvar=variable, **how)
+
+    options = [
+        option("-o", "--output", metavar="DIR", default=output, show_default=True, help="Where transcripts go."),
+        option("-l", "--languages", metavar="L,…", default="en", show_default=True,
+               help="Languages in order of preference, as en,de; any takes what there is."),
+        option("-f", "--format", "formats", type=click.Choice(FORMATS), multiple=True, default=("md",),
+               show_default=True, help="Renderings beside the .json record; repeatable."),
+        option("-p", "--processes", type=click.IntRange(1, 256), default=os.cpu_count() or 1,
+               show_default="cores", help="Worker processes."),
+        option("-t", "--threads", type=click.IntRange(1, 1024), default=16, show_default=True,
+               help="Threads of each process."),
+        option("--sequential", is_flag=True, help="One process, one thread."),
+        option("--rate", metavar="R", default=rate, show_default=True,
+               help="Requests per second and egress: 0.5, 30/s, 1000/h, none, auto. Start and ceiling: "
+                    "blocks lower it, time raises it again."),
+        option("--proxy", metavar="URL", multiple=True, help="An egress; repeatable."),
+        option("--proxies", metavar="FILE",
+               help="Egresses, one a line: URL, host:port or host:port:user:password."),
+        option("--ca-bundle", metavar="FILE", env=["ENGINE_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"],
+               help="Certificate authorities to trust."),
+        option("--on-block", type=click.Choice(("wait", "stop")), default="wait", show_default=True,
+               help="When every egress is blocked."),
+        option("--attempts", metavar="N", type=click.IntRange(1, 1000), default=5, show_default=True,
+               help="Tries before a job is failed."),
+        option("--deadline", metavar="S", type=click.FloatRange(0.1, 86400), default=60.0, show_default=True,
+               help="Seconds for one attempt's requests; waiting for permits does not count."),
+        option("--grace", metavar="S", type=click.FloatRange(0, 86400), default=15.0, show_default=True,
+               help="Seconds that a stop leaves to what is in flight."),
+        option("--limit", metavar="N", type=click.IntRange(1), help="Make at most N jobs final, then stop."),
+        option("--fetch", "fetch_mode", type=click.Choice(("lean", "full")), default="lean", show_default=True,
+               help="Two requests a video, or three with the watch page."),
+        option("--progress", type=click.Choice(("auto", "bar", "plain", "json", "none")), default="auto",
+               show_default=True, help="A bar, a line every 30 s, JSON lines on stdout, nothing."),
+        click.option("-v", "--verbose", count=True, help="Tell of blocks, probes and deaths as they happen."),
+    ]  # fmt: skip
+
+    def decorate(function: F) -> F:
+        for its in reversed(options):
+            function = its(function)
+        return function
+
+    return decorate
+
+
+def read_options(values: dict[str, Any]) -> Options:
+    """The options as a value, with which of them were given."""
+    ctx = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    given = frozenset(name for name in values if ctx.get_parameter_source(name) is not default)
+    return Options(**values, given=given)
+
+
+@click.command("run", cls=IdCommand)
+@inputs(required=False)
+@queue_option()
+@column_option
+@run_options(output="transcripts", rate="0.5/s")
+def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
+    """Seed what is given, then work until every job is final. Always resumes: run it again after any crash.
+
+    INPUT is a file (.txt .csv .tsv .jsonl .json), a URL, an id, or - for stdin. An option wins over its
+    environment variable ENGINE_<OPTION>. The first run of a queue freezes output, languages and formats.
+    """
+    return run(inputs, root, read_options(values), rehearsal=False)
+
+
+def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool) -> int:
+    """One run from the command line's point of view."""
+    proxies = _proxies(options)
+    if options.ca_bundle and not os.access(options.ca_bundle, os.R_OK):
+        raise UsageError(f"--ca-bundle {options.ca_bundle}: no such file, or it cannot be read")
+    budget = _budget(options.rate)
+    wanted = Frozen(os.path.abspath(options.output), _languages(options.languages), _formats(options.formats))
+    errors: list[str] = []
+    streams = opened(sources, options.column, errors)
+    if errors:
+        raise UsageError("\n".join(errors))
+    if not sources and not exists(root):
+        raise NoQueueError(f"no queue in {root}: name the videos, as in `engine run videos.txt`")
+    queue = make_queue(root, rehearsal=rehearsal) if sources else open_queue(root)
+    check_rehearsal(queue, rehearsal)
+    refuse_remote(queue.root, "queue")
+    with _hold(queue):
+        result = seed_inputs(queue, streams, errors) if sources else None
+        if result is not None:
+            say(told(result, queue))
+        if errors or (result and result.read and result.read == result.rejected and not queue.total()):
+            raise UsageError("\n".join(errors) or f"every line was rejected: see {queue.rejects}")
+        frozen = freeze(queue, wanted, options.given)
+        _make_output(frozen.output)
+        settings = Settings(
+            queue=os.path.abspath(queue.root),
+            frozen=frozen,
+            egresses=egresses(proxies),
+            budget=budget,
+            processes=1 if options.sequential else options.processes,
+            threads=1 if options.sequential else options.threads,
+            attempts=options.attempts,
+            deadline_s=options.deadline,
+            grace_s=options.grace,
+            ca_bundle=os.path.abspath(options.ca_bundle) if options.ca_bundle else None,
+            fetch_mode=options.fetch_mode,
+            on_block=options.on_block,
+            limit=options.limit,
+        )
+        return _work(Queue(settings.queue), settings, options)
+
+
+def _work(queue: Queue, settings: Settings, options: Options) -> int:
+    """Recover the queue and run the supervisor over it."""
+    from engine.cli.progress import Progress
+    from engine.queue.claim import run_id
+    from engine.queue.lock import take_or_say_who
+    from engine.recover import recover
+    from engine.seed import SEED_WAIT_S
+    from engine.steering import clear_request
+    from engine.supervisor import Supervisor, sweep_semaphores
+
+    with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
+        for sentence in recover(queue):
+            say(sentence)
+        left = queue.total() - _final(queue)
+    clear_request(queue)
+    sweep_semaphores()
+    say(f"{left:,} videos to do. " + describe(settings.budget.rate, len(settings.egresses), videos=left))
+    progress = Progress(queue, options.progress, verbose=bool(options.verbose))
+    supervisor = Supervisor(queue, settings, run_id(), progress)
+    try:
+        code = supervisor.run()
+    finally:
+        progress.close()
+    if supervisor.message:
+        say(f"engine: {supervisor.message}")
+    if code == Exit.SOME_FAILED:
+        say(f"finished, some failed: `engine failures -q {options_root(queue)}` says which and why")
+    elif code not in (Exit.OK, Exit.BUG):
+        say("work remains: run the same command again, it goes on where it was")
+    return code
+
+
+def options_root(queue: Queue) -> str:
+    """The queue's directory as a person would type it from here."""
+    return os.path.relpath(queue.root)
+
+
+def _final(queue: Queue) -> int:
+    import time
+
+    from engine.status import tally
+
+    return tally(queue, time.time()).counts.final
+
+
+def _hold(queue: Queue) -> Lock:
+    from engine.supervisor import hold
+
+    return hold(queue)
+
+
+def _proxies(options: Options) -> list[str]:
+    urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(options.proxy, 1)]
+    if options.proxies:
+        more, warnings = read_proxies(options.proxies)
+        for warning in warnings:
+            say(f"warning: {warning}")
+        urls += more
+    return urls
+
+
+def _budget(rate: str) -> BudgetSettings:
+    pace = os.environ.get("ENGINE_BUDGET_PACE") or "1"
+    try:
+        parsed = parse_rate(rate)
+    except ValueError as exc:
+        raise UsageError(f"--rate: {exc}") from None
+    try:
+        return BudgetSettings(parsed, float(pace))
+    except ValueError:
+        raise UsageError(
+            f"ENGINE_BUDGET_PACE is {pace!r}; it must be a number above 0, 1 is real time"
+        ) from None
+
+
+def _languages(text: str) -> tuple[str, ...]:
+    codes = tuple(dict.fromkeys(code.strip() for code in text.split(",") if code.strip()))
+    for code in codes:
+        if not all(part.isalnum() for part in code.split("-")):
+            raise UsageError(f"--languages: {code!r} is not a language code such as en, en-GB or any")
+    if not codes:
+        raise UsageError("--languages: give at least one, as in -l en,de")
+    return codes
+
+
+def _formats(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in FORMATS if name in names)
+
+
+def _make_output(path: str) -> None:
+    """Make the output directory, or say why it cannot be used."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(f"--output {path}: {exc.strerror}: give another place with -o") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"--output {path}: it cannot be written: give another place with -o")
+    refuse_remote(path, "output directory")
+    sys.stderr.flush()

@@ -1,0 +1,173 @@
+"""A slot: one worker process, kept in being by the supervisor. The only place that knows loky.
+
+Each slot has an executor of its own, because one dead worker of a shared loky pool takes all its siblings with
+it. The lifeline is a pipe: a byte on it means stop claiming, its end means that the supervisor is gone, and
+the process leaves at once, so that no orphan goes on fetching.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any
+
+from loky import ProcessPoolExecutor
+
+from engine.config import Settings
+from engine.worker import Report
+
+ORPHANED = 70
+SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+DRAIN, LEAVE_WAITING = b"S", b"A"
+BACK_OFF_S, BACK_OFF_MAX_S = 0.05, 5.0
+
+
+# ---- in the worker process -------------------------------------------------------------------------------
+class _Process:
+    """What this worker process is, set once when it starts."""
+
+    settings: Settings
+    stop = threading.Event()
+    abort = threading.Event()
+    resources: Any = None
+
+
+def begin(settings: Settings, lifeline: Connection) -> None:
+    """Set the worker process up (loky's initializer)."""
+    for number in SIGNALS:
+        signal.signal(
+            number, signal.SIG_IGN
+        )  # the supervisor hears them, and says what to do on the lifeline
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    _Process.settings = settings
+    threading.Thread(target=_listen, args=(lifeline,), name="lifeline", daemon=True).start()
+
+
+def _listen(lifeline: Connection) -> None:
+    try:
+        while True:
+            word = lifeline.recv_bytes()
+            _Process.stop.set()
+            if word == LEAVE_WAITING:
+                _Process.abort.set()
+    except (EOFError, OSError):
+        os._exit(ORPHANED)
+
+
+def lap(worker_id: str) -> Report:
+    """One lap of work in this process."""
+    from engine.errors import EngineError, Exit
+    from engine.resources import Resources
+    from engine.worker import run_lap
+
+    if _Process.resources is None:
+        try:
+            _Process.resources = Resources(_Process.settings, _Process.abort)
+        except EngineError as exc:
+            return Report("error", 0, str(exc), exc.exit_code)
+        except Exception as exc:  # noqa: BLE001 - foreign exceptions must not cross the process border
+            return Report("error", 0, f"{type(exc).__name__}: {exc}", Exit.BUG)
+    return run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)
+
+
+# ---- in the supervisor -----------------------------------------------------------------------------------
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold the three signals while a child is born: it has no handlers yet and would die of them.
+
+    Both resource trackers are started first: the standard library's unblocks signals when it starts.
+    """
+    from multiprocessing import resource_tracker as own
+
+    from loky.backend import resource_tracker as lokys
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        own.ensure_running()
+        lokys.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Slot:
+    """One place for a worker process, and the lap it is running."""
+
+    def __init__(self, number: int, settings: Settings, run_id: str) -> None:
+        self.number = number
+        self.worker_id = ""
+        self.laps = 0
+        self._settings = settings
+        self._run_id = run_id
+        self._executor: ProcessPoolExecutor | None = None
+        self._lifeline: Connection | None = None
+        self._future: Future[Report] | None = None
+        self._quick_deaths = 0
+        self._began_at = 0.0
+
+    @property
+    def running(self) -> bool:
+        return self._future is not None
+
+    def start(self) -> None:
+        """Begin a lap, in the process at hand or in a new one."""
+        if self._executor is None:
+            reader, self._lifeline = Pipe(duplex=False)
+            self._executor = ProcessPoolExecutor(
+                max_workers=1, timeout=None, initializer=begin, initargs=(self._settings, reader)
+            )
+        self.laps += 1
+        self.worker_id = f"{self._run_id}.{self.number}.{self.laps}"
+        self._began_at = time.monotonic()
+        with signals_held():
+            self._future = self._executor.submit(lap, self.worker_id)
+
+    def result(self) -> Report | BaseException | None:
+        """What the lap came to: its report, the exception that says its process died, None while it runs."""
+        if self._future is None or not self._future.done():
+            return None
+        future, self._future = self._future, None
+        try:
+            report = future.result()
+        except BaseException as exc:  # noqa: BLE001 - loky's own, or a process that could not be started
+            return exc
+        self._quick_deaths = 0
+        return report
+
+    def back_off_s(self, did_something: bool) -> float:
+        """How long to wait before the next start after a death: none, unless it dies before doing anything."""
+        self._quick_deaths = 0 if did_something else self._quick_deaths + 1
+        return min(BACK_OFF_MAX_S, BACK_OFF_S * 2**self._quick_deaths) if self._quick_deaths else 0.0
+
+    @property
+    def lap_age_s(self) -> float:
+        return time.monotonic() - self._began_at
+
+    @property
+    def quick_deaths(self) -> int:
+        return self._quick_deaths
+
+    def say(self, word: bytes) -> None:
+        """Tell the process to drain, or to step back from waits as well."""
+        if self._lifeline is not None:
+            with contextlib.suppress(OSError):
+                self._lifeline.send_bytes(word)
+
+    def end(self) -> None:
+        """End the process at once, whatever it is doing."""
+        executor, self._executor = self._executor, None
+        lifeline, self._lifeline = self._lifeline, None
+        if executor is not None:
+            with contextlib.suppress(Exception):
+                executor.shutdown(wait=True, kill_workers=True)
+        if lifeline is not None:
+            lifeline.close()
+        self._future = None
