@@ -1,0 +1,267 @@
+"""The monitor: exactly one row for each final job, wherever it dies, and the counts are a recount."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import OK, Crash, Hand, add, batch, dying_at, file_rows, finish, ids, reclaim, some_fail, worked
+
+from engine import status, verify
+from engine.errors import HeldError
+from engine.manifest import read_checkpoint, write_checkpoint
+from engine.model import Kind
+from engine.monitor import Monitor
+from engine.queue import journal
+from engine.queue.chunk import cut
+from engine.queue.layout import Queue, chunks_in
+from engine.queue.lock import take_or_say_who
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
+
+def rows(queue: Queue) -> list[str]:
+    """The ids in the promised part of the manifest."""
+    known = read_checkpoint(queue)
+    if not os.path.exists(queue.manifest):
+        return []
+    with open(queue.manifest, "rb") as file:
+        data = file.read(known.length if known else 0)
+    assert not data or data.endswith(b"\n")
+    return [json.loads(line)["video_id"] for line in data.splitlines()]
+
+
+def _die(hand: Hand) -> None:
+    hand.output.close()
+    hand.die()
+
+
+def test_rows_are_the_journals_finals(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 40, some_fail)
+    assert sorted(rows(queue)) == sorted(ids(40))
+    assert verify.audit(queue.root).problems == []
+    assert len(chunks_in(queue.filed(0), 0)) == 3
+    assert os.listdir(queue.done(0)) == []
+
+
+def test_only_what_is_promised(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 16)
+    hand = Hand(queue)
+    hand.work(1, sync=False, move=False)
+    file_rows(queue)
+    assert rows(queue) == []
+    assert status.collect(queue.root)["ok"] == 16
+    path = queue.journal(next(cut(queue.segment(0))))
+    book = journal.Journal(path)
+    first = journal.read(path).entries[4].end
+    book.write("synced", {"end": first})
+    file_rows(queue)
+    assert rows(queue) == ids(5)
+    assert status.collect(queue.root)["ok"] == 16
+    book.write("synced", {"end": book.end})
+    file_rows(queue)
+    assert rows(queue) == ids(16)
+    book.close()
+    _die(hand)
+
+
+def test_a_death_between_manifest_and_checkpoint(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 32)
+    hand = Hand(queue)
+    hand.work(1)
+    file_rows(queue)
+    before = read_checkpoint(queue)
+    assert before is not None
+    hand.work()
+    hand.close()
+    file_rows(queue)
+    # What a crash leaves: the rows are there, the checkpoint is the old one, the tokens lie in done/.
+    write_checkpoint(queue, before)
+    second = chunks_in(queue.filed(0), 0)[1]
+    os.rename(os.path.join(queue.filed(0), second.token), os.path.join(queue.done(0), second.token))
+    with open(queue.manifest, "ab") as file:
+        file.write(b'{"video_id": "half of a')
+    file_rows(queue)
+    assert rows(queue) == ids(32)
+    assert verify.audit(queue.root).problems == []
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_death_at_any_step(tmp_path: Path, torn: bool) -> None:
+    queue = batch(tmp_path, 32)
+    expected = 32
+    for step in range(300):
+        hand = Hand(queue, some_fail)
+        hand.work()
+        hand.close()
+        with dying_at(step, torn=torn), take_quietly(queue) as monitor_lock:
+            try:
+                monitor = Monitor(queue)
+                monitor.finish()
+                break
+            except Crash:
+                assert monitor_lock.held
+        found = rows(queue)
+        assert len(set(found)) == len(found), step
+        file_rows(queue)
+        found = rows(queue)
+        assert sorted(found) == sorted(ids(expected)), step
+        assert status.collect(queue.root)["total"] == status.collect(queue.root)["ok"] + sum(
+            status.collect(queue.root)["kinds"].values()
+        )
+        add(queue, ids(16, expected))
+        expected += 16
+    assert step > 10
+    assert sorted(rows(queue)) == sorted(ids(expected))
+    found_all = verify.audit(queue.root)
+    assert (set(found_all.totals) - {"stray temporary file"}, found_all.rows) == (set(), expected)
+
+
+def take_quietly(queue: Queue):  # type: ignore[no-untyped-def]
+    """monitor.lock without a note: taking it is no step to disk."""
+    from engine.queue.lock import Lock
+
+    lock = Lock(queue.monitor_lock)
+    assert lock.take(wait_s=1.0)
+    return lock
+
+
+def test_without_its_checkpoint_all_is_derived_anew(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 40, some_fail)
+    before = verify.audit(queue.root)
+    os.unlink(queue.checkpoint)
+    file_rows(queue)
+    assert verify.audit(queue.root) == before
+    with open(queue.checkpoint, "w") as file:
+        file.write("{")
+    os.truncate(queue.manifest, 10)
+    file_rows(queue)
+    assert verify.audit(queue.root) == before
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 5, 7])
+def test_dying_while_deriving_anew(tmp_path: Path, steps: int) -> None:
+    queue = worked(tmp_path, 80)
+    os.unlink(queue.checkpoint)
+    with dying_at(steps), pytest.raises(Crash):
+        file_rows(queue)
+    file_rows(queue)
+    assert sorted(rows(queue)) == sorted(ids(80))
+    assert set(verify.audit(queue.root).totals) <= {"stray temporary file"}
+
+
+def test_damaged_lines_are_counted_once(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 32)
+    for k in range(2):
+        with open(os.path.join(queue.journal_dir(0), f"{k}.jsonl"), "wb") as file:
+            file.write(b"nonsense\n")
+    hand = Hand(queue, lambda name: 900.0 if name == ids(1)[0] else OK)
+    hand.work()
+    hand.close()
+    for _ in range(3):  # one chunk is filed, the other stays open over the restarts
+        file_rows(queue)
+        assert status.collect(queue.root)["bad_lines"] == 2
+
+
+def test_a_chunk_done_too_early_goes_back(tmp_path: Path) -> None:
+    """A power cut took the last lines of a journal whose token had been moved."""
+    queue = batch(tmp_path, 16)
+    hand = Hand(queue)
+    hand.work(1)
+    hand.close()
+    path = os.path.join(queue.journal_dir(0), "0.jsonl")
+    os.truncate(path, journal.read(path).entries[9].end)
+    file_rows(queue)
+    assert os.listdir(queue.done(0)) == []
+    assert len(os.listdir(queue.deferred)) == 1
+    finish(queue)
+    assert rows(queue) == ids(16)
+    assert verify.audit(queue.root).problems == []
+
+
+def test_a_chunk_that_is_handed_on_and_on(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 16)
+    names = ids(16)
+    for number in range(16):
+        hand = Hand(queue, lambda name, upto=number: OK if name in names[: upto + 1] else -2.0)
+        hand.work(1)
+        hand.close()
+        file_rows(queue)
+        assert rows(queue) == names[: number + 1]
+        assert status.collect(queue.root)["ok"] == number + 1
+    assert verify.audit(queue.root).problems == []
+
+
+def test_counts_are_a_recount_at_every_stage(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 64)
+    hand = Hand(
+        queue, lambda name: Kind.PRIVATE if name in ids(3, 10) else 900.0 if name in ids(2, 20) else OK
+    )
+    for stage in range(8):
+        if stage % 2:
+            file_rows(queue)
+        else:
+            hand.work(1, sync=stage != 4, move=stage != 4)
+        if stage == 5:
+            _die(hand)
+            reclaim(queue)
+            hand = Hand(queue)
+        value = status.collect(queue.root)
+        assert value["total"] == 64
+        found = [
+            entry.body["status"]
+            for chunk in cut(queue.segment(0))
+            for entry in journal.lines(queue.journal(chunk))
+            if entry.verb == "final"
+        ]
+        assert [value["ok"], value["absent"]] == [found.count("ok"), found.count("absent")], stage
+        assert (
+            sum(value[state] for state in ("pending", "in_flight", "deferred", "ok", "absent", "failed"))
+            == 64
+        )
+        assert value["deferred"] == (2 if stage >= 2 else 0), stage
+
+
+def _process(queue: Queue) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "engine.monitor", queue.root], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_the_process_files_what_is_there_when_asked_to_finish(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 40)
+    hand = Hand(queue, some_fail)
+    hand.work()
+    hand.close()
+    process = _process(queue)
+    process.send_signal(signal.SIGCONT)
+    _, said = process.communicate(b"finish\n", timeout=30)
+    assert (process.returncode, said) == (0, b"")
+    assert sorted(rows(queue)) == sorted(ids(40))
+    assert verify.audit(queue.root).problems == []
+
+
+def test_the_process_leaves_when_its_input_ends_and_a_second_is_refused(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 16)
+    with take_or_say_who(queue.monitor_lock, "monitor"):
+        with pytest.raises(HeldError):
+            take_or_say_who(queue.monitor_lock, "monitor")
+    process = _process(queue)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_no_queue_is_said_not_raised(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "engine.monitor", str(tmp_path)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == 10
+    assert b"Traceback" not in process.stderr

@@ -1,0 +1,244 @@
+"""What a start mends: tokens lost or doubled by a power cut, unfinished seedings, leftovers."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from support import OK, Hand, add, batch, damage, file_rows, finish, ids, some_fail, worked
+
+from engine import verify
+from engine.errors import HeldError, UsageError
+from engine.manifest import Checkpoint, OpenJournal, read_checkpoint, write_checkpoint
+from engine.queue.chunk import SEGMENT_JOBS, Chunk, cut, encode_segment
+from engine.queue.layout import Queue, chunks_in, deferred_chunks, make_queue
+from engine.queue.lock import take_or_say_who
+from engine.recover import recover
+from engine.seed import publish_tokens
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
+
+def _touch(path: str) -> None:
+    with open(path, "w"):
+        pass
+
+
+def _staged(root: Path) -> Queue:
+    """Chunk 0 filed, 1 done, 2 held by a dead worker, 3 deferred, 4 pending."""
+    queue = batch(root, 80)
+    hand = Hand(queue, lambda name: 900.0 if name in ids(1, 48) else OK)
+    hand.work(1)
+    file_rows(queue)
+    hand.work(1)
+    hand.work(1, move=False)
+    hand.work(1)
+    hand.output.close()
+    hand.die()
+    return queue
+
+
+def _where(queue: Queue) -> dict[int, str]:
+    found = {}
+    for what in ("pending", "done", "filed"):
+        for chunk in chunks_in(queue.path(what, "000000"), 0):
+            found[chunk.k] = what
+    for _, chunk, _ in deferred_chunks(queue):
+        found[chunk.k] = "deferred"
+    for worker in os.listdir(queue.workers):
+        for chunk in chunks_in(os.path.join(queue.workers, worker)):
+            found[chunk.k] = "workers"
+    return found
+
+
+def _path(queue: Queue, k: int, what: str) -> str:
+    chunk = list(cut(queue.segment(0)))[k]
+    if what == "deferred":
+        return next(
+            (os.path.join(queue.deferred, name) for _, its, name in deferred_chunks(queue) if its == chunk),
+            os.path.join(queue.deferred, f"0000000000~{chunk.name}"),
+        )
+    if what == "workers":
+        return os.path.join(queue.workers, os.listdir(queue.workers)[0], chunk.name)
+    return queue.path(what, "000000", chunk.token)
+
+
+STAGES = ["filed", "done", "workers", "deferred", "pending"]
+
+
+def test_nothing_to_do_is_said_by_nothing(tmp_path: Path) -> None:
+    queue = _staged(tmp_path)
+    assert [_where(queue)[k] for k in range(5)] == STAGES
+    assert recover(queue) == []
+    assert [_where(queue)[k] for k in range(5)] == STAGES
+
+
+@pytest.mark.parametrize("k", range(5))
+def test_a_lost_token_is_made_again(tmp_path: Path, k: int) -> None:
+    queue = _staged(tmp_path)
+    os.unlink(_path(queue, k, STAGES[k]))
+    said = recover(queue)
+    assert len(said) == 1
+    assert "made the token" in said[0]
+    assert _where(queue)[k] == {0: "filed", 4: "pending"}.get(k, "deferred")
+    assert verify.audit(queue.root).ok
+    finish(queue)
+    found = verify.audit(queue.root)
+    assert (found.problems, found.rows) == ([], 79)
+
+
+@pytest.mark.parametrize("kept", range(5))
+@pytest.mark.parametrize("other", range(5))
+def test_of_two_tokens_the_more_advanced_stays(tmp_path: Path, kept: int, other: int) -> None:
+    if other <= kept:
+        return
+    queue = _staged(tmp_path)
+    _touch(_path(queue, kept, STAGES[other]))
+    assert len(recover(queue)) == 1
+    assert [_where(queue)[k] for k in range(5)] == STAGES
+    assert verify.audit(queue.root).ok
+
+
+def test_all_tokens_lost(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 80, some_fail, segments=2)
+    before = verify.audit(queue.root)
+    for segment in queue.segments():
+        for chunk in chunks_in(queue.filed(segment), segment):
+            os.unlink(os.path.join(queue.filed(segment), chunk.token))
+    recover(queue)
+    finish(queue)
+    assert verify.audit(queue.root) == before
+
+
+def test_a_manifest_that_lost_half_a_filed_chunk_is_derived_anew(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 16)
+    chunk = chunks_in(queue.filed(0), 0)[0]
+    os.unlink(os.path.join(queue.filed(0), chunk.token))
+    with open(queue.manifest, "rb") as file:
+        half = b"".join(file.readlines()[:8])
+    with open(queue.manifest, "wb") as file:
+        file.write(half)
+    known = read_checkpoint(queue)
+    assert known is not None
+    write_checkpoint(queue, Checkpoint(len(half), known.counts))
+    said = recover(queue)
+    assert any("anew" in sentence for sentence in said)
+    finish(queue)
+    assert verify.audit(queue.root).rows == 16
+    assert verify.audit(queue.root).ok
+
+
+def test_tokens_that_belong_nowhere_are_removed(tmp_path: Path) -> None:
+    queue = _staged(tmp_path)
+    _touch(os.path.join(queue.deferred, "0000000000~000009.0.1.2"))
+    _touch(os.path.join(queue.pending(0), "0.1.2"))
+    assert len(recover(queue)) == 2
+    assert verify.audit(queue.root).ok
+
+
+def test_directories_lost_with_their_tokens(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 16)
+    os.unlink(os.path.join(queue.filed(0), chunks_in(queue.filed(0), 0)[0].token))
+    os.rmdir(queue.filed(0))
+    os.rmdir(queue.done(0))
+    os.rmdir(queue.pending(0))
+    said = recover(queue)
+    assert any("published" in sentence for sentence in said)
+    finish(queue)
+    assert verify.audit(queue.root).rows == 16
+    assert verify.audit(queue.root).ok
+
+
+def test_an_unfinished_seeding_is_published(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    jobs = ids(20, 20)
+    with open(queue.segment(1), "wb") as file:
+        file.write(encode_segment(1, ((name, {}) for name in jobs), 20, 16))
+    assert "not published" in verify.audit(queue.root).notes[0]
+    assert recover(queue) == ["published segment 000001, whose seeding had been cut off"]
+    assert verify.audit(queue.root).jobs == 40
+
+
+def test_leftovers_go(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    os.mkdir(os.path.join(queue.tmp, "worker"))
+    _touch(os.path.join(queue.tmp, "worker", "lock"))
+    _touch(os.path.join(queue.tmp, ".x.tmp"))
+    os.symlink(queue.segment(0), os.path.join(queue.tmp, "link"))
+    assert recover(queue) == ["removed 3 leftover(s) in tmp/"]
+    assert os.listdir(queue.tmp) == []
+    assert verify.audit(queue.root).ok
+
+
+def test_it_runs_while_its_caller_keeps_seedings_away(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    _touch(os.path.join(queue.tmp, "left"))
+    with take_or_say_who(queue.run_lock, "run"), take_or_say_who(queue.seed_lock, "seeding"):
+        assert recover(queue) == ["removed 1 leftover(s) in tmp/"]
+
+
+def test_a_monitor_that_stays_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.recover.LEAVE_S", -3.0)
+    queue = batch(tmp_path, 20)
+    with take_or_say_who(queue.monitor_lock, "monitor"), pytest.raises(HeldError):
+        recover(queue)
+
+
+def test_tokens_are_left_alone_while_a_worker_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.recover.LEAVE_S", 0.0)
+    queue = batch(tmp_path, 20)
+    hand = Hand(queue)
+    os.unlink(os.path.join(queue.pending(0), chunks_in(queue.pending(0), 0)[0].token))
+    assert "not checked" in recover(queue)[0]
+    hand.close()
+    assert "made the token" in recover(queue)[0]
+
+
+def test_a_damaged_segment_is_said(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    damage(queue.segment(0), 0)
+    with pytest.raises(UsageError, match=r"000000\.jsonl"):
+        recover(queue)
+
+
+def test_a_million_jobs_take_no_time(tmp_path: Path) -> None:
+    """4,000 tokens in ten segments; the jobs themselves are only promised, nothing reads them."""
+    queue = make_queue(str(tmp_path / "q"))
+    for segment in range(10):
+        add(queue, ids(16, 16 * segment))
+        with open(queue.segment(segment), "wb") as file:
+            file.write(encode_segment(segment, iter(()), SEGMENT_JOBS, 256))
+        for token in os.listdir(queue.pending(segment)):
+            os.unlink(os.path.join(queue.pending(segment), token))
+        for k in range(391):
+            jobs = min(256, SEGMENT_JOBS - 256 * k)
+            _touch(os.path.join(queue.pending(segment), Chunk(segment, k, 50 + k * 256 * 22, jobs).token))
+    began = time.monotonic()
+    assert recover(queue) == []
+    assert time.monotonic() - began < 0.5
+
+
+def test_an_open_journal_of_the_checkpoint_waits_for_its_rows(tmp_path: Path) -> None:
+    """A lost token whose chunk the checkpoint names goes on where its rows ended."""
+    queue = _staged(tmp_path)
+    file_rows(queue)  # chunk 1 is filed now, 2 and 3 are open with rows in the manifest
+    os.unlink(_path(queue, 3, "deferred"))
+    known = read_checkpoint(queue)
+    assert known is not None
+    assert isinstance(known.open[list(cut(queue.segment(0)))[3].name], OpenJournal)
+    recover(queue)
+    assert _where(queue)[3] == "deferred"
+    finish(queue)
+    assert verify.audit(queue.root).ok
+
+
+def test_publishing_tokens_is_what_recover_undoes_when_they_exist(tmp_path: Path) -> None:
+    """The directory of a worked segment's tokens lost, published anew as pending: the copies go again."""
+    queue = worked(tmp_path, 40)
+    os.rmdir(queue.pending(0))
+    publish_tokens(queue, 0)
+    assert len(recover(queue)) == 3
+    assert [_where(queue)[k] for k in range(3)] == ["filed"] * 3
+    assert verify.audit(queue.root).ok

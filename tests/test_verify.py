@@ -1,0 +1,366 @@
+"""The audit: a whole queue passes at any stage, and each sort of damage is found."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import OK, Hand, add, batch, damage, file_rows, finish, ids, output_of, some_fail, worked
+
+from engine import verify
+from engine.errors import DamagedError, HeldError, NoQueueError
+from engine.manifest import read_checkpoint
+from engine.model import Kind
+from engine.queue.journal import Journal, encode
+from engine.queue.layout import Queue, chunks_in
+from engine.queue.lock import take_or_say_who
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
+
+def test_a_finished_batch_is_whole(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 80, some_fail, segments=2)
+    found = verify.check(queue.root)
+    assert found.jobs == found.rows == 80
+    assert sum(found.states.values()) == 80
+    assert found.states["pending"] == found.states["deferred"] == 0
+    assert found.states["absent"] == found.kinds["private"]
+    assert found.files == 2 * found.states["ok"] > 0
+    assert found.notes == []
+    assert json.loads(json.dumps(found.to_json()))["ok"] is True
+
+
+def test_an_empty_queue_and_a_fresh_one_are_whole(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 0)
+    assert verify.check(queue.root).jobs == 0
+    add(queue, ids(20))
+    assert verify.check(queue.root).states["pending"] == 20
+    with pytest.raises(NoQueueError):
+        verify.audit(str(tmp_path / "elsewhere"))
+
+
+def test_a_stopped_run_is_whole_and_the_lag_is_a_note(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 64)
+    hand = Hand(queue)
+    hand.work(1)
+    hand.close()
+    found = verify.check(queue.root)
+    assert (found.states["ok"], found.states["pending"], found.rows) == (16, 48, 0)
+    assert "16 row(s) not filed yet" in found.notes
+    file_rows(queue)
+    assert verify.check(queue.root).rows == 16
+
+
+def test_waiting_jobs_count_as_deferred(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 16)
+    hand = Hand(queue, lambda name: 900.0 if name in ids(5) else OK)
+    hand.work(1)
+    hand.close()
+    file_rows(queue)
+    found = verify.check(queue.root)
+    assert (found.states["deferred"], found.states["ok"]) == (5, 11)
+
+
+def test_a_killed_worker_leaves_no_damage(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 48)
+    hand = Hand(queue)
+    hand.work(1, sync=False, move=False)
+    hand.output.close()
+    hand.die()
+    file_rows(queue)
+    found = verify.check(queue.root)
+    assert found.states["ok"] == 16
+    assert found.rows == 0
+
+
+def test_files_of_unpromised_rows_may_be_missing(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 16)
+    hand = Hand(queue)
+    hand.work(1, sync=False, move=False)
+    hand.output.close()
+    hand.die()
+    one = ids(1)[0]
+    os.unlink(os.path.join(output_of(queue), one[:2], f"{one}.md"))
+    found = verify.check(queue.root)
+    assert any("not yet promised" in note for note in found.notes)
+
+
+def _manifest(change: Callable[[list[str]], list[str]]) -> Callable[[Queue], None]:
+    def harm(queue: Queue) -> None:
+        with open(queue.manifest, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        data = "".join(line + "\n" for line in change(lines)).encode()
+        with open(queue.manifest, "wb") as file:
+            file.write(data)
+        _checkpoint({"length": len(data)})(queue)
+
+    return harm
+
+
+def _first_row(**fields: object) -> Callable[[Queue], None]:
+    return _manifest(lambda lines: [json.dumps({**json.loads(lines[0]), **fields}), *lines[1:]])
+
+
+def _checkpoint(fields: dict[str, object]) -> Callable[[Queue], None]:
+    def harm(queue: Queue) -> None:
+        with open(queue.checkpoint, encoding="utf-8") as file:
+            value = json.load(file)
+        value.update(fields)
+        with open(queue.checkpoint, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+
+    return harm
+
+
+def _write(path: Callable[[Queue], str], data: bytes = b"x") -> Callable[[Queue], None]:
+    def harm(queue: Queue) -> None:
+        os.makedirs(os.path.dirname(path(queue)), exist_ok=True)
+        with open(path(queue), "wb") as file:
+            file.write(data)
+
+    return harm
+
+
+def _ok_file(queue: Queue) -> str:
+    with open(queue.manifest, encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return os.path.join(output_of(queue), next(row for row in rows if row["status"] == "ok")["files"]["md"])
+
+
+def _failed_id(queue: Queue) -> str:
+    with open(queue.manifest, encoding="utf-8") as file:
+        return str(next(row for line in file if (row := json.loads(line))["status"] != "ok")["video_id"])
+
+
+def _swap_for_link(queue: Queue) -> None:
+    path = _ok_file(queue)
+    os.rename(path, path + ".moved")
+    os.rename(path + ".moved", os.path.join(queue.root, "copy"))
+    os.symlink(os.path.join(queue.root, "copy"), path)
+
+
+def _filed(queue: Queue) -> str:
+    return os.path.join(queue.filed(0), chunks_in(queue.filed(0), 0)[0].token)
+
+
+def _double(where: str) -> Callable[[Queue], None]:
+    def harm(queue: Queue) -> None:
+        chunk = chunks_in(queue.filed(0), 0)[0]
+        name = {"pending": f"pending/000000/{chunk.token}", "deferred": f"deferred/0000000000~{chunk.name}"}[
+            where
+        ]
+        with open(queue.path(*name.split("/")), "w"):
+            pass
+
+    return harm
+
+
+def _reopen_one(queue: Queue) -> None:
+    book = Journal(queue.journal(chunks_in(queue.filed(0), 0)[0]))
+    book.write("reopen", {"job": ids(1)[0], "why": "test"})
+    book.close()
+
+
+def _segment(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Queue], None]:
+    def harm(queue: Queue) -> None:
+        with open(queue.segment(0), "rb") as file:
+            lines = file.readlines()
+        with open(queue.segment(0), "wb") as file:
+            file.writelines(change(lines))
+
+    return harm
+
+
+def _foreign_job(queue: Queue) -> None:
+    with open(os.path.join(queue.journal_dir(0), "0.jsonl"), "ab") as file:
+        file.write(encode("try", {"job": "zzzzzzzzzzz", "not_before": 0}))
+
+
+def _again_in_the_segments(queue: Queue) -> None:
+    """The same ids under another number, seeded past the look-up."""
+    import shutil
+
+    from engine.seed import publish_tokens
+
+    with open(queue.segment(0), "rb") as file:
+        data = file.read().replace(b'"segment": 0', b'"segment": 1')
+    with open(queue.segment(1), "wb") as file:
+        file.write(data)
+    publish_tokens(queue, 1)
+    shutil.rmtree(queue.tmp)
+    os.mkdir(queue.tmp)
+
+
+def _row_of_open_chunk(queue: Queue) -> None:
+    """A token back in deferred/ of which the checkpoint has forgotten how far it went."""
+    chunk = chunks_in(queue.filed(0), 0)[0]
+    os.rename(_filed(queue), os.path.join(queue.deferred, f"0000000000~{chunk.name}"))
+
+
+DAMAGES: dict[str, tuple[Callable[[Queue], None], str]] = {
+    "batch unreadable": (_write(lambda q: q.batch, b"{"), "unreadable file"),
+    "checkpoint unreadable": (_write(lambda q: q.checkpoint, b"[]"), "unreadable file"),
+    "checkpoint gone": (lambda q: os.unlink(q.checkpoint), "lost row"),
+    "checkpoint miscounts": (
+        _checkpoint({"counts": {"ok": 1, "absent": 0, "failed": 0, "kinds": {}}}),
+        "wrong count",
+    ),
+    "checkpoint miscounts a kind": (
+        lambda q: _checkpoint({"counts": {**read_checkpoint(q).counts.to_json(), "kinds": {"proxy": 9}}})(q),
+        "wrong count",
+    ),
+    "manifest cut short": (lambda q: os.truncate(q.manifest, 100), "manifest too short"),
+    "manifest line unreadable": (lambda q: damage(q.manifest, 0), "bad row"),
+    "manifest row twice": (_manifest(lambda lines: [*lines, lines[0]]), "duplicate row"),
+    "manifest row lost": (_manifest(lambda lines: lines[1:]), "lost row"),
+    "manifest row of a stranger": (_first_row(video_id="zzzzzzzzzzz"), "stray row"),
+    "row differs from its journal": (_first_row(title="another"), "row differs"),
+    "row without a field": (
+        _manifest(
+            lambda lines: [
+                json.dumps({"video_id": json.loads(lines[0])["video_id"], "status": "ok"}),
+                *lines[1:],
+            ]
+        ),
+        "bad row",
+    ),
+    "row with status and kind at odds": (
+        _first_row(status="failed", kind="private", files={}, sha256={}),
+        "bad row",
+    ),
+    "row with an unknown status": (_first_row(status="fine"), "bad row"),
+    "row with an unknown kind": (_first_row(status="failed", kind="tired"), "bad row"),
+    "ok row with a kind": (_first_row(status="ok", kind="network"), "bad row"),
+    "ok row without a record": (_first_row(status="ok", kind=None, files={}, sha256={}), "bad row"),
+    "row with a foreign path": (_first_row(files={"json": "../../etc/passwd"}), "bad row"),
+    "row with a negative count": (_first_row(requests=-1), "bad row"),
+    "row with a number for a time": (_first_row(finished_at=1), "bad row"),
+    "row before its time": (_row_of_open_chunk, "row too early"),
+    "file gone": (lambda q: os.unlink(_ok_file(q)), "bad file"),
+    "file changed": (lambda q: damage(_ok_file(q), 3), "bad file"),
+    "file is a link": (_swap_for_link, "bad file"),
+    "file of a job that failed": (
+        _write(lambda q: f"{output_of(q)}/{_failed_id(q)[:2]}/{_failed_id(q)}.md"),
+        "stray file",
+    ),
+    "file of a format the row does not name": (
+        _write(lambda q: _ok_file(q).removesuffix("md") + "srt"),
+        "stray file",
+    ),
+    "temporary output": (
+        _write(lambda q: f"{output_of(q)}/.engine-tmp/w/.x.json.tmp"),
+        "stray temporary file",
+    ),
+    "temporary file in the output": (_write(lambda q: f"{output_of(q)}/aa/half.tmp"), "stray temporary file"),
+    "leftover in tmp": (_write(lambda q: q.path("tmp", "x")), "stray temporary file"),
+    "temporary file in the queue": (_write(lambda q: q.path(".status.json.00.tmp")), "stray temporary file"),
+    "token lost": (lambda q: os.unlink(_filed(q)), "lost token"),
+    "token doubled as pending": (_double("pending"), "doubled token"),
+    "token doubled as deferred": (_double("deferred"), "doubled token"),
+    "token of no chunk": (_write(lambda q: os.path.join(q.done(0), "99.5.16")), "stray token"),
+    "token of no segment": (_write(lambda q: os.path.join(q.deferred, "0~000007.0.1.1")), "stray token"),
+    "no token": (_write(lambda q: os.path.join(q.pending(0), "hello")), "stray file"),
+    "pending back to front": (_write(lambda q: q.path("pending", "abc", "0.1.1")), "stray file"),
+    "job open in a filed chunk": (_reopen_one, "row without work"),
+    "journal gone": (lambda q: os.unlink(os.path.join(q.journal_dir(0), "0.jsonl")), "row without work"),
+    "journal of no chunk": (_write(lambda q: os.path.join(q.journal_dir(0), "77.jsonl")), "stray file"),
+    "journal names a stranger": (_foreign_job, "stray job"),
+    "segment gone": (lambda q: os.unlink(q.segment(0)), "lost segment"),
+    "segment header damaged": (lambda q: damage(q.segment(0), 1), "bad segment"),
+    "segment lost a line": (_segment(lambda lines: lines[:-1]), "bad segment"),
+    "segment line damaged": (_segment(lambda lines: [lines[0], b"{]\n", *lines[2:]]), "bad segment"),
+    "segment names an id twice": (_segment(lambda lines: [*lines[:-1], lines[1]]), "duplicate job"),
+    "job in two segments": (_again_in_the_segments, "duplicate job"),
+    "input changed": (
+        _segment(lambda lines: [its.replace(b'"row": 0', b'"row": 9') for its in lines]),
+        "bad row",
+    ),
+    "retry cut off": (_write(lambda q: q.retry, b"{}"), "unfinished retry"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_each_damage_is_found(tmp_path: Path, name: str) -> None:
+    queue = worked(tmp_path, 40, lambda video: Kind.NETWORK if video in ids(6, 3) else OK)
+    assert verify.audit(queue.root).ok
+    harm, what = DAMAGES[name]
+    harm(queue)
+    found = verify.audit(queue.root)
+    assert what in found.totals, found.totals
+    assert found.to_json()["ok"] is False
+    with pytest.raises(DamagedError) as caught:
+        verify.check(queue.root)
+    assert caught.value.exit_code == 14
+    assert what in str(caught.value)
+
+
+def test_a_journal_line_that_goes_bad_in_a_filed_chunk_loses_its_job(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 16)
+    damage(os.path.join(queue.journal_dir(0), "0.jsonl"), 40)
+    found = verify.audit(queue.root)
+    assert found.totals == {"row without work": 1}
+    assert any("damaged journal line" in note for note in found.notes)
+
+
+def test_bad_lines_that_lose_no_job_are_a_note(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 16)
+    with open(os.path.join(queue.journal_dir(0), "0.jsonl"), "wb") as file:
+        file.write(b"\x00\xff nonsense\nfinal {} 00000000\n")
+    finish(queue)
+    found = verify.check(queue.root)
+    assert found.notes == ["2 damaged journal line(s), counted as absent"]
+
+
+def test_what_is_not_ours_in_the_output_directory_is_a_note(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 16)
+    for name in ("readme.txt", "zz/zzzzzzzzzzz.md"):
+        _write(lambda q, name=name: os.path.join(output_of(q), name))(queue)
+    assert len(verify.check(queue.root).notes) == 2
+
+
+def test_the_report_shows_twenty_of_a_sort(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 40)
+    for segment in os.scandir(output_of(queue)):
+        for file in os.scandir(segment.path):
+            os.unlink(file.path)
+    found = verify.audit(queue.root)
+    assert found.totals == {"bad file": 80}
+    lines = list(found.lines())
+    assert lines[-2:] == ["bad file: and 60 more", "40 jobs (40 ok), 40 rows, 80 files: 80 problems found"]
+    assert len(lines) == 22
+
+
+def test_it_steps_back_beside_a_live_run_or_seeding(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 16)
+    for path in (queue.run_lock, queue.seed_lock):
+        with take_or_say_who(path, "run"), pytest.raises(HeldError, match=str(os.getpid())):
+            verify.audit(queue.root)
+    hand = Hand(queue)
+    with pytest.raises(HeldError):
+        verify.audit(queue.root)
+    hand.close()
+    assert verify.audit(queue.root).ok
+
+
+def test_the_note_of_a_dead_run_is_no_run(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 16)
+    code = (
+        "import os, sys; from engine.queue.lock import take_or_say_who; "
+        "take_or_say_who(sys.argv[1], 'run'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, queue.run_lock], check=False)
+    assert os.path.getsize(queue.run_lock) > 0
+    assert verify.audit(queue.root).ok
+
+
+def test_a_larger_batch_takes_little_time(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 3000, lambda name: Kind.PRIVATE)
+    began = time.monotonic()
+    assert verify.audit(queue.root).ok
+    assert time.monotonic() - began < 5
