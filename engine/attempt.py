@@ -14,11 +14,12 @@ from typing import Any, Protocol
 from engine.budget import Outcome, Stamp
 from engine.clock import utc
 from engine.manifest import row
-from engine.model import Cost, Fetched, Job, Kind, Permit, Record, Refused
+from engine.model import Cost, Failure, Fetched, Job, Kind, Permit, Record, Refused
 from engine.output import Output, forget
 from engine.queue.fold import JobState
 from engine.verdict import REFUSALS, Defer, History, Settle, decide
 
+REFUSED_BEFORE = "refused before"
 _OUTCOME = {
     Kind.BLOCKED: Outcome.BLOCKED,
     Kind.NETWORK: Outcome.NETWORK,
@@ -92,8 +93,10 @@ class Attempts:
 
     def _refused(self, job: Job, state: JobState, permit: Permit, got: Refused, elapsed_s: float) -> Recorded:
         failure = got.failure
-        outcome = Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
-        stamp = self.judge.report(permit, outcome, job=job.video_id, retry_after_s=failure.retry_after_s)
+        outcome = self.outcome(failure)
+        # Jobs that were refused before are no new evidence against their egress, however many they are.
+        name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and state.refusals else job.video_id
+        stamp = self.judge.report(permit, outcome, job=name, retry_after_s=failure.retry_after_s)
         history = History(
             spent=self._spent(state),
             refused=self._refusals(state),
@@ -107,6 +110,15 @@ class Attempts:
         return Recorded(
             "try", self._try(job, got, verdict, history, stamp, permit), again_in_s=verdict.wait_s
         )
+
+    def outcome(self, failure: Failure) -> Outcome:
+        """What a failure says of its egress."""
+        return Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
+
+    def refused_for_good(self, job: Job, state: JobState) -> Recorded:
+        """The end of a job that keeps being refused while others pass."""
+        failure = Failure(Kind.BLOCKED, f"refused {self._refusals(state)} times while other videos passed")
+        return self.final(job, state, Kind.BLOCKED, failure.message, Refused(failure, Cost()), 0, None, 0.0)
 
     def _fault(self, outcome: Outcome, stamp: Stamp) -> bool | None:
         return self.judge.fault(stamp) if outcome in (Outcome.NETWORK, Outcome.BLOCKED) else False

@@ -6,6 +6,8 @@ guarded by one condition. Rules:
 - A thread first reserves a job (any), then waits for its permit, and only then takes the job: a job that
   nobody has a permit for is not in flight, and a drain has nothing to undo.
 - A suspect (its process died while it was in flight) runs alone: others start again when it is through.
+- A refused job gives way to others while its egress is being probed, and only one such job is out at a time:
+  two that are refused together would look like a block.
 - Retries of up to a minute are parked here without holding a thread; longer ones leave with their chunk.
 """
 
@@ -58,6 +60,7 @@ class Work:
     item: Item
     thread: int
     started: float
+    was_refused: bool = False  # when it began
     waiting: bool = False
     busy_s: float = 0.0
     since: float = 0.0
@@ -80,6 +83,8 @@ class Desk:
         self.in_flight: dict[int, Work] = {}
         self.chunks: dict[Chunk, OpenChunk] = {}
         self._ready: deque[Item] = deque()
+        self._refused: deque[Item] = deque()
+        self._refused_out = 0
         self._suspects: deque[Item] = deque()
         self._parked: list[tuple[float, int, Item]] = []
         self._order = itertools.count()
@@ -123,7 +128,7 @@ class Desk:
     def unstarted(self) -> int:
         """How many jobs at hand have not begun."""
         with self.changed:
-            return len(self._ready) + len(self._suspects)
+            return self._unstarted()
 
     def next_due(self) -> float | None:
         """When the next parked job is due (monotonic), None when none is parked."""
@@ -142,7 +147,7 @@ class Desk:
         """Wait until there is a job for one more thread; False when the lap ends."""
         with self.changed:
             while not self.stopping:
-                if self._reserved < len(self._ready) + len(self._suspects):
+                if self._reserved < self._startable():
                     self._reserved += 1
                     return True
                 self.changed.wait()
@@ -154,24 +159,25 @@ class Desk:
             self._reserved -= 1
             self.changed.notify()
 
-    def begin(self, thread: int) -> Work | None:
-        """Turn a reservation into a job; None when the lap ends first."""
+    def begin(self, thread: int, *, probing: bool = False) -> Work | None:
+        """Turn a reservation into a job; None when the lap ends first. `probing`: the permit is a probe's."""
         with self.changed:
             while not self.stopping:
-                item = self._next()
+                item = self._next(probing)
                 if item is not None:
                     self._reserved -= 1
                     now = time.monotonic()
-                    work = Work(item, thread, started=now, since=now)
+                    work = Work(item, thread, started=now, since=now, was_refused=bool(item.state.refusals))
                     self.in_flight[thread] = work
-                    if len(self._ready) + len(self._suspects) < self._low_water:
+                    self._refused_out += work.was_refused
+                    if self._unstarted() < self._low_water:
                         self.attention.set()
                     return work
                 self.changed.wait()
             self._reserved -= 1
             return None
 
-    def _next(self) -> Item | None:
+    def _next(self, probing: bool) -> Item | None:
         if self._alone:
             return None
         if self._suspects:
@@ -179,7 +185,20 @@ class Desk:
                 return None
             self._alone = True
             return self._suspects.popleft()
+        if self._refused and not self._refused_out and not (probing and self._ready):
+            return self._refused.popleft()
         return self._ready.popleft() if self._ready else None
+
+    def _unstarted(self) -> int:
+        return len(self._ready) + len(self._refused) + len(self._suspects)
+
+    def _startable(self) -> int:
+        """How many jobs could begin now; a thread that reserved more would sit on its permit."""
+        if self._alone:
+            return 0
+        if self._suspects:
+            return 0 if self.in_flight else 1
+        return len(self._ready) + bool(self._refused and not self._refused_out)
 
     def settle(self, work: Work) -> bool:
         """A thread's fetch is over; False when the keeper has given up on it meanwhile."""
@@ -217,11 +236,16 @@ class Desk:
     def _leave(self, work: Work) -> None:
         if self.in_flight.get(work.thread) is work:
             del self.in_flight[work.thread]
+            self._refused_out -= work.was_refused
         self._alone = False
 
     def _lay(self, item: Item, *, first: bool = False) -> None:
         if item.state.deaths:
             self._suspects.append(item)
+        elif item.state.refusals and first:
+            self._refused.appendleft(item)
+        elif item.state.refusals:
+            self._refused.append(item)
         elif first:
             self._ready.appendleft(item)
         else:

@@ -2,7 +2,8 @@
 
 An id's 11 characters carry 66 bits, but the last one only 4 of its 6 in every id that YouTube gives out; those
 ids are numbers of 64 bits. Any other id is kept as text, so that two spellings never fall together. The arrays
-are kept in `ids/` beside the segments as a cache and made again from them when missing or of the wrong length.
+are kept in `ids/` beside the segments as a cache and made again from them when missing, of the wrong length or
+not in order.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import durable
-from engine.queue.chunk import read_header, read_ids
+from engine.queue.chunk import read_ids
 from engine.queue.layout import Queue
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -43,14 +44,14 @@ class Known:
             self._load(segment)
 
     def _load(self, segment: int) -> None:
-        header = read_header(self._queue.segment(segment))
+        header = self._queue.header(segment)
         try:
             array = np.fromfile(self._queue.ids(segment), np.uint64)
             with open(self._queue.ids(segment) + ".odd", encoding="ascii") as file:
                 odd = file.read().split()
         except (OSError, ValueError):
             array, odd = np.empty(0, np.uint64), []
-        if len(array) + len(odd) == header.jobs:
+        if len(array) + len(odd) == header.jobs and bool((array[1:] > array[:-1]).all()):
             self._hold(array, odd)
         else:
             self.add(segment, list(read_ids(self._queue.segment(segment))))
@@ -74,12 +75,12 @@ class Known:
         array = np.sort(packed[plain])
         odd = [ids[i] for i in np.flatnonzero(~plain)]
         path = self._queue.ids(segment)
-        durable.publish(path, array.tobytes(), tmp_dir=self._queue.tmp, sync=False)
+        # Durable before they have their names: a cache that a power cut left blank would let ids in twice.
+        durable.publish(path, array.tobytes(), tmp_dir=self._queue.tmp)
         durable.publish(
             path + ".odd",
             "".join(f"{video_id}\n" for video_id in odd).encode(),
             tmp_dir=self._queue.tmp,
-            sync=False,
         )
         self._hold(array, odd)
 

@@ -22,7 +22,6 @@ from collections import deque
 from typing import Any
 
 from engine import durable, events, status
-from engine.budget import snapshot
 from engine.errors import EngineError, Exit
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
 from engine.queue.chunk import Chunk
@@ -45,6 +44,9 @@ class Monitor:
         known = read_checkpoint(queue)
         if known is None or _size(queue.manifest) < known.length:
             known = Checkpoint()
+            # Gone before the manifest grows again: it would soon fit by its length, and by nothing else.
+            durable.unlink_quietly(queue.checkpoint)
+            durable.sync_dir(queue.root)
             _refile(queue)
         self._counts: Counts = known.counts
         self._bad_filed = known.bad_lines
@@ -103,6 +105,8 @@ class Monitor:
             self._published[tail.chunk.name] = upto
         self._checkpoint()
         self._dirty = False
+        for tail in self._tails.values():
+            tail.drop_rows(self._published.get(tail.chunk.name, 0))
         return len(batch)
 
     def _checkpoint(self) -> None:
@@ -117,19 +121,24 @@ class Monitor:
 
     def _file(self, done: list[Chunk]) -> int:
         """Move finished chunks from done/ to filed/; returns how many. Their rows are in a durable checkpoint."""
+        filed = []
         for chunk in done:
             tail = self._tails[chunk]
             source = os.path.join(self.queue.done(chunk.segment), chunk.token)
             whole = tail.state.finals() == chunk.jobs and not tail.state.unsynced_finals()
             if whole:
                 durable.rename(source, os.path.join(self.queue.filed(chunk.segment), chunk.token))
-                self._bad_filed += tail.bad
-                del self._tails[chunk]
-                self._published.pop(chunk.name, None)
-                self._dirty = True
+                filed.append(chunk)
             else:
                 # A power cut took its last lines: the next owner looks at the files and goes on from there.
                 durable.rename(source, os.path.join(self.queue.deferred, f"{0:010d}~{chunk.name}"))
+        # Only then their offsets may be forgotten: a token that a power cut put back would bring all its rows again.
+        for segment in {chunk.segment for chunk in filed}:
+            durable.sync_dir(self.queue.filed(segment))
+        for chunk in filed:
+            self._bad_filed += self._tails.pop(chunk).bad
+            self._published.pop(chunk.name, None)
+            self._dirty = True
         return len(done)
 
     def finish(self) -> None:
@@ -167,7 +176,7 @@ def _refile(queue: Queue) -> None:
 
 
 class _Snapshot:
-    """Keeps `status.json`, the history behind the rates, and the events that only a look at the budget shows."""
+    """Keeps `status.json`, the history behind the rates, and an eye on the disk."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
@@ -176,11 +185,9 @@ class _Snapshot:
         self._written_at = 0.0
         self._progress = (-1, -1)
         self._progressed_at = time.time()
-        self._states: dict[str, str] = {}
         self._disk_low = False
 
     def tick(self) -> None:
-        self._egress_events()
         if time.monotonic() - self._written_at >= STATUS_S:
             self.write()
 
@@ -200,30 +207,6 @@ class _Snapshot:
             self.queue.status, (json.dumps(value) + "\n").encode(), tmp_dir=self.queue.tmp, sync=False
         )
         self._watch_disk()
-
-    def _egress_events(self) -> None:
-        """Tell of blocks, probes, recoveries and retirements."""
-        names = {
-            "blocked": "block",
-            "probing": "probe",
-            "network": "network_lost",
-            "retired": "egress_retired",
-        }
-        for egress in snapshot(self.queue.budget):
-            was = self._states.get(egress.name)
-            if egress.state == was:
-                continue
-            self._states[egress.name] = egress.state
-            if egress.state == "ok":
-                if was is not None:
-                    events.emit(self.queue, "resume", f"after {was}", egress=egress.name)
-            else:
-                events.emit(
-                    self.queue,
-                    names.get(egress.state, egress.state),
-                    f"opens again in {egress.open_in_s:.0f} s" if egress.open_in_s else "",
-                    egress=egress.name,
-                )
 
     def _watch_disk(self) -> None:
         free = os.statvfs(self.queue.root)

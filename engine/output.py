@@ -40,6 +40,7 @@ class Output:
         self._tmp = os.path.join(root, TMP, worker_id)
         os.makedirs(self._tmp, exist_ok=True)
         self._touched: set[str] = set()
+        self._known: set[str] = set()
         self._lock = threading.Lock()
 
     def publish(self, record: Record) -> tuple[dict[str, str], dict[str, str]]:
@@ -55,16 +56,26 @@ class Output:
             durable.publish(os.path.join(self.root, path), data, tmp_dir=self._tmp, mode=_FILE_MODE)
             files[extension] = path
             sums[extension] = hashlib.sha256(data).hexdigest()
-        with self._lock:
-            self._touched.add(record.video_id[:2])
+        self.touch(record.video_id)
         return files, sums
+
+    def touch(self, video_id: str) -> None:
+        """Have the names of a job's files made durable by the next `sync`.
+
+        Also for files that another process published: nobody knows whether it came to sync their names. The
+        same holds for a directory's own name, so the root is synced with the first use of each directory,
+        whoever made it.
+        """
+        name = video_id[:2]
+        with self._lock:
+            if name not in self._known:
+                self._known.add(name)
+                self._touched.add("")
+            self._touched.add(name)
 
     def _make_dir(self, name: str) -> None:
         path = os.path.join(self.root, name)
-        if durable.ensure_dir(path, mode=_DIR_MODE):
-            with self._lock:
-                self._touched.add("")
-        elif os.path.islink(path):
+        if not durable.ensure_dir(path, mode=_DIR_MODE) and os.path.islink(path):
             raise UsageError(f"{path} is a symbolic link: output is never written through one; remove it")
 
     def touched(self) -> set[str]:
@@ -83,7 +94,9 @@ class Output:
 
 
 def forget(root: str, video_id: str) -> None:
-    """Remove what a job that is not `ok` may have left."""
+    """Remove what a job that is not `ok` may have left. Nothing is removed through a symbolic link."""
+    if os.path.islink(os.path.join(root, video_id[:2])):
+        return
     for extension in _EXTENSIONS:
         durable.unlink_quietly(os.path.join(root, relative(video_id, extension)))
 
@@ -98,7 +111,10 @@ def intact(root: str, row: Mapping[str, Any]) -> bool:
     files, sums = row.get("files"), row.get("sha256")
     if not isinstance(files, dict) or not isinstance(sums, dict):
         return False
-    return all(sha256(os.path.join(root, path)) == sums.get(fmt) for fmt, path in files.items())
+    # A sum that is missing must not equal that of a file that is.
+    return bool(files) and all(
+        sha256(os.path.join(root, path)) == sums.get(fmt, "") for fmt, path in files.items()
+    )
 
 
 def sha256(path: str) -> str | None:

@@ -1,6 +1,7 @@
 """Reading proxies as people have them, without ever showing a password.
 
-Forms: a URL (`http https socks5 socks5h`), `host:port`, `host:port:user:password` (as Webshare exports it).
+Forms: a URL (`http https socks5 socks5h`), `host:port`, `host:port:user:password` (as Webshare exports it),
+`user:password@host:port`.
 """
 
 from __future__ import annotations
@@ -17,18 +18,26 @@ SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 DIRECT = EgressSpec("direct")
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ADDRESS = rf"(?:{_HOST.pattern}):[0-9]+"
+_FIELDS = re.compile(rf"(?P<address>{_ADDRESS}):(?P<user>[^:]*):(?P<password>.*)")
+_PLAIN = re.compile(rf"(?:.*@)?{_ADDRESS}")
 
 
 def parse_proxy(text: str, where: str) -> str:
     """A proxy's URL from any of the forms. Raises UsageError naming `where` and never the text itself."""
     text = text.strip()
-    if "://" not in text:
+    if not text.isprintable():
+        raise UsageError(f"{where}: not a proxy: there are characters in it that no address has")
+    if not _SCHEME.match(text):
         text = _from_fields(text, where)
     try:
         url = urlsplit(text)
         host, port = url.hostname, url.port
     except ValueError:
-        raise UsageError(f"{where}: not a proxy: its port is not a number") from None
+        host, port = None, 0
+    if port == 0:
+        raise UsageError(f"{where}: not a proxy: its port is not a number from 1 to 65535")
     if url.scheme.lower() not in SCHEMES:
         raise UsageError(f"{where}: proxies speak http, https, socks5 or socks5h, not {url.scheme[:20]!r}")
     if not host or not _HOST.fullmatch(f"[{host}]" if ":" in host else host):
@@ -46,14 +55,16 @@ def parse_proxy(text: str, where: str) -> str:
 
 
 def _from_fields(text: str, where: str) -> str:
-    if "@" in text:
+    """A URL from `host:port`, `host:port:user:password` or `user:password@host:port`."""
+    fields, plain = _FIELDS.fullmatch(text), _PLAIN.fullmatch(text)
+    if fields and plain:
+        # What stands behind the @ would be shown as the host, and it may be the end of a password.
+        raise UsageError(f"{where}: this can be read in two ways: write it as http://user:password@host:port")
+    if fields:
+        user, password = quote(fields["user"], safe=""), quote(fields["password"], safe="")
+        return f"http://{user}:{password}@{fields['address']}"
+    if plain:
         return "http://" + text
-    fields = text.split(":", 3)
-    if len(fields) == 2:
-        return "http://" + text
-    if len(fields) == 4:
-        host, port, user, password = fields
-        return f"http://{quote(user, safe='')}:{quote(password, safe='')}@{host}:{port}"
     raise UsageError(f"{where}: not a proxy: give a URL, host:port or host:port:user:password")
 
 

@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from engine import durable, retry
-from engine.errors import UsageError
 from engine.manifest import read_checkpoint
 from engine.queue import claim
-from engine.queue.chunk import Chunk, Header, cut, read_header, read_jobs
+from engine.queue.chunk import Chunk, Header, cut, read_jobs
 from engine.queue.journal import lines
 from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.lock import take_or_say_who
@@ -118,7 +117,7 @@ def _check_tokens(queue: Queue) -> list[str]:
             if durable.ensure_dir(path):
                 durable.sync_dir(os.path.dirname(path))
                 said.append(f"made {os.path.relpath(path, queue.root)}/ again")
-        header = _header(queue, segment)
+        header = queue.header(segment)
         here = found.pop(segment, [])
         for stray in _astray(queue, segment, here):
             durable.unlink_quietly(stray[1].path)
@@ -144,16 +143,6 @@ def _astray(queue: Queue, segment: int, here: list[tuple[Chunk, _Place]]) -> lis
         for chunk, place in here
         if place.what == "pending" and f"{chunk.k}.jsonl" in begun and _touched(queue, chunk)
     ]
-
-
-def _header(queue: Queue, segment: int) -> Header:
-    path = queue.segment(segment)
-    try:
-        return read_header(path)
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise UsageError(
-            f"{path} cannot be read ({type(exc).__name__}): bring it back from a copy; `engine verify` says more"
-        ) from None
 
 
 def _right(header: Header, chunks: list[Chunk]) -> bool:

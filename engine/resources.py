@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from engine import durable
+from engine import durable, events
 from engine.budget.file import Budget
 from engine.config import Settings
 from engine.desk import Work
@@ -21,16 +22,29 @@ if TYPE_CHECKING:
     from engine.youtube import Fetcher
 
 
-class Resources:
-    """Opened once in a worker process. `abort` ends waits for permits amid an attempt."""
+TAIL_BYTES = 1 << 16
+_EVENTS = {"retired": "egress_retired"}
 
-    def __init__(self, settings: Settings, abort: threading.Event) -> None:
+
+class Resources:
+    """Opened once in a worker process.
+
+    `stop` ends waits for first permits, `abort` also those amid an attempt.
+    """
+
+    def __init__(self, settings: Settings, stop: threading.Event, abort: threading.Event) -> None:
         # Imported here and not above: they cost a worker a tenth of a second, and an onlooker nothing.
         from engine.youtube import Fetcher, FetchSettings
         from engine.youtube.egress import Door
 
+        queue = Queue(settings.queue)
+        self.stop = stop
         self.abort = abort
-        self.budget = Budget.open(Queue(settings.queue).budget, settings.egresses, settings.budget)
+        self._queue = queue
+        self._canary: str | None = None
+        self.budget = Budget.open(
+            queue.budget, settings.egresses, settings.budget, on_event=lambda *its: _tell(queue, *its)
+        )
         self.door = Door(
             settings.egresses,
             take=self._take,
@@ -50,6 +64,17 @@ class Resources:
             lean_worked=self.budget.lean_worked,
         )
         self._mine = threading.local()
+
+    @property
+    def canary(self) -> str | None:
+        """A video that was fetched before, by this process or another; None as long as none was."""
+        if self._canary is None:
+            self._canary = last_ok(self._queue)
+        return self._canary
+
+    @canary.setter
+    def canary(self, video_id: str) -> None:
+        self._canary = video_id
 
     @contextlib.contextmanager
     def waits(self, work: Work) -> Iterator[None]:
@@ -82,6 +107,28 @@ class Resources:
         if work is not None:
             work.permit = permit
         return permit
+
+
+def _tell(queue: Queue, egress: str, what: str, wait_s: float) -> None:
+    """Note what the budget saw happen to an egress."""
+    reason = f"opens again in {wait_s:.0f} s" if what in ("block", "network_lost") else ""
+    events.emit(queue, _EVENTS.get(what, what), reason, egress=egress, wait_s=round(wait_s, 1))
+
+
+def last_ok(queue: Queue) -> str | None:
+    """A video whose row in the manifest is ok, from its end; None when there is none."""
+    try:
+        with open(queue.manifest, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            if row["status"] == "ok":
+                return str(row["video_id"])
+    return None
 
 
 def wire_log(path: str | None) -> Callable[[int, float], None] | None:

@@ -69,7 +69,7 @@ def lap(worker_id: str) -> Report:
 
     if _Process.resources is None:
         try:
-            _Process.resources = Resources(_Process.settings, _Process.abort)
+            _Process.resources = Resources(_Process.settings, _Process.stop, _Process.abort)
         except EngineError as exc:
             return Report("error", 0, str(exc), exc.exit_code)
         except Exception as exc:  # noqa: BLE001 - foreign exceptions must not cross the process border

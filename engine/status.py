@@ -229,9 +229,11 @@ def dumps(value: dict[str, Any]) -> str:
 
 
 def finished(queue: Queue) -> bool:
-    """Whether every seeded job is final and filed. For the one who holds seed.lock: nobody can add meanwhile."""
+    """Whether every seeded job is final and its chunk filed: no token is left in the hands of a dead worker.
+
+    For the one who holds seed.lock: nobody can add meanwhile.
+    """
     checkpoint = read_checkpoint(queue)
     if checkpoint is None:
         return queue.total() == 0
-    filed = all(not os.listdir(queue.done(segment)) for segment in queue.segments())
-    return filed and checkpoint.counts.final >= queue.total()
+    return checkpoint.counts.final >= queue.total() and next(touched_chunks(queue), None) is None

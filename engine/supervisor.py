@@ -70,7 +70,9 @@ class Supervisor:
     # ---- the run ----------------------------------------------------------------------------------------
     def run(self) -> int:
         """Work until every job is final or something ends the run; returns the exit code."""
-        before = {number: signal.signal(number, self._hear) for number in SIGNALS}
+        # `nohup` has HUP ignored, and means it.
+        heard = [its for its in SIGNALS if its != signal.SIGHUP or signal.getsignal(its) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._hear) for number in heard}
         events.emit(
             self.queue, "start", f"{self.settings.processes} x {self.settings.threads}", run=self.run_id
         )
@@ -85,6 +87,7 @@ class Supervisor:
                     self._on_tick()
                 time.sleep(TICK_S)
             self._drain()
+            self._take_apart()
             self._finish_monitor()
         finally:
             for slot in self._slots:
@@ -188,7 +191,9 @@ class Supervisor:
         if "SIGKILL" not in str(exc):
             self._crashes.add(slot.worker_id)
         reason = str(exc).rpartition("exit codes of the workers are ")[2].partition("\n")[0][:80]
-        events.emit(self.queue, "slot_died", reason or type(exc).__name__, slot=slot.number, worker=slot.worker_id)
+        events.emit(
+            self.queue, "slot_died", reason or type(exc).__name__, slot=slot.number, worker=slot.worker_id
+        )
         if slot.quick_deaths >= START_LIMIT:
             self._end(Exit.BUG, f"worker processes die as soon as they start: {exc}")
             return
@@ -223,6 +228,19 @@ class Supervisor:
             if self._on_tick is not None:
                 self._on_tick()
             time.sleep(TICK_S)
+
+    def _take_apart(self) -> None:
+        """End the processes and free what they still hold, so that a run leaves no dead worker behind.
+
+        Nobody is blamed: whoever lived until now is ended by us.
+        """
+        for slot in self._slots:
+            slot.end()
+        if self._exit != Exit.DISK:
+            with contextlib.suppress(OSError):  # else the next run does it
+                claim.reclaim(
+                    self.queue, "", lambda video_id: output.forget(self.settings.frozen.output, video_id)
+                )
 
     def _now(self) -> bool:
         return len(self._heard) > 1 or 0 in self._heard

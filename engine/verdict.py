@@ -88,7 +88,7 @@ def decide(failure: Failure, history: History, attempts: int) -> Settle | Defer:
     if kind is Kind.BLOCKED:
         if history.refused >= REFUSALS:
             return Settle(kind)
-        return Defer(REFUSED_WAIT_S * (1 + history.refused), charged=False)
+        return Defer(REFUSED_WAIT_S, charged=False)
     if history.fault:
         return Defer(WAITS_S[0], charged=False)
     spent = history.spent + 1

@@ -13,19 +13,19 @@ import traceback
 from dataclasses import dataclass
 
 from engine import durable, output
-from engine.attempt import Attempts, Recorded
+from engine.attempt import Attempts
 from engine.config import Settings
-from engine.desk import Desk, Item, OpenChunk, Work
-from engine.errors import EngineError, Exit, Interrupted
-from engine.model import Cost, Failure, Fetched, Kind, Permit, Refused
+from engine.desk import Desk, Item, OpenChunk
+from engine.errors import EngineError, Exit
+from engine.hands import PARK_S, Hands
+from engine.model import Cost, Failure, Kind, Refused
 from engine.queue import claim
 from engine.queue.chunk import Chunk, read_jobs
 from engine.queue.fold import fold
 from engine.queue.journal import Entry, Journal, lines
 from engine.queue.layout import Queue
 from engine.resources import Resources, rss_bytes
-from engine.tickets import Tickets
-from engine.verdict import WAITS_S, is_poison
+from engine.verdict import is_poison
 
 SYNC_S = 5.0
 RECLAIM_S = 5.0
@@ -33,7 +33,6 @@ TICK_S = 0.05
 IDLE_S = 0.25
 BREATH_S = 0.01  # the keeper's work comes in batches at least so far apart
 OPEN_CHUNKS = 96  # at most so many journals open at once
-PARK_S = WAITS_S[-1] * 1.5  # longer waits leave the desk with their chunk
 SUSPEND_GAP_S = 2.0
 HUNG_AFTER_S = 5.0  # past the deadline, which the sockets themselves should have kept
 LEAK_BYTES = 300 << 20
@@ -60,17 +59,17 @@ class Lap:
         self.resources = resources
         self.stop = stop
         self.desk = Desk(low_water=settings.threads)
-        self.finals = 0
         self._error: BaseException | None = None
         self._hung = 0
         self._replace = False
         self._journal_lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
         self._output = output.Output(settings.frozen.output, settings.frozen.formats, worker_id)
         self._worker = claim.Worker(self.queue, worker_id, settings.threads)
-        self._tickets = Tickets(self.queue) if settings.limit is not None else None
         self._attempts = Attempts(
             self._output, resources.budget, settings.attempts, tuple(its.name for its in settings.egresses)
+        )
+        self.hands = Hands(
+            settings, resources, self.desk, self._worker, self._attempts, self._write, self._fail
         )
         self._rss_limit = rss_bytes() + LEAK_BYTES
 
@@ -81,7 +80,7 @@ class Lap:
         try:
             self._reclaim()
             for number in range(self.settings.threads):
-                self._start_thread(number)
+                self.hands.start(number)
             why = self._keep()
             self._wind_up()
         except (EngineError, OSError) as exc:
@@ -90,20 +89,21 @@ class Lap:
         self.desk.stop()
         if self._error is not None:
             return self._said(self._error)
+        self.hands.close()
         self._output.close()
         self._worker.close()
-        return Report("recycle" if self._replace else why, self.finals)
+        return Report("recycle" if self._replace else why, self.hands.finals)
 
     def _said(self, exc: BaseException) -> Report:
         """The process stops here; its directory stays as it is and is taken over like a dead one's."""
         if isinstance(exc, EngineError):
-            return Report("error", self.finals, str(exc), exc.exit_code)
+            return Report("error", self.hands.finals, str(exc), exc.exit_code)
         if isinstance(exc, OSError):
             where = f" ({exc.filename})" if exc.filename else ""
             error = durable.disk_error(exc, f"writing the queue or the output{where}")
-            return Report("error", self.finals, str(error), Exit.DISK)
+            return Report("error", self.hands.finals, str(error), Exit.DISK)
         text = "".join(traceback.format_exception(exc))
-        return Report("error", self.finals, text, Exit.BUG)
+        return Report("error", self.hands.finals, text, Exit.BUG)
 
     def _keep(self) -> str:
         now = time.monotonic()
@@ -118,7 +118,7 @@ class Lap:
                 return "stop"
             if now >= ends_at or self._replace:
                 return "time"
-            if self._tickets is not None and self._tickets.spent() and not self.desk.in_flight:
+            if self.hands.out_of_tickets() and not self.desk.in_flight:
                 return "limit"
             self.desk.wake(now)
             if now >= idle_until and not self._fill():
@@ -264,15 +264,9 @@ class Lap:
                 if w.busy(now) > self.settings.deadline_s + HUNG_AFTER_S
             ]
         for work in late:
-            if not self.desk.abandon(work):
-                continue
-            self._hung += 1
-            failure = Failure(
-                Kind.TIMEOUT, f"no answer within {self.settings.deadline_s:g} s, and its thread hung"
-            )
-            self._conclude(work, Permit(0, 0, 0.0), Refused(failure, Cost(requests=1)), now)
-            self._start_thread(work.thread)
-            self._replace = self._replace or self._hung >= max(2, self.settings.threads // 4)
+            if self.hands.give_up_on(work, now):
+                self._hung += 1
+                self._replace = self._replace or self._hung >= max(2, self.settings.threads // 4)
 
     def _wind_up(self) -> None:
         """Finish what is in flight, then let go of everything."""
@@ -288,96 +282,10 @@ class Lap:
             self._let_go(rest)
             self.resources.budget.flush()
 
-    # ---- the threads ------------------------------------------------------------------------------------
-    def _start_thread(self, number: int) -> None:
-        thread = threading.Thread(target=self._thread, args=(number,), name=f"fetch-{number}", daemon=True)
-        thread.start()
-
-    def _thread(self, number: int) -> None:
-        try:
-            while self.desk.reserve():
-                permit = self._first_permit()
-                if permit is None:
-                    continue
-                work = self.desk.begin(number)
-                if work is None:
-                    self.resources.budget.unused(permit)
-                    self._return_ticket()
-                elif not self._work(work, permit):
-                    return
-        except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the keeper, whatever it was
-            self._error = self._error or exc
-            self.desk.attention.set()
-
-    def _first_permit(self) -> Permit | None:
-        """A permit for a job that is not in flight yet; None when the lap ends or no ticket is left."""
-        if self._tickets is not None and not self._tickets.take():
-            self.desk.cancel()
-            time.sleep(IDLE_S)
-            return None
-        permit = self.resources.budget.take(stop=self.stop, give_up=lambda: self.desk.stopping)
-        if permit is None:
-            self._return_ticket()
-            self.desk.cancel()
-            time.sleep(TICK_S)
-        return permit
-
-    def _return_ticket(self) -> None:
-        if self._tickets is not None:
-            self._tickets.give_back()
-
-    def _work(self, work: Work, permit: Permit) -> bool:
-        """Fetch one job and settle it; False when the keeper has replaced this thread meanwhile."""
-        item = work.item
-        self._worker.begin(work.thread, item.home.chunk, item.job.video_id)
-        started = time.monotonic()
-        if self._attempts.hopeless(item.state):
-            self.resources.budget.unused(permit)
-            failure = Failure(Kind.BLOCKED, "refused again and again while other videos passed")
-            recorded = self._attempts.final(
-                item.job, item.state, Kind.BLOCKED, failure.message, Refused(failure, Cost()), 0, permit, 0.0
-            )
-            return self.desk.settle(work) and self._record(work, recorded)
-        try:
-            with self.resources.waits(work):
-                got = self.resources.fetcher.fetch(item.job.video_id, permit)
-        except Interrupted:
-            if not self.desk.settle(work):
-                return False
-            output.forget(self.settings.frozen.output, item.job.video_id)
-            self._return_ticket()
-            self._worker.end(work.thread)
-            self.desk.end(work, again_in_s=0.0, park_up_to_s=PARK_S)
-            return True
-        self.resources.budget.add_bytes(permit.egress, got.cost.bytes)
-        if not self.desk.settle(work):
-            return False
-        return self._conclude(work, work.permit or permit, got, started)
-
-    def _conclude(self, work: Work, permit: Permit, got: Fetched | Refused, started: float) -> bool:
-        item = work.item
-        elapsed_s = time.monotonic() - started
-        try:
-            recorded = self._attempts.conclude(item.job, item.state, permit, got, elapsed_s)
-        except (OSError, EngineError):
-            raise
-        except Exception as exc:  # noqa: BLE001 - one video's odd content must not end the night of the others
-            failure = Failure(Kind.UNKNOWN, f"{type(exc).__name__} while its record was made: {exc}"[:300])
-            recorded = self._attempts.conclude(
-                item.job, item.state, permit, Refused(failure, got.cost), elapsed_s
-            )
-        return self._record(work, recorded)
-
-    def _record(self, work: Work, recorded: Recorded) -> bool:
-        """Write the outcome's line, then let the job go. In this order: a job in flight has no line."""
-        self._write(work.item.home, recorded.verb, recorded.body)
-        self._worker.end(work.thread)
-        if recorded.again_in_s is None:
-            self.finals += 1
-        else:
-            self._return_ticket()
-        self.desk.end(work, again_in_s=recorded.again_in_s, park_up_to_s=PARK_S)
-        return True
+    def _fail(self, exc: BaseException) -> None:
+        """A thread met what the whole process must hear of."""
+        self._error = self._error or exc
+        self.desk.attention.set()
 
     def _write(self, home: OpenChunk, verb: str, body: dict[str, object]) -> None:
         with self._journal_lock:

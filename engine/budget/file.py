@@ -142,6 +142,19 @@ class Budget:
             return True
         return state.state == State.HALF_OPEN and state.holder == threading.get_native_id()
 
+    def calm(self, egress: int) -> bool:
+        """Whether an egress is closed: neither cooling down nor being probed."""
+        state = self._ledger.peek(egress)
+        return state is None or state.state == State.CLOSED
+
+    def over(self, stamp: Stamp) -> bool:
+        """Whether the trouble of a stamp is over: something has passed by its egress since."""
+        key, spell = stamp
+        if key not in self._ledger.keys:
+            return True
+        state = self._ledger.peek(self._ledger.keys.index(key))
+        return state is not None and state.spell != spell
+
     def unused(self, permit: Permit) -> None:
         """Say that no request was sent with this permit: its slot is lost, but it counts as no request."""
         self._ledger.add(permit.egress, requests=-1)

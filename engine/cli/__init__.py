@@ -5,6 +5,7 @@ Commands are imported when they are called, so that `engine status` pays for not
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -68,7 +69,8 @@ def main(args: list[str] | None = None) -> None:
         try:
             stream.flush()
         except (OSError, ValueError):
-            code = code or Exit.USAGE
+            if stream is sys.stdout:
+                code = code or Exit.USAGE
     # No thread of a library may hold up the end of a command that has said what it had to say.
     os._exit(code)
 
@@ -88,7 +90,7 @@ def run(args: list[str]) -> int:
     except EngineError as exc:
         say(f"engine: {exc}")
         return exc.exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click makes the second of the first
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Exit.OK
     except KeyboardInterrupt:
@@ -107,4 +109,5 @@ def say(text: str) -> None:
     """Words for people go to stderr, with nothing in them that a terminal would obey."""
     from engine.render.terminal import printable
 
-    click.echo("\n".join(printable(line) for line in text.splitlines()), err=True)
+    with contextlib.suppress(OSError):  # nobody listens any more: the exit code still says it
+        click.echo("\n".join(printable(line) for line in text.splitlines()), err=True)

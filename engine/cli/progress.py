@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -35,7 +37,16 @@ class Progress:
         if self.mode == "none" or now < self._next_at:
             return
         self._next_at = now + {"bar": BAR_S, "plain": PLAIN_S, "json": JSON_S}[self.mode]
-        self._show(status.collect(self._queue.root))
+        self._try(status.collect(self._queue.root))
+
+    def _try(self, value: dict[str, Any]) -> None:
+        """Show it; a reader that is gone (a closed pipe, a lost terminal) ends the showing and not the run."""
+        try:
+            self._show(value)
+        except (OSError, SystemExit):  # rich makes the second of a closed pipe
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1 if self.mode == "json" else 2)
+            self.mode, self._live = "none", None
 
     def _show(self, value: dict[str, Any]) -> None:
         if self._verbose and self.mode != "json":
@@ -84,10 +95,10 @@ class Progress:
         """Show the end state and let go of the terminal."""
         if self.mode == "none":
             return
-        value = status.collect(self._queue.root)
-        self._show(value)
+        self._try(status.collect(self._queue.root))
         if self._live is not None:
-            self._live.stop()
+            with contextlib.suppress(OSError, SystemExit):
+                self._live.stop()
 
 
 def line(value: dict[str, Any]) -> str:
@@ -118,8 +129,6 @@ def _limit(value: dict[str, Any]) -> str:
 
 
 def _size(path: str) -> int:
-    import os
-
     try:
         return os.stat(path).st_size
     except OSError:

@@ -19,6 +19,7 @@ from engine.errors import Exit, NoQueueError, UsageError
 from engine.proxies import egresses, parse_proxy, read_proxies
 from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_remote
 from engine.queue.lock import Lock
+from engine.steering import clear_request
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("md", "txt", "srt", "vtt")
@@ -140,6 +141,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     check_rehearsal(queue, rehearsal)
     refuse_remote(queue.root, "queue")
     with _hold(queue):
+        clear_request(queue)  # asked of a run that is gone; what comes from here on is meant for this one
         result = seed_inputs(queue, streams, errors) if sources else None
         if result is not None:
             say(told(result, queue))
@@ -172,14 +174,12 @@ def _work(queue: Queue, settings: Settings, options: Options) -> int:
     from engine.queue.lock import take_or_say_who
     from engine.recover import recover
     from engine.seed import SEED_WAIT_S
-    from engine.steering import clear_request
     from engine.supervisor import Supervisor, sweep_semaphores
 
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
         for sentence in recover(queue):
             say(sentence)
         left = queue.total() - _final(queue)
-    clear_request(queue)
     sweep_semaphores()
     say(f"{left:,} videos to do. " + describe(settings.budget.rate, len(settings.egresses), videos=left))
     progress = Progress(queue, options.progress, verbose=bool(options.verbose))

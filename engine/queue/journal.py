@@ -103,7 +103,7 @@ class Journal:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.created = not os.path.exists(path)
+        self._name_synced = False
         self._file = durable.AppendFile(path)
 
     def write(self, verb: str, body: dict[str, Any]) -> None:
@@ -116,11 +116,14 @@ class Journal:
         return self._file.size
 
     def sync(self) -> None:
-        """Make the lines so far durable. May run beside `write`; the caller says `synced` afterwards."""
+        """Make the lines so far durable. May run beside `write`; the caller says `synced` afterwards.
+
+        The file's name too, once for each owner: the one that made the file may have died before it did.
+        """
         self._file.sync()
-        if self.created:
+        if not self._name_synced:
             durable.sync_dir(os.path.dirname(self.path))
-            self.created = False
+            self._name_synced = True
 
     def close(self) -> None:
         self._file.close()

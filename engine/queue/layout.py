@@ -133,9 +133,20 @@ class Queue:
         """The published segments: those whose directory of tokens was renamed into place."""
         return numbered(self.path("pending"))
 
+    def header(self, segment: int) -> Header:
+        """A segment's header. Raises UsageError when it cannot be read."""
+        path = self.segment(segment)
+        try:
+            return read_header(path)
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise UsageError(
+                f"{path} cannot be read ({type(exc).__name__}): bring it back from a copy; "
+                "`engine verify` says more"
+            ) from None
+
     def headers(self) -> Iterator[Header]:
         for number in self.segments():
-            yield read_header(self.segment(number))
+            yield self.header(number)
 
     def total(self) -> int:
         """How many jobs were seeded."""

@@ -11,18 +11,22 @@ from engine.queue.chunk import Chunk
 from engine.queue.fold import ChunkState, fold
 from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
 
+_DROPPED: dict[str, Any] = {}  # stands for a row that is no longer needed
+
 
 def touched_chunks(queue: Queue) -> Iterator[Chunk]:
     """The chunks that have or may have a journal and are not filed: held, deferred, done.
 
-    One whose token moves meanwhile may be seen twice or, if it moves against the order below, not at all; who
-    counts looks at the checkpoint before and after.
+    One whose token moves meanwhile may be seen twice. Deferred ones are listed first and last, as tokens move
+    from there into a worker's hands and back.
     """
     for _, chunk, _ in deferred_chunks(queue):
         yield chunk
     for worker_id in worker_ids(queue):
         yield from chunks_in(os.path.join(queue.workers, worker_id))
     yield from done_chunks(queue)
+    for _, chunk, _ in deferred_chunks(queue):
+        yield chunk
 
 
 def done_chunks(queue: Queue) -> Iterator[Chunk]:
@@ -39,6 +43,7 @@ class Tail:
         self.path = queue.journal(chunk)
         self.state = ChunkState(end=start)
         self.bad = 0
+        self._dropped = 0
 
     def read(self) -> bool:
         """Take new complete lines into account; True when there were any."""
@@ -54,6 +59,15 @@ class Tail:
         moved = piece.end > self.state.end or bool(piece.entries)
         self.state.end = piece.end
         return moved
+
+    def drop_rows(self, upto: int) -> None:
+        """Keep no rows that lie before this offset, only that their jobs are final: a batch may have thousands
+        of open chunks, and each row is a few KB."""
+        if upto > self._dropped:
+            self._dropped = upto
+            for state in self.state.jobs.values():
+                if state.final is not None and state.final_end <= upto:
+                    state.final = _DROPPED
 
     def waiting(self, now: float) -> dict[str, float]:
         """The open jobs that wait for a time, and for which."""

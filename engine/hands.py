@@ -1,0 +1,202 @@
+"""The threads of a worker: permit, job, fetch, settle, and again.
+
+A thread first reserves a job and waits for its permit, and only then takes the job: what waits for leave to send
+is not in flight. The journal line comes before the job leaves its thread, so that a job in flight has none.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from engine import output
+from engine.attempt import Attempts, Recorded
+from engine.budget import Outcome, Stamp
+from engine.config import Settings
+from engine.desk import Desk, OpenChunk, Work
+from engine.errors import EngineError, Interrupted
+from engine.model import Cost, Failure, Fetched, Kind, Permit, Refused
+from engine.queue import claim
+from engine.queue.layout import Queue
+from engine.resources import Resources
+from engine.tickets import Tickets
+from engine.verdict import REFUSED_WAIT_S, WAITS_S
+
+PARK_S = WAITS_S[-1] * 1.5  # longer waits leave the desk with their chunk
+PAUSE_S = 0.1
+CANARY = "canary"
+
+
+class Hands:
+    """All threads of one lap. `write` puts a line into a chunk's journal, `fail` ends the lap with an error."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        resources: Resources,
+        desk: Desk,
+        worker: claim.Worker,
+        attempts: Attempts,
+        write: Callable[[OpenChunk, str, dict[str, Any]], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self.finals = 0
+        self._settings = settings
+        self._resources = resources
+        self._budget = resources.budget
+        self._desk = desk
+        self._worker = worker
+        self._attempts = attempts
+        self._write = write
+        self._fail = fail
+        self._counting = threading.Lock()
+        self._tickets = Tickets(Queue(settings.queue)) if settings.limit is not None else None
+
+    def start(self, number: int) -> None:
+        """Start the thread of this number (or its successor, when it hangs)."""
+        threading.Thread(target=self._run, args=(number,), name=f"fetch-{number}", daemon=True).start()
+
+    def out_of_tickets(self) -> bool:
+        """Whether the run's limit leaves nothing to begin just now."""
+        return self._tickets is not None and self._tickets.spent()
+
+    def give_up_on(self, work: Work, now: float) -> bool:
+        """Settle a job whose thread does not come back, and start another; False when it just came back."""
+        if not self._desk.abandon(work):
+            return False
+        failure = Failure(
+            Kind.TIMEOUT, f"no answer within {self._settings.deadline_s:g} s, and its thread hung"
+        )
+        permit = work.permit or Permit(0, 0, 0.0)
+        self._conclude(work, permit, Refused(failure, Cost(requests=1)), now)
+        self.start(work.thread)
+        return True
+
+    def close(self) -> None:
+        if self._tickets is not None:
+            self._tickets.close()
+
+    def _run(self, number: int) -> None:
+        try:
+            while self._desk.reserve():
+                permit = self._first_permit()
+                if permit is None:
+                    continue
+                work = self._desk.begin(number, probing=not self._budget.calm(permit.egress))
+                if work is None:
+                    self._budget.unused(permit)
+                    self._return_ticket()
+                elif not self._work(work, permit):
+                    return
+        except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the keeper, whatever it was
+            self._fail(exc)
+
+    def _first_permit(self) -> Permit | None:
+        """A permit for a job that is not in flight yet; None when the lap ends or no ticket is left."""
+        if self._tickets is not None and not self._tickets.take():
+            self._desk.cancel()
+            self._resources.stop.wait(PAUSE_S)
+            return None
+        permit = self._budget.take(stop=self._resources.stop, give_up=lambda: self._desk.stopping)
+        if permit is None:
+            self._return_ticket()
+            self._desk.cancel()
+            self._resources.stop.wait(PAUSE_S)
+        return permit
+
+    def _return_ticket(self) -> None:
+        if self._tickets is not None:
+            self._tickets.give_back()
+
+    def _work(self, work: Work, permit: Permit) -> bool:
+        """Fetch one job and settle it; False when the keeper has replaced this thread meanwhile."""
+        item = work.item
+        self._worker.begin(work.thread, item.home.chunk, item.job.video_id)
+        started = time.monotonic()
+        if self._attempts.hopeless(item.state):
+            self._budget.unused(permit)
+            return self._desk.settle(work) and self._record(
+                work, self._attempts.refused_for_good(item.job, item.state)
+            )
+        canary = self._canary(work, permit)
+        try:
+            with self._resources.waits(work):
+                got = self._resources.fetcher.fetch(canary or item.job.video_id, permit)
+        except Interrupted:
+            return self._step_back(work, permit)
+        permit = work.permit or permit
+        self._budget.add_bytes(permit.egress, got.cost.bytes)
+        if not self._desk.settle(work):
+            return False
+        if canary:
+            return self._heard(work, permit, got)
+        if isinstance(got, Fetched):
+            self._resources.canary = item.job.video_id
+        return self._conclude(work, permit, got, started)
+
+    def _canary(self, work: Work, permit: Permit) -> str | None:
+        """A video that was fetched before, to be sent ahead of a refused job.
+
+        As long as nothing has passed since its refusal, or when its permit is a probe's, nobody knows whether the
+        job or the egress was meant, and the job itself cannot tell: refused again, it would keep the egress
+        closed for ever. A video that worked can tell.
+        """
+        refusals = work.item.state.refusals
+        if not refusals:
+            return None
+        if self._budget.calm(permit.egress) and self._budget.over(Stamp(*refusals[-1])):
+            return None
+        canary = self._resources.canary
+        return canary if canary != work.item.job.video_id else None
+
+    def _heard(self, work: Work, permit: Permit, got: Fetched | Refused) -> bool:
+        """Report what became of the canary, and let the job come again."""
+        if isinstance(got, Fetched):
+            outcome, retry_after_s = Outcome.OK, None
+        else:
+            outcome, retry_after_s = self._attempts.outcome(got.failure), got.failure.retry_after_s
+        self._budget.report(permit, outcome, job=CANARY, retry_after_s=retry_after_s)
+        return self._again(work, 0.0 if outcome is Outcome.OK else REFUSED_WAIT_S)
+
+    def _step_back(self, work: Work, permit: Permit) -> bool:
+        """The attempt gave way: the job stays what it was, and a probe that it held is let go."""
+        if not self._desk.settle(work):
+            return False
+        self._budget.report(work.permit or permit, Outcome.OTHER, job=work.item.job.video_id)
+        output.forget(self._settings.frozen.output, work.item.job.video_id)
+        return self._again(work, 0.0)
+
+    def _again(self, work: Work, wait_s: float) -> bool:
+        """Lay a job back without a word in its journal."""
+        self._return_ticket()
+        self._worker.end(work.thread)
+        self._desk.end(work, again_in_s=wait_s, park_up_to_s=PARK_S)
+        return True
+
+    def _conclude(self, work: Work, permit: Permit, got: Fetched | Refused, started: float) -> bool:
+        item = work.item
+        elapsed_s = time.monotonic() - started
+        try:
+            recorded = self._attempts.conclude(item.job, item.state, permit, got, elapsed_s)
+        except (OSError, EngineError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - one video's odd content must not end the night of the others
+            failure = Failure(Kind.UNKNOWN, f"{type(exc).__name__} while its record was made: {exc}"[:300])
+            recorded = self._attempts.conclude(
+                item.job, item.state, permit, Refused(failure, got.cost), elapsed_s
+            )
+        return self._record(work, recorded)
+
+    def _record(self, work: Work, recorded: Recorded) -> bool:
+        """Write the outcome's line, then let the job go. In this order: a job in flight has no line."""
+        self._write(work.item.home, recorded.verb, recorded.body)
+        self._worker.end(work.thread)
+        if recorded.again_in_s is None:
+            with self._counting:
+                self.finals += 1
+        else:
+            self._return_ticket()
+        self._desk.end(work, again_in_s=recorded.again_in_s, park_up_to_s=PARK_S)
+        return True
