@@ -26,6 +26,7 @@ from engine.verdict import REFUSED_WAIT_S, WAITS_S
 
 PARK_S = WAITS_S[-1] * 1.5  # longer waits leave the desk with their chunk
 PAUSE_S = 0.1
+TICKETS_BACK_S = 2.0
 CANARY = "canary"
 
 
@@ -59,8 +60,8 @@ class Hands:
         threading.Thread(target=self._run, args=(number,), name=f"fetch-{number}", daemon=True).start()
 
     def out_of_tickets(self) -> bool:
-        """Whether the run's limit leaves nothing to begin just now."""
-        return self._tickets is not None and self._tickets.spent()
+        """Whether the run's limit leaves nothing to do: no ticket is left, and no thread of ours has one."""
+        return self._tickets is not None and self._tickets.spent() and self._tickets.settled()
 
     def give_up_on(self, work: Work, now: float) -> bool:
         """Settle a job whose thread does not come back, and start another; False when it just came back."""
@@ -75,7 +76,9 @@ class Hands:
         return True
 
     def close(self) -> None:
+        """Let go of the tickets, after the threads that waited with one have given it back."""
         if self._tickets is not None:
+            self._tickets.settled(TICKETS_BACK_S)
             self._tickets.close()
 
     def _run(self, number: int) -> None:
@@ -196,6 +199,8 @@ class Hands:
         if recorded.again_in_s is None:
             with self._counting:
                 self.finals += 1
+            if self._tickets is not None:
+                self._tickets.keep()
         else:
             self._return_ticket()
         self._desk.end(work, again_in_s=recorded.again_in_s, park_up_to_s=PARK_S)

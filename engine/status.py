@@ -8,7 +8,6 @@ history that the monitor keeps in `status.json`.
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -70,13 +69,16 @@ def _tally(queue: Queue, checkpoint: Checkpoint, now: float) -> Tally:
 
 
 def read_snapshot(queue: Queue) -> dict[str, Any]:
-    """The monitor's last `status.json`, or nothing."""
+    """The monitor's last `status.json`, or nothing when it is not what a monitor writes."""
     try:
         with open(queue.status, "rb") as file:
             value = json.load(file)
-    except (OSError, ValueError):
+        value["history"] = [[float(at), float(final)] for at, final in value.get("history") or []]
+        for name in ("requests", "bytes", "progressed_at"):
+            value[name] = max(0, value.get(name) or 0)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return dict(value)
 
 
 def empty() -> dict[str, Any]:

@@ -161,7 +161,11 @@ class Lap:
         home = OpenChunk(chunk, journal, state, synced_end=state.synced_end)
         for video_id in state.unsynced_finals():
             row = state.jobs[video_id].final or {}
-            if row.get("status") == "ok" and not output.intact(self.settings.frozen.output, row):
+            if row.get("status") != "ok":
+                continue
+            if output.intact(self.settings.frozen.output, row):
+                self._output.touch(video_id)  # whoever published them may not have come to sync their names
+            else:
                 self._write(
                     home, "reopen", {"job": video_id, "why": "its files are gone or not what the row says"}
                 )

@@ -59,20 +59,30 @@ class Progress:
             self._draw(value)
 
     def _draw(self, value: dict[str, Any]) -> None:
-        from rich.console import Console, Group
-        from rich.live import Live
+        from rich.console import Group
         from rich.progress_bar import ProgressBar
+        from rich.table import Table
         from rich.text import Text
 
-        if self._live is None:
-            self._live = Live(
-                console=Console(stderr=True, highlight=False), auto_refresh=False, transient=False
-            )
-            self._live.start()
-        width = max(10, min(60, self._live.console.width - 2))
+        live = self._terminal()
         final = value["ok"] + value["absent"] + value["failed"]
-        bar = ProgressBar(total=max(1, value["total"]), completed=final, width=width)
-        self._live.update(Group(bar, Text(line(value), overflow="fold")), refresh=True)
+        share = f"{100.0 * final / value['total']:.1f} %" if value["total"] else ""
+        width = max(10, min(60, live.console.width - 10))
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(ProgressBar(total=max(1, value["total"]), completed=final, width=width), share)
+        texts = [
+            Text(" | ".join(words), no_wrap=True, overflow="ellipsis") for words in parts(value) if words
+        ]
+        live.update(Group(bar, *texts), refresh=True)
+
+    def _terminal(self) -> Any:
+        from rich.console import Console
+        from rich.live import Live
+
+        if self._live is None:
+            self._live = Live(console=Console(stderr=True, highlight=False), auto_refresh=False)
+            self._live.start()
+        return self._live
 
     def _tell_events(self) -> None:
         try:
@@ -89,13 +99,25 @@ class Progress:
             except ValueError:
                 continue
             words = (event.get("at"), event.get("event"), event.get("egress"), event.get("reason"))
-            click.echo(printable("  ".join(str(word) for word in words if word)), err=True)
+            self._say(printable("  ".join(str(word) for word in words if word)))
+
+    def _say(self, text: str) -> None:
+        """A line above the bar, if there is one."""
+        if self.mode == "bar":
+            from rich.text import Text
+
+            self._terminal().console.print(Text(text))
+        else:
+            click.echo(text, err=True)
 
     def close(self) -> None:
         """Show the end state and let go of the terminal."""
         if self.mode == "none":
             return
-        self._try(status.collect(self._queue.root))
+        value = status.collect(self._queue.root)
+        left = value["pending"] + value["in_flight"] + value["deferred"]
+        value["state"] = "stopped" if left else "finished"  # the lock is still ours, but nobody works any more
+        self._try(value)
         if self._live is not None:
             with contextlib.suppress(OSError, SystemExit):
                 self._live.stop()
@@ -103,20 +125,22 @@ class Progress:
 
 def line(value: dict[str, Any]) -> str:
     """A status in one line."""
+    return " | ".join(word for words in parts(value) for word in words)
+
+
+def parts(value: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """(how far, how fast) in words."""
     final = value["ok"] + value["absent"] + value["failed"]
-    rate = value["rate_per_s"]["1m"]
-    parts = [
+    far = [
         f"{final:,}/{value['total']:,}",
         f"ok {value['ok']:,}, absent {value['absent']:,}, failed {value['failed']:,}",
     ]
     if value["deferred"]:
-        parts.append(f"deferred {value['deferred']:,}")
-    if value["state"] == "running":
-        parts.append(f"{rate:.2f}/s, left {eta(value['eta_s'])}")
-        parts.append(_limit(value))
-    else:
-        parts.append(value["state"])
-    return " | ".join(part for part in parts if part)
+        far.append(f"deferred {value['deferred']:,}")
+    if value["state"] != "running":
+        return far, [value["state"]]
+    fast = [f"{value['rate_per_s']['1m']:.2f}/s", f"left {eta(value['eta_s'])}", _limit(value)]
+    return far, [word for word in fast if word]
 
 
 def _limit(value: dict[str, Any]) -> str:

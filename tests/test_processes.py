@@ -1,0 +1,58 @@
+"""Who is alive: a process number means nothing without its start and its boot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from engine import processes
+
+
+def test_this_process_lives() -> None:
+    note = processes.identity()
+    assert note["pid"] == os.getpid()
+    assert processes.alive(note)
+    assert processes.alive(json.loads(json.dumps(note)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"started": "1"}, {"started": None}, {"boot": "another"}, {"pid": None}, {"pid": "1"}, {"pid": 2**22 + 1}],
+)
+def test_any_other_value_is_another_process(change: dict[str, object]) -> None:
+    assert not processes.alive({**processes.identity(), **change})
+
+
+@pytest.mark.parametrize("note", [None, 5, [], {}, "pid", {"pid": 1}])
+def test_what_is_no_identity(note: object) -> None:
+    assert not processes.alive(note)
+
+
+def test_a_child_lives_until_it_is_dead_and_a_zombie_is_dead() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    note = {"pid": child.pid, "started": processes.started(child.pid), "boot": processes.boot_id()}
+    assert processes.alive(note)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has asked for its end yet
+    assert os.path.exists(f"/proc/{child.pid}/stat")
+    assert processes.started(child.pid) is None
+    assert not processes.alive(note)
+    child.communicate()
+    assert processes.started(child.pid) is None
+
+
+def test_a_name_with_brackets_and_spaces_does_not_shift_the_fields() -> None:
+    code = (
+        "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'a) Z 1 (b', 0, 0, 0); print(flush=True); sys.stdin.read()"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    found = processes.started(child.pid)
+    child.communicate()
+    assert found is not None
+    assert int(found) >= int(processes.started(os.getpid()) or 0)

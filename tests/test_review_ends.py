@@ -1,0 +1,199 @@
+"""How a run ends: with nothing left behind, with the right code, whoever still listens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from support import Hand, add, batch, file_rows, finish, ids, reclaim
+
+from engine.cli import run as cli_run
+from engine.cli import say
+from engine.cli.progress import Progress
+from engine.queue.lock import Lock
+from engine.status import collect, finished
+from engine.steering import read_request
+from engine.tickets import Tickets, issue
+
+
+def test_not_finished_while_a_dead_worker_still_has_a_token(tmp_path: Path) -> None:
+    queue = batch(tmp_path)
+    hand = Hand(queue)
+    hand.work(move=False)  # every job final and synced, and it dies before it hands its tokens on
+    hand.die()
+    file_rows(queue)
+    assert collect(queue.root)["ok"] == 40
+    assert not finished(queue)
+    reclaim(queue)
+    assert not finished(queue)  # deferred, due now
+    finish(queue)
+    assert finished(queue)
+
+
+def test_a_token_that_moves_back_while_it_is_looked_for_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = batch(tmp_path, 16)
+    hand = Hand(queue, lambda _: 900.0)
+    chunk = hand.worker.claim(0.0)
+    assert chunk is not None
+    hand.chunk(chunk, move=False)
+    from engine.queue import tail
+
+    def moves(its: object) -> list[str]:
+        hand.worker.give_back(chunk, 0.0)  # after deferred/ was listed, before workers/ is
+        return []
+
+    monkeypatch.setattr(tail, "worker_ids", moves)
+    assert chunk in set(tail.touched_chunks(queue))
+    hand.close()
+
+
+@pytest.mark.parametrize("mode", ["json", "plain"])
+def test_a_reader_that_is_gone_does_not_end_the_run(tmp_path: Path, mode: str) -> None:
+    queue = batch(tmp_path)
+    code = (
+        "import sys; from engine.cli.progress import Progress; from engine.queue.layout import Queue\n"
+        f"its = Progress(Queue({queue.root!r}), {mode!r}); its._next_at = 0.0; its(); its._next_at = 0.0\n"
+        "its(); its.close(); sys.stdout.flush(); sys.stderr.flush(); sys.exit(7)"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=writer, timeout=20, check=False)
+    os.close(writer)
+    assert done.returncode == 7
+
+
+def test_words_nobody_hears_raise_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("click.echo", gone)
+    say("work remains")
+
+
+def test_progress_that_cannot_be_shown_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = batch(tmp_path)
+    progress = Progress(queue, "none")
+    progress.mode, progress._next_at = "json", 0.0
+    saved = os.dup(1)
+    try:
+
+        def gone(*_: object, **__: object) -> None:
+            raise BrokenPipeError
+
+        monkeypatch.setattr("click.echo", gone)
+        progress()
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+    assert progress.mode == "none"
+
+
+def test_a_ticket_in_a_waiting_thread_is_not_spent_yet(tmp_path: Path) -> None:
+    """A lap that ended on `none is left` alone made 1 job of `--limit 5` at a rate that let one through at once."""
+    queue = batch(tmp_path)
+    issue(queue, 2)
+    tickets = Tickets(queue)
+    assert tickets.take()
+    assert tickets.take()
+    assert tickets.spent()
+    assert not tickets.settled()
+    tickets.keep()
+    assert not tickets.settled()
+    late = threading.Thread(target=tickets.give_back)
+    late.start()
+    assert tickets.settled(5.0)
+    late.join()
+    assert not tickets.spent()
+    tickets.close()
+
+
+def test_a_late_ticket_never_reaches_who_has_the_file_s_number_next(tmp_path: Path) -> None:
+    queue = batch(tmp_path)
+    issue(queue, 2)
+    tickets = Tickets(queue)
+    number = tickets._fd
+    assert tickets.take()
+    tickets.close()
+    tickets.close()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    try:
+        assert other == number  # as it goes: the lowest free one
+        tickets.give_back()
+        assert not tickets.take()
+        assert os.pread(other, 100, 0) == b""
+    finally:
+        os.close(other)
+
+
+def test_a_stop_asked_while_a_run_still_seeds_is_heard(tmp_path: Path) -> None:
+    """One asked of a run that is gone is not."""
+    feed = subprocess.Popen(
+        [sys.executable, "-m", "engine", "run", "-", "-q", "q", "-o", "o", "--progress", "none",
+         "--proxy", "http://127.0.0.1:9", "-p", "1", "-t", "1"],
+        cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(cli_run.__file__.rpartition("/")[0]))},
+    )  # fmt: skip
+    assert feed.stdin is not None
+    try:
+        feed.stdin.write("\n".join(ids(3000)) + "\n")
+        feed.stdin.flush()
+        lock = tmp_path / "q" / "seed.lock"
+        while feed.poll() is None and not (lock.exists() and lock.stat().st_size):
+            pass
+        stop = [sys.executable, "-m", "engine", "stop", "-q", "q"]
+        subprocess.run(stop, cwd=tmp_path, check=True, capture_output=True, timeout=20)
+        _, said = feed.communicate("", timeout=30)
+    finally:
+        feed.kill()
+    assert feed.returncode == 4, said
+    assert not (tmp_path / "q" / "control.json").exists()
+
+
+def test_nohup_is_obeyed(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 16)
+    add(queue, ids(16, 100))
+    code = (
+        "import os, signal, sys\n"
+        "from engine.supervisor import Supervisor\n"
+        "import engine.supervisor as s\n"
+        "class Seen(Exception): pass\n"
+        "def look(self):\n"
+        "    print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, callable(signal.getsignal(signal.SIGTERM)))\n"
+        "    raise Seen\n"
+        "Supervisor._open_budget = look\n"
+        "its = Supervisor.__new__(Supervisor)\n"
+        "from types import SimpleNamespace\n"
+        "from engine.queue.layout import Queue\n"
+        f"its.queue = Queue({queue.root!r}); its.settings = SimpleNamespace(processes=0, threads=1)\n"
+        "its.run_id, its._slots, its._monitor, its._heard = 'r', [], None, []\n"
+        "try: its.run()\n"
+        "except Seen: pass\n"
+    )
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for way, heard in ((signal.SIG_IGN, "True True"), (signal.SIG_DFL, "False True")):
+            signal.signal(signal.SIGHUP, way)
+            said = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
+            )
+            assert said.stdout.split("\n")[0] == heard
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_request_of_a_former_run_is_forgotten(tmp_path: Path) -> None:
+    from engine.steering import clear_request, request_stop
+
+    queue = batch(tmp_path)
+    request_stop(queue, now=False)
+    with Lock(queue.run_lock) as lock:
+        assert lock.take()
+        clear_request(queue)
+    assert read_request(queue) is None

@@ -1,0 +1,141 @@
+"""Orders of steps that only a power cut can tell from others: each name is durable before something relies on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from support import Hand, batch, file_rows, finish, output_of
+
+from engine import durable
+from engine.manifest import read_checkpoint
+from engine.monitor import Monitor
+from engine.output import Output
+from engine.queue.journal import Journal
+from engine.queue.layout import Queue
+
+
+class Steps:
+    """What goes to disk, in order: (what, path). Paths are relative to the test's directory."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[tuple[str, str]] = []
+        sync_dir, rename = durable.sync_dir, durable._rename
+
+        def spy_sync(path: str) -> None:
+            self.seen.append(("sync", os.path.relpath(path, root)))
+            sync_dir(path)
+
+        def spy_rename(src: str, dst: str) -> None:
+            self.seen.append(("rename", os.path.relpath(dst, root)))
+            rename(src, dst)
+
+        monkeypatch.setattr(durable, "sync_dir", spy_sync)
+        monkeypatch.setattr(durable, "_rename", spy_rename)
+
+
+def test_a_filed_token_is_durable_before_the_checkpoint_forgets_its_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = batch(tmp_path)
+    hand = Hand(queue)
+    hand.work()
+    hand.close()
+    steps = Steps(tmp_path, monkeypatch)
+    file_rows(queue)
+    filed = [n for n, (what, path) in enumerate(steps.seen) if what == "rename" and "/filed/" in path]
+    synced = steps.seen.index(("sync", "queue/filed/000000"))
+    last_checkpoint = max(
+        n for n, step in enumerate(steps.seen) if step == ("rename", "queue/checkpoint.json")
+    )
+    assert filed
+    assert max(filed) < synced < last_checkpoint
+    checkpoint = read_checkpoint(queue)
+    assert checkpoint is not None
+    assert checkpoint.open == {}
+
+
+def test_the_owner_of_a_journal_syncs_its_name_though_another_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "0.jsonl")
+    dead = Journal(path)
+    dead.write("try", {"job": "a"})
+    dead.close()
+    steps = Steps(tmp_path, monkeypatch)
+    book = Journal(path)
+    book.write("try", {"job": "b"})
+    book.sync()
+    book.sync()
+    book.close()
+    assert steps.seen == [("sync", ".")]
+
+
+def test_names_that_another_process_made_are_synced_by_whoever_relies_on_them(tmp_path: Path) -> None:
+    (tmp_path / "ab").mkdir()  # by a process that may never have synced it
+    output = Output(str(tmp_path), ("md",), "w")
+    output.touch("abcdefghijk")
+    assert output.touched() == {"", "ab"}
+    output.touch("abcdefghijk")
+    assert output.touched() == {"ab"}
+    output.close()
+
+
+def test_a_checkpoint_that_does_not_fit_goes_before_the_manifest_grows_again(tmp_path: Path) -> None:
+    """Otherwise a death before the next checkpoint leaves a manifest that is long enough for the old one."""
+    queue = batch(tmp_path, 40, segments=2)
+    finish(queue)
+    os.truncate(queue.manifest, os.stat(queue.manifest).st_size // 2)
+    monitor = Monitor(queue)  # and it dies here
+    monitor.close()
+    assert read_checkpoint(queue) is None
+    file_rows(queue)
+    assert _ids(queue) == sorted(set(_ids(queue)))
+    assert len(_ids(queue)) == 40
+
+
+def test_rows_come_once_when_the_monitor_dies_while_it_derives_the_manifest_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = batch(tmp_path, 40, segments=2)
+    finish(queue)
+    os.truncate(queue.manifest, os.stat(queue.manifest).st_size // 2)
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.monitor.write_checkpoint", dies)
+        monitor = Monitor(queue)
+        with pytest.raises(KeyboardInterrupt):
+            monitor.tick()  # the rows are in the manifest, its checkpoint is not there yet
+        monitor.close()
+    with open(queue.manifest, "ab") as file:  # and whatever else followed
+        file.write(b'{"video_id": "not promised"}\n' * 40)
+    file_rows(queue)
+    assert len(_ids(queue)) == len(set(_ids(queue))) == 40
+
+
+def test_the_monitor_keeps_no_rows_that_it_has_filed(tmp_path: Path) -> None:
+    queue = batch(tmp_path)
+    hand = Hand(queue)
+    hand.work(1, move=False)
+    monitor = Monitor(queue)
+    monitor.tick()
+    bodies = [s.final for tail in monitor._tails.values() for s in tail.state.jobs.values()]
+    assert bodies
+    assert all(body == {} for body in bodies)
+    monitor.close()
+    hand.die()
+    finish(queue)
+    assert len(_ids(queue)) == len(set(_ids(queue))) == 40
+    shutil.rmtree(output_of(queue))
+
+
+def _ids(queue: Queue) -> list[str]:
+    import json
+
+    with open(queue.manifest, "rb") as file:
+        return sorted(json.loads(line)["video_id"] for line in file)

@@ -1,0 +1,387 @@
+"""Status: each state, counts that are a recount, and numbers that never go backwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import OK, Hand, add, batch, file_rows, ids, reclaim, some_fail, states, worked
+
+from engine import status
+from engine.budget import BudgetSettings, EgressView, Outcome, Rate
+from engine.budget.file import Budget
+from engine.errors import UsageError
+from engine.manifest import read_checkpoint
+from engine.model import EgressSpec, Kind
+from engine.monitor import Monitor
+from engine.queue import journal
+from engine.queue import tail as tail_module
+from engine.queue.layout import Queue, make_queue
+from engine.queue.lock import take_or_say_who
+from engine.supervisor import hold
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
+STATES = ("pending", "in_flight", "deferred", "ok", "absent", "failed")
+SECRET = "hunter2canary"
+
+
+def collect(queue: Queue) -> dict[str, Any]:
+    """The status, after the checks that hold in every state."""
+    value = status.collect(queue.root)
+    assert json.loads(status.dumps(value)) == value
+    assert value["total"] == sum(value[name] for name in STATES), value
+    assert min(value[name] for name in STATES) >= 0
+    assert sum(value["kinds"].values()) == value["absent"] + value["failed"]
+    return value
+
+
+def snapshot_of(queue: Queue, **values: object) -> None:
+    with open(queue.status, "w") as file:
+        json.dump(values, file)
+
+
+# ---- each state -----------------------------------------------------------------------------------------
+def test_no_queue(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "none"):
+        value = status.collect(str(place))
+        assert (value["state"], value["total"], value["eta_s"]) == ("empty", 0, None)
+    fields = set(status.collect(worked(tmp_path, 4).root)) - {"bad_lines"}
+    assert fields == set(value)  # the same document everywhere
+
+
+def test_seeded_and_nobody_at_work(tmp_path: Path) -> None:
+    value = collect(batch(tmp_path, 20))
+    assert (value["state"], value["pending"]) == ("stopped", 20)
+    assert (value["limited_by"], value["eta_s"], value["workers"]) == ("nothing", None, [])
+
+
+def test_a_queue_with_nothing_in_it(tmp_path: Path) -> None:
+    assert collect(make_queue(str(tmp_path / "q")))["state"] == "stopped"
+
+
+def test_running(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    hand = Hand(queue)
+    chunk = hand.worker.claim(time.time())
+    assert chunk is not None
+    hand.worker.begin(1, chunk, ids(1)[0])
+    assert collect(queue)["state"] == "stopped"  # a worker without a supervisor is on its way out
+    assert collect(queue)["in_flight"] == 0
+    with hold(queue):
+        value = collect(queue)
+        assert (value["state"], value["in_flight"], value["pending"]) == ("running", 1, 19)
+        assert value["workers"] == [{"slot": 0, "pid": os.getpid(), "in_flight": 1}]
+        assert value["limited_by"] == "workers"
+        assert value["started_at"].endswith("Z")
+    hand.die()
+
+
+def test_after_a_crash_nothing_is_in_flight(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    hand = Hand(queue)
+    hand.work(1, sync=False, move=False)
+    chunk = hand.worker.claim(time.time())
+    assert chunk is not None
+    hand.worker.begin(0, chunk, ids(20)[-1])
+    hand.die()
+    value = collect(queue)
+    assert (value["state"], value["in_flight"], value["ok"], value["pending"]) == ("stopped", 0, 16, 4)
+
+
+def test_finished(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 20, some_fail)
+    assert collect(queue)["state"] == "finished"
+    with hold(queue):
+        assert collect(queue)["eta_s"] == {"low": 0.0, "high": 0.0}
+    add(queue, ids(5, 20))
+    assert collect(queue)["state"] == "stopped"
+
+
+def test_halted_until_something_is_added(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    snapshot_of(queue, halted=True, total=20)
+    assert collect(queue)["state"] == "halted"
+    with hold(queue):
+        assert collect(queue)["state"] == "running"
+    add(queue, ids(5, 20))
+    assert collect(queue)["state"] == "stopped"
+
+
+def test_stalled(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    with hold(queue):
+        for pid, ago_s, state in (
+            (os.getpid(), 200, "stalled"),
+            (os.getpid(), 60, "running"),
+            (os.getpid() + 1, 200, "running"),  # the snapshot of another run
+        ):
+            snapshot_of(queue, run_pid=pid, progressed_at=time.time() - ago_s)
+            assert collect(queue)["state"] == state
+        snapshot_of(queue, run_pid=os.getpid(), progressed_at=time.time() - 200)
+        hand = Hand(queue, lambda _: 900.0)
+        hand.work()
+        hand.close()
+        assert collect(queue)["state"] == "running"  # everything waits for its time
+
+
+def test_a_cool_down_is_no_stall(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    specs = (EgressSpec("p001 host:1", f"http://u:{SECRET}@host:1"),)
+    budget = Budget.open(queue.budget, specs, BudgetSettings(Rate("fixed", 5.0)), new_run=True)
+    permit = budget.take(stop=threading.Event())
+    assert permit is not None
+    with hold(queue):
+        snapshot_of(queue, run_pid=os.getpid(), progressed_at=time.time() - 200, requests=50, bytes=7)
+        assert collect(queue)["limited_by"] in ("rate", "nothing")
+        budget.report(permit, Outcome.BLOCKED, job=ids(1)[0])
+        value = collect(queue)
+        assert (value["state"], value["limited_by"]) == ("running", "blocks")
+        (egress,) = value["egresses"]
+        assert (egress["name"], egress["state"], egress["blocked"]) == ("p001 host:1", "blocked", 1)
+        assert egress["open_in_s"] > 0
+        assert (value["requests"], value["bytes"]) == (50, 7)  # what was seen before is not taken back
+        assert SECRET not in status.dumps(value)
+    budget.close()
+
+
+# ---- counts ---------------------------------------------------------------------------------------------
+def test_waiting_jobs_are_deferred_until_their_time(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 32)
+    late = set(ids(5))
+    hand = Hand(queue, lambda name: 900.0 if name in late else OK)
+    hand.work()
+    hand.close()
+    for _ in range(2):
+        value = collect(queue)
+        assert (value["deferred"], value["ok"], value["pending"]) == (5, 27, 0)
+        file_rows(queue)
+    with hold(queue):
+        snapshot_of(queue, history=[[time.time() - 50, 0], [time.time(), 27]])
+        eta = collect(queue)["eta_s"]
+        assert 880 < eta["low"] <= eta["high"] < 901  # the last one is not due before
+
+
+@pytest.mark.parametrize("filed", [False, True])
+def test_a_recount_after_torn_journals(tmp_path: Path, filed: bool) -> None:
+    """Cut a journal at every byte of its last lines: complete lines count, the rest never does."""
+    queue = batch(tmp_path, 16)
+    hand = Hand(queue, lambda name: Kind.PRIVATE if name == ids(16)[14] else OK)
+    hand.work(1, sync=False)
+    path = os.path.join(queue.journal_dir(0), "0.jsonl")
+    whole = Path(path).read_bytes()
+    ends = [entry.end for entry in journal.read(path).entries]
+    if filed:
+        book = journal.Journal(path)
+        book.write("synced", {"end": ends[7]})
+        book.close()
+        with take_or_say_who(queue.monitor_lock, "monitor"):
+            monitor = Monitor(queue)
+            monitor._publish()
+            monitor.close()
+    hand.close()
+    for length in range(ends[-4], ends[-1] + 1):
+        Path(path).write_bytes(whole[:length])
+        kept = sum(end <= length for end in ends)
+        value = collect(queue)
+        assert value["ok"] + value["absent"] == kept, length
+        assert value["absent"] == (1 if kept >= 15 else 0)
+        assert value["bad_lines"] == 0
+    Path(path).write_bytes(whole[: ends[3]] + b"x" * (ends[4] - ends[3] - 1) + b"\n" + whole[ends[4] :])
+    if not filed:
+        assert (collect(queue)["ok"], collect(queue)["bad_lines"]) == (14, 1)
+
+
+def test_a_chunk_given_back_while_it_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = batch(tmp_path, 16)
+    hand = Hand(queue, lambda name: 900.0 if name == ids(1)[0] else OK)
+    chunk = hand.worker.claim(time.time())
+    assert chunk is not None
+    hand.chunk(chunk, move=False)
+    assert collect(queue)["ok"] == 15
+    real = tail_module.worker_ids
+
+    def moved(its: Queue) -> list[str]:
+        hand.worker.give_back(chunk, time.time() + 900)
+        return real(its)
+
+    monkeypatch.setattr(tail_module, "worker_ids", moved)
+    assert collect(queue)["ok"] == 15
+    monkeypatch.undo()
+    hand.close()
+
+
+def test_never_backwards_beside_a_monitor_and_workers_that_die(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 900, segments=3)
+    ended, errors = threading.Event(), []
+    values: list[dict[str, Any]] = []
+
+    def guarded(act: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                act()
+            except BaseException as exc:
+                errors.append(exc)
+                raise
+
+        return run
+
+    def look() -> None:
+        while not ended.is_set():
+            values.append(collect(queue))
+
+    def follow() -> None:
+        with take_or_say_who(queue.monitor_lock, "monitor"):
+            monitor = Monitor(queue)
+            while not ended.is_set():
+                monitor.tick()
+            monitor.finish()
+            monitor.close()
+
+    def settle() -> None:
+        turn = 0
+        while read := sum(its.finals() < len(its.jobs) for its in states(queue).values()) or turn < 3:
+            hand = Hand(queue, lambda name: -1.0 if turn == 0 and name[-1] in "AEIMQ" else some_fail(name))
+            hand.work(20, sync=turn != 1)
+            if hand.work(1, sync=False, move=False):
+                hand.die()
+                reclaim(queue)
+            else:
+                hand.close()
+            turn += 1
+            assert turn < 60, read
+
+    threads = [threading.Thread(target=guarded(act)) for act in (look, follow)]
+    for thread in threads:
+        thread.start()
+    with hold(queue):
+        try:
+            settle()
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline and not status.finished(queue):
+                time.sleep(0.01)
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join(20)
+    assert errors == []
+    values.append(collect(queue))
+    assert len(values) > 10
+    for before, after in zip(values, values[1:], strict=False):
+        for name in ("total", "ok", "absent", "failed", "requests", "bytes", "updated_at"):
+            assert before[name] <= after[name], name
+    last = values[-1]
+    assert (last["state"], last["total"]) == ("finished", 900)
+    checkpoint = read_checkpoint(queue)
+    assert checkpoint is not None
+    assert checkpoint.counts.final == 900
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"5", b"\0" * 40, b'{"history": 5}', b'{"history": [1]}', b'{"requests": "x"}', b'{"bytes": {}}',
+     b'{"progressed_at": "x"}', b'{"history": [[1, 2, 3]]}'],
+)  # fmt: skip
+def test_a_damaged_snapshot_is_no_snapshot(tmp_path: Path, data: bytes) -> None:
+    queue = batch(tmp_path, 4)
+    Path(queue.status).write_bytes(data)
+    with hold(queue):
+        assert collect(queue)["state"] == "running"
+    file_rows(queue)
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense\n", b"[]\n", b'{"segment": 0}\n', None])
+def test_a_segment_that_cannot_be_read_is_named(tmp_path: Path, data: bytes | None) -> None:
+    queue = batch(tmp_path, 4)
+    if data is None:
+        os.unlink(queue.segment(0))
+    else:
+        Path(queue.segment(0)).write_bytes(data)
+    with pytest.raises(UsageError, match="segments/000000.jsonl"):
+        status.collect(queue.root)
+
+
+def test_a_damaged_checkpoint_is_no_checkpoint(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 20)
+    Path(queue.checkpoint).write_bytes(b"{")
+    assert status.finished(queue) is False
+    assert collect(queue)["total"] == 20
+
+
+# ---- the parts that compute -----------------------------------------------------------------------------
+def view(state: str = "ok", *, limited: bool = False) -> EgressView:
+    return EgressView("p", state, 1.0, 0.0, 0, 0, 0, 0, limited)
+
+
+@pytest.mark.parametrize(
+    ("egresses", "workers", "pending", "limited_by"),
+    [
+        ([], [], 5, "nothing"),
+        ([], [{}], 5, "workers"),
+        ([view()], [{}], 5, "workers"),
+        ([view()], [{}], 0, "nothing"),
+        ([view(limited=True)], [{}], 5, "rate"),
+        ([view("blocked"), view(limited=True)], [{}], 5, "rate"),
+        ([view("blocked"), view("probing")], [{}], 5, "blocks"),
+        ([view("blocked"), view("network")], [{}], 5, "blocks"),
+        ([view("network"), view("network")], [{}], 5, "network"),
+        ([view("network"), view("retired")], [{}], 5, "network"),
+        ([view("retired"), view()], [{}], 5, "workers"),
+    ],
+)
+def test_what_limits_a_run(
+    egresses: list[EgressView], workers: list[dict[str, Any]], pending: int, limited_by: str
+) -> None:
+    assert status._limited_by({"pid": 1}, "running", egresses, workers, pending) == limited_by
+    assert status._limited_by(None, "stopped", egresses, workers, pending) == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("left", "rates", "wait_s", "eta"),
+    [
+        (0, (0.0, 0.0), 0.0, (0.0, 0.0)),
+        (100, (0.0, 0.0), 0.0, None),
+        (100, (2.0, 1.0), 0.0, (50.0, 100.0)),
+        (100, (1.0, 2.0), 0.0, (50.0, 100.0)),
+        (100, (2.0, 0.0), 0.0, (50.0, 50.0)),
+        (100, (2.0, 1.0), 70.0, (70.0, 100.0)),
+        (100, (2.0, 1.0), 900.0, (900.0, 900.0)),
+    ],
+)
+def test_the_time_left(
+    left: int, rates: tuple[float, float], wait_s: float, eta: tuple[float, float] | None
+) -> None:
+    found = status._eta(left, {"1m": rates[0], "15m": rates[1]}, wait_s)
+    assert (found and (found["low"], found["high"])) == eta
+
+
+def test_rates() -> None:
+    history = [[float(at), at * 2.0] for at in range(0, 101, 5)]
+    assert status._rate(history, 60.0, 100.0, {"pid": 1}) == 2.0
+    assert status._rate(history, 900.0, 100.0, {"pid": 1}) == 2.0
+    assert status._rate(history, 60.0, 100.0, None) == 0.0
+    assert status._rate(history[:1], 60.0, 100.0, {"pid": 1}) == 0.0
+    assert status._rate([*history, [105.0, 0.0]], 60.0, 105.0, {"pid": 1}) == 0.0  # after a retry
+    assert status._rate(history, 60.0, 160.0, {"pid": 1}) == pytest.approx(0.0)  # nothing came since
+
+
+points = st.lists(st.tuples(st.floats(0, 1e4), st.integers(0, 10**6)), max_size=30)
+
+
+@given(points, st.floats(0, 2e4), st.sampled_from([60.0, 900.0]), st.integers(0, 10**6), st.floats(-1e3, 1e4))
+def test_rates_and_times_are_never_negative(
+    found: list[tuple[float, int]], now: float, window_s: float, left: int, wait_s: float
+) -> None:
+    history = [[at, float(count)] for at, count in sorted(found)]
+    rate = status._rate(history, window_s, now, {"pid": 1})
+    assert rate >= 0
+    eta = status._eta(left, {"1m": rate, "15m": rate / 2}, wait_s)
+    assert eta is None or 0 <= eta["low"] <= eta["high"]

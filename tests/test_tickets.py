@@ -1,0 +1,97 @@
+"""Tickets: a limit kept exactly, whoever takes them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from engine.queue.layout import Queue, make_queue
+from engine.tickets import Tickets, issue
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    return make_queue(str(tmp_path / "q"))
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_as_many_as_issued(queue: Queue, count: int) -> None:
+    issue(queue, count)
+    tickets = Tickets(queue)
+    assert [tickets.take() for _ in range(count + 2)] == [True] * count + [False] * 2
+    assert tickets.spent()
+    tickets.give_back()
+    assert not tickets.spent()
+    assert [tickets.take(), tickets.take()] == [True, False]
+    tickets.close()
+
+
+def test_a_new_run_begins_anew(queue: Queue) -> None:
+    issue(queue, 10**9)
+    tickets = Tickets(queue)
+    assert tickets.take()
+    issue(queue, 1)
+    other = Tickets(queue)
+    assert [other.take(), other.take()] == [True, False]
+    tickets.close()
+    other.close()
+
+
+def test_threads_share_a_process_s_hold(queue: Queue) -> None:
+    issue(queue, 150)
+    tickets = Tickets(queue)
+    taken: list[bool] = []
+
+    def take() -> None:
+        for _ in range(100):
+            taken.append(tickets.take())
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(taken), sum(taken)) == (400, 150)
+    tickets.close()
+
+
+CODE = """
+import sys
+from engine.queue.layout import Queue
+from engine.tickets import Tickets
+tickets, kept = Tickets(Queue(sys.argv[1])), 0
+print(flush=True)
+sys.stdin.readline()
+for n in range(400):
+    if tickets.take():
+        kept += 1
+        if n % 3 == 0:
+            tickets.give_back()
+            kept -= 1
+print(kept)
+"""
+
+
+def test_several_processes_never_exceed_it(queue: Queue) -> None:
+    issue(queue, 500)
+    takers = [
+        subprocess.Popen(
+            [sys.executable, "-c", CODE, queue.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    for taker in takers:  # all are ready before any begins
+        assert taker.stdout is not None
+        taker.stdout.readline()
+    said = [taker.communicate("go\n", timeout=60)[0] for taker in takers]
+    kept = sum(map(int, said))
+    tickets, left = Tickets(queue), 0
+    while tickets.take():
+        left += 1
+    assert kept + left == 500
+    assert kept >= 400  # three times 267 at least would be taken if there were as many
+    tickets.close()
