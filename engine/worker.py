@@ -268,7 +268,7 @@ class Lap:
                 if w.busy(now) > self.settings.deadline_s + HUNG_AFTER_S
             ]
         for work in late:
-            if self.hands.give_up_on(work, now):
+            if self.hands.give_up_on(work):
                 self._hung += 1
                 self._replace = self._replace or self._hung >= max(2, self.settings.threads // 4)
 

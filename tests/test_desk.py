@@ -256,7 +256,7 @@ def test_an_abandoned_thread_s_successor_keeps_its_slot() -> None:
 
 @pytest.mark.parametrize(("waiting", "busy"), [(False, 7.0), (True, 3.0)])
 def test_waiting_for_permits_is_not_being_busy(waiting: bool, busy: float) -> None:
-    home, items = chunk_of([JobState()])
+    _, items = chunk_of([JobState()])
     work = Work(items[0], 0, started=0.0, waiting=waiting, busy_s=3.0, since=100.0)
     assert work.busy(104.0) == busy
 
@@ -270,7 +270,9 @@ ENDS = st.sampled_from([None, None, 0.0, 0.001, PARK_S + 1])
     st.integers(1, 5),
     st.data(),
 )
-def test_every_job_is_settled_whatever_becomes_of_it(kinds: list[str], threads: int, data: st.DataObject) -> None:
+def test_every_job_is_settled_whatever_becomes_of_it(
+    kinds: list[str], threads: int, data: st.DataObject
+) -> None:
     """One thread plays all of them, in any order: nobody is lost, and the rules hold at every step."""
     desk = Desk(low_water=threads)
     make = {"plain": JobState, "suspect": suspect, "refused": refused}

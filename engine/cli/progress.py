@@ -96,7 +96,9 @@ class Progress:
         for text in whole.decode("utf-8", "replace").splitlines():
             try:
                 event = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
+                continue
+            if not isinstance(event, dict):
                 continue
             words = (event.get("at"), event.get("event"), event.get("egress"), event.get("reason"))
             self._say(printable("  ".join(str(word) for word in words if word)))
