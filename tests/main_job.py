@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from commands import LATENCY_S, Batch, Ended, videos, watching
+
 from engine.rehearsal import Settings, start
 
 SEED = 20

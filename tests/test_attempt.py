@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import ids
 
-from engine.attempt import Attempts, Recorded
+from engine.attempt import REFUSED_BEFORE, Attempts, Recorded
 from engine.budget import Outcome, Stamp
 from engine.model import Cost, Cue, Failure, Fetched, Job, Kind, Metadata, Permit, Refused, Transcript
 from engine.output import Output, intact
 from engine.queue.fold import JobState, fold
 from engine.queue.journal import Entry, decode, encode
+from engine.verdict import REFUSED_WAIT_S
 
 NAME = ids(1)[0]
 JOB = Job(NAME, {"row": 3})
@@ -174,13 +175,11 @@ def test_charges_of_an_outage_are_given_back_later(root: str) -> None:
 
 def test_refusals_count_only_while_others_passed(root: str) -> None:
     state = JobState(tries=3, refusals=[(99, 1), (99, 2), (99, 3)])
-    for bench, count in (
-        (Bench(s0=None, s1=False, s2=False, s3=None), 2),
-        (Bench(s0=None, s1=True, s2=False, s3=True), 1),
-    ):
+    for bench in (Bench(s0=None, s1=False, s2=False, s3=None), Bench(s0=None, s1=True, s2=False, s3=True)):
         recorded = refuse(root, Kind.BLOCKED, bench, state)
         assert (recorded.verb, recorded.body["charged"]) == ("try", False)
         assert recorded.again_in_s == REFUSED_WAIT_S
+        assert bench.told[0][2] == REFUSED_BEFORE  # many such jobs are no more evidence than one
         assert not attempts(root, bench).hopeless(state)
     bench = Bench(s0=None, s1=False, s2=False, s3=False)
     assert attempts(root, bench).hopeless(state)

@@ -169,6 +169,21 @@ def test_a_suspect_waits_until_the_others_are_through_and_keeps_new_ones_out() -
     assert list(desk.in_flight.values()) == [work]
 
 
+def test_who_reserved_before_a_suspect_came_waits_as_well() -> None:
+    desk = Desk()
+    lay(desk, [JobState(), JobState()])
+    running = begin(desk, 0)
+    assert desk.reserve()
+    lay(desk, [suspect()], k=1, start=2)
+    late = Waiter(lambda: desk.begin(1))
+    assert late.waits()
+    done(desk, running)
+    work = late.comes()
+    assert isinstance(work, Work)
+    assert work.item.state.deaths
+    assert list(desk.in_flight.values()) == [work]
+
+
 def test_one_refused_job_is_out_at_a_time() -> None:
     desk = Desk()
     lay(desk, [refused(), refused(), JobState()])

@@ -221,6 +221,22 @@ def test_a_chunk_given_back_while_it_is_counted(tmp_path: Path, monkeypatch: pyt
     hand.close()
 
 
+def test_a_chunk_filed_while_it_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = batch(tmp_path, 32)
+    hand = Hand(queue)
+    hand.work()
+    hand.close()
+    real = status.touched_chunks
+
+    def filed(its: Queue) -> Any:
+        monkeypatch.setattr(status, "touched_chunks", real)  # once: the monitor counts as well
+        file_rows(its)
+        return real(its)
+
+    monkeypatch.setattr(status, "touched_chunks", filed)
+    assert status.tally(queue, time.time()).counts.ok == 32
+
+
 def test_never_backwards_beside_a_monitor_and_workers_that_die(tmp_path: Path) -> None:
     queue = batch(tmp_path, 600, segments=3)
     ended, errors = threading.Event(), []

@@ -161,6 +161,75 @@ def test_everything_is_settled_durable_and_handed_on(tmp_path: Path, stand_in: R
     desk.sound()
 
 
+def test_nothing_is_promised_before_its_files_have_durable_names(
+    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[tuple[str, Any]] = []
+    publish, sync, write = output.Output.publish, output.Output.sync, journal.Journal.write
+
+    def published(self: output.Output, record: Any) -> Any:
+        found = publish(self, record)
+        log.append(("published", record.video_id))
+        return found
+
+    def synced(self: output.Output, touched: set[str]) -> None:
+        sync(self, touched)
+        log.append(("synced", set(touched)))
+
+    def written(self: journal.Journal, verb: str, body: dict[str, Any]) -> None:
+        if verb == "synced":
+            ends = [entry for entry in journal.lines(self.path) if entry.end <= body["end"]]
+            log.append(("promised", [its.body for its in ends if its.verb == "final"]))
+        write(self, verb, body)
+
+    monkeypatch.setattr(output.Output, "publish", published)
+    monkeypatch.setattr(output.Output, "sync", synced)
+    monkeypatch.setattr(journal.Journal, "write", written)
+    desk = Desk(batch(tmp_path, 60), stand_in)
+    desk.lap()
+    promised = 0
+    for at, (what, value) in enumerate(log):
+        for row in value if what == "promised" else ():
+            if row["status"] == "ok":
+                since = log[log.index(("published", row["video_id"])) : at]
+                assert any(its == "synced" and row["video_id"][:2] in names for its, names in since), row
+                promised += 1
+    assert promised >= 50
+    desk.sound()
+
+
+def test_a_line_written_while_others_are_made_durable_gets_its_own_promise(
+    tmp_path: Path, stand_in: Rehearsal
+) -> None:
+    desk = Desk(batch(tmp_path, 16), stand_in)
+    lap = Lap(desk.settings, desk.resources, "run1.0.1", desk.stop)
+    assert lap._fill() is True or lap.desk.chunks
+    (home,) = lap.desk.chunks.values()
+    early, late = ({"video_id": name, "status": "absent", "kind": "private"} for name in ids(2))
+    lap._write(home, "final", early)
+    real = home.journal.sync
+
+    def sync() -> None:
+        real()
+        home.journal.sync = real  # type: ignore[method-assign]
+        lap._write(home, "final", late)
+
+    home.journal.sync = sync  # type: ignore[method-assign]
+    lap._sync([home])
+    state = fold(journal.lines(home.journal.path))
+    assert state.unsynced_finals() == [late["video_id"]] == home.state.unsynced_finals()
+    for _ in range(3):
+        lap._sync([home])
+    assert fold(journal.lines(home.journal.path)).unsynced_finals() == []
+    assert [entry.verb for entry in journal.lines(home.journal.path)] == [
+        "final",
+        "final",
+        "synced",
+        "synced",
+    ]
+    home.journal.close()
+
+
 def test_a_lap_ends_by_time_and_the_next_goes_on(tmp_path: Path, stand_in: Rehearsal) -> None:
     desk = Desk(batch(tmp_path, 60), stand_in, lap_s=0.05, threads=1)
     report = desk.lap(lambda: False)

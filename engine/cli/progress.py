@@ -123,6 +123,8 @@ class Progress:
         if self._live is not None:
             with contextlib.suppress(OSError, SystemExit):
                 self._live.stop()
+                if not sys.stderr.isatty():
+                    click.echo(err=True)
 
 
 def line(value: dict[str, Any]) -> str:

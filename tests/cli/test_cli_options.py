@@ -44,6 +44,7 @@ def parse(*args: str, env: dict[str, str] | None = None) -> tuple[object, ...]:
         (["--", DASHED, "-q"], {"inputs": (DASHED, "-q")}),
         (["--processes", "3"], {"processes": 3}),
         (["--languages", "de"], {"languages": "de"}),
+        (["--ca-bundle", "x"], {"inputs": ()}),
         (["--languages", DASHED, DASHED], {"languages": DASHED, "inputs": (DASHED,)}),
         (["-v", DASHED], {"verbose": 1, "inputs": (DASHED,)}),
         (["-vv", "-p3", "a.txt"], {"verbose": 2, "processes": 3, "inputs": ("a.txt",)}),
@@ -76,7 +77,7 @@ def test_an_option_wins_over_the_environment() -> None:
 
 
 ids = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=11, max_size=11)
-OPTIONS = {"--processes", "--languages", "--on-block=x"}
+OPTIONS = {name for param in probe.params for name in param.opts}  # some have eleven characters, too
 
 
 @settings(max_examples=60, deadline=None)

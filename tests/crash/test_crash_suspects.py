@@ -9,12 +9,11 @@ import time
 from dataclasses import dataclass
 
 import pytest
-
 import recount
 from commands import WORKER, Batch, Ended, kill, until, videos
 from nights import Place, played
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 SLOW_S = 0.25
 FEW = ("-p", "2", "-t", "4")
 
@@ -143,36 +142,33 @@ def test_workers_do_not_outlive_their_supervisor(night: tuple[Batch, float, int,
     batch.clean()
 
 
-def back_soon(place: Place) -> tuple[Batch, list[float], set[int], Ended]:
-    """Workers killed one after the other: how soon another is at work in the slot, and who else was touched."""
+def back_soon(place: Place) -> tuple[Batch, list[float], Ended]:
+    """Workers killed in turn: how soon another is at work in the slot. The other slot is never touched."""
     site = place.stand_in(seed=8, latency_s=SLOW_S)
     batch = place.batch(videos(120, 8), site)
     waits = []
     with batch.start(*FEW) as run:
         batch.seen(12)
-        first = set(recount.workers(batch.queue))
-        victim = min(first)
+        victim, other = recount.workers(batch.queue)
         for _ in range(3):
+            known = set(recount.workers(batch.queue))
             killed_s = time.monotonic()
             kill(victim)
-            seen = set(recount.workers(batch.queue))
-            (victim,) = until(
-                lambda seen=seen: set(recount.workers(batch.queue)) - seen, 10.0, "a new worker"
+            (new,) = until(
+                lambda known=known: set(recount.workers(batch.queue)) - known, 10.0, "a new worker"
             )
             waits.append(time.monotonic() - killed_s)
-        survivors = first & set(run.members(WORKER))
+            assert other in run.members(WORKER)
+            victim, other = other, new  # in turn, for a job that meets three deaths would be blamed for them
         ended = run.wait()
         batch.gone(run)
-    return batch, waits, survivors, ended
+    return batch, waits, ended
 
 
 @played(back_soon)
-def test_a_slot_is_back_soon_and_the_other_is_left_alone(
-    night: tuple[Batch, list[float], set[int], Ended],
-) -> None:
-    batch, waits, survivors, ended = night
+def test_a_slot_is_back_soon_and_the_other_is_left_alone(night: tuple[Batch, list[float], Ended]) -> None:
+    batch, waits, ended = night
     assert ended.code == 0, ended.said
-    assert len(survivors) == 1
     assert max(waits) < 5.0, "a second where nothing else runs"
     print(f"back after {', '.join(f'{wait_s:.2f}' for wait_s in waits)} s")
     assert {row["status"] for row in batch.rows().values()} == {"ok"}

@@ -7,13 +7,15 @@ import os
 import pkgutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-import engine as package
 import recount
 from commands import engine, environment
+
+import engine as package
 
 GOOD = "dQw4w9WgXcQ"
 TEN_MB = 10_000_000
@@ -131,6 +133,14 @@ def test_stdin(tmp_path: Path) -> None:
     assert recount.seeded(tmp_path / "queue") == [GOOD]
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that everybody may look into, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 # As another user: everything is imported first, for the interpreter may lie where that user cannot read.
 AS_NOBODY = """
 import importlib, os, sys
@@ -146,12 +156,8 @@ main(sys.argv[2:])
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becoming another user takes root")
 @pytest.mark.parametrize("made", [False, True], ids=["no queue there", "somebody else's queue"])
-def test_a_directory_without_permission(tmp_path: Path, made: bool) -> None:
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
-    place = tmp_path / "locked"
-    place.mkdir(mode=0o755)
-    queue = place / "queue"
+def test_a_directory_without_permission(made: bool, open_path: Path) -> None:
+    queue = open_path / "queue"
     if made:
         assert engine("seed", GOOD, "-q", queue).code == 0
     names = [
@@ -160,7 +166,7 @@ def test_a_directory_without_permission(tmp_path: Path, made: bool) -> None:
         if not its.name.endswith("__main__")
     ]
     modules = ",".join([*names, "encodings.idna", "importlib.resources", "difflib"])
-    for args in (("seed", "GJLlxj_dtq8"), ("run", "GJLlxj_dtq8", "-o", str(tmp_path / "out")), ("verify",)):
+    for args in (("seed", "GJLlxj_dtq8"), ("run", "GJLlxj_dtq8", "-o", str(open_path / "out")), ("verify",)):
         ended = subprocess.run(
             [sys.executable, "-c", AS_NOBODY, modules, *args, "-q", str(queue)],
             env=environment(),
@@ -175,8 +181,8 @@ def test_a_directory_without_permission(tmp_path: Path, made: bool) -> None:
             assert ended.returncode == 10, ended.stderr
         else:
             assert ended.returncode == 2, (args, ended.stderr)
-            assert str(place) in ended.stderr
+            assert str(open_path) in ended.stderr
     if made:
         assert recount.seeded(queue) == [GOOD]
     else:
-        assert list(place.iterdir()) == []
+        assert list(open_path.iterdir()) == []

@@ -6,12 +6,12 @@ import json
 import random
 
 import pytest
-import yaml
-
 import recount
+import yaml
 from commands import expected_kinds, kinds
-from engine.rehearsal import invent
 from main_job import ABSENT, SEED, Undisturbed, undisturbed
+
+from engine.rehearsal import invent
 
 
 def check(main: Undisturbed, count: int) -> None:
@@ -30,17 +30,17 @@ def check(main: Undisturbed, count: int) -> None:
 
 
 def test_every_job_ends_once_with_the_right_kind_and_true_files() -> None:
-    check(undisturbed(1000, 0.4), 1000)
+    check(undisturbed(1000, 0.6), 1000)
 
 
 def test_every_sort_of_fault_was_played() -> None:
     """What is said above would be worth little if the faults had not come."""
-    played = undisturbed(1000, 0.4).played
+    played = undisturbed(1000, 0.6).played
     assert {"error500", "reset", "garbled", "truncated", "empty", "hang", "trickle"} <= set(played), played
 
 
 def test_records_say_what_the_site_said() -> None:
-    main = undisturbed(1000, 0.4)
+    main = undisturbed(1000, 0.6)
     for video_id in random.Random(1).sample([i for i, row in main.rows.items() if row["status"] == "ok"], 25):
         row, video = main.rows[video_id], invent(SEED, video_id)
         record = json.loads((main.batch.out / row["files"]["json"]).read_text())
@@ -58,7 +58,7 @@ def test_records_say_what_the_site_said() -> None:
 
 
 def test_status_agrees_with_a_recount() -> None:
-    main = undisturbed(1000, 0.4)
+    main = undisturbed(1000, 0.6)
     status = main.batch.status()
     assert status["state"] == "finished"
     for name, count in recount.counts(main.batch.queue).items():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-
 import recount
 from commands import PROCESSES, THREADS, Batch, Ended, videos, watching
 from nights import Place, played
+
+pytestmark = pytest.mark.timeout(300)  # waiting for a night included
 
 BEGINS_AFTER = 60  # requests
 PROBE_GAP_S = 2.9  # at least 3 s, less what a request takes to arrive
@@ -71,7 +73,7 @@ def back_in_time(night: Outage) -> None:
 
 def single_probes(sent_s: list[float]) -> None:
     """At most the requests in flight, and then one at a time."""
-    gaps = [after - before for before, after in zip(sent_s, sent_s[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(sent_s)]
     assert not gaps or min(gaps) >= PROBE_GAP_S, gaps
 
 
@@ -100,12 +102,12 @@ def check_gone(night: Outage) -> None:
     assert {"network_lost", "probe", "network_back"} <= set(names), names
 
 
-@played(outage, scene="429", lasted_s=8, count=90, pause_s=0.5)
+@played(outage, scene="429", lasted_s=8, count=90, pause_s=1.0)
 def test_a_block_costs_no_job_and_no_attempt(night: Outage) -> None:
     check_block(night)
 
 
-@played(outage, scene="gone", lasted_s=10, count=90, pause_s=0.5)
+@played(outage, scene="gone", lasted_s=10, count=90, pause_s=1.0)
 def test_a_lost_network_costs_no_job_and_no_attempt(night: Outage) -> None:
     check_gone(night)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from commands import videos
 from nights import Place
 
@@ -46,11 +45,14 @@ def test_the_fullest_window_is_found() -> None:
     assert most_over([*steady, 1.0, 1.0, 1.0]) == pytest.approx(4.0)
 
 
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.timeout(300)
 def test_rate_at_the_wire_and_at_the_site(place: Place) -> None:
     paced(place, 200)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("quiet")
 def test_rate_over_a_minute(place: Place) -> None:
     paced(place, 1500)

@@ -12,10 +12,11 @@ import time
 from dataclasses import dataclass
 
 import pytest
-
 import recount
 from commands import COMMAND, Batch, Ended, environment, session_members, until, videos
 from nights import Place, played
+
+pytestmark = pytest.mark.timeout(300)  # waiting for a night included
 
 SLOW_S = 0.25  # an answer takes so long: there is always something in flight
 FEW = ("-p", "2", "-t", "4")
