@@ -66,7 +66,12 @@ def _yt_dlp(proxy: str, ca: str) -> Callable[[str], object]:
     import yt_dlp
 
     place = tempfile.mkdtemp()
-    more = {"writeautomaticsub": True, "writesubtitles": True, "subtitleslangs": ["en"], "subtitlesformat": "json3"}
+    more = {
+        "writeautomaticsub": True,
+        "writesubtitles": True,
+        "subtitleslangs": ["en"],
+        "subtitlesformat": "json3",
+    }
 
     def fetch(video_id: str) -> object:
         options = {**_yt_dlp_options(proxy), **more, "outtmpl": os.path.join(place, "%(id)s")}
@@ -187,8 +192,13 @@ def main() -> None:
             for name in CONTENDERS:
                 found[name].append(measure(name, stand_in, list(invented_ids(videos + WARM_UP, seed=turn))))
     columns = ("requests", "tls", "kb", "cpu_ms", "wall_ms", "peak_mb")
-    medians = {name: {its: statistics.median(one[its] for one in runs) for its in columns} for name, runs in found.items()}
-    print(f"{videos} videos x {rounds} rounds, {THREADS} threads, latency 0; medians a video; x = origin's / this one's")
+    medians = {
+        name: {its: statistics.median(one[its] for one in runs) for its in columns}
+        for name, runs in found.items()
+    }
+    print(
+        f"{videos} videos x {rounds} rounds, {THREADS} threads, latency 0; medians a video; x = origin's / this one's"
+    )
     print(f"python {platform.python_version()}, youtube-transcript-api {version('youtube-transcript-api')}, "
           f"yt-dlp {version('yt-dlp')}, {os.cpu_count()} cores\n")  # fmt: skip
     print("| way | requests | x | TLS | KB | x | CPU ms | x | spread | wall ms | peak MB |")
