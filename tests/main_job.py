@@ -29,17 +29,18 @@ class Undisturbed:
     requests: dict[str, int]  # by video
     played: dict[str, int]
     status_s: float  # the median time of an `engine status`
+    room: tempfile.TemporaryDirectory[str]  # goes when this goes, at the end of the session
 
 
 @functools.cache
 def undisturbed(count: int, pause_s: float) -> Undisturbed:
     """`count` jobs with 3 % permanent and 5 % passing faults."""
-    root = Path(tempfile.mkdtemp(prefix="engine-main-"))
+    room = tempfile.TemporaryDirectory(prefix="engine-main-")
     with start(SETTINGS) as site:
-        batch = Batch(root, site, videos(count, SEED))
+        batch = Batch(Path(room.name), site, videos(count, SEED))
         with watching(batch, pause_s) as onlooker:
             ended = batch.run(*OPTIONS, timeout_s=60 + count / 10)
         arrivals, played = site.arrivals(), site.stats()["scenes_played"]
     status_s = onlooker.check(at_least=5)
     requests = collections.Counter(its["video_id"] for its in arrivals)
-    return Undisturbed(batch, ended, batch.rows(), dict(requests), played, status_s)
+    return Undisturbed(batch, ended, batch.rows(), dict(requests), played, status_s, room)
