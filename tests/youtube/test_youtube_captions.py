@@ -148,6 +148,17 @@ def test_of_several_tracks_one_may_be_empty_but_not_the_best(site: Site, make_do
     assert bad.failure.kind is Kind.GARBLED
 
 
+def test_two_tracks_in_one_language_are_two(site: Site, make_door: MakeDoor) -> None:
+    answer = player("youtube_ww1_nl_en")
+    listed = answer["captions"]["playerCaptionsTracklistRenderer"]["captionTracks"]
+    listed.append({**listed[0], "name": {"runs": [{"text": "English - described"}]}})
+    site.video(answer)
+    result = fetch(make_door(), "F1xioXWb8CY", all_languages=True)
+    assert isinstance(result, Fetched)
+    names = [its.language_name for its in result.transcripts]
+    assert names == ["English", "English (auto-generated)", "English - described"]
+
+
 # Translations.
 
 

@@ -39,11 +39,11 @@ def test_two_tracks_in_one_language_are_two() -> None:
     answer = player()
     renderer = answer["captions"]["playerCaptionsTracklistRenderer"]
     name = {"simpleText": "English - Director"}
-    renderer["captionTracks"].append(
-        {**renderer["captionTracks"][2], "name": name, "baseUrl": "/api/timedtext?x=1"}
-    )
+    added = {"name": name, "baseUrl": "/api/timedtext?x=1", "isTranslatable": False}
+    renderer["captionTracks"].append({**renderer["captionTracks"][2], **added})
     found = [t for t in listed(None, VIDEO, answer) if t.language_code == "en" and not t.is_generated]  # type: ignore[arg-type]
     assert [t.language for t in found] == ["English", "English - Director"]
+    assert [t.is_translatable for t in found] == [True, False]
     assert found[1]._url == "https://www.youtube.com/api/timedtext?x=1"
 
 
