@@ -47,7 +47,7 @@ SCENES: dict[str, Entry] = {
     "hidden": Entry(Reach.VIDEO, "captions that only the second opinion's client is shown"),
     "huge": Entry(Reach.VIDEO, "the transcript unpacks to 64 MB"),
     "dubbed": Entry(Reach.VIDEO, "German, dubbed into English: captions generated for both"),
-    "polyglot": Entry(Reach.VIDEO, "manual captions in seven languages, and generated English ones"),
+    "polyglot": Entry(Reach.VIDEO, "manual captions in seven languages, generated English ones"),
     "absent": Entry(Reach.VIDEO, "a mix of final refusals (default share 0.03)", 0.03),
     "empty": Entry(Reach.PASSING, "timedtext answers 200 with nothing in it"),
     "garbled": Entry(Reach.PASSING, "an HTML page or half an answer instead of the data"),

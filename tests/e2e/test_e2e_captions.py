@@ -9,14 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from engine.budget import BudgetSettings
-from engine.budget.rate import Rate
-from engine.cli import captions, run
-from engine.config import Frozen, Settings
-from engine.errors import UsageError
-
 QUICK = ("--latency", "0", "-p", "1", "-t", "4", "--progress", "none")
 
 
@@ -101,36 +93,3 @@ def test_the_environment_names_them_too(tmp_path: Path) -> None:
     done = engine(tmp_path, "rehearse", "--videos", "3", *QUICK, "--manual-only")
     assert done.returncode == 2
     assert "begun with generated, not manual" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("args", "words"),
-    [
-        (("--manual-only", "--generated-only"), "exclude each other"),
-        (("--all-languages", "--translate", "de"), "give one of them"),
-        (("--translate", "any"), "'any' is not a language code"),
-        (("--translate", ""), "'' is not a language code"),
-        (("-l", "en,../x"), "'../x' is not a language code"),
-        (("-l", " , "), "give at least one"),
-        (("--metadata", "some"), "'some'"),
-    ],
-)
-def test_what_makes_no_sense_is_said_before_anything_is_made(
-    args: tuple[str, ...], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["run", "dQw4w9WgXcQ", "-q", str(tmp_path / "q"), *args]) == 2
-    assert words in capsys.readouterr().err
-    assert not (tmp_path / "q").exists()
-
-
-def test_words_of_options() -> None:
-    assert captions.languages(" en , de,en,orig") == ("en", "de", "orig")
-    assert captions.translation(" zh-Hans ", all_languages=False) == "zh-Hans"
-    assert captions.translation(None, all_languages=True) is None
-    assert captions.made_by(manual_only=True, generated_only=False) == "manual"
-    with pytest.raises(UsageError, match="exclude"):
-        captions.made_by(manual_only=True, generated_only=True)
-
-
-def test_an_ordinary_run_has_nothing_to_say() -> None:
-    assert list(captions.notices(Settings("q", Frozen("/out"), (), BudgetSettings(Rate("none"))))) == []
