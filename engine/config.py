@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.budget import BudgetSettings
+from engine.caps import Caps
 from engine.errors import UsageError
 from engine.model import EgressSpec
 from engine.queue.layout import Queue
@@ -40,6 +41,7 @@ class Settings:
     fetch_mode: Literal["lean", "full"] = "lean"
     on_block: str = "wait"
     limit: int | None = None
+    caps: Caps = field(default_factory=Caps)
     lap_s: float = 600.0
 
 

@@ -20,6 +20,7 @@ from types import FrameType
 
 from engine import durable, events, output, status
 from engine.budget import Budget, snapshot
+from engine.caps import Meter
 from engine.clock import utc
 from engine.config import Settings
 from engine.errors import EngineError, Exit
@@ -66,6 +67,7 @@ class Supervisor:
             (worker_id, time.monotonic(), set()) for worker_id in worker_ids(queue)
         ]
         self._crashes: set[str] = set()
+        self._meter: Meter | None = None
 
     # ---- the run ----------------------------------------------------------------------------------------
     def run(self) -> int:
@@ -129,7 +131,11 @@ class Supervisor:
                     if status.finished(self.queue):
                         self._exit = Exit.OK
                 return
-        egresses = [its for its in snapshot(self.queue.budget) if its.state != "retired"]
+        known = snapshot(self.queue.budget)
+        capped = self._meter.look(self.settings.caps, known) if self._meter and known else None
+        if capped:
+            self._end(Exit.WORK_REMAINS, capped)
+        egresses = [its for its in known if its.state != "retired"]
         if not egresses:
             self._end(
                 Exit.NO_PROXY, "no proxy is left that can be used: see `engine status` for each one's state"
@@ -310,6 +316,7 @@ class Supervisor:
     # ---- before and after -------------------------------------------------------------------------------
     def _open_budget(self) -> None:
         Budget.open(self.queue.budget, self.settings.egresses, self.settings.budget, new_run=True).close()
+        self._meter = Meter.start(snapshot(self.queue.budget))
         if self.settings.limit is not None:
             issue(self.queue, self.settings.limit)
 

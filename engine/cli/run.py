@@ -10,7 +10,9 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
+from engine.caps import Caps
 from engine.cli import say
 from engine.cli.options import IdCommand, column_option, inputs, queue_option
 from engine.cli.seed import opened, seed_inputs, told
@@ -47,6 +49,9 @@ class Options:
     progress: str
     verbose: int
     column: str | None
+    max_requests: int | None = None
+    max_bytes: str | None = None
+    max_duration: str | None = None
     fetch_mode: Literal["lean", "full"] = "lean"
     given: frozenset[str] = field(default_factory=frozenset)  # the ones that are not defaults
 
@@ -87,6 +92,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--grace", metavar="S", type=click.FloatRange(0, 86400), default=15.0, show_default=True,
                help="Seconds that a stop leaves to what is in flight."),
         option("--limit", metavar="N", type=click.IntRange(1), help="Make at most N jobs final, then stop."),
+        option("--max-requests", metavar="N", type=click.IntRange(1), help="End this run after N requests."),
+        option("--max-bytes", metavar="SIZE", help="End this run after so many body bytes: 500M, 50G, 1.5T."),
+        option("--max-duration", metavar="TIME", help="End this run after 90s, 30m, 8h, 8h30m."),
         option("--fetch", "fetch_mode", type=click.Choice(("lean", "full")), default="lean", show_default=True,
                help="Two requests a video, or three with the watch page."),
         option("--progress", type=click.Choice(("auto", "bar", "plain", "json", "none")), default="auto",
@@ -130,6 +138,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     if options.ca_bundle and not os.access(options.ca_bundle, os.R_OK):
         raise UsageError(f"--ca-bundle {options.ca_bundle}: no such file, or it cannot be read")
     budget = _budget(options.rate)
+    caps = _caps(options)
     wanted = Frozen(os.path.abspath(options.output), _languages(options.languages), _formats(options.formats))
     errors: list[str] = []
     streams = opened(sources, options.column, errors)
@@ -163,6 +172,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
             fetch_mode=options.fetch_mode,
             on_block=options.on_block,
             limit=options.limit,
+            caps=caps,
         )
         return _work(Queue(settings.queue), settings, options)
 
@@ -238,6 +248,15 @@ def _budget(rate: str) -> BudgetSettings:
         raise UsageError(
             f"ENGINE_BUDGET_PACE is {pace!r}; it must be a number above 0, 1 is real time"
         ) from None
+
+
+def _caps(options: Options) -> Caps:
+    size, duration = options.max_bytes, options.max_duration
+    return Caps(
+        options.max_requests,
+        parse_bytes(size, "--max-bytes") if size else None,
+        parse_duration_s(duration, "--max-duration") if duration else None,
+    )
 
 
 def _languages(text: str) -> tuple[str, ...]:
