@@ -52,9 +52,7 @@ class Meter:
     def look(self, caps: Caps, egresses: Iterable[EgressView]) -> str | None:
         """Which cap is reached now, as a sentence; None when none is."""
         requests, n_bytes = _totals(egresses)
-        return caps.reached(
-            requests - self.requests, n_bytes - self.bytes, time.monotonic() - self.since_s
-        )
+        return caps.reached(requests - self.requests, n_bytes - self.bytes, time.monotonic() - self.since_s)
 
 
 def _totals(egresses: Iterable[EgressView]) -> tuple[int, int]:

@@ -30,6 +30,7 @@ from engine.queue.lock import Lock, take_or_say_who
 from engine.slot import DRAIN, LEAVE_WAITING, SIGNALS, Slot, signals_held
 from engine.steering import clear_request, read_request
 from engine.tickets import issue
+from engine.witness import lay_out
 from engine.worker import Report
 
 TICK_S = 0.05
@@ -316,6 +317,7 @@ class Supervisor:
     # ---- before and after -------------------------------------------------------------------------------
     def _open_budget(self) -> None:
         Budget.open(self.queue.budget, self.settings.egresses, self.settings.budget, new_run=True).close()
+        lay_out(self.queue)
         self._meter = Meter.start(snapshot(self.queue.budget))
         if self.settings.limit is not None:
             issue(self.queue, self.settings.limit)
