@@ -134,7 +134,7 @@ def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
 
 def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool) -> int:
     """One run from the command line's point of view."""
-    proxies = _proxies(options)
+    proxies = proxy_urls(options)
     if options.ca_bundle and not os.access(options.ca_bundle, os.R_OK):
         raise UsageError(f"--ca-bundle {options.ca_bundle}: no such file, or it cannot be read")
     budget = _budget(options.rate)
@@ -226,7 +226,8 @@ def _hold(queue: Queue) -> Lock:
     return hold(queue)
 
 
-def _proxies(options: Options) -> list[str]:
+def proxy_urls(options: Options) -> list[str]:
+    """The proxies given, as URLs; warnings about lines of a file that hold none are said."""
     urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(options.proxy, 1)]
     if options.proxies:
         more, warnings = read_proxies(options.proxies)
