@@ -9,10 +9,7 @@ hold back the bytes of answers that are still on their way into the budget file,
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-from engine.budget import EgressView
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ class Caps:
 
 @dataclass(slots=True)
 class Meter:
-    """What this run has used: the budget's totals less where they stood when it began.
+    """What this run has used: the budget's totals (requests, body bytes) less where they stood when it began.
 
     Time runs while the machine is awake: the monotonic clock stands still in a suspend, and so does the work.
     """
@@ -46,15 +43,10 @@ class Meter:
     since_s: float
 
     @classmethod
-    def start(cls, egresses: Iterable[EgressView]) -> Meter:
-        return cls(*_totals(egresses), time.monotonic())
+    def start(cls, totals: tuple[int, int]) -> Meter:
+        return cls(*totals, time.monotonic())
 
-    def look(self, caps: Caps, egresses: Iterable[EgressView]) -> str | None:
+    def look(self, caps: Caps, totals: tuple[int, int]) -> str | None:
         """Which cap is reached now, as a sentence; None when none is."""
-        requests, n_bytes = _totals(egresses)
+        requests, n_bytes = totals
         return caps.reached(requests - self.requests, n_bytes - self.bytes, time.monotonic() - self.since_s)
-
-
-def _totals(egresses: Iterable[EgressView]) -> tuple[int, int]:
-    seen = list(egresses)
-    return sum(its.requests for its in seen), sum(its.bytes for its in seen)

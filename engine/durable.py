@@ -33,6 +33,15 @@ PRIVATE_DIR = 0o700
 
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
 
+_ADVICE = {
+    errno.EMFILE: "Allow more open files (`ulimit -n`) or use fewer processes and threads",
+    errno.ENFILE: "Allow more open files on this machine or use fewer processes and threads",
+    errno.ENOENT: "Somebody removed a directory in use: bring it back",
+    errno.EACCES: "Mend the permissions",
+    errno.EPERM: "Mend the permissions",
+    errno.EROFS: "Mount it for writing",
+}
+
 
 def is_disk_error(exc: OSError) -> bool:
     """Whether an OSError says that the disk is full or failing (and not that a name is wrong)."""
@@ -40,9 +49,10 @@ def is_disk_error(exc: OSError) -> bool:
 
 
 def disk_error(exc: OSError, doing: str) -> DiskError:
-    """The message a person gets for a full or failing disk."""
+    """The message a person gets for a full or failing disk, or for a file that could not be used."""
     what = exc.strerror or str(exc)
-    return DiskError(f"{doing}: {what}. Make room or mend the disk, then run again: it goes on where it was.")
+    advice = _ADVICE.get(exc.errno or 0, "Make room or mend the disk")
+    return DiskError(f"{doing}: {what}. {advice}, then run again: it goes on where it was.")
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -130,6 +140,22 @@ def ensure_dir(path: str, *, mode: int = PRIVATE_DIR) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def ensure_dirs(path: str, *, mode: int = PRIVATE_DIR) -> None:
+    """Make a directory and its missing parents, and make their names durable. Raises OSError."""
+    path = os.path.abspath(path)
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    ensure_dirs(parent, mode=0o777)  # as os.makedirs does: only the last one is ours alone
+    if ensure_dir(path, mode=mode):
+        with contextlib.suppress(
+            PermissionError
+        ):  # one may be allowed to write a directory and not to read it
+            sync_dir(parent)
+    elif not os.path.isdir(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
 
 
 def rmdir(path: str) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from typing import Any
 
 from engine import durable
 from engine.clock import utc
 from engine.queue.layout import Queue
+
+TAIL_BYTES = 1 << 18
 
 
 def emit(queue: Queue, event: str, reason: str = "", **details: Any) -> None:
@@ -25,3 +28,20 @@ def emit(queue: Queue, event: str, reason: str = "", **details: Any) -> None:
             durable.write_all(fd, line.encode())
         finally:
             os.close(fd)
+
+
+def late(queue: Queue, within_s: float) -> list[dict[str, Any]]:
+    """The events of the last so many seconds, oldest first, as far as the end of the file reaches back."""
+    try:
+        with open(queue.events, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return []
+    since, found = utc(time.time() - within_s, ms=True), []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and str(event.get("at")) >= since:
+                found.append(event)
+    return found

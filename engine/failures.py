@@ -54,9 +54,10 @@ def to_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def to_json_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """The rows as they are, each with the version of this schema, one JSON object a line."""
+    """The rows as they are, each with the version of this schema, one JSON object a line. Everything but ASCII is
+    escaped, as it may go to any terminal."""
     for row in found:
-        yield json.dumps({"schema_version": 1, **row}, ensure_ascii=False)
+        yield json.dumps({"schema_version": 1, **row})
 
 
 def to_csv(found: Iterable[dict[str, Any]]) -> Iterator[str]:

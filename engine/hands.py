@@ -65,7 +65,7 @@ class Hands:
         """Whether the run's limit leaves nothing to do: no ticket is left, and no thread of ours has one."""
         return self._tickets is not None and self._tickets.spent() and self._tickets.settled()
 
-    def give_up_on(self, work: Work, now: float) -> bool:
+    def give_up_on(self, work: Work) -> bool:
         """Settle a job whose thread does not come back, and start another; False when it just came back."""
         if not self._desk.abandon(work):
             return False
@@ -73,7 +73,7 @@ class Hands:
             Kind.TIMEOUT, f"no answer within {self._settings.deadline_s:g} s, and its thread hung"
         )
         permit = work.permit or Permit(0, 0, 0.0)
-        self._conclude(work, permit, Refused(failure, Cost(requests=1)), now)
+        self._conclude(work, permit, Refused(failure, Cost(requests=1)), work.started)
         self.start(work.thread)
         return True
 
@@ -127,6 +127,7 @@ class Hands:
     def _work(self, work: Work, permit: Permit) -> bool:
         """Fetch one job and settle it; False when the keeper has replaced this thread meanwhile."""
         item = work.item
+        work.permit = permit  # should the thread hang, it was this egress that it hung on
         self._worker.begin(work.thread, item.home.chunk, item.job.video_id)
         started = time.monotonic()
         if self._attempts.hopeless(item.state):

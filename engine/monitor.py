@@ -71,6 +71,7 @@ class Monitor:
                 self._tails[chunk] = Tail(self.queue, chunk)
         for tail in self._tails.values():
             self._dirty |= tail.read()
+            tail.drop_rows(self._published.get(tail.chunk.name, 0))
         for chunk in [its for its, tail in self._tails.items() if its not in touched and not tail.state.end]:
             del self._tails[chunk]  # claimed and given back before anything happened to it
         rows = moved = 0
@@ -105,8 +106,6 @@ class Monitor:
             self._published[tail.chunk.name] = upto
         self._checkpoint()
         self._dirty = False
-        for tail in self._tails.values():
-            tail.drop_rows(self._published.get(tail.chunk.name, 0))
         return len(batch)
 
     def _checkpoint(self) -> None:

@@ -20,7 +20,7 @@ from engine.manifest import read_checkpoint
 from engine.queue import claim
 from engine.queue.chunk import Chunk, Header, cut, read_jobs
 from engine.queue.journal import lines
-from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
+from engine.queue.layout import DIRS, Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.lock import take_or_say_who
 from engine.seed import publish_unfinished
 
@@ -44,6 +44,8 @@ def recover(queue: Queue) -> list[str]:
     """
     said: list[str] = []
     with take_or_say_who(queue.monitor_lock, "monitor", wait_s=LEAVE_S + 3.0):
+        for name in DIRS:  # a copy may have left the empty ones behind
+            durable.ensure_dir(queue.path(name))
         said += _unfinished(queue)
         said += _sweep(queue)
         if retry.complete(queue):

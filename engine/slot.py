@@ -63,6 +63,7 @@ def _listen(lifeline: Connection) -> None:
 
 def lap(worker_id: str) -> Report:
     """One lap of work in this process."""
+    from engine import durable
     from engine.errors import EngineError, Exit
     from engine.resources import Resources
     from engine.worker import run_lap
@@ -72,6 +73,8 @@ def lap(worker_id: str) -> Report:
             _Process.resources = Resources(_Process.settings, _Process.stop, _Process.abort)
         except EngineError as exc:
             return Report("error", 0, str(exc), exc.exit_code)
+        except OSError as exc:
+            return Report("error", 0, str(durable.disk_error(exc, "opening the queue")), Exit.DISK)
         except Exception as exc:  # noqa: BLE001 - foreign exceptions must not cross the process border
             return Report("error", 0, f"{type(exc).__name__}: {exc}", Exit.BUG)
     return run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)

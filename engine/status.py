@@ -123,6 +123,7 @@ def collect(root: str) -> dict[str, Any]:
     deferred = min(tallied.waiting, left)
     in_flight = min(sum(its["in_flight"] for its in workers), left - deferred)
     egresses = budget.snapshot(queue.budget)
+    requests, body_bytes = budget.totals(queue.budget)
     history = snapshot.get("history") or []
     rates = {"1m": _rate(history, 60.0, now, run), "15m": _rate(history, 900.0, now, run)}
     state = _state(run, total, left, left - deferred, snapshot, egresses, now)
@@ -151,8 +152,9 @@ def collect(root: str) -> dict[str, Any]:
             }
             for egress in egresses
         ],
-        "requests": max(sum(egress.requests for egress in egresses), int(snapshot.get("requests") or 0)),
-        "bytes": max(sum(egress.bytes for egress in egresses), int(snapshot.get("bytes") or 0)),
+        # of all egresses ever used; a damaged record of the budget must not take them back
+        "requests": max(requests, int(snapshot.get("requests") or 0)),
+        "bytes": max(body_bytes, int(snapshot.get("bytes") or 0)),
         "bad_lines": tallied.bad_lines,
         "started_at": (run or {}).get("since") or snapshot.get("started_at"),
         "updated_at": utc(now, ms=True),
@@ -237,5 +239,5 @@ def finished(queue: Queue) -> bool:
     """
     checkpoint = read_checkpoint(queue)
     if checkpoint is None:
-        return queue.total() == 0
+        return exists(queue.root) and queue.total() == 0
     return checkpoint.counts.final >= queue.total() and next(touched_chunks(queue), None) is None

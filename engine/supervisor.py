@@ -15,11 +15,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from engine import durable, events, output, status
-from engine.budget import Budget, snapshot
+from engine.budget import Budget, snapshot, totals
 from engine.caps import Meter
 from engine.clock import utc
 from engine.config import Settings
@@ -36,6 +36,7 @@ from engine.worker import Report
 TICK_S = 0.05
 LOOK_S = 0.25  # how often the files are asked how far the batch is
 BLAME_AFTER_S = 0.2  # if we still live this long after a worker died, it did not die with us
+EVENT_JOBS = 64
 AMBIENT_S = 300.0  # deaths so long ago say nothing about a killer who is about now
 START_LIMIT = 6  # deaths in a row before doing anything
 BLOCKED_LOOKS = 4  # all egresses seen blocked so often in a row: then it is not a passing moment
@@ -65,7 +66,8 @@ class Supervisor:
         self._at_limit: set[int] = set()
         # (worker, when, its jobs in flight) of each death; what an earlier run left behind counts as one
         self._deaths: list[tuple[str, float, set[str]]] = [
-            (worker_id, time.monotonic(), set()) for worker_id in worker_ids(queue)
+            *_late_deaths(queue),
+            *((worker_id, time.monotonic(), set()) for worker_id in worker_ids(queue)),
         ]
         self._crashes: set[str] = set()
         self._meter: Meter | None = None
@@ -132,11 +134,10 @@ class Supervisor:
                     if status.finished(self.queue):
                         self._exit = Exit.OK
                 return
-        known = snapshot(self.queue.budget)
-        capped = self._meter.look(self.settings.caps, known) if self._meter and known else None
+        capped = self._meter and self._meter.look(self.settings.caps, totals(self.queue.budget))
         if capped:
             self._end(Exit.WORK_REMAINS, capped)
-        egresses = [its for its in known if its.state != "retired"]
+        egresses = [its for its in snapshot(self.queue.budget) if its.state != "retired"]
         if not egresses:
             self._end(
                 Exit.NO_PROXY, "no proxy is left that can be used: see `engine status` for each one's state"
@@ -199,7 +200,12 @@ class Supervisor:
             self._crashes.add(slot.worker_id)
         reason = str(exc).rpartition("exit codes of the workers are ")[2].partition("\n")[0][:80]
         events.emit(
-            self.queue, "slot_died", reason or type(exc).__name__, slot=slot.number, worker=slot.worker_id
+            self.queue,
+            "slot_died",
+            reason or type(exc).__name__,
+            slot=slot.number,
+            worker=slot.worker_id,
+            jobs=sorted({video_id for _, video_id in busy})[:EVENT_JOBS],
         )
         if slot.quick_deaths >= START_LIMIT:
             self._end(Exit.BUG, f"worker processes die as soon as they start: {exc}")
@@ -318,7 +324,7 @@ class Supervisor:
     def _open_budget(self) -> None:
         Budget.open(self.queue.budget, self.settings.egresses, self.settings.budget, new_run=True).close()
         lay_out(self.queue)
-        self._meter = Meter.start(snapshot(self.queue.budget))
+        self._meter = Meter.start(totals(self.queue.budget))
         if self.settings.limit is not None:
             issue(self.queue, self.settings.limit)
 
@@ -333,6 +339,13 @@ class Supervisor:
         with contextlib.suppress(OSError):
             if not worker_ids(self.queue):
                 output.sweep(self.settings.frozen.output)
+
+
+def _late_deaths(queue: Queue) -> Iterator[tuple[str, float, set[str]]]:
+    """The workers' deaths of the last minutes, of this run's predecessors: a killer may outlive a run."""
+    for event in events.late(queue, AMBIENT_S):
+        if event.get("event") == "slot_died":
+            yield str(event.get("worker")), time.monotonic(), set(event.get("jobs") or ())
 
 
 def _python_path() -> dict[str, str]:

@@ -71,7 +71,6 @@ class History:
     refused  blocks it met while others passed
     tries    attempts of any sort
     fault    whose fault this attempt's failure is: True the egress's, False the job's own, None not known yet
-    refuted  this refusal, too, came while others passed
     """
 
     spent: int = 0

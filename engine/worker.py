@@ -243,8 +243,9 @@ class Lap:
             home.journal.sync()
         with self._journal_lock:
             for home, end in ends:
+                grown = home.journal.end > end  # lines that came meanwhile are not promised by this one
                 home.journal.write("synced", {"end": end})
-                home.synced_end = home.journal.end
+                home.synced_end = end if grown else home.journal.end
                 home.state.synced_end = end
 
     def _reclaim(self) -> None:
@@ -269,7 +270,7 @@ class Lap:
                 if w.busy(now) > self.settings.deadline_s + HUNG_AFTER_S
             ]
         for work in late:
-            if self.hands.give_up_on(work, now):
+            if self.hands.give_up_on(work):
                 self._hung += 1
                 self._replace = self._replace or self._hung >= max(2, self.settings.threads // 4)
 

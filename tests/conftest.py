@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from nights import _nights, night, place, quiet  # noqa: F401 - fixtures
 
 from engine import durable
 

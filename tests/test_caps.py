@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.budget import EgressView
 from engine.caps import Caps, Meter
-
-VIEW = EgressView("direct", "ok", 0.5, 0.0, 3, 0, 100, 5000, False)
 
 
 @pytest.mark.parametrize(
@@ -35,10 +30,16 @@ def test_the_cap_that_is_reached_is_named(caps: Caps, used: tuple[int, int, floa
 @given(st.integers(0, 10**6), st.integers(0, 10**9), st.integers(1, 10**6), st.integers(1, 10**9))
 def test_what_earlier_runs_used_does_not_count(before: int, n_bytes: int, cap: int, cap_bytes: int) -> None:
     caps = Caps(max_requests=cap, max_bytes=cap_bytes)
-    old = [replace(VIEW, requests=before, bytes=n_bytes), VIEW]
-    meter = Meter.start(old)
-    assert meter.look(caps, old) is None
-    assert meter.look(caps, [*old[:1], replace(VIEW, requests=100 + cap)]) is not None
-    assert meter.look(caps, [*old[:1], replace(VIEW, bytes=5000 + cap_bytes)]) is not None
-    almost = [replace(old[0], requests=before + cap - 1, bytes=n_bytes + cap_bytes - 1), VIEW]
-    assert meter.look(caps, almost) is None
+    meter = Meter.start((before, n_bytes))
+    assert meter.look(caps, (before, n_bytes)) is None
+    assert meter.look(caps, (before + cap - 1, n_bytes + cap_bytes - 1)) is None
+    assert "--max-requests" in (meter.look(caps, (before + cap, n_bytes)) or "")
+    assert "--max-bytes" in (meter.look(caps, (before, n_bytes + cap_bytes)) or "")
+    assert meter.look(caps, (0, 0)) is None  # a damaged record of the budget ends no run
+
+
+def test_time_counts_from_the_start() -> None:
+    meter = Meter.start((5, 5))
+    assert meter.look(Caps(max_duration_s=60), (5, 5)) is None
+    meter.since_s -= 60
+    assert "--max-duration" in (meter.look(Caps(max_duration_s=60), (5, 5)) or "")

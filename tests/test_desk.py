@@ -169,6 +169,21 @@ def test_a_suspect_waits_until_the_others_are_through_and_keeps_new_ones_out() -
     assert list(desk.in_flight.values()) == [work]
 
 
+def test_who_reserved_before_a_suspect_came_waits_as_well() -> None:
+    desk = Desk()
+    lay(desk, [JobState(), JobState()])
+    running = begin(desk, 0)
+    assert desk.reserve()
+    lay(desk, [suspect()], k=1, start=2)
+    late = Waiter(lambda: desk.begin(1))
+    assert late.waits()
+    done(desk, running)
+    work = late.comes()
+    assert isinstance(work, Work)
+    assert work.item.state.deaths
+    assert list(desk.in_flight.values()) == [work]
+
+
 def test_one_refused_job_is_out_at_a_time() -> None:
     desk = Desk()
     lay(desk, [refused(), refused(), JobState()])
@@ -256,7 +271,7 @@ def test_an_abandoned_thread_s_successor_keeps_its_slot() -> None:
 
 @pytest.mark.parametrize(("waiting", "busy"), [(False, 7.0), (True, 3.0)])
 def test_waiting_for_permits_is_not_being_busy(waiting: bool, busy: float) -> None:
-    home, items = chunk_of([JobState()])
+    _, items = chunk_of([JobState()])
     work = Work(items[0], 0, started=0.0, waiting=waiting, busy_s=3.0, since=100.0)
     assert work.busy(104.0) == busy
 
@@ -270,7 +285,9 @@ ENDS = st.sampled_from([None, None, 0.0, 0.001, PARK_S + 1])
     st.integers(1, 5),
     st.data(),
 )
-def test_every_job_is_settled_whatever_becomes_of_it(kinds: list[str], threads: int, data: st.DataObject) -> None:
+def test_every_job_is_settled_whatever_becomes_of_it(
+    kinds: list[str], threads: int, data: st.DataObject
+) -> None:
     """One thread plays all of them, in any order: nobody is lost, and the rules hold at every step."""
     desk = Desk(low_water=threads)
     make = {"plain": JobState, "suspect": suspect, "refused": refused}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import durable
@@ -26,14 +26,26 @@ def record(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    for name in ("_open", "_write", "_pwrite", "_fsync", "_fdatasync", "_rename", "_unlink", "_mkdir", "_truncate"):
+    for name in (
+        "_open",
+        "_write",
+        "_pwrite",
+        "_fsync",
+        "_fdatasync",
+        "_rename",
+        "_unlink",
+        "_mkdir",
+        "_truncate",
+    ):
         monkeypatch.setattr(durable, name, noted(name, getattr(durable, name)))
     return steps
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(1, 40), min_size=1, max_size=10))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_short_counts_lose_nothing(tmp_path_factory: pytest.TempPathFactory, data: bytes, counts: list[int]) -> None:
+@settings(deadline=None)
+def test_short_counts_lose_nothing(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, counts: list[int]
+) -> None:
     path = str(tmp_path_factory.mktemp("short") / "file")
     calls = [0]
 
@@ -230,7 +242,11 @@ def test_a_failed_sync_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(durable, "_fsync", fail)
     monkeypatch.setattr(durable, "_fdatasync", fail)
     file = durable.AppendFile(str(tmp_path / "log"))
-    for act in (file.sync, lambda: durable.sync_dir(str(tmp_path)), lambda: durable.sync_file(str(tmp_path / "log"))):
+    for act in (
+        file.sync,
+        lambda: durable.sync_dir(str(tmp_path)),
+        lambda: durable.sync_file(str(tmp_path / "log")),
+    ):
         tried.clear()
         with pytest.raises(OSError, match="failing"):
             act()

@@ -41,7 +41,9 @@ def test_odd_text_stays_on_one_line(tmp_path: Path) -> None:
     assert told(queue)[0]["reason"] == text
 
 
-def test_a_disk_that_is_full_loses_the_event_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_loses_the_event_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     queue = Queue(str(tmp_path))
     before = len(os.listdir("/proc/self/fd"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import add, ids
 
@@ -37,8 +37,10 @@ def test_numbers_are_those_of_the_alphabet() -> None:
 
 
 @given(batches, st.lists(any_ids | near_ids, unique=True, max_size=12))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_like_a_set(tmp_path_factory: pytest.TempPathFactory, seeded: list[list[str]], asked: list[str]) -> None:
+@settings(max_examples=60, deadline=None)
+def test_like_a_set(
+    tmp_path_factory: pytest.TempPathFactory, seeded: list[list[str]], asked: list[str]
+) -> None:
     queue = make_queue(str(tmp_path_factory.mktemp("known")))
     known, model = Known(queue), set[str]()
     for segment, names in enumerate(seeded):

@@ -145,7 +145,16 @@ def test_not_intact(output: Output, harm: str) -> None:
     assert not intact(output.root, {"files": files, "sha256": sums})
 
 
-@pytest.mark.parametrize("row", [{}, {"files": []}, {"files": {}, "sha256": {}}, {"files": {}, "sha256": None}, {"files": None, "sha256": {}}])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"files": []},
+        {"files": {}, "sha256": {}},
+        {"files": {}, "sha256": None},
+        {"files": None, "sha256": {}},
+    ],
+)
 def test_a_row_without_files_is_not_intact(tmp_path: Path, row: dict[str, object]) -> None:
     assert not intact(str(tmp_path), row)
 

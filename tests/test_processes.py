@@ -21,7 +21,14 @@ def test_this_process_lives() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"started": "1"}, {"started": None}, {"boot": "another"}, {"pid": None}, {"pid": "1"}, {"pid": 2**22 + 1}],
+    [
+        {"started": "1"},
+        {"started": None},
+        {"boot": "another"},
+        {"pid": None},
+        {"pid": "1"},
+        {"pid": 2**22 + 1},
+    ],
 )
 def test_any_other_value_is_another_process(change: dict[str, object]) -> None:
     assert not processes.alive({**processes.identity(), **change})
@@ -46,9 +53,8 @@ def test_a_child_lives_until_it_is_dead_and_a_zombie_is_dead() -> None:
 
 
 def test_a_name_with_brackets_and_spaces_does_not_shift_the_fields() -> None:
-    code = (
-        "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'a) Z 1 (b', 0, 0, 0); print(flush=True); sys.stdin.read()"
-    )
+    naming = "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'a) Z 1 (b', 0, 0, 0)"
+    code = f"{naming}; print(flush=True); sys.stdin.read()"
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()

@@ -242,3 +242,11 @@ def test_publishing_tokens_is_what_recover_undoes_when_they_exist(tmp_path: Path
     assert len(recover(queue)) == 3
     assert [_where(queue)[k] for k in range(3)] == ["filed"] * 3
     assert verify.audit(queue.root).ok
+
+
+def test_directories_that_a_copy_left_behind_are_made_again(tmp_path: Path) -> None:
+    queue = batch(tmp_path)
+    for name in ("deferred", "workers", "tmp"):
+        os.rmdir(queue.path(name))
+    recover(queue)
+    assert all(os.path.isdir(queue.path(name)) for name in ("deferred", "workers", "tmp"))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from support import Hand, add, batch, file_rows, finish, ids, reclaim
 
-from engine.cli import run as cli_run
+from engine import durable
 from engine.cli import say
 from engine.cli.progress import Progress
-from engine.queue.lock import Lock
 from engine.status import collect, finished
-from engine.steering import read_request
 from engine.tickets import Tickets, issue
 
 
@@ -133,12 +133,10 @@ def test_a_late_ticket_never_reaches_who_has_the_file_s_number_next(tmp_path: Pa
 
 
 def test_a_stop_asked_while_a_run_still_seeds_is_heard(tmp_path: Path) -> None:
-    """One asked of a run that is gone is not."""
     feed = subprocess.Popen(
         [sys.executable, "-m", "engine", "run", "-", "-q", "q", "-o", "o", "--progress", "none",
          "--proxy", "http://127.0.0.1:9", "-p", "1", "-t", "1"],
         cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(cli_run.__file__.rpartition("/")[0]))},
     )  # fmt: skip
     assert feed.stdin is not None
     try:
@@ -146,7 +144,7 @@ def test_a_stop_asked_while_a_run_still_seeds_is_heard(tmp_path: Path) -> None:
         feed.stdin.flush()
         lock = tmp_path / "q" / "seed.lock"
         while feed.poll() is None and not (lock.exists() and lock.stat().st_size):
-            pass
+            time.sleep(0.005)
         stop = [sys.executable, "-m", "engine", "stop", "-q", "q"]
         subprocess.run(stop, cwd=tmp_path, check=True, capture_output=True, timeout=20)
         _, said = feed.communicate("", timeout=30)
@@ -188,12 +186,11 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_request_of_a_former_run_is_forgotten(tmp_path: Path) -> None:
-    from engine.steering import clear_request, request_stop
-
-    queue = batch(tmp_path)
-    request_stop(queue, now=False)
-    with Lock(queue.run_lock) as lock:
-        assert lock.take()
-        clear_request(queue)
-    assert read_request(queue) is None
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [(errno.EMFILE, "ulimit"), (errno.ENOENT, "removed"), (errno.ENOSPC, "Make room"), (errno.EIO, "mend")],
+)
+def test_what_to_do_fits_what_is_wrong(number: int, word: str) -> None:
+    said = str(durable.disk_error(OSError(number, os.strerror(number)), "writing the queue"))
+    assert word in said
+    assert "run again" in said

@@ -46,7 +46,7 @@ def test_a_filed_token_is_durable_before_the_checkpoint_forgets_its_chunk(
     steps = Steps(tmp_path, monkeypatch)
     file_rows(queue)
     filed = [n for n, (what, path) in enumerate(steps.seen) if what == "rename" and "/filed/" in path]
-    synced = steps.seen.index(("sync", "queue/filed/000000"))
+    synced = max(n for n, step in enumerate(steps.seen) if step == ("sync", "queue/filed/000000"))
     last_checkpoint = max(
         n for n, step in enumerate(steps.seen) if step == ("rename", "queue/checkpoint.json")
     )
@@ -71,6 +71,19 @@ def test_the_owner_of_a_journal_syncs_its_name_though_another_made_it(
     book.sync()
     book.close()
     assert steps.seen == [("sync", ".")]
+
+
+def test_a_new_directory_has_a_durable_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(tmp_path, monkeypatch)
+    durable.ensure_dirs(str(tmp_path / "a" / "b"))
+    assert steps.seen == [("sync", "."), ("sync", "a")]
+    durable.ensure_dirs(str(tmp_path / "a" / "b"))
+    assert len(steps.seen) == 2
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError):
+        durable.ensure_dirs(str(tmp_path / "file"))
+    with pytest.raises(OSError):
+        durable.ensure_dirs(str(tmp_path / "file" / "b"))
 
 
 def test_names_that_another_process_made_are_synced_by_whoever_relies_on_them(tmp_path: Path) -> None:
@@ -123,6 +136,7 @@ def test_the_monitor_keeps_no_rows_that_it_has_filed(tmp_path: Path) -> None:
     hand = Hand(queue)
     hand.work(1, move=False)
     monitor = Monitor(queue)
+    monitor.tick()
     monitor.tick()
     bodies = [s.final for tail in monitor._tails.values() for s in tail.state.jobs.values()]
     assert bodies

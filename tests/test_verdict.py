@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.model import ABSENT_KINDS, Failure, Kind, Status
@@ -89,6 +89,7 @@ def test_a_refused_job_is_failed_only_after_three_refusals_while_others_passed(r
         assert not verdict.charged
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(Kind)), histories, st.integers(1, 10))
 def test_any_history(kind: Kind, history: History, attempts: int) -> None:
     verdict = decide(Failure(kind, "m"), history, attempts)
@@ -105,14 +106,14 @@ def test_any_history(kind: Kind, history: History, attempts: int) -> None:
             assert not verdict.charged
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(RETRIED)), st.integers(1, 10), st.data())
 def test_a_failing_job_comes_to_an_end(kind: Kind, attempts: int, data: st.DataObject) -> None:
     """Whatever is said about its egress, as long as it is not found guilty the job ends."""
-    spent = tries = 0
-    for _ in range(attempts + BENEFIT_OF_DOUBT + 1):
+    spent = 0
+    for tries in range(attempts + BENEFIT_OF_DOUBT + 1):
         fault = data.draw(st.sampled_from([False, None]))
         verdict = decide(Failure(kind, "m"), History(spent=spent, tries=tries, fault=fault), attempts)
-        tries += 1
         if isinstance(verdict, Settle):
             assert spent + 1 >= attempts
             return
@@ -152,6 +153,7 @@ def test_poison(deaths: list[Death], poison: bool) -> None:
     assert is_poison(iter(deaths)) is poison
 
 
+@settings(deadline=None)
 @given(st.lists(st.builds(Death, st.booleans(), st.booleans()), max_size=12), st.randoms())
 def test_another_death_never_acquits_and_their_order_is_nothing(deaths: list[Death], random: object) -> None:
     shuffled = sorted(deaths, key=lambda _: random.random())  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.budget.rate import Rate, describe, parse_rate
 from engine.budget.settings import BudgetSettings, Outcome, Stamp
-from engine.budget.view import EgressView, snapshot
+from engine.budget.view import EgressView, snapshot, totals
 
 if TYPE_CHECKING:
     from engine.budget.file import Budget
@@ -25,6 +25,7 @@ __all__ = [
     "describe",
     "parse_rate",
     "snapshot",
+    "totals",
 ]
 
 

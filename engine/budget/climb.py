@@ -103,6 +103,8 @@ def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressS
 
 def _cut(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
     """The rate after a block, decided when it is over and its kind is known."""
+    if state.interval <= 0 and state.measured <= 0:
+        return state  # blocked before this run sent anything: nothing is known about a rate that was too much
     blocked_at = 1 / state.interval if state.interval > 0 else max(state.measured, MIN_UNPACED_PER_S)
     since_s = (now - state.resumed_at) * settings.pace if state.resumed_at > 0 else math.inf
     soon = since_s < SOON_S

@@ -232,7 +232,10 @@ class Budget:
             first = self._first(now, holder) if egress is None else self._one(egress, holder)
             if first.ready == math.inf:
                 if egress is None:
-                    raise NoProxyError("No egress is left that can be used: each said that it never will do.")
+                    raise NoProxyError(
+                        "no proxy is left that can be used: each has refused for good, as with a wrong user or "
+                        "password (407). `engine status` names them; mend the list and run again"
+                    )
                 return None
             if first.ready > now:
                 part = SPREAD * random.random() + (ANY_PHASE if egress is None else 0.0)

@@ -47,15 +47,28 @@ def snapshot(path: str) -> list[EgressView]:
 
     A damaged record is left out. Never raises because of what is in the file.
     """
+    states, same_boot = _read(path)
+    now, wall = time.monotonic(), time.time()
+    return [view(state, now, wall, same_boot) for state in states if state.flags & LISTED]
+
+
+def totals(path: str) -> tuple[int, int]:
+    """(requests, body bytes) of all runs and egresses that this budget file remembers."""
+    states, _ = _read(path)
+    return sum(state.requests for state in states), sum(state.body_bytes for state in states)
+
+
+def _read(path: str) -> tuple[list[EgressState], bool]:
+    """(all good records, whether they are of this boot); nothing when there is no file."""
     for left in reversed(range(READS)):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
-            return []
+            return [], False
         try:
             data = os.pread(fd, offset(MAX_EGRESSES), 0)
         except OSError:
-            return []
+            return [], False
         finally:
             os.close(fd)
         records = [data[at : at + RECORD_BYTES] for at in range(offset(0), len(data), RECORD_BYTES)]
@@ -63,9 +76,7 @@ def snapshot(path: str) -> list[EgressView]:
         if None not in states or not left:
             break
     header = unpack_header(data[:RECORD_BYTES])
-    same_boot = header is not None and header.boot_id == boot_id()
-    now, wall = time.monotonic(), time.time()
-    return [view(state, now, wall, same_boot) for state in states if state and state.flags & LISTED]
+    return [state for state in states if state], header is not None and header.boot_id == boot_id()
 
 
 def view(state: EgressState, now: float, wall: float, same_boot: bool) -> EgressView:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -65,7 +66,10 @@ def group() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
-    code = run(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a title or a path may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    code = invoke(sys.argv[1:] if args is None else args)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -76,7 +80,7 @@ def main(args: list[str] | None = None) -> None:
     os._exit(code)
 
 
-def run(args: list[str]) -> int:
+def invoke(args: list[str]) -> int:
     """Run a command; returns its exit code and never raises for what a person can cause."""
     try:
         result: Any = group.main(args, prog_name="engine", standalone_mode=False)

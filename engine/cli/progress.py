@@ -107,7 +107,9 @@ class Progress:
         for text in whole.decode("utf-8", "replace").splitlines():
             try:
                 event = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
+                continue
+            if not isinstance(event, dict):
                 continue
             if not (event.get("event") in ALARMS or (self._verbose and self.mode not in ("json", "none"))):
                 continue
@@ -137,6 +139,8 @@ class Progress:
         if self._live is not None:
             with contextlib.suppress(OSError, SystemExit):
                 self._live.stop()
+                if not sys.stderr.isatty():
+                    click.echo(err=True)
 
 
 def line(value: dict[str, Any]) -> str:

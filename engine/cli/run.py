@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from engine import durable
 from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
@@ -277,7 +278,7 @@ def _formats(names: tuple[str, ...]) -> tuple[str, ...]:
 def _make_output(path: str) -> None:
     """Make the output directory, or say why it cannot be used."""
     try:
-        os.makedirs(path, exist_ok=True)
+        durable.ensure_dirs(path, mode=0o777)
     except OSError as exc:
         raise UsageError(f"--output {path}: {exc.strerror}: give another place with -o") from None
     if not os.access(path, os.W_OK | os.X_OK):

@@ -25,8 +25,8 @@ def opened(sources: Sequence[str], column: str | None, errors: list[str]) -> lis
     """
     found = []
     for source in sources:
-        lines = read(source, column=column, stdin=sys.stdin.buffer if source == "-" else None)
         try:
+            lines = read(source, column=column, stdin=sys.stdin.buffer if source == "-" else None)
             first = next(lines, None)
         except UsageError as exc:
             errors.append(str(exc))

@@ -91,7 +91,7 @@ def _egresses(egresses: list[dict[str, Any]]) -> Table:
         table.add_column(name, justify="left" if name in ("egress", "state") else "right", header_style="dim")
     for its in egresses[:_EGRESSES_SHOWN]:
         table.add_row(
-            printable(its["name"]),
+            Text(printable(its["name"])),  # no markup: [fe80::1] is an address
             its["state"],
             "none" if its["rate_per_s"] is None else f"{its['rate_per_s']:.3g}/s",
             duration(its["open_in_s"]) if its["open_in_s"] else "",
@@ -115,8 +115,8 @@ def eta(value: dict[str, float] | None) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: `42 s`, `7 min`, `22 h 13 min`, `4 d 2 h`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
+    if round(seconds) < 60:
+        return f"{round(seconds)} s"
     minutes = round(seconds / 60)
     if minutes < 60:
         return f"{minutes} min"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from engine.errors import UsageError
 from engine.model import Job
 
 SEGMENT_JOBS = 100_000
@@ -101,14 +102,20 @@ def cut(path: str) -> Iterator[Chunk]:
 def read_jobs(path: str, chunk: Chunk) -> list[Job]:
     """The jobs of a chunk, read from its segment's file.
 
-    Raises ValueError when the file is not what the token says: a queue that was edited by hand.
+    Raises UsageError when the file is not what the token says: a queue that was edited by hand.
     """
     jobs = []
     with open(path, "rb") as file:
         file.seek(chunk.first)
-        for _ in range(chunk.jobs):
-            line = json.loads(file.readline())
-            jobs.append(Job(line["id"], line.get("input") or {}))
+        try:
+            for _ in range(chunk.jobs):
+                line = json.loads(file.readline())
+                jobs.append(Job(line["id"], line.get("input") or {}))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UsageError(
+                f"{path} is damaged: its job {len(jobs) + 1} from byte {chunk.first} on cannot be read. Segments are "
+                "never edited: bring back a copy, or begin another queue"
+            ) from None
     return jobs
 
 

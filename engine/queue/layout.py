@@ -15,7 +15,7 @@ from engine.errors import NoQueueError, UsageError
 from engine.queue.chunk import Chunk, Header, read_header
 
 FORMAT = 1
-_DIRS = ("segments", "ids", "pending", "deferred", "workers", "done", "filed", "journal", "tmp")
+DIRS = ("segments", "ids", "pending", "deferred", "workers", "done", "filed", "journal", "tmp")
 # flock over these is not what it is on a local disk (see the README's platform line).
 _REMOTE = frozenset(
     {
@@ -246,8 +246,8 @@ def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
         return queue
     queue = Queue(root)
     try:
-        os.makedirs(root, mode=durable.PRIVATE_DIR, exist_ok=True)
-        for name in _DIRS:
+        durable.ensure_dirs(root)
+        for name in DIRS:
             durable.ensure_dir(queue.path(name))
         if not os.path.exists(queue.batch):
             created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support import worked
 
-from engine.cli import run
+from engine.cli import invoke
 
 IDS = ["dQw4w9WgXcQ", "jNQXAC9IVRw", "-wtIMTCHWuI"]
 
@@ -21,7 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def plan(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
-    assert run(["plan", "--json", *args]) == 0
+    assert invoke(["plan", "--json", *args]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
@@ -53,14 +53,14 @@ def test_an_input_is_counted_and_nothing_is_made(here: Path, capsys: pytest.Capt
 def test_a_slip_makes_no_queue(
     here: Path, capsys: pytest.CaptureFixture[str], args: list[str], code: int, says: str
 ) -> None:
-    assert run(["plan", *args]) == code
+    assert invoke(["plan", *args]) == code
     assert says in capsys.readouterr().err
     assert list(here.iterdir()) == []
 
 
 def test_from_the_queue_s_own_rows_in_words(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     queue = worked(here, 16)  # two requests and 1,000 bytes each
-    assert run(["plan", "-q", queue.root, *IDS, "--price", "4", "--egresses", "3"]) == 0
+    assert invoke(["plan", "-q", queue.root, *IDS, "--price", "4", "--egresses", "3"]) == 0
     said = capsys.readouterr().out
     assert "videos    3: 0 left in" in said
     assert "3 in the input, not compared with the queue" in said
@@ -68,7 +68,7 @@ def test_from_the_queue_s_own_rows_in_words(here: Path, capsys: pytest.CaptureFi
     assert "requests  6\n" in said
     assert "4 s at 0.5/s by 3 egresses" in said
     assert "cost      0.00 at 4/GB" in said
-    assert run(["plan", "-q", queue.root, "--rate", "none"]) == 0
+    assert invoke(["plan", "-q", queue.root, "--rate", "none"]) == 0
     assert "unknown at --rate none" in capsys.readouterr().out
 
 
@@ -79,9 +79,9 @@ def test_a_sample_of_a_rehearsal_is_run_against_the_stand_in(
     from engine.rehearsal import invented_ids
 
     make_queue("q", rehearsal=True)
-    assert run(["seed", "-q", "q", *invented_ids(12)]) == 0
+    assert invoke(["seed", "-q", "q", *invented_ids(12)]) == 0
     capfd.readouterr()
-    assert run(["plan", "-q", "q", "--sample", "5", "--rate", "50", "-p", "1", "-t", "2", "--json"]) == 0
+    assert invoke(["plan", "-q", "q", "--sample", "5", "--rate", "50", "-p", "1", "-t", "2", "--json"]) == 0
     out, err = capfd.readouterr()
     its = json.loads(out)
     assert its["basis"] == "sample"

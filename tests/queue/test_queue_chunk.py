@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.errors import UsageError
 from engine.queue.chunk import Chunk, chunk_size, cut, encode_segment, read_header, read_ids, read_jobs
 
 NUMBER = st.integers(0, 10**9)
@@ -78,5 +79,5 @@ def test_a_token_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
         file.write(encode_segment(0, [("a" * 11, {})], 1, 16))
     first = next(cut(path)).first
     for wrong in (Chunk(0, 0, first + 3, 1), Chunk(0, 0, first, 2)):
-        with pytest.raises(ValueError):
+        with pytest.raises(UsageError):
             read_jobs(path, wrong)

@@ -1,0 +1,90 @@
+"""How arguments are read: ids that begin with a dash, options that look like ids, values, environment."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.cli.options import IdCommand, inputs, queue_option
+from engine.cli.run import run_options
+
+DASHED = "-AAAAAAAAAE"
+
+
+@click.command(cls=IdCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@inputs(required=False)
+@queue_option()
+@run_options(output="out", rate="0.5/s")
+def probe(inputs: tuple[str, ...], root: str, **values: object) -> None:
+    click.echo(
+        repr((inputs, root, values["processes"], values["languages"], values["verbose"], values["output"]))
+    )
+
+
+def parse(*args: str, env: dict[str, str] | None = None) -> tuple[object, ...]:
+    result = CliRunner(env=env).invoke(probe, list(args))
+    assert result.exit_code == 0, result.output
+    value: tuple[object, ...] = eval(result.output, {})
+    return value
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([DASHED], {"inputs": (DASHED,)}),
+        (["-q", "x", DASHED], {"inputs": (DASHED,), "root": "x"}),
+        ([DASHED, "-q", "x"], {"inputs": (DASHED,), "root": "x"}),
+        (["-q", DASHED, "a.txt"], {"inputs": ("a.txt",), "root": DASHED}),
+        (["--queue", DASHED], {"root": DASHED}),
+        ([f"--queue={DASHED}"], {"root": DASHED}),
+        (["-q", "x", DASHED, DASHED], {"inputs": (DASHED, DASHED), "root": "x"}),
+        (["--", DASHED, "-q"], {"inputs": (DASHED, "-q")}),
+        (["--processes", "3"], {"processes": 3}),
+        (["--languages", "de"], {"languages": "de"}),
+        (["--ca-bundle", "x"], {"inputs": ()}),
+        (["--languages", DASHED, DASHED], {"languages": DASHED, "inputs": (DASHED,)}),
+        (["-v", DASHED], {"verbose": 1, "inputs": (DASHED,)}),
+        (["-vv", "-p3", "a.txt"], {"verbose": 2, "processes": 3, "inputs": ("a.txt",)}),
+        (["-ovideos"], {"output": "videos"}),
+        (["_AAAAAAAAAE", "--AAAAAAAAE"], {"inputs": ("_AAAAAAAAAE", "--AAAAAAAAE")}),
+        (["-----------"], {"inputs": ("-----------",)}),
+    ],
+)
+def test_what_an_argument_is(args: list[str], expected: dict[str, object]) -> None:
+    names = ("inputs", "root", "processes", "languages", "verbose", "output")
+    found = dict(zip(names, parse(*args), strict=True))
+    assert {name: found[name] for name in expected} == expected
+    if "inputs" not in expected:
+        assert found["inputs"] == ()
+
+
+@pytest.mark.parametrize(
+    "args", [["--nonsense"], ["-AAAAAAAAA"], ["-AAAAAAAAAEE"], ["--processes"], ["-p", "0"]]
+)
+def test_what_is_no_id_and_no_option_is_refused(args: list[str]) -> None:
+    result = CliRunner().invoke(probe, args)
+    assert result.exit_code == 2
+    assert "\0" not in result.output
+
+
+def test_an_option_wins_over_the_environment() -> None:
+    env = {"ENGINE_PROCESSES": "7", "ENGINE_QUEUE": "from-env", "ENGINE_LANGUAGES": "fr"}
+    assert parse(env=env)[1:4] == ("from-env", 7, "fr")
+    assert parse("-q", "x", "-p", "2", "-l", "de", env=env)[1:4] == ("x", 2, "de")
+
+
+ids = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", min_size=11, max_size=11)
+OPTIONS = {name for param in probe.params for name in param.opts}  # some have eleven characters, too
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(ids, ids.map(lambda its: "-" + its[1:])).filter(lambda its: its not in OPTIONS), max_size=4
+    )
+)
+def test_any_ids_arrive_whole_and_in_order(names: list[str]) -> None:
+    assert parse("-q", "x", *names, "-p", "2")[:3] == (tuple(names), "x", 2)

@@ -1,0 +1,186 @@
+"""What a run shows: lines, JSON lines, or a bar; and it goes on when nobody looks any more."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support import some_fail, worked
+
+from engine import events, status
+from engine.cli import progress
+from engine.cli.progress import Progress, line
+from engine.queue.layout import Queue
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    return worked(tmp_path, 20, some_fail)
+
+
+def value(**changes: Any) -> dict[str, Any]:
+    return {
+        **status.empty(),
+        "state": "running",
+        "total": 2000,
+        "ok": 900,
+        "absent": 80,
+        "failed": 20,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "1,000/2,000 | ok 900, absent 80, failed 20 | 0.00/s | left unknown"),
+        ({"deferred": 5, "limited_by": "rate"}, "| deferred 5 | 0.00/s | left unknown | limited by rate"),
+        ({"eta_s": {"low": 60.0, "high": 60.0}}, "| left 1 min"),
+        ({"state": "finished"}, "failed 20 | finished"),
+        ({"limited_by": "network"}, "| waiting: no network"),
+        (
+            {
+                "limited_by": "blocks",
+                "egresses": [{"open_in_s": 0}, {"open_in_s": 70.0}, {"open_in_s": 42.0}],
+            },
+            "| waiting: blocked, next try in 42 s",
+        ),
+    ],
+)
+def test_a_line(changes: dict[str, Any], text: str) -> None:
+    assert line(value(**changes)).endswith(text)
+
+
+def test_plain(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    its = Progress(queue, "plain")
+    its()
+    assert capsys.readouterr() == ("", "")  # a line now and then, the first not at once
+    its._next_at = 0.0
+    its()
+    its()
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    its.close()
+    assert capsys.readouterr().err.endswith("| finished\n")
+
+
+def test_json(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    its = Progress(queue, "json")
+    its()
+    its.close()
+    out, err = capsys.readouterr()
+    found = [json.loads(text) for text in out.splitlines()]
+    assert [its["message_type"] for its in found] == ["status"] * 2
+    assert found[-1]["state"] == "finished"
+    assert err == ""
+
+
+def test_none(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    its = Progress(queue, "none", verbose=True)
+    its._next_at = 0.0
+    its()
+    its.close()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_auto_is_a_bar_only_on_a_terminal(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Progress(queue, "auto").mode == "plain"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert Progress(queue, "auto").mode == "bar"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_bar_fits_its_terminal(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, width: int, no_color: bool
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    for name, text in {"COLUMNS": str(width), "TERM": "xterm-256color", "LINES": "30"}.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    its = Progress(queue, "bar", verbose=True)
+    its()
+    events.emit(queue, "block", "\x1b]0;owned\x07bad [/] words", egress="p001 host:1")
+    its._next_at = 0.0
+    its()
+    its.close()
+    text = screen.getvalue()
+    assert "20/20" in text
+    assert "owned" not in text
+    assert "\x1b]" not in text
+    plain = Plain(text)
+    assert max(map(len, plain.lines)) <= width
+    assert any("bad [/] words" in its for its in plain.lines)
+    coloured = any(f"\x1b[{prefix}{code}" in text for prefix in ("", "1;") for code in ("3", "9", "4"))
+    assert coloured is not no_color
+
+
+class Plain:
+    """Text as a terminal leaves it, as far as lines go: control sequences taken out."""
+
+    def __init__(self, text: str) -> None:
+        import re
+
+        self.lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n").split("\n")
+
+
+def test_verbose_tells_each_event_once_and_whole_lines_only(
+    queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events.emit(queue, "start")
+    its = Progress(queue, "plain", verbose=True)  # what was before is not told
+    events.emit(queue, "block", "opens again in 60 s", egress="p001 host:1")
+    with open(queue.events, "a") as file:
+        file.write('nonsense\n"text"\n{"event": "half')
+    its._next_at = 0.0
+    its()
+    its._next_at = 0.0
+    its()
+    err = capsys.readouterr().err
+    assert err.count("block p001 host:1 opens again in 60 s") == 1
+    assert "start" not in err
+    assert "half" not in err
+    with open(queue.events, "a") as file:
+        file.write('way"}\n')
+    its.close()
+    assert "halfway" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["plain", "json", "bar"])
+def test_a_reader_that_leaves_does_not_end_the_run(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    class Closed(io.StringIO):
+        def isatty(self) -> bool:
+            return mode == "bar"
+
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    replaced: list[int] = []
+    own = SimpleNamespace(**{**vars(os), "dup2": lambda fd, to: replaced.append(to)})
+    monkeypatch.setattr(progress, "os", own)  # the process's own streams are pytest's
+    monkeypatch.setattr(sys, "stderr", Closed())
+    monkeypatch.setattr(sys, "stdout", Closed())
+    its = Progress(queue, mode)
+    its._next_at = 0.0
+    its()
+    assert its.mode == "none"
+    its()
+    its.close()
+    assert replaced == [1 if mode == "json" else 2]

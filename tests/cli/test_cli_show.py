@@ -1,0 +1,197 @@
+"""How a status looks: at any width, without colours when they are not wanted, whatever names hold."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from engine import status
+from engine.cli.show import STATE_STYLE, duration, eta, panel, show, size
+
+ODD = "p001 \x1b]0;owned\x07\x1b[2Jho\u202est\n:1"
+COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|4[0-7]|9[0-7]|38|48)[0-9;]*m")
+
+
+def egress(name: str = "p001 host:1", state: str = "ok") -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": state,
+        "rate_per_s": None if state == "retired" else 0.5,
+        "open_in_s": 70.0 if state == "blocked" else 0.0,
+        "ok": 12345,
+        "blocked": 3,
+        "requests": 1234567,
+        "bytes": 9876543210,
+    }
+
+
+def value(**changes: Any) -> dict[str, Any]:
+    return {
+        **status.empty(),
+        "state": "running",
+        "total": 20000,
+        "pending": 15000,
+        "in_flight": 16,
+        "deferred": 984,
+        "ok": 3900,
+        "absent": 80,
+        "failed": 20,
+        "kinds": {"private": 80, "timeout": 20},
+        "rate_per_s": {"1m": 0.25, "15m": 0.2},
+        "eta_s": {"low": 64000.0, "high": 80000.0},
+        "limited_by": "rate",
+        "egresses": [egress(), egress(ODD, "blocked"), egress("p003 [::1]:8080", "retired")],
+        "requests": 8123,
+        "bytes": 123456789,
+        **changes,
+    }
+
+
+def drawn(found: dict[str, Any], width: int, root: str = "queue_dir", **options: Any) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, highlight=False, **options).print(panel(found, root))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 41, 50, 64, 79, 80, 81, 100, 132, 160, 200])
+@pytest.mark.parametrize("state", sorted(STATE_STYLE))
+def test_any_width(width: int, state: str) -> None:
+    text = drawn(value(state=state), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert state in text
+    for number in (
+        "4,000",
+        "20,000",
+        "20.0",
+    ):  # some of it may be cut where it is narrow, never how far it is
+        assert number in text
+
+
+def test_at_eighty_columns_nothing_is_cut() -> None:
+    text = drawn(value(), 80)
+    for word in (
+        "3,900",
+        "984",
+        "15,000",
+        "why not: private 80, timeout 20",
+        "8,123 requests, 123 MB",
+        "17 h 47 min",
+    ):
+        assert word in " ".join(text.split()), word
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_odd_names_steer_nothing(width: int) -> None:
+    text = drawn(value(), width, root="q\x1b[31m\x07\u202e/dir")
+    assert not set(text) & set("\x1b\x07\u202e\x9b")
+    assert "owned" not in text
+
+
+def test_markup_in_names_is_only_text() -> None:
+    assert "[bold]" in drawn(value(egresses=[egress("[bold]x[/nonsense]")]), 120)
+    assert "[fe80::1]:80" in drawn(value(egresses=[egress("p001 [fe80::1]:80")]), 120)
+    assert "[/]" in drawn(value(), 80, root="[/]")
+
+
+def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert COLOUR.search(drawn(value(), 80, force_terminal=True))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not COLOUR.search(drawn(value(), 80, force_terminal=True))
+
+
+def test_no_escape_leaves_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show(value(), "queue_dir")
+    out = capsys.readouterr().out
+    assert "running" in out
+    assert "\x1b" not in out
+
+
+def test_many_egresses_are_counted() -> None:
+    text = drawn(value(egresses=[egress(f"p{n:03d} host:1") for n in range(500)]), 120)
+    assert "and 488 more" in text
+    assert len(text.splitlines()) < 40
+
+
+def test_an_empty_place() -> None:
+    assert "0 of 0 final" in drawn(status.empty(), 80)
+
+
+counts = st.integers(0, 10**10)
+
+
+@settings(deadline=None, max_examples=40)
+@given(counts, counts, counts, st.integers(40, 200), st.text(max_size=30), st.floats(0, 1e9))
+def test_any_numbers_and_names(
+    ok: int, failed: int, pending: int, width: int, name: str, left: float
+) -> None:
+    found = value(
+        ok=ok,
+        failed=failed,
+        pending=pending,
+        total=ok + failed + pending + 80 + 984 + 16,
+        eta_s={"low": left / 3, "high": left},
+        egresses=[egress(name, "blocked")],
+    )
+    text = drawn(found, width, root=name)
+    assert "\x1b" not in text
+    Console(file=io.StringIO(), width=width, force_terminal=True).print(panel(found, name))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (42.4, "42 s"),
+        (59.4, "59 s"),
+        (59.9, "1 min"),
+        (60, "1 min"),
+        (3540, "59 min"),
+        (3599, "1 h"),
+        (3600, "1 h"),
+        (80000, "22 h 13 min"),
+        (48 * 3600, "2 d"),
+        (98 * 3600, "4 d 2 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@given(st.floats(0, 1e9))
+def test_no_duration_has_sixty_of_anything(seconds: float) -> None:
+    words = duration(seconds).split()
+    most = {"s": 60, "min": 60, "h": 48, "d": 10**9}
+    for number, unit in zip(words[::2], words[1::2], strict=True):
+        assert int(number) < most[unit], duration(seconds)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0, 0, "0 s"), (1, 4, "4 s"), (100, 105, "2 min"), (600, 1200, "10 min to 20 min")],
+)
+def test_the_time_left(low: float, high: float, text: str) -> None:
+    assert eta({"low": low, "high": high}) == text
+    assert eta(None) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 KB"),
+        (123_456, "123 KB"),
+        (9_876_543_210, "9.9 GB"),
+        (10**16, "10000 TB"),
+    ],
+)
+def test_sizes(n: int, text: str) -> None:
+    assert size(n) == text

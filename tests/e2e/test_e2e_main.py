@@ -1,0 +1,76 @@
+"""The main job: a list goes in, each video comes out exactly once, and its files are what its row says."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+import recount
+import yaml
+from commands import expected_kinds, kinds
+from main_job import ABSENT, SEED, Undisturbed, undisturbed
+
+from engine.rehearsal import invent
+
+
+def check(main: Undisturbed, count: int) -> None:
+    assert main.ended.code == 0, main.ended.said
+    batch, rows = main.batch, main.rows
+    assert len(recount.manifest(batch.queue)) == count
+    assert kinds(rows) == expected_kinds(batch.ids, ABSENT, SEED)
+    absent = [row for row in rows.values() if row["kind"]]
+    assert 0.015 < len(absent) / count < 0.05
+    assert {row["status"] for row in absent} == {"absent"}
+    spoilt = sum(row["attempts"] > 1 for row in rows.values()) / count
+    assert 0.02 < spoilt < 0.08
+    assert sum(row["requests"] for row in rows.values()) == sum(main.requests.values())
+    assert {name: row["requests"] for name, row in rows.items()} == main.requests
+    batch.clean()
+
+
+def test_every_job_ends_once_with_the_right_kind_and_true_files() -> None:
+    check(undisturbed(1000, 0.6), 1000)
+
+
+def test_every_sort_of_fault_was_played() -> None:
+    """What is said above would be worth little if the faults had not come."""
+    played = undisturbed(1000, 0.6).played
+    assert {"error500", "reset", "garbled", "truncated", "empty", "hang", "trickle"} <= set(played), played
+
+
+def test_records_say_what_the_site_said() -> None:
+    main = undisturbed(1000, 0.6)
+    for video_id in random.Random(1).sample([i for i, row in main.rows.items() if row["status"] == "ok"], 25):
+        row, video = main.rows[video_id], invent(SEED, video_id)
+        record = json.loads((main.batch.out / row["files"]["json"]).read_text())
+        wanted = {"title": video.title, "channel": video.channel, "channel_id": video.channel_id}
+        wanted["duration_s"] = video.duration_s
+        assert {name: row[name] for name in wanted} == wanted
+        assert {name: record["metadata"][name] for name in wanted} == wanted
+        segments = record["transcript"]["segments"]
+        assert segments[-1]["text"] == f"end of {video_id} in en"
+        assert record["transcript"]["is_generated"] is not video.manual
+        markdown = (main.batch.out / row["files"]["md"]).read_text()
+        front = yaml.safe_load(markdown.split("---\n")[1])
+        assert front["title"] == video.title
+        assert front["channel"] == video.channel
+
+
+def test_status_agrees_with_a_recount() -> None:
+    main = undisturbed(1000, 0.6)
+    status = main.batch.status()
+    assert status["state"] == "finished"
+    for name, count in recount.counts(main.batch.queue).items():
+        assert status[name] == count
+    assert status["requests"] == sum(main.requests.values())
+    assert status["bytes"] == sum(row["bytes"] for row in main.rows.values())
+    assert status["eta_s"] is None or status["eta_s"]["high"] == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_five_thousand_jobs() -> None:
+    main = undisturbed(5000, 0.05)
+    check(main, 5000)
+    print(f"median time of engine status: {main.status_s:.3f} s")

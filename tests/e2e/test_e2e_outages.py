@@ -1,0 +1,128 @@
+"""Blocks and a lost network: no job is lost to them or charged, nobody hammers, and work goes on by itself."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recount
+from commands import PROCESSES, THREADS, Batch, Ended, videos, watching
+from nights import Place, played
+
+pytestmark = pytest.mark.timeout(300)  # waiting for a night included
+
+BEGINS_AFTER = 60  # requests
+PROBE_GAP_S = 2.9  # at least 3 s, less what a request takes to arrive
+BACK_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A run with an outage in its middle. Times are monotonic seconds."""
+
+    batch: Batch
+    ended: Ended
+    arrivals: list[dict[str, Any]]
+    sent_s: list[float]  # when requests left, by the adapter's own log
+    began_s: float
+    lasted_s: float
+    status_s: float
+
+
+def outage(place: Place, scene: str, lasted_s: float, count: int, pause_s: float) -> Outage:
+    """A run that an outage meets after some requests."""
+    site = place.stand_in(seed=3)
+    batch = place.batch(videos(count, 3), site)
+    wire = place.root / "wire"
+    with watching(batch, pause_s) as onlooker, batch.start(ENGINE_WIRE_LOG=str(wire)) as run:
+        batch.seen(BEGINS_AFTER)
+        began_s = time.monotonic()
+        site.scene(f"{scene}@0-{lasted_s:g}")
+        ended = run.wait(lasted_s + 80)
+        batch.gone(run)
+    arrivals = site.arrivals()
+    began_s = next((its["t"] for its in arrivals if its["status"] == 429), began_s)
+    return Outage(batch, ended, arrivals, read_wire(wire), began_s, lasted_s, onlooker.check(at_least=5))
+
+
+def read_wire(path: Path) -> list[float]:
+    return sorted(float(line.split()[0]) for line in path.read_bytes().splitlines())
+
+
+def nobody_lost(night: Outage) -> None:
+    """All jobs ok, none charged an attempt for the outage."""
+    assert night.ended.code == 0, night.ended.said
+    rows = night.batch.rows()
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert {row["attempts"] for row in rows.values()} == {1}
+    night.batch.clean()
+
+
+def back_in_time(night: Outage) -> None:
+    """Work went on by itself soon after the end."""
+    over_s = night.began_s + night.lasted_s
+    answered = [its["t"] for its in night.arrivals if its["status"] == 200 and its["t"] > night.began_s + 1.0]
+    assert answered, "nothing was fetched after the outage"
+    assert min(answered) >= over_s - 0.5
+    assert min(answered) - over_s <= BACK_WITHIN_S
+
+
+def single_probes(sent_s: list[float]) -> None:
+    """At most the requests in flight, and then one at a time."""
+    gaps = [after - before for before, after in itertools.pairwise(sent_s)]
+    assert not gaps or min(gaps) >= PROBE_GAP_S, gaps
+
+
+def check_block(night: Outage) -> None:
+    nobody_lost(night)
+    refused_s = [its["t"] for its in night.arrivals if its["status"] == 429]
+    first_wave = [at_s for at_s in refused_s if at_s < night.began_s + 1.0]
+    probes = refused_s[len(first_wave) :]
+    assert len(first_wave) <= PROCESSES * THREADS
+    single_probes([first_wave[-1], *probes])
+    assert probes, "an outage of this length is probed"
+    back_in_time(night)
+    names = [event["event"] for event in recount.events(night.batch.queue)]
+    assert {"start", "block", "resume", "stop"} <= set(names), names
+
+
+def check_gone(night: Outage) -> None:
+    nobody_lost(night)
+    silent = [at_s for at_s in night.sent_s if night.began_s < at_s < night.began_s + night.lasted_s]
+    first_wave = [at_s for at_s in silent if at_s < night.began_s + 1.0]
+    probes = silent[len(first_wave) :]
+    assert probes, "an outage of this length is probed"
+    single_probes(probes)
+    back_in_time(night)
+    names = [event["event"] for event in recount.events(night.batch.queue)]
+    assert {"network_lost", "probe", "network_back"} <= set(names), names
+
+
+@played(outage, scene="429", lasted_s=8, count=90, pause_s=1.0)
+def test_a_block_costs_no_job_and_no_attempt(night: Outage) -> None:
+    check_block(night)
+
+
+@played(outage, scene="gone", lasted_s=10, count=90, pause_s=1.0)
+def test_a_lost_network_costs_no_job_and_no_attempt(night: Outage) -> None:
+    check_gone(night)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@played(outage, scene="429", lasted_s=20, count=300, pause_s=0.05)
+def test_a_block_of_twenty_seconds(night: Outage) -> None:
+    check_block(night)
+    print(f"median time of engine status: {night.status_s:.3f} s")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@played(outage, scene="gone", lasted_s=60, count=300, pause_s=0.2)
+def test_a_network_gone_for_a_minute(night: Outage) -> None:
+    check_gone(night)
+    print(f"median time of engine status: {night.status_s:.3f} s")

@@ -1,0 +1,174 @@
+"""Runs that are asked to stop: they drain, say so by their exit code, leave nothing, and the next goes on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import termios
+import time
+from dataclasses import dataclass
+
+import pytest
+import recount
+from commands import COMMAND, Batch, Ended, environment, session_members, until, videos
+from nights import Place, played
+
+pytestmark = pytest.mark.timeout(300)  # waiting for a night included
+
+SLOW_S = 0.25  # an answer takes so long: there is always something in flight
+FEW = ("-p", "2", "-t", "4")
+
+
+def slow_batch(place: Place, count: int = 60) -> Batch:
+    return place.batch(videos(count, 7), place.stand_in(seed=7, latency_s=SLOW_S))
+
+
+@dataclass(frozen=True)
+class Stop:
+    """How one stopped run ended, and what was final behind it."""
+
+    why: str
+    ended: Ended
+    took_s: float
+    final: int
+
+
+def stopped_again_and_again(place: Place) -> tuple[Batch, list[Stop]]:
+    """A batch stopped by each signal, by command and at a limit, then finished."""
+    batch = slow_batch(place)
+    stops = []
+
+    def note(why: str, ended: Ended, asked_s: float) -> None:
+        took_s = time.monotonic() - asked_s
+        stops.append(Stop(why, ended, took_s, len(recount.manifest(batch.queue))))
+        batch.clean(finished=False)
+
+    seen = 0
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with batch.start(*FEW) as run:
+            batch.seen(seen + 12)
+            asked_s = time.monotonic()
+            run.signal(number)
+            ended = run.wait(20)
+            batch.gone(run)
+        note(number.name, ended, asked_s)
+        seen = sum(batch.site.stats()["requests"].values()) if batch.site else 0
+    with batch.start(*FEW) as run:
+        batch.seen(seen + 12)
+        asked_s = time.monotonic()
+        assert batch.does("stop").code == 0
+        ended = run.wait(20)
+        batch.gone(run)
+    note("stop", ended, asked_s)
+    note("limit", batch.run(*FEW, "--limit", "7"), time.monotonic())
+    note("end", batch.run(), time.monotonic())
+    return batch, stops
+
+
+@played(stopped_again_and_again)
+def test_each_stop_has_its_code_and_the_next_run_goes_on(night: tuple[Batch, list[Stop]]) -> None:
+    batch, stops = night
+    codes = {its.why: its.ended.code for its in stops}
+    assert codes == {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "stop": 4, "limit": 4, "end": 0}
+    assert all("Traceback" not in its.ended.said for its in stops)
+    finals = [its.final for its in stops]
+    assert finals == sorted(set(finals)), "each run made some final, none lost any"
+    by_why = {its.why: its for its in stops}
+    assert by_why["limit"].final - by_why["stop"].final == 7
+    assert max(by_why[its].took_s for its in ("SIGINT", "SIGTERM", "SIGHUP", "stop")) < 16.0
+    for why in ("SIGINT", "SIGTERM", "SIGHUP", "stop", "limit"):
+        assert "work remains" in by_why[why].ended.err
+    batch.clean()
+    assert {row["attempts"] for row in batch.rows().values()} == {1}
+    assert batch.site is not None
+    assert sum(batch.site.stats()["requests"].values()) == 2 * len(batch.ids), "a drain repeats no request"
+
+
+def twice(place: Place, number: int) -> tuple[Batch, Ended, float]:
+    """Two signals while every job hangs."""
+    site = place.stand_in(seed=7, scenes=("hang=1",))
+    batch = place.batch(videos(8, 7), site)
+    with batch.start(*FEW) as run:
+        batch.seen(4)
+        run.signal(number)
+        time.sleep(0.5)  # it drains: eight hanging jobs take longer
+        assert run.live
+        asked_s = time.monotonic()
+        run.signal(number)
+        ended = run.wait(20)
+        took_s = time.monotonic() - asked_s
+        batch.gone(run)
+    site.scene(replace=True)
+    return batch, ended, took_s
+
+
+def check_twice(night: tuple[Batch, Ended, float], code: int) -> None:
+    batch, ended, took_s = night
+    assert ended.code == code, ended.said
+    assert "Traceback" not in ended.said
+    assert took_s < 5.0
+    assert batch.status()["in_flight"] == 0
+    assert batch.run().code == 0
+    batch.clean()
+    assert {row["attempts"] for row in batch.rows().values()} == {1}
+
+
+@played(twice, number=signal.SIGINT)
+def test_a_second_int_ends_it_now(night: tuple[Batch, Ended, float]) -> None:
+    check_twice(night, 130)
+
+
+@played(twice, number=signal.SIGTERM)
+def test_a_second_term_ends_it_now(night: tuple[Batch, Ended, float]) -> None:
+    check_twice(night, 143)
+
+
+def on_a_terminal(place: Place) -> tuple[Batch, int, str]:
+    """^C typed at a run's own terminal: the signal goes to the whole group."""
+    batch = slow_batch(place)
+    master, slave = os.openpty()
+
+    def own_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [*COMMAND, *batch.run_args(batch.file, *FEW, "--progress", "bar")],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=environment(TERM="xterm"),
+        preexec_fn=own_terminal,  # noqa: PLW1509 - a controlling terminal can be had in no other way
+    )
+    os.close(slave)
+    batch.pids.append(process.pid)
+    shown, typed, ends_at = b"", False, time.monotonic() + 40
+    while time.monotonic() < ends_at:
+        ready, _, _ = select.select([master], [], [], 0.05)
+        try:
+            piece = os.read(master, 65536) if ready else None
+        except OSError:  # nobody has the other end any more
+            break
+        shown += piece or b""
+        if not typed and batch.site and sum(batch.site.stats()["requests"].values()) >= 12:
+            os.write(master, b"\x03")
+            typed = True
+    code = process.wait(10)
+    until(lambda: not session_members(process.pid), 3.0, "orphans of a run on a terminal")
+    os.close(master)
+    return batch, code, shown.decode("utf-8", "replace")
+
+
+@played(on_a_terminal)
+def test_control_c_on_a_terminal(night: tuple[Batch, int, str]) -> None:
+    batch, code, shown = night
+    assert code == 130, shown
+    assert "Traceback" not in shown
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h"), "the cursor is shown again"
+    batch.clean(finished=False)
+    assert 0 < len(batch.rows()) < len(batch.ids)
+    assert batch.run().code == 0
+    batch.clean()

@@ -1,0 +1,108 @@
+"""What the files of a queue say, read without any of the engine's code."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+SLOT_BYTES = 64  # what one thread has in `inflight`
+
+
+def manifest(queue: Path) -> list[dict[str, Any]]:
+    """The rows of manifest.jsonl; every line whole."""
+    data = (queue / "manifest.jsonl").read_bytes() if (queue / "manifest.jsonl").exists() else b""
+    assert data == b"" or data.endswith(b"\n")
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def by_id(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Rows by id, each of which has one."""
+    twice = [
+        name for name, count in collections.Counter(row["video_id"] for row in rows).items() if count > 1
+    ]
+    assert not twice, f"rows for the same job: {twice[:5]}"
+    return {row["video_id"]: row for row in rows}
+
+
+def seeded(queue: Path) -> list[str]:
+    """The ids in the segments, in order; each once."""
+    found = []
+    for path in sorted((queue / "segments").glob("*.jsonl")):
+        first, *jobs = map(json.loads, path.read_bytes().splitlines())
+        assert first["jobs"] == len(jobs)
+        found += [job["id"] for job in jobs]
+    assert len(found) == len(set(found))
+    return found
+
+
+def journal_lines(queue: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(verb, value) of every whole line of every journal."""
+    for path in sorted((queue / "journal").glob("*/*.jsonl")):
+        for line in path.read_bytes().splitlines():
+            text, _, digits = line.rpartition(b" ")
+            if len(digits) == 8 and int(digits, 16) == zlib.crc32(text):
+                verb, _, value = text.partition(b" ")
+                yield verb.decode(), json.loads(value)
+
+
+def events(queue: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (queue / "events.jsonl").read_bytes().splitlines()]
+
+
+def counts(queue: Path) -> dict[str, int]:
+    """How many jobs are ok, absent, failed, and in all, of a queue where nobody is at work."""
+    found = collections.Counter(row["status"] for row in manifest(queue))
+    return {"total": len(seeded(queue)), **{name: found[name] for name in ("ok", "absent", "failed")}}
+
+
+def busy(worker: Path) -> list[str]:
+    """The jobs that a worker's threads are at, by its `inflight`."""
+    try:
+        data = (worker / "inflight").read_bytes()
+    except OSError:
+        return []
+    slots = (data[at : at + SLOT_BYTES].split() for at in range(0, len(data), SLOT_BYTES))
+    return [slot[1].decode() for slot in slots if len(slot) == 2]
+
+
+def workers(queue: Path) -> dict[int, Path]:
+    """The worker directories by the pid in their lock file."""
+    found = {}
+    for path in (queue / "workers").glob("*"):
+        try:
+            found[int(json.loads((path / "lock").read_bytes())["pid"])] = path
+        except (OSError, ValueError, KeyError):
+            continue  # on its way out
+    return found
+
+
+def check_files(queue: Path, out: Path) -> None:
+    """The output directory holds exactly what the `ok` rows name, byte for byte."""
+    named = set()
+    for row in manifest(queue):
+        assert (row["status"] == "ok") == bool(row["files"]), row
+        assert set(row["files"]) == set(row["sha256"])
+        for what, name in row["files"].items():
+            data = (out / name).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == row["sha256"][what], name
+            named.add(name)
+    there = {
+        os.path.relpath(os.path.join(directory, name), out)
+        for directory, _, names in os.walk(out)
+        for name in names
+    }
+    assert there == named, sorted(there ^ named)[:10]
+
+
+def leftovers(queue: Path, out: Path) -> list[str]:
+    """What only a run at work or one that was killed may have: claims, temporary files, unfiled chunks."""
+    found = [str(path) for place in ("workers", "tmp") for path in (queue / place).iterdir()]
+    found += [str(path) for path in (queue / "done").glob("*/*")]
+    found += [str(path) for path in out.rglob("*") if path.suffix == ".tmp" or ".engine-tmp" in path.name]
+    return found + [str(path) for path in queue.rglob("*.tmp")]
