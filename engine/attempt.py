@@ -120,6 +120,30 @@ class Attempts:
         failure = Failure(Kind.BLOCKED, f"refused {self._refusals(state)} times while other videos passed")
         return self.final(job, state, Kind.BLOCKED, failure.message, Refused(failure, Cost()), 0, None, 0.0)
 
+    def believed(self, job: Job, state: JobState, permit: Permit, got: Refused, elapsed_s: float) -> Recorded:
+        """The end of a job without captions, once that is believed. The budget has heard of it before."""
+        return self.final(
+            job,
+            state,
+            got.failure.kind,
+            got.failure.message,
+            got,
+            self._spent(state) + 1,
+            permit,
+            elapsed_s,
+        )
+
+    def doubted(
+        self, job: Job, state: JobState, permit: Permit, got: Refused, wait_s: float, *, looked: bool = False
+    ) -> Recorded:
+        """What came without captions is fetched again after a while, and no attempt is spent. `looked`: this was
+        one of the looks that a video without captions gets while no other video has any."""
+        history = History(spent=self._spent(state))
+        verdict = Defer(wait_s, charged=False)
+        stamp = Stamp(0, 0)  # never written: it is no trouble that the budget knows of
+        body = {**self._try(job, got, verdict, history, stamp, permit), "doubted": looked}
+        return Recorded("try", body, again_in_s=wait_s)
+
     def _fault(self, outcome: Outcome, stamp: Stamp) -> bool | None:
         return self.judge.fault(stamp) if outcome in (Outcome.NETWORK, Outcome.BLOCKED) else False
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from engine.budget import BudgetSettings
+from engine.caps import Caps
 from engine.errors import UsageError
 from engine.model import EgressSpec
 from engine.queue.layout import Queue
@@ -52,6 +53,7 @@ class Settings:
     mask: bool = False  # of each run: it changes the bytes on the wire, not what is recorded
     on_block: str = "wait"
     limit: int | None = None
+    caps: Caps = field(default_factory=Caps)
     lap_s: float = 600.0
 
     @property

@@ -225,6 +225,12 @@ class Desk:
                 self.attention.set()
             self.changed.notify_all()
 
+    def put_down(self, work: Work) -> None:
+        """A job leaves its thread and is decided later, by `end`; until then it is neither here nor in flight."""
+        with self.changed:
+            self._leave(work)
+            self.changed.notify_all()
+
     def abandon(self, work: Work) -> bool:
         """Give up on a thread whose job does not come back; False when it just did."""
         with self.changed:
@@ -237,7 +243,7 @@ class Desk:
         if self.in_flight.get(work.thread) is work:
             del self.in_flight[work.thread]
             self._refused_out -= work.was_refused
-        self._alone = False
+            self._alone = False
 
     def _lay(self, item: Item, *, first: bool = False) -> None:
         if item.state.deaths:

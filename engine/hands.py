@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from engine import output
@@ -17,6 +18,7 @@ from engine.budget import Outcome, Stamp
 from engine.config import Settings
 from engine.desk import Desk, OpenChunk, Work
 from engine.errors import EngineError, Interrupted
+from engine.holding import CANARY, Holding, has_captions
 from engine.model import Cost, Failure, Fetched, Kind, Permit, Refused
 from engine.queue import claim
 from engine.queue.layout import Queue
@@ -27,7 +29,6 @@ from engine.verdict import REFUSED_WAIT_S, WAITS_S
 PARK_S = WAITS_S[-1] * 1.5  # longer waits leave the desk with their chunk
 PAUSE_S = 0.1
 TICKETS_BACK_S = 2.0
-CANARY = "canary"
 
 
 class Hands:
@@ -54,6 +55,7 @@ class Hands:
         self._fail = fail
         self._counting = threading.Lock()
         self._tickets = Tickets(Queue(settings.queue)) if settings.limit is not None else None
+        self._holding = Holding(settings, resources, desk, attempts, self._resolve, fail)
 
     def start(self, number: int) -> None:
         """Start the thread of this number (or its successor, when it hangs)."""
@@ -74,6 +76,15 @@ class Hands:
         self._conclude(work, permit, Refused(failure, Cost(requests=1)), work.started)
         self.start(work.thread)
         return True
+
+    def look(self) -> None:
+        """Conclude what was held back, as far as it can be by now. For the keeper."""
+        startable = self._desk.unstarted() and not (self._tickets is not None and self._tickets.spent())
+        self._holding.look(busy=bool(self._desk.in_flight or startable))
+
+    def let_go(self) -> None:
+        """The lap ends, and no thread has a job any more."""
+        self._holding.let_go()
 
     def close(self) -> None:
         """Let go of the tickets, after the threads that waited with one have given it back."""
@@ -138,6 +149,10 @@ class Hands:
             return self._heard(work, permit, got)
         if isinstance(got, Fetched):
             self._resources.canary = item.job.video_id
+        if has_captions(got):
+            self._resources.witness.shown(permit.egress, started)
+        elif isinstance(got, Refused) and got.failure.kind is Kind.NO_CAPTIONS:
+            return self._doubt(work, permit, got, time.monotonic() - started)
         return self._conclude(work, permit, got, started)
 
     def _canary(self, work: Work, permit: Permit) -> str | None:
@@ -157,12 +172,46 @@ class Hands:
 
     def _heard(self, work: Work, permit: Permit, got: Fetched | Refused) -> bool:
         """Report what became of the canary, and let the job come again."""
+        return self._again(work, 0.0 if self._sings(permit, got) else REFUSED_WAIT_S)
+
+    def _sings(self, permit: Permit, got: Fetched | Refused) -> bool:
+        """Report what became of the canary; a canary without captions is blocked."""
         if isinstance(got, Fetched):
             outcome, retry_after_s = Outcome.OK, None
+        elif got.failure.kind is Kind.NO_CAPTIONS:
+            outcome, retry_after_s = Outcome.BLOCKED, None
         else:
             outcome, retry_after_s = self._attempts.outcome(got.failure), got.failure.retry_after_s
         self._budget.report(permit, outcome, job=CANARY, retry_after_s=retry_after_s)
-        return self._again(work, 0.0 if outcome is Outcome.OK else REFUSED_WAIT_S)
+        return outcome is Outcome.OK
+
+    def _doubt(self, work: Work, permit: Permit, got: Refused, elapsed_s: float) -> bool:
+        """A video came without captions: hold that back until something speaks for it (see `engine.holding`).
+
+        A probe that comes without is no sign of life, so the canary goes after it by the same egress. Whatever
+        becomes of that, and when the egress has opened since, the video is fetched again: what it met may have
+        been the end of a block.
+        """
+        item, canary = work.item, self._resources.canary
+        wait_s = REFUSED_WAIT_S / self._settings.budget.pace
+        probing = not self._budget.calm(permit.egress)
+        if canary is not None and self._budget.current(permit) and probing:
+            try:
+                with self._resources.waits(work):
+                    heard = self._resources.fetcher.fetch(canary, replace(permit, expires_s=0.0))
+            except Interrupted:
+                self._budget.report(work.permit or permit, Outcome.OTHER, job=CANARY)
+            else:
+                self._budget.add_bytes(permit.egress, heard.cost.bytes)
+                wait_s = 0.0 if self._sings(work.permit or permit, heard) else wait_s
+        elif canary is None or not probing:
+            self._budget.report(permit, Outcome.OK, job=item.job.video_id)
+            if self._budget.current(permit):
+                self._worker.end(work.thread)
+                self._holding.hold(work, permit, got, elapsed_s)
+                self._desk.put_down(work)  # after it is held: a lap that ends between the two must see it
+                return True
+        return self._record(work, self._attempts.doubted(item.job, item.state, permit, got, wait_s))
 
     def _step_back(self, work: Work, permit: Permit) -> bool:
         """The attempt gave way: the job stays what it was, and a probe that it held is let go."""
@@ -197,6 +246,15 @@ class Hands:
         """Write the outcome's line, then let the job go. In this order: a job in flight has no line."""
         self._write(work.item.home, recorded.verb, recorded.body)
         self._worker.end(work.thread)
+        self._leave(work, recorded)
+        return True
+
+    def _resolve(self, work: Work, recorded: Recorded) -> None:
+        """The same for a job that was held back: its thread has another by now."""
+        self._write(work.item.home, recorded.verb, recorded.body)
+        self._leave(work, recorded)
+
+    def _leave(self, work: Work, recorded: Recorded) -> None:
         if recorded.again_in_s is None:
             with self._counting:
                 self.finals += 1
@@ -205,4 +263,3 @@ class Hands:
         else:
             self._return_ticket()
         self._desk.end(work, again_in_s=recorded.again_in_s, park_up_to_s=PARK_S)
-        return True

@@ -17,6 +17,7 @@ from engine.desk import Work
 from engine.errors import Interrupted
 from engine.model import Permit
 from engine.queue.layout import Queue
+from engine.witness import NAME, Witness
 
 if TYPE_CHECKING:
     from engine.youtube import Fetcher
@@ -42,6 +43,7 @@ class Resources:
         self.abort = abort
         self._queue = queue
         self._canary: str | None = None
+        self.witness = Witness(queue.path(NAME))
         self.budget = Budget.open(
             queue.budget, settings.egresses, settings.budget, on_event=lambda *its: _tell(queue, *its)
         )

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from engine import durable, events, output, status
-from engine.budget import Budget, snapshot
+from engine.budget import Budget, snapshot, totals
+from engine.caps import Meter
 from engine.clock import utc
 from engine.config import Settings
 from engine.errors import EngineError, Exit
@@ -29,6 +30,7 @@ from engine.queue.lock import Lock, take_or_say_who
 from engine.slot import DRAIN, LEAVE_WAITING, SIGNALS, Slot, signals_held
 from engine.steering import clear_request, read_request
 from engine.tickets import issue
+from engine.witness import lay_out
 from engine.worker import Report
 
 TICK_S = 0.05
@@ -68,6 +70,7 @@ class Supervisor:
             *((worker_id, time.monotonic(), set()) for worker_id in worker_ids(queue)),
         ]
         self._crashes: set[str] = set()
+        self._meter: Meter | None = None
 
     # ---- the run ----------------------------------------------------------------------------------------
     def run(self) -> int:
@@ -131,6 +134,9 @@ class Supervisor:
                     if status.finished(self.queue):
                         self._exit = Exit.OK
                 return
+        capped = self._meter and self._meter.look(self.settings.caps, totals(self.queue.budget))
+        if capped:
+            self._end(Exit.WORK_REMAINS, capped)
         egresses = [its for its in snapshot(self.queue.budget) if its.state != "retired"]
         if not egresses:
             self._end(
@@ -317,6 +323,8 @@ class Supervisor:
     # ---- before and after -------------------------------------------------------------------------------
     def _open_budget(self) -> None:
         Budget.open(self.queue.budget, self.settings.egresses, self.settings.budget, new_run=True).close()
+        lay_out(self.queue)
+        self._meter = Meter.start(totals(self.queue.budget))
         if self.settings.limit is not None:
             issue(self.queue, self.settings.limit)
 

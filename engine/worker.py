@@ -124,6 +124,7 @@ class Lap:
             if now >= idle_until and not self._fill():
                 idle_until = now + IDLE_S
                 self._reclaim()
+            self.hands.look()
             self._close_idle()
             if now - synced_at >= SYNC_S:
                 self._sync(list(self.desk.chunks.values()))
@@ -282,6 +283,7 @@ class Lap:
             with self.desk.changed:
                 self.desk.changed.wait(TICK_S)
         if self._error is None:
+            self.hands.let_go()
             rest = self.desk.take_rest()
             self._sync(rest)
             self._let_go(rest)

@@ -21,6 +21,7 @@ from engine.errors import EngineError, Exit
 COMMANDS = {
     "seed": ("seed", "Add videos to the queue."),
     "run": ("run", "Seed what is given, then work until every job is final."),
+    "plan": ("plan", "What a batch will cost: requests, bytes, hours, money."),
     "status": ("status", "How far the batch is; from any terminal, at any time."),
     "stop": ("stop", "Ask a live run to finish what is in flight and end."),
     "failures": ("failures", "One line for each job that is not ok."),

@@ -17,6 +17,9 @@ from engine.queue.layout import Queue
 from engine.render.terminal import printable
 
 BAR_S, PLAIN_S, JSON_S = 0.5, 30.0, 1.0
+LISTEN_S = 1.0
+# What a person must hear of without having asked: the run doubts what it is told.
+ALARMS = frozenset({"no_captions_jump", "no_captions_block", "no_captions_believed", "no_captions_unclear"})
 
 
 class Progress:
@@ -30,10 +33,14 @@ class Progress:
         self._verbose = verbose
         self._events_at = _size(queue.events)
         self._next_at = time.monotonic() + (0.0 if mode in ("bar", "json") else PLAIN_S)
+        self._listen_at = 0.0
         self._live: Any = None
 
     def __call__(self) -> None:
         now = time.monotonic()
+        if now >= self._listen_at:
+            self._listen_at = now + LISTEN_S
+            self._listen()
         if self.mode == "none" or now < self._next_at:
             return
         self._next_at = now + {"bar": BAR_S, "plain": PLAIN_S, "json": JSON_S}[self.mode]
@@ -49,14 +56,18 @@ class Progress:
             self.mode, self._live = "none", None
 
     def _show(self, value: dict[str, Any]) -> None:
-        if self._verbose and self.mode != "json":
-            self._tell_events()
         if self.mode == "json":
             click.echo(json.dumps({"message_type": "status", **value}))
         elif self.mode == "plain":
             click.echo(line(value), err=True)
         else:
             self._draw(value)
+
+    def _listen(self) -> None:
+        try:
+            self._tell_events()
+        except (OSError, SystemExit):  # nobody reads stderr any more: the run goes on
+            self._events_at = _size(self._queue.events)
 
     def _draw(self, value: dict[str, Any]) -> None:
         from rich.console import Group
@@ -100,6 +111,8 @@ class Progress:
                 continue
             if not isinstance(event, dict):
                 continue
+            if not (event.get("event") in ALARMS or (self._verbose and self.mode not in ("json", "none"))):
+                continue
             words = (event.get("at"), event.get("event"), event.get("egress"), event.get("reason"))
             self._say(printable("  ".join(str(word) for word in words if word)))
 
@@ -114,6 +127,7 @@ class Progress:
 
     def close(self) -> None:
         """Show the end state and let go of the terminal."""
+        self._listen()
         if self.mode == "none":
             return
         value = status.collect(self._queue.root)

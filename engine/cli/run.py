@@ -11,7 +11,9 @@ from typing import Any, Literal, TypeVar
 import click
 
 from engine import durable
+from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
+from engine.caps import Caps
 from engine.cli import captions, say
 from engine.cli.options import IdCommand, column_option, inputs, queue_option
 from engine.cli.seed import opened, seed_inputs, told
@@ -48,6 +50,9 @@ class Options:
     progress: str
     verbose: int
     column: str | None
+    max_requests: int | None = None
+    max_bytes: str | None = None
+    max_duration: str | None = None
     fetch_mode: Literal["lean", "full"] = "lean"
     manual_only: bool = False
     generated_only: bool = False
@@ -104,6 +109,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--grace", metavar="S", type=click.FloatRange(0, 86400), default=15.0, show_default=True,
                help="Seconds that a stop leaves to what is in flight."),
         option("--limit", metavar="N", type=click.IntRange(1), help="Make at most N jobs final, then stop."),
+        option("--max-requests", metavar="N", type=click.IntRange(1), help="End this run after N requests."),
+        option("--max-bytes", metavar="SIZE", help="End this run after so many body bytes: 500M, 50G, 1.5T."),
+        option("--max-duration", metavar="TIME", help="End this run after 90s, 30m, 8h, 8h30m."),
         option("--fetch", "fetch_mode", type=click.Choice(("lean", "full")), default="lean", show_default=True,
                help="Two requests a video, or three with the watch page."),
         option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
@@ -148,10 +156,11 @@ def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
 
 def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool) -> int:
     """One run from the command line's point of view."""
-    proxies = _proxies(options)
+    proxies = proxy_urls(options)
     if options.ca_bundle and not os.access(options.ca_bundle, os.R_OK):
         raise UsageError(f"--ca-bundle {options.ca_bundle}: no such file, or it cannot be read")
     budget = _budget(options.rate)
+    caps = _caps(options)
     wanted = _wanted(options)
     errors: list[str] = []
     streams = opened(sources, options.column, errors)
@@ -186,6 +195,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
             mask=options.mask,
             on_block=options.on_block,
             limit=options.limit,
+            caps=caps,
         )
         return _work(Queue(settings.queue), settings, options)
 
@@ -242,7 +252,8 @@ def _hold(queue: Queue) -> Lock:
     return hold(queue)
 
 
-def _proxies(options: Options) -> list[str]:
+def proxy_urls(options: Options) -> list[str]:
+    """The proxies given, as URLs; warnings about lines of a file that hold none are said."""
     urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(options.proxy, 1)]
     if options.proxies:
         more, warnings = read_proxies(options.proxies)
@@ -276,6 +287,15 @@ def _wanted(options: Options) -> Frozen:
         options.all_languages,
         captions.translation(options.translate, all_languages=options.all_languages),
         options.metadata,
+    )
+
+
+def _caps(options: Options) -> Caps:
+    size, duration = options.max_bytes, options.max_duration
+    return Caps(
+        options.max_requests,
+        parse_bytes(size, "--max-bytes") if size else None,
+        parse_duration_s(duration, "--max-duration") if duration else None,
     )
 
 

@@ -47,6 +47,7 @@ class JobState:
     tries: int = 0
     charges: list[tuple[int, int] | None] = field(default_factory=list)  # stamps of the attempts it paid for
     refusals: list[tuple[int, int]] = field(default_factory=list)  # stamps of the blocks it met
+    doubts: int = 0  # times it waited because `no_captions` was not believed
     deaths: dict[str, Death] = field(default_factory=dict)  # by the worker that died with it
     requests: int = 0
     bytes: int = 0
@@ -116,6 +117,7 @@ class ChunkState:
             stamp = _stamp(body.get("stamp"))
             if body.get("charged"):
                 state.charges.append(stamp)
+            state.doubts += body.get("doubted") is True
             if body.get("kind") == "blocked" and stamp is not None:
                 state.refusals.append(stamp)
 

@@ -209,6 +209,13 @@ class Stage:
             return Answer(200, self._watch, f"<!-- {request.video_id} --></body></html>".encode())
         video = invent(self.settings.seed, request.video_id)
         fault = self._video_fault(request.video_id, playing)
+        if fault is None and request.kind != "timedtext" and self._touched("soft_block", request, playing):
+            return Answer(
+                200,
+                self._players[(self.settings.real_sizes and not request.masked, False)],
+                b'"videoDetails":' + dumps(details(video)) + b"}",
+                scene="soft_block",
+            )
         if request.kind == "timedtext":
             return self._transcript(request, video, fault)
         if fault == "age" or fault in REFUSED:

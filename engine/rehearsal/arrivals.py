@@ -55,6 +55,10 @@ class Arrivals:
         if self._file is not None:
             self._unwritten.append(row)
 
+    def sent(self, egress: str, n: int) -> None:
+        """Count body bytes, as they go over the wire."""
+        self.egresses.setdefault(egress, Counter())["bytes"] += n
+
     def by_video(self) -> dict[str, dict[str, int]]:
         """Requests of each video by kind, among those kept."""
         videos: dict[str, Counter[str]] = {}

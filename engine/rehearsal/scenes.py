@@ -69,6 +69,7 @@ SCENES: dict[str, Entry] = {
     "consent": Entry(Reach.EGRESS, "the watch page asks for consent until the cookie comes"),
     "proxy407": Entry(Reach.EGRESS, "the proxy wants a user and password that nobody has"),
     "gone": Entry(Reach.EGRESS, "the network is gone: connections dropped, new ones refused"),
+    "soft_block": Entry(Reach.EGRESS, "players answer as ever, but without captions, whoever asks"),
     "captured": Entry(Reach.SET, "real answers of the site, for the ids of `captured_ids()`"),
 }
 

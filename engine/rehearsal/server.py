@@ -142,6 +142,10 @@ class Server:
             self.loop.call_soon(self._watch_gone)
         return found
 
+    def sent(self, egress: str, n: int) -> None:
+        """So many bytes of a body went out."""
+        self._arrivals.sent(egress, n)
+
     def other(self, target: str, egress: str, status: int) -> None:
         """A request that the stand-in has no answer for; its path stands where the id would."""
         self._arrivals.note("other", urlsplit(target).path[:60], egress, status, None)

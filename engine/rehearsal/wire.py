@@ -56,6 +56,7 @@ class House(Protocol):
     def admit(self, authorization: str) -> tuple[int, str]: ...
     def answer(self, request: Request, egress: str) -> Answer: ...
     def other(self, target: str, egress: str, status: int) -> None: ...
+    def sent(self, egress: str, n: int) -> None: ...
     def control(self, method: str, target: str, body: bytes) -> tuple[int, dict[str, Any]]: ...
 
 
@@ -274,6 +275,7 @@ class Connection(asyncio.Protocol):
         if head_only:
             self._write(head)
         elif answer.manner == "truncated":
+            self._house.sent(self.egress, len(body) // 2)
             self._write(head + body[: len(body) // 2])
             close = True
         elif answer.manner == "trickle":
@@ -282,6 +284,7 @@ class Connection(asyncio.Protocol):
             self._trickle(body, 0)
             return
         else:
+            self._house.sent(self.egress, len(body))
             self._write(head + body)
         if close:
             self.close()
@@ -294,5 +297,6 @@ class Connection(asyncio.Protocol):
             self._timer = None
             self._work()
             return
+        self._house.sent(self.egress, 1)
         self._write(body[at : at + 1])
         self._timer = self._house.loop.call_later(TRICKLE_S, self._trickle, body, at + 1)

@@ -50,6 +50,7 @@ def tracks(answer: dict[str, Any]) -> list[dict[str, Any]]:
 def test_every_scene_is_tested_here_or_on_the_wire() -> None:
     here = {"no_language", "po_token", "hidden", "huge", "no_captions", "captured", "slow", "consent"}
     here |= {"dubbed", "polyglot", "429_translated"}
+    here |= {"soft_block"}
     here |= {row[0] for row in REFUSALS} | {row[0] for row in PASSING} | {row[0] for row in BLOCKS}
     wire = {"gone", "proxy407"}
     assert here | wire | set(MIXES) == set(SCENES)
@@ -107,6 +108,18 @@ def test_no_captions_plays_without_tracks_for_every_client() -> None:
         assert answer["playabilityStatus"]["status"] == "OK"
         assert "captions" not in answer
         assert answer["videoDetails"]["title"]
+
+
+def test_a_soft_block_shows_nobody_captions_while_it_lasts_and_spares_who_has_a_list() -> None:
+    on = stage("soft_block@1-2")
+    for now_s, count in ((0.0, 1), (1.0, 0), (1.9, 0), (2.0, 1)):
+        for kind in ("player", "opinion"):
+            answer = json.loads(whole(ask(on, kind, now_s=now_s)))
+            assert answer["playabilityStatus"]["status"] == "OK"
+            assert answer["videoDetails"]["title"]
+            assert min(len(tracks(answer)), 1) == count
+        assert b"<text" in whole(ask(on, "timedtext", now_s=now_s))
+    assert on.blocked == 0
 
 
 def test_hidden_captions_are_shown_to_the_second_opinion_only() -> None:

@@ -1,0 +1,200 @@
+"""`engine plan`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from engine import plan
+from engine.amounts import parse_price_per_gb
+from engine.budget import parse_rate
+from engine.cli import say
+from engine.cli.options import IdCommand, column_option, inputs, json_option, queue_option
+from engine.cli.run import Options, proxy_urls, read_options, run, run_options
+from engine.cli.seed import opened
+from engine.errors import Exit, NoQueueError, UsageError
+from engine.inputs import Line
+from engine.queue.layout import Queue, exists, open_queue
+from engine.status import tally
+
+# How a sample may have ended and still say what was asked for.
+_SAMPLED = (Exit.OK, Exit.SOME_FAILED, Exit.WORK_REMAINS)
+
+
+@click.command("plan", cls=IdCommand)
+@inputs(required=False)
+@queue_option()
+@column_option
+@run_options(output="transcripts", rate="0.5/s")
+@click.option(
+    "--sample",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Run N videos of the queue for real first, and measure.",
+)
+@click.option("--price", metavar="P", help="What traffic costs, as 4/GB.")
+@click.option(
+    "--egresses",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Reckon with N egresses, not with the proxies given.",
+)
+@json_option
+def command(
+    inputs: tuple[str, ...],
+    root: str,
+    sample: int | None,
+    price: str | None,
+    egresses: int | None,
+    as_json: bool,
+    **values: Any,
+) -> int:
+    """Say before the night how many requests and bytes it will take, how long, and what that costs.
+
+    From the videos left in the queue and those of INPUT (counted, not seeded), and from what the videos done so
+    far have cost; before any is done from defaults. All options of `engine run` may be given: --rate and the
+    proxies decide how long it takes, and a --sample is run with them.
+    """
+    options = read_options(values)
+    per_gb = parse_price_per_gb(price, "--price") if price else None
+    rate = parse_rate(options.rate)
+    egresses = egresses or len(proxy_urls(options)) or 1
+    if not inputs and not exists(root):
+        raise NoQueueError(f"no queue in {root}: name the videos, as in `engine plan videos.txt`")
+    if sample:
+        options = replace(options, limit=sample)
+        _sample(inputs, root, options)
+        inputs = ()  # they are in the queue now
+    found = _count(inputs, options.column) if inputs else {"read": 0, "videos": 0, "rejected": 0}
+    queue = open_queue(root) if exists(root) else None
+    left = max(0, queue.total() - tally(queue, time.time()).counts.final) if queue else 0
+    measured = plan.Measured.of(plan.rows(queue)) if queue else None
+    its = plan.forecast(
+        left + found["videos"],
+        measured,
+        rate=rate,
+        egresses=egresses,
+        price_per_gb=per_gb,
+        fetch_mode=options.fetch_mode,
+    )
+    if as_json:
+        click.echo(json.dumps(_json(its, left, found, str(rate), egresses, per_gb, sampled=bool(sample))))
+    else:
+        for line in _words(its, queue, left, found, str(rate), egresses, per_gb):
+            click.echo(line)
+    return Exit.OK
+
+
+def _sample(sources: Sequence[str], root: str, options: Options) -> None:
+    """Run so many videos as any run would, by the stand-in if the queue is a rehearsal's."""
+    say(f"running up to {options.limit:,} videos for real first; they stay done")
+    if exists(root) and open_queue(root).read_batch().get("rehearsal"):
+        from engine.rehearsal import start
+
+        with start() as stand_in:
+            options = replace(
+                options, proxy=(stand_in.proxy_url,), proxies=None, ca_bundle=stand_in.ca_bundle
+            )
+            code = run(sources, root, options, rehearsal=True)
+    else:
+        code = run(sources, root, options, rehearsal=False)
+    if code not in _SAMPLED:
+        raise click.exceptions.Exit(code)  # the run itself has said why
+
+
+def _count(sources: Sequence[str], column: str | None) -> dict[str, int]:
+    """How many different videos the inputs name. Raises UsageError for one that cannot be read."""
+    errors: list[str] = []
+    streams = opened(sources, column, errors)
+    if errors:
+        raise UsageError("\n".join(errors))
+    names: set[str] = set()
+    read = rejected = 0
+    for line in _lines(streams):
+        read += 1
+        if line.video_id is None:
+            rejected += 1
+        else:
+            names.add(line.video_id)
+    return {"read": read, "videos": len(names), "rejected": rejected}
+
+
+def _lines(streams: list[Iterator[Line]]) -> Iterator[Line]:
+    for stream in streams:
+        yield from stream
+
+
+def _json(
+    its: plan.Plan,
+    left: int,
+    found: dict[str, int],
+    rate: str,
+    egresses: int,
+    per_gb: float | None,
+    *,
+    sampled: bool,
+) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "videos": its.videos,
+        "in_queue": left,
+        "in_input": found,
+        "basis": ("sample" if sampled else "measured") if its.measured else "defaults",
+        "measured": its.measured.to_json() if its.measured else None,
+        "requests": its.requests.to_json(),
+        "bytes": its.bytes.to_json(),
+        "rate": rate,
+        "egresses": egresses,
+        "seconds": its.seconds.to_json(1) if its.seconds else None,
+        "price_per_gb": per_gb,
+        "cost": its.cost.to_json(4) if its.cost else None,
+    }
+
+
+def _words(
+    its: plan.Plan,
+    queue: Queue | None,
+    left: int,
+    found: dict[str, int],
+    rate: str,
+    egresses: int,
+    per_gb: float | None,
+) -> Iterator[str]:
+    from engine.cli.show import duration, size
+
+    where = [f"{left:,} left in {queue.root}"] if queue else []
+    if found["read"]:
+        words = f"{found['videos']:,} in the input"
+        if found["rejected"]:
+            words += f" ({found['rejected']:,} of {found['read']:,} lines name none)"
+        where.append(words + (", not compared with the queue" if queue else ""))
+    yield f"videos    {its.videos:,}: {'; '.join(where)}"
+    each = f"{its.per_video[0]:.2f} requests and {size(round(its.per_video[1]))} a video"
+    if its.measured:
+        done = its.measured.requests.count
+        yield f"measured  {each}, over {done:,} video{'' if done == 1 else 's'}: " + "; ".join(
+            f"{requests.count:,} {status} {requests.mean:.2f} and {size(round(n_bytes.mean))}"
+            for status, (requests, n_bytes) in sorted(its.measured.by_status.items())
+        )
+    else:
+        yield f"measured  nothing yet; reckoned with the defaults, {each} (--sample 50 measures)"
+    yield f"requests  {_span(its.requests, lambda n: f'{round(n):,}')}"
+    yield f"traffic   {_span(its.bytes, lambda n: size(round(n)))}"
+    by = f"{egresses:,} egress{'' if egresses == 1 else 'es'}"
+    if its.seconds:
+        yield f"time      {_span(its.seconds, duration)} at {rate} by {by}, if nobody blocks"
+    else:
+        yield f"time      unknown at --rate {rate}: give a number, as --rate 0.5"
+    if its.cost:
+        yield f"cost      {_span(its.cost, lambda n: f'{n:,.2f}')} at {per_gb:g}/GB"
+
+
+def _span(its: plan.Range, write: Any) -> str:
+    """A number, with the interval when its ends would read differently."""
+    expected, low, high = write(its.expected), write(its.low), write(its.high)
+    return str(expected) if low == high else f"{expected} ({low} to {high})"

@@ -1,0 +1,197 @@
+"""Whole runs against the stand-in: caps, a plan, costs that add up, and a soft block that costs no video."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.rehearsal import Rehearsal, Settings, invented_ids, parse_scene, start
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def site() -> Iterator[Rehearsal]:
+    with start(Settings(latency_s=0.02)) as its:
+        yield its
+
+
+def launch(cwd: Path, *args: str, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "engine", *args],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def engine(cwd: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    with launch(cwd, *args, **env) as process:
+        try:
+            out, err = process.communicate(timeout=100)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+
+def through(site: Rehearsal, *egresses: str) -> list[str]:
+    """The options of a quick run by these egresses of the stand-in."""
+    proxies = [part for name in egresses for part in ("--proxy", site.proxy_url_as(name))]
+    return [
+        "--ca-bundle",
+        site.ca_bundle,
+        "--rate",
+        "none",
+        "--progress",
+        "none",
+        "-p",
+        "2",
+        "-t",
+        "4",
+        *proxies,
+    ]
+
+
+def rows(cwd: Path) -> list[dict[str, Any]]:
+    with open(cwd / "queue_dir" / "manifest.jsonl", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def status(cwd: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(engine(cwd, "status", "--json").stdout)
+    return found
+
+
+def test_capped_planned_and_finished_with_costs_that_add_up(tmp_path: Path, site: Rehearsal) -> None:
+    """One batch: a cap ends its first run, a plan is made from what that measured, the second run finishes it,
+    and what status says of each egress is what the stand-in saw and sent."""
+    site.scene("absent=0.1", "hidden=0.1")
+    (tmp_path / "videos.txt").write_text("\n".join(invented_ids(150)))
+    by = through(site, "east", "west")
+
+    capped = engine(tmp_path, "run", "videos.txt", *by, "--max-requests", "80")
+    assert capped.returncode == 4, capped.stderr
+    assert "stopped at --max-requests 80" in capped.stderr
+    first = status(tmp_path)
+    # In flight: one attempt a thread of two requests; let in meanwhile: what a quarter of a second can.
+    assert 80 <= first["requests"] < 290, first
+    assert first["pending"] + first["deferred"] > 0
+    assert first["in_flight"] == 0
+    measured = rows(tmp_path)
+
+    asked = engine(tmp_path, "plan", "--json", "--price", "4/GB", "--rate", "2", "--egresses", "2")
+    assert asked.returncode == 0, asked.stderr
+    plan = json.loads(asked.stdout)
+    assert plan["basis"] == "measured"
+    assert plan["videos"] == 150 - len(measured)
+    expected = sum(its["requests"] for its in measured) / len(measured) * plan["videos"]
+    assert plan["requests"]["expected"] == pytest.approx(expected, abs=1)
+    assert plan["seconds"]["expected"] == pytest.approx(expected / 4, abs=1)
+    assert plan["cost"]["expected"] == pytest.approx(plan["bytes"]["expected"] * 4e-9, abs=1e-4)
+
+    # A cap counts from where its run began: what the first one used does not end the second.
+    done = engine(
+        tmp_path, "run", *by, ENGINE_MAX_REQUESTS="2000", ENGINE_MAX_BYTES="1G", ENGINE_MAX_DURATION="1h"
+    )
+    assert done.returncode in (0, 3), done.stderr
+    its, seen = status(tmp_path), site.stats()["egresses"]
+    assert [egress["name"][:4] for egress in its["egresses"]] == ["p001", "p002"]
+    for egress, name in zip(its["egresses"], ("east", "west"), strict=True):
+        assert egress["requests"] == seen[name]["requests"]
+        assert egress["bytes"] == seen[name]["bytes"]
+    assert its["requests"] == sum(egress["requests"] for egress in its["egresses"])
+    final = rows(tmp_path)
+    assert len(final) == 150
+    # Rows hold what attempts cost; canaries and attempts that gave way are the egress's alone.
+    for name in ("requests", "bytes"):
+        in_rows = sum(row[name] for row in final)
+        assert 0.97 * its[name] <= in_rows <= its[name], (name, in_rows, its[name])
+    assert {row["requests"] for row in final if row["kind"] == "no_captions"} <= {2, 3, 4}
+    assert any(row["requests"] > 2 for row in final)
+
+
+@pytest.mark.parametrize(
+    ("option", "amount", "says"),
+    [
+        ("--max-bytes", "60K", "stopped at --max-bytes 60,000"),
+        ("--max-duration", "1s", "stopped at --max-duration 1 s"),
+    ],
+)
+def test_the_other_caps(tmp_path: Path, site: Rehearsal, option: str, amount: str, says: str) -> None:
+    (tmp_path / "videos.txt").write_text("\n".join(invented_ids(3000)))
+    capped = engine(tmp_path, "run", "videos.txt", *through(site, "east"), option, amount)
+    assert capped.returncode == 4, capped.stderr
+    assert says in capped.stderr
+    assert status(tmp_path)["state"] == "stopped"
+
+
+@pytest.mark.parametrize("option", ["--max-bytes", "--max-duration"])
+def test_a_cap_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, option: str) -> None:
+    refused = engine(tmp_path, "run", "dQw4w9WgXcQ", option, "much")
+    assert refused.returncode == 2
+    assert option in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def until(true: Callable[[], bool], run: subprocess.Popen[str]) -> None:
+    """Wait until the run has come so far; there is nothing to be told by but its files and the stand-in."""
+    ends_at = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < ends_at
+        assert run.poll() is None, "the run ended before"
+        time.sleep(0.02)
+
+
+def test_a_soft_block_costs_no_video(tmp_path: Path, site: Rehearsal) -> None:
+    """600 videos, 2 % of them really without captions. Amid the work every player answer comes without, also to
+    the second opinion, until the run has noticed and has probed for a while: only the real ones end as
+    `no_captions`."""
+    names = list(invented_ids(600))
+    real = parse_scene("no_captions=0.02")
+    site.scene(str(real))
+    (tmp_path / "videos.txt").write_text("\n".join(names))
+    events = tmp_path / "queue_dir" / "events.jsonl"
+
+    def told() -> list[str]:
+        return [json.loads(line)["event"] for line in events.read_text().splitlines()]
+
+    run = launch(tmp_path, "run", "videos.txt", *through(site, "east"), ENGINE_BUDGET_PACE="60")
+    try:
+        until(lambda: site.stats()["requests"].get("timedtext", 0) >= 100, run)
+        site.scene("soft_block")
+        until(lambda: "no_captions_block" in told() and told().count("probe") >= 3, run)
+        site.scene(str(real), replace=True)
+        _, said = run.communicate(timeout=90)
+    finally:
+        run.kill()
+    assert run.returncode == 0, said
+    found = rows(tmp_path)
+    assert len(found) == 600
+    bare = {row["video_id"] for row in found if row["kind"] == "no_captions"}
+    assert bare == {name for name in names if real.touches(1, name)}
+    assert {row["attempts"] for row in found} == {1}
+    assert site.stats()["scenes_played"]["soft_block"] >= 10
+    assert "no_captions_jump" in said
+    assert "no_captions_block" in said
+    assert "rehearsal@" not in said  # the proxy's password
+
+
+def test_a_batch_that_mostly_has_none_is_believed(tmp_path: Path, site: Rehearsal) -> None:
+    real = parse_scene("no_captions=0.8")
+    site.scene(str(real))
+    names = list(invented_ids(120))
+    (tmp_path / "videos.txt").write_text("\n".join(names))
+    run = engine(tmp_path, "run", "videos.txt", *through(site, "east"), ENGINE_BUDGET_PACE="60")
+    assert run.returncode == 0, run.stderr
+    bare = {row["video_id"] for row in rows(tmp_path) if row["kind"] == "no_captions"}
+    assert bare == {name for name in names if real.touches(1, name)}
