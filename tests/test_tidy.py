@@ -21,11 +21,13 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 # Bottom up. A name (a module of `engine`, or a package as a whole) imports from lower lines only.
 LAYERS = (
     {"model", "errors", "clock"},
-    {"durable", "processes"},
+    {"durable", "processes", "amounts", "caps", "doubt"},
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue"},
     {"config", "verdict", "manifest", "output", "desk", "known", "events", "steering", "tickets"},
+    {"witness", "plan"},
     {"attempt", "seed", "status", "retry", "verify", "failures", "resources"},
-    {"hands", "monitor", "recover"},
+    {"holding", "monitor", "recover"},
+    {"hands"},
     {"worker"},
     {"slot"},
     {"supervisor"},
