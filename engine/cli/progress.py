@@ -116,7 +116,9 @@ class Progress:
             return
         value = status.collect(self._queue.root)
         left = value["pending"] + value["in_flight"] + value["deferred"]
-        value["state"] = "stopped" if left else "finished"  # the lock is still ours, but nobody works any more
+        value["state"] = (
+            "stopped" if left else "finished"
+        )  # the lock is still ours, but nobody works any more
         self._try(value)
         if self._live is not None:
             with contextlib.suppress(OSError, SystemExit):

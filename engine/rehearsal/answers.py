@@ -194,6 +194,8 @@ class Stage:
     # --- what the video is --------------------------------------------------------------------------------
 
     def _content(self, request: Request, playing: list[Scene]) -> Answer:
+        if request.kind == "ping":
+            return Answer(204, _EMPTY)
         names = {scene.name for scene in playing}
         if request.video_id in captured.CAPTURES and "captured" in names:
             return _captured(request)

@@ -14,7 +14,8 @@ _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 class Request:
     """One request for content.
 
-    `kind` is watch, player (the ANDROID client), opinion (the player asked by any other client) or timedtext.
+    `kind` is watch, player (the ANDROID client), opinion (the player asked by any other client), timedtext or
+    ping (the site's small page that answers 204; no video).
     """
 
     kind: str
@@ -46,6 +47,8 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
             raise ValueError("a player request is JSON with context.client.clientName and videoId") from exc
         kind = "player" if client == "ANDROID" else "opinion"
         return Request(kind, _video_id(video_id), client=client, masked="$fields" in query)
+    if parts.path == "/generate_204" and method in ("GET", "HEAD"):
+        return Request("ping", "")
     if parts.path == "/api/timedtext" and method in ("GET", "HEAD"):
         return Request(
             "timedtext",
