@@ -134,7 +134,9 @@ class Supervisor:
         if not egresses:
             self._end(Exit.NO_PROXY, self._no_proxy())
         elif self.settings.on_block == "stop":
-            blocked = all(its.state in ("blocked", "probing") for its in egresses)
+            # One that cannot be reached is no way out; if they all cannot, it is the network and no block.
+            reached = [its for its in egresses if its.state != "unreachable"] or egresses
+            blocked = all(its.state in ("blocked", "probing") for its in reached)
             self._blocked_looks = self._blocked_looks + 1 if blocked else 0
             if self._blocked_looks >= BLOCKED_LOOKS:
                 self._halted = True

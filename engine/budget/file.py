@@ -261,7 +261,7 @@ class Budget:
         try:
             before, now, wall = self._ledger.load(egress)
             after = before
-            if before.state == State.HALF_OPEN and now >= before.open_until:
+            if before.state == State.HALF_OPEN and before.holder != holder and now >= before.open_until:
                 after = silent_probe(before, now, wall, self._settings, self._order.others_ok_at(egress))
             after, result = take(after, now, self._settings, holder)
             if after is not before:
@@ -325,7 +325,7 @@ class Budget:
         if self._on_event is None or (before.epoch == after.epoch and before.state == after.state):
             return
         name, network = self._names[egress], (after.why or before.why) == Why.NETWORK
-        if after.state == State.OPEN and after.flags & AWAY:
+        if after.state == State.OPEN and after.away > before.away:
             self._on_event(name, "retired", after.open_until - now)
         elif after.state == State.OPEN:
             self._on_event(name, "network_lost" if network else "block", after.open_until - now)

@@ -196,9 +196,7 @@ def recalled(state: EgressState, now: float, wall: float, settings: BudgetSettin
     wait_s = RECALL_S / settings.pace
     if state.state != State.OPEN or not state.flags & AWAY or state.open_until <= now + wait_s:
         return state
-    return state._replace(
-        flags=state.flags & ~AWAY, opened_at=now, open_until=now + wait_s, open_until_wall=wall + wait_s
-    )
+    return state._replace(opened_at=now, open_until=now + wait_s, open_until_wall=wall + wait_s)
 
 
 def _is_lost(outcome: Outcome, others_ok_at: float | None) -> bool:
@@ -215,7 +213,8 @@ def _still_lost(
     fails = state.fails + 1
     others_work = others_ok_at is not None and others_ok_at > state.opened_at
     if not others_work or (fails <= PROBES and not state.away):
-        return _open(state, Why.NETWORK, fails, now, wall, settings, None)
+        opened = _open(state, Why.NETWORK, fails, now, wall, settings, None)
+        return opened._replace(flags=opened.flags | AWAY) if state.away else opened
     wait_s = min(AWAY_S * 2.0 ** min(state.away, 10), MAX_AWAY_S) / settings.pace
     state = state._replace(away=min(state.away + 1, _U32))
     state = _open(state, Why.NETWORK, fails, now, wall, settings, None)

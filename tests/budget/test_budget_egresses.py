@@ -156,10 +156,11 @@ def test_one_that_is_away_is_tried_soon_when_nobody_works_any_more() -> None:
         its.lose_probe(others_work=True)
     its.state = recalled(its.state, its.now, WALL, RUN)
     assert its.wait_s == pytest.approx(RECALL_S)
-    its.lose_probe(others_work=False)
-    assert its.wait_s <= 11
+    for _ in range(3):
+        its.lose_probe(others_work=False)
+        assert its.wait_s <= 11
+        assert its.away  # it goes on being known as unreachable
     its.lose_probe(others_work=True)
-    assert its.away
     assert its.wait_s == pytest.approx(2 * AWAY_S)  # it is no stranger
     closed = fresh(7, b"p001", T0, WALL, RUN)
     assert recalled(closed, T0, WALL, RUN) == closed
@@ -276,7 +277,12 @@ def test_four_jobs_are_too_few_to_say_that_a_gateway_is_gone() -> None:
 
 
 def several(
-    path: Path, count: int, rate: str = "none", pace: float = 1.0, events: list[str] | None = None
+    path: Path,
+    count: int,
+    rate: str = "none",
+    pace: float = 1.0,
+    events: list[str] | None = None,
+    new_run: bool = False,
 ) -> Budget:
     specs = [EgressSpec(f"p{n:03d} h:1", f"http://u{n}@h:1") for n in range(count)]
     told = events if events is not None else []
@@ -284,6 +290,7 @@ def several(
         str(path),
         specs,
         BudgetSettings(parse_rate(rate), pace),
+        new_run=new_run,
         on_event=lambda name, what, wait_s: told.append(f"{name[:4]} {what}"),
     )
 
@@ -332,8 +339,25 @@ def test_the_retired_are_recalled_when_the_last_one_closes(tmp_path: Path) -> No
         budget._ledger.store(1, far)
     lose(budget, 0)
     views = snapshot(str(tmp_path / "budget"))
-    assert [its.state for its in views] == ["network", "network"]
+    assert [its.state for its in views] == ["network", "unreachable"]
     assert views[1].open_in_s <= RECALL_S
+
+
+def test_a_new_run_tries_the_retired_at_once(tmp_path: Path) -> None:
+    budget = several(tmp_path / "budget", 2)
+    lose(budget, 1)
+    with budget._file:
+        state, now, wall = budget._ledger.load(1)
+        far = state._replace(flags=state.flags | AWAY, open_until=now + 3000, open_until_wall=wall + 3000)
+        budget._ledger.store(1, far)
+    several(tmp_path / "budget", 2)
+    assert snapshot(str(tmp_path / "budget"))[1].open_in_s > 2000  # a worker that comes changes nothing
+    several(tmp_path / "budget", 2, new_run=True)
+    assert snapshot(str(tmp_path / "budget"))[1].open_in_s == 0
+    probe = budget.take(egress=1, stop=STOP)
+    assert probe is not None
+    budget.report(probe, Outcome.OK, job="a")
+    assert snapshot(str(tmp_path / "budget"))[1].state == "ok"
 
 
 def test_one_to_be_avoided_is_used_only_when_no_other_is_closed(tmp_path: Path) -> None:
@@ -358,3 +382,21 @@ def test_one_to_be_avoided_waits_for_a_slot_of_another(tmp_path: Path) -> None:
     budget = several(tmp_path / "budget", 2, rate="20")
     used = [budget.take(stop=STOP, avoid=lambda egress: egress == 1) for _ in range(5)]
     assert [its.egress for its in used if its is not None] == [0] * 5
+
+
+def test_a_probe_that_hangs_is_given_up_by_whoever_comes_next(tmp_path: Path) -> None:
+    budget = several(tmp_path / "budget", 2, pace=300)
+    lose(budget, 1)
+    assert budget.take(egress=1, stop=STOP) is not None  # the probe, of which nothing is heard
+    with budget._file:
+        state, now, _ = budget._ledger.load(1)
+        assert (state.state, state.fails) == (State.HALF_OPEN, 1)
+        budget._ledger.store(1, state._replace(open_until=now))
+    got: list[object] = []
+    other = threading.Thread(target=lambda: got.append(budget.take(egress=1, stop=STOP)))
+    other.start()
+    other.join()
+    state = budget._ledger.peek(1)
+    assert got[0] is not None
+    assert state is not None
+    assert (state.state, state.fails) == (State.HALF_OPEN, 2)
