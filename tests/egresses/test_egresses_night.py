@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 from egress_runs import PASSWORD, ROOT, Done, closed_port, engine_command, environment, run, run_command
+from support import states
 
 from engine.errors import Exit
+from engine.queue.layout import Queue
 from engine.rehearsal import Rehearsal, Settings, start
 
 
@@ -71,6 +73,7 @@ def test_no_proxy_left(tmp_path: Path) -> None:
     no_secret(done)
 
 
+@pytest.mark.long
 def test_one_hangs(tmp_path: Path) -> None:
     """Every answer by the third trickles: it closes, its jobs go by the others, and no attempt is spent."""
     with start(Settings(latency_s=0.01, scenes=("trickle/c",))) as stand_in:
@@ -80,6 +83,18 @@ def test_one_hangs(tmp_path: Path) -> None:
     assert done.kinds == {"ok": 60}
     assert {row["attempts"] for row in done.rows} == {1}
     assert "p003" in done.told("network_lost")
+
+
+@pytest.mark.long
+def test_what_failed_by_one_egress_is_tried_by_another(tmp_path: Path) -> None:
+    with start(Settings(latency_s=0.01, scenes=("reset=0.5/a",))) as stand_in:
+        done = run(tmp_path, stand_in, urls_of(stand_in, "ab"), 120, "-p 1 -t 8 --rate 20", pace=60)
+    assert done.code == Exit.OK, done.said
+    jobs = [its for state in states(Queue(str(done.queue))).values() for its in state.jobs.values()]
+    moved = [its.final["egress"] != its.failed_by for its in jobs if its.final and its.tries]
+    assert len(moved) >= 15
+    # Not all: when only jobs that failed there are left for a permit that was given already, it is used.
+    assert sum(moved) >= 0.8 * len(moved)
 
 
 def test_a_rotating_gateway(tmp_path: Path) -> None:
