@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from engine.budget import Outcome, Stamp
@@ -24,11 +24,13 @@ _OUTCOME = {
     Kind.BLOCKED: Outcome.BLOCKED,
     Kind.NETWORK: Outcome.NETWORK,
     Kind.PROXY: Outcome.NETWORK,
-    Kind.TIMEOUT: Outcome.OTHER,
+    Kind.TIMEOUT: Outcome.TIMEOUT,
     Kind.SERVER_ERROR: Outcome.OTHER,
     Kind.GARBLED: Outcome.OTHER,
     Kind.UNKNOWN: Outcome.OTHER,
 }
+_ON_THE_WAY = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT})
+BAD_LUCK = 3  # times --attempts: so often a rotating gateway may lose a job's connections at no cost
 
 
 class Judge(Protocol):
@@ -58,6 +60,7 @@ class Attempts:
     judge: Judge
     attempts: int
     names: tuple[str, ...]  # of the egresses, by index
+    rotating: bool = False
     wall: Callable[[], float] = time.time
 
     def conclude(
@@ -94,6 +97,7 @@ class Attempts:
     def _refused(self, job: Job, state: JobState, permit: Permit, got: Refused, elapsed_s: float) -> Recorded:
         failure = got.failure
         outcome = self.outcome(failure)
+        trouble = outcome in self._troubles
         # Jobs that were refused before are no new evidence against their egress, however many they are.
         name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and state.refusals else job.video_id
         stamp = self.judge.report(permit, outcome, job=name, retry_after_s=failure.retry_after_s)
@@ -101,18 +105,30 @@ class Attempts:
             spent=self._spent(state),
             refused=self._refusals(state),
             tries=state.tries,
-            fault=True if failure.dead_egress else self._fault(outcome, stamp),
+            fault=True if failure.dead_egress else self.judge.fault(stamp) if trouble else False,
         )
+        if outcome is Outcome.EXIT and state.tries < BAD_LUCK * self.attempts:
+            history = replace(history, fault=True)  # the next connection leaves by another exit
         verdict = decide(failure, history, self.attempts)
         if isinstance(verdict, Settle):
             paid = history.spent + (failure.kind is not Kind.BLOCKED)
             return self.final(job, state, verdict.kind, failure.message, got, paid, permit, elapsed_s)
         return Recorded(
-            "try", self._try(job, got, verdict, history, stamp, permit), again_in_s=verdict.wait_s
+            "try",
+            self._try(job, got, verdict, history, stamp if trouble else None, permit),
+            again_in_s=verdict.wait_s,
         )
 
+    @property
+    def _troubles(self) -> tuple[Outcome, ...]:
+        """Outcomes that may prove to be the egress's fault. A timeout is that only where others answer."""
+        several = (Outcome.TIMEOUT,) if len(self.names) > 1 else ()
+        return (Outcome.NETWORK, Outcome.EXIT, Outcome.BLOCKED, *several)
+
     def outcome(self, failure: Failure) -> Outcome:
-        """What a failure says of its egress."""
+        """What a failure says of its egress. Behind a rotating gateway a lost connection is one exit's."""
+        if self.rotating and failure.kind in _ON_THE_WAY and not (failure.unreached or failure.dead_egress):
+            return Outcome.EXIT
         return Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
 
     def refused_for_good(self, job: Job, state: JobState) -> Recorded:
@@ -140,12 +156,9 @@ class Attempts:
         one of the looks that a video without captions gets while no other video has any."""
         history = History(spent=self._spent(state))
         verdict = Defer(wait_s, charged=False)
-        stamp = Stamp(0, 0)  # never written: it is no trouble that the budget knows of
-        body = {**self._try(job, got, verdict, history, stamp, permit), "doubted": looked}
+        # without a stamp: it is no trouble that the budget knows of
+        body = {**self._try(job, got, verdict, history, None, permit), "doubted": looked}
         return Recorded("try", body, again_in_s=wait_s)
-
-    def _fault(self, outcome: Outcome, stamp: Stamp) -> bool | None:
-        return self.judge.fault(stamp) if outcome in (Outcome.NETWORK, Outcome.BLOCKED) else False
 
     def _refusals(self, state: JobState) -> int:
         """How many blocks the job met while others passed."""
@@ -160,10 +173,9 @@ class Attempts:
         return sum(1 for its in state.charges if its is None or self.judge.fault(Stamp(*its)) is not True)
 
     def _try(
-        self, job: Job, got: Refused, verdict: Defer, history: History, stamp: Stamp, permit: Permit
+        self, job: Job, got: Refused, verdict: Defer, history: History, stamp: Stamp | None, permit: Permit
     ) -> dict[str, Any]:
         failure = got.failure
-        trouble = _OUTCOME.get(failure.kind) in (Outcome.NETWORK, Outcome.BLOCKED)
         return {
             "job": job.video_id,
             "n": history.spent + verdict.charged,
@@ -171,7 +183,7 @@ class Attempts:
             "message": failure.message,
             "not_before": round(self.wall() + verdict.wait_s, 3),
             "charged": verdict.charged,
-            "stamp": list(stamp) if trouble else None,
+            "stamp": list(stamp) if stamp else None,
             "requests": got.cost.requests,
             "bytes": got.cost.bytes,
             "egress": self.names[permit.egress],

@@ -8,6 +8,7 @@ guarded by one condition. Rules:
 - A suspect (its process died while it was in flight) runs alone: others start again when it is through.
 - A refused job gives way to others while its egress is being probed, and only one such job is out at a time:
   two that are refused together would look like a block.
+- A job whose connection failed or hung by one egress goes by another if there is one.
 - Retries of up to a minute are parked here without holding a thread; longer ones leave with their chunk.
 """
 
@@ -25,6 +26,8 @@ from engine.model import Job, Permit
 from engine.queue.chunk import Chunk
 from engine.queue.fold import ChunkState, JobState
 from engine.queue.journal import Journal
+
+FAR = 64  # so far into the jobs at hand one is looked for that suits an egress better
 
 
 @dataclass(slots=True)
@@ -159,11 +162,12 @@ class Desk:
             self._reserved -= 1
             self.changed.notify()
 
-    def begin(self, thread: int, *, probing: bool = False) -> Work | None:
-        """Turn a reservation into a job; None when the lap ends first. `probing`: the permit is a probe's."""
+    def begin(self, thread: int, *, probing: bool = False, egress: str = "") -> Work | None:
+        """Turn a reservation into a job; None when the lap ends first. `probing`: the permit is a probe's,
+        `egress`: it is this one's."""
         with self.changed:
             while not self.stopping:
-                item = self._next(probing)
+                item = self._next(probing, egress)
                 if item is not None:
                     self._reserved -= 1
                     now = time.monotonic()
@@ -177,7 +181,7 @@ class Desk:
             self._reserved -= 1
             return None
 
-    def _next(self, probing: bool) -> Item | None:
+    def _next(self, probing: bool, egress: str) -> Item | None:
         if self._alone:
             return None
         if self._suspects:
@@ -187,7 +191,19 @@ class Desk:
             return self._suspects.popleft()
         if self._refused and not self._refused_out and not (probing and self._ready):
             return self._refused.popleft()
+        for at, item in enumerate(itertools.islice(self._ready, FAR)):
+            if item.state.failed_by != egress or not egress:
+                del self._ready[at]
+                return item
         return self._ready.popleft() if self._ready else None
+
+    def shunned(self) -> str | None:
+        """The egress by which all jobs that could begin have failed before; None when there is none such."""
+        with self.changed:
+            if self._suspects or self._refused or not self._ready or len(self._ready) > FAR:
+                return None
+            names = {item.state.failed_by for item in self._ready}
+            return names.pop() if len(names) == 1 else None
 
     def _unstarted(self) -> int:
         return len(self._ready) + len(self._refused) + len(self._suspects)

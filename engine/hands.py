@@ -19,8 +19,10 @@ from engine.config import Settings
 from engine.desk import Desk, OpenChunk, Work
 from engine.errors import EngineError, Interrupted
 from engine.holding import CANARY, Holding, has_captions
+from engine.lanes import Lanes
 from engine.model import Cost, Failure, Fetched, Kind, Permit, Refused
 from engine.queue import claim
+from engine.queue.fold import LINE_KINDS
 from engine.queue.layout import Queue
 from engine.resources import Resources
 from engine.tickets import Tickets
@@ -54,6 +56,8 @@ class Hands:
         self._write = write
         self._fail = fail
         self._counting = threading.Lock()
+        self._names = [its.name for its in settings.egresses]
+        self._lanes = Lanes(len(self._names), settings.threads)
         self._tickets = Tickets(Queue(settings.queue)) if settings.limit is not None else None
         self._holding = Holding(settings, resources, desk, attempts, self._resolve, fail)
 
@@ -98,7 +102,11 @@ class Hands:
                 permit = self._first_permit()
                 if permit is None:
                     continue
-                work = self._desk.begin(number, probing=not self._budget.calm(permit.egress))
+                work = self._desk.begin(
+                    number,
+                    probing=not self._budget.calm(permit.egress),
+                    egress=self._names[permit.egress] if len(self._names) > 1 else "",
+                )
                 if work is None:
                     self._budget.unused(permit)
                     self._return_ticket()
@@ -113,12 +121,18 @@ class Hands:
             self._desk.cancel()
             self._resources.stop.wait(PAUSE_S)
             return None
-        permit = self._budget.take(stop=self._resources.stop, give_up=lambda: self._desk.stopping)
+        permit = self._budget.take(
+            stop=self._resources.stop, give_up=lambda: self._desk.stopping, avoid=self._avoid
+        )
         if permit is None:
             self._return_ticket()
             self._desk.cancel()
             self._resources.stop.wait(PAUSE_S)
         return permit
+
+    def _avoid(self, egress: int) -> bool:
+        """Whether an egress would better not be used for the next job, as long as others can."""
+        return self._lanes.stuck(egress) or self._desk.shunned() == self._names[egress]
 
     def _return_ticket(self) -> None:
         if self._tickets is not None:
@@ -136,11 +150,16 @@ class Hands:
                 work, self._attempts.refused_for_good(item.job, item.state)
             )
         canary = self._canary(work, permit)
+        answered = False
+        self._lanes.begin(permit.egress)
         try:
             with self._resources.waits(work):
                 got = self._resources.fetcher.fetch(canary or item.job.video_id, permit)
+            answered = isinstance(got, Fetched) or got.failure.kind not in LINE_KINDS
         except Interrupted:
             return self._step_back(work, permit)
+        finally:
+            self._lanes.end(permit.egress, time.monotonic() - started, answered=answered)
         permit = work.permit or permit
         self._budget.add_bytes(permit.egress, got.cost.bytes)
         if not self._desk.settle(work):

@@ -70,13 +70,15 @@ class Job:
 class Failure:
     """Why an attempt did not work, as data.
 
-    `dead_egress` is set when the egress itself can never work as configured (a proxy that answers 407).
+    `dead_egress` is set when the egress itself can never work as configured (a proxy that answers 407),
+    `unreached` when not even a connection to the proxy came about: then nothing behind it is to blame.
     """
 
     kind: Kind
     message: str
     retry_after_s: float | None = None
     dead_egress: bool = False
+    unreached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,11 +89,14 @@ def read_proxies(path: str) -> tuple[list[str], list[str]]:
     return urls, warnings
 
 
-def egresses(urls: list[str]) -> tuple[EgressSpec, ...]:
-    """The egresses of a run: the proxies, each once, or the direct line when there are none."""
+def egresses(urls: list[str], *, rotating: bool = False) -> tuple[EgressSpec, ...]:
+    """The egresses of a run: the proxies, each once, or the direct line when there are none.
+
+    `rotating`: each is a gateway with many exits, and every connection through it leaves by another one.
+    """
     specs = []
     for number, url in enumerate(dict.fromkeys(urls), 1):
         parts = urlsplit(url)
         host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
-        specs.append(EgressSpec(f"p{number:03d} {host}:{parts.port}", url))
+        specs.append(EgressSpec(f"p{number:03d} {host}:{parts.port}", url, rotating))
     return tuple(specs) or (DIRECT,)

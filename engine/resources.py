@@ -119,6 +119,12 @@ class Resources:
 def _tell(queue: Queue, egress: str, what: str, wait_s: float) -> None:
     """Note what the budget saw happen to an egress."""
     reason = f"opens again in {wait_s:.0f} s" if what in ("block", "network_lost") else ""
+    if what == "retired":
+        reason = (
+            f"its connections fail while those of others work; tried again in {wait_s:.0f} s"
+            if wait_s
+            else "it wants another user or password (407); not used again in this run"
+        )
     events.emit(queue, _EVENTS.get(what, what), reason, egress=egress, wait_s=round(wait_s, 1))
 
 

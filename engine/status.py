@@ -219,9 +219,10 @@ def _limited_by(
     if not run or state == "finished":
         return "nothing"
     usable = [egress for egress in egresses if egress.state != "retired"]
-    closed = [egress for egress in usable if egress.state in ("blocked", "probing", "network")]
+    closed = [egress for egress in usable if egress.state != "ok"]
     if usable and len(closed) == len(usable):
-        return "network" if all(egress.state == "network" for egress in closed) else "blocks"
+        lost = all(egress.state in ("network", "unreachable") for egress in closed)
+        return "network" if lost else "blocks"
     if any(egress.limited for egress in usable):
         return "rate"
     return "workers" if pending and workers else "nothing"

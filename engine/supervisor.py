@@ -41,6 +41,7 @@ AMBIENT_S = 300.0  # deaths so long ago say nothing about a killer who is about 
 START_LIMIT = 6  # deaths in a row before doing anything
 BLOCKED_LOOKS = 4  # all egresses seen blocked so often in a row: then it is not a passing moment
 MONITOR_WAIT_S = 60.0
+NAMED = 5  # proxies in a message
 
 
 class Supervisor:
@@ -139,11 +140,11 @@ class Supervisor:
             self._end(Exit.WORK_REMAINS, capped)
         egresses = [its for its in snapshot(self.queue.budget) if its.state != "retired"]
         if not egresses:
-            self._end(
-                Exit.NO_PROXY, "no proxy is left that can be used: see `engine status` for each one's state"
-            )
+            self._end(Exit.NO_PROXY, self._no_proxy())
         elif self.settings.on_block == "stop":
-            blocked = all(its.state in ("blocked", "probing") for its in egresses)
+            # One that cannot be reached is no way out; if they all cannot, it is the network and no block.
+            reached = [its for its in egresses if its.state != "unreachable"] or egresses
+            blocked = all(its.state in ("blocked", "probing") for its in reached)
             self._blocked_looks = self._blocked_looks + 1 if blocked else 0
             if self._blocked_looks >= BLOCKED_LOOKS:
                 self._halted = True
@@ -154,6 +155,14 @@ class Supervisor:
     def _end(self, code: int, message: str) -> None:
         if self._exit is None or self._exit == Exit.OK:
             self._exit, self.message = code, message
+
+    def _no_proxy(self) -> str:
+        names = [its.name for its in self.settings.egresses]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return (
+            f"no proxy is left that can be used: {', '.join(names[:NAMED])}{more} want another user or password"
+            " (407). `engine proxies check` tries each with one request"
+        )
 
     def _failed(self) -> bool:
         return status.tally(self.queue, time.time()).counts.failed > 0
@@ -180,7 +189,9 @@ class Supervisor:
 
     def _reported(self, slot: Slot, report: Report) -> None:
         if report.why == "error":
-            self._end(report.exit_code, report.message)
+            self._end(
+                report.exit_code, self._no_proxy() if report.exit_code == Exit.NO_PROXY else report.message
+            )
         elif report.why == "limit":
             self._at_limit.add(slot.number)
         elif report.why == "recycle":

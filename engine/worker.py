@@ -66,7 +66,11 @@ class Lap:
         self._output = output.Output(settings.frozen.output, settings.frozen.formats, worker_id)
         self._worker = claim.Worker(self.queue, worker_id, settings.threads)
         self._attempts = Attempts(
-            self._output, resources.budget, settings.attempts, tuple(its.name for its in settings.egresses)
+            self._output,
+            resources.budget,
+            settings.attempts,
+            tuple(its.name for its in settings.egresses),
+            rotating=settings.egresses[0].rotating,
         )
         self.hands = Hands(
             settings, resources, self.desk, self._worker, self._attempts, self._write, self._fail

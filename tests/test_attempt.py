@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ OUTCOMES = {
     Kind.BLOCKED: Outcome.BLOCKED,
     Kind.NETWORK: Outcome.NETWORK,
     Kind.PROXY: Outcome.NETWORK,
-    Kind.TIMEOUT: Outcome.OTHER,
+    Kind.TIMEOUT: Outcome.TIMEOUT,
     Kind.SERVER_ERROR: Outcome.OTHER,
     Kind.GARBLED: Outcome.OTHER,
     Kind.UNKNOWN: Outcome.OTHER,
@@ -134,13 +135,51 @@ def test_a_try_says_what_the_next_life_must_know(root: str) -> None:
             "message": "it said no",
             "not_before": WALL + 10,
             "charged": True,
-            "stamp": None,
+            "stamp": [99, 0],  # there are two egresses: it may prove to be this one's fault
             "requests": 1,
             "bytes": 100,
             "egress": NAMES[1],
         },
         10.0,
     )
+
+
+@pytest.mark.parametrize(("guilty", "charged"), [(True, False), (None, True), (False, True)])
+def test_a_timeout_is_given_back_when_its_egress_proves_to_hang(
+    root: str, guilty: bool | None, charged: bool
+) -> None:
+    assert refuse(root, Kind.TIMEOUT, Bench(s0=guilty)).body["charged"] is charged
+
+
+def test_a_timeout_of_an_egress_that_is_alone_is_the_job_s_own(root: str) -> None:
+    alone = replace(attempts(root, Bench(s0=True)), names=NAMES[:1])
+    got = Refused(Failure(Kind.TIMEOUT, "it said no"), Cost(1, 100))
+    recorded = alone.conclude(JOB, JobState(), Permit(0, 7, 0.0), got, 0.5)
+    assert (recorded.body["charged"], recorded.body["stamp"]) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome", "charged"),
+    [
+        (Failure(Kind.NETWORK, "cut"), Outcome.EXIT, False),
+        (Failure(Kind.PROXY, "502"), Outcome.EXIT, False),
+        (Failure(Kind.TIMEOUT, "late"), Outcome.EXIT, False),
+        (Failure(Kind.PROXY, "no connection", unreached=True), Outcome.NETWORK, True),
+        (Failure(Kind.GARBLED, "what?"), Outcome.OTHER, True),
+    ],
+)
+def test_a_lost_exit_of_a_rotating_gateway_is_bad_luck(
+    root: str, failure: Failure, outcome: Outcome, charged: bool
+) -> None:
+    bench = Bench(s0=False)
+    rotating = replace(attempts(root, bench), rotating=True)
+    recorded = rotating.conclude(JOB, JobState(), PERMIT, Refused(failure, Cost(1, 0)), 0.5)
+    assert bench.told[0][1] is outcome
+    assert recorded.body["charged"] is charged
+    worn = rotating.conclude(
+        JOB, JobState(tries=15, charges=[None] * 4), PERMIT, Refused(failure, Cost()), 0.5
+    )
+    assert worn.verb == "final"  # even luck has an end
 
 
 def test_a_dead_egress_is_not_the_job_s_fault(root: str) -> None:

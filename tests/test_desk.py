@@ -47,7 +47,7 @@ def refused() -> JobState:
     return JobState(refusals=[(1, 1)])
 
 
-def begin(desk: Desk, thread: int, **how: bool) -> Work:
+def begin(desk: Desk, thread: int, **how: Any) -> Work:
     assert desk.reserve()
     work = desk.begin(thread, **how)
     assert work is not None
@@ -356,3 +356,22 @@ def test_threads_and_a_keeper_work_everything_off() -> None:
     assert not any(thread.is_alive() for thread in threads)
     assert sorted(finals) == sorted(ids(200))
     assert most[0] > 1
+
+
+def test_a_job_goes_by_another_egress_than_it_failed_by() -> None:
+    desk = Desk()
+    lay(desk, [JobState(failed_by="a"), JobState(failed_by="a"), JobState(failed_by="b"), JobState()])
+    names = ids(4)
+    assert desk.shunned() is None
+    assert begin(desk, 1, egress="a").item.job.video_id == names[2]
+    assert begin(desk, 2, egress="a").item.job.video_id == names[3]
+    assert desk.shunned() == "a"  # what is left would rather not
+    assert begin(desk, 3, egress="a").item.job.video_id == names[0]  # and yet it must
+    assert begin(desk, 4, egress="b").item.job.video_id == names[1]
+    assert desk.shunned() is None
+
+
+def test_who_waits_longest_goes_first_where_there_is_one_egress() -> None:
+    desk = Desk()
+    lay(desk, [JobState(failed_by="a"), JobState()])
+    assert begin(desk, 1).item.job.video_id == ids(1)[0]

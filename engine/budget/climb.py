@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from engine.budget.settings import AUTO, NONE, BudgetSettings
-from engine.budget.state import EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
+from engine.budget.state import AWAY, EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
 
 AUTO_START_PER_S = 0.25
 DOUBLING_S = 60.0
@@ -93,7 +93,8 @@ def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressS
         state = _cut(state, now, settings)
     return state._replace(
         why=Why.NONE,
-        flags=state.flags & ~WAIT_ASKED,
+        flags=state.flags & ~(WAIT_ASKED | AWAY),
+        away=0,
         tat=now + state.interval,
         ticked_at=now,
         resumed_at=now,

@@ -134,6 +134,10 @@ def fresh(key: int, label: bytes, now: float, wall: float, settings: BudgetSetti
         trouble_since=0.0,
         jobs=NO_JOBS,
         refused_job=0,
+        ok_at=0.0,
+        opened_at=0.0,
+        away=0,
+        unlucky=0,
     )
     return configure(state, settings, now)
 
@@ -156,7 +160,7 @@ def begun_anew(
 def plausible(state: EgressState, now: float, settings: BudgetSettings) -> bool:
     """Whether a record of this boot can be what this code wrote."""
     times = state.tat + state.interval + state.open_until + state.open_until_wall
-    times += state.ticked_at + state.resumed_at + state.trouble_since
+    times += state.ticked_at + state.resumed_at + state.trouble_since + state.ok_at + state.opened_at
     rates = state.configured + state.top + state.base + state.hold_s + state.phase_s + state.measured
     if not math.isfinite(times + rates):  # NaN and infinity outlive every sum
         return False
@@ -170,7 +174,8 @@ def plausible(state: EgressState, now: float, settings: BudgetSettings) -> bool:
         return False
     if state.why > Why.DEAD or max(state.requests, state.body_bytes, state.ok, state.blocked) >= MAX_COUNT:
         return False
-    if max(state.ticked_at, state.resumed_at, state.trouble_since) > now + 1e-3:
+    past = (state.ticked_at, state.resumed_at, state.trouble_since, state.ok_at, state.opened_at)
+    if max(past) > now + 1e-3:
         return False
     return state.open_until <= now + settings.max_open_s + 1e-3
 
@@ -224,4 +229,5 @@ def emptied(state: EgressState, now: float, wall: float, settings: BudgetSetting
         trouble_since=now if state.trouble_since != 0 else 0.0,
         jobs=state.jobs,
         refused_job=state.refused_job,
+        away=state.away,
     )

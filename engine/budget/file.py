@@ -6,7 +6,6 @@ to the file (the turnstile), the others queue behind it and cost nothing.
 
 from __future__ import annotations
 
-import heapq
 import math
 import random
 import threading
@@ -16,16 +15,20 @@ from typing import NamedTuple
 
 from engine.budget.control import Grant, ready_at, take
 from engine.budget.ledger import Ledger
-from engine.budget.outcomes import fault, on_outcome
+from engine.budget.order import Avoid, Order
+from engine.budget.outcomes import fault, on_outcome, recalled, silent_probe
 from engine.budget.records import SLICE_S, BudgetFile
 from engine.budget.settings import BudgetSettings, Outcome, Stamp, look_ahead_s
-from engine.budget.state import EgressState, State, Why, job_hash
+from engine.budget.state import AWAY, EgressState, State, Why, job_hash
 from engine.errors import NoProxyError
 from engine.model import EgressSpec, Permit
 
 CHECK_FILE_S = 1.0
 ANY_PHASE = 0.25  # of the look-ahead: who begins an attempt wakes after those who are amid one
 SPREAD = 0.25  # and processes wake apart, each time in another order
+
+
+_LOSSES = (Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT)
 
 
 class _Candidate(NamedTuple):
@@ -49,14 +52,13 @@ class Budget:
         self._names = [spec.name for spec in egresses]
         self._on_event = on_event
         self._ledger = Ledger(file, egresses, settings)
+        self._order = Order(self._ledger)
         self._begin()
         file.on_fork = self._after_fork
 
     def _begin(self) -> None:
         self._any = threading.Lock()
         self._given = [threading.Lock() for _ in self._names]
-        self._heap: list[tuple[float, float, int]] = []  # ready, tat, egress; behind self._any
-        self._heap_at = 0.0
         self._checked_at = time.monotonic()
 
     @classmethod
@@ -76,7 +78,7 @@ class Budget:
         run: retired egresses get another chance, and `snapshot` shows this run's egresses alone. `on_stuck`
         is told when the lock cannot be had for 4 s. `on_event(name, what, wait_s)` is told what happens to
         an egress, in the thread and process that saw it: `block`, `network_lost` (with the cool-down),
-        `probe`, `resume`, `network_back`, `retired`.
+        `probe`, `resume`, `network_back`, `retired` (with the time until it is tried again; 0: never in this run).
 
         Raises UsageError (no egress or more than 1,024, or a file that cannot be opened), DiskError.
         """
@@ -96,8 +98,11 @@ class Budget:
         egress: int | None = None,
         stop: threading.Event,
         give_up: Callable[[], bool] | None = None,
+        avoid: Avoid | None = None,
     ) -> Permit | None:
         """Wait for leave to send one request, by `egress` or by whichever is free first.
+
+        `avoid(egress)` says which would better not be used; they are all the same when no other is closed.
 
         None when `stop` is set, when `give_up()` says so (asked at least every 0.25 s), or when the given
         egress is retired. While all are open it waits for the first cool-down to end and is then the probe.
@@ -109,7 +114,7 @@ class Budget:
                 if stop.is_set() or (give_up is not None and give_up()):
                     return None
             try:
-                permit = self._reserve(egress, stop, give_up)
+                permit = self._reserve(egress, stop, give_up, avoid)
             finally:
                 turnstile.release()
             if permit is None:
@@ -166,6 +171,7 @@ class Budget:
 
         The stamp of an outcome that is not OK can be asked about later: see `fault`. Raises DiskError.
         """
+        others_ok_at = self._order.others_ok_at(permit.egress) if outcome in _LOSSES else None
         with self._file:
             before, now, wall = self._ledger.load(permit.egress)
             after, spell = on_outcome(
@@ -178,9 +184,10 @@ class Budget:
                 wall=wall,
                 settings=self._settings,
                 retry_after_s=retry_after_s,
+                others_ok_at=others_ok_at,
             )
             self._ledger.store(permit.egress, after)
-        self._tell(permit.egress, before, after, now)
+        self._moved(permit.egress, before, after, now)
         return Stamp(after.key, spell)
 
     def fault(self, stamp: Stamp) -> bool | None:
@@ -221,7 +228,11 @@ class Budget:
         self._file.close()
 
     def _reserve(
-        self, egress: int | None, stop: threading.Event, give_up: Callable[[], bool] | None
+        self,
+        egress: int | None,
+        stop: threading.Event,
+        give_up: Callable[[], bool] | None,
+        avoid: Avoid | None,
     ) -> Permit | None:
         """Behind the turnstile: wait until a slot may be reserved, and reserve it."""
         holder = threading.get_native_id()
@@ -229,7 +240,7 @@ class Budget:
             now = time.monotonic()
             if now - self._checked_at > CHECK_FILE_S:
                 self._check_file(now)
-            first = self._first(now, holder) if egress is None else self._one(egress, holder)
+            first = self._first(now, holder, avoid) if egress is None else self._one(egress, holder)
             if first.ready == math.inf:
                 if egress is None:
                     raise NoProxyError(
@@ -251,15 +262,18 @@ class Budget:
         if not self._file.lock(stop):
             return None
         try:
-            before, now, _ = self._ledger.load(egress)
-            after, result = take(before, now, self._settings, holder)
-            if isinstance(result, Grant):
+            before, now, wall = self._ledger.load(egress)
+            after = before
+            if before.state == State.HALF_OPEN and before.holder != holder and now >= before.open_until:
+                after = silent_probe(before, now, wall, self._settings, self._order.others_ok_at(egress))
+            after, result = take(after, now, self._settings, holder)
+            if after is not before:
                 self._ledger.store(egress, after)
         finally:
             self._file.unlock()
-        if in_heap and self._heap and self._heap[0][2] == egress:
-            heapq.heapreplace(self._heap, (ready_at(after), after.tat, egress))
-        self._tell(egress, before, after, now)
+        if in_heap:
+            self._order.reseat(egress, after)
+        self._moved(egress, before, after, now)
         if not isinstance(result, Grant):
             return None
         return Permit(egress, result.epoch, result.expires, result.slot)
@@ -270,19 +284,31 @@ class Budget:
             return _Candidate(egress, 0.0, 0.0)
         return _Candidate(egress, ready_at(state, holder), look_ahead_s(state.interval))
 
-    def _first(self, now: float, holder: int) -> _Candidate:
-        """The egress that is free first; all are read anew four times a second, for others use them too."""
+    def _first(self, now: float, holder: int, avoid: Avoid | None) -> _Candidate:
+        """The egress that is free first."""
         if len(self._ledger) == 1:
             return self._one(0, holder)
-        if now - self._heap_at >= SLICE_S:
-            self._heap = [
-                (0.0, 0.0, egress) if state is None else (ready_at(state), state.tat, egress)
-                for egress, state in enumerate(self._ledger.peek_all())
-            ]
-            heapq.heapify(self._heap)
-            self._heap_at = now
-        ready, _, egress = self._heap[0]
-        return _Candidate(egress, ready, look_ahead_s(0.0))
+        first = self._order.first(now, avoid)
+        return _Candidate(first.egress, first.ready, look_ahead_s(0.0))
+
+    def _moved(self, egress: int, before: EgressState, after: EgressState, now: float) -> None:
+        """An egress has another state now: say so, and see that one is tried at all."""
+        self._tell(egress, before, after, now)
+        if after.state != State.CLOSED and before.state == State.CLOSED and len(self._ledger) > 1:
+            self._recall()
+
+    def _recall(self) -> None:
+        """When no egress works any more, try those soon that were retired for a while."""
+        states = self._ledger.peek_all()
+        if any(state is None or state.state == State.CLOSED for state in states):
+            return
+        for egress, its in enumerate(states):
+            if its is not None and its.flags & AWAY:
+                with self._file:
+                    before, now, wall = self._ledger.load(egress)
+                    after = recalled(before, now, wall, self._settings)
+                    if after is not before:
+                        self._ledger.store(egress, after)
 
     def _check_file(self, now: float) -> None:
         """Once a second: somebody may have removed the file, and new processes would use another."""
@@ -295,13 +321,16 @@ class Budget:
 
     def _after_fork(self) -> None:
         self._begin()
+        self._order.begin()
         self._ledger.after_fork()
 
     def _tell(self, egress: int, before: EgressState, after: EgressState, now: float) -> None:
         if self._on_event is None or (before.epoch == after.epoch and before.state == after.state):
             return
         name, network = self._names[egress], (after.why or before.why) == Why.NETWORK
-        if after.state == State.OPEN:
+        if after.state == State.OPEN and after.away > before.away:
+            self._on_event(name, "retired", after.open_until - now)
+        elif after.state == State.OPEN:
             self._on_event(name, "network_lost" if network else "block", after.open_until - now)
         elif after.state == State.HALF_OPEN:
             self._on_event(name, "probe", 0.0)

@@ -10,6 +10,7 @@ from engine.budget.control import begun_anew, emptied, fresh, plausible
 from engine.budget.records import BudgetFile
 from engine.budget.settings import BudgetSettings
 from engine.budget.state import (
+    AWAY,
     LISTED,
     MAX_EGRESSES,
     RECORD_BYTES,
@@ -132,6 +133,8 @@ class Register:
             state = configure(state, self._settings, now)
         if new_run and state.state == State.RETIRED:
             state = state._replace(state=State.CLOSED, why=Why.NONE, fails=0)
+        if new_run and state.state == State.OPEN and state.flags & AWAY:
+            state = state._replace(open_until=now, open_until_wall=wall)  # somebody may have mended it
         return state._replace(label=label, flags=state.flags | LISTED)
 
 

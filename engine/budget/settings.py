@@ -29,6 +29,8 @@ class Outcome(Enum):
     OK = "ok"
     BLOCKED = "blocked"  # 429, captcha, "not a bot"
     NETWORK = "network"  # no connection, no name, no route
+    TIMEOUT = "timeout"  # no answer in time, or not the whole of it
+    EXIT = "exit"  # a connection was lost behind a rotating gateway, which itself could be reached
     OTHER = "other"  # an answer that is neither: garbled, a server error
     DEAD = "dead"  # the egress can never work as configured (407)
 

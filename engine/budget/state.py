@@ -1,7 +1,7 @@
 """The budget file's bytes: a header and one fixed-size record an egress.
 
-    offset 0            header, 256 bytes
-    offset 256*(i+1)    record i, 256 bytes
+    offset 0            header, 512 bytes
+    offset 512*(i+1)    record i, 512 bytes
 
 Both end in a CRC-32 of what is before it and are written by one `pwrite` that lies within a page. Times are
 CLOCK_MONOTONIC seconds of the boot that the header names, but for those that say wall.
@@ -20,8 +20,8 @@ from zlib import crc32
 from engine.model import EgressSpec
 
 MAGIC = b"EBUDGET\n"
-VERSION = 1
-RECORD_BYTES = 256
+VERSION = 2
+RECORD_BYTES = 512
 MAX_EGRESSES = 1024
 LABEL_BYTES = 64
 NETWORK_JOBS = 5  # so many different jobs without a connection say that the network is gone
@@ -29,8 +29,8 @@ NO_JOBS = bytes(4 * NETWORK_JOBS)
 
 _CRC = struct.Struct("<I")
 _BODY = RECORD_BYTES - _CRC.size
-_HEADER = struct.Struct("<8sHHI16sdII204x")
-_RECORD = struct.Struct("<Q64sBBBBHHIIIIdddddffffddfIQQQQIQd20sI")
+_HEADER = struct.Struct("<8sHHI16sdII460x")
+_RECORD = struct.Struct("<Q64sBBBBHHIIIIdddddffffddfIQQQQIQd20sIddII232x")
 assert _HEADER.size == _BODY and _RECORD.size == _BODY  # noqa: S101 - the format, checked at import
 
 
@@ -99,8 +99,12 @@ class EgressState(NamedTuple):
     spell: int  # +1 at the first success after trouble
     real: int  # bit n: spell - n was the egress's own
     trouble_since: float  # 0: no trouble
-    jobs: bytes  # hashes of the jobs that found no network, u32 each, 0 is free
+    jobs: bytes  # marks of the jobs that found no network, u32 each, 0 is free; bit 31: timed out
     refused_job: int  # hash of the job that was refused first in this spell
+    ok_at: float  # the last success
+    opened_at: float  # the last opening: a block, a lost network, or a probe of no avail
+    away: int  # how often in a row it was retired for a while
+    unlucky: int  # requests in a row that a rotating gateway lost behind itself
 
     @property
     def rate_per_s(self) -> float:
@@ -111,6 +115,7 @@ class EgressState(NamedTuple):
 LISTED = 1  # flags: belongs to the run that uses the file
 EVER_BLOCKED = 2  # flags: the limit has been felt once
 WAIT_ASKED = 4  # flags: the server asked for a longer wait than ours
+AWAY = 8  # flags: open for long, because its connections fail while those of others work
 
 
 class Header(NamedTuple):
@@ -123,7 +128,7 @@ class Header(NamedTuple):
 
 
 def pack(state: EgressState) -> bytes:
-    """The record of a state, 256 bytes."""
+    """The record of a state, 512 bytes."""
     body = _RECORD.pack(*state)
     return body + _CRC.pack(crc32(body))
 
@@ -150,7 +155,7 @@ def salvage(record: bytes, key: int) -> EgressState | None:
 
 
 def pack_header(header: Header) -> bytes:
-    """The file's first 256 bytes."""
+    """The file's first 512 bytes."""
     body = _HEADER.pack(
         MAGIC, VERSION, header.egresses, 0, header.boot_id, header.lean_off_until, header.lean_failures, 0
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from engine.budget.boot import boot_id
 from engine.budget.settings import MAX_OPEN_S
 from engine.budget.state import (
+    AWAY,
     LISTED,
     MAX_EGRESSES,
     RECORD_BYTES,
@@ -27,7 +28,8 @@ READS = 3  # a record that is being written may be seen torn
 class EgressView:
     """One egress as `engine status` shows it.
 
-    `state` is `ok`, `blocked`, `network`, `probing` or `retired`; `rate_per_s` None means no pacing;
+    `state` is `ok`, `blocked`, `network`, `probing`, `unreachable` (retired for a while: its connections fail
+    while those of others work) or `retired` (for this run); `rate_per_s` None means no pacing;
     `open_in_s` is the rest of a cool-down, else 0; `limited` says that requests wait for their slot now.
     """
 
@@ -97,6 +99,8 @@ def view(state: EgressState, now: float, wall: float, same_boot: bool) -> Egress
 
 
 def _word(state: EgressState) -> str:
+    if state.state == State.OPEN and state.flags & AWAY:
+        return "unreachable"
     if state.state == State.OPEN:
         return "network" if state.why == Why.NETWORK else "blocked"
     return {State.CLOSED: "ok", State.HALF_OPEN: "probing"}.get(State(state.state), "retired")

@@ -26,6 +26,7 @@ COMMANDS = {
     "stop": ("stop", "Ask a live run to finish what is in flight and end."),
     "failures": ("failures", "One line for each job that is not ok."),
     "retry": ("retry", "Put failed jobs back."),
+    "proxies": ("proxies", "Try the proxies before the night: `engine proxies check`."),
     "verify": ("verify", "Audit the queue and the output."),
     "rehearse": ("rehearse", "The same run against the embedded stand-in for YouTube."),
 }

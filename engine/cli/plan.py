@@ -63,7 +63,7 @@ def command(
     options = read_options(values)
     per_gb = parse_price_per_gb(price, "--price") if price else None
     rate = parse_rate(options.rate)
-    egresses = egresses or len(proxy_urls(options)) or 1
+    egresses = egresses or len(proxy_urls(options.proxy, options.proxies)) or 1
     if not inputs and not exists(root):
         raise NoQueueError(f"no queue in {root}: name the videos, as in `engine plan videos.txt`")
     if sample:

@@ -53,6 +53,7 @@ class Options:
     max_requests: int | None = None
     max_bytes: str | None = None
     max_duration: str | None = None
+    rotating: bool = False
     fetch_mode: Literal["lean", "full"] = "lean"
     manual_only: bool = False
     generated_only: bool = False
@@ -98,6 +99,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--proxy", metavar="URL", multiple=True, help="An egress; repeatable."),
         option("--proxies", metavar="FILE",
                help="Egresses, one a line: URL, host:port or host:port:user:password."),
+        option("--rotating", is_flag=True,
+               help="The proxies are rotating gateways: a new connection, and so another exit, for each "
+                    "request; rate and blocks are the gateway's as a whole."),
         option("--ca-bundle", metavar="FILE", env=["ENGINE_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"],
                help="Certificate authorities to trust."),
         option("--on-block", type=click.Choice(("wait", "stop")), default="wait", show_default=True,
@@ -156,7 +160,9 @@ def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
 
 def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool) -> int:
     """One run from the command line's point of view."""
-    proxies = proxy_urls(options)
+    proxies = proxy_urls(options.proxy, options.proxies)
+    if options.rotating and not proxies:
+        raise UsageError("--rotating: give the gateway with --proxy or --proxies")
     if options.ca_bundle and not os.access(options.ca_bundle, os.R_OK):
         raise UsageError(f"--ca-bundle {options.ca_bundle}: no such file, or it cannot be read")
     budget = _budget(options.rate)
@@ -183,7 +189,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         settings = Settings(
             queue=os.path.abspath(queue.root),
             frozen=frozen,
-            egresses=egresses(proxies),
+            egresses=egresses(proxies, rotating=options.rotating),
             budget=budget,
             processes=1 if options.sequential else options.processes,
             threads=1 if options.sequential else options.threads,
@@ -252,11 +258,11 @@ def _hold(queue: Queue) -> Lock:
     return hold(queue)
 
 
-def proxy_urls(options: Options) -> list[str]:
-    """The proxies given, as URLs; warnings about lines of a file that hold none are said."""
-    urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(options.proxy, 1)]
-    if options.proxies:
-        more, warnings = read_proxies(options.proxies)
+def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
+    """The proxies of `--proxy` and `--proxies`, as URLs. Raises UsageError; warnings go to stderr."""
+    urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(proxy, 1)]
+    if file:
+        more, warnings = read_proxies(file)
         for warning in warnings:
             say(f"warning: {warning}")
         urls += more

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from engine.queue.journal import Entry
 
 CLOCK_JUMP_S = 6 * 3600.0
+LINE_KINDS = ("network", "proxy", "timeout")  # what another egress may do better
 
 
 def is_due(not_before: float, now: float) -> bool:
@@ -48,6 +49,7 @@ class JobState:
     charges: list[tuple[int, int] | None] = field(default_factory=list)  # stamps of the attempts it paid for
     refusals: list[tuple[int, int]] = field(default_factory=list)  # stamps of the blocks it met
     doubts: int = 0  # times it waited because `no_captions` was not believed
+    failed_by: str | None = None  # the egress whose connection failed or hung at the last attempt
     deaths: dict[str, Death] = field(default_factory=dict)  # by the worker that died with it
     requests: int = 0
     bytes: int = 0
@@ -114,6 +116,8 @@ class ChunkState:
             state.not_before = _number(body.get("not_before"))
             state.requests += int(_number(body.get("requests")))
             state.bytes += int(_number(body.get("bytes")))
+            its = body.get("egress") if body.get("kind") in LINE_KINDS else None
+            state.failed_by = its if isinstance(its, str) else None
             stamp = _stamp(body.get("stamp"))
             if body.get("charged"):
                 state.charges.append(stamp)

@@ -198,6 +198,8 @@ class Stage:
     # --- what the video is --------------------------------------------------------------------------------
 
     def _content(self, request: Request, playing: list[Scene]) -> Answer:
+        if request.kind == "ping":
+            return Answer(204, _EMPTY)
         names = {scene.name for scene in playing}
         if request.kind == "metadata":
             return Answer(200, _OPEN, dumps(microformat(invent(self.settings.seed, request.video_id)))[1:])

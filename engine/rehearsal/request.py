@@ -15,7 +15,8 @@ class Request:
     """One request for content.
 
     `kind` is watch, player (the ANDROID client), metadata (the player asked by the WEB client for a microformat),
-    opinion (the player asked by any other client) or timedtext. `translation` is the language to translate into.
+    opinion (the player asked by any other client), timedtext or ping (the site's small page that answers 204; no
+    video). `translation` is the language to translate into.
     """
 
     kind: str
@@ -50,6 +51,8 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
         kind = "metadata" if client == "WEB" and "microformat" in fields else "opinion"
         kind = "player" if client == "ANDROID" else kind
         return Request(kind, _video_id(video_id), client=client, masked="$fields" in query)
+    if parts.path == "/generate_204" and method in ("GET", "HEAD"):
+        return Request("ping", "")
     if parts.path == "/api/timedtext" and method in ("GET", "HEAD"):
         return Request(
             "timedtext",

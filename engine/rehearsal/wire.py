@@ -31,6 +31,7 @@ TRICKLE_S = 0.2
 
 _REASONS = {
     200: "OK",
+    204: "No Content",
     302: "Found",
     400: "Bad Request",
     403: "Forbidden",

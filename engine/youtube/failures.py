@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from time import time
 
@@ -152,6 +152,14 @@ def _surprise(exc: BaseException, answer: Answer) -> Failure:
 
 
 def _wire(exc: BaseException, answer: Answer) -> Failure:
+    """What went wrong on the way, and whether a proxy itself was reached at all."""
+    failure = _way(exc, answer)
+    if failure.kind is Kind.PROXY and answer.phase is Phase.CONNECT:
+        return replace(failure, unreached=True)
+    return failure
+
+
+def _way(exc: BaseException, answer: Answer) -> Failure:
     """What went wrong on the way, from the exception's ancestry and how far the request came."""
     chain = list(_chain(exc))
 

@@ -97,6 +97,7 @@ class Session(requests.Session):
         self.mount("https://", self.adapter)
         self.mount("http://", self.adapter)
         self.companion: Any = None
+        self.rotating = spec.rotating
         if spec.rotating:
             self.headers["Connection"] = "close"
 
@@ -189,6 +190,8 @@ class Attempt:
             timeout_s = (self.wait_s(self.door.connect_s), self.wait_s(self.door.read_s))
             response = self.session.adapter.transmit(request, timeout_s)
             self._receive(response)
+            if self.session.rotating:
+                self.session.adapter.poolmanager.clear()  # a gateway may keep it open all the same
             return response
         except (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError, requests.ConnectionError):
             self._clock.stop()

@@ -65,6 +65,10 @@ STATES = st.builds(
     trouble_since=st.one_of(st.just(0.0), st.floats(0, NOW), F64),
     jobs=st.binary(min_size=20, max_size=20),
     refused_job=U32,
+    ok_at=st.one_of(st.floats(0, NOW), F64),
+    opened_at=st.one_of(st.floats(0, NOW), F64),
+    away=U32,
+    unlucky=U32,
 )
 
 
@@ -143,9 +147,14 @@ def test_no_time_or_rate_may_be_endless(name: str, value: float) -> None:
     assert not plausible(state._replace(**{name: value}), NOW, SETTINGS)
 
 
-@given(STATES, st.sampled_from(["5", "none", "auto", "1/h"]), st.sampled_from(list(Outcome)))
+@given(
+    STATES,
+    st.sampled_from(["5", "none", "auto", "1/h"]),
+    st.sampled_from(list(Outcome)),
+    st.sampled_from([None, 0.0, NOW]),
+)
 def test_whatever_a_record_says_it_becomes_believable_and_works(
-    state: EgressState, rate: str, outcome: Outcome
+    state: EgressState, rate: str, outcome: Outcome, others_ok_at: float | None
 ) -> None:
     """Never raises, never waits longer than one interval (or a cool-down), and can be written again."""
     settings = BudgetSettings(parse_rate(rate))
@@ -168,6 +177,7 @@ def test_whatever_a_record_says_it_becomes_believable_and_works(
         wall=WALL,
         settings=settings,
         retry_after_s=math.inf,
+        others_ok_at=others_ok_at,
     )
     read = unpack(pack(state))
     assert read is not None

@@ -153,3 +153,21 @@ def test_numbers_that_are_none_count_as_nothing(value: object) -> None:
 def test_jobs_without_a_line_are_missing() -> None:
     assert ChunkState().jobs == {}
     assert fold([]).finals() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "egress", "failed_by"),
+    [
+        ("network", "p001 h:1", "p001 h:1"),
+        ("proxy", "p001 h:1", "p001 h:1"),
+        ("timeout", "p001 h:1", "p001 h:1"),
+        ("garbled", "p001 h:1", None),
+        ("timeout", 5, None),
+        (["timeout"], "p001 h:1", None),
+    ],
+)
+def test_by_which_egress_a_job_failed_last(kind: object, egress: object, failed_by: str | None) -> None:
+    body = {"job": "a" * 11, "kind": kind, "egress": egress}
+    before = Entry("try", {**body, "kind": "network", "egress": "another"}, 0, b"")
+    state = fold([before, Entry("try", body, 0, b"")])
+    assert state.jobs["a" * 11].failed_by == failed_by

@@ -1,0 +1,81 @@
+"""`engine proxies check`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import click
+
+from engine.cli.options import json_option
+from engine.cli.run import proxy_urls
+from engine.errors import Exit, UsageError
+from engine.proxies import egresses
+
+
+@click.group("proxies")
+def command() -> None:
+    """Try the proxies before the night."""
+
+
+@command.command("check")
+@click.option("--proxy", metavar="URL", multiple=True, envvar="ENGINE_PROXY", help="A proxy; repeatable.")
+@click.option(
+    "--proxies",
+    "file",
+    metavar="FILE",
+    envvar="ENGINE_PROXIES",
+    help="Proxies, one a line: URL, host:port or host:port:user:password.",
+)
+@click.option(
+    "--ca-bundle",
+    metavar="FILE",
+    envvar=["ENGINE_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"],
+    help="Certificate authorities to trust.",
+)
+@click.option(
+    "--deadline",
+    "deadline_s",
+    metavar="S",
+    type=click.FloatRange(0.1, 600),
+    default=20.0,
+    show_default=True,
+    help="Seconds that each may take.",
+)
+@json_option
+def check_command(
+    proxy: tuple[str, ...], file: str | None, ca_bundle: str | None, deadline_s: float, as_json: bool
+) -> int:
+    """Send one small request to YouTube through each proxy, all at once, and print what came of it.
+
+    Exit codes: 0 all work; 3 some do not; 12 none does.
+    """
+    from engine.check import Checked, check
+
+    urls = proxy_urls(proxy, file)
+    if not urls:
+        raise UsageError("which proxies? Name them with --proxy URL or --proxies FILE")
+    if ca_bundle and not os.access(ca_bundle, os.R_OK):
+        raise UsageError(f"--ca-bundle {ca_bundle}: no such file, or it cannot be read")
+    results: list[Checked] = check(egresses(urls), ca_bundle=ca_bundle, deadline_s=deadline_s)
+    if as_json:
+        rows = [
+            {
+                "name": its.name,
+                "ok": its.failure is None,
+                "kind": its.failure.kind if its.failure else None,
+                "message": its.failure.message if its.failure else None,
+                "ms": round(1000 * its.elapsed_s),
+            }
+            for its in results
+        ]
+        click.echo(json.dumps({"schema_version": 1, "proxies": rows}))
+    else:
+        width = max(len(its.name) for its in results)
+        for its in results:
+            said = f"{its.failure.kind}: {its.failure.message}" if its.failure else "ok"
+            click.echo(f"{its.name:<{width}}  {1000 * its.elapsed_s:6.0f} ms  {said}")
+    sys.stdout.flush()
+    bad = sum(its.failure is not None for its in results)
+    return Exit.OK if not bad else Exit.NO_PROXY if bad == len(results) else Exit.SOME_FAILED

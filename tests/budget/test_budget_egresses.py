@@ -1,0 +1,402 @@
+"""Several egresses: the dead are told from the lost network, the hanging from the slow, and all come back."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.budget import Budget, BudgetSettings, Outcome, parse_rate, snapshot
+from engine.budget.control import Grant, fresh, plausible, take
+from engine.budget.outcomes import (
+    AWAY_S,
+    MAX_AWAY_S,
+    PROBES,
+    RECALL_S,
+    TIMED_OUT,
+    UNLUCKY,
+    _marks,
+    _with_job,
+    fault,
+    on_outcome,
+    recalled,
+    silent_probe,
+)
+from engine.budget.state import AWAY, NETWORK_JOBS, NO_JOBS, EgressState, State, Why
+from engine.model import EgressSpec
+
+T0, WALL = 1000.0, 1.7e9
+RUN = BudgetSettings(parse_rate("none"))
+LONG_AGO, ALONE = 0.0, None
+
+
+class Egress:
+    """One egress and its clock. `others_ok_at` is what the others last achieved."""
+
+    def __init__(self, settings: BudgetSettings = RUN) -> None:
+        self.settings = settings
+        self.now = T0
+        self.state: EgressState = fresh(7, b"p001", T0, WALL, settings)
+        self.spell = 0
+
+    def tell(
+        self, outcome: Outcome, others_ok_at: float | None, job: int = 1, epoch: int | None = None
+    ) -> None:
+        self.state, self.spell = on_outcome(
+            self.state,
+            outcome,
+            epoch=self.state.epoch if epoch is None else epoch,
+            granted_s=self.now,
+            job=job,
+            now=self.now,
+            wall=WALL + self.now,
+            settings=self.settings,
+            others_ok_at=others_ok_at,
+        )
+
+    def probe(self) -> None:
+        self.now = max(self.now, self.state.open_until) + 0.001
+        self.state, got = take(self.state, self.now, self.settings, 1)
+        assert isinstance(got, Grant)
+
+    def lose(self, others_ok_at: float | None = LONG_AGO) -> Egress:
+        for job in range(1, NETWORK_JOBS + 1):
+            self.tell(Outcome.NETWORK, others_ok_at, job)
+        assert (self.state.state, self.state.why) == (State.OPEN, Why.NETWORK)
+        return self
+
+    def lose_probe(self, *, others_work: bool, outcome: Outcome = Outcome.NETWORK) -> None:
+        self.probe()
+        self.now += 0.5
+        self.tell(outcome, self.now if others_work else LONG_AGO)
+
+    @property
+    def wait_s(self) -> float:
+        return self.state.open_until - self.now
+
+    @property
+    def away(self) -> bool:
+        return self.state.state == State.OPEN and bool(self.state.flags & AWAY)
+
+
+# Retired for a while
+
+
+def test_a_proxy_whose_probes_fail_while_others_work_is_retired_for_longer_and_longer() -> None:
+    its = Egress().lose()
+    for _ in range(PROBES - 1):
+        its.lose_probe(others_work=True)
+        assert not its.away
+        assert its.wait_s < 15
+    waits = []
+    for _ in range(5):
+        its.lose_probe(others_work=True)
+        assert its.away
+        waits.append(its.wait_s)
+    assert waits == pytest.approx([AWAY_S, 2 * AWAY_S, 4 * AWAY_S, MAX_AWAY_S, MAX_AWAY_S])
+    assert plausible(its.state, its.now, RUN)
+    its.probe()
+    its.tell(Outcome.OK, its.now)
+    assert (its.state.state, its.away, its.state.away) == (State.CLOSED, False, 0)
+
+
+def test_its_jobs_are_not_to_blame() -> None:
+    its = Egress()
+    its.tell(Outcome.NETWORK, T0, 1)
+    first = its.spell
+    assert fault(its.state, first) is None
+    its.lose(T0)
+    for _ in range(PROBES):
+        its.lose_probe(others_work=True)
+    assert fault(its.state, first) is True
+    its.probe()
+    its.tell(Outcome.OK, its.now)
+    assert fault(its.state, first) is True
+
+
+def test_where_nobody_works_the_network_is_lost_and_nobody_is_retired() -> None:
+    its = Egress().lose()
+    for _ in range(50):
+        its.lose_probe(others_work=False)
+        assert not its.away
+        assert its.wait_s <= 11
+
+
+def test_an_egress_that_is_alone_is_never_retired_for_being_unreachable() -> None:
+    its = Egress().lose(ALONE)
+    for _ in range(50):
+        its.probe()
+        its.tell(Outcome.NETWORK, ALONE)
+        assert its.wait_s <= 11
+        assert not its.away
+
+
+def test_what_others_did_before_it_opened_proves_nothing() -> None:
+    its = Egress().lose()
+    for _ in range(10):
+        opened_at = its.state.opened_at
+        its.probe()
+        its.tell(Outcome.NETWORK, opened_at)
+        assert not its.away
+
+
+def test_all_times_follow_the_pace() -> None:
+    its = Egress(BudgetSettings(parse_rate("none"), 60.0)).lose()
+    for _ in range(PROBES):
+        its.lose_probe(others_work=True)
+    assert its.wait_s == pytest.approx(AWAY_S / 60)
+
+
+def test_one_that_is_away_is_tried_soon_when_nobody_works_any_more() -> None:
+    its = Egress().lose()
+    for _ in range(PROBES):
+        its.lose_probe(others_work=True)
+    its.state = recalled(its.state, its.now, WALL, RUN)
+    assert its.wait_s == pytest.approx(RECALL_S)
+    for _ in range(3):
+        its.lose_probe(others_work=False)
+        assert its.wait_s <= 11
+        assert its.away  # it goes on being known as unreachable
+    its.lose_probe(others_work=True)
+    assert its.wait_s == pytest.approx(2 * AWAY_S)  # it is no stranger
+    closed = fresh(7, b"p001", T0, WALL, RUN)
+    assert recalled(closed, T0, WALL, RUN) == closed
+
+
+# Hanging and trickling
+
+
+def test_timeouts_of_five_jobs_open_an_egress_only_while_another_answers() -> None:
+    for others_ok_at, opens in ((ALONE, False), (LONG_AGO, False), (T0 + 50, True)):
+        its = Egress()
+        for job in range(1, NETWORK_JOBS + 3):
+            its.now += 10
+            its.tell(Outcome.TIMEOUT, others_ok_at, job)
+        assert (its.state.state == State.OPEN) is opens
+        if opens:
+            assert its.state.why == Why.NETWORK
+            assert fault(its.state, its.spell) is True
+
+
+def test_one_video_that_always_hangs_opens_nothing() -> None:
+    its = Egress()
+    for _ in range(100):
+        its.now += 1
+        its.tell(Outcome.TIMEOUT, its.now)
+    assert its.state.state == State.CLOSED
+
+
+def test_an_answer_between_takes_the_timeouts_off_the_list() -> None:
+    its = Egress()
+    for job in range(1, 100):
+        its.now += 1
+        its.tell(Outcome.TIMEOUT, its.now, job)
+        if job % (NETWORK_JOBS - 1) == 0:
+            its.tell(Outcome.OK, its.now)
+    assert its.state.state == State.CLOSED
+
+
+def test_timeouts_do_not_hide_a_network_that_is_lost_everywhere() -> None:
+    its = Egress()
+    for job in range(1, NETWORK_JOBS + 1):
+        its.tell(Outcome.TIMEOUT, LONG_AGO, job)
+    assert its.state.state == State.CLOSED
+    its.lose()
+
+
+def test_timeouts_and_lost_connections_together_are_enough_while_others_work() -> None:
+    its = Egress()
+    for job in range(1, NETWORK_JOBS + 1):
+        its.now += 1
+        its.tell(Outcome.TIMEOUT if job % 2 else Outcome.NETWORK, its.now, job)
+    assert its.state.state == State.OPEN
+
+
+def test_a_probe_that_hangs_is_a_failed_one_where_others_work() -> None:
+    its = Egress().lose()
+    its.lose_probe(others_work=True, outcome=Outcome.TIMEOUT)
+    assert its.state.fails == 2
+    its.probe()
+    assert silent_probe(its.state, its.now, WALL, RUN, its.now) == its.state  # it has time yet
+    late = its.state.open_until
+    assert silent_probe(its.state, late, WALL, RUN, ALONE) == its.state
+    opened = silent_probe(its.state, late, WALL, RUN, late)
+    assert (opened.state, opened.fails) == (State.OPEN, 3)
+    alone = Egress().lose(ALONE)
+    alone.probe()
+    alone.tell(Outcome.TIMEOUT, ALONE)
+    assert alone.state.state == State.CLOSED
+
+
+@given(st.lists(st.tuples(st.integers(1, 2**32 - 1), st.booleans()), max_size=40))
+def test_the_list_of_jobs_holds_each_job_once_and_prefers_what_says_more(
+    told: list[tuple[int, bool]],
+) -> None:
+    jobs = NO_JOBS
+    for job, timed_out in told:
+        before = _marks(jobs)
+        jobs = _with_job(jobs, job, timed_out=timed_out)
+        after = _marks(jobs)
+        assert len(jobs) == len(NO_JOBS)
+        assert len({mark % TIMED_OUT for mark in after}) == len(after) >= len(before)
+        assert sum(mark < TIMED_OUT for mark in after) >= sum(mark < TIMED_OUT for mark in before)
+    lost = {job % TIMED_OUT or 1 for job, timed_out in told if not timed_out}
+    assert sum(mark < TIMED_OUT for mark in _marks(jobs)) == min(len(lost), NETWORK_JOBS)
+
+
+# Rotating gateways
+
+
+def test_a_gateway_outlives_its_exits_but_not_twenty_in_a_row() -> None:
+    its = Egress()
+    for job in range(1, 200):
+        its.tell(Outcome.EXIT, ALONE, job)
+        if job % (UNLUCKY - 1) == 0:
+            its.tell(Outcome.OK, ALONE)
+    assert its.state.state == State.CLOSED
+    its.tell(Outcome.OK, ALONE)
+    for job in range(1, UNLUCKY):
+        its.tell(Outcome.EXIT, ALONE, job)
+    assert its.state.state == State.CLOSED
+    its.tell(Outcome.EXIT, ALONE, UNLUCKY)
+    assert (its.state.state, its.state.why) == (State.OPEN, Why.NETWORK)
+    assert fault(its.state, its.spell) is True
+
+
+def test_four_jobs_are_too_few_to_say_that_a_gateway_is_gone() -> None:
+    its = Egress()
+    for job in range(10 * UNLUCKY):
+        its.tell(Outcome.EXIT, ALONE, job % (NETWORK_JOBS - 1) + 1)
+    assert its.state.state == State.CLOSED
+
+
+# The file
+
+
+def several(
+    path: Path,
+    count: int,
+    rate: str = "none",
+    pace: float = 1.0,
+    events: list[str] | None = None,
+    new_run: bool = False,
+) -> Budget:
+    specs = [EgressSpec(f"p{n:03d} h:1", f"http://u{n}@h:1") for n in range(count)]
+    told = events if events is not None else []
+    return Budget.open(
+        str(path),
+        specs,
+        BudgetSettings(parse_rate(rate), pace),
+        new_run=new_run,
+        on_event=lambda name, what, wait_s: told.append(f"{name[:4]} {what}"),
+    )
+
+
+STOP = threading.Event()
+
+
+def lose(budget: Budget, egress: int) -> None:
+    permits = [budget.take(egress=egress, stop=STOP) for _ in range(NETWORK_JOBS)]
+    for job, permit in enumerate(permits):
+        assert permit is not None
+        budget.report(permit, Outcome.NETWORK, job=f"j{job}")
+
+
+def test_a_dead_proxy_is_retired_told_and_tried_again(tmp_path: Path) -> None:
+    """The clock runs 300 times faster: 10 minutes are 2 s."""
+    events: list[str] = []
+    budget = several(tmp_path / "budget", 2, pace=300, events=events)
+    lose(budget, 1)
+    good = budget.take(egress=0, stop=STOP)
+    assert good is not None
+    for _ in range(PROBES):
+        budget.report(good, Outcome.OK, job="a")
+        budget._order._surveyed_at = 0.0  # what the other has done is looked up four times a second
+        probe = budget.take(egress=1, stop=STOP)
+        assert probe is not None
+        budget.report(good, Outcome.OK, job="a")
+        budget._order._surveyed_at = 0.0
+        budget.report(probe, Outcome.NETWORK, job="b")
+    assert [its.state for its in snapshot(str(tmp_path / "budget"))] == ["ok", "unreachable"]
+    assert 1.5 < snapshot(str(tmp_path / "budget"))[1].open_in_s <= 2.0
+    assert events[-1] == "p001 retired"
+    again = budget.take(egress=1, stop=STOP)  # waits its time
+    assert again is not None
+    budget.report(again, Outcome.OK, job="c")
+    assert [its.state for its in snapshot(str(tmp_path / "budget"))] == ["ok", "ok"]
+    assert events[-1] == "p001 network_back"
+
+
+def test_the_retired_are_recalled_when_the_last_one_closes(tmp_path: Path) -> None:
+    budget = several(tmp_path / "budget", 2)
+    lose(budget, 1)
+    with budget._file:
+        state, now, wall = budget._ledger.load(1)
+        far = state._replace(flags=state.flags | AWAY, open_until=now + 3000, open_until_wall=wall + 3000)
+        budget._ledger.store(1, far)
+    lose(budget, 0)
+    views = snapshot(str(tmp_path / "budget"))
+    assert [its.state for its in views] == ["network", "unreachable"]
+    assert views[1].open_in_s <= RECALL_S
+
+
+def test_a_new_run_tries_the_retired_at_once(tmp_path: Path) -> None:
+    budget = several(tmp_path / "budget", 2)
+    lose(budget, 1)
+    with budget._file:
+        state, now, wall = budget._ledger.load(1)
+        far = state._replace(flags=state.flags | AWAY, open_until=now + 3000, open_until_wall=wall + 3000)
+        budget._ledger.store(1, far)
+    several(tmp_path / "budget", 2)
+    assert snapshot(str(tmp_path / "budget"))[1].open_in_s > 2000  # a worker that comes changes nothing
+    several(tmp_path / "budget", 2, new_run=True)
+    assert snapshot(str(tmp_path / "budget"))[1].open_in_s == 0
+    probe = budget.take(egress=1, stop=STOP)
+    assert probe is not None
+    budget.report(probe, Outcome.OK, job="a")
+    assert snapshot(str(tmp_path / "budget"))[1].state == "ok"
+
+
+def test_one_to_be_avoided_is_used_only_when_no_other_is_closed(tmp_path: Path) -> None:
+    budget = several(tmp_path / "budget", 3)
+
+    def taken() -> int:
+        permit = budget.take(stop=STOP, avoid=lambda egress: egress == 0)
+        assert permit is not None
+        return permit.egress
+
+    used = [taken() for _ in range(40)]
+    assert {used.count(1), used.count(2)} == {20}
+    lose(budget, 1)
+    budget._order.begin()
+    assert {taken() for _ in range(10)} == {2}
+    lose(budget, 2)
+    budget._order.begin()
+    assert taken() == 0
+
+
+def test_one_to_be_avoided_waits_for_a_slot_of_another(tmp_path: Path) -> None:
+    budget = several(tmp_path / "budget", 2, rate="20")
+    used = [budget.take(stop=STOP, avoid=lambda egress: egress == 1) for _ in range(5)]
+    assert [its.egress for its in used if its is not None] == [0] * 5
+
+
+def test_a_probe_that_hangs_is_given_up_by_whoever_comes_next(tmp_path: Path) -> None:
+    budget = several(tmp_path / "budget", 2, pace=300)
+    lose(budget, 1)
+    assert budget.take(egress=1, stop=STOP) is not None  # the probe, of which nothing is heard
+    with budget._file:
+        state, now, _ = budget._ledger.load(1)
+        assert (state.state, state.fails) == (State.HALF_OPEN, 1)
+        budget._ledger.store(1, state._replace(open_until=now))
+    got: list[object] = []
+    other = threading.Thread(target=lambda: got.append(budget.take(egress=1, stop=STOP)))
+    other.start()
+    other.join()
+    state = budget._ledger.peek(1)
+    assert got[0] is not None
+    assert state is not None
+    assert (state.state, state.fails) == (State.HALF_OPEN, 2)

@@ -1,0 +1,101 @@
+"""Real runs through the stand-in, by as many egresses as a test wants: each is a user name of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import engine
+from engine.rehearsal import Rehearsal, invented_ids
+
+ROOT = Path(engine.__file__).parent.parent
+PASSWORD = "canary-7f3a9"
+
+
+@dataclass
+class Done:
+    """A run that has ended."""
+
+    code: int
+    said: str
+    queue: Path
+    output: Path
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.queue / "manifest.jsonl").read_text().splitlines()]
+
+    @property
+    def kinds(self) -> Counter[str]:
+        return Counter(row["kind"] or row["status"] for row in self.rows)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.queue / "events.jsonl").read_text().splitlines()]
+
+    def told(self, event: str) -> set[str]:
+        """Whom an event befell, as p001."""
+        return {its["egress"].partition(" ")[0] for its in self.events if its["event"] == event}
+
+
+def closed_port() -> int:
+    """A port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def engine_command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "engine", *args]
+
+
+def environment(pace: float = 1.0) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ENGINE_")}
+    return {**kept, "ENGINE_BUDGET_PACE": str(pace)}
+
+
+def proxies_file(tmp_path: Path, urls: Sequence[str]) -> Path:
+    path = tmp_path / "proxies.txt"
+    path.write_text("\n".join(urls) + "\n")
+    path.chmod(0o600)
+    return path
+
+
+def run_command(
+    tmp_path: Path, stand_in: Rehearsal, urls: Sequence[str], videos: int, options: str
+) -> list[str]:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("\n".join(invented_ids(videos, 1)))
+    return engine_command(
+        *("run", str(ids), "-q", str(tmp_path / "q"), "-o", str(tmp_path / "o"), "--progress", "none"),
+        *(
+            "--proxies",
+            str(proxies_file(tmp_path, urls)),
+            "--ca-bundle",
+            stand_in.ca_bundle,
+            *options.split(),
+        ),
+    )
+
+
+def run(
+    tmp_path: Path, stand_in: Rehearsal, urls: Sequence[str], videos: int, options: str, pace: float = 1.0
+) -> Done:
+    """Run to the end."""
+    its = subprocess.run(
+        run_command(tmp_path, stand_in, urls, videos, options),
+        cwd=ROOT,
+        env=environment(pace),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    return Done(its.returncode, its.stdout + its.stderr, tmp_path / "q", tmp_path / "o")
