@@ -15,7 +15,7 @@ import pytest
 
 from engine.rehearsal import Rehearsal, Settings, invented_ids, parse_scene, start
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
