@@ -71,7 +71,7 @@ class Attempts:
     def _ok(self, job: Job, state: JobState, permit: Permit, got: Fetched, elapsed_s: float) -> Recorded:
         self.judge.report(permit, Outcome.OK, job=job.video_id)
         now = utc(self.wall())
-        record = Record(job.video_id, got.metadata, got.transcript, job.input, now)
+        record = Record(job.video_id, got.metadata, got.transcript, job.input, now, got.transcripts)
         files, sums = self.output.publish(record)
         return Recorded(
             "final",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from engine.budget import BudgetSettings
@@ -19,9 +20,19 @@ class Frozen:
     output: str  # absolute path
     languages: tuple[str, ...] = ("en",)
     formats: tuple[str, ...] = ("md",)
+    captions: Literal["any", "manual", "generated"] = "any"
+    all_languages: bool = False
+    translate: str | None = None
+    metadata: Literal["basic", "full"] = "basic"
 
     def to_json(self) -> dict[str, Any]:
-        return {"output": self.output, "languages": list(self.languages), "formats": list(self.formats)}
+        return {**asdict(self), "languages": list(self.languages), "formats": list(self.formats)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Frozen:
+        """What a queue was begun with; what an earlier version did not freeze was as by default."""
+        known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+        return cls(**{**known, "languages": tuple(value["languages"]), "formats": tuple(value["formats"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +50,27 @@ class Settings:
     grace_s: float = 15.0
     ca_bundle: str | None = field(default=None)
     fetch_mode: Literal["lean", "full"] = "lean"
+    mask: bool = False  # of each run: it changes the bytes on the wire, not what is recorded
     on_block: str = "wait"
     limit: int | None = None
     caps: Caps = field(default_factory=Caps)
     lap_s: float = 600.0
 
+    @property
+    def requests_per_video(self) -> int:
+        """Requests that a video with captions costs; with all languages, with the first track only."""
+        return 2 + (self.fetch_mode == "full") + (self.frozen.metadata == "full")
 
-_OPTION = {"output": "--output", "languages": "--languages", "formats": "--format"}
+
+_OPTION = {
+    "output": "--output",
+    "languages": "--languages",
+    "formats": "--format",
+    "captions": "--manual-only and --generated-only",
+    "all_languages": "--all-languages",
+    "translate": "--translate",
+    "metadata": "--metadata",
+}
 
 
 def freeze(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
@@ -59,14 +84,15 @@ def freeze(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
         batch["frozen"] = wanted.to_json()
         queue.write_batch(batch)
         return wanted
-    asked = wanted.to_json()
-    for name in sorted(given & set(known) & set(_OPTION)):
-        if asked[name] != known[name]:
+    frozen = Frozen.from_json(known)
+    asked, begun = wanted.to_json(), frozen.to_json()
+    for name in sorted(given & set(_OPTION)):
+        if asked[name] != begun[name]:
             raise UsageError(
-                f"{_OPTION[name]}: this queue was begun with {_show(known[name])}, not {_show(asked[name])}; "
+                f"{_OPTION[name]}: this queue was begun with {_show(begun[name])}, not {_show(asked[name])}; "
                 f"leave the option out, or start another queue with -q"
             )
-    return Frozen(str(known["output"]), tuple(known["languages"]), tuple(known["formats"]))
+    return frozen
 
 
 def check_rehearsal(queue: Queue, rehearsal: bool) -> None:
@@ -81,4 +107,6 @@ def check_rehearsal(queue: Queue, rehearsal: bool) -> None:
 
 
 def _show(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return "on" if value else "none" if value is None else "off"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

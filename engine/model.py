@@ -81,7 +81,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What the player answer says about a video. Fields it does not name are None."""
+    """What the player answer says about a video. Fields it does not name are None.
+
+    The last five come with full metadata only; dates are as YouTube writes them, ISO 8601 with or without a time.
+    """
 
     title: str | None = None
     channel: str | None = None
@@ -91,6 +94,11 @@ class Metadata:
     keywords: tuple[str, ...] = ()
     description: str | None = None
     is_live: bool | None = None
+    publish_date: str | None = None
+    upload_date: str | None = None
+    category: str | None = None
+    like_count: int | None = None
+    available_countries: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +112,21 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """One caption track, as fetched."""
+    """One caption track, as fetched. `translated_from`: the language YouTube's machine translation began with."""
 
     language: str
     language_name: str
     is_generated: bool
     cues: tuple[Cue, ...]
+    translated_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A video's metadata and transcript: what the `.json` file holds and all formats are rendered from.
 
-    `fetched_at` is UTC in RFC 3339, seconds, with `Z`.
+    `fetched_at` is UTC in RFC 3339, seconds, with `Z`. `transcripts` are all tracks, the best one included, where
+    all were asked for, else empty.
     """
 
     video_id: str
@@ -124,6 +134,7 @@ class Record:
     transcript: Transcript
     input: Mapping[str, Any]
     fetched_at: str
+    transcripts: tuple[Transcript, ...] = ()
 
     @property
     def url(self) -> str:
@@ -143,11 +154,12 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A fetch that worked."""
+    """A fetch that worked. `transcripts` as in Record."""
 
     metadata: Metadata
     transcript: Transcript
     cost: Cost
+    transcripts: tuple[Transcript, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

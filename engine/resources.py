@@ -58,7 +58,12 @@ class Resources:
             self.door,
             FetchSettings(
                 languages=settings.frozen.languages,
+                captions=settings.frozen.captions,
+                all_languages=settings.frozen.all_languages,
+                translate=settings.frozen.translate,
+                metadata=settings.frozen.metadata,
                 fetch_mode=settings.fetch_mode,
+                mask=settings.mask,
                 deadline_s=settings.deadline_s,
             ),
             lean_allowed=lambda: not self.budget.lean_off(),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine.config import Frozen, check_rehearsal, freeze
+from engine.budget import BudgetSettings
+from engine.budget.rate import Rate
+from engine.config import Frozen, Settings, check_rehearsal, freeze
 from engine.errors import UsageError
 from engine.queue.layout import Queue, make_queue, open_queue
 
 FIRST = Frozen("/out", ("en", "de"), ("md", "srt"))
-EVERYTHING = frozenset({"output", "languages", "formats", "rate", "threads"})
+CONTENT = {"captions": "any", "all_languages": False, "translate": None, "metadata": "basic"}
+EVERYTHING = frozenset({"output", "languages", "formats", "rate", "threads", *CONTENT})
 
 
 @pytest.fixture
@@ -25,6 +30,7 @@ def test_the_first_run_freezes_and_later_ones_get_it_back(queue: Queue) -> None:
         "output": "/out",
         "languages": ["en", "de"],
         "formats": ["md", "srt"],
+        **CONTENT,
     }
     again = open_queue(queue.root)
     assert freeze(again, FIRST, EVERYTHING) == FIRST
@@ -38,6 +44,16 @@ def test_the_first_run_freezes_and_later_ones_get_it_back(queue: Queue) -> None:
         ("output", Frozen("/other", FIRST.languages, FIRST.formats), "--output", "/out", "/other"),
         ("languages", Frozen("/out", ("de", "en"), FIRST.formats), "--languages", "en,de", "de,en"),
         ("formats", Frozen("/out", FIRST.languages, ("md",)), "--format", "md,srt", "md"),
+        (
+            "captions",
+            replace(FIRST, captions="manual"),
+            "--manual-only and --generated-only",
+            "any",
+            "manual",
+        ),
+        ("all_languages", replace(FIRST, all_languages=True), "--all-languages", "off", "on"),
+        ("translate", replace(FIRST, translate="fr"), "--translate", "none", "fr"),
+        ("metadata", replace(FIRST, metadata="full"), "--metadata", "basic", "full"),
     ],
 )
 def test_another_value_is_refused_and_both_are_named(
@@ -51,6 +67,31 @@ def test_another_value_is_refused_and_both_are_named(
     assert f"begun with {was}, not {now};" in said
     assert freeze(queue, wanted, EVERYTHING - {name}) == FIRST
     assert freeze(queue, FIRST, frozenset({name})) == FIRST
+
+
+def test_everything_that_is_frozen_is_read_back(queue: Queue) -> None:
+    all_of_it = Frozen("/out", ("orig",), ("txt",), "generated", True, "fr", "full")
+    freeze(queue, all_of_it, frozenset())
+    assert freeze(open_queue(queue.root), FIRST, frozenset()) == all_of_it
+
+
+def test_a_queue_from_before_these_options_has_their_defaults(queue: Queue) -> None:
+    old = {"output": "/out", "languages": ["en", "de"], "formats": ["md", "srt"]}
+    queue.write_batch({**queue.read_batch(), "frozen": old})
+    assert freeze(queue, Frozen("/default", metadata="full"), frozenset()) == FIRST
+    assert freeze(queue, FIRST, EVERYTHING) == FIRST
+    with pytest.raises(UsageError, match="--translate: this queue was begun with none, not fr"):
+        freeze(queue, replace(FIRST, translate="fr"), frozenset({"translate"}))
+
+
+@pytest.mark.parametrize(
+    ("fetch_mode", "metadata", "requests"),
+    [("lean", "basic", 2), ("full", "basic", 3), ("lean", "full", 3), ("full", "full", 4)],
+)
+def test_requests_per_video(fetch_mode: Any, metadata: Any, requests: int) -> None:
+    frozen = Frozen("/out", metadata=metadata)
+    settings = Settings("q", frozen, (), BudgetSettings(Rate("none")), fetch_mode=fetch_mode)
+    assert settings.requests_per_video == requests
 
 
 def test_freezing_keeps_what_else_the_batch_says(queue: Queue) -> None:

@@ -14,7 +14,7 @@ from engine import durable
 from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
-from engine.cli import say
+from engine.cli import captions, say
 from engine.cli.options import IdCommand, column_option, inputs, queue_option
 from engine.cli.seed import opened, seed_inputs, told
 from engine.config import Frozen, Settings, check_rehearsal, freeze
@@ -54,6 +54,12 @@ class Options:
     max_bytes: str | None = None
     max_duration: str | None = None
     fetch_mode: Literal["lean", "full"] = "lean"
+    manual_only: bool = False
+    generated_only: bool = False
+    all_languages: bool = False
+    translate: str | None = None
+    metadata: Literal["basic", "full"] = "basic"
+    mask: bool = False
     given: frozenset[str] = field(default_factory=frozenset)  # the ones that are not defaults
 
 
@@ -68,7 +74,17 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
     options = [
         option("-o", "--output", metavar="DIR", default=output, show_default=True, help="Where transcripts go."),
         option("-l", "--languages", metavar="L,…", default="en", show_default=True,
-               help="Languages in order of preference, as en,de; any takes what there is."),
+               help="Languages in order of preference, as en,de: en takes en-GB too; any takes what there is, "
+                    "orig the spoken language."),
+        option("--manual-only", is_flag=True, help="Only captions made by people."),
+        option("--generated-only", is_flag=True, help="Only generated captions."),
+        option("--all-languages", is_flag=True,
+               help="All caption tracks into the .json record, one more request each; -l says which is rendered."),
+        option("--translate", metavar="L",
+               help="Captions in this language, where there are none YouTube's translation of those that -l names. "
+                    "It refuses many."),
+        option("--metadata", type=click.Choice(("basic", "full")), default="basic", show_default=True,
+               help="full: also dates, category, likes and countries, by one more request a video."),
         option("-f", "--format", "formats", type=click.Choice(FORMATS), multiple=True, default=("md",),
                show_default=True, help="Renderings beside the .json record; repeatable."),
         option("-p", "--processes", type=click.IntRange(1, 256), default=os.cpu_count() or 1,
@@ -98,6 +114,8 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--max-duration", metavar="TIME", help="End this run after 90s, 30m, 8h, 8h30m."),
         option("--fetch", "fetch_mode", type=click.Choice(("lean", "full")), default="lean", show_default=True,
                help="Two requests a video, or three with the watch page."),
+        option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
+               help="Ask for the needed fields only: a fifth of the bytes. Untried on the live site."),
         option("--progress", type=click.Choice(("auto", "bar", "plain", "json", "none")), default="auto",
                show_default=True, help="A bar, a line every 30 s, JSON lines on stdout, nothing."),
         click.option("-v", "--verbose", count=True, help="Tell of blocks, probes and deaths as they happen."),
@@ -116,6 +134,8 @@ def read_options(values: dict[str, Any]) -> Options:
     ctx = click.get_current_context()
     default = click.core.ParameterSource.DEFAULT
     given = frozenset(name for name in values if ctx.get_parameter_source(name) is not default)
+    if given & {"manual_only", "generated_only"}:
+        given |= {"captions"}  # as it is frozen
     return Options(**values, given=given)
 
 
@@ -128,7 +148,8 @@ def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
     """Seed what is given, then work until every job is final. Always resumes: run it again after any crash.
 
     INPUT is a file (.txt .csv .tsv .jsonl .json), a URL, an id, or - for stdin. An option wins over its
-    environment variable ENGINE_<OPTION>. The first run of a queue freezes output, languages and formats.
+    environment variable ENGINE_<OPTION>. The first run of a queue freezes output, formats, and what
+    else decides the content of a record.
     """
     return run(inputs, root, read_options(values), rehearsal=False)
 
@@ -140,7 +161,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         raise UsageError(f"--ca-bundle {options.ca_bundle}: no such file, or it cannot be read")
     budget = _budget(options.rate)
     caps = _caps(options)
-    wanted = Frozen(os.path.abspath(options.output), _languages(options.languages), _formats(options.formats))
+    wanted = _wanted(options)
     errors: list[str] = []
     streams = opened(sources, options.column, errors)
     if errors:
@@ -171,6 +192,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
             grace_s=options.grace,
             ca_bundle=os.path.abspath(options.ca_bundle) if options.ca_bundle else None,
             fetch_mode=options.fetch_mode,
+            mask=options.mask,
             on_block=options.on_block,
             limit=options.limit,
             caps=caps,
@@ -192,7 +214,10 @@ def _work(queue: Queue, settings: Settings, options: Options) -> int:
             say(sentence)
         left = queue.total() - _final(queue)
     sweep_semaphores()
-    say(f"{left:,} videos to do. " + describe(settings.budget.rate, len(settings.egresses), videos=left))
+    pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
+    say(f"{left:,} videos to do. {pace}")
+    for notice in captions.notices(settings):
+        say(notice)
     progress = Progress(queue, options.progress, verbose=bool(options.verbose))
     supervisor = Supervisor(queue, settings, run_id(), progress)
     try:
@@ -252,6 +277,19 @@ def _budget(rate: str) -> BudgetSettings:
         ) from None
 
 
+def _wanted(options: Options) -> Frozen:
+    """What the options make of a record."""
+    return Frozen(
+        os.path.abspath(options.output),
+        captions.languages(options.languages),
+        _formats(options.formats),
+        captions.made_by(manual_only=options.manual_only, generated_only=options.generated_only),
+        options.all_languages,
+        captions.translation(options.translate, all_languages=options.all_languages),
+        options.metadata,
+    )
+
+
 def _caps(options: Options) -> Caps:
     size, duration = options.max_bytes, options.max_duration
     return Caps(
@@ -259,16 +297,6 @@ def _caps(options: Options) -> Caps:
         parse_bytes(size, "--max-bytes") if size else None,
         parse_duration_s(duration, "--max-duration") if duration else None,
     )
-
-
-def _languages(text: str) -> tuple[str, ...]:
-    codes = tuple(dict.fromkeys(code.strip() for code in text.split(",") if code.strip()))
-    for code in codes:
-        if not all(part.isalnum() for part in code.split("-")):
-            raise UsageError(f"--languages: {code!r} is not a language code such as en, en-GB or any")
-    if not codes:
-        raise UsageError("--languages: give at least one, as in -l en,de")
-    return codes
 
 
 def _formats(names: tuple[str, ...]) -> tuple[str, ...]:

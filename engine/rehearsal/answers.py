@@ -15,7 +15,8 @@ from engine.rehearsal import captured
 from engine.rehearsal.bodies import CAPTCHA_PAGE, CONSENT_PAGE, HTML, JSON, WATCH_PAGE, XML, Body, dumps
 from engine.rehearsal.invent import Video, invent
 from engine.rehearsal.limit import HiddenLimit
-from engine.rehearsal.players import REFUSED, SMALL_PLAYER, details, playable_head, refusal, tracks
+from engine.rehearsal.microformat import microformat
+from engine.rehearsal.players import REFUSED, SMALL_PLAYER, captions_end, details, playable_head, refusal
 from engine.rehearsal.request import Request
 from engine.rehearsal.scenes import Reach, Scene, draw, passing_fault, video_fault
 from engine.rehearsal.settings import Settings
@@ -42,6 +43,7 @@ class Answer:
 
 _EMPTY = Body(b"", HTML)
 _EMPTY_XML = Body(b"", XML)
+_OPEN = Body(b"{", JSON)
 _CAPTCHA = Body(CAPTCHA_PAGE, HTML)
 _CONSENT = Body(CONSENT_PAGE, HTML)
 _NOT_FOUND = Body(b"<html><title>404 Not Found</title></html>", HTML)
@@ -132,7 +134,9 @@ class Stage:
                 return Answer(429, _ERROR_429, headers=(("Retry-After", str(math.ceil(left_s))),), scene=name)
             if name == "captcha":
                 return Answer(200 if request.kind == "watch" else 429, _CAPTCHA, scene=name)
-            if name in ("bot", "later") and request.kind in ("player", "opinion"):
+            if name == "429_translated" and request.translation is not None:
+                return Answer(429, _ERROR_429, scene=name)
+            if name in ("bot", "later") and request.kind in ("player", "opinion", "metadata"):
                 video = invent(self.settings.seed, request.video_id)
                 return Answer(200, refusal(name, video), scene=name)
             if name == "gone":
@@ -195,6 +199,8 @@ class Stage:
 
     def _content(self, request: Request, playing: list[Scene]) -> Answer:
         names = {scene.name for scene in playing}
+        if request.kind == "metadata":
+            return Answer(200, _OPEN, dumps(microformat(invent(self.settings.seed, request.video_id)))[1:])
         if request.video_id in captured.CAPTURES and "captured" in names:
             return _captured(request)
         if request.kind == "watch":
@@ -218,8 +224,7 @@ class Stage:
         end = b'"videoDetails":' + dumps(details(video)) + b"}"
         if fault == "no_captions" or (fault == "hidden" and request.kind == "player"):
             return Answer(200, self._players[(full, False)], end, scene=fault)
-        listed = b",".join(map(dumps, tracks(video, fault)))
-        return Answer(200, self._players[(full, True)], listed + b"]}}," + end, scene=fault)
+        return Answer(200, self._players[(full, True)], captions_end(video, fault) + end, scene=fault)
 
     def _touched(self, name: str, request: Request, playing: list[Scene]) -> bool:
         return any(s.name == name and s.touches(self.settings.seed, request.video_id) for s in playing)
@@ -238,9 +243,9 @@ class Stage:
                 start = b'<?xml version="1.0" encoding="utf-8" ?><transcript>'
                 self._huge = Body(start.ljust(HUGE_BYTES), XML)
             return Answer(200, self._huge, b"</transcript>", scene=fault)
-        if fault not in (None, "no_language", "hidden", "po_token"):
+        if fault not in (None, "no_language", "hidden", "po_token", "dubbed", "polyglot"):
             return Answer(404, _NOT_FOUND, scene=fault)
-        body, end = self._timedtext.answer(video, request.language, request.fmt)
+        body, end = self._timedtext.answer(video, request.translation or request.language, request.fmt)
         return Answer(200, body, end, scene=fault)
 
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from engine.rehearsal.bodies import JSON, Body, dumps
 from engine.rehearsal.invent import Video
 
-LANGUAGES = {"en": "English", "de": "German", "is": "Icelandic", "cy": "Welsh"}
+LANGUAGES = {
+    "en": "English",
+    "de": "German",
+    "is": "Icelandic",
+    "cy": "Welsh",
+    "en-GB": "English (United Kingdom)",
+    "es-419": "Spanish (Latin America)",
+    "fr": "French",
+    "ja": "Japanese",
+    "pt-BR": "Portuguese (Brazil)",
+    "zh-Hans": "Chinese (Simplified)",
+}
+_TRANSLATIONS = ("de", "en", "fr", "ja", "zh-Hans")
 
 
 def track(video_id: str, language: str, *, generated: bool, po_token: bool = False) -> dict[str, object]:
@@ -67,8 +79,10 @@ def playable_head(shared: dict[str, object]) -> tuple[bytes, bytes]:
     if isinstance(captions, dict):
         renderer = dict(captions.get("playerCaptionsTracklistRenderer", {}))
     renderer.pop("captionTracks", None)
-    # The captured indices point into a longer list of tracks than an invented video has.
+    # The captured indices point into a longer list of tracks than an invented video has; `captions_end` has its own.
     renderer.pop("audioTracks", None)
+    renderer.pop("defaultAudioTrackIndex", None)
+    renderer.pop("defaultTranslationSourceTrackIndices", None)
     start = dumps(renderer)[:-1] + (b"," if renderer else b"")
     return without + b'"captions":{"playerCaptionsTracklistRenderer":' + start + b'"captionTracks":[', without
 
@@ -98,7 +112,10 @@ SMALL_PLAYER: dict[str, object] = {
     },
     "captions": {
         "playerCaptionsTracklistRenderer": {
-            "translationLanguages": [{"languageCode": "fr", "languageName": {"runs": [{"text": "French"}]}}]
+            "translationLanguages": [
+                {"languageCode": code, "languageName": {"runs": [{"text": LANGUAGES[code]}]}}
+                for code in _TRANSLATIONS
+            ]
         }
     },
 }
@@ -149,10 +166,28 @@ def refusal(name: str, video: Video) -> Body:
 
 
 def tracks(video: Video, fault: str | None) -> list[dict[str, object]]:
+    """The caption tracks of a video, by the scene that touches it."""
     if fault == "no_language":
         language = "is" if video.view_count % 2 else "cy"
         return [track(video.video_id, language, generated=not video.manual)]
+    if fault == "dubbed":
+        return [track(video.video_id, language, generated=True) for language in ("en", "de")]
+    if fault == "polyglot":
+        manual = ("de", "en-GB", "es-419", "fr", "ja", "pt-BR", "zh-Hans")
+        found = [track(video.video_id, language, generated=False) for language in manual]
+        return [*found, track(video.video_id, "en", generated=True)]
     tracks = [track(video.video_id, "en", generated=not video.manual, po_token=fault == "po_token")]
     if video.variant % 4 == 0:
         tracks.append(track(video.video_id, "de", generated=False, po_token=fault == "po_token"))
     return tracks
+
+
+def captions_end(video: Video, fault: str | None) -> bytes:
+    """What follows the head of `playable_head` with captions, up to where `videoDetails` may begin."""
+    listed = tracks(video, fault)
+    indices = list(range(len(listed)))
+    audio: list[dict[str, object]] = [{"captionTrackIndices": indices, "defaultCaptionTrackIndex": 0}]
+    if fault == "dubbed":
+        audio = [{"captionTrackIndices": indices, "audioTrackId": its} for its in ("en-US.10", "de-DE.4")]
+    end = b",".join(map(dumps, listed)) + b'],"audioTracks":' + dumps(audio)
+    return end + b',"defaultAudioTrackIndex":' + dumps(len(audio) - 1) + b"}},"

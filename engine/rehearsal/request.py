@@ -14,7 +14,8 @@ _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 class Request:
     """One request for content.
 
-    `kind` is watch, player (the ANDROID client), opinion (the player asked by any other client) or timedtext.
+    `kind` is watch, player (the ANDROID client), metadata (the player asked by the WEB client for a microformat),
+    opinion (the player asked by any other client) or timedtext. `translation` is the language to translate into.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Request:
     masked: bool = False
     po_token: bool = False
     consented: bool = False
+    translation: str | None = None
 
 
 def read_request(method: str, target: str, headers: dict[str, str], body: bytes) -> Request | None:
@@ -44,7 +46,9 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
             video_id = str(asked["videoId"])
         except (ValueError, KeyError, TypeError) as exc:
             raise ValueError("a player request is JSON with context.client.clientName and videoId") from exc
-        kind = "player" if client == "ANDROID" else "opinion"
+        fields = query.get("$fields", "").split(",")
+        kind = "metadata" if client == "WEB" and "microformat" in fields else "opinion"
+        kind = "player" if client == "ANDROID" else kind
         return Request(kind, _video_id(video_id), client=client, masked="$fields" in query)
     if parts.path == "/api/timedtext" and method in ("GET", "HEAD"):
         return Request(
@@ -53,6 +57,7 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
             language=query.get("lang", "en")[:20],
             fmt=query.get("fmt", "srv1"),
             po_token="pot" in query,
+            translation=query["tlang"][:20] if "tlang" in query else None,
         )
     return None
 

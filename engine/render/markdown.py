@@ -61,11 +61,21 @@ def _front(record: Record) -> Iterator[tuple[str, object]]:
     yield "channel_id", metadata.channel_id
     yield "duration_s", metadata.duration_s
     yield "view_count", metadata.view_count
+    for key in (
+        "publish_date",
+        "upload_date",
+        "category",
+        "like_count",
+    ):  # countries are too many for a reader
+        if (value := getattr(metadata, key)) is not None:
+            yield key, value
     yield "keywords", metadata.keywords
     yield "description", metadata.description
     yield "language", transcript.language
     yield "language_name", transcript.language_name
     yield "is_generated", transcript.is_generated
+    if transcript.translated_from is not None:
+        yield "translated_from", transcript.translated_from
     yield "fetched_at", record.fetched_at
     yield "input", record.input
 

@@ -5,35 +5,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import youtube_transcript_api as yta
+from youtube_transcript_api import Transcript as Track
 
 from engine.errors import EngineError, Interrupted
-from engine.model import Failure, Fetched, Kind, Permit, Refused, Transcript
+from engine.model import ABSENT_KINDS, Failure, Fetched, Kind, Permit, Refused, Transcript
+from engine.youtube import microformat
+from engine.youtube.choice import Captions, Chosen, Wanted, choose, ranked, spoken_language
 from engine.youtube.egress import Attempt, Door
 from engine.youtube.failures import FailureError, classify
-from engine.youtube.metadata import read_metadata
+from engine.youtube.listed import listed
+from engine.youtube.metadata import read_metadata, with_microformat
 from engine.youtube.opinion import Opinion
-from engine.youtube.transcripts import Client, OddAnswerError, choose, client_of, read
-from engine.youtube.wording import refusal
+from engine.youtube.transcripts import Client, OddAnswerError, client_of, read
+from engine.youtube.wording import clean, refusal
 
 __all__ = ["Door", "FetchSettings", "Fetcher"]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
-    """`languages` in order of preference (codes, or `any`); `deadline_s` for one attempt.
+    """What to fetch, and how.
 
-    `mask` asks the player for the needed fields only (a fifth of the bytes); untried on the live site.
+    languages      in order of preference: codes, `any`, `orig` (the spoken language)
+    captions       made by whom: `any`, `manual` (people), `generated`
+    all_languages  every track so made, one more request each; `languages` then say which is the best
+    translate      captions in this language if there are, else a translation of the first wanted ones
+    metadata       `full` adds dates, category, likes and countries by one more request
+    deadline_s     for one attempt
+    mask           ask the player for the needed fields only (a fifth of the bytes); untried on the live site
+
+    `all_languages` and `translate` exclude each other.
     """
 
     languages: tuple[str, ...] = ("en",)
     fetch_mode: Literal["lean", "full"] = "lean"
     deadline_s: float = 60.0
     mask: bool = False
+    captions: Captions = "any"
+    all_languages: bool = False
+    translate: str | None = None
+    metadata: Literal["basic", "full"] = "basic"
 
 
 class Fetcher:
@@ -54,6 +70,7 @@ class Fetcher:
     ) -> None:
         self.door = door
         self.settings = settings
+        self._wanted = Wanted(settings.languages, settings.captions, settings.translate)
         self._lean_allowed, self._lean_failed, self._lean_worked = lean_allowed, lean_failed, lean_worked
         self._opinion = Opinion()
 
@@ -67,8 +84,11 @@ class Fetcher:
             client = client_of(attempt.session, mask=self.settings.mask)
             client.begin()
             try:
-                transcript = self._transcript(attempt, client, video_id)
-                return Fetched(read_metadata(client.details(video_id)), transcript, attempt.cost)
+                found = self._transcripts(attempt, client, video_id)
+                metadata = read_metadata(client.details(video_id))
+                if self.settings.metadata == "full":
+                    metadata = with_microformat(metadata, _microformat(attempt, video_id))
+                return Fetched(metadata, found[0], attempt.cost, found if self.settings.all_languages else ())
             except _GIVE_WAY:
                 raise
             except Exception as exc:  # noqa: BLE001 - nothing foreign leaves: it becomes data
@@ -77,10 +97,11 @@ class Fetcher:
                 metadata = read_metadata(client.details(video_id))
                 return Refused(failure, attempt.cost, metadata if metadata.title else None)
 
-    def _transcript(self, attempt: Attempt, client: Client, video_id: str) -> Transcript:
+    def _transcripts(self, attempt: Attempt, client: Client, video_id: str) -> tuple[Transcript, ...]:
+        """What is wanted of a video's captions, the best track first."""
         lean = self.settings.fetch_mode == "lean" and self._lean_allowed()
         try:
-            transcript = self._by_library(client, video_id, lean=lean)
+            found = self._by_library(attempt, client, video_id, lean=lean)
         except _GIVE_WAY:
             raise
         except Exception as exc:  # noqa: BLE001 - sorted here, raised again where nothing helps
@@ -89,20 +110,35 @@ class Fetcher:
         else:
             if lean:
                 self._lean_worked()
-            return transcript
+            return found
         try:
-            transcript = self._by_library(client, video_id, lean=False)
+            found = self._by_library(attempt, client, video_id, lean=False)
         except _GIVE_WAY:
             raise
         except Exception as exc:  # noqa: BLE001
             return self._by_opinion(attempt, client, video_id, exc)
         self._lean_failed()
-        return transcript
+        return found
 
-    def _by_library(self, client: Client, video_id: str, *, lean: bool) -> Transcript:
-        return read(choose(client.tracks(video_id, lean=lean), self.settings.languages))
+    def _by_library(
+        self, attempt: Attempt, client: Client, video_id: str, *, lean: bool
+    ) -> tuple[Transcript, ...]:
+        tracks = client.tracks(video_id, lean=lean)
+        if self.settings.all_languages:
+            tracks = listed(attempt.session, video_id, client.player)
+        return self._read(attempt, client, tracks)
 
-    def _by_opinion(self, attempt: Attempt, client: Client, video_id: str, exc: Exception) -> Transcript:
+    def _read(self, attempt: Attempt, client: Client, tracks: list[Track]) -> tuple[Transcript, ...]:
+        spoken = spoken_language(client.player)
+        if not self.settings.all_languages:
+            return (_read(attempt, choose(tracks, self._wanted, spoken)),)
+        best, *others = ranked(tracks, self._wanted, spoken)
+        # Of several tracks one may well be empty, and then that is what there is of it.
+        return (read(best), *(read(track, may_be_empty=True) for track in others))
+
+    def _by_opinion(
+        self, attempt: Attempt, client: Client, video_id: str, exc: Exception
+    ) -> tuple[Transcript, ...]:
         """Let another client confirm what is not to be believed of one; else raise `exc` as a failure."""
         failure = _settled(attempt, client, exc)
         if not isinstance(exc, (yta.TranscriptsDisabled, yta.PoTokenRequired)) and not _is_odd(exc, failure):
@@ -115,10 +151,49 @@ class Fetcher:
             raise
         if not tracks:
             raise FailureError(failure) from None
-        return read(choose(tracks, self.settings.languages))
+        return self._read(attempt, client, tracks)
 
 
 _GIVE_WAY = (Interrupted, EngineError)
+
+
+def _read(attempt: Attempt, chosen: Chosen) -> Transcript:
+    """The text of one track. A translation that is refused says nothing of the address it was asked from.
+
+    YouTube answers 429 to requests for translations long before it refuses others (yt-dlp's issues 13770 and
+    13831). An address that is refused altogether is noticed by the player requests.
+    """
+    if chosen.translated_from is None:
+        return read(chosen.track)
+    try:
+        return read(chosen.track, translated_from=chosen.translated_from)
+    except _GIVE_WAY:
+        raise
+    except Exception as exc:
+        failure = classify(exc, attempt.answer)
+        if failure.kind is not Kind.BLOCKED:
+            raise
+        message = f"YouTube refuses the translation into {chosen.track.language_code} for now"
+        if attempt.answer.status == 429:
+            message += " (429)"
+        raise FailureError(Failure(Kind.SERVER_ERROR, message)) from None
+
+
+def _microformat(attempt: Attempt, video_id: str) -> Mapping[str, Any]:
+    """What full metadata adds; any failure is one of the attempt.
+
+    A record without what was asked for would look complete. So the job comes again, and fails in the end; a
+    final no of this client's is none of the video's, whose captions are at hand.
+    """
+    try:
+        return microformat.ask(attempt, video_id)
+    except _GIVE_WAY:
+        raise
+    except Exception as exc:  # noqa: BLE001 - it becomes data
+        failure = classify(exc, attempt.answer)
+    final = failure.kind in ABSENT_KINDS or failure.kind is Kind.NOT_YET
+    kind = Kind.GARBLED if final else failure.kind
+    raise FailureError(replace(failure, kind=kind, message=clean(f"full metadata: {failure.message}")))
 
 
 def _settled(attempt: Attempt, client: Client, exc: Exception) -> Failure:

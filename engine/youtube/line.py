@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HOSTS = frozenset({"www.youtube.com", "youtube.com", "m.youtube.com", "consent.youtube.com"})
 MAX_REDIRECTS = 5
+OVERRUN_S, NOTICE_S = 0.2, 0.6  # a wait over by so much is odd; for so long one waits to hear of a suspend
 SUSPEND_S = 2.0  # a wait longer than it may be by this much: the process was stopped, not the server slow
 _CHUNK_BYTES = 64 << 10
 _KINDS = {"/watch": "page", "/youtubei/v1/player": "player", "/api/timedtext": "timedtext"}
@@ -272,8 +273,16 @@ class _Clock:
         self._since_s = None
 
     def _count(self) -> None:
-        if self._since_s is not None:
-            now = time.monotonic()
-            passed = now - self._since_s
-            self._used_s += self._announced_s if passed > self._announced_s + SUSPEND_S else passed
-            self._since_s = now
+        if self._since_s is None:
+            return
+        now = time.monotonic()
+        passed = now - self._since_s
+        overrun_s = passed - self._announced_s
+        self._used_s += self._announced_s if overrun_s > SUSPEND_S else passed
+        self._since_s = now
+        if overrun_s > OVERRUN_S and self.is_over():
+            # Late, but no wait does that by itself: perhaps the process was stopped, and who watches for that
+            # (`extend`) has only woken up as well. Its word is awaited, and that does not count.
+            while self.is_over() and time.monotonic() - now < NOTICE_S:
+                time.sleep(0.02)
+            self._since_s = time.monotonic()

@@ -1,8 +1,10 @@
-"""A player answer's `videoDetails` as metadata: types checked, what is missing is None, nothing raises."""
+"""Parts of player answers as metadata: types checked, what is missing is None, nothing raises."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from engine.model import Metadata
@@ -26,6 +28,32 @@ def read_metadata(details: Any) -> Metadata:
         description=_text(details.get("shortDescription")),
         is_live=live if isinstance(live, bool) else None,
     )
+
+
+def with_microformat(metadata: Metadata, microformat: Mapping[str, Any]) -> Metadata:
+    """Metadata with what a `playerMicroformatRenderer` adds."""
+    countries = microformat.get("availableCountries")
+    return replace(
+        metadata,
+        publish_date=_date(microformat.get("publishDate")),
+        upload_date=_date(microformat.get("uploadDate")),
+        category=_text(microformat.get("category")),
+        like_count=_count(microformat.get("likeCount")),
+        available_countries=tuple(c for c in map(_text, countries) if c)
+        if isinstance(countries, list)
+        else None,
+    )
+
+
+def _date(value: Any) -> str | None:
+    """A date, or a time with its offset, as it is written: without an offset nobody knows the day elsewhere."""
+    if isinstance(value, str) and value.isascii():
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return value
+    return None
 
 
 def _text(value: Any) -> str | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import io
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 from youtube_transcript_api import Transcript as Track
@@ -20,6 +19,7 @@ from engine.errors import EngineError, Interrupted
 from engine.model import Failure, Kind
 from engine.youtube.failures import FailureError, by_status, classify
 from engine.youtube.line import Attempt
+from engine.youtube.listed import listed
 from engine.youtube.transcripts import Client, client_of
 from engine.youtube.wording import refusal
 
@@ -130,39 +130,10 @@ class _Asker:
         if refused is not None:
             raise FailureError(refused)
         client.check(video_id)
-        return _tracks(attempt, video_id, client.player.get("captions"))
+        return listed(attempt.session, video_id, client.player)
 
     def close(self) -> None:
         self._ydl.close()
-
-
-def _tracks(attempt: Attempt, video_id: str, captions: Any) -> list[Track]:
-    """The caption list of a player answer, as tracks the library can fetch."""
-    renderer = captions.get("playerCaptionsTracklistRenderer") if isinstance(captions, Mapping) else None
-    listed = renderer.get("captionTracks") if isinstance(renderer, Mapping) else None
-    tracks = []
-    for item in listed if isinstance(listed, list) else []:
-        if not isinstance(item, Mapping):
-            continue
-        url, code = item.get("baseUrl"), item.get("languageCode")
-        if not (isinstance(url, str) and isinstance(code, str)):
-            continue
-        if url.startswith("/"):
-            url = "https://www.youtube.com" + url
-        name = _text(item.get("name")) or code
-        generated = item.get("kind") == "asr"
-        tracks.append(
-            Track(attempt.session, video_id, url.replace("&fmt=srv3", ""), name, code, generated, [])
-        )
-    return tracks
-
-
-def _text(node: Any) -> str:
-    if not isinstance(node, Mapping):
-        return ""
-    runs = node.get("runs")
-    parts = [r.get("text") for r in runs if isinstance(r, Mapping)] if isinstance(runs, list) else []
-    return "".join(p for p in parts if isinstance(p, str)) or str(node.get("simpleText") or "")
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -139,42 +139,14 @@ class _Player(_Through):
         return response
 
 
-def choose(tracks: Sequence[Track], languages: Iterable[str]) -> Track:
-    """The track of the first wanted language there is.
+def read(track: Track, *, translated_from: str | None = None, may_be_empty: bool = False) -> Transcript:
+    """A track's text: one request.
 
-    A wanted `en` takes `en`, else its variants (`en-GB`, `en-US`); captions made by people come before
-    generated ones within a language. `any` takes what there is, the spoken language first where it is known.
-    Raises FailureError (no_language) and names what exists.
+    Raises what the library raises, and FailureError (garbled) for no text, unless it `may_be_empty`.
     """
-    wanted = list(languages)
-    for language in wanted:
-        found = _of_language(tracks, language.lower())
-        if found is not None:
-            return found
-    exists = ", ".join(
-        f"{t.language_code} (generated)" if t.is_generated else t.language_code for t in tracks
-    )
-    message = clean(f"no captions in {', '.join(wanted)}; exists: {exists}")
-    raise FailureError(Failure(Kind.NO_LANGUAGE, message))
-
-
-def _of_language(tracks: Sequence[Track], language: str) -> Track | None:
-    if language == "any":
-        spoken = {t.language_code for t in tracks if t.is_generated}
-        return min(tracks, key=lambda t: (t.is_generated, t.language_code not in spoken), default=None)
-
-    def exact(track: Track) -> bool:
-        return track.language_code.lower() == language
-
-    fitting = [t for t in tracks if exact(t) or t.language_code.lower().startswith(language + "-")]
-    return min(fitting, key=lambda t: (t.is_generated, not exact(t)), default=None)
-
-
-def read(track: Track) -> Transcript:
-    """A track's text: one request. Raises what the library raises, and FailureError (garbled) for no text."""
     cues = tuple(Cue(s.start, s.duration, s.text) for s in track.fetch())
-    if not cues:
+    if not cues and not may_be_empty:
         raise FailureError(Failure(Kind.GARBLED, "the caption track holds no text"))
     if not all(math.isfinite(c.start) and math.isfinite(c.duration) for c in cues):
         raise FailureError(Failure(Kind.GARBLED, "the caption track holds times that are no numbers"))
-    return Transcript(track.language_code, clean(track.language), track.is_generated, cues)
+    return Transcript(track.language_code, clean(track.language), track.is_generated, cues, translated_from)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def stage(*scenes: str, **settings: Any) -> Stage:
 
 
 def ask(on: Stage, kind: str, video_id: str = IDS[0], now_s: float = 0.0, **more: Any) -> Answer:
-    client = {"player": "ANDROID", "opinion": "VISIONOS"}.get(kind, "")
+    client = {"player": "ANDROID", "opinion": "VISIONOS", "metadata": "WEB"}.get(kind, "")
     return on.answer(Request(kind, video_id, client, **more), "", now_s)
 
 
@@ -48,6 +49,7 @@ def tracks(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_every_scene_is_tested_here_or_on_the_wire() -> None:
     here = {"no_language", "po_token", "hidden", "huge", "no_captions", "captured", "slow", "consent"}
+    here |= {"dubbed", "polyglot", "429_translated"}
     here |= {"soft_block"}
     here |= {row[0] for row in REFUSALS} | {row[0] for row in PASSING} | {row[0] for row in BLOCKS}
     wire = {"gone", "proxy407"}
@@ -131,6 +133,71 @@ def test_no_language_offers_another_language_only() -> None:
     on = stage("no_language")
     offered = {t["languageCode"] for video_id in IDS[:20] for t in tracks(player(on, "player", video_id))}
     assert offered == {"is", "cy"}
+
+
+def audio(answer: dict[str, Any]) -> list[Any]:
+    """The ids of the tracks of sound, the default one first, and how many captions each has."""
+    renderer = answer["captions"]["playerCaptionsTracklistRenderer"]
+    ordered = renderer["audioTracks"][renderer["defaultAudioTrackIndex"] :] + renderer["audioTracks"]
+    return [its.get("audioTrackId") for its in ordered[: len(renderer["audioTracks"])]] + [
+        len(its["captionTrackIndices"]) for its in renderer["audioTracks"]
+    ]
+
+
+@pytest.mark.parametrize("real_sizes", [False, True])
+def test_a_dubbed_video_has_two_tracks_of_sound_and_generated_captions(real_sizes: bool) -> None:
+    on = stage("dubbed", real_sizes=real_sizes)
+    assert [(t["languageCode"], t["kind"]) for t in tracks(player(on))] == [("en", "asr"), ("de", "asr")]
+    assert audio(player(on)) == ["de-DE.4", "en-US.10", 2, 2]
+    assert audio(player(stage(real_sizes=real_sizes), video_id=IDS[1]))[:1] == [None]
+
+
+def test_a_polyglot_video_has_eight_tracks_with_texts_of_their_own() -> None:
+    on = stage("polyglot")
+    found = tracks(player(on))
+    assert len({(t["languageCode"], t.get("kind")) for t in found}) == 8
+    texts = {whole(ask(on, "timedtext", language=t["languageCode"])) for t in found}
+    assert len(texts) == 8
+
+
+def test_a_translation_is_a_text_of_its_own() -> None:
+    on = stage()
+    translated = whole(ask(on, "timedtext", translation="fr"))
+    assert f"end of {IDS[0]} in fr".encode() in translated
+    assert translated != whole(ask(on, "timedtext"))
+    offered = player(on)["captions"]["playerCaptionsTracklistRenderer"]["translationLanguages"]
+    assert {"de", "fr", "zh-Hans"} <= {its["languageCode"] for its in offered}
+
+
+def test_translations_alone_can_be_refused() -> None:
+    on = stage("429_translated")
+    refused = ask(on, "timedtext", translation="fr")
+    assert (refused.status, refused.scene) == (429, "429_translated")
+    for kind in ("player", "opinion", "metadata", "timedtext"):
+        assert ask(on, kind).status == 200
+
+
+@pytest.mark.parametrize("scene", [(), ("captured",)])
+def test_the_web_client_is_told_dates_and_countries(scene: tuple[str, ...]) -> None:
+    on = stage(*scene)
+    for video_id in [*IDS[:20], *captured_ids()]:
+        answer = player(on, "metadata", video_id)
+        told = answer["microformat"]["playerMicroformatRenderer"]
+        assert set(answer) == {"microformat", "playabilityStatus"}
+        assert told["externalVideoId"] == video_id
+        assert datetime.fromisoformat(told["publishDate"]) > datetime.fromisoformat(told["uploadDate"])
+        assert told["category"]
+        assert told["availableCountries"]
+    likes = [
+        "likeCount" in player(on, "metadata", i)["microformat"]["playerMicroformatRenderer"] for i in IDS[:40]
+    ]
+    assert len(set(likes)) == 2, "some hide them"
+
+
+def test_a_blocked_web_client_is_blocked() -> None:
+    for scene, status in (("bot", 200), ("429", 429)):
+        answer = ask(stage(scene), "metadata")
+        assert (answer.status, answer.scene) == (status, scene)
 
 
 def test_po_token_marks_the_tracks_and_answers_nothing_without_one() -> None:
@@ -314,6 +381,25 @@ def test_captured_answers_are_the_assets_byte_for_byte() -> None:
         ("GET", "/api/timedtext?v=abcdefghijk&lang=de", b"", ("timedtext", "abcdefghijk")),
         ("POST", "/youtubei/v1/player?key=x", ("ANDROID", "abcdefghijk"), ("player", "abcdefghijk")),
         ("POST", "/youtubei/v1/player", ("VISIONOS", "abcdefghijk"), ("opinion", "abcdefghijk")),
+        (
+            "POST",
+            "/youtubei/v1/player?$fields=a,microformat",
+            ("WEB", "abcdefghijk"),
+            ("metadata", "abcdefghijk"),
+        ),
+        (
+            "POST",
+            "/youtubei/v1/player?%24fields=microformat",
+            ("WEB", "abcdefghijk"),
+            ("metadata", "abcdefghijk"),
+        ),
+        ("POST", "/youtubei/v1/player?$fields=captions", ("WEB", "abcdefghijk"), ("opinion", "abcdefghijk")),
+        (
+            "POST",
+            "/youtubei/v1/player?$fields=microformat",
+            ("ANDROID", "abcdefghijk"),
+            ("player", "abcdefghijk"),
+        ),
         ("GET", "/youtubei/v1/player", b"", None),
         ("GET", "/", b"", None),
         ("GET", "/watch?v=short", b"", ValueError),
@@ -332,6 +418,16 @@ def test_requests_are_read(method: str, target: str, body: Any, wanted: Any) -> 
     else:
         found = read_request(method, target, {}, body)
         assert (found and (found.kind, found.video_id)) == wanted
+
+
+def test_a_translation_is_read() -> None:
+    def asked(query: str) -> Request | None:
+        return read_request("GET", f"/api/timedtext?v=abcdefghijk&lang=en{query}", {}, b"")
+
+    assert asked("&tlang=zh-Hans") == Request(
+        "timedtext", "abcdefghijk", language="en", translation="zh-Hans"
+    )
+    assert asked("") == Request("timedtext", "abcdefghijk", language="en")
 
 
 def test_reaches_are_complete() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,6 +20,15 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 TIME = st.floats(allow_nan=False, allow_infinity=False)
 INT = st.none() | st.integers()
 
+TRANSCRIPTS = st.builds(
+    Transcript,
+    TEXT,
+    TEXT,
+    st.booleans(),
+    st.lists(st.builds(Cue, TIME, TIME, TEXT), max_size=3).map(tuple),
+    st.none() | TEXT,
+)
+
 RECORDS = st.builds(
     Record,
     st.just("aaaaaaaaaa1"),
@@ -32,16 +42,16 @@ RECORDS = st.builds(
         st.lists(TEXT, max_size=2).map(tuple),
         TEXT,
         st.none() | st.booleans(),
+        st.none() | TEXT,
+        st.none() | TEXT,
+        st.none() | TEXT,
+        INT,
+        st.none() | st.lists(TEXT, max_size=2).map(tuple),
     ),
-    st.builds(
-        Transcript,
-        TEXT,
-        TEXT,
-        st.booleans(),
-        st.lists(st.builds(Cue, TIME, TIME, TEXT), max_size=3).map(tuple),
-    ),
+    TRANSCRIPTS,
     st.dictionaries(TEXT, st.none() | TEXT | TIME | st.lists(st.integers()), max_size=3),
     TEXT,
+    st.lists(TRANSCRIPTS, max_size=2).map(tuple),
 )
 
 
@@ -130,6 +140,24 @@ def test_the_shape() -> None:
     }
     assert document["metadata"]["title"].startswith("Never")
     assert document["input"] == {"row": 17, "topic": "music", "nested": {"a": [1.5, None, True]}}
+
+
+def test_what_only_some_runs_ask_for_is_not_in_the_others_records() -> None:
+    plain = json.loads(to_json(captured()))
+    english = captured().transcript
+    metadata = Metadata("a", publish_date="2018-08-02", like_count=0, available_countries=("AT",))
+    french = replace(english, language="fr", translated_from="en")
+    fuller = replace(captured(), metadata=metadata, transcript=french, transcripts=(french, english))
+    document = json.loads(to_json(fuller))
+    assert set(document["metadata"]) - set(plain["metadata"]) == {
+        "publish_date", "like_count", "available_countries",
+    }  # fmt: skip
+    assert document["metadata"]["available_countries"] == ["AT"]
+    assert document["transcript"]["translated_from"] == "en"
+    assert document["transcripts"] == [document["transcript"], plain["transcript"]]
+    front = render(fuller, "md").decode().split("---\n")[1].splitlines()
+    assert {'publish_date: "2018-08-02"', "like_count: 0", 'translated_from: "en"'} < set(front)
+    assert not any(line.startswith(("category", "available", "transcripts")) for line in front)
 
 
 def test_what_json_cannot_hold() -> None:

@@ -216,6 +216,27 @@ def test_a_suspend_does_not_count(site: Site, make_door: MakeDoor, monkeypatch: 
         assert attempt.get(PLAYER).text == "late"
 
 
+def test_the_word_of_a_suspend_may_come_a_moment_late(
+    site: Site, make_door: MakeDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept_s = [0.0]
+    monotonic = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + slept_s[0])
+    door = make_door(read_s=30.0)
+
+    def answer(_: Asked, sock: socket.socket) -> Reply:
+        slept_s[0] += 6  # more than the deadline, but not so much that a wait alone would tell
+        sock.sendall(b"HTTP/1.1 200 ok\r\nContent-Length: 4\r\n\r\n")
+        threading.Timer(0.1, door.extend, (6.0,)).start()
+        site.stopping.wait(0.2)
+        sock.sendall(b"late")
+        return Reply(b"", headers={"Content-Length": "0"})
+
+    site.answers["/youtubei/v1/player"] = answer
+    with door.attempt(permit(for_s=1e6), 5.0) as attempt:
+        assert attempt.get(PLAYER).text == "late"
+
+
 def test_a_hang_is_a_timeout(site: Site, make_door: MakeDoor) -> None:
     site.answers["/youtubei/v1/player"] = lambda *_: site.stopping.wait(30) and None
     assert fails(make_door(read_s=0.2)).kind is Kind.TIMEOUT

@@ -84,6 +84,8 @@ TABLE = [
     (unplayable(None), got(200), Kind.UNKNOWN),
     (yta.TranscriptsDisabled(V), got(200), Kind.NO_CAPTIONS),
     (yta.PoTokenRequired(V), got(200), Kind.PO_TOKEN),
+    (yta.NotTranslatable(V), got(200), Kind.NO_LANGUAGE),
+    (yta.TranslationLanguageNotAvailable(V), got(200), Kind.NO_LANGUAGE),
     (rx.ChunkedEncodingError("x"), BODY, Kind.GARBLED),
     (u3.ProtocolError("Connection broken", u3.IncompleteRead(3, 9)), BODY, Kind.GARBLED),
     (u3.DecodeError("bad gzip"), BODY, Kind.GARBLED),

@@ -3,85 +3,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-import youtube_transcript_api as yta
-from hypothesis import given
-from hypothesis import strategies as st
 from youtube_site import VIDEO, Reply, Site, permit, player
 
-from engine.model import Cue, Kind
+from engine.model import Cue
+from engine.youtube.choice import Wanted, choose
 from engine.youtube.egress import Door
 from engine.youtube.failures import FailureError
-from engine.youtube.transcripts import OddAnswerError, choose, client_of, read
+from engine.youtube.transcripts import OddAnswerError, client_of, read
 
 MakeDoor = Callable[..., Door]
-
-
-def track(text: str) -> yta.Transcript:
-    """`de` or `de*`, the star meaning generated."""
-    code = text.rstrip("*")
-    return yta.Transcript(None, VIDEO, "", code, code, text.endswith("*"), [])  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("there", "wanted", "found"),
-    [
-        ("de en en*", "en", "en"),
-        ("de en*", "en", "en*"),
-        ("en-GB en-US", "en", "en-GB"),
-        ("en-GB en", "en", "en"),
-        ("en* en-GB", "en", "en-GB"),  # written by people, if for another country
-        ("en-GB* en*", "en", "en*"),
-        ("EN-gb", "en", "EN-gb"),
-        ("de fr", "en,fr,de", "fr"),
-        ("de* fr", "de,fr", "de*"),
-        ("zh-Hans", "zh", "zh-Hans"),
-        ("en", "en-GB", None),
-        ("eng", "en", None),
-        ("de fr*", "en", None),
-        ("zh de de*", "any", "de"),
-        ("zh fr de*", "any", "zh"),
-        ("fr*", "any", "fr*"),
-        ("fr* en", "fr,any", "fr*"),
-        ("", "any", None),
-    ],
-)
-def test_choice_of_language(there: str, wanted: str, found: str | None) -> None:
-    tracks = [track(t) for t in there.split()]
-    if found is None:
-        with pytest.raises(FailureError) as caught:
-            choose(tracks, wanted.split(","))
-        assert caught.value.failure.kind is Kind.NO_LANGUAGE
-        return
-    chosen = choose(tracks, wanted.split(","))
-    assert chosen.language_code + "*" * chosen.is_generated == found
-
-
-def test_a_missing_language_names_what_exists() -> None:
-    with pytest.raises(FailureError) as caught:
-        choose([track("de*"), track("fr")], ["en", "es"])
-    assert caught.value.failure.message == "no captions in en, es; exists: de (generated), fr"
-
-
-codes = st.sampled_from(["en", "en*", "en-GB", "en-GB*", "de", "de-AT*", "fr*"])
-
-
-@given(
-    st.lists(codes, unique=True), st.lists(st.sampled_from(["en", "de", "fr", "es"]), min_size=1, unique=True)
-)
-def test_the_first_language_that_exists_wins(there: list[str], wanted: list[str]) -> None:
-    def languages(text: str) -> str:
-        return text.rstrip("*").partition("-")[0]
-
-    existing = [w for w in wanted if w in map(languages, there)]
-    try:
-        chosen = choose([track(t) for t in there], wanted)
-    except FailureError as exc:
-        assert not existing
-        assert all(t.rstrip("*") in exc.failure.message for t in there)
-    else:
-        assert languages(chosen.language_code) == existing[0]
-        if chosen.is_generated:
-            assert all(t.endswith("*") for t in there if languages(t) == existing[0])
 
 
 def test_the_lean_way_is_two_requests(site: Site, make_door: MakeDoor) -> None:
@@ -89,7 +19,7 @@ def test_the_lean_way_is_two_requests(site: Site, make_door: MakeDoor) -> None:
     with make_door().attempt(permit(), 30) as attempt:
         client = client_of(attempt.session)
         tracks = client.tracks(VIDEO, lean=True)
-        found = read(choose(tracks, ["en"]))
+        found = read(choose(tracks, Wanted()).track)
     assert attempt.cost.requests == 2
     assert site.paths == ["/youtubei/v1/player", "/api/timedtext"]
     assert site.asked[0].target == "/youtubei/v1/player?prettyPrint=false"

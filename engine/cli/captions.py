@@ -1,0 +1,66 @@
+"""The options that say which captions and how much metadata, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from engine.config import Settings
+from engine.errors import UsageError
+
+
+def languages(text: str) -> tuple[str, ...]:
+    """`--languages` as codes in order, each once. Raises UsageError."""
+    codes = tuple(dict.fromkeys(code.strip() for code in text.split(",") if code.strip()))
+    for code in codes:
+        if not _is_code(code):
+            raise UsageError(f"--languages: {code!r} is not a language code such as en, en-GB, any or orig")
+    if not codes:
+        raise UsageError("--languages: give at least one, as in -l en,de")
+    return codes
+
+
+def translation(text: str | None, *, all_languages: bool) -> str | None:
+    """`--translate` as a code. Raises UsageError."""
+    if text is None:
+        return None
+    code = text.strip()
+    if not _is_code(code) or code.lower() in ("any", "orig"):
+        raise UsageError(f"--translate: {text!r} is not a language code such as en or zh-Hans")
+    if all_languages:
+        raise UsageError(
+            "--all-languages takes the captions there are, --translate makes others: give one of them"
+        )
+    return code
+
+
+def made_by(*, manual_only: bool, generated_only: bool) -> Literal["any", "manual", "generated"]:
+    """`--manual-only` and `--generated-only` as one word. Raises UsageError."""
+    if manual_only and generated_only:
+        raise UsageError(
+            "--manual-only and --generated-only exclude each other: leave both out to take either"
+        )
+    return "manual" if manual_only else "generated" if generated_only else "any"
+
+
+def notices(settings: Settings) -> Iterator[str]:
+    """What a run should say at its start about options that cost more or are untried."""
+    frozen = settings.frozen
+    if frozen.metadata == "full":
+        yield (
+            f"--metadata full: {settings.requests_per_video} requests a video; "
+            "a video whose metadata cannot be had comes again and fails in the end"
+        )
+    if frozen.all_languages:
+        yield "--all-languages: each further track of a video is one more request"
+    if frozen.translate is not None:
+        yield (
+            f"warning: --translate {frozen.translate}: YouTube refuses translated captions (429) much sooner "
+            "than others; a video so refused comes again later and fails in the end, and the run goes on"
+        )
+    if settings.mask:
+        yield "warning: --mask is untried on the live site; answers it spoils are asked for again without it"
+
+
+def _is_code(text: str) -> bool:
+    return bool(text) and all(part.isalnum() for part in text.split("-"))

@@ -1,0 +1,48 @@
+"""The options for captions and metadata: what they mean, what they exclude, and what a run says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from engine.budget import BudgetSettings
+from engine.budget.rate import Rate
+from engine.cli import captions, group
+from engine.config import Frozen, Settings
+from engine.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--manual-only", "--generated-only"), "exclude each other"),
+        (("--all-languages", "--translate", "de"), "give one of them"),
+        (("--translate", "any"), "'any' is not a language code"),
+        (("--translate", ""), "'' is not a language code"),
+        (("-l", "en,../x"), "'../x' is not a language code"),
+        (("-l", " , "), "give at least one"),
+        (("--metadata", "some"), "'some'"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_is_made(
+    args: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises((UsageError, click.UsageError)) as told:
+        group.main(["run", "dQw4w9WgXcQ", "-q", str(tmp_path / "q"), *args], standalone_mode=False)
+    assert words in str(told.value)
+    assert not (tmp_path / "q").exists()
+
+
+def test_words_of_options() -> None:
+    assert captions.languages(" en , de,en,orig") == ("en", "de", "orig")
+    assert captions.translation(" zh-Hans ", all_languages=False) == "zh-Hans"
+    assert captions.translation(None, all_languages=True) is None
+    assert captions.made_by(manual_only=True, generated_only=False) == "manual"
+    with pytest.raises(UsageError, match="exclude"):
+        captions.made_by(manual_only=True, generated_only=True)
+
+
+def test_an_ordinary_run_has_nothing_to_say() -> None:
+    assert list(captions.notices(Settings("q", Frozen("/out"), (), BudgetSettings(Rate("none"))))) == []

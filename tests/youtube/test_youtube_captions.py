@@ -1,0 +1,245 @@
+"""Attempts at captions of all sorts, against the embedded stand-in and a site that says what the test wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from youtube_site import VIDEO, Asked, Reply, Site, permit, player
+
+from engine.attempt import Attempts
+from engine.budget import Outcome
+from engine.model import EgressSpec, Failure, Fetched, Kind, Refused
+from engine.rehearsal import Rehearsal, Settings, invented_ids, start
+from engine.youtube import Fetcher, FetchSettings
+from engine.youtube.egress import Door
+
+MakeDoor = Callable[..., Door]
+IDS = list(invented_ids(12, 3))
+
+
+@pytest.fixture(scope="module")
+def rehearsal() -> Iterator[Rehearsal]:
+    with start(Settings(latency_s=0)) as found:
+        yield found
+
+
+@pytest.fixture
+def door(rehearsal: Rehearsal) -> Iterator[Door]:
+    found = Door([EgressSpec("p001", rehearsal.proxy_url)], take=permit, ca_bundle=rehearsal.ca_bundle)
+    yield found
+    found.close()
+
+
+@contextmanager
+def playing(rehearsal: Rehearsal, *scenes: str) -> Iterator[None]:
+    rehearsal.scene(*scenes, replace=True)
+    try:
+        yield
+    finally:
+        rehearsal.scene(replace=True)
+
+
+def fetch(door: Door, video_id: str = IDS[0], **settings: Any) -> Fetched | Refused:
+    return Fetcher(door, FetchSettings(deadline_s=20, **settings)).fetch(video_id, permit())
+
+
+def got(result: Fetched | Refused) -> tuple[str, bool, int]:
+    assert isinstance(result, Fetched), result
+    return result.transcript.language, result.transcript.is_generated, result.cost.requests
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"languages": ("orig",)}, ("de", True, 2)),
+        ({"languages": ("orig",), "mask": True}, ("de", True, 2)),
+        ({"languages": ("orig",), "fetch_mode": "full"}, ("de", True, 3)),
+        ({"languages": ("en",)}, ("en", True, 2)),
+        ({"languages": ("any",)}, ("de", True, 2)),
+        ({"languages": ("fr", "orig"), "translate": "ja"}, ("ja", True, 2)),
+        ({"languages": ("orig",), "metadata": "full"}, ("de", True, 3)),
+    ],
+)
+def test_a_dubbed_video(settings: Any, found: Any, rehearsal: Rehearsal, door: Door) -> None:
+    with playing(rehearsal, "dubbed"):
+        assert got(fetch(door, **settings)) == found
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"languages": ("en",)}, ("en-GB", False, 2)),
+        ({"languages": ("en",), "captions": "generated"}, ("en", True, 2)),
+        ({"languages": ("orig",), "captions": "generated"}, ("en", True, 2)),
+        ({"languages": ("orig",)}, ("en-GB", False, 2)),
+        ({"languages": ("zh",)}, ("zh-Hans", False, 2)),
+        ({"languages": ("es-419", "en")}, ("es-419", False, 2)),
+        ({"translate": "fr"}, ("fr", False, 2)),
+        ({"translate": "fr", "captions": "generated"}, ("fr", True, 2)),
+    ],
+)
+def test_a_polyglot_video(settings: Any, found: Any, rehearsal: Rehearsal, door: Door) -> None:
+    with playing(rehearsal, "polyglot"):
+        assert got(fetch(door, **settings)) == found
+
+
+def test_what_is_not_wanted_is_named(rehearsal: Rehearsal, door: Door) -> None:
+    with playing(rehearsal, "dubbed"):
+        result = fetch(door, languages=("en", "any"), captions="manual")
+    assert isinstance(result, Refused)
+    assert (result.failure.kind, result.cost.requests) == (Kind.NO_LANGUAGE, 1)
+    told = "no captions made by people in en, any; exists: en (generated), de (generated)"
+    assert result.failure.message == told
+
+
+def test_all_tracks_the_best_one_first(rehearsal: Rehearsal, door: Door) -> None:
+    with playing(rehearsal, "polyglot"):
+        result = fetch(door, all_languages=True, languages=("ja", "en"), metadata="full")
+    assert isinstance(result, Fetched)
+    assert result.cost.requests == 1 + 8 + 1
+    assert result.transcript is result.transcripts[0]
+    listed = [(its.language, its.is_generated) for its in result.transcripts]
+    assert listed[0] == ("ja", False)
+    assert len(set(listed)) == 8
+    assert ("en", True) in listed
+    for its in result.transcripts:
+        assert its.cues[-1].text == f"end of {IDS[0]} in {its.language}"
+    assert result.metadata.category
+
+
+def test_all_tracks_are_had_whatever_languages_were_named(rehearsal: Rehearsal, door: Door) -> None:
+    with playing(rehearsal, "no_language"):
+        result = fetch(door, all_languages=True, languages=("en",))
+    assert isinstance(result, Fetched)
+    assert [its.language for its in result.transcripts] in (["is"], ["cy"])
+    assert isinstance(plain := fetch(door), Fetched)
+    assert plain.transcripts == ()
+
+
+def test_all_tracks_of_the_second_opinion(rehearsal: Rehearsal, door: Door) -> None:
+    with playing(rehearsal, "hidden"):
+        result = fetch(door, all_languages=True)
+        translated = fetch(door, translate="fr")
+    assert isinstance(result, Fetched)
+    assert result.transcripts[0].language == "en"
+    assert result.cost.requests == 2 + len(result.transcripts)
+    assert got(translated) == ("fr", True, 3)
+
+
+def empty_but(language: str) -> Callable[[Asked, Any], Reply]:
+    def answer(asked: Asked, _: Any) -> Reply:
+        text = "hello" if f"lang={language}&" in asked.target + "&" else ""
+        return Reply(f"<transcript><text start='0' dur='1'>{text}</text></transcript>", media="text/xml")
+
+    return answer
+
+
+def test_of_several_tracks_one_may_be_empty_but_not_the_best(site: Site, make_door: MakeDoor) -> None:
+    site.video()
+    site.answers["/api/timedtext"] = empty_but("de")
+    good = fetch(make_door(), VIDEO, all_languages=True, languages=("de",))
+    assert isinstance(good, Fetched)
+    assert [len(its.cues) for its in good.transcripts] == [1] + [0] * 8
+    bad = fetch(make_door(), VIDEO, all_languages=True, languages=("fr", "cs"))
+    assert isinstance(bad, Refused)
+    assert bad.failure.kind is Kind.GARBLED
+
+
+def test_two_tracks_in_one_language_are_two(site: Site, make_door: MakeDoor) -> None:
+    answer = player("youtube_ww1_nl_en")
+    listed = answer["captions"]["playerCaptionsTracklistRenderer"]["captionTracks"]
+    listed.append({**listed[0], "name": {"runs": [{"text": "English - described"}]}})
+    site.video(answer)
+    result = fetch(make_door(), "F1xioXWb8CY", all_languages=True)
+    assert isinstance(result, Fetched)
+    names = [its.language_name for its in result.transcripts]
+    assert names == ["English", "English (auto-generated)", "English - described"]
+
+
+# Translations.
+
+
+def test_a_translation(rehearsal: Rehearsal, door: Door) -> None:
+    for video_id in IDS:
+        result = fetch(door, video_id, translate="ja")
+        assert got(result) == ("ja", True, 2)
+        assert isinstance(result, Fetched)
+        its = result.transcript
+        assert (its.translated_from, its.language_name) == ("en", "Japanese")
+        assert its.cues[-1].text == f"end of {video_id} in ja"
+
+
+def outcome(failure: Failure) -> Outcome:
+    return Attempts(None, None, 5, ("p001",)).outcome(failure)  # type: ignore[arg-type]
+
+
+def test_a_refused_translation_says_nothing_of_the_egress(rehearsal: Rehearsal, door: Door) -> None:
+    with playing(rehearsal, "429_translated"):
+        result = fetch(door, translate="ja")
+        plain = fetch(door)
+    assert isinstance(result, Refused)
+    assert (result.failure.kind, result.cost.requests) == (Kind.SERVER_ERROR, 2)
+    assert result.failure.message == "YouTube refuses the translation into ja for now (429)"
+    assert outcome(result.failure) is Outcome.OTHER
+    assert isinstance(plain, Fetched)
+    with playing(rehearsal, "429"):
+        blocked = fetch(door, translate="ja")
+    assert isinstance(blocked, Refused)
+    assert (blocked.failure.kind, blocked.cost.requests) == (Kind.BLOCKED, 1)
+    assert outcome(blocked.failure) is Outcome.BLOCKED
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Reply("busy", 429), Kind.SERVER_ERROR),
+        (Reply("<html><div class='g-recaptcha'></div>"), Kind.SERVER_ERROR),
+        (Reply(b"", 302, headers={"Location": "https://www.google.com/sorry/index"}), Kind.SERVER_ERROR),
+        (Reply("no", 500), Kind.SERVER_ERROR),
+        (Reply(b""), Kind.GARBLED),
+        (lambda *_: None, Kind.NETWORK),
+    ],
+)
+def test_whatever_a_translation_is_answered(answer: Any, kind: Kind, site: Site, make_door: MakeDoor) -> None:
+    site.video()
+    site.answers["/api/timedtext"] = answer
+    result = fetch(make_door(), VIDEO, translate="fr")
+    assert isinstance(result, Refused)
+    assert result.failure.kind is kind
+    assert "&tlang=fr" in site.asked[1].target
+    plain = fetch(make_door(), VIDEO)
+    assert isinstance(plain, Refused)
+    blocks = isinstance(answer, Reply) and kind is Kind.SERVER_ERROR and answer.status != 500
+    assert plain.failure.kind is (Kind.BLOCKED if blocks else kind)
+
+
+# The mask.
+
+
+def test_a_mask_that_the_site_rejects_costs_requests_and_no_video(site: Site, make_door: MakeDoor) -> None:
+    site.video()
+
+    def answer(asked: Asked, _: Any) -> Reply:
+        return Reply("unknown field", 400) if "fields" in asked.target else Reply(player(), zipped=True)
+
+    site.answers["/youtubei/v1/player"] = answer
+    assert got(fetch(make_door(), VIDEO, mask=True)) == ("en", False, 4)
+    assert site.paths == ["/youtubei/v1/player", "/watch", "/youtubei/v1/player", "/api/timedtext"]
+
+
+def test_a_mask_saves_bytes() -> None:
+    with start(Settings(latency_s=0, real_sizes=True)) as found:
+        results = []
+        for mask in (False, True):  # of a run, like its door
+            door = Door([EgressSpec("p001", found.proxy_url)], take=permit, ca_bundle=found.ca_bundle)
+            results.append(fetch(door, mask=mask))
+            door.close()
+    whole, masked = results
+    assert isinstance(whole, Fetched)
+    assert isinstance(masked, Fetched)
+    assert masked.transcript == whole.transcript
+    assert masked.metadata == whole.metadata
+    assert whole.cost.bytes > 3 * masked.cost.bytes
