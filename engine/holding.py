@@ -8,9 +8,9 @@ and does with each what `engine.witness` says. In an alarm one process *vouches*
    block. The egress opens like for any other refusal, and everything held by it is fetched again.
 2. It has captions, so the egress is well now, but it may not have been: up to 5 of the held videos are asked for
    again. One has captions after all: everything held is fetched again. None has: all of it is believed.
-3. No video of this queue ever had captions, so there is no canary: everything held waits 15 minutes (divided by
-   the budget's pace) and is looked at once more; if the alarm goes off again over videos that had waited
-   before, they are believed.
+3. No video of this queue ever had captions, so there is no canary. For a minute the others may bring one, if
+   there are others. Then everything held is fetched again after 15 minutes; if the alarm goes off again over
+   videos that had waited before, they are believed. (Both times are divided by the budget's pace.)
 
 While an egress is being probed for a block, `no_captions` is no sign of life: see `engine.hands`. What is held
 when a lap ends goes back to the queue. None of this costs an attempt; the requests of the canary and of the
@@ -42,6 +42,7 @@ CANARY = "canary"
 SAMPLE = 5
 QUIET_S = 1.0  # nothing in flight for so long, and nothing to begin: nobody will speak for what is held
 TRY_AGAIN_S = 5.0
+PATIENCE_S = 60.0  # so long a first video with captions is waited for, while there are others to fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class Holding:
         self._fail = fail
         pace = settings.budget.pace
         self._refused_wait_s = min(REFUSED_WAIT_S / pace, TRY_AGAIN_S)
+        self._try_again_s = max(TRY_AGAIN_S / pace, 0.1)
+        self._patience_s = PATIENCE_S / pace
         self._look_wait_s = max(LONG_WAIT_S / pace, 2 * TRY_AGAIN_S)
         self._queue = Queue(settings.queue)
         self._lock = threading.Lock()
@@ -182,13 +185,13 @@ class Holding:
     def _vouch(self, egress: int) -> None:
         try:
             if not self._found_out(egress):
-                self._witness.put_off(egress, TRY_AGAIN_S)
+                self._witness.put_off(egress, self._try_again_s)
         except (
             Interrupted,
             EngineError,
             OSError,
         ):  # a failing disk or a dead egress is the keeper's to hear of
-            self._witness.put_off(egress, TRY_AGAIN_S)
+            self._witness.put_off(egress, self._try_again_s)
         except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the keeper, whatever it was
             self._fail(exc)
         self._desk.attention.set()
@@ -196,6 +199,8 @@ class Holding:
     def _found_out(self, egress: int) -> bool:
         """Whether the alarm of an egress could be decided, and is."""
         canary = self._resources.canary
+        if canary is None and self._quiet_since is None and self._alarmed_s(egress) < self._patience_s:
+            return False
         mine = [its for its in self._all() if its.permit.egress == egress][:SAMPLE]
         if canary is None:
             self._without_canary(egress, mine)
@@ -229,6 +234,9 @@ class Holding:
         reason = f"{canary} has captions as before, and {without} looked at again have none: believed"
         self._tell("no_captions_believed", egress, reason)
         return True
+
+    def _alarmed_s(self, egress: int) -> float:
+        return time.monotonic() - self._witness.read(egress).alarm
 
     def _without_canary(self, egress: int, mine: list[Held]) -> None:
         if any(its.work.item.state.doubts for its in mine):

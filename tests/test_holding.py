@@ -51,11 +51,13 @@ class Bench:
         settings = Settings(self.queue.root, Frozen(output_of(self.queue)), EGRESSES, budget)
         self.output = Output(output_of(self.queue), ("md",), "w")
         self.attempts = Attempts(self.output, self.budget, 5, tuple(its.name for its in EGRESSES))
-        resources: Any = SimpleNamespace(
+        self.resources: Any = SimpleNamespace(
             witness=self.witness, budget=self.budget, canary=canary, stop=threading.Event(), fetcher=self
         )
         self.desk = Desk()
-        self.holding = Holding(settings, resources, self.desk, self.attempts, self._done, self.failed.append)
+        self.holding = Holding(
+            settings, self.resources, self.desk, self.attempts, self._done, self.failed.append
+        )
 
     def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
         self.asked.append(video_id)
@@ -177,6 +179,21 @@ def test_captions_after_all_have_everything_fetched_again(bench: Bench, shown: F
     assert set(bench.verbs()) == {"try"}
     assert {its.again_in_s for its in bench.done.values()} == {0.0}
     assert bench.asked == [CANARY, *NAMES[:3]]
+
+
+def test_a_first_video_with_captions_is_waited_for_while_there_are_others(blind: Bench) -> None:
+    for name in NAMES[:5]:
+        blind.bare(name)
+    ends_at = time.monotonic() + 0.5
+    while time.monotonic() < ends_at:
+        blind.holding.look(busy=True)
+        time.sleep(0.02)
+    assert not blind.done
+    blind.site[CANARY] = SHOWN
+    blind.resources.canary = CANARY
+    blind.look_until_done(5)
+    assert set(blind.verbs()) == {"final"}
+    assert blind.asked == [CANARY, *NAMES[:5]]
 
 
 def test_without_a_canary_they_wait_and_are_believed_when_looked_at_again(blind: Bench) -> None:

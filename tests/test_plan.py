@@ -44,6 +44,11 @@ def test_without_anything_measured_the_defaults(mode: str, requests: int, n_byte
         assert its.cost.expected == pytest.approx(20_000 * n_bytes / 1e9 * 4)
 
 
+def test_full_metadata_is_one_request_more() -> None:
+    its = forecast(1000, None, rate=RATE, egresses=1, full_metadata=True)
+    assert (its.requests.expected, its.bytes.expected) == (3000, 44_500_000)
+
+
 def test_by_what_the_videos_have_cost() -> None:
     measured = Measured.of([row(), row(4, 60_000), row(2, 2_000, "absent"), row(4, 0, "failed")])
     its = forecast(1000, measured, rate=parse_rate("2/s"), egresses=5)

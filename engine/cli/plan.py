@@ -81,6 +81,7 @@ def command(
         egresses=egresses,
         price_per_gb=per_gb,
         fetch_mode=options.fetch_mode,
+        full_metadata=options.metadata == "full",
     )
     if as_json:
         click.echo(json.dumps(_json(its, left, found, str(rate), egresses, per_gb, sampled=bool(sample))))

@@ -15,7 +15,7 @@ import pytest
 
 from engine.rehearsal import Rehearsal, Settings, invented_ids, parse_scene, start
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_soft_block_costs_no_video(tmp_path: Path, site: Rehearsal) -> None:
     def told() -> list[str]:
         return [json.loads(line)["event"] for line in events.read_text().splitlines()]
 
-    run = launch(tmp_path, "run", "videos.txt", *through(site, "east"), ENGINE_BUDGET_PACE="60")
+    run = launch(tmp_path, "run", "videos.txt", *through(site, "east"), ENGINE_BUDGET_PACE="240")
     try:
         until(lambda: site.stats()["requests"].get("timedtext", 0) >= 100, run)
         site.scene("soft_block")
