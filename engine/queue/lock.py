@@ -21,6 +21,9 @@ from engine import durable, processes
 from engine.errors import HeldError
 
 
+NOTE_S = 0.5
+
+
 class Lock:
     """An exclusive lock on a file, held from a successful `take` until `release` or the end of the process."""
 
@@ -92,10 +95,19 @@ def take_or_say_who(path: str, what: str, *, wait_s: float = 0.0, note: dict[str
     """Take a lock or raise HeldError naming the pid that has it."""
     lock = Lock(path)
     if not lock.take(wait_s=wait_s, note=note or {}):
-        who = read_note(path)
-        pid = who.get("pid") if who else None
+        pid = _holder_pid(path)
         raise HeldError(f"another {what} holds this queue" + (f" (pid {pid})" if pid else "") + f": {path}")
     return lock
+
+
+def _holder_pid(path: str) -> object:
+    """The pid in the holder's note; one who has just taken the lock gets a moment to write it."""
+    give_up_at = time.monotonic() + NOTE_S
+    while True:
+        pid = (read_note(path) or {}).get("pid")
+        if pid is not None or time.monotonic() >= give_up_at:
+            return pid
+        time.sleep(0.005)
 
 
 def read_note(path: str) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import pytest
 from egress_runs import PASSWORD, closed_port, proxies_file
 
 from engine.check import check
-from engine.cli import run as cli
+from engine.cli import invoke as cli
 from engine.errors import Exit
 from engine.model import EgressSpec, Kind
 from engine.proxies import egresses
