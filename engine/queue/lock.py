@@ -20,7 +20,6 @@ from filelock import lock_descriptor, unlock_descriptor
 from engine import durable, processes
 from engine.errors import HeldError
 
-
 NOTE_S = 0.5
 
 
