@@ -27,7 +27,7 @@ from engine.rehearsal import Settings, invented_ids, start
 THREADS, WARM_UP = 8, 8
 CONTENDERS = {
     "origin": "yt-dlp metadata + youtube-transcript-api, both new for each video",
-    "yt-dlp": "yt-dlp, metadata and the json3 caption file",
+    "yt-dlp": "yt-dlp, metadata alone, new for each video",
     "library": "youtube-transcript-api, one object a thread (no metadata)",
     "full": "engine's fetch, --fetch full",
     "lean": "engine's fetch, the default",
@@ -61,22 +61,11 @@ def _origin(proxy: str, ca: str) -> Callable[[str], object]:
 
 
 def _yt_dlp(proxy: str, ca: str) -> Callable[[str], object]:
-    import tempfile
-
     import yt_dlp
 
-    place = tempfile.mkdtemp()
-    more = {
-        "writeautomaticsub": True,
-        "writesubtitles": True,
-        "subtitleslangs": ["en"],
-        "subtitlesformat": "json3",
-    }
-
     def fetch(video_id: str) -> object:
-        options = {**_yt_dlp_options(proxy), **more, "outtmpl": os.path.join(place, "%(id)s")}
-        with yt_dlp.YoutubeDL(options) as ydl:
-            return ydl.extract_info(f"https://www.youtube.com/watch?v={video_id}", download=True)
+        with yt_dlp.YoutubeDL(_yt_dlp_options(proxy)) as ydl:
+            return ydl.extract_info(f"https://www.youtube.com/watch?v={video_id}", download=False)
 
     return fetch
 
