@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from engine.model import Failure, Kind
+from engine.model import ABSENT_KINDS, Failure, Kind
 from engine.queue.fold import Death
 
 WAITS_S = (2.0, 10.0, 60.0)
@@ -30,21 +30,7 @@ REFUSALS = 3
 # An egress may be found guilty a little later than its victim's last attempt; so many more looks it gets.
 BENEFIT_OF_DOUBT = 3
 
-AT_ONCE = frozenset(
-    {
-        Kind.UNAVAILABLE,
-        Kind.PRIVATE,
-        Kind.MEMBERS_ONLY,
-        Kind.AGE_RESTRICTED,
-        Kind.REGION_BLOCKED,
-        Kind.NO_CAPTIONS,
-        Kind.NO_LANGUAGE,
-        Kind.TOO_LARGE,
-        Kind.PO_TOKEN,
-        Kind.NOT_YET,
-        Kind.POISON,
-    }
-)
+AT_ONCE = ABSENT_KINDS | {Kind.TOO_LARGE, Kind.PO_TOKEN, Kind.NOT_YET, Kind.POISON}
 RETRIED = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT, Kind.SERVER_ERROR, Kind.GARBLED, Kind.UNKNOWN})
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import STEPS
 
 from engine import durable
 from engine.errors import DiskError, Exit
@@ -26,17 +27,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    for name in (
-        "_open",
-        "_write",
-        "_pwrite",
-        "_fsync",
-        "_fdatasync",
-        "_rename",
-        "_unlink",
-        "_mkdir",
-        "_truncate",
-    ):
+    for name in STEPS:
         monkeypatch.setattr(durable, name, noted(name, getattr(durable, name)))
     return steps
 
