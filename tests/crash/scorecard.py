@@ -1,0 +1,74 @@
+"""The scorecard's frame: for each numbered fault, how one trial of it is played, and how often it is tried.
+
+A row is a function `play(place, seed)`: one seeded trial in a directory of its own (`place`, see nights.py), with
+real commands wherever it can. It raises AssertionError at a violation and returns what is worth telling; a sweep
+returns `Told(trials, ...)`, because one call of it is many trials. The same seed makes the same faults.
+
+Rows register themselves in the modules `row_*.py` beside this one; `rows()` imports them all. `run_scorecard.py`
+plays them and makes the table; `test_crash_scorecard.py` plays each row's quick share in every test run.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nights import Place
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a sweep came to: how many trials it was, and what to tell."""
+
+    trials: int
+    text: str = ""
+
+
+Play = Callable[[Place, int], str | Told | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to make one fault."""
+
+    number: int  # in the scorecard
+    name: str  # a word or two with dashes, unique
+    fault: str  # for the table
+    trials: int  # the whole, in calls of `play`
+    quick: int  # of them, in every test run
+    play: Play
+    inside: bool  # patches this process: nothing may be played beside it
+    quiet: bool  # measures time: nothing may be played beside it
+
+
+_ROWS: dict[str, Row] = {}
+
+
+def row(
+    number: int,
+    name: str,
+    fault: str,
+    *,
+    trials: int,
+    quick: int = 0,
+    inside: bool = False,
+    quiet: bool = False,
+) -> Callable[[Play], Play]:
+    """Register a play as a row of the scorecard."""
+
+    def register(play: Play) -> Play:
+        if name in _ROWS and _ROWS[name].play.__qualname__ != play.__qualname__:
+            raise ValueError(f"two rows are called {name}")
+        _ROWS[name] = Row(number, name, fault, trials, quick, play, inside, quiet)
+        return play
+
+    return register
+
+
+def rows() -> list[Row]:
+    """All rows, by number, then in the order they were written."""
+    for path in sorted(Path(__file__).parent.glob("row_*.py")):
+        importlib.import_module(path.stem)
+    return sorted(_ROWS.values(), key=lambda its: its.number)
