@@ -150,14 +150,25 @@ class Attempts:
         )
 
     def doubted(
-        self, job: Job, state: JobState, permit: Permit, got: Refused, wait_s: float, *, looked: bool = False
+        self,
+        job: Job,
+        state: JobState,
+        permit: Permit,
+        got: Refused,
+        wait_s: float,
+        *,
+        looked: bool = False,
+        held: dict[str, Any] | None = None,
     ) -> Recorded:
-        """What came without captions is fetched again after a while, and no attempt is spent. `looked`: this was
-        one of the looks that a video without captions gets while no other video has any."""
+        """What came without captions is due again after a while, and no attempt is spent. `looked`: this was
+        one of the looks that a video without captions gets while no other video has any. With `held` the answer
+        is kept for then (`engine.kept`), else the video is fetched again."""
         history = History(spent=self._spent(state))
         verdict = Defer(wait_s, charged=False)
         # without a stamp: it is no trouble that the budget knows of
         body = {**self._try(job, got, verdict, history, None, permit), "doubted": looked}
+        if held is not None:
+            body["held"] = held
         return Recorded("try", body, again_in_s=wait_s)
 
     def _refusals(self, state: JobState) -> int:

@@ -19,7 +19,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from engine.model import Job, Permit
@@ -121,12 +121,14 @@ class Desk:
             self.chunks.clear()
             return rest
 
-    def wake(self, now: float) -> None:
-        """Lay parked jobs whose time has come on the desk."""
+    def wake(self, now: float, aside: Callable[[Item], bool] = lambda _: False) -> None:
+        """Lay parked jobs whose time has come on the desk, but for those that `aside` takes."""
         with self.changed:
             while self._parked and self._parked[0][0] <= now:
-                self._lay(heapq.heappop(self._parked)[2])
-                self.changed.notify()
+                item = heapq.heappop(self._parked)[2]
+                if not aside(item):
+                    self._lay(item)
+                    self.changed.notify()
 
     def unstarted(self) -> int:
         """How many jobs at hand have not begun."""

@@ -16,7 +16,7 @@ from engine import output
 from engine.attempt import Attempts, Recorded
 from engine.budget import Outcome, Stamp
 from engine.config import Settings
-from engine.desk import Desk, OpenChunk, Work
+from engine.desk import Desk, Item, OpenChunk, Work
 from engine.errors import EngineError, Interrupted
 from engine.holding import CANARY, Holding, has_captions
 from engine.lanes import Lanes
@@ -30,6 +30,7 @@ from engine.verdict import REFUSED_WAIT_S, WAITS_S
 
 PARK_S = WAITS_S[-1] * 1.5  # longer waits leave the desk with their chunk
 PAUSE_S = 0.1
+NO_THREAD = -1
 TICKETS_BACK_S = 2.0
 
 
@@ -59,7 +60,8 @@ class Hands:
         self._names = [its.name for its in settings.egresses]
         self._lanes = Lanes(len(self._names), settings.threads)
         self._tickets = Tickets(Queue(settings.queue)) if settings.limit is not None else None
-        self._holding = Holding(settings, resources, desk, attempts, self._resolve, fail)
+        run_id = worker.id.partition(".")[0]
+        self._holding = Holding(settings, resources, desk, attempts, self._resolve, fail, run_id)
 
     def start(self, number: int) -> None:
         """Start the thread of this number (or its successor, when it hangs)."""
@@ -85,6 +87,15 @@ class Hands:
         """Conclude what was held back, as far as it can be by now. For the keeper."""
         startable = self._desk.unstarted() and not (self._tickets is not None and self._tickets.spent())
         self._holding.look(busy=bool(self._desk.in_flight or startable))
+
+    def take_up(self, item: Item) -> bool:
+        """Hold on to what came without captions in an earlier lap; False when the job is to be fetched."""
+        if item.state.held is None or (self._tickets is not None and not self._tickets.take()):
+            return False
+        if self._holding.take_up(Work(item, NO_THREAD, started=time.monotonic())):
+            return True
+        self._return_ticket()
+        return False
 
     def let_go(self) -> None:
         """The lap ends, and no thread has a job any more."""

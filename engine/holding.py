@@ -9,13 +9,16 @@ and does with each what `engine.witness` says. In an alarm one process *vouches*
 2. It has captions, so the egress is well now, but it may not have been: up to 5 of the held videos are asked for
    again. One has captions after all: everything held is fetched again. None has: all of it is believed.
 3. No video of this queue ever had captions, so there is no canary. For a minute the others may bring one, if
-   there are others. Then everything held is fetched again after 15 minutes; if the alarm goes off again over
-   videos that had waited before, they are believed. (Both times are divided by the budget's pace.)
+   there are others. Then everything held waits for 15 minutes, and after them up to 5 of these videos are asked
+   for again. One has captions after all: everything held is fetched again. None has: all of it is believed.
+   (Both times are divided by the budget's pace.)
 
-While an egress is being probed for a block, `no_captions` is no sign of life: see `engine.hands`. What is held
-when a lap ends goes back to the queue. None of this costs an attempt; the requests of the canary and of the
-videos asked again count for their egress and for no video. What it cannot see: a block that shows itself to
-fewer than 5 attempts of an egress and is over.
+While an egress is being probed for a block, `no_captions` is no sign of life: see `engine.hands`. What waits, and
+what is held without an alarm when a lap ends, goes back to the queue with its answer (`engine.kept`), and whoever
+claims it in this run holds it on: it is not fetched twice for that. None of this costs an attempt; the requests
+of the canary and of the videos asked again count for their egress and for no video.
+
+What it cannot see: a block that shows itself to fewer than 5 attempts of an egress and is over.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine import events
+from engine import events, kept
 from engine.attempt import Attempts, Recorded
 from engine.budget import Outcome
 from engine.config import Settings
@@ -54,6 +57,7 @@ class Held:
     got: Refused
     elapsed_s: float
     at: float
+    again: bool = False  # it has waited once because no video had captions, and has not been fetched since
 
     @property
     def video_id(self) -> str:
@@ -79,7 +83,10 @@ class Holding:
         attempts: Attempts,
         resolve: Callable[[Work, Recorded], None],
         fail: Callable[[BaseException], None],
+        run: str = "",
     ) -> None:
+        self._run = run
+        self._names = [its.name for its in settings.egresses]
         self._settings = settings
         self._resources = resources
         self._witness = resources.witness
@@ -117,6 +124,23 @@ class Holding:
             )
         self._desk.attention.set()
 
+    def take_up(self, work: Work) -> bool:
+        """Hold on to the answer that a job's last lap left; False when there is none, or it is to be fetched
+        again. Where nothing could speak for such answers before, somebody has to find out now."""
+        now = time.monotonic()
+        its = kept.read(work.item.state.held, self._run, self._names, now)
+        if its is None or not self._budget.usable(its.egress):
+            return False
+        at = now if its.looked else its.at
+        if self._witness.read(its.egress).word(at) is Word.AGAIN:
+            return False
+        with self._lock:
+            permit = Permit(its.egress, 0, 0.0)
+            self._held.append(Held(work, permit, its.got, its.elapsed_s, at, again=its.looked))
+        if its.looked:
+            self._witness.sound(its.egress)
+        return True
+
     def look(self, *, busy: bool) -> None:
         """Conclude what can be concluded. `busy`: a job is in flight, or one may begin."""
         now = time.monotonic()
@@ -152,7 +176,7 @@ class Holding:
             if self._witness.read(held.permit.egress).word(held.at) is Word.BELIEVE:
                 self._believe(held)
             else:
-                self._again(held, 0.0)
+                self._again(held, 0.0, lap_over=True)
 
     def _all(self) -> list[Held]:
         with self._lock:
@@ -167,15 +191,21 @@ class Holding:
             self._attempts.believed(item.job, item.state, held.permit, held.got, held.elapsed_s),
         )
 
-    def _again(self, held: Held, wait_s: float) -> None:
+    def _again(self, held: Held, wait_s: float, *, lap_over: bool = False) -> None:
         self._drop(held)
         item = held.work.item
-        self._resolve(
-            held.work,
-            self._attempts.doubted(
-                item.job, item.state, held.permit, held.got, wait_s, looked=wait_s >= self._look_wait_s
-            ),
+        looked = wait_s >= self._look_wait_s
+        keep = looked or (lap_over and not held.again and self._in_peace(held))
+        answer = kept.note(self._run, held.got, held.at, held.elapsed_s) if keep and self._run else None
+        recorded = self._attempts.doubted(
+            item.job, item.state, held.permit, held.got, wait_s, looked=looked, held=answer
         )
+        self._resolve(held.work, recorded)
+
+    def _in_peace(self, held: Held) -> bool:
+        """Whether nothing speaks against it either."""
+        its = self._witness.read(held.permit.egress)
+        return not its.alarm and its.word(held.at) is Word.HOLD
 
     def _drop(self, held: Held) -> None:
         with self._lock:
@@ -203,8 +233,7 @@ class Holding:
             return False
         mine = [its for its in self._all() if its.permit.egress == egress][:SAMPLE]
         if canary is None:
-            self._without_canary(egress, mine)
-            return True
+            return self._without_canary(egress, mine)
         got, permit = self._ask(egress, canary)
         if not has_captions(got):
             failure = got.failure if isinstance(got, Refused) else None
@@ -216,6 +245,10 @@ class Holding:
                 "no_captions_block", egress, f"{canary}, which has captions, came without: taken for a block"
             )
             return True
+        return self._looked_again(egress, mine, f"{canary} has captions as before, and")
+
+    def _looked_again(self, egress: int, mine: list[Held], before: str) -> bool:
+        """Ask for these once more; what they show decides about all that is held."""
         without = 0
         for held in mine:
             got, _ = self._ask(egress, held.video_id)
@@ -231,28 +264,32 @@ class Holding:
         if not without:
             return False
         self._witness.believe(egress)
-        reason = f"{canary} has captions as before, and {without} looked at again have none: believed"
+        reason = f"{before} {without} looked at again have none: believed"
         self._tell("no_captions_believed", egress, reason)
         return True
 
     def _alarmed_s(self, egress: int) -> float:
         return time.monotonic() - self._witness.read(egress).alarm
 
-    def _without_canary(self, egress: int, mine: list[Held]) -> None:
-        if any(its.work.item.state.doubts for its in mine):
+    def _without_canary(self, egress: int, mine: list[Held]) -> bool:
+        waited = [its for its in mine if its.work.item.state.doubts]
+        if waited and all(its.again for its in waited):
+            return self._looked_again(egress, waited, "no video has had captions so far, and after a while")
+        if waited:  # fetched again since, and still without
             self._witness.believe(egress)
             self._tell(
                 "no_captions_believed",
                 egress,
                 "looked at again after a while, and none has captions: believed",
             )
-            return
+            return True
         self._witness.again(egress, self._look_wait_s)
         reason = (
             "no video has had captions so far, so none can be asked: what was held back is looked at again in "
             f"{self._look_wait_s:.0f} s"
         )
         self._tell("no_captions_unclear", egress, reason)
+        return True
 
     def _ask(self, egress: int, video_id: str) -> tuple[Fetched | Refused, Permit]:
         """Fetch a video by this egress for what it says of it. Raises Interrupted when that cannot be now."""

@@ -99,6 +99,13 @@ class Witness:
             self._write(egress, replace(its, history=history, alarm=now if jump else its.alarm))
         return now, jump
 
+    def sound(self, egress: int) -> None:
+        """Sound the alarm whatever the share: what was put off for want of a witness has to be decided now."""
+        with self._locked():
+            its = self.read(egress)
+            if not its.alarm:
+                self._write(egress, replace(its, alarm=time.monotonic()))
+
     def settled(self) -> None:
         """A `no_captions` was believed: from now on it belongs to the share that is thought normal."""
         with self._locked():

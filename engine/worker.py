@@ -124,7 +124,7 @@ class Lap:
                 return "time"
             if self.hands.out_of_tickets() and not self.desk.in_flight:
                 return "limit"
-            self.desk.wake(now)
+            self.desk.wake(now, self.hands.take_up)
             if now >= idle_until and not self._fill():
                 idle_until = now + IDLE_S
                 self._reclaim()
@@ -185,7 +185,8 @@ class Lap:
             if is_poison(its.deaths.values()):
                 self._poison(item)
             elif its.due(now):
-                items.append((item, 0.0))
+                if not self.hands.take_up(item):
+                    items.append((item, 0.0))
             elif its.not_before - now <= PARK_S:
                 items.append((item, its.not_before - now))
             else:

@@ -25,7 +25,8 @@ from engine.desk import Desk, Item, Work
 from engine.holding import QUIET_S, Holding
 from engine.model import Cost, EgressSpec, Failure, Fetched, Job, Kind, Metadata, Permit, Refused, Transcript
 from engine.output import Output
-from engine.queue.fold import JobState
+from engine.queue.fold import ChunkState, JobState
+from engine.queue.journal import Entry
 from engine.witness import NAME, Witness, lay_out
 
 NAMES = ids(60)
@@ -55,9 +56,20 @@ class Bench:
             witness=self.witness, budget=self.budget, canary=canary, stop=threading.Event(), fetcher=self
         )
         self.desk = Desk()
-        self.holding = Holding(
-            settings, self.resources, self.desk, self.attempts, self._done, self.failed.append
+        self.settings = settings
+        self.holding = self.lap()
+
+    def lap(self, run: str = "") -> Holding:
+        """The holding of another lap; with `run`, of this run."""
+        return Holding(
+            self.settings, self.resources, self.desk, self.attempts, self._done, self.failed.append, run
         )
+
+    def claimed(self, name: str) -> Work:
+        """A job as whoever claims it next finds it in the journal."""
+        state = ChunkState()
+        state.apply(Entry("try", json.loads(json.dumps(self.done.pop(name).body)), 1, b""))
+        return Work(Item(Any, Job(name), state.jobs[name]), -1, 0.0)  # type: ignore[arg-type]
 
     def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
         self.asked.append(video_id)
@@ -256,6 +268,105 @@ def test_the_end_of_a_lap_gives_back_what_is_not_settled(bench: Bench) -> None:
     assert bench.done[NAMES[1]].again_in_s == 0.0
     assert not bench.done[NAMES[1]].body["doubted"]
     assert len(bench.holding) == 0
+
+
+RUN = "20261122T210311Z-1-abcdef"
+
+
+def over_a_lap_s_end(bench: Bench, run: str = RUN, next_run: str = RUN) -> bool:
+    """One is held when a lap of `run` ends; whether a lap of `next_run` holds it on."""
+    bench.holding = bench.lap(run)
+    bench.bare(NAMES[0])
+    bench.holding.let_go()
+    assert bench.done[NAMES[0]].again_in_s == 0.0
+    bench.holding = bench.lap(next_run)
+    return bench.holding.take_up(bench.claimed(NAMES[0]))
+
+
+def test_what_a_lap_held_is_held_on_by_the_next_and_costs_no_request_more(bench: Bench) -> None:
+    assert over_a_lap_s_end(bench)
+    bench.holding.look(busy=True)
+    assert not bench.done
+    bench.witness.shown(0, time.monotonic())
+    bench.holding.look(busy=True)
+    body = bench.done[NAMES[0]].body
+    assert (body["kind"], body["attempts"], body["requests"], body["bytes"]) == ("no_captions", 1, 2, 1000)
+    assert bench.asked == []
+
+
+def test_what_spoke_for_it_between_two_laps_counts(bench: Bench) -> None:
+    bench.holding = bench.lap(RUN)
+    bench.bare(NAMES[0])
+    bench.holding.let_go()
+    bench.witness.shown(0, time.monotonic())
+    bench.holding = bench.lap(RUN)
+    assert bench.holding.take_up(bench.claimed(NAMES[0]))
+    bench.holding.look(busy=True)
+    assert bench.verbs() == ["final"]
+
+
+@pytest.mark.parametrize(("run", "next_run"), [(RUN, "another"), ("", "")])
+def test_another_run_fetches_it_again(bench: Bench, run: str, next_run: str) -> None:
+    """What was known of its egress ended with its run."""
+    assert not over_a_lap_s_end(bench, run, next_run)
+
+
+def test_nothing_is_held_on_over_an_alarm(bench: Bench) -> None:
+    bench.holding = bench.lap(RUN)
+    for name in NAMES[:5]:
+        bench.bare(name)
+    bench.holding.let_go()
+    assert len(bench.done) == 5
+    assert not any("held" in its.body for its in bench.done.values())
+
+
+def test_a_block_found_between_two_laps_has_it_fetched_again(bench: Bench) -> None:
+    bench.holding = bench.lap(RUN)
+    bench.bare(NAMES[0])
+    bench.holding.let_go()
+    bench.witness.again(0, 0.0)
+    assert not bench.lap(RUN).take_up(bench.claimed(NAMES[0]))
+
+
+def wait_and_claim(blind: Bench, count: int) -> None:
+    """So many without captions, nobody to speak for them: they wait, and are claimed again."""
+    blind.holding = blind.lap(RUN)
+    for name in NAMES[:count]:
+        blind.bare(name)
+    blind.look_until_done(count)
+    assert {its.again_in_s for its in blind.done.values()} == {15.0}  # 15 min at this pace
+    blind.holding = blind.lap(RUN)
+    for name in NAMES[:count]:
+        assert blind.holding.take_up(blind.claimed(name))
+
+
+def test_of_those_that_waited_for_want_of_a_witness_five_are_asked_again(blind: Bench) -> None:
+    wait_and_claim(blind, 12)
+    blind.look_until_done(12)
+    assert set(blind.verbs()) == {"final"}
+    assert {its.body["requests"] for its in blind.done.values()} == {2}
+    assert blind.asked == NAMES[:5]
+    assert blind.events() == ["no_captions_jump", "no_captions_unclear", "no_captions_believed"]
+
+
+def test_one_of_those_that_waited_has_captions_after_all(blind: Bench) -> None:
+    blind.site[NAMES[1]] = SHOWN
+    wait_and_claim(blind, 8)
+    blind.look_until_done(8)
+    assert set(blind.verbs()) == {"try"}
+    assert {its.again_in_s for its in blind.done.values()} == {0.0}
+    assert not any("held" in its.body for its in blind.done.values())
+    assert blind.asked == NAMES[:2]
+
+
+def test_one_that_waited_is_asked_again_even_alone(blind: Bench) -> None:
+    """The others of the alarm are with other processes: what is too few for an alarm must not pass unseen."""
+    wait_and_claim(blind, 5)
+    with blind.holding._lock:
+        del blind.holding._held[1:]
+    blind.look_until_done(1, busy=False)
+    assert blind.verbs() == ["final"]
+    assert blind.asked == NAMES[:1]
 
 
 def test_another_process_s_finding_holds_here(bench: Bench) -> None:

@@ -22,7 +22,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LAYERS = (
     {"model", "errors", "clock"},
     {"durable", "processes", "amounts", "caps", "doubt", "lanes"},
-    {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue"},
+    {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept"},
     {"config", "verdict", "manifest", "output", "desk", "known", "events", "steering", "tickets"},
     {"witness", "plan", "check"},
     {"attempt", "seed", "status", "retry", "verify", "failures", "resources"},

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support import batch, file_rows, ids, output_of, reclaim
 
-from engine import durable, hands, output, verdict, verify, worker
+from engine import durable, hands, holding, output, verdict, verify, worker
 from engine.budget import BudgetSettings, Rate
 from engine.budget.file import Budget
 from engine.config import Frozen, Settings
@@ -87,11 +87,13 @@ class Desk:
 
         self.resources.fetcher.fetch = fetch  # type: ignore[method-assign]
 
-    def lap(self, until: Callable[[], bool] | None = None) -> Report:
+    def lap(self, until: Callable[[], bool] | None = None, run: str = "") -> Report:
         """Run a lap; stop it when `until` (default: every job is final) comes true, or let it end by itself."""
         self.laps += 1
         self.stop.clear()
-        self.at_work = Lap(self.settings, self.resources, f"run{self.laps}.0.1", self.stop)
+        self.at_work = Lap(
+            self.settings, self.resources, f"{run or f'run{self.laps}'}.0.{self.laps}", self.stop
+        )
         reports: list[Report] = []
         thread = threading.Thread(target=lambda: reports.append(self.at_work.run()))
         thread.start()
@@ -106,7 +108,10 @@ class Desk:
         return reports[0]
 
     def die(self) -> None:
-        """Let the kernel's part of this worker's death happen."""
+        """Let the kernel's part of this worker's death happen, after its threads' part."""
+        for thread in threading.enumerate():
+            if thread.name.startswith("fetch-"):
+                thread.join(20)
         os.close(self.at_work._worker._inflight)
         self.at_work._worker._lock._close()
 
@@ -240,6 +245,43 @@ def test_a_lap_ends_by_time_and_the_next_goes_on(tmp_path: Path, stand_in: Rehea
         desk.lap(lambda: False)
     assert len(desk.fetched) == 60
     desk.lap()
+    desk.sound()
+
+
+@pytest.mark.parametrize(("limit", "same_run"), [(None, True), (8, True), (None, False)])
+def test_a_held_answer_outlives_its_lap_but_not_its_run(
+    tmp_path: Path, stand_in: Rehearsal, limit: int | None, same_run: bool
+) -> None:
+    """Two videos without captions are held when their lap ends: its run's next lap fetches none of them again."""
+    stand_in.scene("no_captions")
+    queue = batch(tmp_path, 2)
+    if limit is not None:
+        issue(queue, limit)
+    desk = Desk(queue, stand_in, limit=limit)
+    desk.lap(lambda: len(desk.at_work.hands._holding) == 2, run="one")
+    assert desk.rows() == {}
+    assert [body["kind"] for body in desk.tries()] == ["no_captions"] * 2
+    desk.lap(run="one" if same_run else "two")
+    assert len(desk.fetched) == (2 if same_run else 4)
+    for row in desk.rows().values():
+        assert (row["kind"], row["attempts"], row["requests"]) == ("no_captions", 1, 2 if same_run else 4)
+        assert row["title"]
+        assert row["duration_s"]
+    desk.sound()
+
+
+def test_one_that_waits_on_the_desk_is_held_on_too(
+    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five of five without captions, and nobody to speak for them: they wait and are believed after a second look
+    that counts for none of them."""
+    monkeypatch.setattr(holding, "LONG_WAIT_S", 12.0)
+    monkeypatch.setattr(holding, "TRY_AGAIN_S", 0.05)
+    stand_in.scene("no_captions")
+    desk = Desk(batch(tmp_path, 5), stand_in)
+    desk.lap(run="one")
+    assert sorted(Counter(desk.fetched).values()) == [2] * 5
+    assert {(row["kind"], row["requests"]) for row in desk.rows().values()} == {("no_captions", 2)}
     desk.sound()
 
 

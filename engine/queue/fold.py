@@ -49,6 +49,9 @@ class JobState:
     charges: list[tuple[int, int] | None] = field(default_factory=list)  # stamps of the attempts it paid for
     refusals: list[tuple[int, int]] = field(default_factory=list)  # stamps of the blocks it met
     doubts: int = 0  # times it waited because `no_captions` was not believed
+    held: dict[str, Any] | None = (
+        None  # its last try, if that left an answer that is held back (`engine.kept`)
+    )
     failed_by: str | None = None  # the egress whose connection failed or hung at the last attempt
     deaths: dict[str, Death] = field(default_factory=dict)  # by the worker that died with it
     requests: int = 0
@@ -121,6 +124,7 @@ class ChunkState:
             stamp = _stamp(body.get("stamp"))
             if body.get("charged"):
                 state.charges.append(stamp)
+            state.held = body if isinstance(body.get("held"), dict) else None
             state.doubts += body.get("doubted") is True
             if body.get("kind") == "blocked" and stamp is not None:
                 state.refusals.append(stamp)

@@ -7,13 +7,17 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import engine
+from engine.budget import EgressView, snapshot
 from engine.rehearsal import Rehearsal, invented_ids
 
 ROOT = Path(engine.__file__).parent.parent
@@ -44,6 +48,51 @@ class Done:
     def told(self, event: str) -> set[str]:
         """Whom an event befell, as p001."""
         return {its["egress"].partition(" ")[0] for its in self.events if its["event"] == event}
+
+
+class Rates:
+    """What the budget file said of each egress while a run was at work, ten times a second, by its slot (p001)."""
+
+    EACH_S = 0.1
+
+    def __init__(self, budget: Path) -> None:
+        self._budget = budget
+        self._seen: list[tuple[float, dict[str, EgressView]]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self) -> None:
+        while not self._over.wait(self.EACH_S):
+            views = {its.name[:4]: its for its in snapshot(str(self._budget))}
+            self._seen.append((time.monotonic(), views))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def back_at(self, slot: str, after_s: float) -> float:
+        """Since when (monotonic) an egress has been closed for good, `after_s` at the earliest."""
+        down = [at_s for at_s, views in self._seen if slot in views and views[slot].state != "ok"]
+        return max([after_s, *(at_s + self.EACH_S for at_s in down)])
+
+    def granted(self, slot: str, start_s: float, end_s: float) -> float:
+        """How many requests the budget would let an egress send in this stretch: its rate, while it is closed,
+        summed over the time."""
+        total = 0.0
+        for (at_s, views), (next_s, _) in pairwise(self._seen):
+            its = views.get(slot)
+            if its is not None and its.state == "ok" and its.rate_per_s is not None:
+                total += its.rate_per_s * max(0.0, min(next_s, end_s) - max(at_s, start_s))
+        return total
+
+    def rate_per_s(self, slot: str, at_s: float) -> float:
+        """Its rate at this time."""
+        views = next(views for seen_s, views in reversed(self._seen) if seen_s <= at_s)
+        return views[slot].rate_per_s or 0.0
 
 
 def closed_port() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,80 @@ def test_a_block_of_twenty_seconds(night: Outage) -> None:
 def test_a_network_gone_for_a_minute(night: Outage) -> None:
     check_gone(night)
     print(f"median time of engine status: {night.status_s:.3f} s")
+
+
+# ---- a whole night in which everything is blocked three times for an hour -----------------------------------
+PACE = 120  # the budget's hour is half a minute
+HOUR_S = 3600 / PACE
+BLOCKS = ("429@4-34", "bot@40-70", "captcha@76-106")
+BEGINS_S = (4.0, 40.0, 76.0)
+NIGHT_THREADS = 4  # in each of the two processes
+GAP_S, GROWTH, LONGEST_S, SPREAD = (
+    3.0,
+    1.5,
+    600.0,
+    0.1,
+)  # the cool-downs, as the settings of the budget have them
+
+
+def least_gap_s(probe: int) -> float:
+    """How long the n-th probe of a block waits at least after the refusal before it."""
+    return max(GAP_S, min(GAP_S * GROWTH ** (probe - 1), LONGEST_S) * (1 - SPREAD)) / PACE
+
+
+def most_probes(length_s: float) -> int:
+    """How many probes fit into a block when each waits no longer than it must."""
+    ends_s = itertools.accumulate(least_gap_s(probe) for probe in itertools.count(1))
+    return sum(1 for _ in itertools.takewhile(lambda end_s: end_s < length_s, ends_s))
+
+
+def in_flight_then_probes(arrived_s: Sequence[float]) -> int:
+    """How many of an egress's arrivals in a block came before its probes began: with all after these, no arrival
+    follows the one before it sooner than a probe may."""
+    for wave in range(1, len(arrived_s) + 1):
+        after = arrived_s[wave - 1 :]
+        if all(b - a >= least_gap_s(probe) for probe, (a, b) in enumerate(itertools.pairwise(after), 1)):
+            return wave
+    return 0
+
+
+def blocked_night(place: Place) -> tuple[Batch, Ended, list[dict[str, Any]]]:
+    site = place.stand_in(seed=7, scenes=BLOCKS)
+    batch = place.batch(videos(260, 7), site)
+    proxies = itertools.chain.from_iterable(("--proxy", site.proxy_url_as(name)) for name in "bc")
+    options = ("-t", str(NIGHT_THREADS), "--rate", "6", *proxies)
+    ended = batch.run(*options, proxy=site.proxy_url_as("a"), timeout_s=240, ENGINE_BUDGET_PACE=str(PACE))
+    return batch, ended, site.arrivals()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@played(blocked_night)
+def test_a_night_that_is_blocked_three_times_for_an_hour(
+    night: tuple[Batch, Ended, list[dict[str, Any]]],
+) -> None:
+    """A refusal, a bot check and a captcha, an hour each, by all three egresses: no job fails or is charged an
+    attempt, and what an egress sends into a block is what was in flight, then single probes, each no sooner than
+    the cool-downs of the budget allow."""
+    batch, ended, arrivals = night
+    assert ended.code == 0, ended.said
+    rows = batch.rows()
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert {row["attempts"] for row in rows.values()} == {1}
+    charged = [body for verb, body in recount.journal_lines(batch.queue) if verb == "try" and body["charged"]]
+    assert charged == []
+    began_s = arrivals[0]["t"]
+    for egress, begins_s in itertools.product("abc", BEGINS_S):
+        here = [its for its in arrivals if its["egress"] == egress]
+        block = [its["t"] for its in here if begins_s <= its["t"] - began_s < begins_s + HOUR_S]
+        wave = in_flight_then_probes(block)
+        assert 1 <= wave <= PROCESSES * NIGHT_THREADS, (egress, begins_s, block)
+        probes = len(block) - wave
+        assert 3 <= probes <= most_probes(HOUR_S), (egress, begins_s, block)
+        print(f"{egress}@{begins_s:g}: {wave} in flight, {probes} probes of at most {most_probes(HOUR_S)}")
+        after = [its["t"] - began_s - begins_s - HOUR_S for its in here if its["status"] == 200]
+        # No later than the longest cool-down, and what a slow machine takes.
+        assert min(at_s for at_s in after if at_s > 0) <= LONGEST_S * (1 + SPREAD) / PACE + 5
+    names = [event["event"] for event in recount.events(batch.queue)]
+    assert names.count("resume") >= 3 * len(BEGINS_S)
+    batch.clean()

@@ -1,0 +1,85 @@
+"""What a video costs with bodies of the site's own size, counted by the site: requests, bytes, TLS handshakes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import recount
+from commands import Batch, Ended, expected_kinds, videos
+from nights import Place, played
+
+pytestmark = pytest.mark.timeout(300)  # waiting for a night included
+
+COUNT, SEED, SCENE = 40, 3, "no_captions=0.05"
+PROCESSES, THREADS = 2, 3
+MOST_KB = 45
+
+
+@dataclass(frozen=True)
+class Night:
+    batch: Batch
+    ended: Ended
+    stats: dict[str, Any]
+    egresses: int
+
+
+def spend(place: Place, fetch: str, scene: str = SCENE, count: int = COUNT, egresses: int = 1) -> Night:
+    site = place.stand_in(seed=SEED, real_sizes=True, scenes=(scene,))
+    batch = place.batch(videos(count, SEED), site)
+    more = [part for number in range(1, egresses) for part in ("--proxy", site.proxy_url_as(f"u{number}"))]
+    ended = batch.run("-p", str(PROCESSES), "-t", str(THREADS), "--fetch", fetch, *more)
+    return Night(batch, ended, site.stats(videos=True), egresses)
+
+
+def check(night: Night, ok: dict[str, int], bare: dict[str, int]) -> list[int]:
+    """Every video came to what it must and cost exactly these requests, by the site's and by its row's count;
+    each thread's connection lasts the whole run. Returns the bytes of the videos with captions.
+
+    With several egresses each process has its own connections to each, and closes those it uses least: what
+    is bounded then is how many are open.
+    """
+    assert night.ended.code == 0, night.ended.said
+    rows = night.batch.rows()
+    expected = expected_kinds(night.batch.ids, SCENE, SEED)
+    assert {name: row["kind"] for name, row in rows.items()} == expected
+    assert 1 <= sum(kind == "no_captions" for kind in expected.values()) <= 4  # too few for an alarm
+    for name, kind in expected.items():
+        price = bare if kind else ok
+        assert night.stats["videos"][name] == price, name
+        assert rows[name]["requests"] == sum(price.values()), name
+        assert rows[name]["attempts"] == 1
+    sent = sum(its["bytes"] for its in night.stats["egresses"].values())
+    assert sum(row["bytes"] for row in rows.values()) == sent
+    assert night.stats["connections"]["peak"] <= PROCESSES * (THREADS + night.egresses)
+    if night.egresses == 1:
+        assert night.stats["tls_handshakes"] <= PROCESSES * THREADS + 1
+    return [row["bytes"] for row in rows.values() if row["status"] == "ok"]
+
+
+@played(spend, fetch="lean")
+def test_two_requests_and_45_kb_a_video(night: Night) -> None:
+    sizes = check(night, ok={"player": 1, "timedtext": 1}, bare={"player": 1, "opinion": 1})
+    assert max(sizes) <= MOST_KB * 1000
+    assert min(sizes) >= 20_000, "the bodies are not as large as the site's"
+    everything = [row["bytes"] for row in night.batch.rows().values()]
+    assert sum(everything) <= MOST_KB * 1000 * len(everything)
+
+
+@played(spend, fetch="full", egresses=2)
+def test_the_full_way_takes_three(night: Night) -> None:
+    check(
+        night,
+        ok={"watch": 1, "player": 1, "timedtext": 1},
+        bare={"watch": 1, "player": 1, "opinion": 1},
+    )
+
+
+@played(spend, fetch="lean", scene="no_captions", count=4)
+def test_a_few_without_captions_and_nobody_to_speak_for_them_cost_two_each(night: Night) -> None:
+    assert night.ended.code == 0, night.ended.said
+    rows = night.batch.rows()
+    assert {(row["kind"], row["requests"]) for row in rows.values()} == {("no_captions", 2)}
+    assert all(night.stats["videos"][name] == {"player": 1, "opinion": 1} for name in rows)
+    assert not [event for event in recount.events(night.batch.queue) if "captions" in event["event"]]
