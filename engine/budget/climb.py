@@ -5,7 +5,8 @@
                        +--block----------+---- block -------+       (and FIXED: at the ceiling, or no pacing)
 
 A probe above the server's limit costs a whole block, so exploring is rare and begins with a small step. The
-rate remembers where it was blocked (`top`) and grows only in times in which requests wait for it.
+rate remembers where it was blocked (`top`) and grows only in times in which requests wait for it. The longer
+the block was, the longer it holds: an exploration that may cost an hour is not made twice an hour.
 """
 
 from __future__ import annotations
@@ -20,9 +21,14 @@ DOUBLING_S = 60.0
 CLIMB_PER_S = 0.005  # of top
 HOLD_S = 900.0
 MAX_HOLD_S = 1800.0
+LONG_HOLD = 20.0  # times what a long block took: then exploring costs at most 1/20 of the time
+MAX_LONG_HOLD_S = 24 * 3600.0
+LONG_BLOCK_S = MAX_HOLD_S / LONG_HOLD
+WORKED_S = 60.0  # a block so soon after a success may be for the rate
 STEPS = (1.03, 1.06, 1.12, 1.24)
 DWELL_S = (180.0, 60.0, 60.0, 60.0)
 BELOW_BLOCK = 0.93  # top, as a share of the rate that was blocked
+BELOW_LONG_BLOCK = 0.8  # the same after a long block, when to climb to the very limit would cost too much
 CUT = 0.8
 DEEP_CUT = 0.6  # for the first block ever, and soon after a resume
 SOFT_CUT = 0.95
@@ -110,16 +116,19 @@ def _cut(state: EgressState, now: float, settings: BudgetSettings) -> EgressStat
     since_s = (now - state.resumed_at) * settings.pace if state.resumed_at > 0 else math.inf
     soon = since_s < SOON_S
     soft = not (state.real & 1 or since_s < SOON_SOFT_S or state.flags & WAIT_ASKED)
+    blocked_s = _blocked_s(state, now, settings)
+    long_hold_s = min(blocked_s * LONG_HOLD, MAX_LONG_HOLD_S) if blocked_s > LONG_BLOCK_S else 0.0
     if state.phase == Phase.EXPLORE:
         rate = max(state.base * BELOW_CLEAN, _floor(state))
-        hold_s = state.hold_s if soft else min(2 * state.hold_s, MAX_HOLD_S)
+        hold_s = state.hold_s if soft else max(min(2 * state.hold_s, MAX_HOLD_S), long_hold_s)
         return _at(state._replace(phase=Phase.HOLD, phase_s=0.0, step=0, top=rate, hold_s=hold_s), rate)
     if soft and state.interval > 0:
         # What is left of the hold stays: a single refusal now and then must not put exploring off for ever.
         phase = state.phase if state.phase == Phase.START else Phase.CLIMB
         return _at(state._replace(phase=phase), blocked_at * SOFT_CUT)
     cut = DEEP_CUT if soon or not state.flags & EVER_BLOCKED else CUT
-    top = max(blocked_at * BELOW_BLOCK, _floor(state))
+    below = BELOW_LONG_BLOCK if long_hold_s > 0 else BELOW_BLOCK
+    top = max(blocked_at * below, _floor(state))
     state = state._replace(
         phase=Phase.CLIMB,
         phase_s=0.0,
@@ -127,10 +136,20 @@ def _cut(state: EgressState, now: float, settings: BudgetSettings) -> EgressStat
         flags=state.flags | EVER_BLOCKED,
         top=top,
         base=top,
-        hold_s=HOLD_S,
+        hold_s=max(HOLD_S, long_hold_s),
         measured=blocked_at if state.interval <= 0 else state.measured,
     )
     return _at(state, blocked_at * cut)
+
+
+def _blocked_s(state: EgressState, now: float, settings: BudgetSettings) -> float:
+    """How long the block took that ends now, in the controller's seconds, as far as refusals tell: up to the last,
+    or all the time where the server asked to wait, for the run may have been away since. 0 when nothing had worked
+    just before it: an egress that was blocked already when a run came to it says nothing about this run's rate."""
+    began = state.trouble_since
+    worked = state.ok_at > 0 and began - state.ok_at < max(WORKED_S / settings.pace, 2 * state.interval)
+    ended = now if state.flags & WAIT_ASKED else state.opened_at
+    return (ended - began) * settings.pace if began > 0 and worked else 0.0
 
 
 def _step(state: EgressState, step: int, clean: float) -> EgressState:

@@ -85,7 +85,7 @@ def cool_down_s(fails: int, why: Why, seed: int, settings: BudgetSettings) -> fl
 def _on_ok(
     state: EgressState, epoch: int, granted_s: float, now: float, settings: BudgetSettings
 ) -> EgressState:
-    state = state._replace(ok=state.ok + 1, ok_at=now, unlucky=0)
+    before, state = state, state._replace(ok=state.ok + 1, ok_at=now, unlucky=0)
     if state.state == State.CLOSED:
         if (
             state.trouble_since != 0
@@ -96,7 +96,10 @@ def _on_ok(
         return state
     if state.state == State.RETIRED or _before_opening(state, epoch):
         return state
-    return _next_spell(resumed(state, now, settings))
+    closed = resumed(
+        state._replace(ok_at=before.ok_at), now, settings
+    )  # it asks for the success before this one
+    return _next_spell(closed._replace(ok_at=now))
 
 
 def _on_late_loss(state: EgressState, outcome: Outcome, epoch: int, job: int) -> tuple[EgressState, int]:

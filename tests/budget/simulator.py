@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from engine.budget.control import Grant, fresh, take
 from engine.budget.outcomes import on_outcome
 from engine.budget.settings import BudgetSettings, Outcome
 from engine.budget.state import EgressState
+from engine.rehearsal.limit import HiddenLimit
 
 WALL = 1_700_000_000.0
 START = 1000.0
@@ -73,12 +75,31 @@ class WindowServer:
 
 
 @dataclass
+class StandInServer:
+    """The limit of the stand-in itself (`engine.rehearsal.limit`), for the same stretch without a clock."""
+
+    limit: Callable[[float], float]
+    hidden: HiddenLimit
+    blocks: int = 0
+    _blocked: bool = False
+
+    def answer(self, now: float) -> bool:
+        was, self._blocked = self._blocked, self.hidden.refuses("", now)
+        self.blocks += self._blocked and not was
+        return not self._blocked
+
+
+Server = BucketServer | WindowServer | StandInServer
+
+
+@dataclass
 class Night:
     """What a simulated stretch of time came to; times are seconds since its start."""
 
     limit: Callable[[float], float]
     duration_s: float
     state: EgressState
+    blocks: list[float] = field(default_factory=list)  # when the server began to refuse
     ok: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
@@ -86,19 +107,27 @@ class Night:
     def share(self, leave_out: list[tuple[float, float]] | None = None) -> float:
         """Requests that passed, as a share of what the limit would have let pass."""
         kept = [t for t in range(int(self.duration_s)) if not _within(t, leave_out)]
-        return sum(not _within(t, leave_out) for t in self.ok) / sum(self.limit(START + t) for t in kept)
+        return _count(self.ok, leave_out) / sum(self.limit(START + t) for t in kept)
 
     def refused_per_1000(self, leave_out: list[tuple[float, float]] | None = None) -> float:
-        refused = sum(not _within(t, leave_out) for t in self.refused)
-        return 1000 * refused / sum(not _within(t, leave_out) for t in self.sent)
+        return 1000 * _count(self.refused, leave_out) / _count(self.sent, leave_out)
+
+    def blocks_per_1000(self, leave_out: list[tuple[float, float]] | None = None) -> float:
+        """Times the server began to refuse; each costs some refused requests, those in flight and the probes."""
+        return 1000 * _count(self.blocks, leave_out) / _count(self.sent, leave_out)
 
 
 def _within(t: float, spans: list[tuple[float, float]] | None) -> bool:
     return any(a <= t < b for a, b in spans or ())
 
 
+def _count(times: list[float], leave_out: list[tuple[float, float]] | None) -> int:
+    """How many of these sorted times lie outside the spans, which do not overlap."""
+    return len(times) - sum(bisect_left(times, b) - bisect_left(times, a) for a, b in leave_out or ())
+
+
 def simulate(
-    server: BucketServer | WindowServer,
+    server: Server,
     settings: BudgetSettings,
     duration_s: float,
     rng: random.Random,
@@ -120,13 +149,17 @@ def simulate(
     while now < end:
         while arrivals and arrivals[0][0] <= now:
             at, thread, grant = heapq.heappop(arrivals)
+            blocks = server.blocks
             passed = server.answer(at)
+            if server.blocks > blocks:
+                night.blocks.append(at - START)
             (night.ok if passed else night.refused).append(at - START)
             back = at + rng.uniform(*latency_s) / 2
             heapq.heappush(answers, (back, thread, Outcome.OK if passed else Outcome.BLOCKED, grant))
         while answers and answers[0][0] <= now:
             at, thread, outcome, grant = heapq.heappop(answers)
             job += 1
+            before = state.state
             state, _ = on_outcome(
                 state,
                 outcome,
@@ -138,8 +171,9 @@ def simulate(
                 settings=settings,
                 retry_after_s=getattr(server, "retry_after_s", None) if outcome is Outcome.BLOCKED else None,
             )
+            if not free or state.state != before:  # else nothing has become possible that was not
+                again_at = now
             free.append(thread)
-            again_at = now
         if free and again_at <= now:
             if not demand(now - START):
                 again_at = now + 1.0
@@ -160,4 +194,5 @@ def simulate(
             nexts.append(answers[0][0])
         now = max(min(nexts), now)
     night.state = state
+    night.sent.sort()  # after a faster rate a slot may lie a little before the one granted last
     return night

@@ -245,6 +245,50 @@ def test_a_set_rate_is_the_ceiling_it_climbs_back_to() -> None:
     assert state.rate_per_s == pytest.approx(10.0)
 
 
+def blocked_for(
+    seconds: float, *, worked: bool = True, asked: bool = False, away_s: float = 0.0
+) -> EgressState:
+    """At 10/s: blocked so long as probes tell (or as the server asks), then away, then open again."""
+    state, now = new("10"), T0
+    if worked:
+        state, _ = granted(state, now, "10")
+        state, _ = tell(state, Outcome.OK, now, rate="10")
+    state, _ = granted(state, now + 1, "10")
+    state, _ = tell(state, Outcome.BLOCKED, T0 + 1, rate="10", retry_after_s=seconds if asked else None)
+    while not asked and state.open_until < T0 + 1 + seconds:
+        now = state.open_until + 0.01
+        state, _ = granted(state, now, "10")
+        state, _ = tell(state, Outcome.BLOCKED, now, rate="10")
+    now = state.open_until + away_s
+    state, _ = granted(state, now, "10")
+    return tell(state, Outcome.OK, now, rate="10")[0]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_after_a_block_of_an_hour_nothing_is_tried_for_a_night(asked: bool) -> None:
+    state = blocked_for(3600, asked=asked)
+    assert 20 * 2900 <= state.hold_s <= 20 * 3700
+    assert state.top == pytest.approx(8.0)
+    state, _ = busy(state, T0 + 8000, 7200, "10")
+    assert state.rate_per_s == pytest.approx(8.0)
+
+
+def test_the_longest_hold_is_a_day() -> None:
+    assert blocked_for(6 * 3600).hold_s == 24 * 3600
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        blocked_for(50),
+        blocked_for(3600, worked=False),  # blocked before it came
+        blocked_for(20, away_s=30_000),  # the run was stopped meanwhile: nobody knows how long the block was
+    ],
+)
+def test_other_blocks_put_exploring_off_for_a_quarter_of_an_hour(state: EgressState) -> None:
+    assert (state.hold_s, state.top) == (900.0, pytest.approx(9.3))
+
+
 def test_an_idle_egress_does_not_grow() -> None:
     state, now = busy(new("auto"), T0, 60, "auto")
     rate = state.rate_per_s

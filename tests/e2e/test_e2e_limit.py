@@ -1,0 +1,109 @@
+"""The budget against a real hidden limit: a real run against the stand-in's, beside the same stretch simulated.
+
+`ENGINE_BUDGET_PACE=60` makes an hour of the controller a minute. It divides times and not rates, so the stand-in's
+blocks are divided too, and each of the controller's minutes holds 60 times fewer requests: the refused per 1,000
+are higher than they would be in real time, in the simulator just as at the site.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from commands import PROCESSES, THREADS, until, videos
+from nights import Place
+
+from engine.budget import BudgetSettings, parse_rate
+from engine.rehearsal.limit import HiddenLimit
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "budget"))
+
+from simulator import StandInServer, simulate
+
+PACE = 60
+LIMIT, BURST, BLOCK_S = 20.0, 5, 45.0 / PACE
+STRETCH_S = 3.5 * 3600 / PACE
+SETTLING_S = 1800.0 / PACE
+LATENCY_S = (0.06, 0.08)  # there and back; the stand-in takes 50 ms
+
+
+class Seen(NamedTuple):
+    """Shares of what the limit would have let pass, whole and without the settling; without it, too, how often the
+    site began to refuse, and how many of 1,000 requests it refused."""
+
+    share: float
+    steady: float
+    blocks: float
+    refused_per_1000: float
+
+
+def seen(passed_s: list[float], refused_s: list[float]) -> Seen:
+    """From times since the first request."""
+    passed = [t for t in passed_s if t < STRETCH_S]
+    steady = [t for t in passed if t >= SETTLING_S]
+    refused = [t for t in refused_s if SETTLING_S <= t < STRETCH_S]
+    both = [its for _, its in sorted([(t, "passed") for t in steady] + [(t, "refused") for t in refused])]
+    return Seen(
+        len(passed) / (LIMIT * STRETCH_S),
+        len(steady) / (LIMIT * (STRETCH_S - SETTLING_S)),
+        sum(pair == ("passed", "refused") for pair in pairwise(both)),
+        1000 * len(refused) / (len(refused) + len(steady)),
+    )
+
+
+def really(place: Place, rate: str) -> Seen:
+    """So long with a real run, which then stops and leaves nothing behind."""
+    site = place.stand_in(seed=7, limit_rate=LIMIT, limit_burst=BURST, limit_block_s=BLOCK_S)
+    batch = place.batch(videos(int(LIMIT * STRETCH_S), 7), site)  # twice as many as can be done
+    with batch.start("--rate", rate, ENGINE_BUDGET_PACE=f"{PACE}") as command:
+        until(site.arrivals, 30.0, "for the first request")
+        with pytest.raises(subprocess.TimeoutExpired):
+            command.process.wait(STRETCH_S + 0.5)
+        assert batch.does("stop").code == 0
+        ended = command.wait(60.0)
+    assert ended.code == 4, ended.said
+    batch.clean(finished=False)
+    assert batch.status()["failed"] == 0, batch.does("failures").out
+    arrivals = site.arrivals()
+    began = arrivals[0]["t"]
+    return seen(
+        [its["t"] - began for its in arrivals if its["status"] == 200],
+        [its["t"] - began for its in arrivals if its["status"] == 429],
+    )
+
+
+def simulated(rate: str) -> Seen:
+    """The same stretch without a clock, the median of several seeds."""
+    runs = []
+    for seed in range(301, 309):
+        server = StandInServer(lambda t: LIMIT, HiddenLimit(LIMIT, BURST, BLOCK_S))
+        budget = BudgetSettings(parse_rate(rate), PACE)
+        night = simulate(
+            server,
+            budget,
+            STRETCH_S,
+            random.Random(seed),
+            threads=PROCESSES * THREADS,
+            latency_s=LATENCY_S,
+        )
+        runs.append(seen(night.ok, night.refused))
+    print(*(f"simulated: {run}" for run in runs), sep="\n")
+    return Seen(*(statistics.median(column) for column in zip(*runs, strict=True)))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("rate", ["auto", "30"])
+def test_a_real_hidden_limit_is_used_as_the_simulated_one(place: Place, rate: str) -> None:
+    model, real = simulated(rate), really(place, rate)
+    print(f"median {model}\nreal {real}")
+    assert abs(real.share - model.share) <= 0.05
+    assert abs(real.steady - model.steady) <= 0.05
+    assert real.refused_per_1000 <= 2 * model.refused_per_1000 + 1
