@@ -141,7 +141,9 @@ class Sqlite(Contender):
         base.execute("CREATE TABLE result (n INTEGER PRIMARY KEY, row TEXT)")
         data = json.dumps({"topic": "politics", "row": 4711})
         base.execute("BEGIN")
-        base.executemany("INSERT INTO job VALUES (?, ?, ?)", ((n, name, data) for n, name in enumerate(names)))
+        base.executemany(
+            "INSERT INTO job VALUES (?, ?, ?)", ((n, name, data) for n, name in enumerate(names))
+        )
         base.executemany("INSERT INTO lease VALUES (?, NULL)", ((n,) for n in range(0, len(names), BATCH)))
         base.execute("COMMIT")
         base.close()
@@ -178,7 +180,7 @@ class _Library(Contender):
     """A library's queue; the rows go to an append-only file of the process, one write a job."""
 
     def _keep(self, room: Path, number: int) -> Callable[[str], None]:
-        file = open(room / f"rows-{number}.jsonl", "ab", buffering=0)  # noqa: SIM115 - as long as the process
+        file = open(room / f"rows-{number}.jsonl", "ab", buffering=0)
         return lambda name: file.write((row_text(name) + "\n").encode()) and None
 
     def rows(self, room: Path) -> int:

@@ -33,7 +33,9 @@ def measure(its: Contender, count: int) -> tuple[float, float]:
         seed_s = time.perf_counter() - began
         context = multiprocessing.get_context("spawn")
         ready, go = context.Barrier(PROCESSES + 1), context.Barrier(PROCESSES + 1)
-        workers = [context.Process(target=_work, args=(its.name, room, n, ready, go)) for n in range(PROCESSES)]
+        workers = [
+            context.Process(target=_work, args=(its.name, room, n, ready, go)) for n in range(PROCESSES)
+        ]
         with its.beside(room):
             for worker in workers:
                 worker.start()
