@@ -1,0 +1,93 @@
+"""Commands measured from outside: wall time, CPU and memory, their whole families included."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+ENGINE = [sys.executable, "-m", "engine"]
+
+
+@dataclass
+class Measured:
+    """What a command took. `peak_mb`: of its largest process; `rss_mb`: the peaks by what its processes are."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    out: str
+    rss_mb: dict[str, float] = field(default_factory=dict)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours without what sets options; `hooked/` is found by all processes, see its sitecustomize.py."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ENGINE_")}
+    path = [str(HERE / "hooked"), str(HERE), str(HERE.parent.parent)]
+    return {**kept, "PYTHONPATH": os.pathsep.join(path), **more}
+
+
+def measured(*commands: Sequence[str | Path], watch: bool = False, **env: str) -> Measured:
+    """Run commands side by side to their ends. Raises SystemExit with what they said when one fails."""
+    peaks: dict[str, float] = {}
+    cpu_s = peak_mb = 0.0
+    codes = []
+    with tempfile.TemporaryFile() as said:
+        began = time.perf_counter()
+        children = [
+            subprocess.Popen(list(map(str, its)), stdout=said, stderr=said, env=environment(**env))
+            for its in commands
+        ]
+        with _watching(children[0].pid, peaks) if watch else contextlib.nullcontext():
+            for child in children:
+                _, code, used = os.wait4(child.pid, 0)
+                child.returncode = os.waitstatus_to_exitcode(code)
+                codes.append(child.returncode)
+                cpu_s += used.ru_utime + used.ru_stime
+                peak_mb = max(peak_mb, used.ru_maxrss / 1024)
+        wall_s = time.perf_counter() - began
+        said.seek(0)
+        text = said.read().decode("utf-8", "replace")
+    if set(codes) - {0, 3}:
+        raise SystemExit(f"{' '.join(map(str, commands[0]))} ended with {codes}:\n{text}")
+    return Measured(wall_s, cpu_s, peak_mb, text, peaks)
+
+
+def role(process: psutil.Process) -> str:
+    line = " ".join(process.cmdline())
+    if "engine.monitor" in line:
+        return "monitor"
+    return "worker" if "popen_loky" in line else "supervisor" if " run " in line else "other"
+
+
+@contextlib.contextmanager
+def _watching(pid: int, peaks: dict[str, float]) -> Iterator[None]:
+    """Sample the memory of a command's processes every half second."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.5):
+            with contextlib.suppress(psutil.Error):
+                root = psutil.Process(pid)
+                for its in (root, *root.children(recursive=True)):
+                    with contextlib.suppress(psutil.Error):
+                        name, mb = role(its), its.memory_info().rss / (1 << 20)
+                        peaks[name] = max(peaks.get(name, 0.0), mb)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
