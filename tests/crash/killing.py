@@ -7,13 +7,16 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import recount
 from commands import MONITOR, WORKER, Batch, Command, kill, until
 
 ORPHANS_S = 1.0  # who has lost the supervisor is gone by then
+REQUESTS_A_JOB = 3  # of a job in flight at a kill, sent again; on average
 
 
 def slack() -> float:
@@ -69,8 +72,41 @@ class Killer:
         run.kill_all()
         self._note("group", recount.workers(self.batch.queue).values())
 
-    def _note(self, what: str, claims: collections.abc.Iterable[Path]) -> None:
+    def _note(self, what: str, claims: Iterable[Path]) -> None:
         # Read after the kill: nobody writes there any more, and nobody has cleared it yet.
         for path in claims:
             self.in_flight.update(recount.busy(path))
         self.kills[what] += 1
+
+
+def repeated(
+    rows: Mapping[str, Mapping[str, Any]], asked: Iterable[str], in_flight: collections.Counter[str]
+) -> int:
+    """How many requests kills have cost: what the site was asked beyond what the rows own up to.
+
+    `asked` is the video of each request that came. Only jobs that were in flight at a kill may have been asked
+    for again, and those without captions: until something else speaks for that, it has no journal line.
+    """
+    over = {
+        name: n - rows[name]["requests"] for name, n in collections.Counter(asked).items() if name in rows
+    }
+    over = {name: n for name, n in over.items() if n > 0}
+    strange = {n: k for n, k in over.items() if n not in in_flight and rows[n]["kind"] != "no_captions"}
+    assert not strange, f"fetched again, and not in flight at any kill: {strange}"
+    cost, at_most = sum(over.values()), REQUESTS_A_JOB * in_flight.total()
+    assert cost <= at_most + sum(rows[name]["kind"] == "no_captions" for name in over), (over, in_flight)
+    return cost
+
+
+def same_status(batch: Batch) -> dict[str, int]:
+    """Nobody is at work: `status` says what a recount of the journals says; returns the counts."""
+    value, rows = batch.status(), recount.folded(batch.queue).values()
+    wanted = {**recount.tallied(batch.queue, rows), "in_flight": 0}
+    assert {name: value[name] for name in wanted} == wanted, (wanted, value)
+    return wanted
+
+
+def nobody_is_blamed(batch: Batch) -> None:
+    """No journal says that a job was in flight when its process died."""
+    blamed = [body for verb, body in recount.journal_lines(batch.queue) if verb == "died"]
+    assert not blamed, blamed
