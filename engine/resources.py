@@ -45,7 +45,11 @@ class Resources:
         self._canary: str | None = None
         self.witness = Witness(queue.path(NAME))
         self.budget = Budget.open(
-            queue.budget, settings.egresses, settings.budget, on_event=lambda *its: _tell(queue, *its)
+            queue.budget,
+            settings.egresses,
+            settings.budget,
+            on_stuck=lambda text: events.emit(queue, "budget_stuck", text),
+            on_event=lambda *its: _tell(queue, *its),
         )
         self.door = Door(
             settings.egresses,

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -23,7 +24,7 @@ from engine.budget import Budget, snapshot, totals
 from engine.caps import Meter
 from engine.clock import utc
 from engine.config import Settings
-from engine.errors import EngineError, Exit
+from engine.errors import EngineError, Exit, Interrupted
 from engine.queue import claim
 from engine.queue.layout import Queue, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
@@ -60,6 +61,7 @@ class Supervisor:
         self._monitor: subprocess.Popen[bytes] | None = None
         self._monitor_deaths = 0
         self._heard: list[int] = []
+        self._asked_to_end = threading.Event()  # set with the first of them
         self._exit: int | None = None
         self._halted = False
         self._blocked_looks = 0
@@ -95,6 +97,8 @@ class Supervisor:
             self._drain()
             self._take_apart()
             self._finish_monitor()
+        except Interrupted:  # before anything was started
+            self._exit = 128 + self._heard[0]
         finally:
             for slot in self._slots:
                 slot.end()
@@ -271,6 +275,7 @@ class Supervisor:
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self._heard.append(number)
+        self._asked_to_end.set()
 
     # ---- monitor ----------------------------------------------------------------------------------------
     def _start_monitor(self) -> None:
@@ -333,11 +338,23 @@ class Supervisor:
 
     # ---- before and after -------------------------------------------------------------------------------
     def _open_budget(self) -> None:
-        Budget.open(self.queue.budget, self.settings.egresses, self.settings.budget, new_run=True).close()
+        Budget.open(
+            self.queue.budget,
+            self.settings.egresses,
+            self.settings.budget,
+            new_run=True,
+            on_stuck=self._stuck,
+            stop=self._asked_to_end,
+        ).close()
         lay_out(self.queue)
         self._meter = Meter.start(totals(self.queue.budget))
         if self.settings.limit is not None:
             issue(self.queue, self.settings.limit)
+
+    def _stuck(self, text: str) -> None:
+        events.emit(self.queue, "budget_stuck", text)
+        if self._on_tick is not None:  # nothing ticks yet, and whoever waits should know why
+            self._on_tick()
 
     def _leave_word(self) -> None:
         """Leave the last snapshot, with how the run ended."""

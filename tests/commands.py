@@ -317,6 +317,11 @@ class Onlooker:
         self._over.set()
         self._thread.join(40.0)
 
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """What it was told last."""
+        return json.loads(self._answers[-1][0].out) if self._answers else None
+
     def check(self, at_least: int) -> float:
         """The rules of a status hold for each answer and from one to the next; returns the median time in s."""
         last: dict[str, Any] | None = None

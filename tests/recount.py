@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,29 @@ def journal_lines(queue: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield verb.decode(), json.loads(value)
 
 
+def folded(queue: Path) -> dict[str, dict[str, Any]]:
+    """The rows of the jobs that are final by the journals, by id: the last final behind the last reopen."""
+    rows: dict[str, dict[str, Any]] = {}
+    for verb, value in journal_lines(queue):
+        if verb == "final":
+            rows[value["video_id"]] = value
+        elif verb == "reopen":
+            rows.pop(value["job"], None)
+    return rows
+
+
 def events(queue: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (queue / "events.jsonl").read_bytes().splitlines()]
 
 
 def counts(queue: Path) -> dict[str, int]:
     """How many jobs are ok, absent, failed, and in all, of a queue where nobody is at work."""
-    found = collections.Counter(row["status"] for row in manifest(queue))
+    return tallied(queue, manifest(queue))
+
+
+def tallied(queue: Path, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """The counts that these rows make, and how many jobs there are in all."""
+    found = collections.Counter(row["status"] for row in rows)
     return {"total": len(seeded(queue)), **{name: found[name] for name in ("ok", "absent", "failed")}}
 
 

@@ -20,7 +20,7 @@ from engine.budget.outcomes import fault, on_outcome, recalled, silent_probe
 from engine.budget.records import SLICE_S, BudgetFile
 from engine.budget.settings import BudgetSettings, Outcome, Stamp, look_ahead_s
 from engine.budget.state import AWAY, EgressState, State, Why, job_hash
-from engine.errors import NoProxyError
+from engine.errors import Interrupted, NoProxyError
 from engine.model import EgressSpec, Permit
 
 CHECK_FILE_S = 1.0
@@ -70,23 +70,30 @@ class Budget:
         *,
         new_run: bool = False,
         on_stuck: Callable[[str], None] | None = None,
+        stop: threading.Event | None = None,
         on_event: Callable[[str, str, float], None] | None = None,
     ) -> Budget:
         """Open the budget file, making it or mending it if need be.
 
         `egresses` are those of the run, in the order that permits index. `new_run` is for whoever starts the
         run: retired egresses get another chance, and `snapshot` shows this run's egresses alone. `on_stuck`
-        is told when the lock cannot be had for 4 s. `on_event(name, what, wait_s)` is told what happens to
-        an egress, in the thread and process that saw it: `block`, `network_lost` (with the cool-down),
-        `probe`, `resume`, `network_back`, `retired` (with the time until it is tried again; 0: never in this run).
+        is told when the lock cannot be had for 4 s, and then once a minute. `on_event(name, what, wait_s)`
+        is told what happens to an egress, in the thread and process that saw it: `block`, `network_lost` (with
+        the cool-down), `probe`, `resume`, `network_back`, `retired` (with the time until it is tried again; 0:
+        never in this run).
 
-        Raises UsageError (no egress or more than 1,024, or a file that cannot be opened), DiskError.
+        Raises UsageError (no egress or more than 1,024, or a file that cannot be opened), DiskError, and
+        Interrupted when `stop` is set while it waits for the lock.
         """
         file = BudgetFile(path, on_stuck)
         try:
             self = cls(file, egresses, settings, on_event)
-            with file:
+            if not file.lock(stop):
+                raise Interrupted
+            try:
                 self._ledger.enter(new_run=new_run)
+            finally:
+                file.unlock()
         except BaseException:
             file.close()
             raise

@@ -20,7 +20,7 @@ from engine import durable
 from engine.budget.state import MAX_EGRESSES, RECORD_BYTES, offset
 from engine.errors import DiskError, EngineError, UsageError
 
-STUCK_S = 4.0
+STUCK_S, STUCK_AGAIN_S = 4.0, 60.0
 SLICE_S = 0.25
 POLL_S = 0.001
 _ALL: weakref.WeakSet[BudgetFile] = weakref.WeakSet()
@@ -53,7 +53,7 @@ class BudgetFile:
         """Wait for both locks; False when `stop` was set first.
 
         A dead holder's lock is free at once. A holder that lives but does not run (stopped, suspended) is
-        told to `on_stuck` every 4 s, and waited for.
+        told to `on_stuck` after 4 s, again once a minute, and waited for.
         """
         while not self._mutex.acquire(timeout=SLICE_S):
             if stop is not None and stop.is_set():
@@ -128,7 +128,7 @@ class BudgetFile:
             self.on_fork()
 
     def _wait_for_lock(self, stop: threading.Event | None) -> bool:
-        told_at = time.monotonic()
+        tell_at = time.monotonic() + STUCK_S
         while True:
             time.sleep(POLL_S)
             if lock_descriptor(self._fd, blocking=False):
@@ -136,15 +136,15 @@ class BudgetFile:
             if stop is not None and stop.is_set():
                 return False
             now = time.monotonic()
-            if now - told_at >= STUCK_S:
-                told_at = now
+            if now >= tell_at:
+                tell_at = now + STUCK_AGAIN_S
                 self._tell_stuck()
 
     def _tell_stuck(self) -> None:
         if self._on_stuck is not None:
             self._on_stuck(
-                f"the budget file {self.path} has been locked for {STUCK_S:.0f} s: a process of this run seems to"
-                " be stopped. Let it go on (kill -CONT) or end it; the others wait until then."
+                f"the budget file {self.path} is locked: a process of this queue's runs seems to be stopped."
+                " Let it go on (kill -CONT) or end it; the others wait until then."
             )
 
 

@@ -19,7 +19,9 @@ from engine.render.terminal import printable
 BAR_S, PLAIN_S, JSON_S = 0.5, 30.0, 1.0
 LISTEN_S = 1.0
 # What a person must hear of without having asked: the run doubts what it is told.
-ALARMS = frozenset({"no_captions_jump", "no_captions_block", "no_captions_believed", "no_captions_unclear"})
+ALARMS = frozenset(
+    {"no_captions_jump", "no_captions_block", "no_captions_believed", "no_captions_unclear", "budget_stuck"}
+)
 
 
 class Progress:

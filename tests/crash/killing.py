@@ -1,0 +1,112 @@
+"""Killing the processes of a run, and knowing what was in flight in them."""
+
+from __future__ import annotations
+
+import collections
+import os
+import random
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import recount
+from commands import MONITOR, WORKER, Batch, Command, kill, until
+
+ORPHANS_S = 1.0  # who has lost the supervisor is gone by then
+REQUESTS_A_JOB = 3  # of a job in flight at a kill, sent again; on average
+
+
+def slack() -> float:
+    """How much longer than promised a time may be on a machine that has other work to do as well."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+@dataclass
+class Killer:
+    """Kills by a dice's say, and counts how often each job was in flight in what it killed."""
+
+    batch: Batch
+    dice: random.Random
+    kills: collections.Counter[str] = field(default_factory=collections.Counter)
+    in_flight: collections.Counter[str] = field(default_factory=collections.Counter)
+    orphans_s: list[float] = field(default_factory=list)  # how long they outlived their supervisor
+
+    def worker(self, run: Command) -> int | None:
+        """kill -9 one worker that holds a claim; returns its pid, None when there is none."""
+        claims = recount.workers(self.batch.queue)
+        found = sorted(pid for pid in run.members(WORKER) if pid in claims)
+        if not found:
+            return None
+        pid = self.dice.choice(found)
+        kill(pid)
+        self._note("worker", [claims[pid]])
+        return pid
+
+    def monitor(self, run: Command) -> int | None:
+        """kill -9 the monitor; returns its pid, None when there is none."""
+        found = run.members(MONITOR)
+        if not found:
+            return None
+        kill(found[0])
+        self._note("monitor", [])
+        return found[0]
+
+    def supervisor(self, run: Command) -> None:
+        """kill -9 the supervisor alone; its workers and its monitor leave by themselves."""
+        killed_s = time.monotonic()
+        run.signal(signal.SIGKILL)
+        until(
+            lambda: not run.members(WORKER) and not run.members(MONITOR),
+            (ORPHANS_S + 1.0) * slack(),
+            "orphans of a killed supervisor",
+        )
+        self.orphans_s.append(time.monotonic() - killed_s)
+        self._note("supervisor", recount.workers(self.batch.queue).values())
+        self.batch.gone(run)
+
+    def group(self, run: Command) -> None:
+        """kill -9 everything of a run at once."""
+        run.kill_all()
+        self._note("group", recount.workers(self.batch.queue).values())
+
+    def _note(self, what: str, claims: Iterable[Path]) -> None:
+        # Read after the kill: nobody writes there any more, and nobody has cleared it yet.
+        for path in claims:
+            self.in_flight.update(recount.busy(path))
+        self.kills[what] += 1
+
+
+def repeated(
+    rows: Mapping[str, Mapping[str, Any]], asked: Iterable[str], in_flight: collections.Counter[str]
+) -> int:
+    """How many requests kills have cost: what the site was asked beyond what the rows own up to.
+
+    `asked` is the video of each request that came. Only jobs that were in flight at a kill may have been asked
+    for again, and those without captions: until something else speaks for that, it has no journal line.
+    """
+    over = {
+        name: n - rows[name]["requests"] for name, n in collections.Counter(asked).items() if name in rows
+    }
+    over = {name: n for name, n in over.items() if n > 0}
+    strange = {n: k for n, k in over.items() if n not in in_flight and rows[n]["kind"] != "no_captions"}
+    assert not strange, f"fetched again, and not in flight at any kill: {strange}"
+    cost, at_most = sum(over.values()), REQUESTS_A_JOB * in_flight.total()
+    assert cost <= at_most + sum(rows[name]["kind"] == "no_captions" for name in over), (over, in_flight)
+    return cost
+
+
+def same_status(batch: Batch) -> dict[str, int]:
+    """Nobody is at work: `status` says what a recount of the journals says; returns the counts."""
+    value, rows = batch.status(), recount.folded(batch.queue).values()
+    wanted = {**recount.tallied(batch.queue, rows), "in_flight": 0}
+    assert {name: value[name] for name in wanted} == wanted, (wanted, value)
+    return wanted
+
+
+def nobody_is_blamed(batch: Batch) -> None:
+    """No journal says that a job was in flight when its process died."""
+    blamed = [body for verb, body in recount.journal_lines(batch.queue) if verb == "died"]
+    assert not blamed, blamed

@@ -1,0 +1,102 @@
+"""Row 9: jobs that kill their process, from outside (as the out-of-memory killer does) and from inside."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from pathlib import Path
+
+import recount
+from commands import Batch, Ended, kill, videos
+from nights import Place
+from scorecard import Told, row
+
+LATENCY_S = 0.2
+OPTIONS = ("-p", "2", "-t", "4")
+DEADLY = Path(__file__).parent / "deadly"
+
+
+class Assassin:
+    """Kills the worker in whose `inflight` a certain job shows, each time it does."""
+
+    def __init__(self, batch: Batch, video_id: str) -> None:
+        self.kills = 0
+        self._batch, self._video_id = batch, video_id
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        dead: set[int] = set()
+        while not self._over.wait(0.01):
+            for pid, path in recount.workers(self._batch.queue).items():
+                if pid not in dead and self._video_id in recount.busy(path):
+                    kill(pid)
+                    dead.add(pid)
+                    self.kills += 1
+
+    def __enter__(self) -> Assassin:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join(5)
+
+
+def _batch(place: Place, seed: int) -> tuple[Batch, random.Random]:
+    site = place.stand_in(seed=seed, latency_s=LATENCY_S)
+    return place.batch(videos(50, seed), site), random.Random(seed)
+
+
+def _condemned(batch: Batch, guilty: list[str], ended: Ended) -> None:
+    """The guilty are poison after one death in company at most and two alone; all others are ok at once."""
+    assert ended.code == 3, ended.said
+    rows = batch.rows()
+    for name in guilty:
+        assert (rows[name]["status"], rows[name]["kind"]) == ("failed", "poison"), rows[name]
+    others = [row for name, row in rows.items() if name not in guilty]
+    assert {(row["status"], row["attempts"]) for row in others} == {("ok", 1)}
+    died = [body for verb, body in recount.journal_lines(batch.queue) if verb == "died"]
+    for name in guilty:
+        alone = [body["alone"] for body in died if body["job"] == name]
+        assert alone.count(True) == 2, (name, died)
+        assert 3 <= len(alone) <= 2 + len(guilty), (name, died)
+    batch.clean()
+
+
+@row(9, "poison-killed", "a job whose process is killed from outside", trials=20, quick=1)
+def poison_killed(place: Place, seed: int) -> str:
+    """A watcher kills the worker whenever the job shows in its `inflight`."""
+    batch, dice = _batch(place, seed)
+    guilty = dice.choice(batch.ids)
+    with Assassin(batch, guilty) as assassin:
+        ended = batch.run(*OPTIONS)
+    assert assassin.kills == 3, "one death in company, two alone"
+    _condemned(batch, [guilty], ended)
+    assert "3 times" in batch.rows()[guilty]["message"]
+    assert [its["event"] for its in recount.events(batch.queue)].count("slot_died") == 3
+    return ""
+
+
+def _from_inside(place: Place, seed: int, how: str) -> Told:
+    batch, dice = _batch(place, seed)
+    guilty = dice.sample(batch.ids, dice.choice([1, 2, 3]))
+    paths = [str(DEADLY), *filter(None, [os.environ.get("PYTHONPATH")])]
+    ended = batch.run(
+        *OPTIONS, ENGINE_TEST_DEADLY=f"{how}:{','.join(guilty)}", PYTHONPATH=os.pathsep.join(paths)
+    )
+    _condemned(batch, guilty, ended)
+    return Told(len(guilty))
+
+
+@row(9, "poison-segv", "a job that crashes its process (SEGV)", trials=8, quick=1)
+def poison_segv(place: Place, seed: int) -> Told:
+    """Up to three of them in one batch; each reads from address 0."""
+    return _from_inside(place, seed, "segv")
+
+
+@row(9, "poison-exit", "a job that ends its process (_exit)", trials=8)
+def poison_exit(place: Place, seed: int) -> Told:
+    """The same with `os._exit`: no signal at all."""
+    return _from_inside(place, seed, "exit")
