@@ -23,7 +23,7 @@ from loky import ProcessPoolExecutor
 from engine.config import Settings
 from engine.worker import Report
 
-ORPHANED = 70
+ORPHANED, NO_MEMORY = 70, 71
 SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 DRAIN, LEAVE_WAITING = b"S", b"A"
 BACK_OFF_S, BACK_OFF_MAX_S = 0.05, 5.0
@@ -62,7 +62,8 @@ def _listen(lifeline: Connection) -> None:
 
 
 def lap(worker_id: str) -> Report:
-    """One lap of work in this process."""
+    """One lap of work in this process. A process that has no memory left ends, as if the kernel had ended it: the
+    next one begins with little, and whose jobs they were that took it shows when they run alone."""
     from engine import durable
     from engine.errors import EngineError, Exit
     from engine.resources import Resources
@@ -75,9 +76,14 @@ def lap(worker_id: str) -> Report:
             return Report("error", 0, str(exc), exc.exit_code)
         except OSError as exc:
             return Report("error", 0, str(durable.disk_error(exc, "opening the queue")), Exit.DISK)
+        except MemoryError:
+            os._exit(NO_MEMORY)
         except Exception as exc:  # noqa: BLE001 - foreign exceptions must not cross the process border
             return Report("error", 0, f"{type(exc).__name__}: {exc}", Exit.BUG)
-    return run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)
+    report = run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)
+    if report.why == "memory":
+        os._exit(NO_MEMORY)
+    return report
 
 
 # ---- in the supervisor -----------------------------------------------------------------------------------
