@@ -21,6 +21,7 @@ from typing import Any
 from loky import ProcessPoolExecutor
 
 from engine.config import Settings
+from engine.processes import Spare
 from engine.worker import Report
 
 ORPHANED, NO_MEMORY = 70, 71
@@ -37,6 +38,7 @@ class _Process:
     stop = threading.Event()
     abort = threading.Event()
     resources: Any = None
+    spare: Spare
 
 
 def begin(settings: Settings, lifeline: Connection) -> None:
@@ -47,6 +49,7 @@ def begin(settings: Settings, lifeline: Connection) -> None:
         )  # the supervisor hears them, and says what to do on the lifeline
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     _Process.settings = settings
+    _Process.spare = Spare()
     threading.Thread(target=_listen, args=(lifeline,), name="lifeline", daemon=True).start()
 
 
@@ -83,6 +86,8 @@ def lap(worker_id: str) -> Report:
     report = run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)
     if report.why == "memory":
         os._exit(NO_MEMORY)
+    if report.why == "error":
+        _Process.spare.free()  # loky opens files between tasks
     return report
 
 
@@ -136,8 +141,11 @@ class Slot:
         self.laps += 1
         self.worker_id = f"{self._run_id}.{self.number}.{self.laps}"
         self._began_at = time.monotonic()
-        with signals_held():
-            self._future = self._executor.submit(lap, self.worker_id)
+        try:
+            with signals_held():
+                self._future = self._executor.submit(lap, self.worker_id)
+        except UnboundLocalError as exc:  # how loky ends when it cannot make its pipes
+            raise exc.__context__ if isinstance(exc.__context__, OSError) else exc from None
 
     def result(self) -> Report | BaseException | None:
         """What the lap came to: its report, the exception that says its process died, None while it runs."""

@@ -115,8 +115,9 @@ def invoke(args: list[str]) -> int:
     except OSError as exc:
         from engine import durable
 
-        if durable.is_disk_error(exc):
-            say(f"engine: {durable.disk_error(exc, exc.filename or 'writing')}")
+        if durable.is_disk_error(exc) or durable.is_shortage(exc):
+            doing = exc.filename or ("opening files" if durable.is_shortage(exc) else "writing")
+            say(f"engine: {durable.disk_error(exc, doing)}")
             return Exit.DISK
         say(f"engine: {exc.filename + ': ' if exc.filename else ''}{exc.strerror or exc}")
         return Exit.USAGE
