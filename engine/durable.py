@@ -33,6 +33,8 @@ PRIVATE_DIR = 0o700
 
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
 
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+
 _ADVICE = {
     errno.EMFILE: "Allow more open files (`ulimit -n`) or use fewer processes and threads",
     errno.ENFILE: "Allow more open files on this machine or use fewer processes and threads",
@@ -46,6 +48,11 @@ _ADVICE = {
 def is_disk_error(exc: OSError) -> bool:
     """Whether an OSError says that the disk is full or failing (and not that a name is wrong)."""
     return exc.errno in _DISK_ERRNOS
+
+
+def is_shortage(exc: OSError) -> bool:
+    """Whether an OSError says that no descriptors are left, whatever was to be opened."""
+    return exc.errno in _NO_DESCRIPTORS
 
 
 def disk_error(exc: OSError, doing: str) -> DiskError:

@@ -263,7 +263,7 @@ class Hands:
         elapsed_s = time.monotonic() - started
         try:
             recorded = self._attempts.conclude(item.job, item.state, permit, got, elapsed_s)
-        except (OSError, EngineError):
+        except (OSError, EngineError, MemoryError):
             raise
         except Exception as exc:  # noqa: BLE001 - one video's odd content must not end the night of the others
             failure = Failure(Kind.UNKNOWN, f"{type(exc).__name__} while its record was made: {exc}"[:300])

@@ -34,6 +34,7 @@ PUBLISH_S = 1.0
 STATUS_S = 0.5
 HISTORY_S = 5.0
 LOW_DISK_BYTES = 1 << 30
+CLOCK_SET_S = 60.0  # the wall clock and the monotonic one have parted by so much: it was set, or we slept
 
 
 class Monitor:
@@ -184,6 +185,8 @@ class _Snapshot:
         self._written_at = 0.0
         self._progress = (-1, -1)
         self._progressed_at = time.time()
+        self._progressed_s = time.monotonic()
+        self._clock_s = self._progressed_at - self._progressed_s  # the wall clock's lead
         self._disk_low = False
 
     def tick(self) -> None:
@@ -194,13 +197,20 @@ class _Snapshot:
         self._written_at = time.monotonic()
         value = status.collect(self.queue.root)
         now = time.time()
+        lead_s = now - time.monotonic()
+        if abs(lead_s - self._clock_s) > CLOCK_SET_S:  # no rate can be told across it
+            self._history.clear()
+            self._progressed_at += lead_s - self._clock_s
+            self._clock_s = lead_s
         final = value["ok"] + value["absent"] + value["failed"]
         if not self._history or now - self._history[-1][0] >= HISTORY_S or final == value["total"]:
             self._history.append([round(now, 2), final])
         if (final, value["requests"]) != self._progress:
             self._progress, self._progressed_at = (final, value["requests"]), now
+            self._progressed_s = time.monotonic()
         value["history"] = list(self._history)
         value["progressed_at"] = round(self._progressed_at, 2)
+        value["progressed_s"] = round(self._progressed_s, 2)
         value["run_pid"] = (read_note(self.queue.run_lock) or {}).get("pid")
         durable.publish(
             self.queue.status, (json.dumps(value) + "\n").encode(), tmp_dir=self.queue.tmp, sync=False

@@ -1,7 +1,8 @@
-"""Who is alive: the identity of a process that survives the reuse of its number."""
+"""Who is alive: the identity of a process that survives the reuse of its number; and what it needs to end well."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import lru_cache
 
@@ -55,3 +56,16 @@ def alive(note: object) -> bool:
         return False
     pid = note.get("pid")
     return isinstance(pid, int) and note.get("started") is not None and started(pid) == note.get("started")
+
+
+class Spare:
+    """Some descriptors kept back: who has run out of them still has to open a few to end in good order."""
+
+    def __init__(self, count: int = 4) -> None:
+        self._fds = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(count)]
+
+    def free(self) -> None:
+        """Let others have them. May be called twice."""
+        while self._fds:
+            with contextlib.suppress(OSError):
+                os.close(self._fds.pop())

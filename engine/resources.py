@@ -75,6 +75,7 @@ class Resources:
             lean_worked=self.budget.lean_worked,
         )
         self._mine = threading.local()
+        self.rss_bytes = rss_bytes()  # what this process began with
 
     @property
     def canary(self) -> str | None:

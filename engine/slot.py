@@ -21,9 +21,10 @@ from typing import Any
 from loky import ProcessPoolExecutor
 
 from engine.config import Settings
+from engine.processes import Spare
 from engine.worker import Report
 
-ORPHANED = 70
+ORPHANED, NO_MEMORY = 70, 71
 SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 DRAIN, LEAVE_WAITING = b"S", b"A"
 BACK_OFF_S, BACK_OFF_MAX_S = 0.05, 5.0
@@ -37,6 +38,7 @@ class _Process:
     stop = threading.Event()
     abort = threading.Event()
     resources: Any = None
+    spare: Spare
 
 
 def begin(settings: Settings, lifeline: Connection) -> None:
@@ -47,6 +49,7 @@ def begin(settings: Settings, lifeline: Connection) -> None:
         )  # the supervisor hears them, and says what to do on the lifeline
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     _Process.settings = settings
+    _Process.spare = Spare()
     threading.Thread(target=_listen, args=(lifeline,), name="lifeline", daemon=True).start()
 
 
@@ -62,7 +65,8 @@ def _listen(lifeline: Connection) -> None:
 
 
 def lap(worker_id: str) -> Report:
-    """One lap of work in this process."""
+    """One lap of work in this process. A process that has no memory left ends, as if the kernel had ended it: the
+    next one begins with little, and whose jobs they were that took it shows when they run alone."""
     from engine import durable
     from engine.errors import EngineError, Exit
     from engine.resources import Resources
@@ -75,9 +79,16 @@ def lap(worker_id: str) -> Report:
             return Report("error", 0, str(exc), exc.exit_code)
         except OSError as exc:
             return Report("error", 0, str(durable.disk_error(exc, "opening the queue")), Exit.DISK)
+        except MemoryError:
+            os._exit(NO_MEMORY)
         except Exception as exc:  # noqa: BLE001 - foreign exceptions must not cross the process border
             return Report("error", 0, f"{type(exc).__name__}: {exc}", Exit.BUG)
-    return run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)
+    report = run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)
+    if report.why == "memory":
+        os._exit(NO_MEMORY)
+    if report.why == "error":
+        _Process.spare.free()  # loky opens files between tasks
+    return report
 
 
 # ---- in the supervisor -----------------------------------------------------------------------------------
@@ -130,8 +141,11 @@ class Slot:
         self.laps += 1
         self.worker_id = f"{self._run_id}.{self.number}.{self.laps}"
         self._began_at = time.monotonic()
-        with signals_held():
-            self._future = self._executor.submit(lap, self.worker_id)
+        try:
+            with signals_held():
+                self._future = self._executor.submit(lap, self.worker_id)
+        except UnboundLocalError as exc:  # how loky ends when it cannot make its pipes
+            raise exc.__context__ if isinstance(exc.__context__, OSError) else exc from None
 
     def result(self) -> Report | BaseException | None:
         """What the lap came to: its report, the exception that says its process died, None while it runs."""

@@ -74,7 +74,7 @@ def read_snapshot(queue: Queue) -> dict[str, Any]:
         with open(queue.status, "rb") as file:
             value = json.load(file)
         value["history"] = [[float(at), float(final)] for at, final in value.get("history") or []]
-        for name in ("requests", "bytes", "progressed_at"):
+        for name in ("requests", "bytes", "progressed_at", "progressed_s"):
             value[name] = max(0, value.get(name) or 0)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
@@ -205,10 +205,12 @@ def _state(
             return "finished"
         halted = snapshot.get("halted") and snapshot.get("total") == total
         return "halted" if halted else "stopped"
-    progressed_at = float(snapshot.get("progressed_at") or 0.0)
+    idle_s = now - float(snapshot.get("progressed_at") or 0.0)
+    if snapshot.get("progressed_s"):  # by the clock that nobody sets; the run lives, so it is of this boot
+        idle_s = time.monotonic() - float(snapshot["progressed_s"])
     waits = any(egress.state in ("blocked", "network", "probing") for egress in egresses)
     fresh = snapshot.get("run_pid") == run.get("pid")
-    if fresh and startable and now - progressed_at > STALLED_AFTER_S and not waits:
+    if fresh and startable and idle_s > STALLED_AFTER_S and not waits:
         return "stalled"
     return "running"
 

@@ -25,6 +25,7 @@ from engine.caps import Meter
 from engine.clock import utc
 from engine.config import Settings
 from engine.errors import EngineError, Exit, Interrupted
+from engine.processes import Spare
 from engine.queue import claim
 from engine.queue.layout import Queue, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
@@ -81,6 +82,7 @@ class Supervisor:
         # `nohup` has HUP ignored, and means it.
         heard = [its for its in SIGNALS if its != signal.SIGHUP or signal.getsignal(its) != signal.SIG_IGN]
         before = {number: signal.signal(number, self._hear) for number in heard}
+        spare = Spare()
         events.emit(
             self.queue, "start", f"{self.settings.processes} x {self.settings.threads}", run=self.run_id
         )
@@ -100,6 +102,7 @@ class Supervisor:
         except Interrupted:  # before anything was started
             self._exit = 128 + self._heard[0]
         finally:
+            spare.free()  # ending a process takes some
             for slot in self._slots:
                 slot.end()
             self._end_monitor()

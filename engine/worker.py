@@ -42,7 +42,7 @@ LEAK_BYTES = 300 << 20
 class Report:
     """What a lap came to: why it ended, how many jobs it made final, and a message when something is wrong."""
 
-    why: str  # time | stop | limit | recycle | error
+    why: str  # time | stop | limit | recycle | memory (there is none) | error
     finals: int = 0
     message: str = ""
     exit_code: int = 0
@@ -75,7 +75,7 @@ class Lap:
         self.hands = Hands(
             settings, resources, self.desk, self._worker, self._attempts, self._write, self._fail
         )
-        self._rss_limit = rss_bytes() + LEAK_BYTES
+        self._rss_limit = resources.rss_bytes + LEAK_BYTES  # of the process: a leak may take many laps
 
     # ---- the keeper -------------------------------------------------------------------------------------
     def run(self) -> Report:
@@ -100,6 +100,8 @@ class Lap:
 
     def _said(self, exc: BaseException) -> Report:
         """The process stops here; its directory stays as it is and is taken over like a dead one's."""
+        if isinstance(exc, MemoryError):
+            return Report("memory", self.hands.finals)
         if isinstance(exc, EngineError):
             return Report("error", self.hands.finals, str(exc), exc.exit_code)
         if isinstance(exc, OSError):
@@ -314,5 +316,7 @@ def run_lap(settings: Settings, resources: Resources, worker_id: str, stop: thre
             str(exc) if isinstance(exc, EngineError) else str(durable.disk_error(exc, "beginning a lap"))
         )
         return Report("error", 0, message, exc.exit_code if isinstance(exc, EngineError) else Exit.DISK)
+    except MemoryError:
+        return Report("memory")
     except Exception:  # noqa: BLE001
         return Report("error", 0, traceback.format_exc(), Exit.BUG)

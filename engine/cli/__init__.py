@@ -9,13 +9,24 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 from typing import Any
 
-import click
+# ^C while the program is still being read ends it like any other signal then: at once, without a traceback.
+_OURS = threading.current_thread() is threading.main_thread()
+_OURS = _OURS and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _OURS:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from engine import __version__
-from engine.errors import EngineError, Exit
+import click  # noqa: E402
+
+from engine import __version__  # noqa: E402
+from engine.errors import EngineError, Exit  # noqa: E402
+
+if _OURS:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # command: (module, what it does), in the order of a night
 COMMANDS = {
@@ -104,8 +115,9 @@ def invoke(args: list[str]) -> int:
     except OSError as exc:
         from engine import durable
 
-        if durable.is_disk_error(exc):
-            say(f"engine: {durable.disk_error(exc, exc.filename or 'writing')}")
+        if durable.is_disk_error(exc) or durable.is_shortage(exc):
+            doing = exc.filename or ("opening files" if durable.is_shortage(exc) else "writing")
+            say(f"engine: {durable.disk_error(exc, doing)}")
             return Exit.DISK
         say(f"engine: {exc.filename + ': ' if exc.filename else ''}{exc.strerror or exc}")
         return Exit.USAGE

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from engine.queue.journal import Entry
 
-CLOCK_JUMP_S = 6 * 3600.0
+CLOCK_JUMP_S = 1800.0  # twice the longest wait (`engine.verdict.LONG_WAIT_S`)
 LINE_KINDS = ("network", "proxy", "timeout")  # what another egress may do better
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,12 +13,13 @@ from typing import Any, Literal
 import youtube_transcript_api as yta
 from youtube_transcript_api import Transcript as Track
 
+from engine.durable import disk_error
 from engine.errors import EngineError, Interrupted
 from engine.model import ABSENT_KINDS, Failure, Fetched, Kind, Permit, Refused, Transcript
 from engine.youtube import microformat
 from engine.youtube.choice import Captions, Chosen, Wanted, choose, ranked, spoken_language
 from engine.youtube.egress import Attempt, Door
-from engine.youtube.failures import FailureError, classify
+from engine.youtube.failures import FailureError, classify, shortage
 from engine.youtube.listed import listed
 from engine.youtube.metadata import read_metadata, with_microformat
 from engine.youtube.opinion import Opinion
@@ -78,7 +80,8 @@ class Fetcher:
         """One attempt at one video, its first request paid by `permit`.
 
         Raises errors.Interrupted when the attempt has to give way (and lets pass other EngineErrors that the
-        door's `take` raises); everything else is returned.
+        door's `take` raises), MemoryError, DiskError when there are no descriptors left; everything else is
+        returned.
         """
         with self.door.attempt(permit, self.settings.deadline_s) as attempt:
             client = client_of(attempt.session, mask=self.settings.mask)
@@ -92,6 +95,11 @@ class Fetcher:
             except _GIVE_WAY:
                 raise
             except Exception as exc:  # noqa: BLE001 - nothing foreign leaves: it becomes data
+                short = shortage(exc)
+                if isinstance(short, OSError) and short.errno != errno.ENOMEM:
+                    raise disk_error(short, "opening a connection") from None
+                if short is not None:
+                    raise MemoryError from None
                 failure = classify(exc, attempt.answer)
                 attempt.spoilt = failure.kind is Kind.BLOCKED  # a refused session is not worth keeping
                 metadata = read_metadata(client.details(video_id))

@@ -8,6 +8,7 @@ Where a row comes from: captured answers and faults put in front of youtube-tran
 from __future__ import annotations
 
 import email.utils
+import errno
 import http.client
 import re
 import socket
@@ -95,7 +96,18 @@ _SURPRISES = (
     RecursionError,
 )
 
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+
+
+def shortage(exc: BaseException) -> MemoryError | OSError | None:
+    """The want of memory or of descriptors behind an exception: it says nothing of a video, nor of an egress."""
+    for its in _chain(exc):
+        if isinstance(its, MemoryError):
+            return its
+        if isinstance(its, OSError) and its.errno in _SHORT and not isinstance(its, ssl.SSLError):
+            return its
+    return None
 
 
 def classify(exc: BaseException, answer: Answer | None = None) -> Failure:

@@ -46,6 +46,7 @@ def main() -> int:
     options = _options()
     if options.one:
         return _one(options.one, options.seed)
+    os.environ["SCORECARD_SHARE"] = "whole" if options.long else "tenth"  # see scorecard.share
     every = rows()
     chosen = [its for its in every if not options.rows or {its.name, str(its.number)} & set(options.rows)]
     unknown = set(options.rows) - {its.name for its in every} - {str(its.number) for its in every}

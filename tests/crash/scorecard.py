@@ -11,6 +11,7 @@ plays them and makes the table; `test_crash_scorecard.py` plays each row's quick
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,11 @@ class Told:
 
 
 Play = Callable[[Place, int], str | Told | None]
+
+
+def share() -> str:
+    """How much is being played: `quick` (in a test run), `tenth`, or `whole`. For a fault that lasts: how long."""
+    return os.environ.get("SCORECARD_SHARE", "quick")
 
 
 @dataclass(frozen=True)

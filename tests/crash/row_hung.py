@@ -1,0 +1,139 @@
+"""Row 10: answers that never come, or come at five bytes a second, and a proxy that takes connections and is silent.
+
+The attempt ends as a `timeout` within its deadline and a second. The run is paced so slowly that the processor
+is no matter: then the others keep their pace if the threads that hang do not hold them up.
+"""
+
+from __future__ import annotations
+
+import collections
+import socket
+import threading
+import time
+
+import recount
+from commands import Batch, videos
+from nights import Place
+from scorecard import row
+
+DEADLINE_S = 2.0
+SLACK_S = 1.0
+LOOK_S = 0.1  # what watching from outside may add
+RATE_PER_S = 8.0
+PACE = 0.9
+THREADS = ("-p", "2", "-t", "8")
+
+
+class Watch:
+    """Notes, from outside, when each job was last seen in flight."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.last_s: dict[str, float] = {}
+        self._batch = batch
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self) -> None:
+        while not self._over.wait(0.03):
+            began_s = time.monotonic()  # before the look: who was there then may be gone by its end
+            for path in recount.workers(self._batch.queue).values():
+                self.last_s |= dict.fromkeys(recount.busy(path), began_s)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        self._thread.join(5)
+
+
+@row(10, "hung-fetch", "answers that hang or trickle, for one video in ten", trials=20, quick=1)
+def fetch(place: Place, seed: int) -> str:
+    scene = ("hang", "trickle")[seed % 2]
+    site = place.stand_in(seed=seed, scenes=(f"{scene}=0.1",))
+    batch = place.batch(videos(70, seed), site)
+    pace = ("--rate", f"{RATE_PER_S:g}/s", "--deadline", f"{DEADLINE_S:g}", "--attempts", "1")
+    with Watch(batch) as watch:
+        ended = batch.run(*THREADS, *pace)
+    arrivals = site.arrivals()
+    hung_s = {its["video_id"]: its["t"] for its in arrivals if its["scene"] == scene}
+    assert hung_s, "a scene that touches nobody shows nothing"
+    assert ended.code == 3, ended.said
+    rows = batch.rows()
+    kinds = collections.Counter(its["kind"] for its in rows.values())
+    assert kinds == {"timeout": len(hung_s), None: len(rows) - len(hung_s)}, kinds
+    late_s = {name: watch.last_s[name] - at_s for name, at_s in hung_s.items()}
+    assert max(late_s.values()) <= DEADLINE_S + SLACK_S + LOOK_S, late_s
+    assert all(rows[name]["elapsed_s"] <= DEADLINE_S + SLACK_S + 2.0 for name in hung_s)  # and waits for permits
+    rate = _pace([its["t"] for its in arrivals])
+    assert rate >= PACE * RATE_PER_S, f"{rate:.2f} requests a second of {RATE_PER_S:g}"
+    batch.clean()
+    took = f"{max(late_s.values()):.2f} s"
+    return f"{len(hung_s)} videos {scene}: the slowest was given up after {took}, pace {rate / RATE_PER_S:.0%}"
+
+
+def _pace(times_s: list[float]) -> float:
+    """Requests a second, without the first few, which come in a burst."""
+    times_s = sorted(times_s)[4:]
+    return (len(times_s) - 1) / (times_s[-1] - times_s[0])
+
+
+class SilentProxy:
+    """Takes connections, reads what comes, and never answers."""
+
+    def __init__(self, *, accepts: bool) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0 if not accepts else 64)
+        self.port = self._listener.getsockname()[1]
+        self.taken: list[socket.socket] = []
+        if accepts:
+            threading.Thread(target=self._accept, daemon=True).start()
+        else:  # a full backlog: to a client the connection is never made
+            self.taken = [socket.socket() for _ in range(4)]
+            for its in self.taken:
+                its.setblocking(False)
+                its.connect_ex(("127.0.0.1", self.port))
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                self.taken.append(self._listener.accept()[0])
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self._listener.close()
+        for its in self.taken:
+            its.close()
+
+
+@row(10, "hung-proxy", "one of two proxies takes connections and is silent, or takes none", trials=10)
+def proxy(place: Place, seed: int) -> str:
+    """All jobs end well by the other one, which keeps its pace."""
+    site = place.stand_in(seed=seed)
+    batch = place.batch(videos(90, seed), site)
+    silent = SilentProxy(accepts=seed % 2 == 0)
+    wire = place.root / "wire"
+    pace = ("--rate", f"{RATE_PER_S:g}/s", "--deadline", f"{DEADLINE_S:g}")
+    both = ("--proxy", f"http://127.0.0.1:{silent.port}")  # beside the stand-in, which comes first
+    try:
+        with Watch(batch) as watch:
+            ended = batch.run(*THREADS, *both, *pace, ENGINE_WIRE_LOG=str(wire), timeout_s=180)
+    finally:
+        silent.close()
+    assert ended.code == 0, ended.said
+    assert {its["status"] for its in batch.rows().values()} == {"ok"}
+    sent = [line.split() for line in wire.read_bytes().splitlines()]
+    by_silent = [float(at_s) for at_s, index in sent if int(index) == 1]
+    assert by_silent, "the silent proxy was tried"
+    tries = [its for verb, its in recount.journal_lines(batch.queue) if verb == "try"]
+    assert {its["kind"] for its in tries} <= {"timeout", "proxy"}, tries
+    assert tries, "who met it was told so"
+    assert watch.last_s
+    rate = _pace([float(at_s) for at_s, index in sent if int(index) == 0][: 2 * len(batch.ids) - 40])
+    assert rate >= PACE * RATE_PER_S, f"{rate:.2f} requests a second of {RATE_PER_S:g}"
+    batch.clean()
+    return (
+        f"{len(by_silent)} requests by the silent proxy, {len(tries)} tries lost, the other at "
+        f"{rate / RATE_PER_S:.0%} of its pace"
+    )
