@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -30,9 +31,16 @@ class Frozen:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Frozen:
-        """What a queue was begun with; what an earlier version did not freeze was as by default."""
+        """What a queue was begun with; what an earlier version did not freeze was as by default.
+
+        Raises KeyError, TypeError or ValueError when it is not that.
+        """
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
-        return cls(**{**known, "languages": tuple(value["languages"]), "formats": tuple(value["formats"])})
+        its = cls(**{**known, "languages": tuple(value["languages"]), "formats": tuple(value["formats"])})
+        words = (*its.languages, *its.formats, its.output, its.captions, its.metadata, its.translate or "")
+        if not all(isinstance(word, str) for word in words) or not os.path.isabs(its.output):
+            raise ValueError("not what a run freezes")
+        return its
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,12 @@ def freeze(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
         batch["frozen"] = wanted.to_json()
         queue.write_batch(batch)
         return wanted
-    frozen = Frozen.from_json(known)
+    try:
+        frozen = Frozen.from_json(known)
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(
+            f"{queue.batch} is damaged: what the first run froze cannot be read. Bring it back from a copy"
+        ) from None
     asked, begun = wanted.to_json(), frozen.to_json()
     for name in sorted(given & set(_OPTION)):
         if asked[name] != begun[name]:

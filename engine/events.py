@@ -40,7 +40,7 @@ def late(queue: Queue, within_s: float) -> list[dict[str, Any]]:
         return []
     since, found = utc(time.time() - within_s, ms=True), []
     for line in lines:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             event = json.loads(line)
             if isinstance(event, dict) and str(event.get("at")) >= since:
                 found.append(event)

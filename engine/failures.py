@@ -34,7 +34,7 @@ def rows(queue: Queue, kinds: Collection[str] | None = None) -> Iterator[dict[st
                     continue  # `engine verify` tells of damage
                 if not isinstance(row, dict) or row.get("status") == "ok":
                     continue
-                if not kinds or row.get("kind") in kinds:
+                if not kinds or str(row.get("kind")) in kinds:
                     yield row
     except FileNotFoundError:
         return

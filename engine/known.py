@@ -3,10 +3,12 @@
 An id's 11 characters carry 66 bits, but the last one only 4 of its 6 in every id that YouTube gives out; those
 ids are numbers of 64 bits. Any other id is kept as text, so that two spellings never fall together. The arrays
 are kept in `ids/` beside the segments as a cache and made again from them when missing, of the wrong length or
-not in order.
+not what its sum says (the first word of the `.odd` file).
 """
 
 from __future__ import annotations
+
+import zlib
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,11 @@ def numbers(ids: list[str]) -> tuple[Numbers, npt.NDArray[np.bool_]]:
     return packed | (last >> 2).astype(np.uint64), plain
 
 
+def _sum(array: Numbers, odd: list[str]) -> str:
+    """What tells a cache from a damaged one, which would let ids in twice."""
+    return f"{zlib.crc32(' '.join(odd).encode(), zlib.crc32(array.tobytes())):08x}"
+
+
 class Known:
     """The ids of all published segments."""
 
@@ -48,10 +55,10 @@ class Known:
         try:
             array = np.fromfile(self._queue.ids(segment), np.uint64)
             with open(self._queue.ids(segment) + ".odd", encoding="ascii") as file:
-                odd = file.read().split()
+                total, *odd = file.read().split() or [""]
         except (OSError, ValueError):
-            array, odd = np.empty(0, np.uint64), []
-        if len(array) + len(odd) == header.jobs and bool((array[1:] > array[:-1]).all()):
+            total, array, odd = "", np.empty(0, np.uint64), []
+        if total == _sum(array, odd) and len(array) + len(odd) == header.jobs:
             self._hold(array, odd)
         else:
             self.add(segment, list(read_ids(self._queue.segment(segment))))
@@ -79,7 +86,7 @@ class Known:
         durable.publish(path, array.tobytes(), tmp_dir=self._queue.tmp)
         durable.publish(
             path + ".odd",
-            "".join(f"{video_id}\n" for video_id in odd).encode(),
+            "".join(f"{word}\n" for word in (_sum(array, odd), *odd)).encode(),
             tmp_dir=self._queue.tmp,
         )
         self._hold(array, odd)

@@ -7,6 +7,7 @@ many rows of each sort there are. What lies behind that byte is cut off when the
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -98,11 +99,13 @@ class Counts:
 
 @dataclass(slots=True)
 class OpenJournal:
-    """How far a chunk's journal went into the manifest, which of its open jobs wait until when, damaged lines."""
+    """How far a chunk's journal went into the manifest, which of its open jobs wait until when, damaged lines,
+    and the CRC-32 of the journal up to there (None: not known)."""
 
     offset: int = 0
     waiting: dict[str, float] = field(default_factory=dict)
     bad_lines: int = 0
+    crc32: int | None = None
 
 
 @dataclass(slots=True)
@@ -120,9 +123,16 @@ class Checkpoint:
             "length": self.length,
             "counts": self.counts.to_json(),
             "bad_lines": self.bad_lines,
-            "open": {name: [its.offset, its.waiting, its.bad_lines] for name, its in self.open.items()},
+            "open": {
+                name: [its.offset, its.waiting, its.bad_lines, its.crc32] for name, its in self.open.items()
+            },
         }
+        value["crc32"] = _sum(value)
         return (json.dumps(value) + "\n").encode()
+
+
+def _sum(value: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(value).encode())
 
 
 def read_checkpoint(queue: Queue) -> Checkpoint | None:
@@ -130,16 +140,19 @@ def read_checkpoint(queue: Queue) -> Checkpoint | None:
     try:
         with open(queue.checkpoint, "rb") as file:
             value = json.load(file)
+        wanted = value.pop("crc32", None)  # an earlier version wrote none
+        if wanted is not None and wanted != _sum(value):
+            return None
         return Checkpoint(
             int(value["length"]),
             Counts.from_json(value["counts"]),
             {
-                name: OpenJournal(int(offset), {job: float(at) for job, at in waiting.items()}, int(bad))
-                for name, (offset, waiting, bad) in value["open"].items()
+                name: OpenJournal(int(offset), {job: float(at) for job, at in waiting.items()}, int(bad), *more)
+                for name, (offset, waiting, bad, *more) in value["open"].items()
             },
             int(value["bad_lines"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from engine import durable, events, status
 from engine.errors import EngineError, Exit
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
+from engine.queue import journal
 from engine.queue.chunk import Chunk
 from engine.queue.layout import Queue, open_queue
 from engine.queue.lock import read_note, take_or_say_who
@@ -43,7 +44,7 @@ class Monitor:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         known = read_checkpoint(queue)
-        if known is None or _size(queue.manifest) < known.length:
+        if known is None or _size(queue.manifest) < known.length or not _fits(queue, known):
             known = Checkpoint()
             # Gone before the manifest grows again: it would soon fit by its length, and by nothing else.
             durable.unlink_quietly(queue.checkpoint)
@@ -52,6 +53,7 @@ class Monitor:
         self._counts: Counts = known.counts
         self._bad_filed = known.bad_lines
         self._published = {name: its.offset for name, its in known.open.items()}
+        self._sums = {name: its.crc32 for name, its in known.open.items()}
         # Rows behind the checkpoint's length were not promised to anyone; they come again from their journals.
         self._manifest = durable.AppendFile(queue.manifest, length=known.length)
         self._tails: dict[Chunk, Tail] = {}
@@ -104,15 +106,25 @@ class Monitor:
             self._manifest.append(b"".join(batch))
             self._manifest.sync()
         for tail, upto in touched:
-            self._published[tail.chunk.name] = upto
+            self._vouch(tail, upto)
         self._checkpoint()
         self._dirty = False
         return len(batch)
 
+    def _vouch(self, tail: Tail, upto: int) -> None:
+        """Note how far a journal went into the manifest, and what it says up to there."""
+        name = tail.chunk.name
+        since, known = self._published.get(name, 0), self._sums.get(name)
+        if known is None:
+            since, known = 0, 0
+        self._published[name], self._sums[name] = upto, journal.checksum(tail.path, upto, since, known)
+
     def _checkpoint(self) -> None:
         now = time.time()
         open_journals = {
-            chunk.name: OpenJournal(self._published.get(chunk.name, 0), tail.waiting(now), tail.bad)
+            chunk.name: OpenJournal(
+                self._published.get(chunk.name, 0), tail.waiting(now), tail.bad, self._sums.get(chunk.name)
+            )
             for chunk, tail in self._tails.items()
         }
         write_checkpoint(
@@ -138,6 +150,7 @@ class Monitor:
         for chunk in filed:
             self._bad_filed += self._tails.pop(chunk).bad
             self._published.pop(chunk.name, None)
+            self._sums.pop(chunk.name, None)
             self._dirty = True
         return len(done)
 
@@ -156,6 +169,18 @@ def _size(path: str) -> int:
         return os.stat(path).st_size
     except FileNotFoundError:
         return 0
+
+
+def _fits(queue: Queue, known: Checkpoint) -> bool:
+    """Whether the open journals still say what went into the manifest. One that was damaged since would bring
+    rows a second time, or keep them from coming."""
+    for name, its in known.open.items():
+        chunk = Chunk.parse(name)
+        if chunk is None:
+            return False
+        if its.crc32 is not None and journal.checksum(queue.journal(chunk), its.offset) != its.crc32:
+            return False
+    return True
 
 
 def _line(body: dict[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import threading
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from engine.render import FORMATS, render
 from engine.render.record import to_json
 
 TMP = ".engine-tmp"
+_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _EXTENSIONS = ("json", *FORMATS)
 _FILE_MODE = 0o644
 _DIR_MODE = 0o755
@@ -29,6 +31,10 @@ _DIR_MODE = 0o755
 def relative(video_id: str, extension: str) -> str:
     """A file's path within the output directory. `video_id` is 11 characters of A-Z a-z 0-9 _ -."""
     return f"{video_id[:2]}/{video_id}.{extension}"
+
+
+def _is_id(video_id: str) -> bool:
+    return _ID.fullmatch(video_id) is not None
 
 
 class Output:
@@ -94,8 +100,9 @@ class Output:
 
 
 def forget(root: str, video_id: str) -> None:
-    """Remove what a job that is not `ok` may have left. Nothing is removed through a symbolic link."""
-    if os.path.islink(os.path.join(root, video_id[:2])):
+    """Remove what a job that is not `ok` may have left. Nothing is removed through a symbolic link, nor for what
+    is no id."""
+    if not _is_id(video_id) or os.path.islink(os.path.join(root, video_id[:2])):
         return
     for extension in _EXTENSIONS:
         durable.unlink_quietly(os.path.join(root, relative(video_id, extension)))
@@ -112,8 +119,10 @@ def intact(root: str, row: Mapping[str, Any]) -> bool:
     if not isinstance(files, dict) or not isinstance(sums, dict):
         return False
     # A sum that is missing must not equal that of a file that is.
+    video_id = str(row.get("video_id"))
     return bool(files) and all(
-        sha256(os.path.join(root, path)) == sums.get(fmt, "") for fmt, path in files.items()
+        path == relative(video_id, fmt) and sha256(os.path.join(root, path)) == sums.get(fmt, "")
+        for fmt, path in files.items()
     )
 
 

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from engine import durable, retry
+from engine.errors import UsageError
 from engine.manifest import read_checkpoint
 from engine.queue import claim
-from engine.queue.chunk import Chunk, Header, cut, read_jobs
+from engine.queue.chunk import Chunk, Header, cut, read_jobs, whole
 from engine.queue.journal import lines
 from engine.queue.layout import DIRS, Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.lock import take_or_say_who
@@ -46,6 +47,7 @@ def recover(queue: Queue) -> list[str]:
     with take_or_say_who(queue.monitor_lock, "monitor", wait_s=LEAVE_S + 3.0):
         for name in DIRS:  # a copy may have left the empty ones behind
             durable.ensure_dir(queue.path(name))
+        _check_segments(queue)
         said += _unfinished(queue)
         said += _sweep(queue)
         if retry.complete(queue):
@@ -55,6 +57,16 @@ def recover(queue: Queue) -> list[str]:
         else:
             said.append("a worker of an earlier run still lives (stopped?): the tokens were not checked")
     return said
+
+
+def _check_segments(queue: Queue) -> None:
+    """Before anything is derived from them: with another division into chunks journals would speak of other jobs."""
+    for segment in queue.segments():
+        if queue.header(segment) and not whole(queue.segment(segment)):
+            raise UsageError(
+                f"{queue.segment(segment)} is damaged: it is not what was written. Bring it back from a copy; "
+                "`engine verify` says more"
+            )
 
 
 def _unfinished(queue: Queue) -> list[str]:
@@ -224,8 +236,8 @@ def _present(queue: Queue, ids: set[str], length: int) -> set[str]:
                 break
             try:
                 video_id = json.loads(line)["video_id"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
-            if video_id in ids:
+            if isinstance(video_id, str) and video_id in ids:
                 found.add(video_id)
     return found

@@ -169,7 +169,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
         row = json.loads(line)
     except (ValueError, RecursionError):
         row = None
-    return row if isinstance(row, dict) and "video_id" in row else _DAMAGED
+    return row if isinstance(row, dict) and isinstance(row.get("video_id"), str) else _DAMAGED
 
 
 # ---- the steps ------------------------------------------------------------------------------------------
@@ -180,12 +180,17 @@ def _read_intent(queue: Queue) -> dict[Chunk, list[str]] | None:
         chunks = {Chunk.parse(name): list(map(str, ids)) for name, ids in value["chunks"].items()}
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         chunks = {None: []}
     parsed = {chunk: ids for chunk, ids in chunks.items() if chunk is not None}
-    if len(parsed) != len(chunks):
+    there = {its for segment in {chunk.segment for chunk in parsed} for its in _chunks_of(queue, segment)}
+    if len(parsed) != len(chunks) or not there.issuperset(parsed):
         raise UsageError(f"{queue.retry} is damaged: remove it, then say `engine retry` again")
     return parsed
+
+
+def _chunks_of(queue: Queue, segment: int) -> Iterator[Chunk]:
+    return cut(queue.segment(segment)) if segment in queue.segments() else iter(())
 
 
 def _reopen(queue: Queue, chunk: Chunk, ids: set[str]) -> int:

@@ -17,7 +17,7 @@ from engine import durable
 from engine.inputs import Line, Rejects, read
 from engine.known import Known
 from engine.queue.chunk import SEGMENT_JOBS, chunk_size, cut, encode_segment
-from engine.queue.layout import Queue, numbered
+from engine.queue.layout import Queue, is_number, numbered
 from engine.queue.lock import take_or_say_who
 
 SEED_WAIT_S = 600.0
@@ -131,5 +131,5 @@ def publish_unfinished(queue: Queue) -> None:
     published = set(queue.segments())
     for name in sorted(os.listdir(queue.path("segments"))):
         stem, _, extension = name.partition(".")
-        if extension == "jsonl" and stem.isdigit() and int(stem) not in published:
+        if extension == "jsonl" and is_number(stem) and int(stem) not in published:
             publish_tokens(queue, int(stem))

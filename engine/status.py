@@ -8,6 +8,7 @@ history that the monitor keeps in `status.json`.
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,12 @@ def read_snapshot(queue: Queue) -> dict[str, Any]:
         value["history"] = [[float(at), float(final)] for at, final in value.get("history") or []]
         for name in ("requests", "bytes", "progressed_at", "progressed_s"):
             value[name] = max(0, value.get(name) or 0)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        numbers = [*(its for point in value["history"] for its in point), value["requests"], value["bytes"]]
+        if not all(map(math.isfinite, [*numbers, value["progressed_at"]])):
+            return {}
+        if not isinstance(value.get("started_at"), str):
+            value["started_at"] = None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         return {}
     return dict(value)
 

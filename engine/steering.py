@@ -22,7 +22,7 @@ def read_request(queue: Queue) -> dict[str, Any] | None:
             value = json.load(file)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

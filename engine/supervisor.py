@@ -376,7 +376,9 @@ def _late_deaths(queue: Queue) -> Iterator[tuple[str, float, set[str]]]:
     """The workers' deaths of the last minutes, of this run's predecessors: a killer may outlive a run."""
     for event in events.late(queue, AMBIENT_S):
         if event.get("event") == "slot_died":
-            yield str(event.get("worker")), time.monotonic(), set(event.get("jobs") or ())
+            jobs = event.get("jobs")
+            named = {its for its in jobs if isinstance(its, str)} if isinstance(jobs, list) else set()
+            yield str(event.get("worker")), time.monotonic(), named
 
 
 def _python_path() -> dict[str, str]:

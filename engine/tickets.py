@@ -49,7 +49,10 @@ class Tickets:
             return self._changed.wait_for(lambda: self._out == 0, within_s)
 
     def _left(self) -> int:
-        return int(os.pread(self._fd, _DIGITS, 0) or b"0")
+        try:
+            return int(os.pread(self._fd, _DIGITS, 0))
+        except ValueError:  # damaged: the limit is not exceeded, only perhaps not reached
+            return 0
 
     def _change(self, by: int) -> bool:
         with self._changed:

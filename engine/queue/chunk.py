@@ -8,6 +8,8 @@ segment, beginning at byte `first`, `jobs` lines long. Tokens carry no data and 
 from __future__ import annotations
 
 import json
+import re
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,8 @@ from engine.errors import UsageError
 from engine.model import Job
 
 SEGMENT_JOBS = 100_000
+_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_LINE = re.compile(rb'\{"id": "([A-Za-z0-9_-]{11})"[,}]')
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,14 +43,20 @@ class Chunk:
 
     @classmethod
     def parse(cls, name: str, segment: int | None = None) -> Chunk | None:
-        """A token's name read back (with its segment in front unless given); None when it is not one."""
+        """A token's name read back (with its segment in front unless given); None when it is not one.
+
+        Written in any other way (`+1`, `01`, `1_0`) it is none: under the name made from it there is no file.
+        """
         try:
             numbers = [int(part) for part in name.split(".")]
         except ValueError:
             return None
         if segment is not None:
             numbers.insert(0, segment)
-        return cls(*numbers) if len(numbers) == 4 and min(numbers) >= 0 else None
+        if len(numbers) != 4 or min(numbers) < 0:
+            return None
+        its = cls(*numbers)
+        return its if name == (its.name if segment is None else its.token) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,29 +75,74 @@ def chunk_size(jobs: int, cores: int) -> int:
 
 def encode_segment(number: int, jobs: Iterable[tuple[str, dict[str, Any]]], count: int, chunk: int) -> bytes:
     """A segment file's bytes. `jobs` are (id, input) pairs, `count` of them."""
-    head = json.dumps({"segment": number, "jobs": count, "chunk": chunk})
-    lines = [head]
+    lines = []
     for video_id, columns in jobs:
         if columns:
             lines.append(json.dumps({"id": video_id, "input": columns}, ensure_ascii=False))
         else:
             lines.append(f'{{"id": "{video_id}"}}')
     lines.append("")
-    return "\n".join(lines).encode("utf-8", "replace")
+    body = "\n".join(lines).encode("utf-8", "replace")
+    head = {"segment": number, "jobs": count, "chunk": chunk}
+    head["crc32"] = zlib.crc32(body, _head_sum(number, count, chunk))
+    return json.dumps(head).encode() + b"\n" + body
+
+
+def _head_sum(*numbers: int) -> int:
+    return zlib.crc32(" ".join(map(str, numbers)).encode())
 
 
 def read_header(path: str) -> Header:
-    """A segment's header. Raises OSError, ValueError or KeyError when there is none."""
+    """A segment's header. Raises OSError, ValueError, KeyError, TypeError when there is none."""
     with open(path, "rb") as file:
-        head = json.loads(file.readline(4096))
-    return Header(int(head["segment"]), int(head["jobs"]), int(head["chunk"]))
+        return _header(file.readline(4096))[0]
+
+
+def _header(line: bytes) -> tuple[Header, int | None]:
+    """(header, the sum it gives; segments from before there was one have none)"""
+    try:
+        head = json.loads(line)
+        its, total = Header(int(head["segment"]), int(head["jobs"]), int(head["chunk"])), head.get("crc32")
+    except (RecursionError, OverflowError, AttributeError) as exc:
+        raise ValueError(str(exc)) from None
+    if min(its.segment, its.jobs) < 0 or its.chunk < 1:
+        raise ValueError("a number that none can be")
+    return its, total
+
+
+def whole(path: str) -> bool:
+    """Whether a segment is as it was written, by the sum in its header; reads all of it (1 GB/s).
+
+    Raises OSError when it cannot be read.
+    """
+    with open(path, "rb") as file:
+        try:
+            head, wanted = _header(file.readline(4096))
+        except (ValueError, KeyError, TypeError):
+            return False
+        if wanted is None:
+            return True
+        total = _head_sum(head.segment, head.jobs, head.chunk)
+        while piece := file.read(1 << 20):
+            total = zlib.crc32(piece, total)
+        return total == wanted
+
+
+def _damaged(path: str, what: str) -> UsageError:
+    return UsageError(
+        f"{path} is damaged: {what} cannot be read. Segments are never edited: bring back a copy, "
+        "or begin another queue"
+    )
 
 
 def cut(path: str) -> Iterator[Chunk]:
-    """All chunks of a segment file, in order."""
+    """All chunks of a segment file, in order. Raises UsageError when its header cannot be read."""
     with open(path, "rb") as file:
-        head = json.loads(file.readline(4096))
-        segment, size = int(head["segment"]), int(head["chunk"])
+        try:
+            head, _ = _header(file.readline(4096))
+        except (ValueError, KeyError, TypeError):
+            raise _damaged(path, "its first line") from None
+        segment, size = head.segment, head.chunk
         offset, first, held, k = file.tell(), file.tell(), 0, 0
         for line in file:
             offset += len(line)
@@ -110,19 +165,23 @@ def read_jobs(path: str, chunk: Chunk) -> list[Job]:
         try:
             for _ in range(chunk.jobs):
                 line = json.loads(file.readline())
-                jobs.append(Job(line["id"], line.get("input") or {}))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise UsageError(
-                f"{path} is damaged: its job {len(jobs) + 1} from byte {chunk.first} on cannot be read. Segments are "
-                "never edited: bring back a copy, or begin another queue"
-            ) from None
+                columns = line.get("input") or {}
+                # The id becomes a path: whatever wrote this line, it leads nowhere else.
+                if not _ID.fullmatch(line["id"]) or not isinstance(columns, dict):
+                    raise ValueError
+                jobs.append(Job(line["id"], columns))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise _damaged(path, f"its job {len(jobs) + 1} from byte {chunk.first} on") from None
     return jobs
 
 
 def read_ids(path: str) -> Iterator[str]:
-    """All ids of a segment file, in order."""
+    """All ids of a segment file, in order. Raises UsageError when a line holds none."""
     with open(path, "rb") as file:
         file.readline()
-        for line in file:
-            # The id comes first and has 11 characters; this is 10 times cheaper than parsing the line.
-            yield line[8:19].decode("ascii")
+        for number, line in enumerate(file, 2):
+            # The id comes first; this is several times cheaper than parsing the line.
+            found = _LINE.match(line)
+            if found is None:
+                raise _damaged(path, f"its line {number}")
+            yield found[1].decode("ascii")

@@ -12,17 +12,19 @@ import contextlib
 import errno
 import math
 import os
+import re
 import time
 from collections.abc import Callable
 
 from engine import durable
 from engine.queue import journal
-from engine.queue.chunk import Chunk
+from engine.queue.chunk import Chunk, read_jobs
 from engine.queue.fold import fold, is_due
 from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.lock import Lock, living_holder
 
 _SLOT = 64  # bytes a thread has in `inflight`
+_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
 class Worker:
@@ -154,7 +156,7 @@ def in_flight(path: str) -> list[tuple[Chunk, str]]:
     for at in range(0, len(data), _SLOT):
         parts = data[at : at + _SLOT].decode("ascii", "replace").split()
         chunk = Chunk.parse(parts[0]) if len(parts) == 2 else None
-        if chunk is not None:
+        if chunk is not None and _ID.fullmatch(parts[1]):  # it may be damaged, and becomes a path
             found.append((chunk, parts[1]))
     return found
 
@@ -181,6 +183,8 @@ def reclaim(queue: Queue, run_id: str, forget: Callable[[str], None]) -> int:
             with contextlib.suppress(OSError):
                 durable.rmdir(path)
             continue
+        except NotADirectoryError:  # a stray file: `engine verify` names it
+            continue
         try:
             _reclaim_one(queue, path, worker_id, sure=_blamed(path), forget=forget)
             _remove(path, lock)
@@ -200,6 +204,9 @@ def _reclaim_one(
         open_jobs = [
             video_id for video_id in mine if (s := state.jobs.get(video_id)) is None or s.final is None
         ]
+        if open_jobs:  # of this chunk alone: `inflight` may be damaged and name a job of another
+            known = {job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)}
+            open_jobs = [video_id for video_id in open_jobs if video_id in known]
         for video_id in open_jobs:
             forget(video_id)
         if sure is not None and open_jobs:

@@ -93,6 +93,18 @@ def read(path: str, start: int = 0) -> Read:
     return parse(b"".join(pieces), start)
 
 
+def checksum(path: str, end: int, start: int = 0, value: int = 0) -> int | None:
+    """The CRC-32 of a journal's first `end` bytes, going on from `value` for the first `start` of them; None when
+    it is shorter."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            data = file.read(max(0, end - start))
+    except FileNotFoundError:
+        data = b""
+    return zlib.crc32(data, value) if len(data) == end - start else None
+
+
 def lines(path: str) -> Iterator[Entry]:
     """The good lines of a journal."""
     yield from read(path).entries

@@ -137,7 +137,10 @@ class Queue:
         """A segment's header. Raises UsageError when it cannot be read."""
         path = self.segment(segment)
         try:
-            return read_header(path)
+            head = read_header(path)
+            if head.segment != segment:
+                raise ValueError("the number of another segment")
+            return head
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise UsageError(
                 f"{path} cannot be read ({type(exc).__name__}): bring it back from a copy; "
@@ -159,9 +162,13 @@ class Queue:
                 batch = json.load(file)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as exc:
-            raise UsageError(f"{self.batch} cannot be read: {exc}") from None
-        return batch if isinstance(batch, dict) else {}
+        except (OSError, ValueError, RecursionError) as exc:
+            raise UsageError(
+                f"{self.batch} cannot be read ({str(exc)[:80]}): bring it back from a copy"
+            ) from None
+        if not isinstance(batch, dict):
+            raise UsageError(f"{self.batch} is damaged: bring it back from a copy")
+        return batch
 
     def write_batch(self, batch: dict[str, Any]) -> None:
         durable.publish(self.batch, (json.dumps(batch, indent=1) + "\n").encode(), tmp_dir=self.tmp)
@@ -169,18 +176,23 @@ class Queue:
 
 
 def numbered(path: str) -> list[int]:
-    """The numbers that name a directory's entries, in order; nothing when it is missing."""
+    """The segments whose numbers name a directory's entries, in order; nothing when it is missing."""
     try:
-        return sorted(int(name) for name in os.listdir(path) if name.isdigit())
+        return sorted(int(name) for name in os.listdir(path) if is_number(name))
     except FileNotFoundError:
         return []
+
+
+def is_number(name: str) -> bool:
+    """Whether a name is a segment's number as this engine writes it: six digits, more when they are needed."""
+    return name.isascii() and name.isdigit() and len(name) < 18 and name == f"{int(name):06d}"
 
 
 def chunks_in(path: str, segment: int | None = None) -> list[Chunk]:
     """The chunks whose tokens lie in a directory, in order; nothing when it is missing."""
     try:
         names = os.listdir(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(chunk for name in names if (chunk := Chunk.parse(name, segment)) is not None)
 
@@ -195,7 +207,7 @@ def deferred_chunks(queue: Queue) -> list[tuple[int, Chunk, str]]:
     for name in names:
         when, tilde, rest = name.partition("~")
         chunk = Chunk.parse(rest) if tilde else None
-        if chunk is not None and when.isdigit():
+        if chunk is not None and when.isascii() and when.isdigit():
             found.append((int(when), chunk, name))
     return sorted(found)
 
@@ -225,7 +237,7 @@ def open_queue(root: str) -> Queue:
         raise NoQueueError(f"no queue in {root}: make one with `engine seed INPUT -q {root}`") from None
     except OSError as exc:
         raise UsageError(f"the queue in {root} cannot be read: {exc.strerror}") from None
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise UsageError(f"{queue.path('FORMAT')} is damaged: it should hold a number")
     if int(text) > FORMAT:
         raise UsageError(

@@ -114,7 +114,7 @@ def read_note(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
             note = json.loads(file.read(4096) or b"null")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return note if isinstance(note, dict) else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import zlib
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -117,7 +118,7 @@ class _Auditor:
             _ = counts["ok"], counts["absent"], counts["failed"], dict(counts["kinds"])
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
             self.findings.problem("unreadable file", path, "not a checkpoint; the next run derives it anew")
             return {}
         return dict(value)
@@ -228,13 +229,19 @@ class _Auditor:
             head = json.loads(next(lines, b""))
             size, jobs = int(head["chunk"]), int(head["jobs"])
             right = int(head["segment"]) == segment and size > 0
-        except (ValueError, KeyError, TypeError):
+            wanted = head.get("crc32")
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             right = False
         if not right:
             problem("bad segment", path, "its first line is not its header")
             return
         with open(path, "rb") as file:
             at = len(file.readline())
+            total = zlib.crc32(f"{segment} {jobs} {size}".encode())
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                total = zlib.crc32(piece, total)
+        if wanted is not None and wanted != total:
+            problem("bad segment", path, "not what its sum says")
         first, k, seen, ids = at, 0, 0, dict[str, object]()
         for line in lines:
             at += len(line)

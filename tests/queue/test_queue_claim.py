@@ -17,7 +17,7 @@ from support import OK, Crash, Hand, add, batch, dying_at, finish, ids, states
 
 from engine import verify
 from engine.queue import claim
-from engine.queue.chunk import Chunk, cut
+from engine.queue.chunk import Chunk, cut, read_jobs
 from engine.queue.fold import Death
 from engine.queue.layout import Queue, chunks_in, deferred_chunks
 
@@ -261,6 +261,10 @@ def test_dying_at_any_step_of_a_workers_life_loses_nothing(tmp_path: Path) -> No
     assert (set(found.totals) - {"stray temporary file"}, found.rows) == (set(), found.jobs)
 
 
+def read_ids_of(queue: Queue, chunk: Chunk) -> list[str]:
+    return [job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)]
+
+
 def test_dying_at_any_step_of_a_takeover_loses_nothing(tmp_path: Path) -> None:
     queue = batch(tmp_path, 64)
     for step in range(200):
@@ -268,7 +272,7 @@ def test_dying_at_any_step_of_a_takeover_loses_nothing(tmp_path: Path) -> None:
         hand.work(1, sync=False, move=False)
         spare = hand.worker.claim(0.0)
         if spare is not None:
-            hand.worker.begin(0, spare, ids(1)[0])
+            hand.worker.begin(0, spare, read_ids_of(queue, spare)[0])
         hand.die()
         claim.blame(queue, hand.worker.id, sure=True)
         with dying_at(step):
