@@ -12,11 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 
 from engine import durable, events, output, status
@@ -24,12 +22,14 @@ from engine.budget import Budget, snapshot, totals
 from engine.caps import Meter
 from engine.clock import utc
 from engine.config import Settings
+from engine.deaths import Deaths
 from engine.errors import EngineError, Exit, Interrupted
+from engine.monitored import MonitorProcess
 from engine.processes import Spare
 from engine.queue import claim
 from engine.queue.layout import Queue, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
-from engine.slot import DRAIN, LEAVE_WAITING, SIGNALS, Slot, signals_held
+from engine.slot import DRAIN, LEAVE_WAITING, SIGNALS, Slot
 from engine.steering import clear_request, read_request
 from engine.tickets import issue
 from engine.witness import lay_out
@@ -39,10 +39,8 @@ TICK_S = 0.05
 LOOK_S = 0.25  # how often the files are asked how far the batch is
 BLAME_AFTER_S = 0.2  # if we still live this long after a worker died, it did not die with us
 EVENT_JOBS = 64
-AMBIENT_S = 300.0  # deaths so long ago say nothing about a killer who is about now
 START_LIMIT = 6  # deaths in a row before doing anything
 BLOCKED_LOOKS = 4  # all egresses seen blocked so often in a row: then it is not a passing moment
-MONITOR_WAIT_S = 60.0
 NAMED = 5  # proxies in a message
 
 
@@ -59,8 +57,7 @@ class Supervisor:
         self._on_tick = on_tick
         self._slots = [Slot(number, settings, run_id) for number in range(settings.processes)]
         self._restart_at: dict[int, float] = {}
-        self._monitor: subprocess.Popen[bytes] | None = None
-        self._monitor_deaths = 0
+        self._monitor = MonitorProcess(queue)
         self._heard: list[int] = []
         self._asked_to_end = threading.Event()  # set with the first of them
         self._exit: int | None = None
@@ -68,12 +65,7 @@ class Supervisor:
         self._blocked_looks = 0
         self._looked_at = 0.0
         self._at_limit: set[int] = set()
-        # (worker, when, its jobs in flight) of each death; what an earlier run left behind counts as one
-        self._deaths: list[tuple[str, float, set[str]]] = [
-            *_late_deaths(queue),
-            *((worker_id, time.monotonic(), set()) for worker_id in worker_ids(queue)),
-        ]
-        self._crashes: set[str] = set()
+        self._deaths = Deaths(queue)
         self._meter: Meter | None = None
 
     # ---- the run ----------------------------------------------------------------------------------------
@@ -88,7 +80,7 @@ class Supervisor:
         )
         try:
             self._open_budget()
-            self._start_monitor()
+            self._monitor.start()
             for slot in self._slots:
                 self._start(slot)
             while self._exit is None:
@@ -105,7 +97,7 @@ class Supervisor:
             spare.free()  # ending a process takes some
             for slot in self._slots:
                 slot.end()
-            self._end_monitor()
+            self._monitor.end()
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._exit in (Exit.OK, Exit.SOME_FAILED):
@@ -183,7 +175,7 @@ class Supervisor:
         if not slot.running:
             due = self._restart_at.get(slot.number)
             if due is not None and time.monotonic() >= due:
-                claim.blame(self.queue, slot.worker_id, sure=self._sure(slot.worker_id))
+                claim.blame(self.queue, slot.worker_id, sure=self._deaths.sure(slot.worker_id))
                 self._start(slot)
             return
         result = slot.result()
@@ -212,10 +204,8 @@ class Supervisor:
         did_something = slot.lap_age_s > 2.0 or self._wrote(slot.worker_id)
         wait_s = slot.back_off_s(did_something)
         slot.end()
-        busy = claim.in_flight(os.path.join(self.queue.workers, slot.worker_id))
-        self._deaths.append((slot.worker_id, time.monotonic(), {video_id for _, video_id in busy}))
-        if "SIGKILL" not in str(exc):
-            self._crashes.add(slot.worker_id)
+        busy = {its for _, its in claim.in_flight(os.path.join(self.queue.workers, slot.worker_id))}
+        self._deaths.add(slot.worker_id, busy, crashed="SIGKILL" not in str(exc))
         reason = str(exc).rpartition("exit codes of the workers are ")[2].partition("\n")[0][:80]
         events.emit(
             self.queue,
@@ -223,20 +213,12 @@ class Supervisor:
             reason or type(exc).__name__,
             slot=slot.number,
             worker=slot.worker_id,
-            jobs=sorted({video_id for _, video_id in busy})[:EVENT_JOBS],
+            jobs=sorted(busy)[:EVENT_JOBS],
         )
         if slot.quick_deaths >= START_LIMIT:
             self._end(Exit.BUG, f"worker processes die as soon as they start: {exc}")
             return
         self._restart_at[slot.number] = time.monotonic() + max(wait_s, BLAME_AFTER_S)
-
-    def _sure(self, worker_id: str) -> bool:
-        """Whether nothing but its jobs explains a worker's death: it was not killed but crashed by itself, or
-        no other process has died lately without these jobs."""
-        now = time.monotonic()
-        self._deaths = [its for its in self._deaths if now - its[1] < AMBIENT_S]
-        mine = next((jobs for name, _, jobs in self._deaths if name == worker_id), set())
-        return worker_id in self._crashes or all(mine & jobs for _, _, jobs in self._deaths)
 
     def _wrote(self, worker_id: str) -> bool:
         return os.path.isdir(os.path.join(self.queue.workers, worker_id))
@@ -280,64 +262,17 @@ class Supervisor:
         self._heard.append(number)
         self._asked_to_end.set()
 
-    # ---- monitor ----------------------------------------------------------------------------------------
-    def _start_monitor(self) -> None:
-        with signals_held():
-            self._monitor = subprocess.Popen(
-                [sys.executable, "-m", "engine.monitor", self.queue.root],
-                stdin=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_python_path(),
-            )
-
     def _look_after_monitor(self) -> None:
-        if self._monitor is None or self._monitor.poll() is None:
-            return
-        said = self._end_monitor()
-        if said[0] in (Exit.DISK, Exit.USAGE, Exit.NO_QUEUE):
-            self._end(said[0], said[1])
-            return
-        self._monitor_deaths += 1
-        events.emit(self.queue, "monitor_died", said[1][-200:] or f"exit {said[0]}")
-        if said[0] > 0 and self._monitor_deaths > START_LIMIT:
-            self._end(Exit.BUG, f"the monitor cannot run: {said[1]}")
-            return
-        self._start_monitor()
+        try:
+            self._monitor.look()
+        except EngineError as exc:
+            self._end(exc.exit_code, str(exc))
 
     def _finish_monitor(self) -> None:
-        """Have the manifest brought up to the journals. A monitor that dies over it is started once more."""
-        for _ in range(3):
-            self._look_after_monitor()
-            monitor = self._monitor
-            if monitor is None or monitor.stdin is None:
-                return
-            with contextlib.suppress(OSError):
-                monitor.stdin.write(b"finish\n")
-                monitor.stdin.flush()
-            code = _wait(monitor, MONITOR_WAIT_S, self._now)
-            if code == 0 or code is None:
-                return
-            if code > 0:
-                self._end(*self._end_monitor())
-                return
-
-    def _end_monitor(self) -> tuple[int, str]:
-        """End the monitor; returns (exit code, what it said)."""
-        monitor, self._monitor = self._monitor, None
-        if monitor is None:
-            return 0, ""
-        if monitor.stdin is not None:
-            with contextlib.suppress(OSError):
-                monitor.stdin.close()
         try:
-            code = monitor.wait(timeout=5.0)
-        except subprocess.TimeoutExpired:
-            monitor.kill()
-            code = monitor.wait()
-        said = monitor.stderr.read().decode("utf-8", "replace").strip() if monitor.stderr else ""
-        if monitor.stderr:
-            monitor.stderr.close()
-        return code, said
+            self._monitor.finish(self._now)
+        except EngineError as exc:
+            self._end(exc.exit_code, str(exc))
 
     # ---- before and after -------------------------------------------------------------------------------
     def _open_budget(self) -> None:
@@ -370,33 +305,6 @@ class Supervisor:
         with contextlib.suppress(OSError):
             if not worker_ids(self.queue):
                 output.sweep(self.settings.frozen.output)
-
-
-def _late_deaths(queue: Queue) -> Iterator[tuple[str, float, set[str]]]:
-    """The workers' deaths of the last minutes, of this run's predecessors: a killer may outlive a run."""
-    for event in events.late(queue, AMBIENT_S):
-        if event.get("event") == "slot_died":
-            jobs = event.get("jobs")
-            named = {its for its in jobs if isinstance(its, str)} if isinstance(jobs, list) else set()
-            yield str(event.get("worker")), time.monotonic(), named
-
-
-def _python_path() -> dict[str, str]:
-    """Our environment, in which this very package is found."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def _wait(process: subprocess.Popen[bytes], within_s: float, hurried: Callable[[], bool]) -> int | None:
-    """The exit code of a process that ends within the time, else None."""
-    ends_at = time.monotonic() + within_s
-    while time.monotonic() < ends_at and not hurried():
-        code = process.poll()
-        if code is not None:
-            return code
-        time.sleep(TICK_S / 2)
-    return None
 
 
 def hold(queue: Queue) -> Lock:

@@ -118,7 +118,16 @@ class _Auditor:
             _ = counts["ok"], counts["absent"], counts["failed"], dict(counts["kinds"])
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            IndexError,
+            OverflowError,
+            RecursionError,
+        ):
             self.findings.problem("unreadable file", path, "not a checkpoint; the next run derives it anew")
             return {}
         return dict(value)

@@ -35,7 +35,14 @@ from engine.recover import recover
 
 CHUNK = 4
 LONG_S = 900.0
-ENDS: tuple[Outcome, ...] = ("ok", "ok", Kind.PRIVATE, Kind.NETWORK, LONG_S, -1.0)  # a number: it waits so long
+ENDS: tuple[Outcome, ...] = (
+    "ok",
+    "ok",
+    Kind.PRIVATE,
+    Kind.NETWORK,
+    LONG_S,
+    -1.0,
+)  # a number: it waits so long
 
 
 @dataclass
