@@ -205,9 +205,8 @@ def test_every_module_says_what_it_is() -> None:
 
 
 def test_tests_mirror_the_package() -> None:
-    assert [name for name, count in Counter(path.name for path in TESTS).items() if count > 1] == [
-        "conftest.py"
-    ]
+    twice = {name for name, count in Counter(path.name for path in TESTS).items() if count > 1}
+    assert twice == {"conftest.py", "sitecustomize.py"}  # names that others look for
     units = set().union(*LAYERS)
     for path in TESTS:
         *directory, name = path.relative_to(ROOT / "tests").parts
