@@ -58,15 +58,27 @@ def is_shortage(exc: OSError) -> bool:
 def disk_error(exc: OSError, doing: str) -> DiskError:
     """The message a person gets for a full or failing disk, or for a file that could not be used."""
     what = exc.strerror or str(exc)
+    where = f" ({exc.filename})" if exc.filename and str(exc.filename) not in doing else ""
     advice = _ADVICE.get(exc.errno or 0, "Make room or mend the disk")
-    return DiskError(f"{doing}: {what}. {advice}, then run again: it goes on where it was.")
+    return DiskError(f"{doing}{where}: {what}. {advice}, then run again: it goes on where it was.")
+
+
+def _name(exc: OSError, fd: int) -> None:
+    """Have an error that the system gave for a descriptor say which file it was."""
+    if exc.filename is None:
+        with contextlib.suppress(OSError):
+            exc.filename = os.readlink(f"/proc/self/fd/{fd}")
 
 
 def write_all(fd: int, data: bytes) -> None:
     """Write all of `data`; a short count is not an error but a reason to go on."""
     view = memoryview(data)
-    while view:
-        view = view[_write(fd, view) :]
+    try:
+        while view:
+            view = view[_write(fd, view) :]
+    except OSError as exc:
+        _name(exc, fd)
+        raise
 
 
 def create(path: str, data: bytes, *, mode: int = PRIVATE_FILE, sync: bool = True) -> None:
@@ -75,7 +87,7 @@ def create(path: str, data: bytes, *, mode: int = PRIVATE_FILE, sync: bool = Tru
     try:
         write_all(fd, data)
         if sync:
-            _fdatasync(fd)
+            sync_fd(fd)
     finally:
         os.close(fd)
 
@@ -93,7 +105,9 @@ def publish(
     try:
         create(tmp, data, mode=mode, sync=sync)
         _rename(tmp, path)
-    except BaseException:
+    except BaseException as exc:
+        if isinstance(exc, OSError):
+            exc.filename = path  # the temporary name would tell nobody anything
         with contextlib.suppress(OSError):
             _unlink(tmp)
         raise
@@ -104,6 +118,9 @@ def sync_dir(path: str) -> None:
     fd = _open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _fsync(fd)
+    except OSError as exc:
+        _name(exc, fd)
+        raise
     finally:
         os.close(fd)
 
@@ -112,14 +129,18 @@ def sync_file(path: str) -> None:
     """Make what anyone wrote to a file durable."""
     fd = _open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _fdatasync(fd)
+        sync_fd(fd)
     finally:
         os.close(fd)
 
 
 def sync_fd(fd: int) -> None:
     """Make what was written through this descriptor durable."""
-    _fdatasync(fd)
+    try:
+        _fdatasync(fd)
+    except OSError as exc:
+        _name(exc, fd)
+        raise
 
 
 def rename(src: str, dst: str) -> None:
@@ -172,9 +193,13 @@ def rmdir(path: str) -> None:
 def pwrite(fd: int, data: bytes, offset: int) -> None:
     """Write a fixed-size record in place."""
     view = memoryview(data)
-    while view:
-        n = _pwrite(fd, view, offset)
-        view, offset = view[n:], offset + n
+    try:
+        while view:
+            n = _pwrite(fd, view, offset)
+            view, offset = view[n:], offset + n
+    except OSError as exc:
+        _name(exc, fd)
+        raise
 
 
 def truncate(fd: int, length: int) -> None:
@@ -213,8 +238,20 @@ class AppendFile:
             raise
         self.size += len(data)
 
+    def write_again(self, start: int) -> None:
+        """Write what lies behind `start` once more, byte for byte as it is read.
+
+        For a writer who relies on what an earlier one left without having made it durable: that one's `fsync`
+        may have failed. The kernel then keeps the pages, calls them clean, and the next `fsync` says "fine"
+        without having written them. Written again they are dirty again.
+        """
+        data = bytearray()
+        while piece := os.pread(self._fd, max(0, self.size - start - len(data)), start + len(data)):
+            data += piece
+        pwrite(self._fd, bytes(data), start)
+
     def sync(self) -> None:
-        _fdatasync(self._fd)
+        sync_fd(self._fd)
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -200,9 +200,10 @@ def _reopen(queue: Queue, chunk: Chunk, ids: set[str]) -> int:
     """
     book = journal.Journal(queue.journal(chunk))
     try:
-        states = fold(journal.lines(book.path)).jobs
+        state = fold(journal.lines(book.path))
+        book.write_again(state.synced_end)  # also the lines of a retry before this one, whose fsync failed
         for video_id in sorted(ids):
-            if video_id in states and states[video_id].final is not None:
+            if video_id in state.jobs and state.jobs[video_id].final is not None:
                 book.write("reopen", {"job": video_id, "why": WHY})
         book.sync()
         return book.end

@@ -132,4 +132,5 @@ def publish_unfinished(queue: Queue) -> None:
     for name in sorted(os.listdir(queue.path("segments"))):
         stem, _, extension = name.partition(".")
         if extension == "jsonl" and is_number(stem) and int(stem) not in published:
+            durable.sync_dir(queue.path("segments"))  # who named it may have died before that
             publish_tokens(queue, int(stem))

@@ -87,12 +87,15 @@ class Lap:
                 self.hands.start(number)
             why = self._keep()
             self._wind_up()
-        except (EngineError, OSError) as exc:
+        except BaseException as exc:
+            if exc is not self._error and not isinstance(exc, (EngineError, OSError)):
+                raise
             self._error = self._error or exc
             self.desk.attention.set()
         self.desk.stop()
         if self._error is not None:
-            return self._said(self._error)
+            with self._journal_lock:  # a line that was being written is whole
+                return self._said(self._error)
         self.hands.close()
         self._output.close()
         self._worker.close()
@@ -105,8 +108,7 @@ class Lap:
         if isinstance(exc, EngineError):
             return Report("error", self.hands.finals, str(exc), exc.exit_code)
         if isinstance(exc, OSError):
-            where = f" ({exc.filename})" if exc.filename else ""
-            error = durable.disk_error(exc, f"writing the queue or the output{where}")
+            error = durable.disk_error(exc, "writing the queue or the output")
             return Report("error", self.hands.finals, str(error), Exit.DISK)
         text = "".join(traceback.format_exception(exc))
         return Report("error", self.hands.finals, text, Exit.BUG)
@@ -165,6 +167,7 @@ class Lap:
         """Lay a claimed chunk on the desk, believing only what can be believed of its journal."""
         journal = Journal(self.queue.journal(chunk))
         state = fold(lines(journal.path))
+        journal.write_again(state.synced_end)  # an fsync over it may have failed
         home = OpenChunk(chunk, journal, state, synced_end=state.synced_end)
         for video_id in state.unsynced_finals():
             row = state.jobs[video_id].final or {}
@@ -249,6 +252,7 @@ class Lap:
         for home, _ in ends:
             home.journal.sync()
         with self._journal_lock:
+            self._go_on()
             for home, end in ends:
                 grown = home.journal.end > end  # lines that came meanwhile are not promised by this one
                 home.journal.write("synced", {"end": end})
@@ -301,8 +305,14 @@ class Lap:
         self._error = self._error or exc
         self.desk.attention.set()
 
+    def _go_on(self) -> None:
+        """A process that met a failing disk writes no line more, whichever of its threads met it."""
+        if self._error is not None:
+            raise self._error
+
     def _write(self, home: OpenChunk, verb: str, body: dict[str, object]) -> None:
         with self._journal_lock:
+            self._go_on()
             home.journal.write(verb, body)
             home.state.apply(Entry(verb, body, home.journal.end, b""))
 

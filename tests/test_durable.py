@@ -243,3 +243,54 @@ def test_a_failed_sync_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
             act()
         assert len(tried) == 1
     file.close()
+
+
+def test_what_is_written_again_is_the_same_to_the_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"first\nsecond\nthird\n")
+    file = durable.AppendFile(str(path))
+    written: list[tuple[bytes, int]] = []
+
+    def one_byte(fd: int, data: memoryview, offset: int) -> int:
+        written.append((bytes(data[:1]), offset))
+        return os.pwrite(fd, data[:1], offset)
+
+    monkeypatch.setattr(durable, "_pwrite", one_byte)
+    for start in (6, 19, 40):
+        file.write_again(start)
+    assert written == [(b"second\nthird\n"[n : n + 1], 6 + n) for n in range(13)]
+    file.append(b"fourth\n")
+    file.close()
+    assert path.read_bytes() == b"first\nsecond\nthird\nfourth\n"
+
+
+@pytest.mark.parametrize("step", ["_write", "_pwrite", "_fsync", "_fdatasync"])
+def test_an_error_of_a_descriptor_names_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = str(tmp_path / "file")
+    durable.create(path, b"old\n")
+    fd = os.open(path, os.O_RDWR)
+
+    def fail(*args: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(durable, step, fail)
+    acts: dict[str, list[Callable[[], object]]] = {
+        "_write": [lambda: durable.write_all(fd, b"new"), lambda: durable.publish(path, b"new")],
+        "_pwrite": [lambda: durable.pwrite(fd, b"new", 0)],
+        "_fsync": [lambda: durable.sync_dir(str(tmp_path))],
+        "_fdatasync": [lambda: durable.sync_file(path), lambda: durable.publish(path, b"new")],
+    }
+    for act in acts[step]:
+        with pytest.raises(OSError, match="full") as found:
+            act()
+        assert found.value.filename == (str(tmp_path) if step == "_fsync" else path)
+        said = str(durable.disk_error(found.value, "writing"))
+        assert said.startswith(f"writing ({found.value.filename}): full. Make room")
+        assert (
+            str(durable.disk_error(found.value, f"writing {found.value.filename}")).count(str(tmp_path)) == 1
+        )
+    os.close(fd)

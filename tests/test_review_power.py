@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -11,10 +12,14 @@ from support import Hand, batch, file_rows, finish, output_of
 
 from engine import durable
 from engine.manifest import read_checkpoint
+from engine.model import Kind
 from engine.monitor import Monitor
 from engine.output import Output
+from engine.queue.chunk import cut
 from engine.queue.journal import Journal
 from engine.queue.layout import Queue
+from engine.retry import retry
+from engine.seed import publish_unfinished
 
 
 class Steps:
@@ -146,6 +151,50 @@ def test_the_monitor_keeps_no_rows_that_it_has_filed(tmp_path: Path) -> None:
     finish(queue)
     assert len(_ids(queue)) == len(set(_ids(queue))) == 40
     shutil.rmtree(output_of(queue))
+
+
+def test_a_retry_after_one_whose_fsync_failed_writes_its_lines_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may have dropped them, and would call a second fsync a success."""
+    queue = batch(tmp_path, 16)
+    finish(queue, lambda _: Kind.NETWORK)
+    (path,) = (Path(queue.journal(chunk)) for chunk in cut(queue.segment(0)))
+    before = path.stat().st_size
+
+    def fails(fd: int) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}") == str(path):
+            raise OSError(errno.EIO, "failing")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="failing"):
+        patch.setattr(durable, "_fdatasync", fails)
+        retry(queue)
+    lines = path.read_bytes()[before:]
+    assert lines.count(b"reopen ") == 16
+    again: list[bytes] = []
+    pwrite = durable._pwrite
+
+    def spy(fd: int, data: memoryview, offset: int) -> int:
+        if os.readlink(f"/proc/self/fd/{fd}") == str(path):
+            again.append(bytes(data))
+        return pwrite(fd, data, offset)
+
+    monkeypatch.setattr(durable, "_pwrite", spy)
+    retry(queue)
+    assert len(again) == 1
+    assert again[0].endswith(lines)
+    assert path.read_bytes()[before:] == lines
+
+
+def test_a_segment_left_unpublished_has_a_durable_name_before_its_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = batch(tmp_path, 16)
+    shutil.rmtree(queue.pending(0))
+    steps = Steps(tmp_path, monkeypatch)
+    publish_unfinished(queue)
+    named = steps.seen.index(("sync", "queue/segments"))
+    assert named < steps.seen.index(("rename", "queue/pending/000000"))
 
 
 def _ids(queue: Queue) -> list[str]:

@@ -397,6 +397,66 @@ def test_a_failing_disk_ends_the_lap_and_loses_nothing(
     desk.sound()
 
 
+def test_a_process_that_met_a_failing_disk_writes_no_line_more(
+    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that were at work come back to a journal that may have another owner by then."""
+    desk = Desk(batch(tmp_path, 16), stand_in, threads=2)
+    late, let_go, back = ids(1)[0], threading.Event(), threading.Event()
+
+    def around(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+        if video_id == late:
+            let_go.wait(20)
+        return fetch(video_id, permit)
+
+    def failing(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    desk.wrap(around)
+    monkeypatch.setattr(durable, "_fdatasync", failing)
+    report = desk.lap(lambda: False)
+    assert report.exit_code == Exit.DISK
+    monkeypatch.setattr(durable, "_fdatasync", lambda fd: None)
+    before = list(desk.entries())
+    fail = desk.at_work._fail
+    desk.at_work.hands._fail = lambda exc: (fail(exc), back.set())  # type: ignore[func-returns-value]
+    let_go.set()
+    assert back.wait(10), "its thread ended, and said why"
+    assert list(desk.entries()) == before
+
+
+def test_an_owner_writes_again_what_nobody_vouched_for(
+    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An fsync over it may have failed: then the next one says "fine" for pages that were never written."""
+    desk = Desk(batch(tmp_path, 8), stand_in)
+    path = desk.queue.journal(first(desk.queue))
+    tries = [{"job": name, "n": 1, "kind": "garbled", "not_before": 0.0} for name in ids(3)]
+    note(desk.queue, first(desk.queue), ("try", tries[0]))
+    vouched = os.stat(path).st_size
+    note(desk.queue, first(desk.queue), ("synced", {"end": vouched}), ("try", tries[1]), ("try", tries[2]))
+    with open(path, "rb") as file:
+        behind = file.read()[vouched:]
+    steps: list[tuple[str, bytes, int]] = []
+    pwrite = durable._pwrite
+
+    def of_journal(fd: int) -> bool:
+        return os.readlink(f"/proc/self/fd/{fd}") == path
+
+    def spy(fd: int, data: memoryview, offset: int) -> int:
+        if of_journal(fd):
+            steps.append(("write", bytes(data), offset))
+        return pwrite(fd, data, offset)
+
+    monkeypatch.setattr(durable, "_pwrite", spy)
+    monkeypatch.setattr(
+        durable, "_fdatasync", lambda fd: steps.append(("sync", b"", 0)) if of_journal(fd) else None
+    )
+    desk.lap()
+    assert steps[:2] == [("write", behind, vouched), ("sync", b"", 0)]
+    desk.sound()
+
+
 def test_a_hung_thread_is_replaced_and_its_late_answer_is_nothing(
     tmp_path: Path, stand_in: Rehearsal
 ) -> None:

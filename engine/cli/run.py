@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -314,6 +315,8 @@ def _make_output(path: str) -> None:
     try:
         durable.ensure_dirs(path, mode=0o777)
     except OSError as exc:
+        if durable.is_disk_error(exc) and exc.errno != errno.EROFS:
+            raise durable.disk_error(exc, f"making --output {path}") from exc
         raise UsageError(f"--output {path}: {exc.strerror}: give another place with -o") from None
     if not os.access(path, os.W_OK | os.X_OK):
         raise UsageError(f"--output {path}: it cannot be written: give another place with -o")

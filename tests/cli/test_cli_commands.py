@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import pytest
 from support import batch, ids, some_fail, worked
 
-from engine import cli
+from engine import cli, durable
 from engine.cli import COMMANDS
 from engine.errors import Exit
 from engine.model import Kind
@@ -259,6 +260,23 @@ def test_wrong_usage_is_said_and_nothing_is_begun(engine: Engine, args: list[str
     assert SECRET not in said.err
     assert not os.path.exists("queue_dir/budget")
     assert not os.path.exists("transcripts")
+
+
+def test_a_failing_disk_under_the_output_directory_is_no_wrong_usage(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = durable._mkdir
+
+    def full(path: str, mode: int) -> None:
+        if os.path.basename(path) == "new":
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        mkdir(path, mode)
+
+    monkeypatch.setattr(durable, "_mkdir", full)
+    said = engine("run", NAME, "-o", "new")
+    assert said.code == Exit.DISK
+    assert "--output" in said.err
+    assert "No space left on device. Make room" in said.err
 
 
 def test_a_strange_pace_is_named(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
