@@ -11,7 +11,7 @@ from pathlib import Path
 
 import engine
 
-_HOOK = '''
+_HOOK = """
 import importlib.abc
 import importlib.machinery
 import sys
@@ -35,7 +35,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
 
 sys.meta_path.insert(0, Finder())
-'''
+"""
 
 
 def injected(root: Path, changes: dict[str, str]) -> dict[str, str]:

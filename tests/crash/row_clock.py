@@ -100,7 +100,10 @@ def steps(place: Place, seed: int) -> str | Told:
     site = place.stand_in(seed=seed)
     batch = place.batch(videos(45, seed), site)
     offset_s, told = 0.0, 0
-    with looked_at(batch, clock) as seen, batch.start(*FEW, "--rate", f"{RATE_PER_S:g}/s", **clock.env) as run:
+    with (
+        looked_at(batch, clock) as seen,
+        batch.start(*FEW, "--rate", f"{RATE_PER_S:g}/s", **clock.env) as run,
+    ):
         batch.seen(4)
         while run.live:
             time.sleep(dice.uniform(0.3, 1.2))

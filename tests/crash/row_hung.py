@@ -65,12 +65,16 @@ def fetch(place: Place, seed: int) -> str:
     assert kinds == {"timeout": len(hung_s), None: len(rows) - len(hung_s)}, kinds
     late_s = {name: watch.last_s[name] - at_s for name, at_s in hung_s.items()}
     assert max(late_s.values()) <= DEADLINE_S + SLACK_S + LOOK_S, late_s
-    assert all(rows[name]["elapsed_s"] <= DEADLINE_S + SLACK_S + 2.0 for name in hung_s)  # and waits for permits
+    assert all(
+        rows[name]["elapsed_s"] <= DEADLINE_S + SLACK_S + 2.0 for name in hung_s
+    )  # and waits for permits
     rate = _pace([its["t"] for its in arrivals])
     assert rate >= PACE * RATE_PER_S, f"{rate:.2f} requests a second of {RATE_PER_S:g}"
     batch.clean()
     took = f"{max(late_s.values()):.2f} s"
-    return f"{len(hung_s)} videos {scene}: the slowest was given up after {took}, pace {rate / RATE_PER_S:.0%}"
+    return (
+        f"{len(hung_s)} videos {scene}: the slowest was given up after {took}, pace {rate / RATE_PER_S:.0%}"
+    )
 
 
 def _pace(times_s: list[float]) -> float:

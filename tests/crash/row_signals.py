@@ -54,7 +54,9 @@ def _same_counts(batch: Batch) -> None:
     status = batch.status()
     assert status["state"] in ("stopped", "finished"), status
     assert status["in_flight"] == 0
-    final = {its["video_id"]: its["status"] for verb, its in recount.journal_lines(batch.queue) if verb == "final"}
+    final = {
+        its["video_id"]: its["status"] for verb, its in recount.journal_lines(batch.queue) if verb == "final"
+    }
     found = collections.Counter(final.values())
     assert all(status[name] == found[name] for name in ("ok", "absent", "failed")), (status, found)
 
@@ -65,7 +67,13 @@ def _goes_on(batch: Batch) -> None:
     assert {its["attempts"] for its in batch.rows().values()} == {1}
 
 
-@row(11, "signal-once", "INT, TERM or HUP, once, at any moment, to the process or its group", trials=60, quick=2)
+@row(
+    11,
+    "signal-once",
+    "INT, TERM or HUP, once, at any moment, to the process or its group",
+    trials=60,
+    quick=2,
+)
 def once(place: Place, seed: int) -> str:
     dice = random.Random(seed)
     number, group = SIGNALS[seed % 3], dice.random() < 0.5

@@ -106,7 +106,9 @@ def worker(place: Place, seed: int) -> str:
     assert held, "it was at work when it was stopped"
     assert others > 10, "the other worker went on"
     _nothing_happened(batch)
-    return f"one worker stopped for {stopped_s:g} s with {len(held)} names held, {others} jobs final meanwhile"
+    return (
+        f"one worker stopped for {stopped_s:g} s with {len(held)} names held, {others} jobs final meanwhile"
+    )
 
 
 def _hold(claim: Path) -> list[str]:
@@ -163,4 +165,3 @@ def _holds(pid: int, inode: int) -> bool:
             if fields[5].rpartition(":")[2] == str(inode):
                 return True
     return False
-
