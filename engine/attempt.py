@@ -98,14 +98,18 @@ class Attempts:
         failure = got.failure
         outcome = self.outcome(failure)
         trouble = outcome in self._troubles
+        kept = trouble or outcome is Outcome.TIMEOUT
         # Jobs that were refused before are no new evidence against their egress, however many they are.
         name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and state.refusals else job.video_id
         stamp = self.judge.report(permit, outcome, job=name, retry_after_s=failure.retry_after_s)
+        fault = self.judge.fault(stamp) if kept else False
+        if not trouble and fault is None:
+            fault = False  # nothing is likely to come of it, but the stamp is kept: a charge may be given back
         history = History(
             spent=self._spent(state),
             refused=self._refusals(state),
             tries=state.tries,
-            fault=True if failure.dead_egress else self.judge.fault(stamp) if trouble else False,
+            fault=True if failure.dead_egress else fault,
         )
         if outcome is Outcome.EXIT and state.tries < BAD_LUCK * self.attempts:
             history = replace(history, fault=True)  # the next connection leaves by another exit
@@ -115,13 +119,14 @@ class Attempts:
             return self.final(job, state, verdict.kind, failure.message, got, paid, permit, elapsed_s)
         return Recorded(
             "try",
-            self._try(job, got, verdict, history, stamp if trouble else None, permit),
+            self._try(job, got, verdict, history, stamp if kept else None, permit),
             again_in_s=verdict.wait_s,
         )
 
     @property
     def _troubles(self) -> tuple[Outcome, ...]:
-        """Outcomes that may prove to be the egress's fault. A timeout is that only where others answer."""
+        """Outcomes that may well prove to be the egress's fault. A timeout is that only where others answer; by the
+        only egress it proves so when the network turns out to be lost: what was under way then hears nothing."""
         several = (Outcome.TIMEOUT,) if len(self.names) > 1 else ()
         return (Outcome.NETWORK, Outcome.EXIT, Outcome.BLOCKED, *several)
 

@@ -137,10 +137,11 @@ class Supervisor:
         capped = self._meter and self._meter.look(self.settings.caps, totals(self.queue.budget))
         if capped:
             self._end(Exit.WORK_REMAINS, capped)
-        egresses = [its for its in snapshot(self.queue.budget) if its.state != "retired"]
-        if not egresses:
+        known = snapshot(self.queue.budget)  # nothing when somebody removed the file: a worker makes it again
+        egresses = [its for its in known if its.state != "retired"]
+        if known and not egresses:
             self._end(Exit.NO_PROXY, self._no_proxy())
-        elif self.settings.on_block == "stop":
+        elif egresses and self.settings.on_block == "stop":
             # One that cannot be reached is no way out; if they all cannot, it is the network and no block.
             reached = [its for its in egresses if its.state != "unreachable"] or egresses
             blocked = all(its.state in ("blocked", "probing") for its in reached)

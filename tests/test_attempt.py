@@ -151,11 +151,19 @@ def test_a_timeout_is_given_back_when_its_egress_proves_to_hang(
     assert refuse(root, Kind.TIMEOUT, Bench(s0=guilty)).body["charged"] is charged
 
 
-def test_a_timeout_of_an_egress_that_is_alone_is_the_job_s_own(root: str) -> None:
-    alone = replace(attempts(root, Bench(s0=True)), names=NAMES[:1])
+@pytest.mark.parametrize(("guilty", "charged"), [(True, False), (None, True), (False, True)])
+def test_a_timeout_of_an_egress_that_is_alone_is_given_back_when_the_network_proves_lost(
+    root: str, guilty: bool | None, charged: bool
+) -> None:
+    alone = replace(attempts(root, Bench(s0=guilty)), names=NAMES[:1])
     got = Refused(Failure(Kind.TIMEOUT, "it said no"), Cost(1, 100))
     recorded = alone.conclude(JOB, JobState(), Permit(0, 7, 0.0), got, 0.5)
-    assert (recorded.body["charged"], recorded.body["stamp"]) == (True, None)
+    assert (recorded.body["charged"], recorded.body["stamp"]) == (charged, [99, 0])
+    last = alone.conclude(JOB, JobState(tries=4, charges=[None] * 4), Permit(0, 7, 0.0), got, 0.5)
+    assert last.verb == ("final" if charged else "try"), "as long as nobody knows it is the job's own"
+    earlier = replace(alone, judge=Bench(s0=False, s5=True))
+    its = earlier.conclude(JOB, JobState(charges=[(99, 5)]), Permit(0, 7, 0.0), got, 0.5)
+    assert its.body["n"] == 1, "the earlier one was the network's"
 
 
 @pytest.mark.parametrize(

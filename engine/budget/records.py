@@ -159,7 +159,7 @@ def _open(path: str) -> int:
 
 
 def _error(exc: OSError, doing: str) -> DiskError | UsageError:
-    if durable.is_disk_error(exc):
+    if durable.is_disk_error(exc) or durable.is_shortage(exc):
         return durable.disk_error(exc, doing)
     return UsageError(f"{doing}: {exc.strerror or exc}. The queue directory must be there and writable.")
 

@@ -255,6 +255,8 @@ def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
         queue = open_queue(root)
         if not os.access(root, os.W_OK):
             raise UsageError(f"the queue in {root} cannot be written: permission denied")
+        for name in DIRS:  # somebody may have removed one, or a copy left the empty ones behind
+            durable.ensure_dir(queue.path(name))
         return queue
     queue = Queue(root)
     try:
