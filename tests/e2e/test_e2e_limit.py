@@ -30,6 +30,7 @@ PACE = 60
 LIMIT, BURST, BLOCK_S = 20.0, 5, 45.0 / PACE
 STRETCH_S = 3.5 * 3600 / PACE
 SETTLING_S = 1800.0 / PACE
+TRIES = 2
 LATENCY_S = (0.06, 0.08)  # there and back; the stand-in takes 50 ms
 
 
@@ -57,10 +58,12 @@ def seen(passed_s: list[float], refused_s: list[float]) -> Seen:
     )
 
 
-def really(place: Place, rate: str) -> Seen:
+def really(place: Place, rate: str, number: int) -> Seen:
     """So long with a real run, which then stops and leaves nothing behind."""
-    site = place.stand_in(seed=7, limit_rate=LIMIT, limit_burst=BURST, limit_block_s=BLOCK_S)
-    batch = place.batch(videos(int(LIMIT * STRETCH_S), 7), site)  # twice as many as can be done
+    site = place.stand_in(seed=7 + number, limit_rate=LIMIT, limit_burst=BURST, limit_block_s=BLOCK_S)
+    batch = place.batch(
+        videos(int(LIMIT * STRETCH_S), 7 + number), site, f"batch{number}"
+    )  # twice as many as can be done
     with batch.start("--rate", rate, ENGINE_BUDGET_PACE=f"{PACE}") as command:
         until(site.arrivals, 30.0, "for the first request")
         with pytest.raises(subprocess.TimeoutExpired):
@@ -98,12 +101,17 @@ def simulated(rate: str) -> Seen:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("rate", ["auto", "30"])
 def test_a_real_hidden_limit_is_used_as_the_simulated_one(place: Place, rate: str) -> None:
-    model, real = simulated(rate), really(place, rate)
-    print(f"median {model}\nreal {real}")
-    assert abs(real.share - model.share) <= 0.05
-    assert abs(real.steady - model.steady) <= 0.05
-    assert real.refused_per_1000 <= 2 * model.refused_per_1000 + 1
+    """On a machine that others use as well a stretch may be disturbed, so a second one is played if need be."""
+    model = simulated(rate)
+    print(f"median {model}")
+    for number in range(TRIES):
+        real = really(place, rate, number)
+        print(f"real {real}")
+        near = max(abs(real.share - model.share), abs(real.steady - model.steady)) <= 0.05
+        if near and real.refused_per_1000 <= 2 * model.refused_per_1000 + 1:
+            return
+    pytest.fail(f"{TRIES} times far from the simulated stretch")
