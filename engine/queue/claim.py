@@ -114,8 +114,7 @@ def release(queue: Queue, token_path: str, chunk: Chunk, not_before: float | Non
 
 def _remove(path: str, lock: Lock) -> None:
     """Remove a worker's directory; its lock goes last, so that nobody else starts on it meanwhile."""
-    for name in ("inflight", "died", "lock"):
-        durable.unlink_quietly(os.path.join(path, name))
+    _unlink(path, "inflight", "died", "lock")
     lock.release()
     with contextlib.suppress(FileNotFoundError):
         try:
@@ -123,6 +122,11 @@ def _remove(path: str, lock: Lock) -> None:
         except OSError as exc:
             if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+
+
+def _unlink(path: str, *names: str) -> None:
+    for name in names:
+        durable.unlink_quietly(os.path.join(path, name))
 
 
 def blame(queue: Queue, worker_id: str, *, sure: bool) -> None:
@@ -177,9 +181,11 @@ def reclaim(queue: Queue, run_id: str, forget: Callable[[str], None]) -> int:
             if not lock.take(create=False):
                 continue
         except FileNotFoundError:
-            # Only a directory whose removal was cut off has no lock; nothing is left in it but perhaps tokens.
+            # Only a directory whose removal was cut off has no lock, or one whose lock a power cut took: nobody
+            # lives there, and what is left are perhaps tokens and the small files.
             if chunks_in(path):
                 _reclaim_one(queue, path, worker_id, sure=None, forget=forget)
+            _unlink(path, "inflight", "died")
             with contextlib.suppress(OSError):
                 durable.rmdir(path)
             continue

@@ -288,6 +288,19 @@ def test_dying_at_any_step_of_a_takeover_loses_nothing(tmp_path: Path) -> None:
     assert verify.audit(queue.root).rows == 64
 
 
+def test_a_directory_whose_lock_a_power_cut_took_is_removed_with_all_that_is_left(tmp_path: Path) -> None:
+    queue = batch(tmp_path)
+    worker = claim.Worker(queue, "dead.0.1", 2)
+    chunk = worker.claim(time.time())
+    assert chunk is not None
+    worker.begin(0, chunk, ids(1)[0])
+    claim.blame(queue, worker.id, sure=True)
+    os.unlink(os.path.join(worker.dir, "lock"))
+    assert forgotten(queue) == (0, [ids(1)[0]])
+    assert os.listdir(queue.workers) == []
+    assert chunk in chunks_in(queue.pending(0), 0)
+
+
 def test_what_is_noted_of_threads_is_read_whatever_it_is(tmp_path: Path) -> None:
     path = tmp_path / "inflight"
     assert claim.in_flight(str(tmp_path)) == []

@@ -1,0 +1,132 @@
+"""A real small run, recorded: `engine seed`, then `engine run` with more videos: two segments, four chunks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import power_trace
+import recount
+from commands import environment, kill, session_members, until, videos
+from power_ops import Files, Recording
+from power_resume import lay
+from power_states import states
+
+from engine.rehearsal import Rehearsal, Settings, start
+
+FIRST, MORE = 18, 17  # jobs of the two segments: chunks of 16 and 2, of 16 and 1
+LATENCY_S = 0.1
+SCENES = ("private=0.15", "error500=0.15")
+RUN_S = 120.0
+ENGINE = Path(__file__).resolve().parents[2]
+_HURRIED = Path(__file__).with_name("hurried")
+
+
+@dataclass
+class Recorded:
+    """What was recorded, the list of all videos, and what became of each (None: ok)."""
+
+    recording: Recording
+    listed: Path
+    kinds: dict[str, str | None]
+    since: int = 0  # steps from before this run: no cut is tried among them
+
+    @property
+    def root(self) -> Path:
+        return self.recording.root
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.kinds)
+
+
+@contextlib.contextmanager
+def workshop() -> Iterator[Path]:
+    """A directory in memory, if the system has that: states are laid out by the hundred."""
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(
+        prefix="engine-power-", dir=memory if os.access(memory, os.W_OK) else None
+    ) as root:
+        yield Path(root).resolve()
+
+
+def record(place: Path, seed: int, after: str = "") -> Recorded:
+    """Record a run below `place`.
+
+    `after`: what befell an earlier one, whose work it goes on with. `kill`: all its processes were killed half way.
+    `cut`: it ended in a power cut, of which one state is laid out.
+    """
+    for _ in range(3):
+        if after == "cut":
+            left = _left_by_a_cut(place, seed)
+            found = _once(place, seed, left=left)
+        else:
+            found = _once(place, seed, killed=after == "kill")
+        # The log tells in which order calls ended, and that can differ from the order in which they took effect.
+        if not found.recording.matches():
+            return found
+    raise AssertionError(f"the log does not tell what happened: {found.recording.matches()[:5]}")
+
+
+def _left_by_a_cut(place: Path, seed: int) -> Files:
+    """What a power cut in the second half of a recorded run leaves behind."""
+    recording = record(place, seed).recording
+    return next(states(recording, "posix", seed, 1, since=len(recording.steps) // 2)).files
+
+
+def _once(place: Path, seed: int, *, killed: bool = False, left: Files | None = None) -> Recorded:
+    root = place / "disk"
+    lay(left or {}, root)
+    ids = videos(FIRST + MORE, seed)
+    first, listed = place / "first.txt", place / "videos.txt"
+    first.write_text("".join(f"{video_id}\n" for video_id in ids[:FIRST]))
+    listed.write_text("".join(f"{video_id}\n" for video_id in ids))
+    recording = Recording(root)
+    recording.begin(left or {})
+    since = len(recording.steps)
+    with start(Settings(latency_s=LATENCY_S, seed=seed, scenes=SCENES)) as site:
+        run = [
+            "run",
+            "-q",
+            root / "queue",
+            "-o",
+            root / "out",
+            "--rate",
+            "none",
+            "--progress",
+            "none",
+            "-p",
+            2,
+        ]
+        run += ["-t", 2, "--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle, listed]
+        if left is None:
+            _traced(recording, place / "seed.log", ["seed", "-q", root / "queue", first])
+        if killed:
+            _traced(recording, place / "killed.log", run, site=site)
+            since = len(recording.steps)
+        _traced(recording, place / "run.log", run)
+    (place / "seed").write_text(str(seed))
+    rows = recount.by_id(recount.manifest(root / "queue"))
+    return Recorded(recording, listed, {video_id: rows[video_id]["kind"] for video_id in ids}, since)
+
+
+def _traced(recording: Recording, log: Path, args: list[object], site: Rehearsal | None = None) -> None:
+    """Run a command to its end, or (`site`) until that has seen half of the requests, and take its log over."""
+    command = [*power_trace.command(log), sys.executable, "-m", "engine", *map(str, args)]
+    env = environment(PYTHONPATH=os.pathsep.join(map(str, (_HURRIED, ENGINE))), PYTHONDONTWRITEBYTECODE="1")
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as process:
+        if site is not None:
+            until(lambda: sum(site.stats()["requests"].values()) >= FIRST + MORE, RUN_S, "for half a run")
+            for pid in set(session_members(process.pid)) - {process.pid}:
+                kill(pid)
+        said, _ = process.communicate(timeout=RUN_S)
+    assert site is not None or process.returncode == 0, said.decode()
+    recording.take(power_trace.calls(log, shift=recording.lines))

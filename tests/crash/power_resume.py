@@ -1,0 +1,179 @@
+"""After the power cut: a state of the disk is laid out, and the next `engine run` goes on from there.
+
+The run is the command itself, with recovery, locks, laps and monitor as they are. Only the processes are not:
+its supervisor is replaced by a loop in this one, its fetches are answered here, and its fsyncs are spared.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import io
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from power_ops import Files
+
+from engine import durable, output, processes, status, supervisor, worker
+from engine.budget import register, view
+from engine.budget.file import Budget
+from engine.cli import invoke
+from engine.config import Settings
+from engine.model import Cost, Cue, Failure, Fetched, Kind, Metadata, Permit, Refused, Transcript
+from engine.monitor import Monitor
+from engine.queue import claim
+from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
+from engine.queue.lock import take_or_say_who
+from engine.resources import Resources
+from engine.witness import lay_out
+from engine.worker import Lap
+from engine.youtube import egress
+
+LAPS = 4  # more than any damage needs; a queue that is not finished by then never will be
+LAP_S = 20.0
+THREADS = 2
+
+
+def lay(files: Files, root: Path) -> None:
+    """Make a directory hold exactly these files."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    for path in sorted(files):
+        data = files[path]
+        if data is None:
+            os.mkdir(root / path)
+        else:
+            fd = os.open(root / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.write(fd, data)
+            os.close(fd)
+
+
+@dataclass
+class Resumed:
+    """What the next run did: its exit code, what it said, and how often it asked for each video."""
+
+    code: int = 0
+    said: str = ""
+    fetched: collections.Counter[str] = field(default_factory=collections.Counter)
+
+
+class Site:
+    """Answers as the recorded run's stand-in did in kind, with other words: what is new can be told from old."""
+
+    def __init__(self, kinds: Mapping[str, str | None]) -> None:
+        self.kinds = kinds
+        self.fetched: collections.Counter[str] = collections.Counter()
+        self._lock = threading.Lock()
+
+    def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
+        with self._lock:
+            self.fetched[video_id] += 1
+        kind = self.kinds[video_id]
+        if kind is not None:
+            return Refused(Failure(Kind(kind), "it says no again"), Cost(1, 100))
+        cues = (Cue(0.0, 1.0, f"once more {video_id}"),)
+        return Fetched(
+            Metadata(title=f"Again {video_id}"), Transcript("en", "English", False, cues), Cost(2, 999)
+        )
+
+
+class Inside:
+    """What `engine run` takes for its supervisor: laps and monitor one after the other, in this process."""
+
+    def __init__(self, site: Site, queue: Queue, settings: Settings, run_id: str, _: object) -> None:
+        self.site, self.queue, self.settings, self.run_id = site, queue, settings, run_id
+        self.message = ""
+
+    def run(self) -> int:
+        Budget.open(self.queue.budget, self.settings.egresses, self.settings.budget, new_run=True).close()
+        lay_out(self.queue)
+        for number in range(LAPS):
+            self._lap(number)
+            with take_or_say_who(self.queue.monitor_lock, "monitor"):
+                monitor = Monitor(self.queue)
+                monitor.finish()
+                monitor.close()
+            if status.finished(self.queue):
+                break
+        else:
+            raise AssertionError(f"not finished after {LAPS} laps")
+        claim.reclaim(self.queue, "", lambda video_id: output.forget(self.settings.frozen.output, video_id))
+        if not worker_ids(self.queue):
+            output.sweep(self.settings.frozen.output)
+        return 3 if status.tally(self.queue, time.time()).counts.failed else 0
+
+    def _lap(self, number: int) -> None:
+        stop = threading.Event()
+        resources = Resources(self.settings, stop, threading.Event())
+        resources.fetcher = self.site  # type: ignore[assignment]
+        lap = Lap(self.settings, resources, f"{self.run_id}.0.{number}", stop)
+        reports: list[worker.Report] = []
+        thread = threading.Thread(target=lambda: reports.append(lap.run()), name="lap")
+        thread.start()
+        ends_at = time.monotonic() + LAP_S
+        while thread.is_alive() and self._work_left() and time.monotonic() < ends_at:
+            time.sleep(0.003)
+        stop.set()
+        lap.desk.attention.set()
+        thread.join(LAP_S)
+        resources.budget.close()
+        assert reports, f"a lap that hangs, with {self._work_left()} in hand"
+        assert reports[0].why == "stop", reports[0].message
+        assert time.monotonic() < ends_at, "a lap that gets nowhere"
+
+    def _work_left(self) -> int:
+        """Tokens that are not done. A token moves to where it is looked for later, or back to deferred/."""
+        tokens = len(deferred_chunks(self.queue))
+        tokens += sum(len(chunks_in(self.queue.pending(number), number)) for number in self.queue.segments())
+        tokens += sum(len(chunks_in(self.queue.path("workers", name))) for name in worker_ids(self.queue))
+        return tokens + len(deferred_chunks(self.queue))
+
+
+@contextlib.contextmanager
+def spared() -> Iterator[None]:
+    """Another boot of the machine, on which nothing is synced for real and no keeper rests long."""
+    with contextlib.ExitStack() as stack:
+        for target, name, value in (
+            (durable, "_fsync", lambda fd: None),
+            (durable, "_fdatasync", lambda fd: None),
+            (worker, "IDLE_S", 0.01),
+            (worker, "BREATH_S", 0.001),
+        ):
+            stack.enter_context(mock.patch.object(target, name, value))
+        for module in (register, view):
+            stack.enter_context(mock.patch.object(module, "boot_id", lambda: b"the next boot id"))
+        stack.enter_context(mock.patch.object(processes, "boot_id", lambda: "the next boot"))
+        stack.enter_context(mock.patch.object(egress, "Door"))  # nobody goes through it
+        yield
+
+
+def resume(root: Path, listed: Path | None, kinds: Mapping[str, str | None]) -> Resumed:
+    """The next `engine run` on the queue and output below `root`, with the list of videos or without.
+
+    Raises AssertionError when it does not get to its end.
+    """
+    site = Site(kinds)
+    args: list[Any] = [
+        "run",
+        "-q",
+        root / "queue",
+        "-o",
+        root / "out",
+        "--rate",
+        "none",
+        "--progress",
+        "none",
+    ]
+    args += ["-p", 1, "-t", THREADS, "--proxy", "http://127.0.0.1:9", *([listed] if listed else [])]
+    said = io.StringIO()
+    with spared(), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        with mock.patch.object(supervisor, "Supervisor", lambda *its: Inside(site, *its)):
+            code = invoke([str(arg) for arg in args])
+    return Resumed(code, said.getvalue(), site.fetched)

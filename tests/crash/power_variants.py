@@ -1,0 +1,97 @@
+"""Broken engines that the power-cut checker must catch: a checker that finds nothing proves nothing by itself.
+
+Broken before the cut: the recorded steps, with a sort of promise taken out, or one made too early. Broken after
+it: the next run, with one of its precautions taken out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from unittest import mock
+
+from power_ops import Step
+from power_play import Variant
+
+from engine import durable, output, recover
+
+
+def _unsynced(pattern: str) -> Callable[[list[Step]], list[Step]]:
+    """The steps, in which syncs of what matches promise nothing."""
+    wanted = re.compile(pattern)
+
+    def steps(recorded: list[Step]) -> list[Step]:
+        assert any(step.verb == "sync" and wanted.fullmatch(step.about) for step in recorded), pattern
+        return [
+            replace(step, began=-1) if step.verb == "sync" and wanted.fullmatch(step.about) else step
+            for step in recorded
+        ]
+
+    return steps
+
+
+def _synced_too_early(recorded: list[Step]) -> list[Step]:
+    """Each `synced` line comes right behind the line before it, ahead of the fsyncs that it speaks of."""
+    steps: list[Step] = []
+    for step in recorded:
+        if step.verb == "write" and step.data.startswith(b"synced "):
+            at = max(n for n, its in enumerate(steps) if its.verb == "write" and its.inode == step.inode)
+            steps.insert(at + 1, replace(step, began=steps[at].began, ended=steps[at].ended))
+        else:
+            steps.append(step)
+    assert steps != recorded
+    return steps
+
+
+def _patched(module: object, name: str, value: object) -> Callable[[], AbstractContextManager[object]]:
+    return lambda: mock.patch.object(module, name, value)
+
+
+class _NotCutBack(durable.AppendFile):
+    def __init__(self, path: str, *, length: int | None = None, mode: int = durable.PRIVATE_FILE) -> None:
+        super().__init__(path, mode=mode)
+
+
+_JOURNAL, _MANIFEST, _CHECKPOINT = (
+    r"queue/journal/\d+/\d+\.jsonl",
+    r"queue/manifest\.jsonl",
+    r"queue/checkpoint\.json",
+)
+_FILES, _DIRECTORIES, _FILED = r"out/../.*", r"out(/..)?", r"queue/filed/\d+.*"
+
+VARIANTS = [
+    Variant("no fsync of output files", _unsynced(r"out/\.engine-tmp/.*"), near=_JOURNAL),
+    Variant("no fsync of journals", _unsynced(_JOURNAL), near=_MANIFEST),
+    Variant("no fsync of output directories", _unsynced(_DIRECTORIES), near=_JOURNAL, focus=_FILES),
+    Variant("no fsync of any directory", _unsynced(r"out(/..)?|queue|queue/(.*/)?[^.]+")),
+    Variant("no fsync of the manifest", _unsynced(_MANIFEST), near=_CHECKPOINT, focus=_MANIFEST),
+    Variant("no fsync of filed/", _unsynced(r"queue/filed/\d+"), near=_CHECKPOINT, focus=_FILED),
+    Variant("no fsync of segments", _unsynced(r"queue/tmp/\.\d+\.jsonl\..*"), near=r"queue/pending/.*"),
+    Variant("synced before the fsyncs", _synced_too_early, near=_DIRECTORIES, focus=_FILES),
+    Variant(
+        "manifest not cut back to its checkpoint",
+        patched=_patched(durable, "AppendFile", _NotCutBack),
+        near=_MANIFEST,
+    ),
+    Variant(
+        "torn journal line not cut off",
+        patched=_patched(durable, "_last_line_end", lambda fd, size: size),
+        near=_JOURNAL,
+        focus=_JOURNAL,
+        model="ext4",
+    ),
+    Variant(
+        "ok rows believed without a look",
+        patched=_patched(output, "intact", lambda root, row: True),
+        near=_JOURNAL,
+        focus=_FILES,
+    ),
+    Variant(
+        "tokens not compared with segments",
+        patched=_patched(recover, "_check_tokens", lambda queue: []),
+        near=_FILED,
+        focus=_FILED,
+    ),
+]
