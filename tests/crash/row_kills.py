@@ -35,7 +35,8 @@ def whole(batch: Batch, seed: int, killer: Killer) -> str:
     assert recount.folded(batch.queue) == rows, "the manifest is not what the journals say"
     same_status(batch)
     assert batch.site is not None
-    cost = repeated(rows, (its["video_id"] for its in batch.site.arrivals()), killer.in_flight)
+    asked = [its["video_id"] for its in batch.site.arrivals()]
+    cost = repeated(rows, asked, killer.in_flight, ABSENT, FLAKY, seed=seed)
     return f"{killer.in_flight.total()} in flight at kills, {cost} requests repeated"
 
 

@@ -342,7 +342,7 @@ class Soak:
         self.site.stop()  # its file is whole
         lines = map(json.loads, self.arrivals.read_bytes().splitlines())
         asked = [its["video_id"] for its in lines if not self.in_outage(its["t"])]
-        cost = repeated(rows, asked, self.killer.in_flight)
+        cost = repeated(rows, asked, self.killer.in_flight, ABSENT, FLAKY, seed=self.seed)
         self.figures["requests_repeated"].append(cost)
         self.figures["in_flight_at_kills"].append(self.killer.in_flight.total())
 
