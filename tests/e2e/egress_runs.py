@@ -135,7 +135,13 @@ def run_command(
 
 
 def run(
-    tmp_path: Path, stand_in: Rehearsal, urls: Sequence[str], videos: int, options: str, pace: float = 1.0
+    tmp_path: Path,
+    stand_in: Rehearsal,
+    urls: Sequence[str],
+    videos: int,
+    options: str,
+    pace: float = 1.0,
+    timeout_s: float = 110.0,
 ) -> Done:
     """Run to the end."""
     its = subprocess.run(
@@ -145,6 +151,6 @@ def run(
         check=False,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=timeout_s,
     )
     return Done(its.returncode, its.stdout + its.stderr, tmp_path / "q", tmp_path / "o")

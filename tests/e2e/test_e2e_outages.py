@@ -134,6 +134,7 @@ PACE = 120  # the budget's hour is half a minute
 HOUR_S = 3600 / PACE
 BLOCKS = ("429@4-34", "bot@40-70", "captcha@76-106")
 BEGINS_S = (4.0, 40.0, 76.0)
+NOTED_S = 0.001  # arrivals are noted to a tenth of a millisecond
 NIGHT_THREADS = 4  # in each of the two processes
 GAP_S, GROWTH, LONGEST_S, SPREAD = (
     3.0,
@@ -159,9 +160,19 @@ def in_flight_then_probes(arrived_s: Sequence[float]) -> int:
     follows the one before it sooner than a probe may."""
     for wave in range(1, len(arrived_s) + 1):
         after = arrived_s[wave - 1 :]
-        if all(b - a >= least_gap_s(probe) for probe, (a, b) in enumerate(itertools.pairwise(after), 1)):
+        if all(
+            b - a + NOTED_S >= least_gap_s(probe) for probe, (a, b) in enumerate(itertools.pairwise(after), 1)
+        ):
             return wave
     return 0
+
+
+def test_probes_that_come_too_soon_are_found() -> None:
+    probes = list(itertools.accumulate((least_gap_s(probe) for probe in range(1, 17)), initial=0.0))
+    assert in_flight_then_probes(probes) == 1
+    assert in_flight_then_probes([-0.02, -0.01, *probes]) == 3
+    assert in_flight_then_probes([*probes[:9], probes[8] + 1.0, *probes[9:]]) > 2 * NIGHT_THREADS
+    assert len(probes) - 1 <= most_probes(HOUR_S) <= len(probes)
 
 
 def blocked_night(place: Place) -> tuple[Batch, Ended, list[dict[str, Any]]]:
