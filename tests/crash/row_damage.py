@@ -107,9 +107,7 @@ class Trials:
             return
         assert set(rows) == set(IDS), "I1"
         recount.check_files(queue, self.at / "out")  # I2
-        assert {name: row["kind"] for name, row in rows.items()} == {
-            name: SPECIAL.get(name) for name in IDS
-        }
+        assert {name: row["kind"] for name, row in rows.items()} == {name: SPECIAL.get(name) for name in IDS}
         counts = recount.counts(queue)
         assert {name: status[name] for name in counts} == counts, "I5"
         assert status["state"] == "finished"
