@@ -418,3 +418,14 @@ def test_rates_and_times_are_never_negative(
     assert rate >= 0
     eta = status._eta(left, {"1m": rate, "15m": rate / 2}, wait_s)
     assert eta is None or 0 <= eta["low"] <= eta["high"]
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN"])
+@pytest.mark.parametrize("name", ["requests", "bytes", "progressed_at", "history"])
+def test_numbers_that_are_none_are_no_snapshot(tmp_path: Path, name: str, value: str) -> None:
+    queue = batch(tmp_path, 4)
+    text = f"[[1, {value}], [2, 3]]" if name == "history" else value
+    Path(queue.status).write_text(f'{{"{name}": {text}}}')
+    with hold(queue):
+        assert "Infinity" not in status.dumps(collect(queue))
+        assert "NaN" not in status.dumps(collect(queue))
