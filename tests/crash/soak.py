@@ -456,6 +456,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", metavar="FILE", help="add what it came to, as one line")
     options = parser.parse_args()
+    # Where it was started with `nohup`, its runs would not hear of HUP either.
+    signal.signal(signal.SIGHUP, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave no run and no mount behind
     root = Path(tempfile.mkdtemp(prefix="engine-soak-"))
     its, value = soak(root, options.minutes, options.seed)
