@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -307,3 +308,23 @@ def test_a_checkpoint_with_another_number_in_it_is_none(tmp_path: Path, key: str
     assert old in text
     Path(queue.checkpoint).write_text(text.replace(old, new))
     assert read_checkpoint(queue) is None
+
+
+@pytest.mark.parametrize("by_s", [3600.0, -3600.0])
+def test_rates_begin_anew_when_the_clock_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_s: float
+) -> None:
+    queue = batch(tmp_path, 16)
+    real, at = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + at[0])
+    with take_or_say_who(queue.monitor_lock, "monitor"):
+        monitor = Monitor(queue)
+        monitor.finish()
+        before = status.read_snapshot(queue)["history"]
+        at[0] = by_s
+        monitor.finish()
+        monitor.close()
+    snapshot = status.read_snapshot(queue)
+    assert len(before) == 1
+    assert [abs(point[0] - real() - by_s) < 60 for point in snapshot["history"]] == [True]
+    assert abs(snapshot["progressed_at"] - real() - by_s) < 60

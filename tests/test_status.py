@@ -128,6 +128,12 @@ def test_stalled(tmp_path: Path) -> None:
         ):
             snapshot_of(queue, run_pid=pid, progressed_at=time.time() - ago_s)
             assert collect(queue)["state"] == state
+        # The wall clock was set by an hour, forward and back; the other clock knows better.
+        wall, own = time.time(), time.monotonic()
+        snapshot_of(queue, run_pid=os.getpid(), progressed_at=wall - 3600, progressed_s=own - 1)
+        assert collect(queue)["state"] == "running"
+        snapshot_of(queue, run_pid=os.getpid(), progressed_at=wall + 3600, progressed_s=own - 200)
+        assert collect(queue)["state"] == "stalled"
         snapshot_of(queue, run_pid=os.getpid(), progressed_at=time.time() - 200)
         hand = Hand(queue, lambda _: 900.0)
         hand.work()
@@ -320,6 +326,7 @@ def test_never_backwards_beside_a_monitor_and_workers_that_die(tmp_path: Path) -
         b'{"requests": "x"}',
         b'{"bytes": {}}',
         b'{"progressed_at": "x"}',
+        b'{"progressed_s": [1]}',
     ],
 )
 def test_a_damaged_snapshot_is_no_snapshot(tmp_path: Path, data: bytes) -> None:

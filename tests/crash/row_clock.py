@@ -1,4 +1,4 @@
-"""Row 12: the wall clock is set, by seconds, hours and a month, forwards and back, while a run is at work and between runs.
+"""Row 12: the wall clock is set, by seconds to a month, forwards and back, during a run and between two.
 
 The processes get a wall clock of their own by a small library that is preloaded into them (clock_shim.c, made by
 the trial with the machine's compiler); the stand-in keeps the true one and tells when each request came.

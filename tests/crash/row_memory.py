@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import recount
-from commands import WORKER, Batch, Command, until, videos
+from commands import WORKER, Batch, until, videos
 from injected import injected
 from nights import Place
 from scorecard import Told, row
@@ -184,4 +184,5 @@ def leak(place: Place, seed: int) -> str:
     assert len(grown) >= 4, "workers were replaced"
     batch.clean()
     most = max(grown.values()) >> 20
-    return f"{len(rows) * piece >> 20} MB leaked in laps of {lap_s:g} s: {len(grown)} workers, none grew by over {most} MB"
+    leaked = len(rows) * piece >> 20
+    return f"{leaked} MB leaked in laps of {lap_s:g} s: {len(grown)} workers, none grew by over {most} MB"

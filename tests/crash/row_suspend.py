@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import recount
-from commands import WORKER, Batch, Command, videos
+from commands import WORKER, Batch, videos
 from nights import Place
 from scorecard import row, share
 
@@ -161,7 +161,7 @@ def _holds(pid: int, inode: int) -> bool:
     """Whether this process has the lock on the file with this inode, by the kernel's list."""
     for line in Path("/proc/locks").read_text().splitlines():
         fields = line.split()
-        if "->" not in fields and fields[1] == "FLOCK" and fields[4] == str(pid):
-            if fields[5].rpartition(":")[2] == str(inode):
-                return True
+        mine = "->" not in fields and fields[1] == "FLOCK" and fields[4] == str(pid)
+        if mine and fields[5].rpartition(":")[2] == str(inode):
+            return True
     return False
