@@ -147,7 +147,9 @@ def read_checkpoint(queue: Queue) -> Checkpoint | None:
             int(value["length"]),
             Counts.from_json(value["counts"]),
             {
-                name: OpenJournal(int(offset), {job: float(at) for job, at in waiting.items()}, int(bad), *more)
+                name: OpenJournal(
+                    int(offset), {job: float(at) for job, at in waiting.items()}, int(bad), *more
+                )
                 for name, (offset, waiting, bad, *more) in value["open"].items()
             },
             int(value["bad_lines"]),
