@@ -211,7 +211,7 @@ class Stage:
             return Answer(200, self._watch, f"<!-- {request.video_id} --></body></html>".encode())
         video = invent(self.settings.seed, request.video_id)
         fault = self._video_fault(request.video_id, playing)
-        if fault == "hostile":
+        if fault in ("hostile", "astray"):
             video = hostile.hostile(video)
         if fault is None and request.kind != "timedtext" and self._touched("soft_block", request, playing):
             return Answer(

@@ -453,7 +453,7 @@ def test_hostile_videos_play_and_their_texts_are_hostile() -> None:
 
 def test_bombs_are_small_and_astray_never_leads_to_youtube() -> None:
     on = stage("xml_bomb")
-    bombs = {whole(ask(on, "timedtext", video_id)) for video_id in IDS}
+    bombs = {whole(ask(on, "timedtext", video_id)) for video_id in IDS[:20]}
     assert len(bombs) == 3
     assert sum(b"<!ENTITY" in bomb for bomb in bombs) == 2
     assert max(map(len, bombs)) < 2_000_000
