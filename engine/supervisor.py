@@ -311,17 +311,3 @@ class Supervisor:
 def hold(queue: Queue) -> Lock:
     """Take run.lock, or raise HeldError naming the run that has it."""
     return take_or_say_who(queue.run_lock, "run", note={"since": utc(ms=True)})
-
-
-def sweep_semaphores(path: str = "/dev/shm") -> None:  # noqa: S108 - where POSIX keeps them
-    """Remove the named semaphores that loky left in shared memory under processes that are gone."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(path):
-            parts = name.split("-")
-            if (
-                name.startswith("sem.loky-")
-                and parts[1].isdigit()
-                and not os.path.exists(f"/proc/{parts[1]}")
-            ):
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(path, name))
