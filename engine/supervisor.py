@@ -27,6 +27,7 @@ from engine.errors import EngineError, Exit
 from engine.queue import claim
 from engine.queue.layout import Queue, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
+from engine.recover import tidy
 from engine.slot import DRAIN, LEAVE_WAITING, SIGNALS, Slot, signals_held
 from engine.steering import clear_request, read_request
 from engine.tickets import issue
@@ -350,6 +351,7 @@ class Supervisor:
         with contextlib.suppress(OSError):
             if not worker_ids(self.queue):
                 output.sweep(self.settings.frozen.output)
+                tidy(self.queue)
 
 
 def _late_deaths(queue: Queue) -> Iterator[tuple[str, float, set[str]]]:

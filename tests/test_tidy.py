@@ -72,7 +72,6 @@ TESTED_ELSEWHERE = {
     "model": "test_verdict.py",
     "resources": "test_worker.py",
     "slot": "e2e",
-    "supervisor": "e2e",
 }
 
 
