@@ -22,7 +22,7 @@ from engine.queue import claim
 from engine.queue.chunk import Chunk, Header, cut, read_jobs, whole
 from engine.queue.journal import lines
 from engine.queue.layout import DIRS, Queue, chunks_in, deferred_chunks, worker_ids
-from engine.queue.lock import take_or_say_who
+from engine.queue.lock import Lock, take_or_say_who
 from engine.seed import publish_unfinished
 
 LEAVE_S = 2.0  # how long workers and a monitor without a supervisor may take to go
@@ -79,8 +79,16 @@ def _unfinished(queue: Queue) -> list[str]:
     ]
 
 
+def tidy(queue: Queue) -> None:
+    """Empty tmp/ at the end of a run whose processes are gone, unless a seeding beside it has its own there."""
+    lock = Lock(queue.seed_lock)
+    if lock.take(note={"what": "tidy"}):
+        with lock:
+            _sweep(queue)
+
+
 def _sweep(queue: Queue) -> list[str]:
-    """Empty tmp/. Nobody uses it: no seeding, no monitor, and workers are born after this."""
+    """Empty tmp/. For who knows that nobody uses it: no seeding, no monitor, no worker about to be born."""
     names = os.listdir(queue.tmp)
     for name in names:
         path = os.path.join(queue.tmp, name)

@@ -29,6 +29,7 @@ from engine.processes import Spare
 from engine.queue import claim
 from engine.queue.layout import Queue, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
+from engine.recover import tidy
 from engine.slot import DRAIN, LEAVE_WAITING, SIGNALS, Slot
 from engine.steering import clear_request, read_request
 from engine.tickets import issue
@@ -306,6 +307,7 @@ class Supervisor:
         with contextlib.suppress(OSError):
             if not worker_ids(self.queue):
                 output.sweep(self.settings.frozen.output)
+                tidy(self.queue)
 
 
 def hold(queue: Queue) -> Lock:

@@ -258,7 +258,8 @@ class Batch:
 
     def clean(self, *, finished: bool = True) -> None:
         """Nothing is left of runs that have all ended: no claims, temporary files, semaphores, stray output."""
-        assert recount.leftovers(self.queue, self.out) == []
+        left = recount.leftovers(self.queue, self.out)
+        assert left == [], left
         until(lambda: not semaphores(self.pids), 3.0, f"semaphores in /dev/shm: {semaphores(self.pids)}")
         recount.check_files(self.queue, self.out)
         if finished:

@@ -74,7 +74,6 @@ TESTED_ELSEWHERE = {
     "monitored": "crash",
     "resources": "test_worker.py",
     "slot": "e2e",
-    "supervisor": "e2e",
 }
 
 
