@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from engine import durable, retry
-from engine.errors import UsageError
 from engine.manifest import read_checkpoint
 from engine.queue import claim
-from engine.queue.chunk import Chunk, Header, cut, read_jobs, whole
+from engine.queue.chunk import Chunk, Header, check_whole, cut, read_jobs
+from engine.queue.fold import fold
 from engine.queue.journal import lines
 from engine.queue.layout import DIRS, Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
@@ -62,11 +62,8 @@ def recover(queue: Queue) -> list[str]:
 def _check_segments(queue: Queue) -> None:
     """Before anything is derived from them: with another division into chunks journals would speak of other jobs."""
     for segment in queue.segments():
-        if queue.header(segment) and not whole(queue.segment(segment)):
-            raise UsageError(
-                f"{queue.segment(segment)} is damaged: it is not what was written. Bring it back from a copy; "
-                "`engine verify` says more"
-            )
+        queue.header(segment)
+        check_whole(queue.segment(segment))
 
 
 def _unfinished(queue: Queue) -> list[str]:
@@ -187,12 +184,21 @@ def _unite(queue: Queue, segment: int, here: list[tuple[Chunk, _Place]], missing
             durable.unlink_quietly(place.path)
             said.append(f"removed the token {chunk.name} in {place.what}/: its segment has no such chunk")
         elif chunk in kept:
-            durable.unlink_quietly(place.path)
-            said.append(f"removed a second token of chunk {chunk.name} in {place.what}/")
+            # The more advanced one comes first and stays, unless it says more than the journal does: jobs of a
+            # chunk that is filed and not finished would never be done, and the run never end.
+            second = place
+            if kept[chunk].what == "filed" and not _finished(queue, chunk):
+                second, kept[chunk] = kept[chunk], place
+            durable.unlink_quietly(second.path)
+            said.append(f"removed a second token of chunk {chunk.name} in {second.what}/")
         else:
             kept[chunk] = place
     missing += sorted(wanted - set(kept))
     return said
+
+
+def _finished(queue: Queue, chunk: Chunk) -> bool:
+    return fold(lines(queue.journal(chunk))).finals() >= chunk.jobs
 
 
 def _make_again(queue: Queue, missing: list[Chunk]) -> list[str]:

@@ -252,7 +252,7 @@ class Supervisor:
         for slot in self._slots:
             slot.end()
         if self._exit != Exit.DISK:
-            with contextlib.suppress(OSError):  # else the next run does it
+            with contextlib.suppress(OSError, EngineError):  # else the next run does it, or says why not
                 claim.reclaim(
                     self.queue, "", lambda video_id: output.forget(self.settings.frozen.output, video_id)
                 )

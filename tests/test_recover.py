@@ -101,6 +101,16 @@ def test_of_two_tokens_the_more_advanced_stays(tmp_path: Path, kept: int, other:
     assert verify.audit(queue.root).ok
 
 
+def test_a_chunk_that_is_not_finished_is_not_filed(tmp_path: Path) -> None:
+    """A copy of its token lies in filed/; believed, its jobs would never be done."""
+    queue = _staged(tmp_path)
+    _touch(_path(queue, 4, "filed"))
+    assert len(recover(queue)) == 1
+    assert [_where(queue)[k] for k in range(5)] == STAGES
+    finish(queue)
+    assert verify.audit(queue.root).rows == 79
+
+
 def test_all_tokens_lost(tmp_path: Path) -> None:
     queue = worked(tmp_path, 80, some_fail, segments=2)
     before = verify.audit(queue.root)
@@ -268,6 +278,15 @@ def test_a_segment_that_is_not_what_was_written_stops_the_start(tmp_path: Path, 
         recover(queue)
     assert [_where(queue)[k] for k in range(5)] == STAGES
     assert any("bad segment" in str(its) for its in verify.audit(queue.root).problems)
+
+
+def test_a_damaged_segment_is_not_published(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    data = encode_segment(1, ((name, {}) for name in ids(20, 20)), 20, 16)
+    Path(queue.segment(1)).write_bytes(data[:-30])
+    with pytest.raises(UsageError, match="not what was written"):
+        recover(queue)
+    assert queue.segments() == [0]
 
 
 @pytest.mark.parametrize("name", ["²", "+0.1.2", "x"])
