@@ -63,7 +63,7 @@ def descriptors(place: Place, seed: int) -> str:
         if who == "start":
             limit = dice.randrange(6, 34)
         else:
-            batch.seen(dice.randrange(5, 60))
+            batch.seen(dice.randrange(5, 60), within_s=90.0)
             pids = {"worker": run.members(WORKER), "supervisor": [run.pid], "monitor": run.members(MONITOR)}
             pid = dice.choice(pids[who])
             limit = len(os.listdir(f"/proc/{pid}/fd")) - (6 if who == "worker" else 0) + dice.randrange(3)
@@ -142,7 +142,7 @@ def read_only(place: Place, seed: int) -> str | Told:
         with contextlib.ExitStack() as stack:
             set_read_only = stack.enter_context(_bound(batch.out))
             run = stack.enter_context(batch.start(*FEW))
-            batch.seen(dice.randrange(5, 100))
+            batch.seen(dice.randrange(5, 100), within_s=90.0)
             if what == "output":
                 set_read_only(True)
                 stack.callback(set_read_only, False)
@@ -163,7 +163,7 @@ def vanished(place: Place, seed: int) -> str:
     inner = dice.choice(("workers", "tmp", "pending", "deferred", "done", "filed", "journal", "budget"))
     what = ("output, for a while", "output", "queue", inner)[seed % 4]
     with batch.start(*FEW) as run:
-        batch.seen(dice.randrange(5, 100))
+        batch.seen(dice.randrange(5, 100), within_s=90.0)
         if what == "output, for a while":
             batch.out.rename(place.root / "away")
         else:

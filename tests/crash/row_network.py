@@ -70,7 +70,7 @@ def _batch(place: Place, seed: int) -> Batch:
     return place.batch(videos(150, seed), place.stand_in(seed=seed))
 
 
-@row(18, "network-refused", "connections are dropped and refused", trials=6, quick=1)
+@row(18, "network-refused", "connections are dropped and refused", trials=6)
 def refused(place: Place, seed: int) -> str:
     batch = _batch(place, seed)
     assert batch.site is not None
