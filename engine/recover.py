@@ -184,21 +184,27 @@ def _unite(queue: Queue, segment: int, here: list[tuple[Chunk, _Place]], missing
             durable.unlink_quietly(place.path)
             said.append(f"removed the token {chunk.name} in {place.what}/: its segment has no such chunk")
         elif chunk in kept:
-            # The more advanced one comes first and stays, unless it says more than the journal does: jobs of a
-            # chunk that is filed and not finished would never be done, and the run never end.
-            second = place
-            if kept[chunk].what == "filed" and not _finished(queue, chunk):
-                second, kept[chunk] = kept[chunk], place
-            durable.unlink_quietly(second.path)
-            said.append(f"removed a second token of chunk {chunk.name} in {second.what}/")
+            # The more advanced one comes first and stays, unless it says more than is so: what a chunk in filed/
+            # lacks is never done, and the run would never end.
+            spare = place
+            if kept[chunk].what == "filed" and not _filed(queue, chunk):
+                spare, kept[chunk] = kept[chunk], place
+            durable.unlink_quietly(spare.path)
+            said.append(f"removed a second token of chunk {chunk.name} in {spare.what}/")
         else:
             kept[chunk] = place
     missing += sorted(wanted - set(kept))
     return said
 
 
-def _finished(queue: Queue, chunk: Chunk) -> bool:
-    return fold(lines(queue.journal(chunk))).finals() >= chunk.jobs
+def _filed(queue: Queue, chunk: Chunk) -> bool:
+    """Whether a chunk may be filed: its journal and the manifest hold all its jobs, and no row is awaited."""
+    known = read_checkpoint(queue)
+    if known is None:
+        return True  # all that is filed will be filed anew
+    ids = {job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)}
+    final = fold(lines(queue.journal(chunk))).finals() >= chunk.jobs
+    return final and chunk.name not in known.open and ids <= _present(queue, ids, known.length)
 
 
 def _make_again(queue: Queue, missing: list[Chunk]) -> list[str]:

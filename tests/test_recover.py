@@ -101,10 +101,11 @@ def test_of_two_tokens_the_more_advanced_stays(tmp_path: Path, kept: int, other:
     assert verify.audit(queue.root).ok
 
 
-def test_a_chunk_that_is_not_finished_is_not_filed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_a_chunk_whose_rows_are_not_in_the_manifest_is_not_filed(tmp_path: Path, k: int) -> None:
     """A copy of its token lies in filed/; believed, its jobs would never be done."""
     queue = _staged(tmp_path)
-    _touch(_path(queue, 4, "filed"))
+    _touch(_path(queue, k, "filed"))
     assert len(recover(queue)) == 1
     assert [_where(queue)[k] for k in range(5)] == STAGES
     finish(queue)
