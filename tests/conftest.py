@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+from typing import Any
+
 import pytest
 from nights import _nights, night, place, quiet  # noqa: F401 - fixtures
 
 from engine import durable
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@functools.cache
+def _plays(path: Path) -> bool:
+    text = path.read_text(encoding="utf-8")
+    return "from nights import" in text or "from main_job import" in text
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With several pytest processes, all tests that look at nights go to the same one: it alone plays them."""
-    for item in items:
-        if "_nights" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("nights"))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Apart(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "nights" if _plays(config.rootpath / nodeid.partition("::")[0]) else nodeid
+
+    return Apart(config, log)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ SCENES: dict[str, Entry] = {
     "huge": Entry(Reach.VIDEO, "the transcript unpacks to 64 MB"),
     "dubbed": Entry(Reach.VIDEO, "German, dubbed into English: captions generated for both"),
     "polyglot": Entry(Reach.VIDEO, "manual captions in seven languages, generated English ones"),
-    "hostile": Entry(Reach.VIDEO, "titles and texts with terminal escapes, NUL, YAML, formulas, paths"),
+    "hostile": Entry(Reach.VIDEO, "titles and texts full of escapes, NUL, YAML, formulas"),
     "xml_bomb": Entry(Reach.VIDEO, "the transcript is an XML bomb"),
     "astray": Entry(Reach.VIDEO, "the transcript redirects to other hosts"),
     "absent": Entry(Reach.VIDEO, "a mix of final refusals (default share 0.03)", 0.03),
