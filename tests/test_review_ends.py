@@ -159,7 +159,7 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
     add(queue, ids(16, 100))
     code = (
         "import os, signal, sys\n"
-        "from engine.supervisor import Supervisor\n"
+        "from engine.supervisor import MonitorProcess, Supervisor\n"
         "import engine.supervisor as s\n"
         "class Seen(Exception): pass\n"
         "def look(self):\n"
@@ -170,7 +170,7 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
         "from types import SimpleNamespace\n"
         "from engine.queue.layout import Queue\n"
         f"its.queue = Queue({queue.root!r}); its.settings = SimpleNamespace(processes=0, threads=1)\n"
-        "its.run_id, its._slots, its._monitor, its._heard = 'r', [], None, []\n"
+        "its.run_id, its._slots, its._monitor, its._heard = 'r', [], MonitorProcess(its.queue), []\n"
         "try: its.run()\n"
         "except Seen: pass\n"
     )

@@ -95,6 +95,7 @@ class Desk:
             self.settings, self.resources, f"{run or f'run{self.laps}'}.0.{self.laps}", self.stop
         )
         reports: list[Report] = []
+        self._others = set(threading.enumerate())
         thread = threading.Thread(target=lambda: reports.append(self.at_work.run()))
         thread.start()
         deadline = time.monotonic() + 20
@@ -110,7 +111,7 @@ class Desk:
     def die(self) -> None:
         """Let the kernel's part of this worker's death happen, after its threads' part."""
         for thread in threading.enumerate():
-            if thread.name.startswith("fetch-"):
+            if thread.name.startswith("fetch-") and thread not in self._others:
                 thread.join(20)
         os.close(self.at_work._worker._inflight)
         self.at_work._worker._lock._close()

@@ -33,7 +33,7 @@ from engine.queue import claim
 from engine.queue.layout import Queue, deferred_chunks, make_queue, open_queue
 from engine.queue.lock import take_or_say_who
 from engine.recover import recover
-from engine.resources import Resources
+from engine.resources import Resources, rss_bytes
 from engine.seed import Seeding
 from engine.status import tally
 from engine.supervisor import Supervisor, hold
@@ -82,6 +82,7 @@ class CannedResources(Resources):
         self.door: Any = SimpleNamespace(extend=lambda seconds: None)
         self.fetcher: Any = SimpleNamespace(fetch=self._fetch)
         self.fetched: list[str] = []
+        self.rss_bytes = rss_bytes()
 
     def _fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
         self.fetched.append(video_id)
