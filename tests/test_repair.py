@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from support import (
     OK,
+    Crash,
     Hand,
     batch,
     damage,
-    every_step,
+    dying_at,
     file_rows,
     finish,
     ids,
@@ -310,29 +311,36 @@ def _everything(queue: Queue) -> None:
         pass
 
 
-@pytest.mark.parametrize("torn", [False, True])
-def test_dying_at_any_step_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool) -> None:
+EVERY = [pytest.param(torn, range(400), marks=pytest.mark.long) for torn in (False, True)]
+
+
+@pytest.mark.parametrize(("torn", "at"), [(False, range(0, 400, 8)), (True, range(4, 400, 8)), *EVERY])
+def test_dying_at_any_step_is_repaired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool, at: range
+) -> None:
     """Die at a step, repair again: it comes to what one repair comes to. Now and then a run comes next."""
     monkeypatch.setattr("engine.seed.chunk_size", lambda jobs, cores: 4)
     queue = _half(tmp_path / "b", 4)
     _everything(queue)
     shutil.copytree(tmp_path / "b", tmp_path / "kept")
 
-    def act() -> None:
+    def fresh() -> None:
         shutil.rmtree(tmp_path / "b")
         shutil.copytree(tmp_path / "kept", tmp_path / "b")
-        repair(queue.root)
 
-    act()
+    repair(queue.root)
     wanted = verify.audit(queue.root)
     assert wanted.ok
     rows = _rows(queue)
-    steps = 0
-    for step, died in every_step(act, torn=torn):
-        steps = step
-        if died and step % 2 == torn:
-            continue
-        if step % 3 == 2:  # a run comes first: it need not mend all of it, and nothing is lost by it
+    for number, step in enumerate(at):
+        fresh()
+        with dying_at(step, torn=torn):
+            try:
+                repair(queue.root)
+                break
+            except Crash:
+                pass
+        if number % 3 == 2:  # a run comes first: it need not mend all of it, and nothing is lost by it
             recover(queue)
             finish(queue, some_fail)
             assert repair(queue.root).audit.problems == [], step
@@ -344,4 +352,4 @@ def test_dying_at_any_step_is_repaired(tmp_path: Path, monkeypatch: pytest.Monke
         assert again.audit.problems == [], step
         assert again.audit.states == wanted.states, step
         assert _rows(queue) == rows, step
-    assert steps > 60
+    assert 80 < step < 390
