@@ -152,6 +152,7 @@ def test_a_half_done_batch_goes_on(tmp_path: Path, name: str) -> None:
     assert done.audit.problems == []
     assert done.did
     assert all(os.path.exists(path) for path in (queue.status, queue.manifest, queue.ids(0), queue.ids(1)))
+    assert os.listdir(queue.workers) == []
     assert done.audit.states["deferred"] == 1
     assert sum(done.audit.states.values()) == 160
     assert done.audit.states["pending"] == 96 + lost * 8
@@ -353,3 +354,33 @@ def test_dying_at_any_step_is_repaired(
         assert again.audit.states == wanted.states, step
         assert _rows(queue) == rows, step
     assert 80 < step < 390
+
+
+def test_what_a_cut_off_repair_opened_is_fetched_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong but some files of filed chunks. A repair dies; then a run, and no second repair."""
+    monkeypatch.setattr("engine.seed.chunk_size", lambda jobs, cores: 4)
+    template = worked(tmp_path / "b", 12)
+    _lose_files(template)
+    os.rename(tmp_path / "b", tmp_path / "kept")
+    opened = 0
+    for step in range(0, 200, 3):
+        queue = Queue(str(tmp_path / "b" / "queue"))
+        shutil.copytree(tmp_path / "kept", tmp_path / "b")
+        with dying_at(step):
+            try:
+                repair(queue.root)
+                break
+            except Crash:
+                pass
+        folded = states(queue)
+        again = {name for path in folded for name, its in folded[path].jobs.items() if its.final is None}
+        recover(queue)
+        file_rows(queue)  # a run's monitor follows from the start
+        finish(queue)
+        bad = {os.path.basename(its.where)[:11] for its in verify.audit(queue.root).problems}
+        assert not again & bad, step
+        opened += bool(again)
+        shutil.rmtree(tmp_path / "b")
+    assert opened > 3
