@@ -117,6 +117,7 @@ def cache_fault(queue: Queue, segment: int, ids: Iterable[str]) -> str | None:
     try:
         with open(path, "rb") as file:
             packed = file.read()
+        packed = packed[: len(packed) // 8 * 8]  # half a number at its end is nobody's
         with open(path + ".odd", "rb") as file:
             total, *odd = file.read().decode("ascii").split() or [""]
     except FileNotFoundError:
