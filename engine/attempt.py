@@ -104,7 +104,7 @@ class Attempts:
         stamp = self.judge.report(permit, outcome, job=name, retry_after_s=failure.retry_after_s)
         fault = self.judge.fault(stamp) if kept else False
         if not trouble and fault is None:
-            fault = False  # nothing is likely to come of it, but the stamp is kept: a charge may be given back
+            fault = False  # hardly the egress's, so no benefit of doubt; but the charge may be given back
         history = History(
             spent=self._spent(state),
             refused=self._refusals(state),

@@ -23,6 +23,7 @@ from engine.render.record import to_json
 
 TMP = ".engine-tmp"
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.[a-z]+")
 _EXTENSIONS = ("json", *FORMATS)
 _FILE_MODE = 0o644
 _DIR_MODE = 0o755
@@ -37,6 +38,10 @@ def _is_id(video_id: str) -> bool:
     return _ID.fullmatch(video_id) is not None
 
 
+def _linked(path: str) -> UsageError:
+    return UsageError(f"{path} is a symbolic link: output is never written through one; remove it")
+
+
 class Output:
     """One worker's door to the output directory. `publish` and `forget` are thread-safe."""
 
@@ -44,6 +49,8 @@ class Output:
         self.root = root
         self.formats = formats
         self._tmp = os.path.join(root, TMP, worker_id)
+        if os.path.islink(os.path.join(root, TMP)):
+            raise _linked(os.path.join(root, TMP))
         os.makedirs(self._tmp, exist_ok=True)
         self._touched: set[str] = set()
         self._known: set[str] = set()
@@ -82,7 +89,7 @@ class Output:
     def _make_dir(self, name: str) -> None:
         path = os.path.join(self.root, name)
         if not durable.ensure_dir(path, mode=_DIR_MODE) and os.path.islink(path):
-            raise UsageError(f"{path} is a symbolic link: output is never written through one; remove it")
+            raise _linked(path)
 
     def touched(self) -> set[str]:
         """The directories whose names are not durable yet; the caller must `sync` them."""
@@ -119,9 +126,10 @@ def intact(root: str, row: Mapping[str, Any]) -> bool:
     if not isinstance(files, dict) or not isinstance(sums, dict):
         return False
     # A sum that is missing must not equal that of a file that is.
-    video_id = str(row.get("video_id"))
     return bool(files) and all(
-        path == relative(video_id, fmt) and sha256(os.path.join(root, path)) == sums.get(fmt, "")
+        isinstance(path, str)
+        and _PATH.fullmatch(path) is not None
+        and sha256(os.path.join(root, path)) == sums.get(fmt, "")
         for fmt, path in files.items()
     )
 

@@ -17,13 +17,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from engine import durable, retry
-from engine.errors import UsageError
 from engine.manifest import read_checkpoint
 from engine.queue import claim
-from engine.queue.chunk import Chunk, Header, cut, read_jobs, whole
+from engine.queue.chunk import Chunk, Header, check_whole, cut, read_jobs
+from engine.queue.fold import fold
 from engine.queue.journal import lines
 from engine.queue.layout import DIRS, Queue, chunks_in, deferred_chunks, worker_ids
-from engine.queue.lock import take_or_say_who
+from engine.queue.lock import Lock, take_or_say_who
 from engine.seed import publish_unfinished
 
 LEAVE_S = 2.0  # how long workers and a monitor without a supervisor may take to go
@@ -68,11 +68,8 @@ def mend(queue: Queue) -> list[str]:
 def _check_segments(queue: Queue) -> None:
     """Before anything is derived from them: with another division into chunks journals would speak of other jobs."""
     for segment in queue.segments():
-        if queue.header(segment) and not whole(queue.segment(segment)):
-            raise UsageError(
-                f"{queue.segment(segment)} is damaged: it is not what was written. Bring it back from a copy; "
-                "`engine verify` says more"
-            )
+        queue.header(segment)
+        check_whole(queue.segment(segment))
 
 
 def _unfinished(queue: Queue) -> list[str]:
@@ -85,8 +82,16 @@ def _unfinished(queue: Queue) -> list[str]:
     ]
 
 
+def tidy(queue: Queue) -> None:
+    """Empty tmp/ at the end of a run whose processes are gone, unless a seeding beside it has its own there."""
+    lock = Lock(queue.seed_lock)
+    if lock.take(note={"what": "tidy"}):
+        with lock:
+            _sweep(queue)
+
+
 def _sweep(queue: Queue) -> list[str]:
-    """Empty tmp/. Nobody uses it: no seeding, no monitor, and workers are born after this."""
+    """Empty tmp/. For who knows that nobody uses it: no seeding, no monitor, no worker about to be born."""
     names = os.listdir(queue.tmp)
     for name in names:
         path = os.path.join(queue.tmp, name)
@@ -185,12 +190,27 @@ def _unite(queue: Queue, segment: int, here: list[tuple[Chunk, _Place]], missing
             durable.unlink_quietly(place.path)
             said.append(f"removed the token {chunk.name} in {place.what}/: its segment has no such chunk")
         elif chunk in kept:
-            durable.unlink_quietly(place.path)
-            said.append(f"removed a second token of chunk {chunk.name} in {place.what}/")
+            # The more advanced one comes first and stays, unless it says more than is so: what a chunk in filed/
+            # lacks is never done, and the run would never end.
+            spare = place
+            if kept[chunk].what == "filed" and not _filed(queue, chunk):
+                spare, kept[chunk] = kept[chunk], place
+            durable.unlink_quietly(spare.path)
+            said.append(f"removed a second token of chunk {chunk.name} in {spare.what}/")
         else:
             kept[chunk] = place
     missing += sorted(wanted - set(kept))
     return said
+
+
+def _filed(queue: Queue, chunk: Chunk) -> bool:
+    """Whether a chunk may be filed: its journal and the manifest hold all its jobs, and no row is awaited."""
+    known = read_checkpoint(queue)
+    if known is None:
+        return True  # all that is filed will be filed anew
+    ids = {job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)}
+    final = fold(lines(queue.journal(chunk))).finals() >= chunk.jobs
+    return final and chunk.name not in known.open and ids <= _present(queue, ids, known.length)
 
 
 def _make_again(queue: Queue, missing: list[Chunk]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from engine import durable
 from engine.inputs import Line, Rejects, read
 from engine.known import Known
-from engine.queue.chunk import SEGMENT_JOBS, chunk_size, cut, encode_segment
+from engine.queue.chunk import SEGMENT_JOBS, check_whole, chunk_size, cut, encode_segment
 from engine.queue.layout import Queue, is_number, numbered
 from engine.queue.lock import take_or_say_who
 
@@ -127,10 +127,14 @@ def publish_tokens(queue: Queue, segment: int) -> None:
 
 
 def publish_unfinished(queue: Queue) -> None:
-    """Publish the segments whose seeding was cut off after their file was durable."""
+    """Publish the segments whose seeding was cut off after their file was durable.
+
+    Raises UsageError when one is damaged.
+    """
     published = set(queue.segments())
     for name in sorted(os.listdir(queue.path("segments"))):
         stem, _, extension = name.partition(".")
         if extension == "jsonl" and is_number(stem) and int(stem) not in published:
+            check_whole(queue.segment(int(stem)))
             durable.sync_dir(queue.path("segments"))  # who named it may have died before that
             publish_tokens(queue, int(stem))

@@ -188,3 +188,17 @@ class Slot:
         if lifeline is not None:
             lifeline.close()
         self._future = None
+
+
+def sweep_semaphores(path: str = "/dev/shm") -> None:  # noqa: S108 - where POSIX keeps them
+    """Remove the named semaphores that loky left in shared memory under processes that are gone."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path):
+            parts = name.split("-")
+            if (
+                name.startswith("sem.loky-")
+                and parts[1].isdigit()
+                and not os.path.exists(f"/proc/{parts[1]}")
+            ):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(path, name))

@@ -170,7 +170,7 @@ def collect(root: str) -> dict[str, Any]:
 def _slot(worker_id: str) -> int:
     """The slot in a worker's id `<run>.<slot>.<n>`."""
     parts = worker_id.split(".")
-    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else 0
 
 
 def _rate(history: list[list[float]], window_s: float, now: float, run: object) -> float:

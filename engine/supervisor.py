@@ -29,6 +29,7 @@ from engine.processes import Spare
 from engine.queue import claim
 from engine.queue.layout import Queue, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
+from engine.recover import tidy
 from engine.slot import DRAIN, LEAVE_WAITING, SIGNALS, Slot
 from engine.steering import clear_request, read_request
 from engine.tickets import issue
@@ -251,7 +252,7 @@ class Supervisor:
         for slot in self._slots:
             slot.end()
         if self._exit != Exit.DISK:
-            with contextlib.suppress(OSError):  # else the next run does it
+            with contextlib.suppress(OSError, EngineError):  # else the next run does it, or says why not
                 claim.reclaim(
                     self.queue, "", lambda video_id: output.forget(self.settings.frozen.output, video_id)
                 )
@@ -306,22 +307,9 @@ class Supervisor:
         with contextlib.suppress(OSError):
             if not worker_ids(self.queue):
                 output.sweep(self.settings.frozen.output)
+                tidy(self.queue)
 
 
 def hold(queue: Queue) -> Lock:
     """Take run.lock, or raise HeldError naming the run that has it."""
     return take_or_say_who(queue.run_lock, "run", note={"since": utc(ms=True)})
-
-
-def sweep_semaphores(path: str = "/dev/shm") -> None:  # noqa: S108 - where POSIX keeps them
-    """Remove the named semaphores that loky left in shared memory under processes that are gone."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(path):
-            parts = name.split("-")
-            if (
-                name.startswith("sem.loky-")
-                and parts[1].isdigit()
-                and not os.path.exists(f"/proc/{parts[1]}")
-            ):
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(path, name))

@@ -67,7 +67,9 @@ class Ended:
 class Command:
     """One `engine` command in a session of its own. Leaving the context ends whatever is left of it."""
 
-    def __init__(self, *args: str | os.PathLike[str], stdin: bytes | None = None, **env: str) -> None:
+    def __init__(
+        self, *args: str | os.PathLike[str], stdin: bytes | None = None, umask: int = -1, **env: str
+    ) -> None:
         self.args = [str(arg) for arg in args]
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         self._stdin: IO[bytes] | int = subprocess.DEVNULL
@@ -82,6 +84,7 @@ class Command:
             stderr=self._err,
             env=environment(**env),
             start_new_session=True,
+            umask=umask,
         )
 
     @property
@@ -255,7 +258,8 @@ class Batch:
 
     def clean(self, *, finished: bool = True) -> None:
         """Nothing is left of runs that have all ended: no claims, temporary files, semaphores, stray output."""
-        assert recount.leftovers(self.queue, self.out) == []
+        left = recount.leftovers(self.queue, self.out)
+        assert left == [], left
         until(lambda: not semaphores(self.pids), 3.0, f"semaphores in /dev/shm: {semaphores(self.pids)}")
         recount.check_files(self.queue, self.out)
         if finished:

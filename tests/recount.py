@@ -46,7 +46,7 @@ def journal_lines(queue: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted((queue / "journal").glob("*/*.jsonl")):
         for line in path.read_bytes().splitlines():
             text, _, digits = line.rpartition(b" ")
-            if len(digits) == 8 and int(digits, 16) == zlib.crc32(text):
+            if digits == b"%08x" % zlib.crc32(text):
                 verb, _, value = text.partition(b" ")
                 yield verb.decode(), json.loads(value)
 

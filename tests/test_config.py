@@ -110,10 +110,27 @@ def test_a_rehearsal_and_the_real_thing_are_not_mixed(tmp_path: Path, rehearsal:
     assert "-q" in str(told.value)
 
 
-@pytest.mark.parametrize("data", [b"{", b"\xff", b""])
+@pytest.mark.parametrize("data", [b"{", b"\xff", b"", b"[]", b"5", b"[" * 100_000])
 def test_a_batch_that_cannot_be_read_is_said(queue: Queue, data: bytes) -> None:
     Path(queue.batch).write_bytes(data)
     with pytest.raises(UsageError, match=r"batch\.json"):
         freeze(queue, FIRST, frozenset())
     with pytest.raises(UsageError, match=r"batch\.json"):
         check_rehearsal(queue, False)
+
+
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        {},
+        {"output": "/out", "languages": 5, "formats": []},
+        {"output": ["/out"], "languages": ["en"], "formats": ["md"]},
+        {"output": "out", "languages": ["en"], "formats": ["md"]},
+        {"output": "/out", "languages": [None], "formats": ["md"]},
+    ],
+)
+def test_a_damaged_batch_is_said(tmp_path: Path, frozen: dict[str, Any]) -> None:
+    queue = make_queue(str(tmp_path / "q"))
+    queue.write_batch({**queue.read_batch(), "frozen": frozen})
+    with pytest.raises(UsageError, match=r"batch\.json is damaged"):
+        freeze(queue, Frozen("/out"), frozenset())

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -265,3 +266,65 @@ def test_no_queue_is_said_not_raised(tmp_path: Path) -> None:
     )
     assert process.returncode == 10
     assert b"Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("harm", ["flipped", "cut", "doubled"])
+def test_an_open_journal_damaged_since_brings_no_row_twice(tmp_path: Path, harm: str) -> None:
+    """Rows of it are in the manifest already; both are derived anew from what the journals still say."""
+    queue = batch(tmp_path, 16)
+    late = set(ids(4, 12))
+    hand = Hand(queue, lambda name: -1.0 if name in late else OK)
+    hand.work(1)
+    hand.close()
+    file_rows(queue)
+    assert len(rows(queue)) == 12
+    path = Path(queue.journal(next(cut(queue.segment(0)))))
+    lines = path.read_bytes().splitlines(keepends=True)
+    if harm == "flipped":
+        lines[3] = lines[3].replace(b"ok", b"oh")
+    elif harm == "cut":
+        lines = lines[:5]
+    else:
+        lines.insert(2, lines[7])
+    path.write_bytes(b"".join(lines))
+    file_rows(queue)
+    finish(queue)
+    assert sorted(rows(queue)) == sorted(ids(16))
+    assert verify.audit(queue.root).problems == []
+
+
+@pytest.mark.parametrize("key", ["length", "ok", "offset"])
+def test_a_checkpoint_with_another_number_in_it_is_none(tmp_path: Path, key: str) -> None:
+    queue = worked(tmp_path, 16, lambda name: 900.0 if name == ids(1)[0] else OK)
+    text = Path(queue.checkpoint).read_text()
+    known = read_checkpoint(queue)
+    assert known is not None
+    (its,) = known.open.values()
+    old, new = {
+        "length": (f'"length": {known.length}', f'"length": {known.length - 1}'),
+        "ok": ('"ok": 15', '"ok": 16'),
+        "offset": (f"[{its.offset}, ", f"[{its.offset + 8}, "),
+    }[key]
+    assert old in text
+    Path(queue.checkpoint).write_text(text.replace(old, new))
+    assert read_checkpoint(queue) is None
+
+
+@pytest.mark.parametrize("by_s", [3600.0, -3600.0])
+def test_rates_begin_anew_when_the_clock_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_s: float
+) -> None:
+    queue = batch(tmp_path, 16)
+    real, at = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + at[0])
+    with take_or_say_who(queue.monitor_lock, "monitor"):
+        monitor = Monitor(queue)
+        monitor.finish()
+        before = status.read_snapshot(queue)["history"]
+        at[0] = by_s
+        monitor.finish()
+        monitor.close()
+    snapshot = status.read_snapshot(queue)
+    assert len(before) == 1
+    assert [abs(point[0] - real() - by_s) < 60 for point in snapshot["history"]] == [True]
+    assert abs(snapshot["progressed_at"] - real() - by_s) < 60

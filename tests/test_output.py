@@ -184,3 +184,25 @@ def test_threads_publish_side_by_side(output: Output) -> None:
         thread.join()
     assert len(files_of(output.root)) == 72
     assert output.touched() == {"", *(name[:2] for name in names)}
+
+
+@pytest.mark.parametrize("video_id", ["../x", "../../../../x", "", "dQw4w9WgXc", "dQ/w9WgXcQx"])
+def test_what_is_no_id_is_no_path(tmp_path: Path, video_id: str) -> None:
+    """A damaged `inflight` or row names anything; nothing is removed or looked at by it."""
+    root = tmp_path / "out"
+    root.mkdir()
+    for path in (tmp_path / "x.json", tmp_path / "x.md"):
+        path.write_text("mine")
+    forget(str(root), video_id)
+    assert sorted(its.name for its in tmp_path.iterdir()) == ["out", "x.json", "x.md"]
+    assert not intact(
+        str(root), {"files": {"json": "../x.json"}, "sha256": {"json": sha256(str(tmp_path / "x.json"))}}
+    )
+    assert not intact(str(root), {"files": {"json": 5}, "sha256": {"json": ""}})
+
+
+def test_temporary_files_are_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".engine-tmp").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="symbolic link"):
+        Output(str(tmp_path / "out"), ("md",), "w")

@@ -62,3 +62,22 @@ def test_a_name_with_brackets_and_spaces_does_not_shift_the_fields() -> None:
     child.communicate()
     assert found is not None
     assert int(found) >= int(processes.started(os.getpid()) or 0)
+
+
+def test_spare_descriptors_are_there_when_all_others_are_gone() -> None:
+    code = """
+import os, resource
+from engine.processes import Spare
+spare = Spare(2)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.open(os.devnull, os.O_RDONLY)
+except OSError:
+    pass
+spare.free()
+spare.free()
+print(len([os.open(os.devnull, os.O_RDONLY) for _ in range(2)]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "2\n"

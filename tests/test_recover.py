@@ -101,6 +101,17 @@ def test_of_two_tokens_the_more_advanced_stays(tmp_path: Path, kept: int, other:
     assert verify.audit(queue.root).ok
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_a_chunk_whose_rows_are_not_in_the_manifest_is_not_filed(tmp_path: Path, k: int) -> None:
+    """A copy of its token lies in filed/; believed, its jobs would never be done."""
+    queue = _staged(tmp_path)
+    _touch(_path(queue, k, "filed"))
+    assert len(recover(queue)) == 1
+    assert [_where(queue)[k] for k in range(5)] == STAGES
+    finish(queue)
+    assert verify.audit(queue.root).rows == 79
+
+
 def test_all_tokens_lost(tmp_path: Path) -> None:
     queue = worked(tmp_path, 80, some_fail, segments=2)
     before = verify.audit(queue.root)
@@ -262,3 +273,45 @@ def test_directories_that_a_copy_left_behind_are_made_again(tmp_path: Path) -> N
         os.rmdir(queue.path(name))
     recover(queue)
     assert all(os.path.isdir(queue.path(name)) for name in ("deferred", "workers", "tmp"))
+
+
+@pytest.mark.parametrize("harm", ["chunk size", "a job", "count"])
+def test_a_segment_that_is_not_what_was_written_stops_the_start(tmp_path: Path, harm: str) -> None:
+    """With another chunk size all tokens would be made again, beside journals that speak of other jobs."""
+    queue = _staged(tmp_path)
+    data = Path(queue.segment(0)).read_bytes()
+    old, new = {
+        "chunk size": (b'"chunk": 16', b'"chunk": 17'),
+        "a job": (ids(80)[-1].encode(), ids(90)[-1].encode()),
+        "count": (b'"jobs": 80', b'"jobs": 81'),
+    }[harm]
+    assert old in data
+    Path(queue.segment(0)).write_bytes(data.replace(old, new))
+    with pytest.raises(UsageError, match="not what was written"):
+        recover(queue)
+    assert [_where(queue)[k] for k in range(5)] == STAGES
+    assert any("bad segment" in str(its) for its in verify.audit(queue.root).problems)
+
+
+def test_a_damaged_segment_is_not_published(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    data = encode_segment(1, ((name, {}) for name in ids(20, 20)), 20, 16)
+    Path(queue.segment(1)).write_bytes(data[:-30])
+    with pytest.raises(UsageError, match="not what was written"):
+        recover(queue)
+    assert queue.segments() == [0]
+
+
+@pytest.mark.parametrize("name", ["²", "+0.1.2", "x"])
+def test_odd_names_stop_nobody(tmp_path: Path, name: str) -> None:
+    queue = _staged(tmp_path)
+    for place in ("pending", "segments", "deferred", "done", "workers"):
+        _touch(queue.path(place, name))
+    for place in (queue.pending(0), queue.done(0), queue.filed(0)):
+        _touch(os.path.join(place, name))
+    _touch(os.path.join(queue.deferred, f"²~{name}"))
+    recover(queue)
+    finish(queue)
+    found = verify.audit(queue.root)
+    assert found.rows == 79
+    assert set(found.totals) <= {"stray file"}

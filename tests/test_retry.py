@@ -232,3 +232,13 @@ def test_a_damaged_intent_is_said(tmp_path: Path) -> None:
     durable.publish(queue.retry, b'{"chunks": {"x": 1}}')
     with pytest.raises(UsageError, match=r"retry\.json"):
         retry(queue)
+
+
+@pytest.mark.parametrize("chunk", ["000009.0.41.4", "000000.7.1.2", "000000.0.1.99"])
+def test_an_intent_for_a_chunk_that_is_not_there_is_damaged(tmp_path: Path, chunk: str) -> None:
+    """Taken at its word it would open jobs whose token nobody frees."""
+    queue = worked(tmp_path, 16, some_fail)
+    Path(queue.retry).write_text(json.dumps({"schema_version": 1, "chunks": {chunk: ids(1)}}))
+    with pytest.raises(UsageError, match=r"retry\.json is damaged"):
+        complete(queue)
+    assert not Path(queue.journal_dir(0), "7.jsonl").exists()

@@ -128,6 +128,12 @@ def test_stalled(tmp_path: Path) -> None:
         ):
             snapshot_of(queue, run_pid=pid, progressed_at=time.time() - ago_s)
             assert collect(queue)["state"] == state
+        # The wall clock was set by an hour, forward and back; the other clock knows better.
+        wall, own = time.time(), time.monotonic()
+        snapshot_of(queue, run_pid=os.getpid(), progressed_at=wall - 3600, progressed_s=own - 1)
+        assert collect(queue)["state"] == "running"
+        snapshot_of(queue, run_pid=os.getpid(), progressed_at=wall + 3600, progressed_s=own - 200)
+        assert collect(queue)["state"] == "stalled"
         snapshot_of(queue, run_pid=os.getpid(), progressed_at=time.time() - 200)
         hand = Hand(queue, lambda _: 900.0)
         hand.work()
@@ -320,6 +326,7 @@ def test_never_backwards_beside_a_monitor_and_workers_that_die(tmp_path: Path) -
         b'{"requests": "x"}',
         b'{"bytes": {}}',
         b'{"progressed_at": "x"}',
+        b'{"progressed_s": [1]}',
     ],
 )
 def test_a_damaged_snapshot_is_no_snapshot(tmp_path: Path, data: bytes) -> None:
@@ -418,3 +425,14 @@ def test_rates_and_times_are_never_negative(
     assert rate >= 0
     eta = status._eta(left, {"1m": rate, "15m": rate / 2}, wait_s)
     assert eta is None or 0 <= eta["low"] <= eta["high"]
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN"])
+@pytest.mark.parametrize("name", ["requests", "bytes", "progressed_at", "history"])
+def test_numbers_that_are_none_are_no_snapshot(tmp_path: Path, name: str, value: str) -> None:
+    queue = batch(tmp_path, 4)
+    text = f"[[1, {value}], [2, 3]]" if name == "history" else value
+    Path(queue.status).write_text(f'{{"{name}": {text}}}')
+    with hold(queue):
+        assert "Infinity" not in status.dumps(collect(queue))
+        assert "NaN" not in status.dumps(collect(queue))

@@ -105,3 +105,12 @@ def test_several_processes_never_exceed_it(queue: Queue) -> None:
     assert kept + left == 150
     assert kept > 100  # three times 67 would be taken if there were as many
     tickets.close()
+
+
+def test_a_damaged_file_lets_nobody_over_the_limit(queue: Queue) -> None:
+    issue(queue, 5)
+    tickets = Tickets(queue)
+    Path(queue.path("tickets")).write_bytes(b"\xff five")
+    assert not tickets.take()
+    assert tickets.spent()
+    tickets.close()

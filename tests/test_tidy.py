@@ -48,7 +48,7 @@ ON_THEIR_OWN = {
     "recover.py": {"shutil.rmtree"},  # leftovers in tmp/
     "resources.py": {"os.open"},  # a log for who measures
     "seed.py": {"shutil.rmtree"},  # leftovers in tmp/
-    "supervisor.py": {"os.unlink"},  # semaphores of dead processes in shared memory
+    "slot.py": {"os.unlink"},  # semaphores of dead processes in shared memory
     "witness.py": {"os.open"},  # fixed-size counters, written by durable.pwrite
     "tickets.py": {"os.open"},  # written by durable.pwrite; they end with the run
 }
@@ -74,7 +74,6 @@ TESTED_ELSEWHERE = {
     "monitored": "crash",
     "resources": "test_worker.py",
     "slot": "e2e",
-    "supervisor": "e2e",
 }
 
 

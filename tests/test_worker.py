@@ -494,6 +494,37 @@ def test_a_hung_thread_is_replaced_and_its_late_answer_is_nothing(
     desk.sound()
 
 
+def test_a_leak_over_many_laps_is_one_leak(
+    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No lap grows by the allowance, all together do: the process is replaced all the same."""
+    desk = Desk(batch(tmp_path, 4), stand_in, lap_s=0.3)
+    grown = [desk.resources.rss_bytes]
+    monkeypatch.setattr(worker, "rss_bytes", lambda: grown[0])
+    whys = []
+    for _ in range(4):
+        whys.append(desk.lap(lambda: False).why)
+        grown[0] += worker.LEAK_BYTES * 2 // 5
+    assert whys == ["time", "time", "time", "recycle"]
+
+
+@pytest.mark.parametrize("where", ["a thread", "the keeper"])
+def test_a_process_without_memory_is_replaced_and_charges_nobody(
+    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    desk = Desk(batch(tmp_path, 16), stand_in)
+
+    def refused(*_: object) -> Fetched | Refused:
+        raise MemoryError
+
+    if where == "a thread":
+        desk.wrap(refused)
+    else:
+        monkeypatch.setattr(worker, "read_jobs", refused)
+    assert run_lap(desk.settings, desk.resources, "run9.0.1", desk.stop).why == "memory"
+    assert list(desk.entries()) == []
+
+
 def test_waiting_for_a_permit_is_no_hanging(tmp_path: Path, stand_in: Rehearsal) -> None:
     desk = Desk(batch(tmp_path, 3), stand_in, deadline_s=0.1, threads=3)
 

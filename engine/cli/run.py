@@ -214,7 +214,8 @@ def _work(queue: Queue, settings: Settings, options: Options) -> int:
     from engine.queue.lock import take_or_say_who
     from engine.recover import recover
     from engine.seed import SEED_WAIT_S
-    from engine.supervisor import Supervisor, sweep_semaphores
+    from engine.slot import sweep_semaphores
+    from engine.supervisor import Supervisor
 
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
         for sentence in recover(queue):

@@ -128,6 +128,14 @@ def whole(path: str) -> bool:
         return total == wanted
 
 
+def check_whole(path: str) -> None:
+    """Raise UsageError when a segment is not as it was written."""
+    if not whole(path):
+        raise UsageError(
+            f"{path} is damaged: it is not what was written. Bring it back from a copy; `engine verify` says more"
+        )
+
+
 def _damaged(path: str, what: str) -> UsageError:
     return UsageError(
         f"{path} is damaged: {what} cannot be read. Segments are never edited: bring back a copy, "

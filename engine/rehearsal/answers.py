@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from engine.rehearsal import captured
+from engine.rehearsal import captured, hostile
 from engine.rehearsal.bodies import CAPTCHA_PAGE, CONSENT_PAGE, HTML, JSON, WATCH_PAGE, XML, Body, dumps
 from engine.rehearsal.invent import Video, invent
 from engine.rehearsal.limit import HiddenLimit
@@ -211,6 +211,8 @@ class Stage:
             return Answer(200, self._watch, f"<!-- {request.video_id} --></body></html>".encode())
         video = invent(self.settings.seed, request.video_id)
         fault = self._video_fault(request.video_id, playing)
+        if fault in ("hostile", "astray"):
+            video = hostile.hostile(video)
         if fault is None and request.kind != "timedtext" and self._touched("soft_block", request, playing):
             return Answer(
                 200,
@@ -245,6 +247,12 @@ class Stage:
                 start = b'<?xml version="1.0" encoding="utf-8" ?><transcript>'
                 self._huge = Body(start.ljust(HUGE_BYTES), XML)
             return Answer(200, self._huge, b"</transcript>", scene=fault)
+        if fault == "hostile":
+            return Answer(200, Body(hostile.transcript(), XML), scene=fault)
+        if fault == "xml_bomb":
+            return Answer(200, hostile.bomb(video), scene=fault)
+        if fault == "astray":
+            return Answer(302, _EMPTY, headers=(("Location", hostile.away(video)),), scene=fault)
         if fault not in (None, "no_language", "hidden", "po_token", "dubbed", "polyglot"):
             return Answer(404, _NOT_FOUND, scene=fault)
         body, end = self._timedtext.answer(video, request.translation or request.language, request.fmt)

@@ -55,7 +55,11 @@ TEXT = "text/vtt; charset=UTF-8"
 
 
 def dumps(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate can only travel escaped
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 WATCH_PAGE = (

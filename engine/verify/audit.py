@@ -25,7 +25,7 @@ from engine.verify.papers import (
     read_promise,
     status_faults,
 )
-from engine.verify.tree import TMP, OutputTree, Places, leftovers, listing, tokens
+from engine.verify.tree import TMP, OutputTree, Places, digits, leftovers, listing, tokens
 
 HASHERS = 4
 _BATCH = 64  # rows whose files one task hashes
@@ -183,10 +183,10 @@ class _Auditor:
     # ---- segments, tokens, journals ---------------------------------------------------------------------
     def _segments(self, places: Places) -> None:
         queue, problem = self.queue, self.findings.problem
-        published = {name for name in listing(queue.path("pending")) if name.isdigit()}
+        published = {name for name in listing(queue.path("pending")) if digits(name)}
         for name in listing(queue.path("segments")):
             stem, _, extension = name.partition(".")
-            if extension != "jsonl" or not stem.isdigit():
+            if extension != "jsonl" or not digits(stem):
                 if not name.endswith(".tmp"):
                     problem("stray file", queue.path("segments", name), "not a segment")
             elif stem in published:
@@ -248,7 +248,7 @@ class _Auditor:
             problem("wrong cache", self.queue.ids(segment), fault)
         for name in listing(self.queue.journal_dir(segment)):
             number = name.removesuffix(".jsonl")
-            if not name.endswith(".jsonl") or not number.isdigit() or int(number) >= k:
+            if not name.endswith(".jsonl") or not digits(number) or int(number) >= k:
                 problem(
                     "stray file", os.path.join(self.queue.journal_dir(segment), name), "no chunk's journal"
                 )

@@ -13,13 +13,18 @@ from engine.queue.layout import Queue
 from engine.verify.findings import Findings
 
 TMP = ".engine-tmp"
-_TOKEN = re.compile(r"(\d+)\.(\d+)\.(\d+)")
-_NAMED = re.compile(r"(\d{6,})\.(\d+\.\d+\.\d+)")
+_TOKEN = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
+_NAMED = re.compile(r"([0-9]{6,})\.([0-9]+\.[0-9]+\.[0-9]+)")
 _OURS = re.compile(r"([A-Za-z0-9_-]{11})\.(json|md|txt|srt|vtt)")
 _LEFT = ("lock", "inflight", "died")  # what a dead worker's directory holds beside tokens
 
 Token = tuple[int, int, int]  # number of the chunk, first byte, jobs
 Places = dict[tuple[int, Token], list[str]]
+
+
+def digits(name: str) -> bool:
+    """Whether a name is a number: `²` and other scripts' digits are none."""
+    return name.isascii() and name.isdigit()
 
 
 def listing(path: str) -> list[str]:
@@ -50,14 +55,14 @@ def tokens(queue: Queue, findings: Findings) -> Places:
 
     for where in ("pending", "done", "filed"):
         for directory in listing(queue.path(where)):
-            if not directory.isdigit():
+            if not digits(directory):
                 findings.problem("stray file", queue.path(where, directory), "not a segment's directory")
                 continue
             for token in listing(queue.path(where, directory)):
                 put(int(directory), token, where, queue.path(where, directory, token))
     for name in listing(queue.deferred):
         when, tilde, rest = name.partition("~")
-        known = rest if tilde and when.isdigit() else ""
+        known = rest if tilde and digits(when) else ""
         put_named(known, "deferred", os.path.join(queue.deferred, name))
     for worker in listing(queue.workers):
         if not os.path.isdir(os.path.join(queue.workers, worker)):

@@ -139,10 +139,10 @@ class Fetcher:
     def _read(self, attempt: Attempt, client: Client, tracks: list[Track]) -> tuple[Transcript, ...]:
         spoken = spoken_language(client.player)
         if not self.settings.all_languages:
-            return (_read(attempt, choose(tracks, self._wanted, spoken)),)
+            return (_read(attempt, client, choose(tracks, self._wanted, spoken)),)
         best, *others = ranked(tracks, self._wanted, spoken)
         # Of several tracks one may well be empty, and then that is what there is of it.
-        return (read(best), *(read(track, may_be_empty=True) for track in others))
+        return (read(client, best), *(read(client, track, may_be_empty=True) for track in others))
 
     def _by_opinion(
         self, attempt: Attempt, client: Client, video_id: str, exc: Exception
@@ -165,16 +165,16 @@ class Fetcher:
 _GIVE_WAY = (Interrupted, EngineError)
 
 
-def _read(attempt: Attempt, chosen: Chosen) -> Transcript:
+def _read(attempt: Attempt, client: Client, chosen: Chosen) -> Transcript:
     """The text of one track. A translation that is refused says nothing of the address it was asked from.
 
     YouTube answers 429 to requests for translations long before it refuses others (yt-dlp's issues 13770 and
     13831). An address that is refused altogether is noticed by the player requests.
     """
     if chosen.translated_from is None:
-        return read(chosen.track)
+        return read(client, chosen.track)
     try:
-        return read(chosen.track, translated_from=chosen.translated_from)
+        return read(client, chosen.track, translated_from=chosen.translated_from)
     except _GIVE_WAY:
         raise
     except Exception as exc:

@@ -1,8 +1,9 @@
 """Transcripts through youtube-transcript-api's public surface, over a session of our own.
 
 The lean way sends two requests: a POST to the player gives metadata and the caption list, a GET the text.
-The library also wants the watch page, a megabyte, for one key that the player no longer needs; a stub answers
-that from memory. The full way fetches the real page.
+The library also wants the watch page, a megabyte, for one key that the player no longer needs; it gets a stub
+from memory. The full way fetches the real page. A text is parsed here where it is plain, and the library
+gets an empty one to parse.
 """
 
 from __future__ import annotations
@@ -21,13 +22,28 @@ from youtube_transcript_api import YouTubeTranscriptApi
 from engine.model import Cue, Failure, Kind, Transcript
 from engine.youtube.failures import FailureError
 from engine.youtube.line import Session
+from engine.youtube.timedtext import parse
 from engine.youtube.wording import clean
 
 WATCH = "https://www.youtube.com/watch"
 PLAYER = "https://www.youtube.com/youtubei/v1/player"
-_STUB_PAGE = b'{"INNERTUBE_API_KEY": "keyless"}'
+TIMEDTEXT = "https://www.youtube.com/api/timedtext"
+_STUB_TEXT = b"<transcript/>"
 _QUERY = "prettyPrint=false"
 _MASK = "&$fields=playabilityStatus,captions.playerCaptionsTracklistRenderer,videoDetails"
+
+
+def _stub_page() -> requests.Response:
+    """A page that holds only the name of the key."""
+    response = requests.Response()
+    response.status_code = 200
+    response.encoding = "utf-8"
+    response._content = b'{"INNERTUBE_API_KEY": "keyless"}'
+    response._content_consumed = True  # type: ignore[attr-defined]
+    return response
+
+
+_STUB_PAGE = _stub_page()
 
 
 class OddAnswerError(FailureError):
@@ -42,8 +58,11 @@ class Client:
         self.mask = mask
         self.player: Mapping[str, Any] | None = None  # the latest player answer
         self._seen: Mapping[str, Any] = {}  # the latest videoDetails that said anything
-        session.mount(WATCH, _Watch(self, session.adapter))
+        self.reading = False
+        self.cues: tuple[Cue, ...] | None = None  # of the track being read, None: for the library to parse
         session.mount(PLAYER, _Player(self, session.adapter))
+        session.mount(TIMEDTEXT, _Text(self, session.adapter))
+        self._session = session
         self._api = YouTubeTranscriptApi(http_client=session)
 
     def tracks(self, video_id: str, *, lean: bool) -> list[Track]:
@@ -52,17 +71,28 @@ class Client:
         Raises what the library raises, and OddAnswerError for an answer about another video or none.
         """
         self.lean, self.player = lean, None
+        self._session.instead = (WATCH, _STUB_PAGE) if lean else None
         try:
             tracks = list(self._api.list(video_id))
         except Exception:
             self.check(video_id)  # what is said of another video says nothing of this one
             raise
         finally:
-            self.lean = False
+            self.lean, self._session.instead = False, None
         self.check(video_id)
         if lean and not _details(self.player).get("title"):
             raise OddAnswerError(Failure(Kind.GARBLED, "the player answer names no title"))
         return tracks
+
+    def read(self, track: Track) -> tuple[Cue, ...]:
+        """The cues of a track: one request. Raises what the library raises."""
+        self.reading, self.cues = True, None
+        try:
+            fetched = track.fetch()
+            found, self.cues = self.cues, None
+        finally:
+            self.reading = False
+        return tuple(Cue(s.start, s.duration, s.text) for s in fetched) if found is None else found
 
     def begin(self) -> None:
         """Forget what earlier attempts on this session saw."""
@@ -105,22 +135,6 @@ class _Through(BaseAdapter):
         """The session's own adapter is closed under its own name."""
 
 
-class _Watch(_Through):
-    """The lean way: a page that holds only the name of the key. The full way: the page."""
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if not self._client.lean:
-            return self._adapter.send(request, *args, **kwargs)
-        response = requests.Response()
-        response.status_code = 200
-        response.url = str(request.url)
-        response.request = request
-        response.encoding = "utf-8"
-        response._content = _STUB_PAGE
-        response._content_consumed = True  # type: ignore[attr-defined]
-        return response
-
-
 class _Player(_Through):
     """Keeps the player's answer; the lean way it also drops the made-up key from the address."""
 
@@ -139,14 +153,28 @@ class _Player(_Through):
         return response
 
 
-def read(track: Track, *, translated_from: str | None = None, may_be_empty: bool = False) -> Transcript:
+class _Text(_Through):
+    """Keeps the cues of a text that can be parsed here; the library then finds none in what it gets."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        response = self._adapter.send(request, *args, **kwargs)
+        if self._client.reading and response.status_code == 200:
+            self._client.cues = parse(response.text)
+            if self._client.cues is not None:
+                response._content = _STUB_TEXT
+        return response
+
+
+def read(
+    client: Client, track: Track, *, translated_from: str | None = None, may_be_empty: bool = False
+) -> Transcript:
     """A track's text: one request.
 
     Raises what the library raises, and FailureError (garbled) for no text, unless it `may_be_empty`.
     """
-    cues = tuple(Cue(s.start, s.duration, s.text) for s in track.fetch())
+    cues = client.read(track)
     if not cues and not may_be_empty:
         raise FailureError(Failure(Kind.GARBLED, "the caption track holds no text"))
-    if not all(math.isfinite(c.start) and math.isfinite(c.duration) for c in cues):
+    if not math.isfinite(sum(c.start + c.duration for c in cues)):  # one that is not spoils the sum
         raise FailureError(Failure(Kind.GARBLED, "the caption track holds times that are no numbers"))
     return Transcript(track.language_code, clean(track.language), track.is_generated, cues, translated_from)

@@ -1,13 +1,17 @@
 """What one transcript costs: requests, TLS handshakes, bytes and CPU a video, against other ways to get it.
 
-All contenders fetch the same videos from the same stand-in with bodies of the site's own sizes, in the same run,
-each in a process of its own with 8 threads; rounds are interleaved and the medians are shown. No queue, no files:
-the fetch alone. Run by `scripts/bench cost [--videos N] [--rounds N] [--quick]`.
+All contenders fetch from the same stand-in with bodies of the site's own sizes, in the same run, each in a
+process of its own with 8 threads that lives to the end: what starting costs is not counted. They work by turns, one
+at a time, and a turn's videos are so many that each contender works for about a second (a cheap one needs more of
+them for the clock to say anything). Ratios are taken within a turn, so that a machine that slows down slows
+both sides, and the medians of the turns are shown. No queue, no files: the fetch alone.
+Run by `scripts/bench cost [--turns N] [--quick]`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -15,23 +19,19 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from engine.rehearsal import Settings, invented_ids, start
 
-THREADS, WARM_UP = 8, 8
-CONTENDERS = {
-    "origin": "yt-dlp metadata + youtube-transcript-api, both new for each video",
-    "yt-dlp": "yt-dlp, metadata alone, new for each video",
-    "library": "youtube-transcript-api, one object a thread (no metadata)",
-    "full": "engine's fetch, --fetch full",
-    "lean": "engine's fetch, the default",
-}
+THREADS = 8
+WARM_UP = 3 * THREADS  # each thread has its connection, and the interpreter has specialised its code
 
 
 # ---- the contenders, each in a child process -------------------------------------------------------------
@@ -44,6 +44,7 @@ def _yt_dlp_options(proxy: str) -> dict[str, Any]:
         "nocheckcertificate": True,
         "ignore_no_formats_error": True,
         "cachedir": False,
+        "noprogress": True,  # else it writes its progress among the figures on stdout, `quiet` or not
     }
 
 
@@ -66,6 +67,28 @@ def _yt_dlp(proxy: str, ca: str) -> Callable[[str], object]:
     def fetch(video_id: str) -> object:
         with yt_dlp.YoutubeDL(_yt_dlp_options(proxy)) as ydl:
             return ydl.extract_info(f"https://www.youtube.com/watch?v={video_id}", download=False)
+
+    return fetch
+
+
+def _yt_dlp_captions(proxy: str, ca: str) -> Callable[[str], object]:
+    import yt_dlp
+
+    directory = tempfile.mkdtemp(dir=os.environ["BENCH_DIR"])
+    options = {
+        **_yt_dlp_options(proxy),
+        "writesubtitles": True,
+        "writeautomaticsub": True,
+        "subtitleslangs": ["en"],
+        "subtitlesformat": "json3",
+        "outtmpl": os.path.join(directory, "%(id)s.%(ext)s"),
+    }
+
+    def fetch(video_id: str) -> object:
+        with yt_dlp.YoutubeDL(options) as ydl:
+            got = ydl.extract_info(f"https://www.youtube.com/watch?v={video_id}", download=True)
+        os.unlink(got["requested_subtitles"]["en"]["filepath"])
+        return got
 
     return fetch
 
@@ -93,7 +116,8 @@ def _engine(mode: str) -> Callable[[str, str], Callable[[str], object]]:
             return Permit(0, 0, time.monotonic() + 60)
 
         door = Door((EgressSpec("p001", proxy),), take=permit, ca_bundle=ca)
-        fetcher = Fetcher(door, FetchSettings(fetch_mode="full" if mode == "full" else "lean"))
+        settings = FetchSettings(fetch_mode="full" if mode == "full" else "lean", mask=mode == "mask")
+        fetcher = Fetcher(door, settings)
 
         def fetch(video_id: str) -> object:
             got = fetcher.fetch(video_id, permit(0))
@@ -105,106 +129,150 @@ def _engine(mode: str) -> Callable[[str, str], Callable[[str], object]]:
     return make
 
 
-MAKERS = {
-    "origin": _origin,
-    "yt-dlp": _yt_dlp,
-    "library": _library,
-    "full": _engine("full"),
-    "lean": _engine("lean"),
+@dataclass(frozen=True)
+class Contender:
+    """A way to get a video; `videos` of it are a turn, times a number of threads."""
+
+    about: str
+    make: Callable[[str, str], Callable[[str], object]]
+    videos: int
+
+
+CONTENDERS = {
+    "origin": Contender("yt-dlp metadata + youtube-transcript-api, both new for each video", _origin, 1),
+    "yt-dlp": Contender("yt-dlp, metadata alone, new for each video", _yt_dlp, 1),
+    "yt-dlp captions": Contender(
+        "yt-dlp, metadata and captions (json3), new for each video", _yt_dlp_captions, 1
+    ),
+    "library": Contender("youtube-transcript-api, one object a thread, no metadata", _library, 10),
+    "full": Contender("`engine`'s fetch, `--fetch full`", _engine("full"), 10),
+    "lean": Contender("`engine`'s fetch, the default", _engine("lean"), 30),
+    "mask": Contender("`engine`'s fetch, `--mask`", _engine("mask"), 30),
 }
 
 
-def contend(name: str, proxy: str, ca: str, ids: list[str]) -> None:
-    """Fetch these videos; print CPU seconds and peak memory. Two lines on stdin separate warm-up and work."""
-    fetch = MAKERS[name](proxy, ca)
+def contend(name: str, proxy: str, ca: str) -> None:
+    """Fetch the videos that a line on stdin names; answer each line with what they took, until stdin ends."""
+    fetch = CONTENDERS[name].make(proxy, ca)
+
+    def drop(video_id: str) -> None:
+        fetch(video_id)  # nobody keeps what hundreds of videos said in memory
+
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(fetch, ids[:WARM_UP]))
-        print("ready", flush=True)
-        sys.stdin.readline()
-        before, begun = time.process_time(), time.monotonic()
-        list(pool.map(fetch, ids[WARM_UP:]))
-        cpu_s, wall_s = time.process_time() - before, time.monotonic() - begun
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"cpu_s": cpu_s, "wall_s": wall_s, "peak_mb": peak_mb}), flush=True)
+        for line in sys.stdin:
+            cpu_s, begun_s = time.process_time(), time.monotonic()
+            list(pool.map(drop, line.split()))
+            figures = {"cpu_s": time.process_time() - cpu_s, "wall_s": time.monotonic() - begun_s}
+            figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(json.dumps(figures), flush=True)
 
 
 # ---- the run ---------------------------------------------------------------------------------------------
-def measure(name: str, stand_in: Any, ids: list[str]) -> dict[str, float]:
-    """One contender once: its figures a video."""
-    environment = {
-        **os.environ,
-        "REQUESTS_CA_BUNDLE": stand_in.ca_bundle,
-        "SSL_CERT_FILE": stand_in.ca_bundle,
-    }
-    child = subprocess.Popen(
-        [sys.executable, __file__, "--contend", name, stand_in.proxy_url, stand_in.ca_bundle, *ids],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        text=True,
-    )
-    assert child.stdout is not None
-    assert child.stdin is not None
-    if child.stdout.readline() != "ready\n":
-        raise SystemExit(f"{name} did not get through its warm-up")
-    before = stand_in.stats()
-    child.stdin.write("go\n")
-    child.stdin.flush()
-    said = json.loads(child.stdout.readline())
-    after = stand_in.stats()
-    child.wait()
-    videos = len(ids) - WARM_UP
-    return {
-        "requests": (sum(after["requests"].values()) - sum(before["requests"].values())) / videos,
-        "tls": (after["tls_handshakes"] - before["tls_handshakes"]) / videos,
-        "kb": (_bytes(after) - _bytes(before)) / videos / 1000,
-        "cpu_ms": said["cpu_s"] * 1000 / videos,
-        "wall_ms": said["wall_s"] * 1000 / videos,
-        "peak_mb": said["peak_mb"],
-    }
+class Child:
+    """One contender at work. Stops the bench when the contender fails."""
+
+    def __init__(self, name: str, stand_in: Any, directory: str) -> None:
+        self.name = name
+        self._stand_in = stand_in
+        trust = {"REQUESTS_CA_BUNDLE": stand_in.ca_bundle, "SSL_CERT_FILE": stand_in.ca_bundle}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--contend", name, stand_in.proxy_url, stand_in.ca_bundle],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **trust, "BENCH_DIR": directory},
+            text=True,
+        )
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+
+    def measure(self, ids: Sequence[str]) -> dict[str, float]:
+        """What these videos take: figures a video, and `peak_mb` so far."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        before = self._stand_in.stats()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(" ".join(ids) + "\n")
+            self._process.stdin.flush()
+        said = self._process.stdout.readline()
+        if not said.startswith("{"):
+            raise SystemExit(f"the contender {self.name!r} failed")
+        took, after = json.loads(said), self._stand_in.stats()
+        return {
+            "requests": (_requests(after) - _requests(before)) / len(ids),
+            "tls": (after["tls_handshakes"] - before["tls_handshakes"]) / len(ids),
+            "kb": (_bytes(after) - _bytes(before)) / len(ids) / 1000,
+            "cpu_ms": took["cpu_s"] * 1000 / len(ids),
+            "wall_ms": took["wall_s"] * 1000 / len(ids),
+            "peak_mb": took["peak_mb"],
+        }
+
+
+def _requests(stats: dict[str, Any]) -> int:
+    return sum(stats["requests"].values())
 
 
 def _bytes(stats: dict[str, Any]) -> int:
     return sum(int(counts.get("bytes", 0)) for counts in stats["egresses"].values())
 
 
+def play(turns: int, scale: float) -> dict[str, list[dict[str, float]]]:
+    """The figures of each contender, turn by turn."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    with contextlib.ExitStack() as stack:
+        stand_in = stack.enter_context(start(Settings(latency_s=0.0, real_sizes=True)))
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
+        children = [stack.enter_context(Child(name, stand_in, directory)) for name in CONTENDERS]
+        for child in children:
+            child.measure(list(invented_ids(WARM_UP, seed=0)))
+        for turn in range(1, turns + 1):
+            for child in children if turn % 2 else reversed(children):
+                n = max(1, round(CONTENDERS[child.name].videos * scale)) * THREADS
+                found[child.name].append(child.measure(list(invented_ids(n, seed=turn))))
+    return found
+
+
+def ratios(found: dict[str, list[dict[str, float]]], name: str, what: str) -> list[float]:
+    """How many times less than the origin's way, turn by turn."""
+    return [a[what] / b[what] for a, b in zip(found["origin"], found[name], strict=True)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench cost", description=__doc__.splitlines()[0])
-    parser.add_argument("--videos", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="10 videos, 2 rounds")
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--quick", action="store_true", help="3 turns of few videos: does it work at all?")
     wanted = parser.parse_args()
-    videos, rounds = (10, 2) if wanted.quick else (wanted.videos, wanted.rounds)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    with start(Settings(latency_s=0.0, real_sizes=True)) as stand_in:
-        for turn in range(rounds):
-            for name in CONTENDERS:
-                found[name].append(measure(name, stand_in, list(invented_ids(videos + WARM_UP, seed=turn))))
-    columns = ("requests", "tls", "kb", "cpu_ms", "wall_ms", "peak_mb")
-    medians = {
-        name: {its: statistics.median(one[its] for one in runs) for its in columns}
-        for name, runs in found.items()
-    }
+    turns, scale = (3, 0.2) if wanted.quick else (max(3, wanted.turns), 1.0)
+    found = play(turns, scale)
     print(
-        f"{videos} videos x {rounds} rounds, {THREADS} threads, latency 0; medians a video; x = origin's / this one's"
+        f"{turns} turns, {THREADS} threads each, no latency; medians a video; x: the origin's way divided by this "
+        "one, the median of the turns; in brackets the middle half of them"
     )
     print(f"python {platform.python_version()}, youtube-transcript-api {version('youtube-transcript-api')}, "
           f"yt-dlp {version('yt-dlp')}, {os.cpu_count()} cores\n")  # fmt: skip
-    print("| way | requests | x | TLS | KB | x | CPU ms | x | spread | wall ms | peak MB |")
+    print("| way | videos | requests | TLS | KB | x | CPU ms | x | | wall ms | peak MB |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
-    base = medians["origin"]
-    for name, about in CONTENDERS.items():
-        its, cpu = medians[name], [one["cpu_ms"] for one in found[name]]
+    for name, contender in CONTENDERS.items():
+        its = {what: statistics.median(one[what] for one in found[name]) for what in found[name][0]}
+        cpu = ratios(found, name, "cpu_ms")
+        low, _, high = statistics.quantiles(cpu, n=4)
         print(
-            f"| {about} | {its['requests']:.2f} | {base['requests'] / its['requests']:.1f} | {its['tls']:.2f} "
-            f"| {its['kb']:.1f} | {base['kb'] / its['kb']:.1f} | {its['cpu_ms']:.1f} "
-            f"| {base['cpu_ms'] / its['cpu_ms']:.1f} | {min(cpu):.1f}-{max(cpu):.1f} | {its['wall_ms']:.1f} "
-            f"| {its['peak_mb']:.0f} |"
+            f"| {contender.about} | {round(contender.videos * scale or 1) * THREADS * turns} "
+            f"| {its['requests']:.2f} | {its['tls']:.2f} "
+            f"| {its['kb']:.1f} | {statistics.median(ratios(found, name, 'kb')):.1f} "
+            f"| {its['cpu_ms']:.1f} | {statistics.median(cpu):.1f} | ({low:.1f}-{high:.1f}) "
+            f"| {its['wall_ms']:.1f} | {max(one['peak_mb'] for one in found[name]):.0f} |"
         )
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--contend"]:
-        contend(*sys.argv[2:5], sys.argv[5:])
+        contend(*sys.argv[2:5])
     else:
         main()

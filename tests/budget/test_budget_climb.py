@@ -18,7 +18,9 @@ NIGHTS = [(name, rate) for name in SCENARIOS for rate in (AUTO, GIVEN)]
 
 def good(name: str, limit: float, rate: str | float, seed: int) -> None:
     came = play(name, limit, rate if rate == AUTO else f"{limit * float(rate):g}", seed)
-    assert came.steady >= LEAST[name], came
+    # At 20/s one in 10,000 is a false alarm every 8 minutes, and half of the explorations are broken off by one.
+    least = 0.80 if name == "spurious" and limit > 4 else LEAST[name]
+    assert came.steady >= least, came
     assert came.refused_per_1000 < MOST_REFUSED_PER_1000.get(name, 1.0), came
 
 
@@ -26,7 +28,7 @@ def good(name: str, limit: float, rate: str | float, seed: int) -> None:
     ("name", "rate"), [its for its in NIGHTS if its not in (("window", GIVEN), ("spurious", GIVEN))]
 )
 def test_a_night_against_a_hidden_limit(name: str, rate: str | float) -> None:
-    good(name, 4.0, rate, 90_001)
+    good(name, 2.0 if name == "hours" else 4.0, rate, 90_001)
 
 
 @pytest.mark.long

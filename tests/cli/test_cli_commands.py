@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -418,3 +419,14 @@ def test_a_full_disk_behind_stdout_is_said(tmp_path: Path) -> None:
     assert done.returncode == Exit.DISK
     assert b"No space left" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_control_c_while_the_program_is_still_being_read(tmp_path: Path) -> None:
+    """It ends as any program does of a signal, without a word of Python's."""
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    root = Path(cli.__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "engine.cli", "status"], env=env, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")

@@ -109,6 +109,7 @@ def check(root: Path, ids: list[str], before: Promised, after: Resumed) -> None:
     assert not again, f"settled before the cut and fetched again: {sorted(again)[:5]}"
     twice = [video_id for video_id, count in after.fetched.items() if count > 1]
     assert not twice, f"fetched twice by one run: {twice[:5]}"
-    assert recount.leftovers(queue, out) == []
+    left = recount.leftovers(queue, out)
+    assert not left, f"left behind: {left}"
     problems = verify.audit(str(queue)).problems
     assert problems == [], problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,5 +76,6 @@ class Cuts:
             after = self.next_run(its.root, None if before.ids == set(its.ids) else its.listed, its.kinds)
             check(its.root, its.ids, before, after)
         except Exception as exc:
-            return f"{type(exc).__name__}: {exc}"
+            where = traceback.extract_tb(exc.__traceback__)[-1]
+            return f"{type(exc).__name__}: {exc} ({where.name}: {where.line})"
         return ""

@@ -127,6 +127,11 @@ def _traced(recording: Recording, log: Path, args: list[object], site: Rehearsal
             until(lambda: sum(site.stats()["requests"].values()) >= FIRST + MORE, RUN_S, "for half a run")
             for pid in set(session_members(process.pid)) - {process.pid}:
                 kill(pid)
-        said, _ = process.communicate(timeout=RUN_S)
+        try:
+            said, _ = process.communicate(timeout=RUN_S)
+        except subprocess.TimeoutExpired:
+            for pid in session_members(process.pid):
+                kill(pid)
+            raise AssertionError(f"{' '.join(map(str, args))} did not end in {RUN_S:g} s") from None
     assert site is not None or process.returncode == 0, said.decode()
     recording.take(power_trace.calls(log, shift=recording.lines))

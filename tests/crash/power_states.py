@@ -34,7 +34,7 @@ NOTES = (
     "status.json",
     "events.jsonl",
 )
-NEAR = 12  # steps
+NEAR = 6  # steps
 _TRIES = 60  # draws in a row that bring nothing new: then there is nothing new
 
 
@@ -121,15 +121,17 @@ def states(
 ) -> Iterator[State]:
     """Up to `count` states that differ in more than notes of the moment, none from before step `since`.
 
-    `steps`: those of a broken variant instead of the recorded ones. `near`: only cuts soon after steps about
-    paths that match this pattern. `focus`: what is singled out is often about a path that matches this one.
+    `steps`: those of a broken variant instead of the recorded ones. `near`: only cuts soon after steps whose
+    `verb about data` begins as this pattern says. `focus`: what is singled out is often about a path that matches
+    this one.
     """
     dice = random.Random(f"{seed} {model}")
     its = recording.steps if steps is None else steps
     # Cuts are drawn where something other than a note of the moment has happened.
     telling = [n + 1 for n, step in enumerate(its) if n >= since and not noted(step)]
     if near:
-        marks = [n for n, step in enumerate(its) if re.fullmatch(near, step.about)]
+        wanted = re.compile(near.encode())
+        marks = [n for n, s in enumerate(its) if wanted.match(f"{s.verb} {s.about} ".encode() + s.data)]
         telling = [cut for cut in telling if any(0 < cut - mark <= NEAR for mark in marks)]
     seen: set[bytes] = set()
     vain = 0

@@ -62,36 +62,36 @@ _JOURNAL, _MANIFEST, _CHECKPOINT = (
 _FILES, _DIRECTORIES, _FILED = r"out/../.*", r"out(/..)?", r"queue/filed/\d+.*"
 
 VARIANTS = [
-    Variant("no fsync of output files", _unsynced(r"out/\.engine-tmp/.*"), near=_JOURNAL),
-    Variant("no fsync of journals", _unsynced(_JOURNAL), near=_MANIFEST),
-    Variant("no fsync of output directories", _unsynced(_DIRECTORIES), near=_JOURNAL, focus=_FILES),
+    Variant("no fsync of output files", _unsynced(r"out/\.engine-tmp/.*"), near=r"\w+ " + _JOURNAL),
+    Variant("no fsync of journals", _unsynced(_JOURNAL), near=r"\w+ " + _MANIFEST),
+    Variant("no fsync of output directories", _unsynced(_DIRECTORIES), near=r"\w+ " + _JOURNAL, focus=_FILES),
     Variant("no fsync of any directory", _unsynced(r"out(/..)?|queue|queue/(.*/)?[^.]+")),
-    Variant("no fsync of the manifest", _unsynced(_MANIFEST), near=_CHECKPOINT, focus=_MANIFEST),
-    Variant("no fsync of filed/", _unsynced(r"queue/filed/\d+"), near=_CHECKPOINT, focus=_FILED),
-    Variant("no fsync of segments", _unsynced(r"queue/tmp/\.\d+\.jsonl\..*"), near=r"queue/pending/.*"),
-    Variant("synced before the fsyncs", _synced_too_early, near=_DIRECTORIES, focus=_FILES),
+    Variant("no fsync of the manifest", _unsynced(_MANIFEST), near=r"\w+ " + _CHECKPOINT, focus=_MANIFEST),
+    Variant("no fsync of filed/", _unsynced(r"queue/filed/\d+"), near=r"\w+ " + _CHECKPOINT, focus=_FILED),
+    Variant("no fsync of segments", _unsynced(r"queue/tmp/\.\d+\.jsonl\..*"), near=r"\w+ queue/pending/.*"),
+    Variant("synced before the fsyncs", _synced_too_early, near=f"write {_JOURNAL} synced", focus=_FILES),
     Variant(
         "manifest not cut back to its checkpoint",
         patched=_patched(durable, "AppendFile", _NotCutBack),
-        near=_MANIFEST,
+        near=r"\w+ " + _MANIFEST,
     ),
     Variant(
         "torn journal line not cut off",
         patched=_patched(durable, "_last_line_end", lambda fd, size: size),
-        near=_JOURNAL,
+        near=r"\w+ " + _JOURNAL,
         focus=_JOURNAL,
         model="ext4",
     ),
     Variant(
         "ok rows believed without a look",
         patched=_patched(output, "intact", lambda root, row: True),
-        near=_JOURNAL,
+        near=r"\w+ " + _JOURNAL,
         focus=_FILES,
     ),
     Variant(
         "tokens not compared with segments",
         patched=_patched(recover, "_check_tokens", lambda queue: []),
-        near=_FILED,
+        near=r"\w+ " + _FILED,
         focus=_FILED,
     ),
 ]

@@ -7,7 +7,7 @@ from row_steps import NO_STRACE, lives
 from scorecard import Told, row
 from traced import WHAT, Sweep, there
 
-SHARDS = 12
+SHARDS = 24
 SWEEPS = [(role, call) for role in WHAT for call in ("fsync", "fdatasync")]
 
 row(

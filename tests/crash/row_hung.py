@@ -16,7 +16,7 @@ from commands import Batch, videos
 from nights import Place
 from scorecard import row
 
-DEADLINE_S = 2.0
+DEADLINE_S = 4.0
 SLACK_S = 1.0
 LOOK_S = 0.1  # what watching from outside may add
 RATE_PER_S = 8.0
@@ -48,7 +48,7 @@ class Watch:
         self._thread.join(5)
 
 
-@row(10, "hung-fetch", "answers that hang or trickle, for one video in ten", trials=20, quick=1)
+@row(10, "hung-fetch", "answers that hang or trickle, for one video in ten", trials=20, quick=1, quiet=True)
 def fetch(place: Place, seed: int) -> str:
     scene = ("hang", "trickle")[seed % 2]
     site = place.stand_in(seed=seed, scenes=(f"{scene}=0.1",))

@@ -137,7 +137,7 @@ def kill_monitor(place: Place, seed: int) -> Told:
 @row(3, "kill-group", "kill -9 everything, again and again", trials=10, quick=1)
 def kill_group(place: Place, seed: int) -> Told:
     """Five runs of one batch killed, some while they seed or recover; all that is lost is what was in flight."""
-    batch, killer = batch_of(place, 90, seed)
+    batch, killer = batch_of(place, 110, seed)
     fetching_s: list[float] = []
     for number in range(KILLS):
         began_s = time.monotonic()
@@ -146,7 +146,7 @@ def kill_group(place: Place, seed: int) -> Told:
                 time.sleep(killer.dice.uniform(0.02, 0.8))  # wherever it is by then
             else:
                 fetching_s.append(at_work(batch, run, began_s))
-                time.sleep(killer.dice.uniform(0.0, 0.6))
+                time.sleep(killer.dice.uniform(0.0, 1.5))
             killer.group(run)
             assert run.wait().code in (-signal.SIGKILL, 0), run.said()
         if (batch.queue / "FORMAT").exists():

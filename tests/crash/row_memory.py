@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import recount
-from commands import WORKER, Batch, Command, until, videos
+from commands import WORKER, Batch, until, videos
 from injected import injected
 from nights import Place
 from scorecard import Told, row
@@ -61,7 +61,7 @@ def killed(place: Place, seed: int) -> str | Told:
     waits_s = []
     with batch.start(*FEW) as run:
         for turn in range(2):
-            batch.seen(12 + 60 * turn)
+            batch.seen(12 + 60 * turn, within_s=90.0)
             known = set(recount.workers(batch.queue))
             pid = sorted(known & set(run.members(WORKER)))[turn % len(known)]
             other = known - {pid}
@@ -88,7 +88,7 @@ def refused(place: Place, seed: int) -> str:
     site = place.stand_in(seed=seed, latency_s=0.1, scenes=("huge=0.1",))
     batch = place.batch(videos(80, seed), site)
     with batch.start(*FEW) as run:
-        batch.seen(dice.randrange(10, 60))
+        batch.seen(dice.randrange(10, 60), within_s=90.0)
         pid = dice.choice(run.members(WORKER))
         more = dice.choice((0, 4, 12, 24)) * MB
         limit = _status_bytes(pid, "VmSize") + more
@@ -158,7 +158,7 @@ Settings.__init__ = _short
 """
 
 
-@row(8, "leak", "a fetch that leaks a megabyte each time, in one lap or over many", trials=6, quick=1)
+@row(8, "leak", "a fetch that leaks a megabyte each time, in one lap or over many", trials=6)
 def leak(place: Place, seed: int) -> str:
     """By turns one long lap, and laps so short that none of them alone leaks its allowance."""
     dice = random.Random(seed)
@@ -184,4 +184,5 @@ def leak(place: Place, seed: int) -> str:
     assert len(grown) >= 4, "workers were replaced"
     batch.clean()
     most = max(grown.values()) >> 20
-    return f"{len(rows) * piece >> 20} MB leaked in laps of {lap_s:g} s: {len(grown)} workers, none grew by over {most} MB"
+    leaked = len(rows) * piece >> 20
+    return f"{leaked} MB leaked in laps of {lap_s:g} s: {len(grown)} workers, none grew by over {most} MB"

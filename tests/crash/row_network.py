@@ -1,8 +1,8 @@
 """Row 18: the network is gone for up to two minutes: connections refused, names not resolved, no route.
 
-No job fails and no attempt is spent, whatever was in flight; within half a minute of its return requests are sent again.
-Refusals are the stand-in's own scene. For the other two run and stand-in live in a network of their own, which is made
-for one thread of this process and the children that it starts.
+No job fails and no attempt is spent, whatever was in flight; within half a minute of its return requests are sent
+again. Refusals are the stand-in's own scene. For the other two run and stand-in live in a network of their own, which
+is made for one thread of this process and the children that it starts.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _batch(place: Place, seed: int) -> Batch:
     return place.batch(videos(150, seed), place.stand_in(seed=seed))
 
 
-@row(18, "network-refused", "connections are dropped and refused", trials=6, quick=1)
+@row(18, "network-refused", "connections are dropped and refused", trials=6)
 def refused(place: Place, seed: int) -> str:
     batch = _batch(place, seed)
     assert batch.site is not None

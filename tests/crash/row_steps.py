@@ -14,7 +14,7 @@ from scorecard import Told, row
 from traced import CALLS, WHAT, Sweep, there
 
 LIVES = Path(__file__).with_name("lives.py")
-SHARDS = 48
+SHARDS = 96
 NO_STRACE = Told(0, "not played: strace is not here")
 SWEEPS = [(role, call) for role in WHAT for call in CALLS]
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import recount
-from commands import WORKER, Batch, Command, videos
+from commands import WORKER, Batch, videos
 from nights import Place
 from scorecard import row, share
 
@@ -63,7 +63,7 @@ def everything(place: Place, seed: int) -> str:
     wire = place.root / "wire"
     pace = ("--rate", f"{RATE_PER_S:g}/s", "--deadline", f"{DEADLINE_S:g}")
     with batch.start(*FEW, *pace, ENGINE_WIRE_LOG=str(wire)) as run:
-        batch.seen(dice.randrange(8, 40))
+        batch.seen(dice.randrange(8, 40), within_s=90.0)
         pids = run.members()
         assert len(pids) >= 4, "supervisor, monitor and two workers"
         _tell(pids, signal.SIGSTOP)
@@ -91,7 +91,7 @@ def worker(place: Place, seed: int) -> str:
     site = place.stand_in(seed=seed, latency_s=0.3)
     batch = place.batch(videos(200, seed), site)
     with batch.start(*FEW, "--deadline", f"{DEADLINE_S:g}") as run:
-        batch.seen(dice.randrange(8, 60))
+        batch.seen(dice.randrange(8, 60), within_s=90.0)
         pid = dice.choice(run.members(WORKER))
         claim = recount.workers(batch.queue)[pid]
         os.kill(pid, signal.SIGSTOP)
@@ -127,7 +127,7 @@ def holder(place: Place, seed: int) -> str:
     batch = place.batch(videos(800, seed), site)
     tries, pids = 0, []
     with batch.start(*FEW, "--deadline", f"{DEADLINE_S:g}") as run:
-        batch.seen(8)
+        batch.seen(8, within_s=90.0)
         inode = os.stat(batch.queue / "budget").st_ino
         while not pids:
             pids = [its for its in run.members(WORKER) if _caught(its, inode)]
@@ -161,7 +161,7 @@ def _holds(pid: int, inode: int) -> bool:
     """Whether this process has the lock on the file with this inode, by the kernel's list."""
     for line in Path("/proc/locks").read_text().splitlines():
         fields = line.split()
-        if "->" not in fields and fields[1] == "FLOCK" and fields[4] == str(pid):
-            if fields[5].rpartition(":")[2] == str(inode):
-                return True
+        mine = "->" not in fields and fields[1] == "FLOCK" and fields[4] == str(pid)
+        if mine and fields[5].rpartition(":")[2] == str(inode):
+            return True
     return False

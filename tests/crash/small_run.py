@@ -1,4 +1,4 @@
-"""A whole run in this process: the engine's own start, laps and monitor over a canned fetch. Milliseconds, no network.
+"""A whole run in this process: the engine's own start, laps and monitor over a canned fetch, without a network.
 
 Everything but processes and sockets is real: seeding, recovery, budget, worker threads, journals, manifest, and the
 supervisor's judgement whether the batch is finished. `staged` makes a queue in which each sort of file is there
@@ -169,7 +169,7 @@ def _laid_out(queue: Queue) -> None:
 
 
 @contextlib.contextmanager
-def Budget_open(queue: Queue) -> Iterator[Budget]:  # noqa: N802
+def Budget_open(queue: Queue) -> Iterator[Budget]:
     budget = Budget.open(queue.budget, EGRESSES, BudgetSettings(Rate("none"), 60.0), new_run=True)
     try:
         yield budget

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import recount
 from commands import Command, Ended, until, videos
 from nights import Place
 
@@ -193,6 +194,9 @@ class Sweep:
             # A worker or a monitor is replaced, and the run goes on; any other command is over.
             alone = self.role in ("supervisor", "seed", "retry")
             assert ended.code == (-9 if hit and alone else 0), ended.said
+            if not alone:  # it went on without it, and came to a clean end
+                left = recount.leftovers(its.batch.queue, its.batch.out)
+                assert left == [], left
         its.finish()
         most = REQUESTS_A_JOB * (JOBS + THREADS)
         assert self.requests() - before <= most, f"{self.requests() - before} requests, at most {most}"

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import ids
 
 from engine.errors import UsageError
-from engine.queue.chunk import Chunk, chunk_size, cut, encode_segment, read_header, read_ids, read_jobs
+from engine.queue.chunk import Chunk, chunk_size, cut, encode_segment, read_header, read_ids, read_jobs, whole
 
 NUMBER = st.integers(0, 10**9)
 COLUMNS = st.dictionaries(
@@ -81,3 +82,45 @@ def test_a_token_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     for wrong in (Chunk(0, 0, first + 3, 1), Chunk(0, 0, first, 2)):
         with pytest.raises(UsageError):
             read_jobs(path, wrong)
+
+
+@pytest.mark.parametrize("name", ["+0.1.2", "00.1.2", " 0.1.2", "0.1_0.2", "0.1.2 ", "٣.1.2", "²", "-1.2.3"])
+def test_a_token_written_in_another_way_is_none(name: str) -> None:
+    """Under the name made from its numbers there is no file: a claim would look for it for ever."""
+    assert Chunk.parse(name, 0) is None
+    assert Chunk.parse(f"000000.{name}") is None
+    assert Chunk.parse(f"0.{name}") is None
+
+
+def test_every_flipped_bit_of_a_segment_is_noticed(tmp_path: Path) -> None:
+    data = encode_segment(3, ((name, {"a": "ä"}) for name in ids(5)), 5, 2)
+    path = tmp_path / "000003.jsonl"
+    path.write_bytes(data)
+    assert whole(str(path))
+    for at in range(len(data)):
+        for bit in (0, 5):
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
+            # A header whose word for the sum is gone is one from before there was a sum.
+            assert not whole(str(path)) or b'"crc32"' not in path.read_bytes(), at
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id": "../../etc/xx"}',
+        '{"id": 5}',
+        '{"id": "dQ/w9WgXcQx"}',
+        '{"id": "dQw4w9WgXcQ", "input": [1]}',
+        "[" * 9999,
+    ],
+    ids=["path", "number", "slash", "input", "deep"],
+)
+def test_a_job_that_is_none_is_said_and_never_becomes_a_path(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "000000.jsonl"
+    path.write_text('{"segment": 0, "jobs": 1, "chunk": 16}\n' + line + "\n")
+    (chunk,) = cut(str(path))
+    with pytest.raises(UsageError, match="damaged"):
+        read_jobs(str(path), chunk)
+    if "input" not in line:
+        with pytest.raises(UsageError, match="damaged"):
+            list(read_ids(str(path)))

@@ -309,12 +309,15 @@ def test_what_is_noted_of_threads_is_read_whatever_it_is(tmp_path: Path) -> None
         b"\n" * 128,
         b"\xff" * 200,
         b"000000.1.2.3".ljust(64),
-        b"000000.1.2.3 abc".ljust(63) + b"\n",
+        b"000000.1.2.3 abcdefghijk".ljust(63) + b"\n",
+        b"000000.1.2.3 ../../../xy".ljust(63) + b"\n",
     ):
         path.write_bytes(data)
         assert len(claim.in_flight(str(tmp_path))) == (b"abc" in data)
 
 
 def test_run_ids_are_never_alike() -> None:
-    assert len({claim.run_id() for _ in range(1000)}) == 1000
+    assert (
+        len({claim.run_id() for _ in range(50)}) == 50
+    )  # 24 random bits: of 1,000 two are alike now and then
     assert "." not in claim.run_id()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.queue.fold import CLOCK_JUMP_S, ChunkState, Death, fold, is_due
 from engine.queue.journal import VERBS, Entry, encode, parse
+from engine.verdict import LONG_WAIT_S
 
 NAMES = st.sampled_from(["a" * 11, "b" * 11, "c" * 11])
 ANYTHING = (
@@ -171,3 +172,10 @@ def test_by_which_egress_a_job_failed_last(kind: object, egress: object, failed_
     before = Entry("try", {**body, "kind": "network", "egress": "another"}, 0, b"")
     state = fold([before, Entry("try", body, 0, b"")])
     assert state.jobs["a" * 11].failed_by == failed_by
+
+
+@pytest.mark.parametrize("by_s", [-3600.0, -30 * 86400.0, 3600.0])
+def test_no_wait_outlives_a_clock_that_was_set(by_s: float) -> None:
+    """By an hour or more, while a job had any part of the longest wait before it."""
+    for left_s in (0.5, LONG_WAIT_S):
+        assert is_due(1000.0 + left_s, 1000.0 + by_s)

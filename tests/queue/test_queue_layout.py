@@ -117,3 +117,12 @@ def test_remote_file_systems(monkeypatch: pytest.MonkeyPatch, kind: str, refused
 def test_local_file_systems(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr("engine.queue.layout.file_system", lambda path: kind)
     refuse_remote("/q", "queue")
+
+
+def test_a_directory_that_somebody_removed_is_made_again(tmp_path: Path) -> None:
+    queue = make_queue(str(tmp_path))
+    for name in ("pending", "tmp"):
+        (tmp_path / name).rmdir()
+    assert make_queue(str(tmp_path)) == queue
+    assert os.listdir(queue.tmp) == numbered(queue.path("pending")) == []
+    assert (tmp_path / "pending").is_dir()

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from engine.rehearsal import CAPTURES, SCENES, Settings, captured_ids, invent, invented_ids, parse_scene
+from engine.rehearsal import (
+    CAPTURES,
+    SCENES,
+    Settings,
+    captured_ids,
+    hostile,
+    invent,
+    invented_ids,
+    parse_scene,
+)
 from engine.rehearsal.answers import HUGE_BYTES, Answer, Stage
 from engine.rehearsal.captured import read_asset
 from engine.rehearsal.limit import HiddenLimit
@@ -50,7 +59,7 @@ def tracks(answer: dict[str, Any]) -> list[dict[str, Any]]:
 def test_every_scene_is_tested_here_or_on_the_wire() -> None:
     here = {"no_language", "po_token", "hidden", "huge", "no_captions", "captured", "slow", "consent"}
     here |= {"dubbed", "polyglot", "429_translated"}
-    here |= {"soft_block"}
+    here |= {"soft_block", "hostile", "xml_bomb", "astray"}
     here |= {row[0] for row in REFUSALS} | {row[0] for row in PASSING} | {row[0] for row in BLOCKS}
     wire = {"gone", "proxy407"}
     assert here | wire | set(MIXES) == set(SCENES)
@@ -433,3 +442,21 @@ def test_a_translation_is_read() -> None:
 def test_reaches_are_complete() -> None:
     assert {entry.reach for entry in SCENES.values()} == set(Reach)
     assert all(entry.text and len(entry.text) < 80 for entry in SCENES.values())
+
+
+def test_hostile_videos_play_and_their_texts_are_hostile() -> None:
+    on = stage("hostile")
+    titles = {player(on, video_id=video_id)["videoDetails"]["title"] for video_id in IDS}
+    assert titles == {*hostile.TITLES}
+    assert b"\xe2\x80\xae" in whole(ask(on, "timedtext"))  # a bidi override, as it came
+
+
+def test_bombs_are_small_and_astray_never_leads_to_youtube() -> None:
+    on = stage("xml_bomb")
+    bombs = {whole(ask(on, "timedtext", video_id)) for video_id in IDS[:20]}
+    assert len(bombs) == 3
+    assert sum(b"<!ENTITY" in bomb for bomb in bombs) == 2
+    assert max(map(len, bombs)) < 2_000_000
+    away = [ask(stage("astray"), "timedtext", video_id) for video_id in IDS[:60]]
+    assert {answer.status for answer in away} == {302}
+    assert {dict(answer.headers)["Location"] for answer in away} == {*hostile.AWAY}

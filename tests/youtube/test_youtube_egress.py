@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 from youtube_site import Asked, Reply, Site, permit, reset
 
 from engine.errors import Interrupted, UsageError
@@ -308,6 +309,36 @@ def test_cookies_are_kept_within_a_session(site: Site, make_door: MakeDoor) -> N
 
 
 # Connections.
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"method": "GET", "url": "https://www.youtube.com/watch?v=ü b"},
+        {
+            "method": "get",
+            "url": "https://www.youtube.com/watch",
+            "headers": {"accept-language": "de", "x": "y"},
+        },
+        {
+            "method": "GET",
+            "url": "https://www.youtube.com/watch",
+            "params": {"a": "b"},
+            "cookies": {"k": "v"},
+        },
+        {"method": "POST", "url": "https://www.youtube.com/youtubei/v1/player", "json": {"a": ["ü"]}},
+        {"method": "POST", "url": "https://www.youtube.com/x", "data": b"raw"},
+    ],
+)
+def test_requests_are_prepared_as_requests_prepares_them(asked: dict[str, Any], make_door: MakeDoor) -> None:
+    with make_door().attempt(permit(), 5) as attempt:
+        session = attempt.session
+        session.cookies.set("YSC", "abc", domain=".youtube.com")
+        ours = session.prepare_request(requests.Request(**asked))
+        theirs = requests.Session.prepare_request(session, requests.Request(**asked))
+    for what in ("method", "url", "headers", "body", "hooks"):
+        assert getattr(ours, what) == getattr(theirs, what)
+    assert "YSC=abc" in ours.headers["Cookie"]
 
 
 def test_no_more_handshakes_than_threads(site: Site, make_door: MakeDoor) -> None:

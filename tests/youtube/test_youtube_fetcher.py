@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from youtube_site import VIDEO, Asked, Reply, Site, asset, permit, player
 from engine.errors import DiskError, Interrupted
 from engine.model import EgressSpec, Fetched, Kind, Permit, Refused
 from engine.rehearsal import CAPTURES, Rehearsal, Settings, invented_ids, start
-from engine.youtube import Fetcher, FetchSettings
+from engine.youtube import Fetcher, FetchSettings, sockets
 from engine.youtube.egress import Door
 
 MakeDoor = Callable[..., Door]
@@ -299,6 +300,33 @@ def test_opinions_in_many_threads(site: Site, make_door: MakeDoor) -> None:
 
 
 # What leaves, and what does not.
+
+
+@pytest.mark.parametrize(
+    ("lack", "error"),
+    [
+        (MemoryError(), MemoryError),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), MemoryError),
+        (OSError(errno.EMFILE, "Too many open files"), DiskError),
+        (OSError(errno.ENFILE, "Too many open files in system"), DiskError),
+    ],
+)
+@pytest.mark.parametrize("at", ["connecting", "another way"])
+def test_want_of_memory_or_descriptors_is_no_outcome_of_a_video(
+    lack: Exception, error: type[Exception], at: str, make_door: MakeDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it comes at the first connection or after an answer that asks for another way."""
+
+    def short(*_: object, **__: object) -> None:
+        raise lack
+
+    if at == "connecting":
+        monkeypatch.setattr(sockets, "_PlainSocket", short)
+        with pytest.raises(error):
+            fetch(make_door())
+    else:
+        with pytest.raises(error):
+            fetch(make_door(take=short))
 
 
 @pytest.mark.parametrize("error", [Interrupted, DiskError])

@@ -19,7 +19,7 @@ def test_the_lean_way_is_two_requests(site: Site, make_door: MakeDoor) -> None:
     with make_door().attempt(permit(), 30) as attempt:
         client = client_of(attempt.session)
         tracks = client.tracks(VIDEO, lean=True)
-        found = read(choose(tracks, Wanted()).track)
+        found = read(client, choose(tracks, Wanted()).track)
     assert attempt.cost.requests == 2
     assert site.paths == ["/youtubei/v1/player", "/api/timedtext"]
     assert site.asked[0].target == "/youtubei/v1/player?prettyPrint=false"
@@ -67,9 +67,22 @@ def test_an_answer_about_another_video_is_not_believed(site: Site, make_door: Ma
 def test_text_that_is_none(xml: bytes, kind: str, site: Site, make_door: MakeDoor) -> None:
     site.video(xml=xml)
     with make_door().attempt(permit(), 30) as attempt:
-        tracks = client_of(attempt.session).tracks(VIDEO, lean=True)
+        client = client_of(attempt.session)
+        tracks = client.tracks(VIDEO, lean=True)
         with pytest.raises(FailureError, match=kind):
-            read(tracks[0])
+            read(client, tracks[0])
+
+
+def test_a_text_out_of_the_ordinary_is_read_by_the_library(site: Site, make_door: MakeDoor) -> None:
+    plain = b'<transcript><text start="0" dur="1">plain</text></transcript>'
+    odd = b'<transcript><!-- x --><text start="0" dur="1">odd</text></transcript>'
+    with make_door().attempt(permit(), 30) as attempt:
+        client = client_of(attempt.session)
+        for xml, said in ((plain, "plain"), (odd, "odd"), (plain, "plain")):
+            site.video(xml=xml)
+            track = client.tracks(VIDEO, lean=True)[0]
+            assert [cue.text for cue in read(client, track).cues] == [said]
+        assert [cue.text for cue in track.fetch()] == ["plain"]  # whoever else asks gets what was sent
 
 
 def test_an_answer_that_is_no_json_is_left_to_the_library(site: Site, make_door: MakeDoor) -> None:

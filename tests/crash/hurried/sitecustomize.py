@@ -7,3 +7,4 @@ if any("popen_loky" in word for word in sys.orig_argv):
 
     worker.SYNC_S = 0.3
     verdict.WAITS_S = (0.2, 0.4, 0.6)
+    verdict.LONG_WAIT_S = 1.0

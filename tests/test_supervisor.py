@@ -1,0 +1,34 @@
+"""What the supervisor does by itself, without processes; with them: the end-to-end tests and `crash/`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support import batch, output_of
+
+from engine.budget import BudgetSettings, Rate
+from engine.config import Frozen, Settings
+from engine.model import EgressSpec
+from engine.queue.lock import Lock
+from engine.supervisor import Supervisor
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
+
+def test_a_clean_end_leaves_nothing_of_those_who_died_on_the_way(tmp_path: Path) -> None:
+    """A monitor killed before it could rename its checkpoint, a worker killed before its directory had a name."""
+    queue = batch(tmp_path, 4)
+    egresses = (EgressSpec("direct"),)
+    settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
+    supervisor = Supervisor(queue, settings, "run")
+    seeding = Lock(queue.seed_lock)
+    for beside in (True, False):
+        Path(queue.tmp, ".checkpoint.json.1a2b3c4d.tmp").write_bytes(b"{")
+        Path(queue.tmp, "run.0.1").mkdir(exist_ok=True)
+        Path(queue.tmp, "run.0.1", "lock").touch()
+        assert not beside or seeding.take()
+        supervisor._leave_word()
+        assert bool(os.listdir(queue.tmp)) is beside, "a seeding has its own there"
+        seeding.release()
