@@ -71,6 +71,15 @@ class Hands:
         """Whether the run's limit leaves nothing to do: no ticket is left, and no thread of ours has one."""
         return self._tickets is not None and self._tickets.spent() and self._tickets.settled()
 
+    def pay(self) -> bool:
+        """A ticket for a job that becomes final without being begun; False when none is left."""
+        if self._tickets is None:
+            return True
+        if not self._tickets.take():
+            return False
+        self._tickets.keep()
+        return True
+
     def give_up_on(self, work: Work) -> bool:
         """Settle a job whose thread does not come back, and start another; False when it just came back."""
         if not self._desk.abandon(work):

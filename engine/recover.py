@@ -7,6 +7,7 @@ token is made again from its segment and its journal, and of two copies the more
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -43,19 +44,24 @@ def recover(queue: Queue) -> list[str]:
     Raises HeldError when a monitor that is not ours stays, UsageError when a segment cannot be read, OSError
     when the disk fails.
     """
-    said: list[str] = []
     with take_or_say_who(queue.monitor_lock, "monitor", wait_s=LEAVE_S + 3.0):
-        for name in DIRS:  # a copy may have left the empty ones behind
-            durable.ensure_dir(queue.path(name))
-        _check_segments(queue)
-        said += _unfinished(queue)
-        said += _sweep(queue)
-        if retry.complete(queue):
-            said.append("finished a retry that had been cut off")
-        if _workers_left(queue):
-            said += _check_tokens(queue)
-        else:
-            said.append("a worker of an earlier run still lives (stopped?): the tokens were not checked")
+        return mend(queue)
+
+
+def mend(queue: Queue) -> list[str]:
+    """`recover` for a caller who holds monitor.lock as well."""
+    said: list[str] = []
+    for name in DIRS:  # a copy may have left the empty ones behind
+        durable.ensure_dir(queue.path(name))
+    _check_segments(queue)
+    said += _unfinished(queue)
+    said += _sweep(queue)
+    if retry.complete(queue):
+        said.append("finished a retry that had been cut off")
+    if _workers_left(queue):
+        said += _check_tokens(queue)
+    else:
+        said.append("a worker of an earlier run still lives (stopped?): the tokens were not checked")
     return said
 
 
@@ -248,7 +254,8 @@ def _touched(queue: Queue, chunk: Chunk) -> bool:
 def _present(queue: Queue, ids: set[str], length: int) -> set[str]:
     """Which of these ids have a row within the manifest's first `length` bytes."""
     found: set[str] = set()
-    with open(queue.manifest, "rb") as file:
+    # A manifest that is gone holds none: the monitor sees that it is too short, and derives it anew.
+    with contextlib.suppress(FileNotFoundError), open(queue.manifest, "rb") as file:
         at = 0
         for line in file:
             at += len(line)

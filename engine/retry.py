@@ -89,7 +89,7 @@ def complete(queue: Queue) -> bool:
     chunks = _read_intent(queue)
     if chunks is None:
         return False
-    ends = {chunk: _reopen(queue, chunk, set(ids)) for chunk, ids in chunks.items()}
+    ends = {chunk: reopen(queue, chunk, set(ids)) for chunk, ids in chunks.items()}
     dropped = {video_id for ids in chunks.values() for video_id in ids}
     _rewrite(queue, dropped, ends)
     _free(queue, set(chunks))
@@ -193,8 +193,8 @@ def _chunks_of(queue: Queue, segment: int) -> Iterator[Chunk]:
     return cut(queue.segment(segment)) if segment in queue.segments() else iter(())
 
 
-def _reopen(queue: Queue, chunk: Chunk, ids: set[str]) -> int:
-    """Open these jobs in their journal, durably; returns the journal's end.
+def reopen(queue: Queue, chunk: Chunk, ids: set[str], why: str = WHY) -> int:
+    """Open these jobs in their journal, durably; returns the journal's end. Nobody else may be its owner.
 
     No `synced` is written: that would vouch for other jobs' files.
     """
@@ -204,7 +204,7 @@ def _reopen(queue: Queue, chunk: Chunk, ids: set[str]) -> int:
         book.write_again(state.synced_end)  # also the lines of a retry before this one, whose fsync failed
         for video_id in sorted(ids):
             if video_id in state.jobs and state.jobs[video_id].final is not None:
-                book.write("reopen", {"job": video_id, "why": WHY})
+                book.write("reopen", {"job": video_id, "why": why})
         book.sync()
         return book.end
     finally:

@@ -35,6 +35,7 @@ BREATH_S = 0.01  # the keeper's work comes in batches at least so far apart
 OPEN_CHUNKS = 96  # at most so many journals open at once
 SUSPEND_GAP_S = 2.0
 HUNG_AFTER_S = 5.0  # past the deadline, which the sockets themselves should have kept
+TICKET_S = 5.0  # how long a job waits that could be settled but for `--limit`
 LEAK_BYTES = 300 << 20
 
 
@@ -188,7 +189,10 @@ class Lap:
             home.open += 1
             item = Item(home, job, its)
             if is_poison(its.deaths.values()):
-                self._poison(item)
+                if self.hands.pay():
+                    self._poison(item)
+                else:  # the run's limit is reached, and this would be one more final job; it must not be begun
+                    home.away[job.video_id] = now + TICKET_S
             elif its.due(now):
                 if not self.hands.take_up(item):
                     items.append((item, 0.0))

@@ -141,6 +141,18 @@ def test_a_manifest_that_lost_half_a_filed_chunk_is_derived_anew(tmp_path: Path)
     assert verify.audit(queue.root).ok
 
 
+def test_a_lost_token_and_a_manifest_that_is_gone(tmp_path: Path) -> None:
+    """Nobody can say by the manifest then that the chunk was filed; the journals bring its rows back."""
+    queue = _staged(tmp_path)
+    os.unlink(_path(queue, 0, "filed"))
+    os.unlink(queue.manifest)
+    recover(queue)
+    assert _where(queue)[0] == "deferred"
+    finish(queue)
+    assert verify.audit(queue.root).rows == 79
+    assert verify.audit(queue.root).ok
+
+
 def test_tokens_that_belong_nowhere_are_removed(tmp_path: Path) -> None:
     queue = _staged(tmp_path)
     _touch(os.path.join(queue.deferred, "0000000000~000009.0.1.2"))

@@ -27,7 +27,7 @@ LAYERS = (
     {"witness", "plan", "check"},
     {"attempt", "seed", "status", "retry", "verify", "failures", "resources"},
     {"holding", "monitor", "recover"},
-    {"hands"},
+    {"hands", "repair"},
     {"worker"},
     {"slot"},
     {"deaths", "monitored"},

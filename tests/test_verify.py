@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,11 +17,13 @@ from support import OK, Hand, add, batch, damage, file_rows, finish, ids, output
 
 from engine import verify
 from engine.errors import DamagedError, HeldError, NoQueueError
+from engine.known import Known
 from engine.manifest import read_checkpoint
 from engine.model import Kind
 from engine.queue.journal import Journal, encode
 from engine.queue.layout import Queue, chunks_in
 from engine.queue.lock import take_or_say_who
+from engine.seed import publish_tokens
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -184,10 +188,6 @@ def _foreign_job(queue: Queue) -> None:
 
 def _again_in_the_segments(queue: Queue) -> None:
     """The same ids under another number, seeded past the look-up."""
-    import shutil
-
-    from engine.seed import publish_tokens
-
     with open(queue.segment(0), "rb") as file:
         data = file.read().replace(b'"segment": 0', b'"segment": 1')
     with open(queue.segment(1), "wb") as file:
@@ -203,6 +203,59 @@ def _row_of_open_chunk(queue: Queue) -> None:
     os.rename(_filed(queue), os.path.join(queue.deferred, f"0000000000~{chunk.name}"))
 
 
+def _status(fields: dict[str, object]) -> Callable[[Queue], None]:
+    def harm(queue: Queue) -> None:
+        with open(queue.status, encoding="utf-8") as file:
+            value = json.load(file)
+        with open(queue.status, "w", encoding="utf-8") as file:
+            json.dump({**value, **fields}, file)
+
+    return harm
+
+
+def _line(verb: str, **body: object) -> Callable[[Queue], None]:
+    """A whole line that no engine writes, behind all others of the first journal."""
+
+    def harm(queue: Queue) -> None:
+        with open(os.path.join(queue.journal_dir(0), "0.jsonl"), "ab") as file:
+            file.write(encode(verb, {"job": ids(1)[0], **body} if verb != "synced" else body))
+
+    return harm
+
+
+def _swap_ids(queue: Queue) -> None:
+    """The cache holds another id than the segment, and its sum is right."""
+
+    other = Queue(queue.root + ".other")
+    shutil.copytree(queue.root, other.root)
+    shutil.rmtree(other.path("ids"))
+    os.mkdir(other.path("ids"))
+    text = Path(other.segment(0)).read_text(encoding="utf-8").replace(ids(1)[0], ids(1, 999)[0])
+    Path(other.segment(0)).write_text(text, encoding="utf-8")
+    Known(other)
+    shutil.rmtree(queue.path("ids"))
+    shutil.copytree(other.path("ids"), queue.path("ids"))
+
+
+def _open_journal_changed(queue: Queue) -> None:
+    """A chunk whose rows are in the manifest and that is open; then its journal says something else."""
+    hand = Hand(queue, lambda name: 900.0 if name == ids(1, 500)[0] else OK)
+    add(queue, ids(16, 500))
+    hand.work()
+    hand.close()
+    file_rows(queue)
+    path = os.path.join(queue.journal_dir(1), "0.jsonl")
+    with open(path, "rb") as file:
+        first, *rest = file.readlines()
+    with open(path, "wb") as file:
+        file.writelines([rest[0], first, *rest[1:]])
+
+
+def _to_pending(queue: Queue) -> None:
+    chunk = chunks_in(queue.filed(0), 0)[0]
+    os.rename(_filed(queue), os.path.join(queue.pending(0), chunk.token))
+
+
 DAMAGES: dict[str, tuple[Callable[[Queue], None], str]] = {
     "batch unreadable": (_write(lambda q: q.batch, b"{"), "unreadable file"),
     "checkpoint unreadable": (_write(lambda q: q.checkpoint, b"[]"), "unreadable file"),
@@ -215,6 +268,29 @@ DAMAGES: dict[str, tuple[Callable[[Queue], None], str]] = {
         lambda q: _checkpoint({"counts": {**read_checkpoint(q).counts.to_json(), "kinds": {"proxy": 9}}})(q),
         "wrong count",
     ),
+    "checkpoint edited": (_checkpoint({"bad_lines": 7}), "wrong sum"),
+    "checkpoint names a stranger": (_checkpoint({"open": {"000007.0.1.1": [0, {}, 0]}}), "stray offset"),
+    "checkpoint is ahead of a journal": (
+        lambda q: _checkpoint({"open": {chunks_in(q.filed(0), 0)[0].name: [1 << 20, {}, 0]}})(q),
+        "journal too short",
+    ),
+    "journal changed behind the manifest": (_open_journal_changed, "journal changed"),
+    "status unreadable": (_write(lambda q: q.status, b"\0" * 40), "unreadable file"),
+    "status has seen more jobs": (_status({"total": 41, "pending": 1}), "wrong count"),
+    "status does not add up": (_status({"ok": 0}), "wrong count"),
+    "cache of other ids": (_swap_ids, "wrong cache"),
+    "cache damaged": (lambda q: damage(q.ids(0), 3), "wrong cache"),
+    "sum of a cache damaged": (lambda q: damage(q.ids(0) + ".odd", 3, 1), "wrong cache"),
+    "try with an odd number": (_line("try", n=-1, not_before=0), "odd line"),
+    "try that waits for ever": (_line("try", n=1, not_before=1e15), "odd line"),
+    "try of an odd kind": (_line("try", n=1, kind=[]), "odd line"),
+    "death without a worker": (_line("died", worker=7), "odd line"),
+    "reopened for no reason": (_line("reopen", why=None), "odd line"),
+    "vouched for what is to come": (_line("synced", end=1 << 40), "odd line"),
+    "row with a list for a status": (_first_row(status=[]), "bad row"),
+    "row with a list for a kind": (_first_row(status="failed", kind=[]), "bad row"),
+    "token of a filed chunk in pending": (_to_pending, "misplaced token"),
+    "file among the workers": (_write(lambda q: os.path.join(q.workers, "x"), b""), "stray file"),
     "manifest cut short": (lambda q: os.truncate(q.manifest, 100), "manifest too short"),
     "manifest line unreadable": (lambda q: damage(q.manifest, 0), "bad row"),
     "manifest row twice": (_manifest(lambda lines: [*lines, lines[0]]), "duplicate row"),
@@ -310,11 +386,45 @@ def test_a_journal_line_that_goes_bad_in_a_filed_chunk_loses_its_job(tmp_path: P
 
 def test_bad_lines_that_lose_no_job_are_a_note(tmp_path: Path) -> None:
     queue = batch(tmp_path, 16)
-    with open(os.path.join(queue.journal_dir(0), "0.jsonl"), "wb") as file:
+    path = os.path.join(queue.journal_dir(0), "0.jsonl")
+    with open(path, "wb") as file:
         file.write(b"\x00\xff nonsense\nfinal {} 00000000\n")
+    os.chmod(path, 0o600)
     finish(queue)
     found = verify.check(queue.root)
     assert found.notes == ["2 damaged journal line(s), counted as absent"]
+
+
+def test_what_others_may_read_is_a_note(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 16)
+    os.chmod(queue.manifest, 0o644)
+    os.chmod(queue.segment(0), 0o620)
+    assert verify.check(queue.root).notes == [
+        "2 file(s) of the queue that others may read: `chmod -R go= DIR`"
+    ]
+
+
+def test_odd_ids_are_in_the_cache_as_text(tmp_path: Path) -> None:
+    """Ids whose last two bits are not 0 have no number of 64 bits."""
+    queue = batch(tmp_path, 16)
+    add(queue, ["aaaaaaaaaaB", "-_-_-_-_-_-"])
+    assert verify.check(queue.root).jobs == 18
+    damage(queue.ids(1) + ".odd", 12)
+    assert "wrong cache" in verify.audit(queue.root).totals
+
+
+def test_the_audit_shares_no_reader_with_the_engine() -> None:
+    """Names of paths, the nouns, and who holds a lock: nothing that folds, claims or files."""
+    allowed = {"engine.errors", "engine.model", "engine.queue.layout", "engine.queue.lock", "engine.verify"}
+    names = {"Queue", "open_queue", "living_holder"}
+    for path in Path(verify.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("engine"):
+                assert any(f"{node.module}.".startswith(f"{its}.") for its in allowed), (path, node.module)
+                if str(node.module).startswith("engine.queue"):
+                    assert {its.name for its in node.names} <= names, path
+            elif isinstance(node, ast.Import):
+                assert not any(its.name.startswith("engine") for its in node.names), path
 
 
 def test_what_is_not_ours_in_the_output_directory_is_a_note(tmp_path: Path) -> None:

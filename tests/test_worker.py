@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -641,6 +642,23 @@ def test_poison_is_not_touched_again(tmp_path: Path, stand_in: Rehearsal) -> Non
     assert bad not in desk.fetched
     assert rows[near]["kind"] != "poison"
     desk.sound()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_poison_counts_for_the_limit(tmp_path: Path, stand_in: Rehearsal, limit: int) -> None:
+    """A job that becomes final without being begun takes a ticket like any other; without one it stays as it is."""
+    queue = batch(tmp_path, 20)
+    bad = ids(3)
+    note(queue, first(queue), *(_death(name, number, alone=True) for name in bad for number in range(3)))
+    desk = Desk(queue, stand_in, limit=limit)
+    issue(queue, limit)
+    assert desk.lap(lambda: False).why == "limit"
+    assert len(desk.rows()) == limit
+    assert not set(bad) & set(desk.fetched)
+    desk.settings = replace(desk.settings, limit=None)
+    desk.lap()
+    assert {name for name, its in desk.rows().items() if its["kind"] == "poison"} == set(bad)
+    assert not set(bad) & set(desk.fetched)
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut", "none"])

@@ -12,19 +12,30 @@ from engine.queue.layout import open_queue
 @click.command("verify")
 @queue_option()
 @json_option
-def command(root: str, as_json: bool) -> int:
+@click.option("--repair", "mend", is_flag=True, help="Rebuild what segments and journals can rebuild.")
+def command(root: str, as_json: bool, mend: bool) -> int:
     """Audit the queue: every job in exactly one state, every ok row's files there with the right sha256.
 
-    Not beside a live run (exit 11). Exit 14 when damage is found.
+    With --repair, tokens, manifest, checkpoint, status and caches are made again from segments and journals, and
+    jobs whose files are not what their rows say are put back for the next run.
+
+    Not beside a live run (exit 11). Exit 14 when damage is found, or left after a repair.
     """
     from engine.verify import audit
 
     open_queue(root)
-    found = audit(root)
+    if mend:
+        from engine.repair import repair
+
+        repaired = repair(root)
+        found, value, lines = repaired.audit, repaired.to_json(), repaired.lines()
+    else:
+        found = audit(root)
+        value, lines = found.to_json(), found.lines()
     if as_json:
         import json
 
-        click.echo(json.dumps(found.to_json()))
+        click.echo(json.dumps(value))
     else:
-        click.echo(found.text())
+        click.echo("\n".join(lines))
     return Exit.OK if found.ok else Exit.DAMAGED

@@ -16,6 +16,15 @@ from engine.queue.layout import Queue, open_queue
 from engine.queue.lock import living_holder
 from engine.verify.books import Book, Final, read_book, row_faults
 from engine.verify.findings import Audit, Findings
+from engine.verify.papers import (
+    Promise,
+    cache_fault,
+    count_faults,
+    exposed,
+    frozen_output,
+    read_promise,
+    status_faults,
+)
 from engine.verify.tree import TMP, OutputTree, Places, digits, leftovers, listing, tokens
 
 HASHERS = 4
@@ -24,13 +33,15 @@ _CLOCK_JUMP_S = 1800.0  # a wait further ahead than this counts as over
 _STATES = ("pending", "deferred", "ok", "absent", "failed")
 
 
-def audit(root: str) -> Audit:
+def audit(root: str, *, held: bool = False) -> Audit:
     """Audit the queue in this directory; nothing is changed and no lock is touched.
 
-    Raises NoQueueError, UsageError (format), HeldError beside a live run or seeding.
+    `held`: the caller holds its locks. Raises NoQueueError, UsageError (format), HeldError beside a live run or
+    seeding.
     """
     queue = open_queue(root)
-    _refuse_living(queue)
+    if not held:
+        _refuse_living(queue)
     return _Auditor(queue).audit()
 
 
@@ -59,7 +70,7 @@ class _Auditor:
         self.formats: dict[str, tuple[str, ...]] = {}  # of the jobs that are ok
         self.files = 0
         self.output: OutputTree | None = None
-        self.offsets: dict[str, int] = {}
+        self.promise = Promise()
         self._tasks: deque[Future[list[tuple[str, str]]]] = deque()
         self._batch: list[dict[str, Any]] = []
 
@@ -69,13 +80,14 @@ class _Auditor:
             problem("unfinished retry", self.queue.retry, "`engine run` finishes it; verify again after that")
         else:
             self._output()
-            checkpoint = self._checkpoint()
+            self.promise = read_promise(self.queue, self.findings)
             with ThreadPoolExecutor(HASHERS, thread_name_prefix="sha256") as pool:
-                self._manifest(checkpoint, pool)
+                self._manifest(pool)
                 rows = len(self.rows)
                 self._segments(tokens(self.queue, self.findings))
                 self._hash(None, pool)
-            self._counts(checkpoint)
+            count_faults(self.queue, self.promise, self.row_counts, self.row_kinds, self.findings)
+            status_faults(self.queue, len(self.jobs), self.findings)
             self._strays()
             return self._result(rows)
         return self._result(0)
@@ -97,59 +109,18 @@ class _Auditor:
     # ---- the small files --------------------------------------------------------------------------------
     def _output(self) -> None:
         try:
-            frozen = self.queue.read_batch().get("frozen")
+            output = frozen_output(self.queue.read_batch())
         except EngineError as exc:
             self.findings.problem("unreadable file", self.queue.batch, str(exc))
             return
-        if isinstance(frozen, dict) and isinstance(frozen.get("output"), str):
-            self.output = OutputTree(frozen["output"])
+        if output is not None:
+            self.output = OutputTree(output)
         elif not os.path.exists(self.queue.batch):
             self.findings.problem("unreadable file", self.queue.batch, "missing")
 
-    def _checkpoint(self) -> dict[str, Any]:
-        path = self.queue.checkpoint
-        try:
-            with open(path, "rb") as file:
-                value = json.load(file)
-            if not isinstance(value["length"], int):
-                raise TypeError
-            self.offsets = {str(name): int(its[0]) for name, its in value["open"].items()}
-            counts = value["counts"]
-            _ = counts["ok"], counts["absent"], counts["failed"], dict(counts["kinds"])
-        except FileNotFoundError:
-            return {}
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            IndexError,
-            OverflowError,
-            RecursionError,
-        ):
-            self.findings.problem("unreadable file", path, "not a checkpoint; the next run derives it anew")
-            return {}
-        return dict(value)
-
-    def _counts(self, checkpoint: dict[str, Any]) -> None:
-        counts = checkpoint.get("counts") or {}
-        for status in ("ok", "absent", "failed"):
-            if counts.get(status, 0) != self.row_counts[status]:
-                self.findings.problem(
-                    "wrong count",
-                    self.queue.checkpoint,
-                    f"{status}: {counts.get(status, 0)}, but the manifest holds {self.row_counts[status]}",
-                )
-        kinds = {kind: n for kind, n in (counts.get("kinds") or {}).items() if n}
-        if kinds != self.row_kinds:
-            self.findings.problem(
-                "wrong count", self.queue.checkpoint, f"kinds: {kinds}, recounted {dict(self.row_kinds)}"
-            )
-
     # ---- the manifest -----------------------------------------------------------------------------------
-    def _manifest(self, checkpoint: dict[str, Any], pool: ThreadPoolExecutor) -> None:
-        path, length = self.queue.manifest, int(checkpoint.get("length", 0))
+    def _manifest(self, pool: ThreadPoolExecutor) -> None:
+        path, length = self.queue.manifest, self.promise.length
         problem = self.findings.problem
         try:
             size = os.stat(path).st_size
@@ -228,6 +199,8 @@ class _Auditor:
         for (segment, token), where in places.items():
             name = f"{segment:06d}." + ".".join(map(str, token))
             problem("stray token", f"{where[0]}/{name}", "its segment has no such chunk")
+        for name in self.promise.offsets:
+            problem("stray offset", queue.checkpoint, f"{name} is no chunk of this queue")
         for video_id in self.rows:
             problem("stray row", queue.manifest, f"{video_id} is not a job of this queue")
 
@@ -251,7 +224,7 @@ class _Auditor:
                 total = zlib.crc32(piece, total)
         if wanted is not None and wanted != total:
             problem("bad segment", path, "not what its sum says")
-        first, k, seen, ids = at, 0, 0, dict[str, object]()
+        first, k, seen, ids, everyone = at, 0, 0, dict[str, object](), list[str]()
         for line in lines:
             at += len(line)
             seen += 1
@@ -265,11 +238,14 @@ class _Auditor:
                 problem("duplicate job", f"{path}:{seen + 1}", video_id)
             self.jobs.add(video_id)
             ids[video_id] = columns
+            everyone.append(video_id)
             if seen % size == 0 or seen == jobs:
                 self._chunk(segment, (k, first, seen - k * size), ids, places)
                 first, k, ids = at, k + 1, {}
         if seen != jobs:
             problem("bad segment", path, f"its header says {jobs} jobs, it holds {seen}")
+        if fault := cache_fault(self.queue, segment, everyone):
+            problem("wrong cache", self.queue.ids(segment), fault)
         for name in listing(self.queue.journal_dir(segment)):
             number = name.removesuffix(".jsonl")
             if not name.endswith(".jsonl") or not digits(number) or int(number) >= k:
@@ -296,13 +272,19 @@ class _Auditor:
         note("damaged journal line(s), counted as absent", book.bad)
         note("torn journal line(s); the next owner cuts them off", int(book.torn))
         note("second final line(s) of a job, not counted", book.twice)
+        for odd in book.odd:
+            self.findings.problem("odd line", path, odd)
+        if "pending" in where and (book.named or book.synced):
+            self.findings.problem("misplaced token", name, "lies in pending, and work on its chunk has begun")
         for video_id in sorted(book.named - ids.keys()):
             self.findings.problem("stray job", path, f"{video_id} is not of this chunk")
-        offset = self.offsets.pop(name, None)
+        offset, wanted = self.promise.offsets.pop(name, (None, None))
         if offset is not None and offset > book.size:
             self.findings.problem(
                 "journal too short", path, f"{book.size} bytes, {offset} are in the manifest"
             )
+        elif wanted is not None and wanted != book.sum_to(offset or 0):
+            self.findings.problem("journal changed", path, "not what it was when it went into the manifest")
         filed = where == ["filed"]
         for video_id, columns in ids.items():
             final = book.finals.get(video_id)
@@ -368,6 +350,10 @@ class _Auditor:
     # ---- leftovers --------------------------------------------------------------------------------------
     def _strays(self) -> None:
         problem, note = self.findings.problem, self.findings.note
+        note(
+            "file(s) of the queue that others may read: `chmod -R go= DIR`",
+            sum(1 for _ in exposed(self.queue)),
+        )
         for path in leftovers(self.queue):
             problem(
                 "stray temporary file", path, "left by a process that was killed; the next run removes it"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -63,6 +63,12 @@ class Book:
     bad: int = 0
     torn: bool = False
     twice: int = 0
+    odd: list[str] = field(default_factory=list)  # what is implausible in whole lines
+    data: bytes = b""
+
+    def sum_to(self, end: int) -> int:
+        """The CRC-32 of its first `end` bytes."""
+        return zlib.crc32(self.data[:end])
 
 
 def read_book(path: str) -> Book | None:
@@ -72,7 +78,7 @@ def read_book(path: str) -> Book | None:
             data = file.read()
     except FileNotFoundError:
         return None
-    book = Book(size=len(data))
+    book = Book(size=len(data), data=data)
     *lines, rest = data.split(b"\n")
     book.torn = bool(rest)
     end = 0
@@ -83,6 +89,7 @@ def read_book(path: str) -> Book | None:
             book.bad += 1
         else:
             _take(book, *found, end)
+            book.odd += line_faults(found[0], found[2], end - len(line) - 1)
     return book
 
 
@@ -122,6 +129,43 @@ def _take(book: Book, verb: str, raw: bytes, body: dict[str, Any], end: int) -> 
         book.waits[video_id] = at if isinstance(at, int | float) else 0.0
 
 
+def line_faults(verb: str, body: dict[str, Any], begin: int) -> list[str]:
+    """What no engine can have written into a line that begins at this offset. Fields that lack are not missed."""
+    what = f"{verb} of {body['job']!s:.11}" if "job" in body else verb
+    return [
+        f"{what}: {name} is {body[name]!r:.40}"
+        for name, plausible in _PLAUSIBLE.get(verb, {}).items()
+        if name in body and not plausible(body[name], begin)
+    ]
+
+
+def _counts(most: float) -> Callable[[Any, int], bool]:
+    return lambda value, _: type(value) is int and 0 <= value <= most
+
+
+def _is_flag(value: object, _: int) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_text(value: object, _: int) -> bool:
+    return isinstance(value, str)
+
+
+_PLAUSIBLE: dict[str, dict[str, Callable[[Any, int], bool]]] = {
+    "try": {
+        "n": _counts(1e6),
+        "kind": lambda value, _: value is None or value in tuple(Kind),
+        "not_before": lambda value, _: type(value) in (int, float) and 0 <= value < 1e12,
+        "charged": _is_flag,
+        "requests": _counts(1e9),
+        "bytes": _counts(1e15),
+    },
+    "died": {"worker": _is_text, "alone": _is_flag, "sure": _is_flag},
+    "reopen": {"why": _is_text},
+    "synced": {"end": lambda value, begin: type(value) is int and 0 <= value <= begin},
+}
+
+
 def row_faults(row: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a row, by the tables of the contract."""
     for name, types in _FIELDS.items():
@@ -141,12 +185,12 @@ def row_faults(row: dict[str, Any]) -> Iterator[str]:
 
 def _status_faults(row: dict[str, Any]) -> Iterator[str]:
     status, kind = row.get("status"), row.get("kind")
-    if status not in set(Status):
+    if status not in tuple(Status):  # a set would stumble over a list
         yield f"status is {status!r:.60}"
     elif status == Status.OK:
         if kind is not None or row.get("message") is not None:
             yield "ok, and yet it has a kind or a message"
-    elif kind not in set(Kind):
+    elif kind not in tuple(Kind):
         yield f"kind is {kind!r:.60}"
     elif Kind(kind).status != status:
         yield f"kind {kind} does not go with status {status}"

@@ -65,6 +65,8 @@ def tokens(queue: Queue, findings: Findings) -> Places:
         known = rest if tilde and digits(when) else ""
         put_named(known, "deferred", os.path.join(queue.deferred, name))
     for worker in listing(queue.workers):
+        if not os.path.isdir(os.path.join(queue.workers, worker)):
+            findings.problem("stray file", os.path.join(queue.workers, worker), "not a worker's directory")
         for name in listing(os.path.join(queue.workers, worker)):
             if name not in _LEFT:
                 put_named(name, f"workers/{worker}", os.path.join(queue.workers, worker, name))
