@@ -245,7 +245,7 @@ def test_one_of_four_dies_one_is_blocked_one_trickles(tmp_path: Path) -> None:
     processor for can be carried by nobody: the same run without any trouble, at the same time, says how much.
     """
     rate = 6.0
-    scenes = ("gone@4-14/b", "429@4-9/c", "trickle@4-16/d")
+    scenes = ("gone@4-14/b", "429@4-6/c", "trickle@4-16/d")
 
     def night(place: str, *scenes: str) -> tuple[Done, dict[str, list[float]], Rates]:
         root = tmp_path / place
@@ -254,7 +254,7 @@ def test_one_of_four_dies_one_is_blocked_one_trickles(tmp_path: Path) -> None:
             start(Settings(latency_s=0.05, scenes=scenes)) as stand_in,
             Rates(root / "q" / "budget") as rates,
         ):
-            options = f"-p 2 -t 5 --deadline 4 --rate {rate}/s"
+            options = f"-p 2 -t 8 --deadline 4 --rate {rate}/s"
             done = run(root, stand_in, urls_of(stand_in, "abcd"), 440, options, pace=30, timeout_s=240)
             return done, good_at(stand_in), rates
 
