@@ -49,7 +49,7 @@ from engine.verify.papers import cache_fault
 
 WHY = "repair"
 # Of these the manifest knows nothing. Anything else that an audit finds is a reason to derive it anew.
-_ASIDE = frozenset({"stray temporary file", "stray file", "wrong cache", "duplicate job"})
+_ASIDE = frozenset({"stray temporary file", "stray file", "stray token", "wrong cache", "duplicate job"})
 _TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{11}\.(json|md|txt|srt|vtt)\.[0-9a-f]{8}\.tmp")
 _MANY = 20  # sentences of one sort; beyond that they are counted
 
@@ -313,7 +313,26 @@ class _Repair:
         for its in found.problems:
             if its.what in ("stray file", "stray temporary file") and self._remove(its.where):
                 self._say("stray", f"removed {self._short(its.where)}")
+        if "stray token" in found.totals:  # named in another way than an engine does: to `recover` it is none
+            for path in self._odd_tokens():
+                if self._remove(path):
+                    self._say("stray", f"removed {self._short(path)}")
         return len(self._did) > before
+
+    def _odd_tokens(self) -> Iterator[str]:
+        for segment in self.queue.segments():
+            for directory in (
+                self.queue.pending(segment),
+                self.queue.done(segment),
+                self.queue.filed(segment),
+            ):
+                for name in os.listdir(directory):
+                    if Chunk.parse(name, segment) is None:
+                        yield os.path.join(directory, name)
+        right = {name for _, _, name in deferred_chunks(self.queue)}
+        yield from (
+            os.path.join(self.queue.deferred, its) for its in {*os.listdir(self.queue.deferred)} - right
+        )
 
     def _remove(self, path: str) -> bool:
         if not os.path.lexists(path):

@@ -274,6 +274,15 @@ def test_a_job_that_is_opened_again_is_due(tmp_path: Path) -> None:
     assert [when for when, _, _ in deferred_chunks(queue)] == [0]
 
 
+def test_tokens_that_are_written_otherwise_go(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 16)
+    for path in (queue.pending(0) + "/00.41.4", queue.deferred + "/0~000000.01.41.4"):
+        Path(path).touch()
+    assert set(verify.audit(queue.root).totals) == {"stray token"}
+    done = repair(queue.root)
+    assert (len(done.did), done.audit.ok) == (2, True)
+
+
 def test_files_of_others_stay(tmp_path: Path) -> None:
     queue = worked(tmp_path, 16)
     mine = [Path(output_of(queue), name) for name in ("notes.tmp", "zz/zzzzzzzzzzz.md", "readme")]

@@ -46,7 +46,10 @@ def _swapped_tokens(queue: Path, dice: random.Random) -> bool:
 
 
 def _doubled_token(queue: Path, dice: random.Random) -> bool:
-    token = dice.choice(sorted(queue.glob("*/000000/[0-9]*.[0-9]*.[0-9]*")))
+    there = sorted(queue.glob("*/000000/[0-9]*.[0-9]*.[0-9]*"))
+    if not there:
+        return False
+    token = dice.choice(there)
     others = [queue / place / "000000" for place in ("pending", "done", "filed")]
     (dice.choice([its for its in others if its != token.parent]) / token.name).touch(mode=0o600)
     return True
