@@ -88,7 +88,9 @@ def _options() -> argparse.Namespace:
 
 def _one(name: str, seed: int) -> int:
     """One trial in this process; its last line of output is what it came to."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts with &, for ever
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored in what a script starts with &, for ever
     its = {its.name: its for its in rows()}[name]
     with tempfile.TemporaryDirectory(prefix="engine-crash-") as root, contextlib.ExitStack() as stack:
         told = its.play(Place(Path(root), stack), seed)
