@@ -190,26 +190,27 @@ def is_number(name: str) -> bool:
 
 def chunks_in(path: str, segment: int | None = None) -> list[Chunk]:
     """The chunks whose tokens lie in a directory, in order; nothing when it is missing."""
-    try:
-        names = os.listdir(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(chunk for name in names if (chunk := Chunk.parse(name, segment)) is not None)
+    return sorted(chunk for name in _files(path) if (chunk := Chunk.parse(name, segment)) is not None)
 
 
 def deferred_chunks(queue: Queue) -> list[tuple[int, Chunk, str]]:
     """(not before, chunk, file name) of each deferred token, soonest first."""
     found = []
-    try:
-        names = os.listdir(queue.deferred)
-    except FileNotFoundError:
-        return []
-    for name in names:
+    for name in _files(queue.deferred):
         when, tilde, rest = name.partition("~")
         chunk = Chunk.parse(rest) if tilde else None
         if chunk is not None and when.isascii() and when.isdigit():
             found.append((int(when), chunk, name))
     return sorted(found)
+
+
+def _files(path: str) -> list[str]:
+    """The names of the files in a directory: a directory or a link that is called like a token is none."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def worker_ids(queue: Queue) -> list[str]:

@@ -164,7 +164,9 @@ def damaged(place: Place, seed: int, each: int = EACH) -> Told:
             max_examples=each, deadline=None, database=None, suppress_health_check=list(HealthCheck),
             phases=(Phase.generate, Phase.shrink), print_blob=False,
         )  # fmt: skip
-        @hypothesis.given(st.lists(harms(), min_size=1, max_size=2))
+        @hypothesis.given(
+            st.lists(harms(), min_size=1, max_size=2, unique=True)
+        )  # twice the same flip is none
         def trial(damages: list[Harm]) -> None:
             trials.play(damages)
 

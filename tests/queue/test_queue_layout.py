@@ -126,3 +126,13 @@ def test_a_directory_that_somebody_removed_is_made_again(tmp_path: Path) -> None
     assert make_queue(str(tmp_path)) == queue
     assert os.listdir(queue.tmp) == numbered(queue.path("pending")) == []
     assert (tmp_path / "pending").is_dir()
+
+
+def test_a_directory_or_a_link_called_like_a_token_is_none(tmp_path: Path) -> None:
+    queue = make_queue(str(tmp_path / "queue"))
+    os.mkdir(os.path.join(queue.deferred, "0000000000~000000.0.41.4"))
+    os.symlink("/etc/passwd", os.path.join(queue.deferred, "0000000000~000000.1.90.4"))
+    os.mkdir(tmp_path / "0.41.4")
+    (tmp_path / "1.90.4").touch()
+    assert deferred_chunks(queue) == []
+    assert [chunk.k for chunk in chunks_in(str(tmp_path), 0)] == [1]
