@@ -60,7 +60,7 @@ def _condemned(batch: Batch, guilty: list[str], ended: Ended) -> None:
     died = [body for verb, body in recount.journal_lines(batch.queue) if verb == "died"]
     for name in guilty:
         alone = [body["alone"] for body in died if body["job"] == name]
-        assert alone.count(True) == 2, (name, died)
+        assert alone.count(True) >= 2, (name, died)  # three, when by chance it was alone the first time too
         assert 3 <= len(alone) <= 2 + len(guilty), (name, died)
     batch.clean()
 

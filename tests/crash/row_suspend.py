@@ -151,7 +151,9 @@ def _caught(pid: int, inode: int) -> bool:
     for _ in range(20):
         _tell([pid], signal.SIGSTOP)
         if _holds(pid, inode):
-            return True
+            time.sleep(0.05)  # the last of its threads may stop a moment after the first
+            if _holds(pid, inode):
+                return True
         _tell([pid], signal.SIGCONT)
         time.sleep(0.003)
     return False
