@@ -44,7 +44,10 @@ def _holds(pid: int, path: Path) -> bool:
 
 
 def _stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:  # it is gone, and holds nothing
+        return True
 
 
 def caught(run: Command, batch: Batch, dice: random.Random) -> int:
