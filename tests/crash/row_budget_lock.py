@@ -57,13 +57,14 @@ def caught(run: Command, batch: Batch, dice: random.Random) -> int:
         assert run.live, f"the run ended before a worker was caught: {run.said()}"
         claims = recount.workers(batch.queue)
         for pid in [its for its in run.members(WORKER) if its in claims]:
-            for _ in range(20):
-                os.kill(pid, signal.SIGSTOP)
-                until(lambda pid=pid: _stopped(pid), 5.0, "a process to stop", each_s=0.0)  # type: ignore[misc]
-                if _holds(pid, batch.queue / "budget"):
-                    return pid
-                os.kill(pid, signal.SIGCONT)
-                time.sleep(dice.uniform(0.0, 0.01))
+            with contextlib.suppress(ProcessLookupError):  # one that was killed before
+                for _ in range(20):
+                    os.kill(pid, signal.SIGSTOP)
+                    until(lambda pid=pid: _stopped(pid), 5.0, "a process to stop", each_s=0.0)  # type: ignore[misc]
+                    if _holds(pid, batch.queue / "budget"):
+                        return pid
+                    os.kill(pid, signal.SIGCONT)
+                    time.sleep(dice.uniform(0.0, 0.01))
     raise AssertionError("no worker was caught inside the lock")
 
 
