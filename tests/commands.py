@@ -146,6 +146,11 @@ def engine(
     return ended
 
 
+def unpaced(root: Path) -> tuple[str | Path, ...]:
+    """`run`, silent and without a rate, on the queue and the output below a directory."""
+    return ("run", "-q", root / "queue", "-o", root / "out", "--rate", "none", "--progress", "none")
+
+
 def _read(file: IO[bytes]) -> str:
     return os.pread(file.fileno(), 1 << 24, 0).decode("utf-8", "replace")
 

@@ -9,13 +9,20 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+
+from injected import injected  # noqa: E402
+
+CANNED = {"engine.youtube": "from canned import fetch; Fetcher.fetch = fetch"}
+UNSYNCED = {"engine.durable": "_fsync = _fdatasync = lambda fd: None"}
+_ROOM = tempfile.TemporaryDirectory(prefix="engine-bench-")
 ENGINE = [sys.executable, "-m", "engine"]
 
 
@@ -30,23 +37,28 @@ class Measured:
     rss_mb: dict[str, float] = field(default_factory=dict)
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Ours without what sets options; `hooked/` is found by all processes, see its sitecustomize.py."""
+def environment(changes: Mapping[str, str] | None = None, **more: str) -> dict[str, str]:
+    """Ours without what sets options; all processes make these changes to the modules named (`injected`)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ENGINE_")}
-    path = [str(HERE / "hooked"), str(HERE), str(HERE.parent.parent)]
-    return {**kept, "PYTHONPATH": os.pathsep.join(path), **more}
+    path = injected(Path(_ROOM.name), dict(changes or {}))["PYTHONPATH"]
+    return {**kept, "PYTHONPATH": os.pathsep.join((path, str(HERE))), **more}
 
 
-def measured(*commands: Sequence[str | Path], watch: bool = False, **env: str) -> Measured:
+def measured(
+    *commands: Sequence[str | Path],
+    changes: Mapping[str, str] | None = None,
+    watch: bool = False,
+    **more: str,
+) -> Measured:
     """Run commands side by side to their ends. Raises SystemExit with what they said when one fails."""
+    env = environment(changes, **more)
     peaks: dict[str, float] = {}
     cpu_s = peak_mb = 0.0
     codes = []
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         children = [
-            subprocess.Popen(list(map(str, its)), stdout=said, stderr=said, env=environment(**env))
-            for its in commands
+            subprocess.Popen(list(map(str, its)), stdout=said, stderr=said, env=env) for its in commands
         ]
         with _watching(children[0].pid, peaks) if watch else contextlib.nullcontext():
             for child in children:

@@ -6,6 +6,7 @@ holds. A contender's modules are imported where they are used: most are in the e
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import json
 import sqlite3
@@ -23,7 +24,7 @@ BATCH = 256  # as large as the engine's chunks
 SYNC_S = 5.0
 
 
-class Contender:
+class Contender(abc.ABC):
     """One queue. `share`: how many of the jobs it gets."""
 
     name = ""
@@ -31,22 +32,21 @@ class Contender:
     package = ""
     share = 1.0
 
+    @abc.abstractmethod
     def seed(self, room: Path, names: list[str]) -> None:
-        raise NotImplementedError
+        """Hold a job for each name."""
 
+    @abc.abstractmethod
     def worker(self, room: Path, number: int) -> Callable[[], None]:
         """What a process does, ready to begin."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def rows(self, room: Path) -> int:
-        raise NotImplementedError
+        """How many rows are kept."""
 
     def beside(self, room: Path) -> AbstractContextManager[object]:
-        """What runs beside the workers."""
+        """What runs beside the workers; it ends when the queue has done what it still does after them."""
         return contextlib.nullcontext()
-
-    def finish(self, room: Path) -> None:
-        """Wait for what the queue itself still does when the workers are through."""
 
 
 class Engine(Contender):
@@ -100,21 +100,11 @@ class Engine(Contender):
 
     @contextlib.contextmanager
     def beside(self, room: Path) -> Iterator[object]:
-        self._monitor = subprocess.Popen(
-            [sys.executable, "-m", "engine.monitor", str(room / "queue")], stdin=subprocess.PIPE
-        )
-        try:
+        command = [sys.executable, "-m", "engine.monitor", str(room / "queue")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as monitor:
             yield None
-        finally:
-            assert self._monitor.stdin is not None
-            self._monitor.stdin.close()
-            self._monitor.wait()
-
-    def finish(self, room: Path) -> None:
-        assert self._monitor.stdin is not None
-        self._monitor.stdin.write(b"finish\n")
-        self._monitor.stdin.flush()
-        if self._monitor.wait():
+            monitor.communicate(b"finish\n")
+        if monitor.returncode:
             raise SystemExit("the monitor failed")
 
     def rows(self, room: Path) -> int:

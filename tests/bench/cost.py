@@ -222,6 +222,11 @@ def _bytes(stats: dict[str, Any]) -> int:
     return sum(int(counts.get("bytes", 0)) for counts in stats["egresses"].values())
 
 
+def videos(name: str, scale: float) -> int:
+    """How many a contender fetches in a turn."""
+    return max(1, round(CONTENDERS[name].videos * scale)) * THREADS
+
+
 def play(turns: int, scale: float) -> dict[str, list[dict[str, float]]]:
     """The figures of each contender, turn by turn."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
@@ -233,8 +238,8 @@ def play(turns: int, scale: float) -> dict[str, list[dict[str, float]]]:
             child.measure(list(invented_ids(WARM_UP, seed=0)))
         for turn in range(1, turns + 1):
             for child in children if turn % 2 else reversed(children):
-                n = max(1, round(CONTENDERS[child.name].videos * scale)) * THREADS
-                found[child.name].append(child.measure(list(invented_ids(n, seed=turn))))
+                names = list(invented_ids(videos(child.name, scale), seed=turn))
+                found[child.name].append(child.measure(names))
     return found
 
 
@@ -263,7 +268,7 @@ def main() -> None:
         cpu = ratios(found, name, "cpu_ms")
         low, _, high = statistics.quantiles(cpu, n=4)
         print(
-            f"| {contender.about} | {round(contender.videos * scale or 1) * THREADS * turns} "
+            f"| {contender.about} | {videos(name, scale) * turns} "
             f"| {its['requests']:.2f} | {its['tls']:.2f} "
             f"| {its['kb']:.1f} | {statistics.median(ratios(found, name, 'kb')):.1f} "
             f"| {its['cpu_ms']:.1f} | {statistics.median(cpu):.1f} | ({low:.1f}-{high:.1f}) "

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import canned
-from children import ENGINE, Measured, measured
+from children import CANNED, ENGINE, UNSYNCED, Measured, measured
 from rows import ids
 from tables import machine, middle, spread, table
 
@@ -63,15 +63,14 @@ def bare(room: Path, site: Rehearsal, names: Path, sync: bool) -> Measured:
     out = room / "bare"
     out.mkdir()
     where = [__file__, "--floor", site.proxy_url, site.ca_bundle, out]
-    env = {} if sync else {"BENCH_SYNC": "0"}
-    return measured(*([sys.executable, *where, str(number), names] for number in range(PROCESSES)), **env)
+    its = [[sys.executable, *where, str(number), names] for number in range(PROCESSES)]
+    return measured(*its, changes={} if sync else UNSYNCED)
 
 
 def whole(room: Path, site: Rehearsal, names: Path, sync: bool) -> Measured:
     options = ["-p", str(PROCESSES), "-t", str(THREADS), "--rate", "none", "--progress", "none"]
     where = ["-q", room / "q", "-o", room / "o", "--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle]
-    env = {} if sync else {"BENCH_SYNC": "0"}
-    return measured([*ENGINE, "run", names, *where, *options], **env)
+    return measured([*ENGINE, "run", names, *where, *options], changes={} if sync else UNSYNCED)
 
 
 def side_by_side(videos: int, rounds: int, sync: bool) -> None:
@@ -121,7 +120,7 @@ def tail(jobs: int) -> None:
         measured(seeded)
         options = ["-p", str(TAIL_PROCESSES), "-t", str(TAIL_THREADS), "--rate", "none", "--progress", "none"]
         run = [*ENGINE, "run", "-q", room / "q", "-o", room / "o", *options]
-        its = measured(run, BENCH_FETCH="canned", CANNED_S=str(TAIL_S))
+        its = measured(run, changes=CANNED, CANNED_S=str(TAIL_S))
     threads = TAIL_PROCESSES * TAIL_THREADS
     longest = max(canned.wait_s(name, TAIL_S) for name in names)
     print(f"\n{jobs:,} jobs, lognormal waits of {TAIL_S * 1000:g} ms, 1 % of them 30 times as long (the longest "

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from children import ENGINE, environment, measured
+from children import CANNED, ENGINE, UNSYNCED, environment, measured
 from rows import ids
 from tables import machine, middle, table
 
@@ -48,7 +48,7 @@ def again_s(queue: Path, out: Path, room: Path, kill_after_s: float) -> float:
         began = time.monotonic()
         run = subprocess.Popen(
             command,
-            env=environment(BENCH_FETCH="canned", CANNED_S="0.02", CANNED_FIRST=str(first), BENCH_SYNC="0"),
+            env=environment(CANNED | UNSYNCED, CANNED_S="0.02", CANNED_FIRST=str(first)),
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -77,8 +77,8 @@ def one(count: int, *, seed_only: bool, sync: bool) -> dict[str, str]:
         said["fetching again s"] = f"{again_s(queue, out, room, 2.0):.2f}"
         half_s = status_s(queue)
         if not seed_only:
-            env = {"BENCH_FETCH": "canned"} | ({} if sync else {"BENCH_SYNC": "0"})
-            done = measured([*ENGINE, "run", "-q", queue, "-o", out, *OPTIONS], watch=True, **env)
+            changes = CANNED | ({} if sync else UNSYNCED)
+            done = measured([*ENGINE, "run", "-q", queue, "-o", out, *OPTIONS], changes=changes, watch=True)
             rows = sum(1 for _ in open(queue / "manifest.jsonl", "rb"))
             if rows != count:
                 raise SystemExit(f"{rows:,} rows for {count:,} jobs")

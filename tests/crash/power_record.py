@@ -13,7 +13,8 @@ from pathlib import Path
 
 import power_trace
 import recount
-from commands import environment, kill, session_members, until, videos
+from commands import environment, kill, session_members, unpaced, until, videos
+from injected import injected
 from power_ops import Files, Recording
 from power_resume import lay
 from power_states import states
@@ -25,7 +26,11 @@ LATENCY_S = 0.1
 SCENES = ("private=0.15", "error500=0.15")
 RUN_S = 120.0
 ENGINE = Path(__file__).resolve().parents[2]
-_HURRIED = Path(__file__).with_name("hurried")
+# Sooner than in earnest, so that a short run has all sorts of steps.
+_HURRIED = {
+    "engine.worker": "SYNC_S = 0.3",
+    "engine.verdict": "WAITS_S = (0.2, 0.4, 0.6); LONG_WAIT_S = 1.0",
+}
 
 
 @dataclass
@@ -91,20 +96,8 @@ def _once(place: Path, seed: int, *, killed: bool = False, left: Files | None = 
     recording.begin(left or {})
     since = len(recording.steps)
     with start(Settings(latency_s=LATENCY_S, seed=seed, scenes=SCENES)) as site:
-        run = [
-            "run",
-            "-q",
-            root / "queue",
-            "-o",
-            root / "out",
-            "--rate",
-            "none",
-            "--progress",
-            "none",
-            "-p",
-            2,
-        ]
-        run += ["-t", 2, "--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle, listed]
+        way = ("--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle)
+        run = [*unpaced(root), "-p", 2, "-t", 2, *way, listed]
         if left is None:
             _traced(recording, place / "seed.log", ["seed", "-q", root / "queue", first])
         if killed:
@@ -119,7 +112,7 @@ def _once(place: Path, seed: int, *, killed: bool = False, left: Files | None = 
 def _traced(recording: Recording, log: Path, args: list[object], site: Rehearsal | None = None) -> None:
     """Run a command to its end, or (`site`) until that has seen half of the requests, and take its log over."""
     command = [*power_trace.command(log), sys.executable, "-m", "engine", *map(str, args)]
-    env = environment(PYTHONPATH=os.pathsep.join(map(str, (_HURRIED, ENGINE))), PYTHONDONTWRITEBYTECODE="1")
+    env = environment(**injected(log.parent, _HURRIED), PYTHONDONTWRITEBYTECODE="1")
     with subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:

@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
+from commands import unpaced
 from power_ops import Files
 
 from engine import durable, output, processes, status, supervisor, worker
@@ -160,18 +160,16 @@ def resume(root: Path, listed: Path | None, kinds: Mapping[str, str | None]) -> 
     Raises AssertionError when it does not get to its end.
     """
     site = Site(kinds)
-    args: list[Any] = [
-        "run",
-        "-q",
-        root / "queue",
-        "-o",
-        root / "out",
-        "--rate",
-        "none",
-        "--progress",
-        "none",
+    args = [
+        *unpaced(root),
+        "-p",
+        1,
+        "-t",
+        THREADS,
+        "--proxy",
+        "http://127.0.0.1:9",
+        *([listed] if listed else []),
     ]
-    args += ["-p", 1, "-t", THREADS, "--proxy", "http://127.0.0.1:9", *([listed] if listed else [])]
     said = io.StringIO()
     with spared(), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         with mock.patch.object(supervisor, "Supervisor", lambda *its: Inside(site, *its)):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import power_trace
-from commands import engine
+from commands import engine, unpaced
 from nights import Place
 from power_play import Cuts, NextRun
 from power_record import ENGINE, record, workshop
@@ -68,28 +68,8 @@ def _real(root: Path, listed: Path | None, kinds: Mapping[str, str | None]) -> R
     """The next `engine run`, with its processes, against a stand-in that answers as in the recorded run."""
     seed = int((root.parent / "seed").read_text())
     with start(Settings(latency_s=0.01, seed=seed, scenes=("private=0.15",))) as site:
-        args = [
-            "run",
-            "-q",
-            root / "queue",
-            "-o",
-            root / "out",
-            "--rate",
-            "none",
-            "--progress",
-            "none",
-            "-p",
-            "2",
-        ]
-        args += [
-            "-t",
-            "4",
-            "--proxy",
-            site.proxy_url,
-            "--ca-bundle",
-            site.ca_bundle,
-            *([listed] if listed else []),
-        ]
+        way = ("--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle)
+        args = [*unpaced(root), "-p", "2", "-t", "4", *way, *([listed] if listed else [])]
         ended = engine(*args, PYTHONPATH=str(ENGINE))
         asked = {str(its["video_id"]) for its in site.arrivals()}
     return Resumed(ended.code, ended.said, collections.Counter(asked))

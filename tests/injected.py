@@ -1,4 +1,4 @@
-"""Faults inside the engine's own processes: a `sitecustomize` that a trial lays into its directory.
+"""Changes inside the engine's own processes, for trials and benchmarks: a `sitecustomize` laid into a directory.
 
 All processes of a run read it at their start, because PYTHONPATH names the directory. It changes a module of the
 engine right after that was imported, so the product has no branch for it.
@@ -7,6 +7,7 @@ engine right after that was imported, so the product has no branch for it.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import engine
@@ -40,8 +41,7 @@ sys.meta_path.insert(0, Finder())
 
 def injected(root: Path, changes: dict[str, str]) -> dict[str, str]:
     """The environment for a command in whose processes this text runs at the end of each named module."""
-    place = root / "injected"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(prefix="injected-", dir=root))
     (place / "sitecustomize.py").write_text(_HOOK.format(changes=changes))
     package = Path(engine.__file__).parents[1]
     paths = [str(place), str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
