@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from engine.model import Cost
+
 
 class Exit(IntEnum):
     """Exit codes of every command."""
@@ -68,4 +70,11 @@ class DamagedError(EngineError):
 
 
 class Interrupted(Exception):
-    """An attempt gave way because the run ends or its egress closed; its job stays as it was."""
+    """An attempt gave way because the run ends or its egress closed; its job stays as it was.
+
+    `cost` is what the attempt had used by then.
+    """
+
+    def __init__(self, cost: Cost | None = None) -> None:
+        super().__init__()
+        self.cost = cost or Cost()

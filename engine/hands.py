@@ -176,8 +176,8 @@ class Hands:
             with self._resources.waits(work):
                 got = self._resources.fetcher.fetch(canary or item.job.video_id, permit)
             answered = isinstance(got, Fetched) or got.failure.kind not in LINE_KINDS
-        except Interrupted:
-            return self._step_back(work, permit)
+        except Interrupted as exc:
+            return self._step_back(work, permit, exc.cost, its_own=canary is None)
         finally:
             self._lanes.end(permit.egress, time.monotonic() - started, answered=answered)
         permit = work.permit or permit
@@ -186,6 +186,7 @@ class Hands:
             return False
         if canary:
             return self._heard(work, permit, got)
+        got, item.unbooked = replace(got, cost=got.cost + item.unbooked), Cost()
         if isinstance(got, Fetched):
             self._resources.canary = item.job.video_id
         if has_captions(got):
@@ -238,7 +239,8 @@ class Hands:
             try:
                 with self._resources.waits(work):
                     heard = self._resources.fetcher.fetch(canary, replace(permit, expires_s=0.0))
-            except Interrupted:
+            except Interrupted as exc:
+                self._budget.add_bytes(permit.egress, exc.cost.bytes)
                 self._budget.report(work.permit or permit, Outcome.OTHER, job=CANARY)
             else:
                 self._budget.add_bytes(permit.egress, heard.cost.bytes)
@@ -252,10 +254,16 @@ class Hands:
                 return True
         return self._record(work, self._attempts.doubted(item.job, item.state, permit, got, wait_s))
 
-    def _step_back(self, work: Work, permit: Permit) -> bool:
-        """The attempt gave way: the job stays what it was, and a probe that it held is let go."""
+    def _step_back(self, work: Work, permit: Permit, cost: Cost, *, its_own: bool) -> bool:
+        """The attempt gave way: the job stays what it was, and a probe that it held is let go.
+
+        What it cost goes into the job's next line, if that comes in this lap.
+        """
+        self._budget.add_bytes(permit.egress, cost.bytes)
         if not self._desk.settle(work):
             return False
+        if its_own:
+            work.item.unbooked += cost
         self._budget.report(work.permit or permit, Outcome.OTHER, job=work.item.job.video_id)
         output.forget(self._settings.frozen.output, work.item.job.video_id)
         return self._again(work, 0.0)

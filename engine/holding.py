@@ -300,7 +300,11 @@ class Holding:
         )
         if permit is None:
             raise Interrupted
-        got = self._resources.fetcher.fetch(video_id, permit)
+        try:
+            got = self._resources.fetcher.fetch(video_id, permit)
+        except Interrupted as exc:
+            self._budget.add_bytes(egress, exc.cost.bytes)
+            raise
         self._budget.add_bytes(egress, got.cost.bytes)
         if isinstance(got, Fetched):
             self._budget.report(permit, Outcome.OK, job=CANARY)

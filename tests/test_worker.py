@@ -19,7 +19,7 @@ from engine import durable, hands, holding, output, verdict, verify, worker
 from engine.budget import BudgetSettings, Rate
 from engine.budget.file import Budget
 from engine.config import Frozen, Settings
-from engine.errors import Exit
+from engine.errors import Exit, Interrupted
 from engine.model import EgressSpec, Fetched, Permit, Refused
 from engine.queue import journal
 from engine.queue.chunk import Chunk, cut
@@ -524,6 +524,28 @@ def test_a_process_without_memory_is_replaced_and_charges_nobody(
         monkeypatch.setattr(worker, "read_jobs", refused)
     assert run_lap(desk.settings, desk.resources, "run9.0.1", desk.stop).why == "memory"
     assert list(desk.entries()) == []
+
+
+def test_what_an_attempt_cost_that_gave_way_is_in_the_next_line(tmp_path: Path, stand_in: Rehearsal) -> None:
+    """The egress closes between the two requests of an attempt: the first was sent, and row and egress know of it."""
+    before = sum(stand_in.stats()["requests"].values())
+    desk = Desk(batch(tmp_path, 1), stand_in)
+    door = desk.resources.fetcher.door
+    take = door.take
+
+    def closed(_: int) -> Permit:
+        door.take = take
+        raise Interrupted
+
+    door.take = closed
+    desk.lap()
+    assert sum(stand_in.stats()["requests"].values()) - before == 3
+    [row] = desk.rows().values()
+    assert (row["status"], row["attempts"], row["requests"]) == ("ok", 1, 3)
+    desk.resources.budget.flush()
+    state = desk.resources.budget._ledger.peek(0)
+    assert state is not None and state.body_bytes == row["bytes"]
+    desk.sound()
 
 
 def test_waiting_for_a_permit_is_no_hanging(tmp_path: Path, stand_in: Rehearsal) -> None:

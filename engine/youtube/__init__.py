@@ -79,9 +79,9 @@ class Fetcher:
     def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
         """One attempt at one video, its first request paid by `permit`.
 
-        Raises errors.Interrupted when the attempt has to give way (and lets pass other EngineErrors that the
-        door's `take` raises), MemoryError, DiskError when there are no descriptors left; everything else is
-        returned.
+        Raises errors.Interrupted, with its cost, when the attempt has to give way (and lets pass other
+        EngineErrors that the door's `take` raises), MemoryError, DiskError when there are no descriptors left;
+        everything else is returned.
         """
         with self.door.attempt(permit, self.settings.deadline_s) as attempt:
             client = client_of(attempt.session, mask=self.settings.mask)
@@ -92,7 +92,9 @@ class Fetcher:
                 if self.settings.metadata == "full":
                     metadata = with_microformat(metadata, _microformat(attempt, video_id))
                 return Fetched(metadata, found[0], attempt.cost, found if self.settings.all_languages else ())
-            except _GIVE_WAY:
+            except Interrupted:
+                raise Interrupted(attempt.cost) from None
+            except EngineError:
                 raise
             except Exception as exc:  # noqa: BLE001 - nothing foreign leaves: it becomes data
                 short = shortage(exc)

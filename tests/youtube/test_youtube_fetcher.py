@@ -342,9 +342,11 @@ def test_an_attempt_gives_way_from_anywhere(
     def take(_: int) -> Permit:
         raise error
 
-    with pytest.raises(error):
+    with pytest.raises(error) as raised:
         fetch(make_door(take=take))
     assert len(site.asked) == 1
+    if isinstance(raised.value, Interrupted):
+        assert raised.value.cost.requests == 1 and raised.value.cost.bytes > 0
 
 
 def test_a_bug_is_a_refusal_by_name(site: Site, make_door: MakeDoor) -> None:
