@@ -247,8 +247,13 @@ class Soak:
             assert verified.code == 0, verified.said
             self.figures["verify_s"].append(time.monotonic() - began_s)
 
+    def block(self) -> str:
+        """The site refuses everybody in one of its ways."""
+        scene = self.dice.choice(("429", "429_after", "bot"))
+        return f"{scene} {self.outage(scene)}"
+
     def outage(self, scene: str) -> str:
-        """The site refuses everybody, or the network is gone; sometimes a process dies over it."""
+        """Nothing comes through for a while; sometimes a process dies over it."""
         since_s, lasts_s = time.monotonic(), self.dice.uniform(3.0, 8.0)
         self.outages.append((since_s, float("inf")))
         self.site.scene(f"{scene}@0-{lasts_s:g}")
@@ -308,8 +313,14 @@ class Soak:
         """Work off the rest in peace, then hold everything against everything."""
         if self.run is None:
             self.begin()
-        left = self.batch.status()["pending"]
-        self.ended(0, within_s=120 + left / 4)
+        assert self.run is not None
+        seen, since_s = -1, time.monotonic()
+        while self.run.live:  # slowly it may be after so many blocks, but it gets on
+            if (now := self.requests()) > seen:
+                seen, since_s = now, time.monotonic()
+            assert time.monotonic() - since_s < 2 * BACK_S, "nothing is fetched any more"
+            time.sleep(1.0)
+        self.ended(0)
         self.stopped()
         self.batch.clean()
         rows = self.batch.rows()
@@ -355,9 +366,7 @@ FAULTS: dict[str, Callable[[Soak], str | None]] = {
     "HUP": lambda its: its.ask(signal.SIGHUP),
     "INT twice": Soak.ask_twice,
     "engine stop": Soak.ask_by_command,
-    "429": lambda its: its.outage("429"),
-    "429 with Retry-After": lambda its: its.outage("429_after"),
-    "bot check": lambda its: its.outage("bot"),
+    "block": Soak.block,
     "network gone": lambda its: its.outage("gone"),
     "full disk": Soak.full_disk,
     "second run": Soak.second_run,
