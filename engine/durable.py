@@ -72,10 +72,10 @@ def _name(exc: OSError, fd: int) -> None:
 
 def write_all(fd: int, data: bytes) -> None:
     """Write all of `data`; a short count is not an error but a reason to go on."""
-    view = memoryview(data)
     try:
-        while view:
-            view = view[_write(fd, view) :]
+        n = 0
+        while n < len(data):
+            n += _write(fd, data[n:] if n else data)
     except OSError as exc:
         _name(exc, fd)
         raise
@@ -192,11 +192,10 @@ def rmdir(path: str) -> None:
 
 def pwrite(fd: int, data: bytes, offset: int) -> None:
     """Write a fixed-size record in place."""
-    view = memoryview(data)
     try:
-        while view:
-            n = _pwrite(fd, view, offset)
-            view, offset = view[n:], offset + n
+        n = 0
+        while n < len(data):
+            n += _pwrite(fd, data[n:] if n else data, offset + n)
     except OSError as exc:
         _name(exc, fd)
         raise

@@ -19,7 +19,6 @@ import signal
 import sys
 import time
 from collections import deque
-from typing import Any
 
 from engine import durable, events, status
 from engine.errors import EngineError, Exit
@@ -93,17 +92,17 @@ class Monitor:
             upto, since = tail.state.synced_end, self._published.get(chunk.name, 0)
             if upto <= since:
                 continue
-            rows = [body for _, body, end in tail.finals() if since < end <= upto]
+            rows = [its for its in tail.finals() if since < its.final_end <= upto]
             if rows:
                 durable.sync_file(tail.path)
-            for body in rows:
-                batch.append(_line(body))
-                self._counts.add(body)
+            for its in rows:
+                batch.append(its.final_raw)
+                self._counts.add(its.final or {})
             touched.append((tail, upto))
         if not touched and not self._dirty:
             return 0
         if batch:
-            self._manifest.append(b"".join(batch))
+            self._manifest.append(b"\n".join([*batch, b""]))
             self._manifest.sync()
         for tail, upto in touched:
             self._vouch(tail, upto)
@@ -181,10 +180,6 @@ def _fits(queue: Queue, known: Checkpoint) -> bool:
         if its.crc32 is not None and journal.checksum(queue.journal(chunk), its.offset) != its.crc32:
             return False
     return True
-
-
-def _line(body: dict[str, Any]) -> bytes:
-    return (json.dumps(body, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
 def _refile(queue: Queue) -> None:

@@ -58,10 +58,9 @@ def _tally(queue: Queue, checkpoint: Checkpoint, now: float) -> Tally:
         tail = Tail(queue, chunk, known.offset if known else 0)
         tail.read()
         bad += max(tail.bad, known.bad_lines if known else 0)
-        final = set()
-        for video_id, body, _ in tail.finals():
-            counts.add(body)
-            final.add(video_id)
+        final = {video_id for video_id, its in tail.state.jobs.items() if its.final is not None}
+        for its in tail.finals():
+            counts.add(its.final or {})
         times = {**(known.waiting if known else {}), **{v: s.not_before for v, s in tail.state.jobs.items()}}
         open_times = [at for video_id, at in times.items() if video_id not in final and not is_due(at, now)]
         waiting += len(open_times)

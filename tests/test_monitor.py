@@ -45,6 +45,13 @@ def _die(hand: Hand) -> None:
 def test_rows_are_the_journals_finals(tmp_path: Path) -> None:
     queue = worked(tmp_path, 40, some_fail)
     assert sorted(rows(queue)) == sorted(ids(40))
+    written = {
+        entry.raw
+        for chunk in cut(queue.segment(0))
+        for entry in journal.lines(queue.journal(chunk))
+        if entry.verb == "final"
+    }
+    assert set(Path(queue.manifest).read_bytes().splitlines()) == written  # byte for byte
     assert verify.audit(queue.root).problems == []
     assert len(chunks_in(queue.filed(0), 0)) == 3
     assert os.listdir(queue.done(0)) == []

@@ -44,6 +44,7 @@ class JobState:
 
     final: dict[str, Any] | None = None
     final_end: int = 0  # offset behind its final line
+    final_raw: bytes = b""  # the row as it was written
     not_before: float = 0.0  # wall clock
     tries: int = 0
     charges: list[tuple[int, int] | None] = field(default_factory=list)  # stamps of the attempts it paid for
@@ -108,7 +109,7 @@ class ChunkState:
         state = self.job(video_id)
         if verb == "final":
             if state.final is None:  # a second final without a reopen would be a second row
-                state.final, state.final_end = body, entry.end
+                state.final, state.final_end, state.final_raw = body, entry.end, entry.raw
         elif verb == "reopen":
             self.jobs[video_id] = state.reopened()
         elif verb == "died":

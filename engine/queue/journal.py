@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,11 +24,16 @@ from typing import Any, NamedTuple
 from engine import durable
 
 VERBS = frozenset({"try", "final", "reopen", "died", "synced"})
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 _SUM = 9  # a space and eight digits
+# How `engine.manifest.row` begins. The rest of such a line is what was written, by its sum, and need not be read.
+_BRIEF = re.compile(
+    rb'final \{"video_id": "([\w-]{11})", "status": "([a-z]+)", "kind": (?:null|"([a-z_]+)"), .*\}'
+)
 
 
 class Entry(NamedTuple):
-    """A good line: its verb, its value, and the offset just behind it."""
+    """A good line: its verb, its value (`brief`: of a row only what tells its sort), the offset just behind it."""
 
     verb: str
     body: dict[str, Any]
@@ -37,16 +43,23 @@ class Entry(NamedTuple):
 
 def encode(verb: str, body: dict[str, Any]) -> bytes:
     """One line. Lone surrogates in strings become `?`."""
-    text = f"{verb} {json.dumps(body, ensure_ascii=False)}".encode("utf-8", "replace")
+    text = f"{verb} {_to_json(body)}".encode("utf-8", "replace")
     return b"%b %08x\n" % (text, zlib.crc32(text))
 
 
-def decode(line: bytes) -> tuple[str, dict[str, Any], bytes] | None:
-    """A line without its newline read back as (verb, value, raw JSON), or None when it is not whole."""
+def decode(line: bytes, *, brief: bool = False) -> tuple[str, dict[str, Any], bytes] | None:
+    """A line without its newline read back as (verb, value, raw JSON), or None when it is not whole.
+
+    With `brief` a row's value is its `video_id`, `status` and `kind`, which is all that counting needs and comes
+    at a tenth of the price.
+    """
     text, digits = line[:-_SUM], line[-_SUM + 1 :]
     try:
         if line[-_SUM : -_SUM + 1] != b" " or int(digits, 16) != zlib.crc32(text):
             return None
+        if brief and (found := _BRIEF.fullmatch(text)):
+            video_id, status, kind = (None if its is None else its.decode() for its in found.groups())
+            return "final", {"video_id": video_id, "status": status, "kind": kind}, text[6:]
         verb, _, raw = text.partition(b" ")
         body = json.loads(raw)
     except (ValueError, RecursionError):
@@ -64,11 +77,11 @@ class Read:
     end: int
 
 
-def parse(data: bytes, start: int = 0) -> Read:
-    """Read the complete lines of `data`, which begins at offset `start` of its file."""
+def parse(data: bytes, start: int = 0, *, brief: bool = False) -> Read:
+    """Read the complete lines of `data`, which begins at offset `start` of its file. `brief`: see `decode`."""
     entries, bad, at = [], 0, 0
     while (newline := data.find(b"\n", at)) >= 0:
-        found = decode(data[at:newline])
+        found = decode(data[at:newline], brief=brief)
         at = newline + 1
         if found is None:
             bad += 1
@@ -77,8 +90,8 @@ def parse(data: bytes, start: int = 0) -> Read:
     return Read(entries, bad, start + at)
 
 
-def read(path: str, start: int = 0) -> Read:
-    """Read a journal from an offset on; one that does not exist is empty."""
+def read(path: str, start: int = 0, *, brief: bool = False) -> Read:
+    """Read a journal from an offset on; one that does not exist is empty. `brief`: see `decode`."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -90,7 +103,7 @@ def read(path: str, start: int = 0) -> Read:
             at += len(piece)
     finally:
         os.close(fd)
-    return parse(b"".join(pieces), start)
+    return parse(b"".join(pieces), start, brief=brief)
 
 
 def checksum(path: str, end: int, start: int = 0, value: int = 0) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.queue import journal
 from engine.queue.chunk import Chunk
-from engine.queue.fold import ChunkState, fold
+from engine.queue.fold import ChunkState, JobState, fold
 from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
 
 _DROPPED: dict[str, Any] = {}  # stands for a row that is no longer needed
@@ -53,7 +53,7 @@ class Tail:
             return False
         if size <= self.state.end:
             return False
-        piece = journal.read(self.path, self.state.end)
+        piece = journal.read(self.path, self.state.end, brief=True)
         self.bad += piece.bad
         fold(piece.entries, self.state)
         moved = piece.end > self.state.end or bool(piece.entries)
@@ -67,7 +67,7 @@ class Tail:
             self._dropped = upto
             for state in self.state.jobs.values():
                 if state.final is not None and state.final_end <= upto:
-                    state.final = _DROPPED
+                    state.final, state.final_raw = _DROPPED, b""
 
     def waiting(self, now: float) -> dict[str, float]:
         """The open jobs that wait for a time, and for which."""
@@ -77,8 +77,6 @@ class Tail:
             if state.final is None and not state.due(now)
         }
 
-    def finals(self) -> Iterator[tuple[str, dict[str, Any], int]]:
-        """(job, row, offset behind its line) of each final job."""
-        for video_id, state in self.state.jobs.items():
-            if state.final is not None:
-                yield video_id, state.final, state.final_end
+    def finals(self) -> Iterator[JobState]:
+        """The final jobs. Of a row `final` tells its job and sort, and `final_raw` holds it as it was written."""
+        return (state for state in self.state.jobs.values() if state.final is not None)

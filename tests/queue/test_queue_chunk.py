@@ -121,6 +121,11 @@ def test_a_job_that_is_none_is_said_and_never_becomes_a_path(tmp_path: Path, lin
     (chunk,) = cut(str(path))
     with pytest.raises(UsageError, match="damaged"):
         read_jobs(str(path), chunk)
+    rest = "".join(f'{{"id": "{name}"}}\n' for name in ids(3))
+    path.write_text('{"segment": 0, "jobs": 5, "chunk": 16}\n' + rest + line + "\n" + rest.splitlines()[0])
+    (chunk,) = cut(str(path))
+    with pytest.raises(UsageError, match="its job 4 "):
+        read_jobs(str(path), chunk)
     if "input" not in line:
         with pytest.raises(UsageError, match="damaged"):
             list(read_ids(str(path)))

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from support import Crash, dying_at
 
 from engine.errors import DiskError
+from engine.manifest import row
+from engine.model import Cost, Job, Kind, Metadata
 from engine.queue.journal import VERBS, Journal, decode, encode, parse, read
 
 VALUES = st.recursive(
@@ -33,6 +35,44 @@ def test_what_is_written_is_read(verb: str, body: dict[str, Any]) -> None:
     assert found[0] == verb
     assert encode(verb, found[1]) == line
     assert line == verb.encode() + b" " + found[2] + line[-10:]
+
+
+@given(
+    st.from_regex(r"[\w-]{11}", fullmatch=True, alphabet=st.characters(max_codepoint=127)),
+    st.none() | st.sampled_from(Kind),
+    st.none() | st.text(),
+    st.dictionaries(st.text(), VALUES, max_size=3),
+)
+def test_in_brief_a_row_tells_its_job_and_sort(
+    video_id: str, kind: Kind | None, text: str | None, columns: dict[str, Any]
+) -> None:
+    """Whatever its texts hold, and as the whole line does."""
+    body = row(
+        Job(video_id, columns),
+        kind=kind,
+        message=text,
+        attempts=1,
+        cost=Cost(),
+        metadata=Metadata(title=text),
+        transcript=None,
+        files={},
+        sha256={},
+        egress=text,
+        elapsed_s=0.0,
+        finished_at="",
+    )
+    line = encode("final", body)[:-1]
+    whole, brief = decode(line), decode(line, brief=True)
+    assert whole is not None
+    assert brief is not None
+    wanted = {name: whole[1][name] for name in ("video_id", "status", "kind")}
+    assert brief == ("final", wanted, whole[2])
+
+
+@given(st.sampled_from(sorted(VERBS)), BODIES)
+def test_in_brief_other_lines_are_read_as_ever(verb: str, body: dict[str, Any]) -> None:
+    line = encode(verb, body)[:-1]
+    assert decode(line, brief=True) == decode(line)
 
 
 def test_lone_surrogates_become_question_marks() -> None:
