@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,13 +48,15 @@ def measured(
     *commands: Sequence[str | Path],
     changes: Mapping[str, str] | None = None,
     watch: bool = False,
+    codes: Collection[int] = (0, 3),
     **more: str,
 ) -> Measured:
-    """Run commands side by side to their ends. Raises SystemExit with what they said when one fails."""
+    """Run commands side by side to their ends. Raises SystemExit with what they said when one ends in another way
+    than with these codes."""
     env = environment(changes, **more)
     peaks: dict[str, float] = {}
     cpu_s = peak_mb = 0.0
-    codes = []
+    ended = []
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         children = [
@@ -64,14 +66,14 @@ def measured(
             for child in children:
                 _, code, used = os.wait4(child.pid, 0)
                 child.returncode = os.waitstatus_to_exitcode(code)
-                codes.append(child.returncode)
+                ended.append(child.returncode)
                 cpu_s += used.ru_utime + used.ru_stime
                 peak_mb = max(peak_mb, used.ru_maxrss / 1024)
         wall_s = time.perf_counter() - began
         said.seek(0)
         text = said.read().decode("utf-8", "replace")
-    if set(codes) - {0, 3}:
-        raise SystemExit(f"{' '.join(map(str, commands[0]))} ended with {codes}:\n{text}")
+    if set(ended) - set(codes):
+        raise SystemExit(f"{' '.join(map(str, commands[0]))} ended with {ended}:\n{text}")
     return Measured(wall_s, cpu_s, peak_mb, text, peaks)
 
 
