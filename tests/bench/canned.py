@@ -1,7 +1,7 @@
 """A fetch that asks nobody: for what the queue itself costs, and how threads are used.
 
-The rows and files are real, the answers are not. CANNED_S is the mean of lognormal waits (0: none), 1 % of which are
-thirty times as long; CANNED_FIRST a file that gets the monotonic time of the first fetch.
+The rows and files are real, the answers are not. CANNED_S is the mean of lognormal waits (0: none), and 1 % of the
+fetches take thirty times that; CANNED_FIRST a file that gets the monotonic time of the first fetch.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ _first = os.environ.get("CANNED_FIRST")
 def wait_s(video_id: str, mean_s: float) -> float:
     """How long a video's fetch takes: a function of its id."""
     dice = random.Random(video_id)
-    wait = mean_s * dice.lognormvariate(-SIGMA * SIGMA / 2, SIGMA)
-    return wait * LONG if dice.random() < LONG_SHARE else wait
+    if dice.random() < LONG_SHARE:
+        return mean_s * LONG
+    return mean_s * dice.lognormvariate(-SIGMA * SIGMA / 2, SIGMA)
 
 
 def fetch(self: Any, video_id: str, permit: Any) -> Fetched:
