@@ -43,6 +43,13 @@ class Judge(Protocol):
     def fault(self, stamp: Stamp) -> bool | None: ...
 
 
+def outcome_of(failure: Failure, *, rotating: bool) -> Outcome:
+    """What a failure says of its egress. Behind a rotating gateway a lost connection is one exit's."""
+    if rotating and failure.kind in _ON_THE_WAY and not (failure.unreached or failure.dead_egress):
+        return Outcome.EXIT
+    return Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """What an attempt comes to: one journal line, and in how many seconds the job is due again (None: final)."""
@@ -131,10 +138,8 @@ class Attempts:
         return (Outcome.NETWORK, Outcome.EXIT, Outcome.BLOCKED, *several)
 
     def outcome(self, failure: Failure) -> Outcome:
-        """What a failure says of its egress. Behind a rotating gateway a lost connection is one exit's."""
-        if self.rotating and failure.kind in _ON_THE_WAY and not (failure.unreached or failure.dead_egress):
-            return Outcome.EXIT
-        return Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
+        """What a failure says of its egress."""
+        return outcome_of(failure, rotating=self.rotating)
 
     def refused_for_good(self, job: Job, state: JobState) -> Recorded:
         """The end of a job that keeps being refused while others pass."""

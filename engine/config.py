@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, Self
 
 from engine.budget import BudgetSettings
 from engine.caps import Caps
@@ -68,6 +70,20 @@ class Settings:
     def requests_per_video(self) -> int:
         """Requests that a video with captions costs; with all languages, with the first track only."""
         return 2 + (self.fetch_mode == "full") + (self.frozen.metadata == "full")
+
+    def pack(self) -> bytes:
+        """For another process of this run, to be written to its standard input."""
+        data = pickle.dumps(self)
+        return struct.pack(">Q", len(data)) + data
+
+    @classmethod
+    def unpack(cls, stream: BinaryIO) -> Self:
+        """What `pack` made. Raises EOFError when whoever wrote it died over it."""
+        head = stream.read(8)
+        data = stream.read(struct.unpack(">Q", head)[0]) if len(head) == 8 else b""
+        its = pickle.loads(data)  # noqa: S301 - from the process that started this one
+        assert isinstance(its, cls)  # noqa: S101
+        return its
 
 
 _OPTION = {

@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from engine import listings
 from engine.manifest import read_checkpoint
 from engine.queue.layout import Queue
 from engine.render.terminal import printable
@@ -17,6 +18,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def rows(queue: Queue, kinds: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Jobs and listings that are not `ok`, of these kinds if given."""
+    yield from _jobs(queue, kinds)
+    if not kinds or listings.KIND in kinds:
+        yield from listings.failure_rows(queue)
+
+
+def _jobs(queue: Queue, kinds: Collection[str] | None) -> Iterator[dict[str, Any]]:
     """The manifest's rows that are not `ok`, of these kinds if given; as far as the checkpoint promises it."""
     checkpoint = read_checkpoint(queue)
     if checkpoint is None:
@@ -76,7 +84,7 @@ def _cell(name: str, value: object) -> str:
         return ""
     if not isinstance(value, str):
         return str(value)
-    if name == "video_id":
+    if name == "video_id" and not value.startswith("@"):  # which only a listing's source does
         return value
     text = printable(value)
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -25,7 +25,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
-from engine import durable, output
+from engine import durable, listings, output
 from engine.errors import HeldError, UsageError
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
 from engine.queue import claim, journal
@@ -78,6 +78,14 @@ def retry(
             durable.sync_dir(queue.root)
             complete(queue)
         return count
+
+
+def retry_listings(queue: Queue, *, dry_run: bool = False) -> int:
+    """Open the listings that failed, to be gone on with where they were; returns how many. Raises HeldError beside a
+    live run or seeding."""
+    with take_or_say_who(queue.run_lock, "run", note={"what": WHY}):
+        with take_or_say_who(queue.seed_lock, "seeding", note={"what": WHY}):
+            return listings.put_back(queue, dry_run=dry_run)
 
 
 def complete(queue: Queue) -> bool:

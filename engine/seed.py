@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from engine import durable
-from engine.inputs import Line, Rejects, read
+from engine.inputs import Line, Rejects, find_source, read
 from engine.known import Known
+from engine.listings import MAX_RESULTS, Sources
 from engine.queue.chunk import SEGMENT_JOBS, check_whole, chunk_size, cut, encode_segment
 from engine.queue.layout import Queue, is_number, numbered
 from engine.queue.lock import take_or_say_who
@@ -25,12 +26,16 @@ SEED_WAIT_S = 600.0
 
 @dataclass(slots=True)
 class Seeded:
-    """What a seeding did: lines read = added + duplicate + rejected."""
+    """What a seeding did: lines read = added + duplicate + rejected + listed.
+
+    `listed` are new channels, playlists and searches; what they hold is added when they are listed.
+    """
 
     read: int = 0
     added: int = 0
     duplicate: int = 0
     rejected: int = 0
+    listed: int = 0
 
 
 def seed(
@@ -53,8 +58,16 @@ def seed(
 class Seeding:
     """One seeding under way; the caller holds seed.lock."""
 
-    def __init__(self, queue: Queue, on_progress: Callable[[Seeded], None] | None = None) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        on_progress: Callable[[Seeded], None] | None = None,
+        *,
+        max_results: int = MAX_RESULTS,
+    ) -> None:
         self.queue = queue
+        self._sources = Sources(queue)
+        self._max_results = max_results
         self.result = Seeded()
         self._on_progress = on_progress
         publish_unfinished(queue)
@@ -77,14 +90,23 @@ class Seeding:
         result = self.result
         result.read += 1
         if line.video_id is None:
-            result.rejected += 1
-            rejects.add(line)
+            self._take_source(line, rejects)
         elif line.video_id in self._batch:
             result.duplicate += 1
         else:
             self._batch[line.video_id] = line.input
             if len(self._batch) >= SEGMENT_JOBS:
                 self._flush()
+
+    def _take_source(self, line: Line, rejects: Rejects) -> None:
+        found = find_source(line.text)
+        if found is None:
+            self.result.rejected += 1
+            rejects.add(line)
+        elif self._sources.add(found.kind, found.name, self._max_results):
+            self.result.listed += 1
+        else:
+            self.result.duplicate += 1
 
     def _flush(self) -> None:
         """Seed the gathered ids that are new as one segment."""

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from engine import budget
+from engine import budget, listings
 from engine.clock import utc
 from engine.manifest import Checkpoint, Counts, read_checkpoint
 from engine.queue import claim
@@ -100,6 +100,7 @@ def empty() -> dict[str, Any]:
         "egresses": [],
         "requests": 0,
         "bytes": 0,
+        "listings": {**dict.fromkeys(listings.STATES, 0), "found": 0},
         "started_at": None,
         "updated_at": utc(ms=True),
     }
@@ -131,7 +132,12 @@ def collect(root: str) -> dict[str, Any]:
     requests, body_bytes = budget.totals(queue.budget)
     history = snapshot.get("history") or []
     rates = {"1m": _rate(history, 60.0, now, run), "15m": _rate(history, 900.0, now, run)}
+    listed = listings.summary(queue)
     state = _state(run, total, left, left - deferred, snapshot, egresses, now)
+    if state == "finished" and listed["open"]:
+        state = "stopped"
+    elif not total and run is None and not listed["open"] and listed["done"] + listed["failed"]:
+        state = "finished"
     return {
         "schema_version": 1,
         "state": state,
@@ -141,7 +147,8 @@ def collect(root: str) -> dict[str, Any]:
         "deferred": deferred,
         **counts.to_json(),
         "rate_per_s": rates,
-        "eta_s": _eta(left, rates, tallied.waiting_until - now) if run else None,
+        # Nobody knows how much an open listing will add.
+        "eta_s": _eta(left, rates, tallied.waiting_until - now) if run and not listed["open"] else None,
         "limited_by": _limited_by(run, state, egresses, workers, left - deferred - in_flight),
         "workers": workers,
         "egresses": [
@@ -160,6 +167,7 @@ def collect(root: str) -> dict[str, Any]:
         # of all egresses ever used; a damaged record of the budget must not take them back
         "requests": max(requests, int(snapshot.get("requests") or 0)),
         "bytes": max(body_bytes, int(snapshot.get("bytes") or 0)),
+        "listings": listed,
         "bad_lines": tallied.bad_lines,
         "started_at": (run or {}).get("since") or snapshot.get("started_at"),
         "updated_at": utc(now, ms=True),
@@ -243,7 +251,7 @@ def dumps(value: dict[str, Any]) -> str:
 def finished(queue: Queue) -> bool:
     """Whether every seeded job is final and its chunk filed: no token is left in the hands of a dead worker.
 
-    For the one who holds seed.lock: nobody can add meanwhile.
+    For the one who holds seed.lock: nobody can add meanwhile. Open listings are asked about apart.
     """
     checkpoint = read_checkpoint(queue)
     if checkpoint is None:

@@ -1,6 +1,6 @@
 """The supervisor: slots, monitor, signals, and when to stop.
 
-    engine run ── run.lock ──> recover ──> budget ──> monitor process
+    engine run ── run.lock ──> recover ──> budget ──> monitor process, lister process while there is something to list
                                                  └──> slot 0 … slot N-1, one loky executor each, laps of 10 minutes
 
 It does no fetching and counts nothing itself: it starts processes, hears how they end, and asks the files
@@ -17,14 +17,14 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from engine import durable, events, output, status
+from engine import durable, events, listings, output, status
 from engine.budget import Budget, snapshot, totals
 from engine.caps import Meter
 from engine.clock import utc
 from engine.config import Settings
 from engine.deaths import Deaths
 from engine.errors import EngineError, Exit, Interrupted
-from engine.monitored import MonitorProcess
+from engine.monitored import Companion, ListerProcess, MonitorProcess
 from engine.processes import Spare
 from engine.queue import claim
 from engine.queue.layout import Queue, worker_ids
@@ -37,6 +37,7 @@ from engine.witness import lay_out
 from engine.worker import Report
 
 TICK_S = 0.05
+LISTINGS_S = 1.0  # … and whether a listing is open
 LOOK_S = 0.25  # how often the files are asked how far the batch is
 BLAME_AFTER_S = 0.2  # if we still live this long after a worker died, it did not die with us
 EVENT_JOBS = 64
@@ -59,6 +60,8 @@ class Supervisor:
         self._slots = [Slot(number, settings, run_id) for number in range(settings.processes)]
         self._restart_at: dict[int, float] = {}
         self._monitor = MonitorProcess(queue)
+        self._lister = ListerProcess(queue, settings)
+        self._listings_at = 0.0
         self._heard: list[int] = []
         self._asked_to_end = threading.Event()  # set with the first of them
         self._exit: int | None = None
@@ -96,6 +99,7 @@ class Supervisor:
             self._exit = 128 + self._heard[0]
         finally:
             spare.free()  # ending a process takes some
+            self._lister.end()
             for slot in self._slots:
                 slot.end()
             self._monitor.end()
@@ -121,18 +125,19 @@ class Supervisor:
             return
         for slot in self._slots:
             self._look_after(slot)
-        self._look_after_monitor()
+        self._look_after_companion(self._monitor)
+        self._look_after_lister()
         if time.monotonic() - self._looked_at >= LOOK_S:
             self._looked_at = time.monotonic()
             self._look()
 
     def _look(self) -> None:
         """Ask the files whether there is anything left to do, or to do it with."""
-        if status.finished(self.queue):
+        if not self._lister.running and status.finished(self.queue):
             lock = Lock(self.queue.seed_lock)
             if lock.take(note={"what": "finish"}):
                 with lock:
-                    if status.finished(self.queue):
+                    if status.finished(self.queue) and not listings.open_ones(self.queue):
                         self._exit = Exit.OK
                 return
         capped = self._meter and self._meter.look(self.settings.caps, totals(self.queue.budget))
@@ -166,6 +171,8 @@ class Supervisor:
         )
 
     def _failed(self) -> bool:
+        if listings.summary(self.queue)[listings.FAILED]:
+            return True
         return status.tally(self.queue, time.time()).counts.failed > 0
 
     # ---- slots ------------------------------------------------------------------------------------------
@@ -229,6 +236,7 @@ class Supervisor:
         """Let what is in flight finish within the grace time; a second signal, or its end, ends it now."""
         ends_at = time.monotonic() + (self.settings.grace_s if self._exit != Exit.DISK else 2.0)
         stepped_back = False
+        self._lister.end()
         for slot in self._slots:
             slot.say(DRAIN)
         while any(slot.running for slot in self._slots) and time.monotonic() < ends_at and not self._now():
@@ -264,11 +272,19 @@ class Supervisor:
         self._heard.append(number)
         self._asked_to_end.set()
 
-    def _look_after_monitor(self) -> None:
+    def _look_after_companion(self, companion: Companion) -> None:
         try:
-            self._monitor.look()
+            companion.look()
         except EngineError as exc:
             self._end(exc.exit_code, str(exc))
+
+    def _look_after_lister(self) -> None:
+        if self._lister.running:
+            self._look_after_companion(self._lister)
+        elif time.monotonic() - self._listings_at >= LISTINGS_S:
+            self._listings_at = time.monotonic()
+            if listings.open_ones(self.queue):
+                self._lister.start()
 
     def _finish_monitor(self) -> None:
         try:

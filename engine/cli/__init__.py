@@ -34,6 +34,7 @@ COMMANDS = {
     "run": ("run", "Seed what is given, then work until every job is final."),
     "plan": ("plan", "What a batch will cost: requests, bytes, hours, money."),
     "status": ("status", "How far the batch is; from any terminal, at any time."),
+    "sync": ("sync", "List the batch's channels and playlists again for what is new."),
     "stop": ("stop", "Ask a live run to finish what is in flight and end."),
     "failures": ("failures", "One line for each job that is not ok."),
     "retry": ("retry", "Put failed jobs back."),

@@ -6,6 +6,7 @@ import click
 
 from engine.cli.options import json_option, queue_option
 from engine.errors import Exit, UsageError
+from engine.listings import KIND as LISTING
 from engine.model import Kind
 from engine.queue.layout import open_queue
 
@@ -15,9 +16,10 @@ def check_kinds(kinds: tuple[str, ...]) -> set[str] | None:
     import difflib
 
     asked = {part.strip() for text in kinds for part in text.split(",") if part.strip()}
-    for name in sorted(asked - set(Kind)):
-        near = difflib.get_close_matches(name, list(Kind), 1)
-        hint = f"; did you mean {near[0]}?" if near else f"; one of {', '.join(Kind)}"
+    known = [*Kind, LISTING]
+    for name in sorted(asked - set(known)):
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; one of {', '.join(known)}"
         raise UsageError(f"--kind: there is no kind {name!r}{hint}")
     return asked or None
 
@@ -28,7 +30,8 @@ def check_kinds(kinds: tuple[str, ...]) -> set[str] | None:
 @click.option("--csv", "as_csv", is_flag=True, help="A table for a spreadsheet.")
 @click.option("--kind", "kinds", metavar="K", multiple=True, help="Only this kind; repeatable.")
 def command(root: str, as_json: bool, as_csv: bool, kinds: tuple[str, ...]) -> int:
-    """One line for each job that is not ok: id, kind, message."""
+    """One line for each job that is not ok: id, kind, message. A source that could not be listed stands there by its
+    name, its kind is `listing`."""
     from engine.failures import rows as rows_of
     from engine.failures import to_csv, to_json_lines, to_lines
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.listings import MAX_RESULTS
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{10}")
@@ -61,5 +63,14 @@ def queue_option(default: str = "queue_dir") -> Callable[[F], F]:
 
 column_option = click.option(
     "--column", metavar="NAME", help="The column (or key) that holds the URL or id, by name or number."
+)
+max_results_option = click.option(
+    "--max-results",
+    metavar="N",
+    type=click.IntRange(1, 1000),
+    default=MAX_RESULTS,
+    envvar="ENGINE_MAX_RESULTS",
+    show_default=True,
+    help="How many videos a search takes.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

@@ -133,7 +133,7 @@ class Progress:
         if self.mode == "none":
             return
         value = status.collect(self._queue.root)
-        left = value["pending"] + value["in_flight"] + value["deferred"]
+        left = value["pending"] + value["in_flight"] + value["deferred"] + value["listings"]["open"]
         value["state"] = (
             "stopped" if left else "finished"
         )  # the lock is still ours, but nobody works any more
@@ -159,6 +159,8 @@ def parts(value: dict[str, Any]) -> tuple[list[str], list[str]]:
     ]
     if value["deferred"]:
         far.append(f"deferred {value['deferred']:,}")
+    if value["listings"]["open"]:
+        far.append(f"listing {value['listings']['open']:,}, found {value['listings']['found']:,}")
     if value["state"] != "running":
         return far, [value["state"]]
     fast = [f"{value['rate_per_s']['1m']:.2f}/s", f"left {eta(value['eta_s'])}", _limit(value)]

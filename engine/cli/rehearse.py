@@ -13,6 +13,8 @@ from engine.cli import say
 from engine.cli.options import IdCommand, column_option, inputs, queue_option
 from engine.cli.run import read_options, run, run_options
 from engine.errors import Exit, UsageError
+from engine.listings import read_all
+from engine.queue.layout import Queue, exists
 from engine.rehearsal import SCENES, Settings, captured_ids, invented_ids, start
 
 DEFAULT_VIDEOS = 300
@@ -30,6 +32,13 @@ def _scenes_help() -> str:
 @run_options(output="rehearsal_out", rate="none")
 @click.option(
     "--videos", metavar="N", type=click.IntRange(0), help=f"Invent N videos (default {DEFAULT_VIDEOS})."
+)
+@click.option(
+    "--uploads",
+    metavar="N",
+    type=click.IntRange(0),
+    default=0,
+    help="Each made-up channel and playlist has N videos more than its name says.",
 )
 @click.option("--serve", is_flag=True, help="Run only the stand-in, until ^C.")
 @click.option(
@@ -59,6 +68,7 @@ def command(
     inputs: tuple[str, ...],
     root: str,
     videos: int | None,
+    uploads: int,
     serve: bool,
     port: int,
     arrivals: str | None,
@@ -71,7 +81,9 @@ def command(
 ) -> int:
     """The same run against the embedded stand-in for YouTube: a real HTTPS proxy on 127.0.0.1.
 
-    Without INPUT it invents videos. A queue remembers that it is a rehearsal.
+    Without INPUT it invents videos, or goes on with the sources of a queue that has any. INPUT may be what `run`
+    takes; channels are @made-up-150, of so many videos, playlists PLmade-up-150. A queue remembers that it is a
+    rehearsal.
     """  # fmt: skip
     settings = Settings(
         port=port,
@@ -81,6 +93,7 @@ def command(
         seed=seed,
         arrivals=os.path.abspath(arrivals) if arrivals else None,
         real_sizes=real_sizes,
+        uploads=uploads,
     )
     if serve:
         return _serve(settings)
@@ -92,7 +105,8 @@ def command(
         )
     with start(settings) as stand_in:
         options = replace(options, proxy=(stand_in.proxy_url,), proxies=None, ca_bundle=stand_in.ca_bundle)
-        sources = list(inputs) or list(_invented(videos, scenes, seed))
+        goes_on = videos is None and exists(root) and bool(read_all(Queue(root)))
+        sources = list(inputs) or ([] if goes_on else list(_invented(videos, scenes, seed)))
         return run(sources, root, options, rehearsal=True)
 
 

@@ -7,7 +7,9 @@ import click
 from engine.cli import say
 from engine.cli.failures import check_kinds
 from engine.cli.options import queue_option
+from engine.cli.sync import noun
 from engine.errors import Exit
+from engine.listings import KIND as LISTING
 from engine.queue.layout import open_queue
 
 
@@ -17,17 +19,20 @@ from engine.queue.layout import open_queue
 @click.option("--absent", is_flag=True, help="Put back absent jobs as well.")
 @click.option("--dry-run", is_flag=True, help="Say how many it would be, and do nothing.")
 def command(root: str, kinds: tuple[str, ...], absent: bool, dry_run: bool) -> int:
-    """Put failed jobs back into the queue; the next run does them again. Not beside a live run (exit 11)."""
-    from engine.retry import retry
+    """Put failed jobs back into the queue, and channels, playlists and searches that could not be listed (kind
+    `listing`); the next run does them again. Not beside a live run (exit 11)."""
+    from engine.retry import retry, retry_listings
 
     asked = check_kinds(kinds)
-    count = retry(open_queue(root), kinds=asked, absent=absent, dry_run=dry_run)
+    queue = open_queue(root)
+    jobs = asked - {LISTING} if asked else asked
+    sources = retry_listings(queue, dry_run=dry_run) if asked is None or LISTING in asked else 0
+    count = retry(queue, kinds=jobs, absent=absent, dry_run=dry_run) if jobs or asked is None else 0
+    what = f"{count:,} jobs" if not sources else f"{count:,} jobs and {sources:,} {noun(sources)}"
     if dry_run:
-        say(f"{count:,} jobs would be put back")
+        say(f"{what} would be put back")
+    elif count or sources:
+        say(f"{what} put back: `engine run -q {root}` does them again")
     else:
-        say(
-            f"{count:,} jobs put back: `engine run -q {root}` does them again"
-            if count
-            else "nothing to put back"
-        )
+        say("nothing to put back")
     return Exit.OK

@@ -11,12 +11,12 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from engine import durable
+from engine import durable, listings
 from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
 from engine.cli import captions, say
-from engine.cli.options import IdCommand, column_option, inputs, queue_option
+from engine.cli.options import IdCommand, column_option, inputs, max_results_option, queue_option
 from engine.cli.seed import opened, seed_inputs, told
 from engine.config import Frozen, Settings, check_rehearsal, freeze
 from engine.errors import Exit, NoQueueError, UsageError
@@ -51,6 +51,7 @@ class Options:
     progress: str
     verbose: int
     column: str | None
+    max_results: int = listings.MAX_RESULTS
     max_requests: int | None = None
     max_bytes: str | None = None
     max_duration: str | None = None
@@ -114,6 +115,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--grace", metavar="S", type=click.FloatRange(0, 86400), default=15.0, show_default=True,
                help="Seconds that a stop leaves to what is in flight."),
         option("--limit", metavar="N", type=click.IntRange(1), help="Make at most N jobs final, then stop."),
+        max_results_option,
         option("--max-requests", metavar="N", type=click.IntRange(1), help="End this run after N requests."),
         option("--max-bytes", metavar="SIZE", help="End this run after so many body bytes: 500M, 50G, 1.5T."),
         option("--max-duration", metavar="TIME", help="End this run after 90s, 30m, 8h, 8h30m."),
@@ -152,7 +154,9 @@ def read_options(values: dict[str, Any]) -> Options:
 def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
     """Seed what is given, then work until every job is final. Always resumes: run it again after any crash.
 
-    INPUT is a file (.txt .csv .tsv .jsonl .json), a URL, an id, or - for stdin. An option wins over its
+    INPUT is a file (.txt .csv .tsv .jsonl .json), a URL, an id, or - for stdin; a channel (@handle, a URL with or
+    without its tab, UC...), a playlist (a URL with list=, PL..., UU...), or search:words, whose videos are found
+    while the run fetches. A URL with a video and a list is the video. An option wins over its
     environment variable ENGINE_<OPTION>. The first run of a queue freezes output, formats, and what
     else decides the content of a record.
     """
@@ -180,7 +184,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     refuse_remote(queue.root, "queue")
     with _hold(queue):
         clear_request(queue)  # asked of a run that is gone; what comes from here on is meant for this one
-        result = seed_inputs(queue, streams, errors) if sources else None
+        result = seed_inputs(queue, streams, errors, options.max_results) if sources else None
         if result is not None:
             say(told(result, queue))
         if errors or (result and result.read and result.read == result.rejected and not queue.total()):
@@ -210,6 +214,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
 def _work(queue: Queue, settings: Settings, options: Options) -> int:
     """Recover the queue and run the supervisor over it."""
     from engine.cli.progress import Progress
+    from engine.cli.sync import noun
     from engine.queue.claim import run_id
     from engine.queue.lock import take_or_say_who
     from engine.recover import recover
@@ -221,9 +226,11 @@ def _work(queue: Queue, settings: Settings, options: Options) -> int:
         for sentence in recover(queue):
             say(sentence)
         left = queue.total() - _final(queue)
+        to_list = len(listings.open_ones(queue))
     sweep_semaphores()
     pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
-    say(f"{left:,} videos to do. {pace}")
+    sources = f" and {to_list:,} {noun(to_list)} to list" if to_list else ""
+    say(f"{left:,} videos to do{sources}. {pace}")
     for notice in captions.notices(settings):
         say(notice)
     progress = Progress(queue, options.progress, verbose=bool(options.verbose))

@@ -10,9 +10,17 @@ from contextlib import suppress
 import click
 
 from engine.cli import say
-from engine.cli.options import IdCommand, column_option, inputs, json_option, queue_option
+from engine.cli.options import (
+    IdCommand,
+    column_option,
+    inputs,
+    json_option,
+    max_results_option,
+    queue_option,
+)
 from engine.errors import Exit, UsageError
 from engine.inputs import Line, read
+from engine.listings import MAX_RESULTS
 from engine.queue.layout import Queue, exists, make_queue
 from engine.queue.lock import take_or_say_who
 from engine.seed import SEED_WAIT_S, Seeded, Seeding
@@ -44,10 +52,12 @@ def _guarded(streams: list[Iterator[Line]], errors: list[str]) -> Iterator[Line]
             errors.append(str(exc))
 
 
-def seed_inputs(queue: Queue, streams: list[Iterator[Line]], errors: list[str]) -> Seeded:
+def seed_inputs(
+    queue: Queue, streams: list[Iterator[Line]], errors: list[str], max_results: int = MAX_RESULTS
+) -> Seeded:
     """Seed what the streams hold, under seed.lock."""
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-        return Seeding(queue).add(_guarded(streams, errors))
+        return Seeding(queue, max_results=max_results).add(_guarded(streams, errors))
 
 
 def told(result: Seeded, queue: Queue) -> str:
@@ -56,18 +66,22 @@ def told(result: Seeded, queue: Queue) -> str:
         f"read {result.read:,}: added {result.added:,}, duplicate {result.duplicate:,}, "
         f"rejected {result.rejected:,}"
     )
-    return text + (f" (see {queue.rejects})" if result.rejected else "")
+    text += f" (see {queue.rejects})" if result.rejected else ""
+    return text + (f", {result.listed:,} to be listed" if result.listed else "")
 
 
 @click.command("seed", cls=IdCommand)
 @inputs(required=True)
 @queue_option()
 @column_option
+@max_results_option
 @json_option
-def command(inputs: tuple[str, ...], root: str, column: str | None, as_json: bool) -> int:
+def command(inputs: tuple[str, ...], root: str, column: str | None, max_results: int, as_json: bool) -> int:
     """Add jobs to the queue; seeding the same again adds nothing.
 
-    INPUT is a file (.txt .csv .tsv .jsonl .json), a URL, an id, or - for stdin. A line that names no video is
+    INPUT is a file (.txt .csv .tsv .jsonl .json), a URL, an id, or - for stdin; a channel (@handle, a URL with or
+    without its tab, UC...), a playlist (a URL with list=, PL..., UU...), or search:words. The next run lists what
+    these hold. A URL with a video and a list is the video. A line that names no video is
     rejected by name and number in rejects.csv and never stops the good ones. Works beside a live run.
     """
     errors: list[str] = []
@@ -75,11 +89,11 @@ def command(inputs: tuple[str, ...], root: str, column: str | None, as_json: boo
     result = Seeded()
     if streams or exists(root):
         queue = make_queue(root)
-        result = seed_inputs(queue, streams, errors)
+        result = seed_inputs(queue, streams, errors, max_results)
         if as_json:
             import json
 
-            names = ("read", "added", "duplicate", "rejected")
+            names = ("read", "added", "duplicate", "rejected", "listed")
             click.echo(json.dumps({"schema_version": 1, **{name: getattr(result, name) for name in names}}))
         else:
             click.echo(told(result, queue))

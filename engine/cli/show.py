@@ -35,6 +35,8 @@ def panel(value: dict[str, Any], root: str) -> Panel:
     parts: list[Any] = [_bar(value), _counts(value)]
     if value["kinds"]:
         parts.append(_kinds(value))
+    if listed := listing_words(value):
+        parts.append(Text(f"listings: {listed}"))
     parts.append(_pace(value))
     if value["egresses"]:
         parts.append(_egresses(value["egresses"]))
@@ -73,6 +75,13 @@ def _counts(value: dict[str, Any]) -> Table:
 def _kinds(value: dict[str, Any]) -> Text:
     listed = sorted(value["kinds"].items(), key=lambda its: -its[1])
     return Text("why not: " + ", ".join(f"{kind} {count:,}" for kind, count in listed), style="dim")
+
+
+def listing_words(value: dict[str, Any]) -> str:
+    """How far channels, playlists and searches are listed; nothing when there are none."""
+    its = value["listings"]
+    counts = [f"{its[name]:,} {name}" for name in ("open", "done", "failed") if its[name]]
+    return ", ".join([*counts, f"{its['found']:,} videos found"]) if counts else ""
 
 
 def _pace(value: dict[str, Any]) -> Text:

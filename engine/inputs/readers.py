@@ -12,6 +12,7 @@ from engine.inputs.columns import is_known
 from engine.inputs.ids import video_id, why_not
 from engine.inputs.lines import Line, rejected
 from engine.inputs.opening import Opened, open_input, open_stdin
+from engine.inputs.sources import find_source
 from engine.inputs.table import DELIMITERS, read_table
 from engine.inputs.text import read_text
 from engine.inputs.values import read_json, read_json_lines
@@ -32,8 +33,8 @@ _DELIMITER = re.compile(f"[{DELIMITERS}]")
 
 
 def read(source: str, *, column: str | None = None, stdin: BinaryIO | None = None) -> Iterator[Line]:
-    """The lines of a source: a video id, `-` for standard input, a file or a YouTube address; looked for in
-    that order, so a file whose name is an id is given as `./name`.
+    """The lines of a source: a video id, `-` for standard input, a file, a YouTube address, a channel, playlist or
+    search by name; looked for in that order, so a file whose name is an id is given as `./name`.
 
     `column` names the column of a table or the key of an object (or, in a table, is its number from 1).
     Memory stays flat for any length, but for JSON lists. UsageError when the source cannot be read: at the
@@ -47,7 +48,7 @@ def read(source: str, *, column: str | None = None, stdin: BinaryIO | None = Non
         return _read(open_input(source), _FORMATS.get(os.path.splitext(source)[1].lower()), column)
     if found := video_id(source):
         return iter([Line(ARGUMENT, 1, source, found, {}, None)])
-    if "://" in source:
+    if "://" in source or find_source(source):
         return iter([rejected(ARGUMENT, 1, source, why_not(source))])
     try:
         return _read(open_input(source), None, column)

@@ -15,7 +15,7 @@ from engine.errors import NoQueueError, UsageError
 from engine.queue.chunk import Chunk, Header, read_header
 
 FORMAT = 1
-DIRS = ("segments", "ids", "pending", "deferred", "workers", "done", "filed", "journal", "tmp")
+DIRS = ("segments", "ids", "pending", "deferred", "workers", "done", "filed", "journal", "listings", "tmp")
 # flock over these is not what it is on a local disk (see the README's platform line).
 _REMOTE = frozenset(
     {
@@ -94,6 +94,10 @@ class Queue:
     def monitor_lock(self) -> str:
         return self.path("monitor.lock")
 
+    @property
+    def lister_lock(self) -> str:
+        return self.path("lister.lock")
+
     # directories
     @property
     def tmp(self) -> str:
@@ -106,6 +110,13 @@ class Queue:
     @property
     def deferred(self) -> str:
         return self.path("deferred")
+
+    @property
+    def listings(self) -> str:
+        return self.path("listings")
+
+    def listing(self, number: int) -> str:
+        return self.path("listings", f"{number:06d}.json")
 
     def pending(self, segment: int) -> str:
         return self.path("pending", f"{segment:06d}")

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from engine.rehearsal import captured, hostile
+from engine.rehearsal import captured, catalogue, hostile
 from engine.rehearsal.bodies import CAPTCHA_PAGE, CONSENT_PAGE, HTML, JSON, WATCH_PAGE, XML, Body, dumps
 from engine.rehearsal.invent import Video, invent
 from engine.rehearsal.limit import HiddenLimit
@@ -200,6 +200,8 @@ class Stage:
     def _content(self, request: Request, playing: list[Scene]) -> Answer:
         if request.kind == "ping":
             return Answer(204, _EMPTY)
+        if request.kind in ("resolve", "browse", "search"):
+            return self._list(request)
         names = {scene.name for scene in playing}
         if request.kind == "metadata":
             return Answer(200, _OPEN, dumps(microformat(invent(self.settings.seed, request.video_id)))[1:])
@@ -229,6 +231,24 @@ class Stage:
         if fault == "no_captions" or (fault == "hidden" and request.kind == "player"):
             return Answer(200, self._players[(full, False)], end, scene=fault)
         return Answer(200, self._players[(full, True)], captions_end(video, fault) + end, scene=fault)
+
+    def _list(self, request: Request) -> Answer:
+        seed = self.settings.seed
+        try:
+            if request.kind == "search":
+                found = catalogue.search(request.body, seed)
+            elif request.kind == "browse":
+                found = catalogue.browse(request.body, seed, self.settings.uploads)
+            else:
+                known = catalogue.resolve(str(request.body.get("url")))
+                if known is None:
+                    error = {"code": 404, "message": "Requested entity was not found.", "status": "NOT_FOUND"}
+                    return Answer(404, _OPEN, dumps({"error": error})[1:])
+                found = known
+        except ValueError as exc:
+            error = {"code": 400, "message": str(exc), "status": "INVALID_ARGUMENT"}
+            return Answer(400, _OPEN, dumps({"error": error})[1:])
+        return Answer(200, _OPEN, dumps(found)[1:])
 
     def _touched(self, name: str, request: Request, playing: list[Scene]) -> bool:
         return any(s.name == name and s.touches(self.settings.seed, request.video_id) for s in playing)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+_LISTS = {
+    "/youtubei/v1/navigation/resolve_url": "resolve",
+    "/youtubei/v1/browse": "browse",
+    "/youtubei/v1/search": "search",
+}
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
@@ -15,8 +21,9 @@ class Request:
     """One request for content.
 
     `kind` is watch, player (the ANDROID client), metadata (the player asked by the WEB client for a microformat),
-    opinion (the player asked by any other client), timedtext or ping (the site's small page that answers 204; no
-    video). `translation` is the language to translate into.
+    opinion (the player asked by any other client), timedtext, ping (the site's small page that answers 204; no
+    video), or resolve, browse, search (pages of lists; no video, but a `body`). `translation` is the language to
+    translate into.
     """
 
     kind: str
@@ -28,6 +35,7 @@ class Request:
     po_token: bool = False
     consented: bool = False
     translation: str | None = None
+    body: dict[str, Any] = field(default_factory=dict)
 
 
 def read_request(method: str, target: str, headers: dict[str, str], body: bytes) -> Request | None:
@@ -51,6 +59,11 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
         kind = "metadata" if client == "WEB" and "microformat" in fields else "opinion"
         kind = "player" if client == "ANDROID" else kind
         return Request(kind, _video_id(video_id), client=client, masked="$fields" in query)
+    if parts.path in _LISTS and method == "POST":
+        asked = json.loads(body)
+        if not isinstance(asked, dict):
+            raise ValueError("a request for a list is a JSON object")
+        return Request(_LISTS[parts.path], "", body=asked)
     if parts.path == "/generate_204" and method in ("GET", "HEAD"):
         return Request("ping", "")
     if parts.path == "/api/timedtext" and method in ("GET", "HEAD"):

@@ -15,6 +15,7 @@ class Settings:
     refused for `limit_block_s`. An egress is the user name a client gives the proxy. `seed` decides
     everything invented. `arrivals` is a file that gets one JSON line for each request. `real_sizes` makes
     the bodies as big as the site's own. `auth` is `user:password` (user `*`: any) that clients must give.
+    `uploads` is how many videos each made-up channel and playlist has beyond the number in its name.
     `ca_dir` keeps the authority's `ca.pem` from one start to the next; None makes a new one each time.
     """
 
@@ -29,6 +30,7 @@ class Settings:
     real_sizes: bool = False
     auth: str | None = field(default=None, repr=False)
     ca_dir: str | None = None
+    uploads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

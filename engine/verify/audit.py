@@ -22,6 +22,7 @@ from engine.verify.papers import (
     count_faults,
     exposed,
     frozen_output,
+    listing_faults,
     read_promise,
     status_faults,
 )
@@ -46,7 +47,7 @@ def audit(root: str, *, held: bool = False) -> Audit:
 
 
 def _refuse_living(queue: Queue) -> None:
-    locks = [(queue.run_lock, "run"), (queue.seed_lock, "seeding")]
+    locks = [(queue.run_lock, "run"), (queue.seed_lock, "seeding"), (queue.lister_lock, "lister")]
     locks += [(os.path.join(queue.workers, name, "lock"), "worker") for name in listing(queue.workers)]
     for path, what in locks:
         holder = living_holder(path)
@@ -88,6 +89,7 @@ class _Auditor:
                 self._hash(None, pool)
             count_faults(self.queue, self.promise, self.row_counts, self.row_kinds, self.findings)
             status_faults(self.queue, len(self.jobs), self.findings)
+            listing_faults(self.queue, self.findings)
             self._strays()
             return self._result(rows)
         return self._result(0)

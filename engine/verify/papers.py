@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import zlib
 from array import array
 from collections import Counter
@@ -21,6 +22,7 @@ from engine.verify.tree import listing
 
 _ENDS = ("ok", "absent", "failed")
 _PARTS = ("pending", "in_flight", "deferred", *_ENDS)
+_LISTING = re.compile(r"[0-9]{6,}\.json")
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -138,9 +140,42 @@ def cache_fault(queue: Queue, segment: int, ids: Iterable[str]) -> str | None:
     return None
 
 
+def listing_faults(queue: Queue, findings: Findings) -> None:
+    """What lies in listings/, and whether it says what it must; two of one source are one too many."""
+    sources: set[str] = set()
+    for name in listing(queue.path("listings")):
+        path = queue.path("listings", name)
+        if not _LISTING.fullmatch(name):
+            if not name.endswith(".tmp"):
+                findings.problem("stray file", path, "not a listing")
+            continue
+        try:
+            with open(path, "rb") as file:
+                value = json.load(file)
+            source, state, counts = value["source"], value["state"], (value["found"], value["added"])
+            right = value["number"] == int(name.removesuffix(".json")) and state in ("open", "done", "failed")
+            right = right and isinstance(source, str) and min(counts) >= 0
+        except _UNREADABLE:
+            right = False
+        if not right:
+            advice = "not a listing: remove it and name its channel, playlist or search again"
+            findings.problem("unreadable file", path, advice)
+            continue
+        if source in sources:
+            findings.problem("duplicate listing", path, source)
+        sources.add(source)
+        findings.note("source(s) still to be listed; the next run does that", int(state == "open"))
+
+
 def exposed(queue: Queue) -> Iterable[str]:
     """Files of the queue that others than their owner may read or write. Tokens are empty: they are not asked."""
-    for directory in ("", "segments", "ids", *(f"journal/{name}" for name in listing(queue.path("journal")))):
+    for directory in (
+        "",
+        "segments",
+        "ids",
+        "listings",
+        *(f"journal/{name}" for name in listing(queue.path("journal"))),
+    ):
         for name in listing(queue.path(directory)):
             try:
                 its = os.lstat(queue.path(directory, name))

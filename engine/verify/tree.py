@@ -77,7 +77,7 @@ def leftovers(queue: Queue) -> Iterator[str]:
     """Temporary files in the queue directory."""
     for name in listing(queue.tmp):
         yield os.path.join(queue.tmp, name)
-    for directory in ("", "segments", "ids"):
+    for directory in ("", "segments", "ids", "listings"):
         for name in listing(queue.path(directory)):
             if name.endswith(".tmp"):
                 yield queue.path(directory, name)

@@ -40,7 +40,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is known about the last request of an attempt. `kind`: page, player, timedtext, other.
+    """What is known about the last request of an attempt. `kind`: page, player, timedtext, listing, other.
 
     `status` is 0 while no answer has come; `size_bytes` counts the decoded body.
     """
@@ -149,7 +149,8 @@ def by_status(answer: Answer) -> Failure:
         return Failure(Kind.BLOCKED, what, retry_after_s=answer.retry_after_s)
     if answer.status == 400:
         # The client version the library names gets too old; then every video fails like this.
-        what += "; if all videos fail so, update youtube-transcript-api"
+        library = "yt-dlp" if answer.kind == "listing" else "youtube-transcript-api"
+        what += f"; if all {'lists' if answer.kind == 'listing' else 'videos'} fail so, update {library}"
     return Failure(Kind.SERVER_ERROR, what)
 
 

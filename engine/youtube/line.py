@@ -30,7 +30,14 @@ MAX_REDIRECTS = 5
 OVERRUN_S, NOTICE_S = 0.2, 0.6  # a wait over by so much is odd; for so long one waits to hear of a suspend
 SUSPEND_S = 2.0  # a wait longer than it may be by this much: the process was stopped, not the server slow
 _CHUNK_BYTES = 64 << 10
-_KINDS = {"/watch": "page", "/youtubei/v1/player": "player", "/api/timedtext": "timedtext"}
+_KINDS = {
+    "/watch": "page",
+    "/youtubei/v1/player": "player",
+    "/api/timedtext": "timedtext",
+    "/youtubei/v1/navigation/resolve_url": "listing",
+    "/youtubei/v1/browse": "listing",
+    "/youtubei/v1/search": "listing",
+}
 
 
 def youtube_host(url: str | bytes | None) -> str:

@@ -8,8 +8,6 @@ video without captions, so its result is not asked: the player answer itself is,
 
 from __future__ import annotations
 
-import functools
-import io
 import threading
 from typing import Any
 
@@ -18,6 +16,7 @@ from youtube_transcript_api import Transcript as Track
 from engine.errors import EngineError, Interrupted
 from engine.model import Failure, Kind
 from engine.youtube.failures import FailureError, by_status, classify
+from engine.youtube.handler import Silent, handler_class
 from engine.youtube.line import Attempt
 from engine.youtube.listed import listed
 from engine.youtube.transcripts import Client, client_of
@@ -70,7 +69,7 @@ class Opinion:
                 asker.close()
 
 
-class _Asker:
+class _Asker(Silent):
     """One YoutubeDL object and its handler, for one thread at a time."""
 
     def __init__(self) -> None:
@@ -84,25 +83,15 @@ class _Asker:
         self._ydl._request_director = self._ydl.build_request_director([self._make_handler])
 
     def _make_handler(self, **kwargs: Any) -> Any:
-        self._handler = _handler_class()(**kwargs)
+        self._handler = handler_class()(**kwargs)
         return self._handler
-
-    # yt-dlp's logger interface; what it warns of is seen in the answer itself.
-
-    def debug(self, message: str) -> None: ...
-
-    def info(self, message: str) -> None: ...
-
-    def warning(self, message: str, **_: Any) -> None: ...
-
-    def error(self, message: str) -> None: ...
 
     def ask(self, attempt: Attempt, video_id: str) -> list[Track]:
         client = client_of(attempt.session)
         client.lean, client.player = False, None
         self.uses += 1
         handler = self._handler
-        handler.attempt, handler.trouble = attempt, None
+        handler.ask, handler.trouble = attempt.request, None
         said: BaseException | None = None
         try:
             self._ydl.extract_info(
@@ -111,7 +100,7 @@ class _Asker:
         except Exception as exc:  # noqa: BLE001 - judged below, by what the door saw
             said = exc
         finally:
-            handler.attempt = None
+            handler.ask = None
         if handler.trouble is not None:
             if isinstance(handler.trouble, (Interrupted, EngineError)):
                 raise handler.trouble
@@ -134,46 +123,3 @@ class _Asker:
 
     def close(self) -> None:
         self._ydl.close()
-
-
-@functools.cache
-def _handler_class() -> type[Any]:
-    """The request handler through the door; made late because yt-dlp is imported late."""
-    from yt_dlp.networking.common import RequestHandler, Response
-    from yt_dlp.networking.exceptions import HTTPError, TransportError
-
-    class DoorRH(RequestHandler):  # type: ignore[misc]
-        """Sends yt-dlp's requests by the attempt at hand and remembers what went wrong: yt-dlp forgets it."""
-
-        _SUPPORTED_URL_SCHEMES = ("https",)
-        _SUPPORTED_PROXY_SCHEMES = None
-        _SUPPORTED_FEATURES = None
-
-        attempt: Attempt | None = None
-        trouble: Exception | None = None
-
-        def _check_extensions(self, extensions: dict[str, Any]) -> None:
-            extensions.clear()
-
-        def _send(self, request: Any) -> Any:
-            if self.attempt is None or self.trouble is not None:
-                raise TransportError("no attempt at hand")
-            headers = {k: v for k, v in self._get_headers(request).items() if k.lower() != "accept-encoding"}
-            try:
-                got = self.attempt.request(request.method, request.url, data=request.data, headers=headers)
-            except Exception as exc:  # noqa: BLE001 - kept, and judged when yt-dlp has returned
-                self.trouble = exc
-                raise TransportError("the request failed") from None
-            kept = {
-                k: v
-                for k, v in got.headers.items()
-                if k.lower() not in ("content-encoding", "content-length")
-            }
-            response = Response(
-                io.BytesIO(got.content), got.url, kept, status=got.status_code, reason=got.reason
-            )
-            if not 200 <= got.status_code < 300:
-                raise HTTPError(response)
-            return response
-
-    return DoorRH

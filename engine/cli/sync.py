@@ -1,0 +1,43 @@
+"""`engine sync`."""
+
+from __future__ import annotations
+
+import click
+
+from engine import listings
+from engine.cli import say
+from engine.cli.options import queue_option
+from engine.errors import Exit
+from engine.queue.layout import open_queue
+from engine.queue.lock import take_or_say_who
+from engine.seed import SEED_WAIT_S
+
+
+@click.command("sync")
+@queue_option()
+@click.option("--searches", is_flag=True, help="Do searches again as well: their results vary.")
+def command(root: str, searches: bool) -> int:
+    """Look through the batch's channels and playlists again for what is new, with the next run.
+
+    Channels and lists of uploads are read from the newest video on, down to what was there the last time; other
+    playlists whole. Videos that are in the queue stay as they are. Fetches nothing itself: `engine run` does, and a
+    live run takes it up at once.
+    """
+    queue = open_queue(root)
+    with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
+        count = listings.sync(queue, searches=searches)
+        left = len(listings.open_ones(queue)) - count
+    if count:
+        say(f"{count:,} {noun(count)} to be listed again: `engine run -q {root}` does it")
+    elif left:
+        say(
+            f"nothing to list again; {left:,} {noun(left)} still to be listed: `engine run -q {root}` goes on"
+        )
+    else:
+        say("nothing to list again: this batch has no channel or playlist that was listed before")
+    return Exit.OK
+
+
+def noun(count: int) -> str:
+    """What listings are called before people."""
+    return "source" if count == 1 else "sources"
