@@ -80,7 +80,10 @@ class Settings:
     def unpack(cls, stream: BinaryIO) -> Self:
         """What `pack` made. Raises EOFError when whoever wrote it died over it."""
         head = stream.read(8)
-        data = stream.read(struct.unpack(">Q", head)[0]) if len(head) == 8 else b""
+        size = struct.unpack(">Q", head)[0] if len(head) == 8 else 0
+        data = stream.read(size)
+        if not size or len(data) < size:
+            raise EOFError("whoever was to say the settings is gone")
         its = pickle.loads(data)  # noqa: S301 - from the process that started this one
         assert isinstance(its, cls)  # noqa: S101
         return its

@@ -34,7 +34,7 @@ from engine.manifest import read_checkpoint
 from engine.model import Cost, Failure, Kind, Permit
 from engine.queue.layout import Queue, open_queue
 from engine.queue.lock import take_or_say_who
-from engine.resources import wire_log
+from engine.resources import tell, wire_log
 from engine.seed import SEED_WAIT_S, Seeding
 from engine.youtube.egress import Door
 from engine.youtube.listing import Lists, Stopped, address
@@ -54,7 +54,13 @@ class Lister:
         self.queue = queue
         self._settings = settings
         self._stop = stop
-        self._budget = Budget.open(queue.budget, settings.egresses, settings.budget)
+        self._budget = Budget.open(
+            queue.budget,
+            settings.egresses,
+            settings.budget,
+            on_stuck=lambda text: events.emit(queue, "budget_stuck", text),
+            on_event=lambda *its: tell(queue, *its),
+        )
         self._door = Door(
             settings.egresses,
             take=self._take,
@@ -150,8 +156,8 @@ class Lister:
         """The part under way has been read to where it ends."""
         part = its.parts.pop(0)
         its.token, its.base = None, its.found
-        if its.kind == "channel" or its.source.startswith("UU"):  # newest first
-            its.heads[part] = its.fresh.get(part) or its.heads.get(part, [])
+        if its.fresh.get(part) and (its.kind == "channel" or its.source.startswith("UU")):  # newest first
+            its.heads[part] = its.fresh[part]
         if not its.parts:
             its.state, its.fresh, its.listed_at = listings.DONE, {}, utc()
 
@@ -255,6 +261,8 @@ def main(root: str) -> int:
                 lister.run()
             finally:
                 lister.close()
+        return Exit.OK
+    except EOFError:  # the supervisor died before it had said what to do
         return Exit.OK
     except OSError as exc:
         print(durable.disk_error(exc, f"listing into {root}"), file=sys.stderr)

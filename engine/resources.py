@@ -49,7 +49,7 @@ class Resources:
             settings.egresses,
             settings.budget,
             on_stuck=lambda text: events.emit(queue, "budget_stuck", text),
-            on_event=lambda *its: _tell(queue, *its),
+            on_event=lambda *its: tell(queue, *its),
         )
         self.door = Door(
             settings.egresses,
@@ -121,7 +121,7 @@ class Resources:
         return permit
 
 
-def _tell(queue: Queue, egress: str, what: str, wait_s: float) -> None:
+def tell(queue: Queue, egress: str, what: str, wait_s: float) -> None:
     """Note what the budget saw happen to an egress."""
     reason = f"opens again in {wait_s:.0f} s" if what in ("block", "network_lost") else ""
     if what == "retired":

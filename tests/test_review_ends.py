@@ -159,7 +159,7 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
     add(queue, ids(16, 100))
     code = (
         "import os, signal, sys\n"
-        "from engine.supervisor import MonitorProcess, Supervisor\n"
+        "from engine.supervisor import Companion, MonitorProcess, Supervisor\n"
         "import engine.supervisor as s\n"
         "class Seen(Exception): pass\n"
         "def look(self):\n"
@@ -171,6 +171,7 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
         "from engine.queue.layout import Queue\n"
         f"its.queue = Queue({queue.root!r}); its.settings = SimpleNamespace(processes=0, threads=1)\n"
         "its.run_id, its._slots, its._monitor, its._heard = 'r', [], MonitorProcess(its.queue), []\n"
+        "its._lister = Companion(its.queue, 'lister')\n"
         "try: its.run()\n"
         "except Seen: pass\n"
     )

@@ -33,8 +33,10 @@ _PORTS = frozenset({"", "80", "443"})
 _NOT_IDS = frozenset({"videoseries", "live_stream"})
 
 _WRAPPED = {'"': '"', "'": "'", "<": ">", "`": "`", "“": "”", "‘": "’", "«": "»"}
-_PLAYLIST = "a playlist, not a video: give the addresses of its videos"
-_CHANNEL = "a channel, not a video: give the addresses of its videos"
+_PLAYLIST = "a playlist that only its owner or one visit sees: give the addresses of its videos"
+_CHANNEL = (
+    "a channel, not a video: its videos are named by @handle, or that with /videos, /shorts or /streams"
+)
 _NO_VIDEO = "a YouTube address without a video in it"
 _NEITHER = "neither a video id nor a YouTube address"
 

@@ -28,6 +28,9 @@ _FORMATS = {
     ".ndjson": "jsonl",
     ".json": "json",
 }
+_NO_CHANNEL = (
+    "no channel: a handle has 3 to 30 letters, digits, . _ -; behind it /videos, /shorts or /streams"
+)
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _DELIMITER = re.compile(f"[{DELIMITERS}]")
 
@@ -48,8 +51,9 @@ def read(source: str, *, column: str | None = None, stdin: BinaryIO | None = Non
         return _read(open_input(source), _FORMATS.get(os.path.splitext(source)[1].lower()), column)
     if found := video_id(source):
         return iter([Line(ARGUMENT, 1, source, found, {}, None)])
-    if "://" in source or find_source(source):
-        return iter([rejected(ARGUMENT, 1, source, why_not(source))])
+    if "://" in source or source.startswith("@") or find_source(source):
+        reason = _NO_CHANNEL if source.startswith("@") else why_not(source)
+        return iter([rejected(ARGUMENT, 1, source, reason)])
     try:
         return _read(open_input(source), None, column)
     except UsageError as exc:

@@ -47,10 +47,13 @@ def resolve(url: str) -> dict[str, Any] | None:
         return None
     if match["list"]:
         return {**_CONTEXT, "endpoint": {"browseEndpoint": {"browseId": f"VL{match['list']}"}}}
-    count = _count(_CHANNEL, match["name"])
-    if count is None:
-        return None
-    endpoint = {"browseId": _channel_id(count), "params": _PARAMS.get(match["tab"] or "", "")}
+    channel_id = match["name"]  # of one that looks like an id the site only says later whether it exists
+    if not channel_id.startswith("UC"):
+        count = _count(_CHANNEL, channel_id)
+        if count is None:
+            return None
+        channel_id = f"UCmade-up{count:015d}"
+    endpoint = {"browseId": channel_id, "params": _PARAMS.get(match["tab"] or "", "")}
     return {**_CONTEXT, "endpoint": {"browseEndpoint": endpoint}}
 
 
@@ -108,10 +111,6 @@ def _count(pattern: re.Pattern[str], name: str) -> int | None:
     match = pattern.fullmatch(name)
     count = int(match[1] or match[2]) if match else None
     return count if count is not None and count <= MAX_VIDEOS else None
-
-
-def _channel_id(count: int) -> str:
-    return f"UCmade-up{count:015d}"
 
 
 def _token(its: _List, at: int) -> str:

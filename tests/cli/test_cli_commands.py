@@ -79,6 +79,7 @@ def test_seed_json(engine: Engine) -> None:
         "added": 1,
         "duplicate": 0,
         "rejected": 0,
+        "listed": 0,
     }
 
 
