@@ -101,8 +101,7 @@ class Lister:
                     return
         except Interrupted:
             return
-        reason = f"{its.found:,} videos, {its.added:,} of them new to the queue"
-        events.emit(self.queue, "listed", reason, source=its.source)
+        events.emit(self.queue, "listed", f"{its.source}: {its.found:,} videos", source=its.source)
 
     def _part(self, its: Listing) -> Stopped | None:
         """List the part under way; what stopped it, or None when it is through."""
@@ -168,7 +167,7 @@ class Lister:
         uploads = its.parts[0].startswith("UU")
         if not (got.missing and len(tabs) > 1) and not (got.wrong and uploads):
             return got
-        if its.parts == tabs[-1:] and not its.found and got.channel_id:
+        if its.parts == tabs[-1:] and got.channel_id and its.heads.keys().isdisjoint(tabs):
             its.parts.append(f"UU{got.channel_id[2:]}")
         self._seed(its, [], 0, None, over=True)
         return None
@@ -193,7 +192,7 @@ class Lister:
         events.emit(
             self.queue,
             "listing_waits" if wait_s else "listing_failed",
-            failure.message,
+            f"{its.source}: {failure.message}",
             source=its.source,
             kind=str(failure.kind),
         )

@@ -155,13 +155,18 @@ def open_ones(queue: Queue) -> list[Listing]:
     return [its for its in _read(queue) if its.state == OPEN]
 
 
-def summary(queue: Queue) -> dict[str, int]:
-    """How many there are by state, and how many videos they have found."""
-    counts = {**dict.fromkeys(STATES, 0), "found": 0}
-    for its in _read(queue):
-        counts[its.state] += 1
-        counts["found"] += its.found
-    return counts
+def summary(queue: Queue) -> dict[str, Any]:
+    """How many there are by state, how many videos they have found, and, when all open ones wait for another try, how
+    long the first of them does."""
+    its = read_all(queue)
+    counts = {state: sum(each.state == state for each in its) for state in STATES}
+    wait_s = next_due_s([each for each in its if each.state == OPEN])
+    return {**counts, "found": sum(each.found for each in its), "next_try_s": round(wait_s, 1) or None}
+
+
+def nothing() -> dict[str, Any]:
+    """The summary where there are none."""
+    return {**dict.fromkeys(STATES, 0), "found": 0, "next_try_s": None}
 
 
 def failure_rows(queue: Queue) -> Iterator[dict[str, Any]]:
@@ -183,10 +188,13 @@ def put_back(queue: Queue, *, dry_run: bool = False) -> int:
 
 
 def sync(queue: Queue, *, searches: bool = False) -> int:
-    """Have what was listed whole listed again for what is new; returns how many. The caller holds seed.lock."""
-    return _change(
-        queue, lambda its: its.state == DONE and (searches or its.kind != "search"), Listing.begin_again
-    )
+    """Have what was listed whole listed again for what is new, and what failed gone on with; returns how many. The
+    caller holds seed.lock."""
+
+    def wanted(its: Listing) -> bool:
+        return its.state != OPEN and (searches or its.kind != "search")
+
+    return _change(queue, wanted, lambda its: its.begin_again() if its.state == DONE else its.put_back())
 
 
 def _change(
@@ -202,7 +210,7 @@ def _change(
 def next_due_s(listings: list[Listing]) -> float:
     """How long until the first of these may be tried."""
     now = time.time()
-    return min((max(0.0, (its.next_try or 0.0) - now) for its in listings), default=0.0)
+    return min((0.0 if its.due(now) else (its.next_try or 0.0) - now for its in listings), default=0.0)
 
 
 _FIELDS = tuple(its.name for its in fields(Listing))

@@ -100,7 +100,7 @@ def empty() -> dict[str, Any]:
         "egresses": [],
         "requests": 0,
         "bytes": 0,
-        "listings": {**dict.fromkeys(listings.STATES, 0), "found": 0},
+        "listings": listings.nothing(),
         "started_at": None,
         "updated_at": utc(ms=True),
     }

@@ -240,6 +240,10 @@ def test_one_without_any_tab_is_listed_by_its_uploads(bench: Bench) -> None:
     its = bench.work()
     assert (its.state, its.found) == ("done", 40)
     assert list(its.heads) == ["UUtopic"]
+    with take_or_say_who(bench.queue.seed_lock, "seeding"):
+        listings.sync(bench.queue)
+    bench.site.lists["playlist?list=UUtopic"] = IDS[40:45] + IDS[:40]
+    assert bench.work().found == 45, "and synced so"
 
 
 def test_one_with_nothing_at_all_is_done(bench: Bench) -> None:

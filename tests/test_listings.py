@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_a_source_is_recorded_once_and_is_no_job(queue: Queue) -> None:
         (1, "PLmade-up-20", [""]),
     ]
     assert queue.total() == 0
-    assert status.collect(queue.root)["listings"] == {"open": 2, "done": 0, "failed": 0, "found": 0}
+    assert status.collect(queue.root)["listings"] == {**listings.nothing(), "open": 2}
     for path in (queue.listings, queue.listing(0)):
         assert os.stat(path).st_mode & 0o077 == 0
 
@@ -79,16 +80,16 @@ def test_a_search_that_may_find_more_is_done_again(queue: Queue) -> None:
     assert (its.state, its.max_results, its.parts) == ("open", 70, [""])
 
 
-def test_sync_opens_what_was_listed_whole_but_searches(queue: Queue) -> None:
+def test_sync_opens_all_but_searches(queue: Queue) -> None:
     seeded(queue, "@one", "PLmade-up-20", "search:bread", "@four", "@five")
     for number in (0, 1, 2):
         ended(queue, number, "done", found=7, parts=[], heads={"videos": ["x"]})
-    ended(queue, 3, "failed")
-    assert listings.sync(queue) == 2
-    assert [its.state for its in listings.read_all(queue)] == ["open", "open", "done", "failed", "open"]
-    its = listings.read(queue, 0)
-    assert its is not None
-    assert (its.parts, its.token, its.base, its.heads) == (
+    ended(queue, 3, "failed", token="here")
+    assert listings.sync(queue) == 3
+    its = listings.read_all(queue)
+    assert [each.state for each in its] == ["open", "open", "done", "open", "open"]
+    assert its[3].token == "here", "what failed goes on where it was"
+    assert (its[0].parts, its[0].token, its[0].base, its[0].heads) == (
         ["videos", "shorts", "streams"],
         None,
         7,
@@ -119,6 +120,14 @@ def test_a_wait_is_over_when_its_time_has_come_or_the_clock_was_set() -> None:
     assert its.due(1000.0 - 7 * 3600)
     its.state = "failed"
     assert not its.due(2000.0)
+
+
+def test_a_summary_says_how_long_the_first_open_one_waits(queue: Queue) -> None:
+    seeded(queue, "@one", "@two")
+    ended(queue, 0, "open", next_try=time.time() + 600)
+    assert listings.summary(queue)["next_try_s"] is None, "the other is due"
+    ended(queue, 1, "open", next_try=time.time() + 60)
+    assert 55 < listings.summary(queue)["next_try_s"] <= 60
 
 
 @pytest.mark.parametrize(
@@ -152,7 +161,7 @@ def test_the_audit_names_strays_and_doubles_and_repair_leaves_words_alone(queue:
 def test_a_queue_from_before_there_were_listings(tmp_path: Path) -> None:
     queue = batch(tmp_path, 4)
     os.rmdir(queue.listings)
-    assert status.collect(queue.root)["listings"] == {"open": 0, "done": 0, "failed": 0, "found": 0}
+    assert status.collect(queue.root)["listings"] == listings.nothing()
     assert verify.audit(queue.root).ok
     assert list(failures.rows(queue)) == []
     with take_or_say_who(queue.seed_lock, "seeding"):

@@ -17,8 +17,9 @@ from engine.cli import say
 from engine.cli.options import IdCommand, column_option, inputs, json_option, queue_option
 from engine.cli.run import Options, proxy_urls, read_options, run, run_options
 from engine.cli.seed import opened
+from engine.cli.sync import noun
 from engine.errors import Exit, NoQueueError, UsageError
-from engine.inputs import Line
+from engine.inputs import Line, find_source
 from engine.queue.layout import Queue, exists, open_queue
 from engine.status import tally
 
@@ -115,14 +116,16 @@ def _count(sources: Sequence[str], column: str | None) -> dict[str, int]:
     if errors:
         raise UsageError("\n".join(errors))
     names: set[str] = set()
-    read = rejected = 0
+    read = rejected = listed = 0
     for line in _lines(streams):
         read += 1
         if line.video_id is None:
-            rejected += 1
+            known = find_source(line.text) is not None
+            listed += known
+            rejected += not known
         else:
             names.add(line.video_id)
-    return {"read": read, "videos": len(names), "rejected": rejected}
+    return {"read": read, "videos": len(names), "rejected": rejected, "sources": listed}
 
 
 def _lines(streams: list[Iterator[Line]]) -> Iterator[Line]:
@@ -173,6 +176,8 @@ def _words(
         words = f"{found['videos']:,} in the input"
         if found["rejected"]:
             words += f" ({found['rejected']:,} of {found['read']:,} lines name none)"
+        if found["sources"]:
+            words += f", without what {found['sources']:,} {noun(found['sources'])} will turn out to hold"
         where.append(words + (", not compared with the queue" if queue else ""))
     yield f"videos    {its.videos:,}: {'; '.join(where)}"
     each = f"{its.per_video[0]:.2f} requests and {size(round(its.per_video[1]))} a video"

@@ -20,7 +20,14 @@ BAR_S, PLAIN_S, JSON_S = 0.5, 30.0, 1.0
 LISTEN_S = 1.0
 # What a person must hear of without having asked: the run doubts what it is told.
 ALARMS = frozenset(
-    {"no_captions_jump", "no_captions_block", "no_captions_believed", "no_captions_unclear", "budget_stuck"}
+    {
+        "no_captions_jump",
+        "no_captions_block",
+        "no_captions_believed",
+        "no_captions_unclear",
+        "budget_stuck",
+        "listing_failed",
+    }
 )
 
 
@@ -159,8 +166,10 @@ def parts(value: dict[str, Any]) -> tuple[list[str], list[str]]:
     ]
     if value["deferred"]:
         far.append(f"deferred {value['deferred']:,}")
-    if value["listings"]["open"]:
-        far.append(f"listing {value['listings']['open']:,}, found {value['listings']['found']:,}")
+    listed = value["listings"]
+    if listed["open"]:
+        again = f" (next try in {duration(listed['next_try_s'])})" if listed["next_try_s"] else ""
+        far.append(f"listing {listed['open']:,}{again}, found {listed['found']:,}")
     if value["state"] != "running":
         return far, [value["state"]]
     fast = [f"{value['rate_per_s']['1m']:.2f}/s", f"left {eta(value['eta_s'])}", _limit(value)]

@@ -81,6 +81,8 @@ def listing_words(value: dict[str, Any]) -> str:
     """How far channels, playlists and searches are listed; nothing when there are none."""
     its = value["listings"]
     counts = [f"{its[name]:,} {name}" for name in ("open", "done", "failed") if its[name]]
+    if its["next_try_s"]:
+        counts[0] += f" (next try in {duration(its['next_try_s'])})"
     return ", ".join([*counts, f"{its['found']:,} videos found"]) if counts else ""
 
 

@@ -17,11 +17,11 @@ from engine.seed import SEED_WAIT_S
 @queue_option()
 @click.option("--searches", is_flag=True, help="Do searches again as well: their results vary.")
 def command(root: str, searches: bool) -> int:
-    """Look through the batch's channels and playlists again for what is new, with the next run.
+    """Have the batch's channels and playlists looked through again for what is new.
 
     Channels and lists of uploads are read from the newest video on, down to what was there the last time; other
-    playlists whole. Videos that are in the queue stay as they are. Fetches nothing itself: `engine run` does, and a
-    live run takes it up at once.
+    playlists whole; what could not be listed is tried again. Videos that are in the queue stay as they are. Sends
+    nothing itself: the next run does, or the one that is at work.
     """
     queue = open_queue(root)
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):

@@ -30,7 +30,7 @@ def test_an_input_is_counted_and_nothing_is_made(here: Path, capsys: pytest.Capt
     (here / "videos.txt").write_text("\n".join([*IDS, IDS[0], "no video", "", f"https://youtu.be/{IDS[1]}"]))
     its = plan(capsys, "videos.txt", "--price", "4/GB", "--rate", "1800/h")
     assert (its["schema_version"], its["basis"], its["measured"]) == (1, "defaults", None)
-    assert its["in_input"] == {"read": 6, "videos": 3, "rejected": 1}
+    assert its["in_input"] == {"read": 6, "videos": 3, "rejected": 1, "sources": 0}
     assert (its["videos"], its["in_queue"]) == (3, 0)
     assert its["requests"] == {"expected": 6, "low": 6, "high": 6}
     assert its["bytes"]["expected"] == 126_000

@@ -97,6 +97,7 @@ def test_a_channel_is_listed_and_fetched_whoever_dies(night: Killed) -> None:
     assert night.between["state"] == "stopped"
     assert night.between["ok"] < 150
     status = night.batch.status()
+    assert status["listings"].pop("next_try_s") is None
     assert (status["state"], status["listings"]) == (
         "finished",
         {"open": 0, "done": 1, "failed": 0, "found": 150},
@@ -127,7 +128,7 @@ def mixed(place: Place) -> Mixed:
     seeded = batch.does("seed", file, "search:made up 50", "--max-results", "25")
     ended = run(batch, ENGINE_BUDGET_PACE="60")
     failures = batch.does("failures")
-    retried = batch.does("retry", "--kind", "listing")
+    retried = batch.does("retry", "--kind", "listing", "--dry-run")
     synced = batch.does("sync")
     later = place.stand_in(seed=SEED, latency_s=0.02, uploads=20)
     last = run(Batch(batch.root, later), timeout_s=90.0)
@@ -142,7 +143,7 @@ def test_all_sorts_of_sources_and_what_becomes_of_wrong_ones(night: Mixed) -> No
     assert set(lines) == {"@nobody-here", "PLnot-here-at-all"}
     assert "knows no such channel" in lines["@nobody-here"]
     assert "does not exist" in lines["PLnot-here-at-all"]
-    assert "2 sources put back" in night.retried.err
+    assert "2 sources would be put back" in night.retried.err
     assert events(night.batch, "block"), "the block was the egress's"
     status = night.batch.status()
     assert (status["listings"]["done"], status["listings"]["failed"]) == (3, 2)
@@ -150,7 +151,7 @@ def test_all_sorts_of_sources_and_what_becomes_of_wrong_ones(night: Mixed) -> No
 
 @played(mixed)
 def test_a_sync_brings_what_is_new(night: Mixed) -> None:
-    assert "2 sources to be listed again" in night.synced.err
+    assert "4 sources to be listed again" in night.synced.err
     # Of the channel only its /videos; the search was not done again.
     later = list(invented_ids(60, SEED))
     tab = {name for number, name in enumerate(later) if number % 10 != 5 and number % 50 != 7}
