@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from support import batch, output_of
+from support import batch, finish, output_of
 
+from engine import listings
 from engine.budget import BudgetSettings, Rate
 from engine.config import Frozen, Settings
+from engine.errors import Exit
 from engine.model import EgressSpec
 from engine.queue.lock import Lock
 from engine.supervisor import Supervisor
@@ -32,3 +34,19 @@ def test_a_clean_end_leaves_nothing_of_those_who_died_on_the_way(tmp_path: Path)
         supervisor._leave_word()
         assert bool(os.listdir(queue.tmp)) is beside, "a seeding has its own there"
         seeding.release()
+
+
+@pytest.mark.parametrize("state", listings.STATES)
+def test_a_run_ends_when_all_jobs_are_final_and_no_listing_is_open(tmp_path: Path, state: str) -> None:
+    queue = batch(tmp_path, 4)
+    finish(queue)
+    assert listings.Sources(queue).add("channel", "@one")
+    (its,) = listings.read_all(queue)
+    its.state = state
+    listings.save(queue, its)
+    egresses = (EgressSpec("direct"),)
+    settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
+    supervisor = Supervisor(queue, settings, "run")
+    supervisor._look()
+    assert supervisor._exit == (None if state == listings.OPEN else Exit.OK)
+    assert supervisor._failed() == (state == listings.FAILED), "which makes it exit 3"

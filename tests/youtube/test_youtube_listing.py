@@ -99,6 +99,8 @@ def test_it_goes_on_at_a_token_for_the_price_of_the_first_page(asked: Any, lists
         (Reply({}), Kind.GARBLED),
         (Reply({"onResponseReceivedActions": []}), Kind.GARBLED),
         (Reply("[1]"), Kind.GARBLED),
+        (Reply(catalogue._alert("The playlist does not exist.")), Kind.GARBLED),
+        (Reply(catalogue._alert("Sign in to confirm you're not a bot")), Kind.BLOCKED),
         (Reply(b"x" * (2 << 20)), Kind.TOO_LARGE),
         (None, Kind.NETWORK),
     ],
