@@ -39,7 +39,7 @@ from engine.seed import SEED_WAIT_S, Seeding
 from engine.youtube.egress import Door
 from engine.youtube.listing import Lists, Stopped, address
 
-BATCH_IDS = 1000
+BATCH_IDS = 900  # from which on they are seeded; with a page of up to 100 more they are a thousand at most
 WAITS_S = (60.0, 600.0, 3600.0)
 NOT_ITS_FAULT_S = 5.0  # the egress was closed: permits are waited for, so this only breaks a circle
 LOOK_S = 2.0
@@ -70,6 +70,7 @@ class Lister:
         )
         self._lists = Lists(self._door, self._take, self._told, settings.deadline_s)
         self._source = ""  # of the listing under way
+        self._max_results: int | None = None
         self._stamp: Stamp | None = None
 
     def run(self) -> None:
@@ -108,6 +109,7 @@ class Lister:
         part, goes_on_at = its.parts[0], its.token
         if goes_on_at is None:
             its.found, its.fresh[part] = its.base, []
+        self._max_results = its.max_results
         head = frozenset(its.heads.get(part, ()))
         gathered: list[str] = []
         counted = 0
@@ -146,8 +148,12 @@ class Lister:
                 its.tries, its.last_error, its.next_try = 0, None, None
             its.most = max(its.most, its.found)
             its.token = token
+            known = listings.read(self.queue, its.number)
+            its.max_results = known.max_results if known else its.max_results
             if over:
                 self._through(its)
+                if its.max_results != self._max_results:  # a search has been asked for more meanwhile
+                    its.begin_again()
             listings.save(self.queue, its)
         return added
 

@@ -117,7 +117,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 def test_the_first_page_at_once_then_more_and_more_up_to_a_thousand(bench: Bench) -> None:
     bench.site.lists["videos"] = IDS[:3500]
     its = bench.work()
-    assert bench.segments() == [30, 30, 60, 120, 240, 480, 960, 1020, 560]
+    assert bench.segments() == [30, 30, 60, 120, 240, 480, 900, 900, 740]
     assert bench.seeded() == IDS[:3500]
     assert (its.state, its.found, its.added, its.parts, its.token) == ("done", 3500, 3500, [], None)
     assert [event["event"] for event in events.late(bench.queue, 60.0)] == ["listed"]
@@ -315,6 +315,18 @@ def test_a_search_begins_again_where_another_list_goes_on(tmp_path: Path) -> Non
     bench.site.stops["ytsearch50:bread"] = (1, Stopped(NO), 1)
     assert bench.work().token is None
     assert bench.work().found == 50
+    bench.lister.close()
+
+
+def test_more_asked_of_a_search_under_way_is_not_forgotten(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "search:bread", "search")
+    its = bench.listing
+    bench.site.lists["ytsearch50:bread"], bench.site.lists["ytsearch80:bread"] = IDS[:50], IDS[:80]
+    with take_or_say_who(bench.queue.seed_lock, "seeding"):
+        assert listings.Sources(bench.queue).add("search", "search:bread", 80)
+    bench.lister.work(its)  # as it was read before
+    assert (bench.listing.state, bench.listing.max_results) == ("done", 80)
+    assert bench.seeded() == IDS[:80]
     bench.lister.close()
 
 

@@ -118,8 +118,6 @@ class Lists:
 
         Raises errors.Interrupted, and other EngineErrors that `take` raises.
         """
-        from yt_dlp.utils import YoutubeDLError
-
         self._handler.trouble = None
         self._status, self._asked_for, self._jump, self._browsed = 0, None, token, None
         ids: list[str] = []
@@ -133,22 +131,13 @@ class Lists:
                 video_id = entry.get("id") if entry.get("ie_key") == "Youtube" else None
                 if isinstance(video_id, str) and _VIDEO_ID.fullmatch(video_id):
                     ids.append(video_id)
-        except YoutubeDLError as exc:
+        except Exception as exc:  # noqa: BLE001 - yt-dlp's own, or a shape that it does not know: it becomes data
             trouble = self._handler.trouble
             if isinstance(trouble, (Interrupted, EngineError)):
                 raise trouble from None
             if ids:
                 yield Page(tuple(ids), self._asked_for, repeated)
-            yield self._stopped(trouble, str(getattr(exc, "orig_msg", None) or exc))
-            return
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-        ) as exc:  # a shape that yt-dlp does not know
-            message = f"YouTube's list could not be read ({type(exc).__name__}); is there a newer yt-dlp?"
-            yield Stopped(Failure(Kind.GARBLED, message))
+            yield self._stopped(trouble, exc)
             return
         yield Page(tuple(ids), None, repeated)
 
@@ -164,7 +153,7 @@ class Lists:
             url = found["url"]
         yield from (entry for entry in found.get("entries") or () if entry)
 
-    def _stopped(self, trouble: Exception | None, message: str) -> Stopped:
+    def _stopped(self, trouble: Exception | None, exc: Exception) -> Stopped:
         began = self._asked_for is None  # nothing came yet
         if isinstance(trouble, FailureError):
             if self._status == 404 and began:
@@ -172,7 +161,12 @@ class Lists:
                     Failure(Kind.UNAVAILABLE, "YouTube knows no such channel or playlist"), wrong=True
                 )
             return Stopped(trouble.failure)
-        text = clean(message.removeprefix("YouTube said: "))
+        from yt_dlp.utils import ExtractorError
+
+        if not isinstance(exc, ExtractorError):
+            message = f"YouTube's list could not be read ({type(exc).__name__}); is there a newer yt-dlp?"
+            return Stopped(Failure(Kind.GARBLED, message))
+        text = clean(exc.orig_msg.removeprefix("YouTube said: "))
         if _NO_TAB.search(text):
             return Stopped(
                 Failure(Kind.UNAVAILABLE, text), wrong=True, missing=True, channel_id=self._browsed

@@ -152,6 +152,7 @@ def test_all_sorts_of_sources_and_what_becomes_of_wrong_ones(night: Mixed) -> No
 @played(mixed)
 def test_a_sync_brings_what_is_new(night: Mixed) -> None:
     assert "4 sources to be listed again" in night.synced.err
+    assert listing(night.batch, 4)["found"] == 25
     # Of the channel only its /videos; the search was not done again.
     later = list(invented_ids(60, SEED))
     tab = {name for number, name in enumerate(later) if number % 10 != 5 and number % 50 != 7}

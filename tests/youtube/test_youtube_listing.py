@@ -147,6 +147,20 @@ def test_a_channel_without_the_tab(asked: Any, lists: Any) -> None:
     assert (its.wrong, its.missing, its.channel_id) == (True, True, "UCmade-up000000000000004")
 
 
+@pytest.mark.parametrize("exc", [RecursionError("x"), KeyError("x"), RuntimeError("x"), MemoryError()])
+def test_whatever_yt_dlp_raises_becomes_data(
+    asked: Any, lists: Any, exc: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def entries(*_: Any) -> Any:
+        yield {"id": VIDEOS[0], "ie_key": "Youtube"}
+        raise exc
+
+    monkeypatch.setattr(Lists, "_entries", entries)
+    got = lists()
+    assert names(got) == [VIDEOS[0]]
+    assert type(exc).__name__ in stopped(got).failure.message
+
+
 def test_giving_way_passes_through(asked: Any, lists: Any) -> None:
     count = [0]
 
