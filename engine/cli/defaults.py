@@ -87,7 +87,8 @@ def collect(ctx: click.Context, root: str, profile: str | None, *, rehearsal: bo
             laid = profiles.setdefault(name, {})
             for key, value in values.items():
                 option = _known(path, key, options, f"[profile.{name}] ")
-                laid[key.replace("_", "-")] = Found(_checked(ctx, option, value, path, key), f"profile {name} in {path}")
+                found = Found(_checked(ctx, option, value, path, key), f"profile {name} in {path}")
+                laid[key.replace("_", "-")] = found
         for key, value in table.items():
             option = _known(path, key, options)
             result[option.name or key] = Found(_checked(ctx, option, value, path, key), path, of_the_queue)
