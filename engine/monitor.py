@@ -18,9 +18,8 @@ import select
 import signal
 import sys
 import time
-from collections import deque
 
-from engine import durable, events, status
+from engine import durable, events, pace, status
 from engine.errors import EngineError, Exit
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
 from engine.queue import journal
@@ -201,7 +200,8 @@ class _Snapshot:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         last = status.read_snapshot(queue)
-        self._history: deque[list[float]] = deque(last.get("history") or [], maxlen=200)
+        self._history: list[list[float]] = last.get("history") or []
+        self._run_pid = last.get("run_pid")
         self._written_at = 0.0
         self._progress = (-1, -1)
         self._progressed_at = time.time()
@@ -222,16 +222,20 @@ class _Snapshot:
             self._history.clear()
             self._progressed_at += lead_s - self._clock_s
             self._clock_s = lead_s
+        run_pid = (read_note(self.queue.run_lock) or {}).get("pid")
+        if run_pid != self._run_pid:  # the time between two runs is nobody's pace
+            self._history.clear()
+            self._run_pid = run_pid
         final = value["ok"] + value["absent"] + value["failed"]
         if not self._history or now - self._history[-1][0] >= HISTORY_S or final == value["total"]:
-            self._history.append([round(now, 2), final])
+            self._history = pace.thinned([*self._history, [round(now, 2), final]], now)
         if (final, value["requests"]) != self._progress:
             self._progress, self._progressed_at = (final, value["requests"]), now
             self._progressed_s = time.monotonic()
-        value["history"] = list(self._history)
+        value["history"] = self._history
         value["progressed_at"] = round(self._progressed_at, 2)
         value["progressed_s"] = round(self._progressed_s, 2)
-        value["run_pid"] = (read_note(self.queue.run_lock) or {}).get("pid")
+        value["run_pid"] = run_pid
         durable.publish(
             self.queue.status, (json.dumps(value) + "\n").encode(), tmp_dir=self.queue.tmp, sync=False
         )
