@@ -123,7 +123,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
                help="Ask for the needed fields only: a fifth of the bytes. Untried on the live site."),
         option("--progress", type=click.Choice(("auto", "bar", "plain", "json", "none")), default="auto",
-               show_default=True, help="A bar, a line every 30 s, JSON lines on stdout, nothing."),
+               show_default=True, help="A live view (bar), a line every 30 s, JSON lines on stdout, nothing."),
         profile_option(),
         click.option("-v", "--verbose", count=True, help="Tell of blocks, probes and deaths as they happen."),
     ]  # fmt: skip
