@@ -8,7 +8,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.cli.options import IdCommand, inputs, queue_option
+from engine.cli.options import SECTIONS, IdCommand, inputs, queue_option
+from engine.cli.rehearse import command as rehearse
+from engine.cli.run import command as run
 from engine.cli.run import run_options
 
 DASHED = "-AAAAAAAAAE"
@@ -88,3 +90,14 @@ OPTIONS = {name for param in probe.params for name in param.opts}  # some have e
 )
 def test_any_ids_arrive_whole_and_in_order(names: list[str]) -> None:
     assert parse("-q", "x", *names, "-p", "2")[:3] == (tuple(names), "x", 2)
+
+
+@pytest.mark.parametrize("command", [run, rehearse])
+def test_each_option_is_told_in_a_section(command: click.Command) -> None:
+    """What is in none of them would stand below all others, and nobody meant that."""
+    text = CliRunner().invoke(command, ["--help"]).output
+    for section, names in SECTIONS.items():
+        told = [its for its in command.params if isinstance(its, click.Option) and its.name in names.split()]
+        assert bool(told) == (f"\n{section}:\n" in text)
+    others = text.partition("Other options:")[2].split("\n\n")[0].strip()
+    assert others.startswith("-h, --help") or others == "--help  Show this message and exit."
