@@ -6,9 +6,11 @@ Commands are imported when they are called, so that `engine status` pays for not
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import io
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -62,6 +64,21 @@ class Lazy(click.Group):
             return None
         command: click.Command = importlib.import_module(f"engine.cli.{name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As ever; what is no command may be one with a slip in it, or the input of the commonest."""
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
+        if not near and (os.path.exists(name) or not name.isalpha()):
+            say_instead = f"engine run {shlex.quote(name)}"
+            raise click.UsageError(f"{name!r} is no command. Is it what to fetch? Say `{say_instead}`", ctx)
+        raise click.UsageError(
+            f"there is no command {name!r}{f'; did you mean {near[0]!r}?' if near else ''}", ctx
+        )
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         wide = max(map(len, COMMANDS))

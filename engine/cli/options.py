@@ -26,6 +26,12 @@ _DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{10}")
 _MARK = "\0"
 
 
+class Whole(click.IntRange):
+    """A whole number, called by that name when it is none."""
+
+    name = "whole number"
+
+
 class IdCommand(click.Command):
     """A command among whose arguments an 11-character id is an id, also when it begins with a dash.
 
