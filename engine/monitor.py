@@ -18,6 +18,7 @@ import select
 import signal
 import sys
 import time
+import zlib
 
 from engine import durable, events, pace, status
 from engine.errors import EngineError, Exit
@@ -50,6 +51,7 @@ class Monitor:
             _refile(queue)
         self._counts: Counts = known.counts
         self._bad_filed = known.bad_lines
+        self._rows_crc32 = known.rows_crc32
         self._published = {name: its.offset for name, its in known.open.items()}
         self._sums = {name: its.crc32 for name, its in known.open.items()}
         # Rows behind the checkpoint's length were not promised to anyone; they come again from their journals.
@@ -101,8 +103,11 @@ class Monitor:
         if not touched and not self._dirty:
             return 0
         if batch:
-            self._manifest.append(b"\n".join([*batch, b""]))
+            data = b"\n".join([*batch, b""])
+            self._manifest.append(data)
             self._manifest.sync()
+            if self._rows_crc32 is not None:
+                self._rows_crc32 = zlib.crc32(data, self._rows_crc32)
         for tail, upto in touched:
             self._vouch(tail, upto)
         self._checkpoint()
@@ -126,7 +131,8 @@ class Monitor:
             for chunk, tail in self._tails.items()
         }
         write_checkpoint(
-            self.queue, Checkpoint(self._manifest.size, self._counts, open_journals, self._bad_filed)
+            self.queue,
+            Checkpoint(self._manifest.size, self._counts, open_journals, self._bad_filed, self._rows_crc32),
         )
 
     def _file(self, done: list[Chunk]) -> int:
