@@ -62,4 +62,7 @@ def queue_option(default: str = "queue_dir") -> Callable[[F], F]:
 column_option = click.option(
     "--column", metavar="NAME", help="The column (or key) that holds the URL or id, by name or number."
 )
+older_option = click.option(
+    "--older-than", metavar="TIME", help="Only jobs that have been final for so long: 12h, 7d, 2d12h."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
