@@ -36,8 +36,10 @@ COMMANDS = {
     "status": ("status", "How far the batch is; from any terminal, at any time."),
     "stop": ("stop", "Ask a live run to finish what is in flight and end."),
     "failures": ("failures", "One line for each job that is not ok."),
+    "report": ("report", "The morning after: what became of it, what it cost, what to type next."),
     "retry": ("retry", "Put failed jobs back."),
     "proxies": ("proxies", "Try the proxies before the night: `engine proxies check`."),
+    "doctor": ("doctor", "Is this machine fit for a run, and what to mend."),
     "verify": ("verify", "Audit the queue and the output."),
     "rehearse": ("rehearse", "The same run against the embedded stand-in for YouTube."),
 }
