@@ -9,12 +9,14 @@ import shutil
 import click
 
 from engine import durable
-from engine.amounts import parse_price_per_gb
+from engine.amounts import parse_price_per_gb, size
 from engine.cli import say
 from engine.cli.options import json_option, queue_option
 from engine.errors import Exit, UsageError
+from engine.queue.layout import open_queue
 
 DEFAULT_PAGE = "report.html"
+LARGE_BYTES = 1 << 30  # takes some seconds
 
 
 @click.command("report")
@@ -39,6 +41,9 @@ def command(root: str, price: str | None, page_path: str | None, as_json: bool) 
     if page_path and as_json:
         raise UsageError("--html or --json, one at a time")
     per_gb = parse_price_per_gb(price, "--price") if price else None
+    manifest_bytes = _size(open_queue(root).manifest)
+    if manifest_bytes > LARGE_BYTES:
+        say(f"reading {size(manifest_bytes)} of manifest.jsonl")
     its = report.make(root, price_per_gb=per_gb)
     if as_json:
         click.echo(json.dumps(its.to_json()))
@@ -51,6 +56,13 @@ def command(root: str, price: str | None, page_path: str | None, as_json: bool) 
         for line in report.words(its, shutil.get_terminal_size().columns):
             click.echo(line)
     return Exit.OK
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _write(path: str, text: str) -> None:
