@@ -36,7 +36,7 @@ def examine(asked: Asked) -> Iterator[Finding]:
         ("python", python),
         ("packages", packages),
         ("clock", lambda: clock(asked.queue)),
-        ("open files", lambda: descriptors(asked.processes, asked.threads)),
+        ("open files", lambda: descriptors(asked.processes, asked.threads, max(1, len(asked.egresses)))),
         (SHM, shared_memory),
         ("ca bundle", lambda: authorities(asked.ca_bundle)),
         ("queue", lambda: place("queue", asked.queue)),

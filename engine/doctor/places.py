@@ -45,6 +45,8 @@ def place(about: str, path: str) -> Iterator[Finding]:
     if free < LOW_BYTES:
         level = Level.PROBLEM if free < FEW_BYTES else Level.WARNING
         yield Finding(level, about, room, "make room: 100,000 transcripts take some 5 GB")
+        if level is Level.PROBLEM:
+            return
     else:
         yield ok(about, room)
     wrong = try_out(there)
@@ -58,8 +60,8 @@ def try_out(directory: str) -> str:
     """Do on a small scale what a run does to a disk; returns what did not work, empty when all did."""
     mine = os.path.join(directory, f".engine-doctor-{secrets.token_hex(4)}")
     first, second = os.path.join(mine, "first"), os.path.join(mine, "second")
-    durable.mkdir(mine)
     try:
+        durable.mkdir(mine)
         durable.create(first, b"first\n")
         durable.create(second, b"second\n")
         durable.sync_dir(mine)

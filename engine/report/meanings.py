@@ -61,4 +61,20 @@ MEANINGS: dict[str, Meaning] = {
     ),
     Kind.UNKNOWN: Meaning("none of the above; the message quotes YouTube", "read the message, retry", True),
 }
+
+# Events of a night, as someone reads them who has not read how it works. Unknown ones keep their names.
+EVENTS: dict[str, str] = {
+    "block": "an egress was refused by YouTube",
+    "network_lost": "an egress lost the network",
+    "egress_retired": "an egress was set aside",
+    "slot_died": "a worker process died and was replaced",
+    "monitor_died": "the process that keeps the manifest died and was replaced",
+    "disk_low": "the disk was nearly full",
+    "budget_stuck": "a process that hangs or is stopped held up the others",
+    "no_captions_jump": "suspiciously many videos without captions",
+    "no_captions_block": "a hidden block: videos without captions were fetched again",
+    "no_captions_believed": "videos without captions were looked at again and believed",
+    "no_captions_unclear": "videos without captions, and none to compare with",
+    "stop": "a run was ended early",
+}
 OTHER = Meaning("a kind that this version does not know", "`engine failures` shows the messages")

@@ -137,11 +137,12 @@ def _facts(its: Report) -> Iterator[str]:
         yield from _fact(title, filter(None, lines))
     yield "</dl>"
     if its.notable:
-        yield "<div class=wide><table><thead><tr><th>event<th class=n>times<th>first<th>last<th>it said</tr></thead>"
+        head = "<tr><th>what happened<th class=n>times<th>first<th>last<th>it said</tr>"
+        yield f"<div class=wide><table><thead>{head}</thead>"
         for event in its.notable:
             when = (words.clock(at, now=its.at) for at in (event.first, event.last))
             yield (
-                f"<tr><td>{_text(event.event)}<td class=n>{event.count:,}<td>{'<td>'.join(when)}"
+                f"<tr><td>{_text(words.happened(event))}<td class=n>{event.count:,}<td>{'<td>'.join(when)}"
                 f"<td><bdi>{_text(event.reason, 200)}</bdi></tr>"
             )
         yield "</table></div>"

@@ -9,11 +9,12 @@ from typing import Any
 
 from engine.amounts import duration, size
 from engine.render.terminal import columns, printable
+from engine.report.meanings import EVENTS
 from engine.report.nights import Notable
 from engine.report.value import Report
 
 LABEL = 10
-EVENTS = 8
+MOST_EVENTS = 8
 _CLOSED = ("blocked", "refused by YouTube on every egress"), ("offline", "without a network")
 
 
@@ -60,9 +61,9 @@ class _Writer:
         for number, egress in enumerate(its.worst):
             yield from self.said("" if number else "egresses", refused(egress))
         yield from self.said("deaths", deaths(its))
-        for number, event in enumerate(its.notable[:EVENTS]):
+        for number, event in enumerate(its.notable[:MOST_EVENTS]):
             yield from self.said("" if number else "events", self.event(event))
-        more = len(its.notable) - EVENTS
+        more = len(its.notable) - MOST_EVENTS
         if more > 0:
             yield from self.said("", f"and {more} more sorts of event: events.jsonl has them all")
         yield from self.said("damaged", damaged(its))
@@ -85,9 +86,9 @@ class _Writer:
             yield from self.said(label, f"{start}{kind.means}; {kind.advice}", indent=len(start))
 
     def event(self, event: Notable) -> str:
-        often = f" {event.count:,} times, last" if event.count > 1 else ""
+        often = f", {event.count:,} times until {self.at(event.last)}" if event.count > 1 else ""
         reason = printable(event.reason, 200)
-        return f"{printable(event.event)}{often} {self.at(event.last)}{': ' + reason if reason else ''}"
+        return f"{self.at(event.first)}  {happened(event)}{often}{': ' + reason if reason else ''}"
 
     def at(self, at: float) -> str:
         return clock(at, now=self.its.at)
@@ -102,6 +103,11 @@ class _Writer:
         wrapped = textwrap.wrap(text, max(20, room), subsequent_indent=" " * indent, drop_whitespace=True)
         for number, line in enumerate(wrapped):
             yield f"{'' if number else label:<{LABEL}}{line}"
+
+
+def happened(event: Notable) -> str:
+    """What an event was, in words."""
+    return EVENTS.get(event.event) or printable(event.event)
 
 
 def summary(its: Report) -> str:
@@ -160,7 +166,9 @@ def deaths(its: Report) -> str:
     workers = sum(its.deaths.values())
     parts = []
     if workers:
-        how = ", ".join(f"{printable(why, 60) or 'unknown'} {n:,}" for why, n in its.deaths.items())
+        how = ", ".join(
+            f"{printable(why.strip('{}'), 60) or 'unknown'} {n:,}" for why, n in its.deaths.items()
+        )
         parts.append(f"{workers:,} worker process{'' if workers == 1 else 'es'} died and came back ({how})")
     if its.monitor_deaths:
         parts.append(f"the monitor {its.monitor_deaths:,} times")

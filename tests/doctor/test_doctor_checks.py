@@ -89,7 +89,7 @@ def test_the_clock(tmp_path: Path) -> None:
         ((1024, 4096), 16, Level.OK),
         ((1024, 4096), 900, Level.WARNING),
         ((1024, 1024), 1000, Level.PROBLEM),
-        ((70, 70), 16, Level.PROBLEM),
+        ((60, 60), 16, Level.PROBLEM),
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 1024, Level.OK),
     ],
 )
