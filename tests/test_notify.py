@@ -27,7 +27,7 @@ class Site(ThreadingHTTPServer):
     """Answers each POST with `status`, after `hold` is set, and keeps what it got."""
 
     def __init__(self) -> None:
-        self.status, self.hold = 204, threading.Event()
+        self.status, self.hold, self.trickles = 204, threading.Event(), False
         self.hold.set()
         self.got: list[tuple[str, dict[str, str], bytes]] = []
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -42,6 +42,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append((self.path, {k.lower(): v for k, v in self.headers.items()}, data))
+        while self.server.trickles and not self.server.hold.wait(0.05):  # a header now, a header then
+            self.wfile.write(b"X-Slow: yes\r\n" if self.server.status == 0 else b"HTTP/1.0 200 OK\r\n")
+            self.server.status = 0
         self.server.hold.wait(20)
         self.send_response(self.server.status)
         self.send_header("Location", f"/elsewhere/{SECRET}")
@@ -109,6 +112,13 @@ def test_a_silent_server_costs_so_long_and_no_longer(site: Site, monkeypatch: py
     began = time.monotonic()
     assert str(send(site.at(f"/{SECRET}"))) in ("no answer in 0.3 s", "TimeoutError")
     assert time.monotonic() - began < 5
+
+
+def test_a_trickling_server_costs_no_longer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.hold.clear()
+    site.trickles = True
+    monkeypatch.setattr(notify, "URL_S", 0.3)
+    assert send(site.at(f"/{SECRET}")) == "no answer in 0.3 s"
 
 
 def test_https_needs_a_certificate_that_holds(site: Site) -> None:

@@ -143,7 +143,7 @@ def _facts(its: Report) -> Iterator[str]:
             when = (words.clock(at, now=its.at) for at in (event.first, event.last))
             yield (
                 f"<tr><td>{_text(words.happened(event))}<td class=n>{event.count:,}<td>{'<td>'.join(when)}"
-                f"<td><bdi>{_text(event.reason, 200)}</bdi></tr>"
+                f"<td><bdi>{_text(words.said(event))}</bdi></tr>"
             )
         yield "</table></div>"
     yield "</section>"

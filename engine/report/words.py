@@ -87,7 +87,7 @@ class _Writer:
 
     def event(self, event: Notable) -> str:
         often = f", {event.count:,} times until {self.at(event.last)}" if event.count > 1 else ""
-        reason = printable(event.reason, 200)
+        reason = said(event)
         return f"{self.at(event.first)}  {happened(event)}{often}{': ' + reason if reason else ''}"
 
     def at(self, at: float) -> str:
@@ -108,6 +108,11 @@ class _Writer:
 def happened(event: Notable) -> str:
     """What an event was, in words."""
     return EVENTS.get(event.event) or printable(event.event)
+
+
+def said(event: Notable) -> str:
+    """Its reason, the last time it happened."""
+    return printable(event.reason.strip("{}"), 200)
 
 
 def summary(its: Report) -> str:
