@@ -14,6 +14,7 @@ from engine.report.words import clock
 
 HEIGHT = 100.0
 MARKS = 400  # as many as one could tell apart
+FINE_S = 600.0  # a night so short is told by the second
 _LABELS = {
     "blocked": "every egress blocked",
     "offline": "no network",
@@ -57,7 +58,7 @@ def chart(its: Chart, *, now: float) -> Iterator[str]:
 
 def _bar(its: Chart, number: int, jobs: int, peak: int, now: float) -> str:
     high = max(HEIGHT * 0.96 * jobs / peak, 0.8)  # one video is not nothing
-    when = clock(its.since + number * its.step_s, now=now)
+    when = clock(its.since + number * its.step_s, now=now, fine=its.step_s < 60)
     return (
         f'<rect class="bar" x="{number + 0.08:g}" y="{HEIGHT - high:.2f}" width="0.84" height="{high:.2f}">'
         f"<title>{when}: {jobs:,}</title></rect>"
@@ -99,10 +100,11 @@ def _gaps(its: Chart) -> Iterator[Spell]:
 def _axis(its: Chart, now: float) -> Iterator[str]:
     """Five times below the drawing, three of them on a narrow screen."""
     labels = []
+    fine = its.until - its.since < FINE_S
     for quarter in range(5):
         at = its.since + (its.until - its.since) * quarter / 4
         sort = " class=extra" if quarter in (1, 3) else ""
-        labels.append(f"<span{sort}>{clock(at, now=now)}</span>")
+        labels.append(f"<span{sort}>{clock(at, now=now, fine=fine)}</span>")
     yield f"<div class=axis aria-hidden=true>{''.join(labels)}</div>"
 
 

@@ -76,7 +76,7 @@ def _figures(its: Report) -> Iterator[str]:
     boxes.append(("cost", size(its.bytes), f"in {its.requests:,} requests{price}"))
     yield '<section class="figures" aria-label="Summary">'
     for sort, number, about in boxes:
-        yield f'<div class="{sort}"><b>{number}</b><span>{about}</span></div>'
+        yield f'<div class="{sort if number != "0" else "none"}"><b>{number}</b><span>{about}</span></div>'
     yield "</section>"
 
 

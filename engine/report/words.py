@@ -18,10 +18,10 @@ MOST_EVENTS = 8
 _CLOSED = ("blocked", "refused by YouTube on every egress"), ("offline", "without a network")
 
 
-def clock(at: float, *, now: float) -> str:
-    """A moment in this machine's time zone: the time, and the day when it is not today."""
+def clock(at: float, *, now: float, fine: bool = False) -> str:
+    """A moment in this machine's time zone: the time (`fine`: to the second), and the day when it is not today."""
     local, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
-    text = local.strftime("%H:%M")
+    text = local.strftime("%H:%M:%S" if fine else "%H:%M")
     if local.date() != today.date():
         text = local.strftime("%d %b ") + text
     return text if local.year == today.year else local.strftime("%Y ") + text

@@ -57,6 +57,7 @@ def test_nothing_steers_the_terminal(night: report.Report) -> None:
 def test_days_are_named_when_they_are_not_today(night: report.Report) -> None:
     now = 1_795_320_000.0  # 2026-11-22T04:00:00Z
     assert clock(now - 60, now=now) == "03:59"
+    assert clock(now - 5, now=now, fine=True) == "03:59:55"
     assert clock(now - 86_400, now=now) == "21 Nov 04:00"
     assert clock(now - 400 * 86_400, now=now).startswith("2025 ")
     assert zone(now) == "UTC"
