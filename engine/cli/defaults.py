@@ -82,7 +82,7 @@ def collect(ctx: click.Context, root: str, profile: str | None, *, rehearsal: bo
         for name, values in PROFILES.items()
     }
     for path, of_the_queue in reversed(sources):
-        table = _read(path)
+        table = _read(path, must=of_the_queue)
         for name, values in _tables(path, table.pop("profile", {})).items():
             laid = profiles.setdefault(name, {})
             for key, value in values.items():
@@ -108,12 +108,17 @@ def options_of(command: click.Command) -> Iterable[click.Option]:
             yield its
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str, *, must: bool) -> dict[str, Any]:
+    """What a file holds; nothing when it is not there or, unless it `must`, not to be read by us (another's home)."""
     try:
         with open(path, "rb") as file:
             table = tomllib.load(file)
             mode = os.fstat(file.fileno()).st_mode
     except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except PermissionError as exc:
+        if must:
+            raise UsageError(f"{path}: {exc.strerror}") from None
         return {}
     except OSError as exc:
         raise UsageError(f"{path}: {exc.strerror}") from None
