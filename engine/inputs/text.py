@@ -1,7 +1,8 @@
-"""Text: one address or id a line."""
+"""Text: one address or id a line; also the archive of what yt-dlp has downloaded (`--download-archive`)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -9,6 +10,9 @@ from engine.inputs.ids import find, video_id
 from engine.inputs.lines import NOT_UTF8, Line, physical_lines, rejected, undecodable
 
 MAX_LINE_CHARS = 65_536
+
+# `youtube dQw4w9WgXcQ`, `vimeo 76979871`: a site's name in small letters and an id there, one space between.
+_ARCHIVED = re.compile(r"([a-z][a-z0-9:.]*) (\S*[0-9_-]\S*|[A-Za-z]{11})")
 
 
 def read_text(stream: TextIO, file: str) -> Iterator[Line]:
@@ -23,6 +27,8 @@ def read_text(stream: TextIO, file: str) -> Iterator[Line]:
         found, reason = find(text)
         if found is None:
             found = _before_comment(text)
+        if found is None and (archived := _ARCHIVED.fullmatch(text)):
+            found, reason = _of_archive(archived[1], archived[2], reason)
         if found is not None:
             yield Line(file, number, text, found, {}, None)
         else:
@@ -33,3 +39,11 @@ def _before_comment(text: str) -> str | None:
     """The video of a line that goes on with a comment: `ID  # why`."""
     words = text.split(None, 1)
     return video_id(words[0]) if len(words) == 2 and words[1].startswith("#") else None
+
+
+def _of_archive(site: str, its_id: str, reason: str) -> tuple[str | None, str]:
+    if site == "youtube":
+        return find(its_id)
+    if video_id(site) and video_id(its_id):
+        return None, reason  # rather two videos in one line
+    return None, f"not of YouTube: yt-dlp's archive has it from {site[:40]!a}"
