@@ -38,6 +38,7 @@ COMMANDS = {
     "failures": ("failures", "One line for each job that is not ok."),
     "retry": ("retry", "Put failed jobs back."),
     "proxies": ("proxies", "Try the proxies before the night: `engine proxies check`."),
+    "config": ("config", "What the options are, and where each value comes from: `engine config show`."),
     "verify": ("verify", "Audit the queue and the output."),
     "rehearse": ("rehearse", "The same run against the embedded stand-in for YouTube."),
 }

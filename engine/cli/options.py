@@ -18,7 +18,10 @@ class IdCommand(click.Command):
     """A command among whose arguments an 11-character id is an id, also when it begins with a dash.
 
     Names of its own options (`--processes` has 11 characters, too) and values of options stay what they are.
+    With an option `--profile` it takes defaults from files: see `engine.cli.defaults`.
     """
+
+    users_file = True  # whether the user's own file is one of them
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         options = [param for param in self.params if isinstance(param, click.Option)]
@@ -34,7 +37,22 @@ class IdCommand(click.Command):
             is_id = not is_value and arg not in names and _DASHED_ID.fullmatch(arg) is not None
             is_value = not is_value and arg in valued
             kept.append(_MARK + arg if is_id else arg)
+        if any(option.name == "profile" for option in options):
+            self._read_files(ctx, kept)
         return super().parse_args(ctx, kept)
+
+    def _read_files(self, ctx: click.Context, args: list[str]) -> None:
+        """Find out which queue and which profile before any other option is looked at."""
+        from engine.cli.defaults import apply
+
+        try:
+            values, _, _ = self.make_parser(ctx).parse_args(list(args))
+        except click.UsageError:  # it will be said when they are parsed for good
+            return
+        chosen = {param.name: param.consume_value(ctx, values)[0] for param in self.params}
+        profile = chosen["profile"]  # click has an object of its own for what nobody set
+        profile = profile if isinstance(profile, str) else None
+        apply(ctx, str(chosen["root"]), profile, rehearsal=not self.users_file)
 
 
 def _unmark(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -44,6 +62,17 @@ def _unmark(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
 def inputs(required: bool) -> Callable[[F], F]:
     """The INPUT arguments."""
     return click.argument("inputs", metavar="INPUT...", nargs=-1, required=required, callback=_unmark)
+
+
+def profile_option(*, expose: bool = False) -> Callable[[F], F]:
+    """`--profile`; what it does is done before the command hears of it."""
+    return click.option(
+        "--profile",
+        metavar="NAME",
+        envvar="ENGINE_PROFILE",
+        expose_value=expose,
+        help="A set of options by name: gentle, night, or a [profile.NAME] of engine.toml.",
+    )
 
 
 def queue_option(default: str = "queue_dir") -> Callable[[F], F]:

@@ -19,11 +19,17 @@ DEFAULT_VIDEOS = 300
 _ITS_OWN = ("proxy", "proxies", "ca_bundle")
 
 
+class RehearseCommand(IdCommand):
+    """Its world is its own: nothing of the user's habits, such as proxies, reaches into it."""
+
+    users_file = False
+
+
 def _scenes_help() -> str:
     return "\n".join(["\b", "Scenes:", *(f"  {name:<14} {entry.text}" for name, entry in SCENES.items())])
 
 
-@click.command("rehearse", cls=IdCommand, epilog=_scenes_help())
+@click.command("rehearse", cls=RehearseCommand, epilog=_scenes_help())
 @inputs(required=False)
 @queue_option("rehearsal_queue")
 @column_option

@@ -16,7 +16,8 @@ from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
 from engine.cli import captions, say
-from engine.cli.options import IdCommand, column_option, inputs, queue_option
+from engine.cli.defaults import origins
+from engine.cli.options import IdCommand, column_option, inputs, profile_option, queue_option
 from engine.cli.seed import opened, seed_inputs, told
 from engine.config import Frozen, Settings, check_rehearsal, freeze
 from engine.errors import Exit, NoQueueError, UsageError
@@ -123,6 +124,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="Ask for the needed fields only: a fifth of the bytes. Untried on the live site."),
         option("--progress", type=click.Choice(("auto", "bar", "plain", "json", "none")), default="auto",
                show_default=True, help="A bar, a line every 30 s, JSON lines on stdout, nothing."),
+        profile_option(),
         click.option("-v", "--verbose", count=True, help="Tell of blocks, probes and deaths as they happen."),
     ]  # fmt: skip
 
@@ -137,11 +139,18 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
 def read_options(values: dict[str, Any]) -> Options:
     """The options as a value, with which of them were given."""
     ctx = click.get_current_context()
-    default = click.core.ParameterSource.DEFAULT
-    given = frozenset(name for name in values if ctx.get_parameter_source(name) is not default)
+    given = frozenset(name for name in values if _is_meant(ctx, name))
     if given & {"manual_only", "generated_only"}:
         given |= {"captions"}  # as it is frozen
     return Options(**values, given=given)
+
+
+def _is_meant(ctx: click.Context, name: str) -> bool:
+    """Whether an option was set for this very queue. A habit, or a default, gives way to what was frozen."""
+    source = ctx.get_parameter_source(name)
+    if source is click.core.ParameterSource.DEFAULT_MAP:
+        return origins(ctx)[name].of_the_queue
+    return source is not click.core.ParameterSource.DEFAULT
 
 
 @click.command("run", cls=IdCommand)

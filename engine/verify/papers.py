@@ -139,14 +139,15 @@ def cache_fault(queue: Queue, segment: int, ids: Iterable[str]) -> str | None:
 
 
 def exposed(queue: Queue) -> Iterable[str]:
-    """Files of the queue that others than their owner may read or write. Tokens are empty: they are not asked."""
+    """Files of the queue that others than their owner may read or write. Tokens are empty: they are not asked, and
+    engine.toml is the user's own."""
     for directory in ("", "segments", "ids", *(f"journal/{name}" for name in listing(queue.path("journal")))):
         for name in listing(queue.path(directory)):
             try:
                 its = os.lstat(queue.path(directory, name))
             except OSError:
                 continue
-            if its.st_mode & 0o170000 == 0o100000 and its.st_mode & 0o077:
+            if its.st_mode & 0o170000 == 0o100000 and its.st_mode & 0o077 and name != "engine.toml":
                 yield queue.path(directory, name)
 
 
