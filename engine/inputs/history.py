@@ -16,16 +16,17 @@ from engine.errors import UsageError
 from engine.inputs.ids import find
 from engine.inputs.lines import Line, rejected, without_surrogates
 
-MAX_CELL_CHARS = 1 << 20
+MAX_CELL_CHARS = 1 << 16
 _READ_CHARS = 1 << 16
-_NO_ADDRESS = "the history gives no address: the video was removed, or this is no video"
+_NO_ADDRESS = "no address in the history: the video was removed, or it was none"
 
 _CELL = '<div class="outer-cell'
-_PRODUCT = re.compile(r"<p\b[^>]*>(.*?)<", re.DOTALL)
-_CONTENT = re.compile(r'<div class="content-cell[^>]*>(.*?)</div>', re.DOTALL)
-_LINK = re.compile(r'<a\b[^>]*\bhref="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
+_CONTENT = '<div class="content-cell'
+# None of these looks further than the next tag, so that no text makes them slow.
+_PRODUCT = re.compile(r"<p\b[^<>]*>([^<]*)<")
+_LINK = re.compile(r'<a href="([^"<>]*)"[^<>]*>([^<]*)</a>')
 _BREAK = re.compile(r"<br\s*/?>")
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")
 
 
 def is_element(value: dict[str, Any]) -> bool:
@@ -41,10 +42,11 @@ def element(value: dict[str, Any], file: str, number: int) -> Line:
     found, why_not = find(url)
     if found is None:
         return rejected(file, number, url, why_not)
+    # Other languages put their word elsewhere in the sentence; there the sentence is kept.
+    title = title.removeprefix("Watched ")
     given = {
         "watched_at": _text(value.get("time")),
-        # Other languages put their word elsewhere in the sentence; there the sentence is kept.
-        "title": title.removeprefix("Watched "),
+        "title": "" if title == url else title,  # so it is with videos that are gone
         "channel": _name(value.get("subtitles")),
         "product": _text(value.get("header")),
         "details": _name(value.get("details")),  # `From Google Ads`
@@ -56,7 +58,8 @@ def read_history(stream: TextIO, file: str) -> Iterator[Line]:
     """The cells of the HTML, counted from 1. `watched_at` is what stands there, in the account's language and
     time zone. UsageError if there is none."""
     number = 0
-    for number, line in enumerate(cells(stream, file), 1):  # noqa: B007
+    for line in cells(stream, file):
+        number = line.line
         yield line
     if not number:
         raise UsageError(
@@ -67,9 +70,7 @@ def read_history(stream: TextIO, file: str) -> Iterator[Line]:
 
 def cells(stream: TextIO, file: str) -> Iterator[Line]:
     """The same without the error."""
-    number = 0
-    rest = _after(stream)
-    for number, text in enumerate(rest, 1):
+    for number, text in enumerate(_after(stream), 1):
         if len(text) > MAX_CELL_CHARS:
             yield rejected(file, number, _plain(text[:2000]), f"longer than {MAX_CELL_CHARS} characters")
         else:
@@ -96,17 +97,15 @@ def _after(stream: TextIO) -> Iterator[str]:
 
 
 def _cell(text: str, file: str, number: int) -> Line:
-    content = _CONTENT.search(text)
-    if content is None:
-        return rejected(file, number, _plain(text), _NO_ADDRESS)
-    links = [(html.unescape(url), _plain(label)) for url, label in _LINK.findall(content[1])]
+    content = _content(text)
+    links = [(html.unescape(url), _plain(label)) for url, label in _LINK.findall(content)]
     if not links:
-        return rejected(file, number, _plain(content[1]), _NO_ADDRESS)
+        return rejected(file, number, _plain(content), _NO_ADDRESS)
     url, title = links[0]
     found, why_not = find(url)
     if found is None:
         return rejected(file, number, url, why_not)
-    said = [_plain(part) for part in _BREAK.split(content[1]) if "<a" not in part]
+    said = [_plain(part) for part in _BREAK.split(content) if "<a" not in part]
     product = _PRODUCT.search(text)
     given = {
         "watched_at": next((part for part in reversed(said) if part), ""),
@@ -115,6 +114,12 @@ def _cell(text: str, file: str, number: int) -> Line:
         "product": _plain(product[1]) if product else "",
     }
     return _line(file, number, url, found, given)
+
+
+def _content(text: str) -> str:
+    """The first of the content cells: what was watched and when. The others explain why it is noted."""
+    _, _, rest = text.partition(_CONTENT)
+    return rest.partition(">")[2].partition("</div>")[0]
 
 
 def _line(file: str, number: int, url: str, found: str, given: dict[str, str]) -> Line:

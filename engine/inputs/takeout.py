@@ -73,12 +73,10 @@ def _lines(
             "Of another zip unpack the list and give that."
         )
     if on_note:
-        found = f"watch histories and playlists: {read:,} {_files(read)}"
-        on_note(f"{path}: {found}; of other sorts and not read: {others:,} {_files(others)}")
-
-
-def _files(count: int) -> str:
-    return "file" if count == 1 else "files"
+        took = (
+            f"{read:,} watch histor{'y' if read == 1 else 'ies'} or playlist{'' if read == 1 else 's'} read"
+        )
+        on_note(f"{path}: {took}, {others:,} other file{'' if others == 1 else 's'} left out")
 
 
 def _recognised(

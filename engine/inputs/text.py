@@ -11,8 +11,9 @@ from engine.inputs.lines import NOT_UTF8, Line, physical_lines, rejected, undeco
 
 MAX_LINE_CHARS = 65_536
 
-# `youtube dQw4w9WgXcQ`, `vimeo 76979871`: a site's name in small letters and an id there, one space between.
-_ARCHIVED = re.compile(r"([a-z][a-z0-9:.]*) (\S*[0-9_-]\S*|[A-Za-z]{11})")
+# A line of an archive is a site's name in small letters and an id there, with a space between.
+_ARCHIVED = "youtube "
+_ARCHIVED_ELSEWHERE = re.compile(r"([a-z][a-z0-9:.]*) (\S*[0-9_-]\S*|[A-Za-z]{11})")
 
 
 def read_text(stream: TextIO, file: str) -> Iterator[Line]:
@@ -24,15 +25,14 @@ def read_text(stream: TextIO, file: str) -> Iterator[Line]:
         if too_long:
             yield rejected(file, number, text, f"longer than {MAX_LINE_CHARS} characters")
             continue
-        found, reason = find(text)
+        found, reason = find(text[len(_ARCHIVED) :] if text.startswith(_ARCHIVED) else text)
         if found is None:
             found = _before_comment(text)
-        if found is None and (archived := _ARCHIVED.fullmatch(text)):
-            found, reason = _of_archive(archived[1], archived[2], reason)
         if found is not None:
             yield Line(file, number, text, found, {}, None)
         else:
-            yield rejected(file, number, text, NOT_UTF8 if undecodable(text) else reason)
+            reason = NOT_UTF8 if undecodable(text) else _why_archived(text) or reason
+            yield rejected(file, number, text, reason)
 
 
 def _before_comment(text: str) -> str | None:
@@ -41,9 +41,11 @@ def _before_comment(text: str) -> str | None:
     return video_id(words[0]) if len(words) == 2 and words[1].startswith("#") else None
 
 
-def _of_archive(site: str, its_id: str, reason: str) -> tuple[str | None, str]:
-    if site == "youtube":
-        return find(its_id)
-    if video_id(site) and video_id(its_id):
-        return None, reason  # rather two videos in one line
-    return None, f"not of YouTube: yt-dlp's archive has it from {site[:40]!a}"
+def _why_archived(text: str) -> str:
+    """What is wrong with a line that yt-dlp has written about another site; empty if this is none."""
+    archived = _ARCHIVED_ELSEWHERE.fullmatch(text)
+    if archived is None or archived[1] == "youtube":
+        return ""
+    if video_id(archived[1]) and video_id(archived[2]):
+        return ""  # rather two videos in one line
+    return f"not of YouTube: yt-dlp's archive has it from {archived[1][:40]!a}"
