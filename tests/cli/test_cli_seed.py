@@ -97,7 +97,7 @@ def test_a_long_name_shows_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     name, line = to_lines([Line("x" * 50 + "/노래.csv", 2, A, A, {"title": "t" * 99}, None)])
     assert name.endswith("xx/노래.csv")
     assert name.startswith("…x")
-    assert (columns(name), columns(line)) == (40, 43)  # twenty columns are left to what is said
+    assert (columns(name), columns(line)) == (40, 42)  # twenty columns are left to what is said
 
 
 def test_a_preview_shows_no_password_and_nothing_a_terminal_obeys(
