@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine.queue.layout import Queue
 from engine.render.terminal import printable
 
 COLUMNS = ("video_id", "status", "kind", "message", "attempts", "title", "channel", "egress", "finished_at")
+_TAIL_BYTES = 1 << 18
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -38,6 +40,39 @@ def rows(queue: Queue, kinds: Collection[str] | None = None) -> Iterator[dict[st
                     yield row
     except FileNotFoundError:
         return
+
+
+class Latest:
+    """The last rows that are not `ok`, as the manifest grows: call it again and again."""
+
+    def __init__(self, queue: Queue, count: int = 3) -> None:
+        self._path = queue.manifest
+        self._count = count
+        self._found: list[dict[str, Any]] = []
+        self._at: int | None = None
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """These rows, the newest last; none where there is no manifest."""
+        try:
+            with open(self._path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                if self._at is None or size < self._at:  # the first look, or a retry made it anew
+                    self._found, self._at = [], max(0, size - _TAIL_BYTES)
+                file.seek(self._at)
+                data = file.read(_TAIL_BYTES * 4)
+        except OSError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._at += end
+        for line in data[:end].splitlines():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(row, dict) and row.get("status") in ("absent", "failed"):
+                self._found.append(row)
+        del self._found[: -self._count]
+        return list(self._found)
 
 
 def to_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
@@ -233,18 +234,19 @@ def _rewrite(queue: Queue, dropped: set[str], ends: dict[Chunk, int]) -> None:
     new = os.path.join(queue.tmp, "manifest.retry.tmp")
     durable.unlink_quietly(new)
     counts, gone, held = Counts(), 0, bytearray()
+    at = old_sum = new_sum = 0
     file = durable.AppendFile(new)
     try:
         for row, line in _rows(queue, length):
             if row is _DAMAGED:
-                durable.unlink(queue.checkpoint)  # the manifest is derived from the journals anew
-                durable.unlink(new)
-                return
+                break
+            at, old_sum = at + len(line), zlib.crc32(line, old_sum)
             if row["video_id"] in dropped:
                 gone += 1
                 continue
             counts.add(row)
             held += line
+            new_sum = zlib.crc32(line, new_sum)
             if len(held) >= _BUFFER_BYTES:
                 file.append(bytes(held))
                 held.clear()
@@ -252,6 +254,11 @@ def _rewrite(queue: Queue, dropped: set[str], ends: dict[Chunk, int]) -> None:
         file.sync()
     finally:
         file.close()
+    if at != length or checkpoint.rows_crc32 not in (None, old_sum):
+        # It is not what was written: both are derived from the journals anew.
+        durable.unlink(queue.checkpoint)
+        durable.unlink(new)
+        return
     if gone:
         durable.rename(new, queue.manifest)
         durable.sync_dir(queue.root)
@@ -262,7 +269,7 @@ def _rewrite(queue: Queue, dropped: set[str], ends: dict[Chunk, int]) -> None:
     for chunk, end in ends.items():
         if chunk.name not in checkpoint.open and _filed(queue, chunk):
             checkpoint.open[chunk.name] = OpenJournal(end)
-    checkpoint.length, checkpoint.counts = file.size, counts
+    checkpoint.length, checkpoint.counts, checkpoint.rows_crc32 = file.size, counts, new_sum
     write_checkpoint(queue, checkpoint)
 
 

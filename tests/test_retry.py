@@ -251,6 +251,28 @@ def test_a_job_whose_line_was_damaged_since_has_no_row_twice(tmp_path: Path) -> 
     assert set(found.totals) <= {"damaged journal line"}
 
 
+@pytest.mark.parametrize("harm", ["twice", "swapped"])
+def test_a_manifest_that_is_not_what_was_written_is_derived_anew(tmp_path: Path, harm: str) -> None:
+    """Rows that are whole, but one of them twice and another not at all."""
+    queue = worked(tmp_path, 40, some_fail)
+    failed = _with(queue, "network", "blocked")
+    with open(queue.manifest, "rb") as file:
+        lines = file.readlines()
+    if harm == "twice":
+        lines[3:3] = [lines[3]]  # the last one is then behind the checkpoint's length, in part
+    else:
+        lengths = [len(line) for line in lines]
+        first, second = next((i, j) for i in range(40) for j in range(i + 1, 40) if lengths[i] == lengths[j])
+        lines[first] = lines[second]
+    with open(queue.manifest, "wb") as file:
+        file.writelines(lines)
+    assert retry(queue, kinds=None) >= len(failed) - 1
+    recover(queue)
+    finish(queue)
+    assert verify.audit(queue.root).problems == []
+    assert len(_rows(queue)) == 40
+
+
 def test_a_manifest_cut_while_a_retry_was_under_way_is_derived_anew(tmp_path: Path) -> None:
     """It is as long as the new one might be that a crash left without its checkpoint."""
     queue = worked(tmp_path, 40, some_fail)

@@ -22,7 +22,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LAYERS = (
     {"model", "clock"},
     {"errors"},
-    {"durable", "processes", "amounts", "caps", "doubt", "lanes"},
+    {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace"},
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept"},
     {"config", "verdict", "manifest", "output", "desk", "known", "events", "steering", "tickets"},
     {"witness", "plan", "check", "sieve"},

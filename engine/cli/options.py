@@ -10,8 +10,26 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# How the help of a command with many options is laid out: section, and the options' parameters in it.
+SECTIONS = {
+    "The batch": "root profile column sheet keep_columns skip_known limit",
+    "What is fetched": "output formats languages manual_only generated_only all_languages translate metadata",
+    "How fast, how much": "rate processes threads sequential max_requests max_bytes max_duration fetch_mode mask",
+    "Which way": "proxy proxies rotating ca_bundle",
+    "When it fails or ends": "on_block attempts deadline grace",
+    "What it shows": "progress verbose",
+    "The stand-in": "videos scenes latency limit_rate real_sizes seed arrivals serve port",
+}
+_MANY = 20
+
 _DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{10}")
 _MARK = "\0"
+
+
+class Whole(click.IntRange):
+    """A whole number, called by that name when it is none."""
+
+    name = "whole number"
 
 
 class IdCommand(click.Command):
@@ -40,6 +58,23 @@ class IdCommand(click.Command):
         if any(option.name == "profile" for option in options):
             self._read_files(ctx, kept)
         return super().parse_args(ctx, kept)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Many options are told in sections; what is in none comes last."""
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        if len(options) < _MANY:
+            super().format_options(ctx, formatter)
+            return
+        section_of = {name: section for section, names in SECTIONS.items() for name in names.split()}
+        told: dict[str, list[tuple[str, str]]] = {section: [] for section in (*SECTIONS, "Other options")}
+        for option in options:
+            record = option.get_help_record(ctx)
+            if record is not None:
+                told[section_of.get(str(option.name), "Other options")].append(record)
+        for section, records in told.items():
+            if records:
+                with formatter.section(section):
+                    formatter.write_dl(records)
 
     def _read_files(self, ctx: click.Context, args: list[str]) -> None:
         """Find out which queue and which profile before any other option is looked at."""

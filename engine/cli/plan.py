@@ -14,7 +14,7 @@ from engine import plan
 from engine.amounts import parse_price_per_gb
 from engine.budget import parse_rate
 from engine.cli import say
-from engine.cli.options import IdCommand, inputs, json_option, queue_option
+from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
 from engine.cli.reading import Reading, reading_options
 from engine.cli.run import Options, proxy_urls, read_options, run, run_options
 from engine.errors import Exit, NoQueueError, UsageError
@@ -34,14 +34,14 @@ _SAMPLED = (Exit.OK, Exit.SOME_FAILED, Exit.WORK_REMAINS)
 @click.option(
     "--sample",
     metavar="N",
-    type=click.IntRange(1),
+    type=Whole(1),
     help="Run N videos of the queue for real first, and measure.",
 )
 @click.option("--price", metavar="P", help="What traffic costs, as 4/GB.")
 @click.option(
     "--egresses",
     metavar="N",
-    type=click.IntRange(1),
+    type=Whole(1),
     help="Reckon with N egresses, not with the proxies given.",
 )
 @json_option

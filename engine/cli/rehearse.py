@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from engine.cli import say
-from engine.cli.options import IdCommand, inputs, queue_option
+from engine.cli.options import IdCommand, Whole, inputs, queue_option
 from engine.cli.reading import reading_options
 from engine.cli.run import read_options, run, run_options
 from engine.errors import Exit, UsageError
@@ -35,13 +35,9 @@ def _scenes_help() -> str:
 @queue_option("rehearsal_queue")
 @reading_options
 @run_options(output="rehearsal_out", rate="none")
-@click.option(
-    "--videos", metavar="N", type=click.IntRange(0), help=f"Invent N videos (default {DEFAULT_VIDEOS})."
-)
+@click.option("--videos", metavar="N", type=Whole(0), help=f"Invent N videos (default {DEFAULT_VIDEOS}).")
 @click.option("--serve", is_flag=True, help="Run only the stand-in, until ^C.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="The stand-in's port (default: a free one)."
-)
+@click.option("--port", type=Whole(0, 65535), default=0, help="The stand-in's port (default: a free one).")
 @click.option("--arrivals", metavar="FILE", help="Log each request the stand-in gets, one JSON line each.")
 @click.option(
     "--latency",

@@ -17,7 +17,7 @@ from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
 from engine.cli import captions, say
 from engine.cli.defaults import origins
-from engine.cli.options import IdCommand, inputs, profile_option, queue_option
+from engine.cli.options import IdCommand, Whole, inputs, profile_option, queue_option
 from engine.cli.reading import Reading, reading_options
 from engine.cli.seed import seed_inputs, told
 from engine.config import Frozen, Settings, check_rehearsal, freeze
@@ -98,9 +98,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="full: also dates, category, likes and countries, by one more request a video."),
         option("-f", "--format", "formats", type=click.Choice(FORMATS), multiple=True, default=("md",),
                show_default=True, help="Renderings beside the .json record; repeatable."),
-        option("-p", "--processes", type=click.IntRange(1, 256), default=os.cpu_count() or 1,
+        option("-p", "--processes", metavar="N", type=Whole(1, 256), default=os.cpu_count() or 1,
                show_default="cores", help="Worker processes."),
-        option("-t", "--threads", type=click.IntRange(1, 1024), default=16, show_default=True,
+        option("-t", "--threads", metavar="N", type=Whole(1, 1024), default=16, show_default=True,
                help="Threads of each process."),
         option("--sequential", is_flag=True, help="One process, one thread."),
         option("--rate", metavar="R", default=rate, show_default=True,
@@ -116,14 +116,14 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="Certificate authorities to trust."),
         option("--on-block", type=click.Choice(("wait", "stop")), default="wait", show_default=True,
                help="When every egress is blocked."),
-        option("--attempts", metavar="N", type=click.IntRange(1, 1000), default=5, show_default=True,
+        option("--attempts", metavar="N", type=Whole(1, 1000), default=5, show_default=True,
                help="Tries before a job is failed."),
         option("--deadline", metavar="S", type=click.FloatRange(0.1, 86400), default=60.0, show_default=True,
                help="Seconds for one attempt's requests; waiting for permits does not count."),
         option("--grace", metavar="S", type=click.FloatRange(0, 86400), default=15.0, show_default=True,
                help="Seconds that a stop leaves to what is in flight."),
-        option("--limit", metavar="N", type=click.IntRange(1), help="Make at most N jobs final, then stop."),
-        option("--max-requests", metavar="N", type=click.IntRange(1), help="End this run after N requests."),
+        option("--limit", metavar="N", type=Whole(1), help="Make at most N jobs final, then stop."),
+        option("--max-requests", metavar="N", type=Whole(1), help="End this run after N requests."),
         option("--max-bytes", metavar="SIZE", help="End this run after so many body bytes: 500M, 50G, 1.5T."),
         option("--max-duration", metavar="TIME", help="End this run after 90s, 30m, 8h, 8h30m."),
         option("--fetch", "fetch_mode", type=click.Choice(("lean", "full")), default="lean", show_default=True,
@@ -131,7 +131,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
                help="Ask for the needed fields only: a fifth of the bytes. Untried on the live site."),
         option("--progress", type=click.Choice(("auto", "bar", "plain", "json", "none")), default="auto",
-               show_default=True, help="A bar, a line every 30 s, JSON lines on stdout, nothing."),
+               show_default=True, help="A live view (bar), a line every 30 s, JSON lines on stdout, nothing."),
         profile_option(),
         click.option("-v", "--verbose", count=True, help="Tell of blocks, probes and deaths as they happen."),
     ]  # fmt: skip

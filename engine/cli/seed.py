@@ -12,7 +12,7 @@ from dataclasses import asdict
 import click
 
 from engine.cli import say
-from engine.cli.options import IdCommand, inputs, json_option, queue_option
+from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
 from engine.cli.preview import to_json, to_lines
 from engine.cli.reading import Reading, reading_options
 from engine.errors import Exit, UsageError
@@ -56,9 +56,7 @@ def told(result: Seeded, rejects: str | None) -> str:
 @queue_option()
 @reading_options
 @click.option("--dry-run", is_flag=True, help="Read and count, and write nothing.")
-@click.option(
-    "--preview", metavar="N", type=click.IntRange(1), help="Show how the first N lines are understood."
-)
+@click.option("--preview", metavar="N", type=Whole(1), help="Show how the first N lines are understood.")
 @json_option
 def command(
     inputs: tuple[str, ...],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import zlib
 from array import array
 from collections import Counter
@@ -19,6 +20,7 @@ from engine.queue.layout import Queue
 from engine.verify.findings import Findings
 from engine.verify.tree import listing
 
+_ID = re.compile(r"[A-Za-z0-9_-]{11}")  # a damaged segment may hold anything
 _ENDS = ("ok", "absent", "failed")
 _PARTS = ("pending", "in_flight", "deferred", *_ENDS)
 _UNREADABLE = (
@@ -126,7 +128,7 @@ def cache_fault(queue: Queue, segment: int, ids: Iterable[str]) -> str | None:
         return "cannot be read"
     numbers, texts = array("Q"), []
     for video_id in ids:
-        data = base64.urlsafe_b64decode(video_id + "=") if len(video_id) == 11 else b""
+        data = base64.urlsafe_b64decode(video_id + "=") if _ID.fullmatch(video_id) else b""
         if base64.urlsafe_b64encode(data) == f"{video_id}=".encode():
             numbers.append(int.from_bytes(data, "big"))
         else:

@@ -91,7 +91,7 @@ def test_values_as_toml_has_them(homes: tuple[Path, Path]) -> None:
         ("thread = 3", "there is no 'thread'; did you mean 'threads'?"),
         ("xyzzy = 3", "there is no 'xyzzy': there are all-languages, "),
         ("limit = 3", "there is no 'limit'"),
-        ('threads = "many"', "threads: 'many' is not a valid integer"),
+        ('threads = "many"', "threads: 'many' is not a valid whole number"),
         ("deadline = 0", "deadline: 0.0 is not in the range"),
         ('format = ["doc"]', "format: 'doc' is not one of"),
         ("mask = 1", "mask = 1: true or false"),
