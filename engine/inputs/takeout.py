@@ -29,6 +29,7 @@ _READ = (".csv", ".json", ".html")
 # Activity of other products has the same shape; Google writes this name in every language.
 _YOUTUBE_JSON = re.compile(r'\s*\[\s*\{[^{}\[\]]*"header"\s*:\s*"YouTube')
 _SEARCH = "search_query"
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_takeout(path: str, on_note: Callable[[str], None] | None = None) -> Iterator[Line]:
@@ -89,12 +90,14 @@ def _recognised(
     file = f"{path}:{entry.filename}"
     if unpacks_too_far(entry.compress_size, entry.file_size):
         raise too_far(file)
+    if entry.compress_type not in _METHODS:
+        raise UsageError(f"{file}: packed as no Takeout is: unpack it and give the file")
     try:
         # No more than the size that stands in the zip's directory is ever read of an entry.
         opened = open_stream(file, cast(BinaryIO, archive.open(entry)))
     except BinaryInputError:
         return None
-    except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as exc:
+    except (RuntimeError, NotImplementedError, zipfile.BadZipFile, OSError, ValueError) as exc:
         raise UsageError(f"{file}: cannot be unpacked: {exc}") from None
     closing.callback(opened.close)
     if ending == ".csv":

@@ -107,6 +107,31 @@ def test_a_damaged_entry_takes_no_other_down(tmp_path: Path) -> None:
     assert seen[-1] == B
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"PK\3\4", b"PK\3\5"),  # where an entry begins
+        ("Brücken".encode(), b"Br\xff\xffcken"),  # its name there, which is in the directory too
+    ],
+)
+def test_damage_to_what_describes_an_entry(tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = tmp_path / "t.zip"
+    path.write_bytes((DATA / "takeout-001.zip").read_bytes().replace(old, new, 1))
+    with pytest.raises(UsageError, match=r"t\.zip"):
+        of(path)
+    path.write_bytes((DATA / "takeout-001.zip").read_bytes()[10:])
+    with pytest.raises(UsageError, match="cannot be unpacked"):
+        of(path)
+
+
+def test_other_ways_of_packing_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x-videos.csv", LIST)
+    with pytest.raises(UsageError, match="packed as no Takeout is"):
+        of(path)
+
+
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.inputs.opening.FREE_BYTES", 1 << 20)
     path = made(tmp_path / "t.zip", **{"x-videos.csv": LIST + " " * (4 << 20), "y-videos.csv": LIST})
