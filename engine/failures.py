@@ -6,9 +6,11 @@ import csv
 import io
 import json
 import os
+import time
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from engine.clock import seconds
 from engine.manifest import read_checkpoint
 from engine.queue.layout import Queue
 from engine.render.terminal import printable
@@ -18,8 +20,12 @@ _TAIL_BYTES = 1 << 18
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def rows(queue: Queue, kinds: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The manifest's rows that are not `ok`, of these kinds if given; as far as the checkpoint promises it."""
+def rows(
+    queue: Queue, kinds: Collection[str] | None = None, older_than_s: float | None = None
+) -> Iterator[dict[str, Any]]:
+    """The manifest's rows that are not `ok`; of these kinds, and final for so long, if given. As far as the
+    checkpoint promises it."""
+    before = None if older_than_s is None else time.time() - older_than_s
     checkpoint = read_checkpoint(queue)
     if checkpoint is None:
         return
@@ -36,7 +42,9 @@ def rows(queue: Queue, kinds: Collection[str] | None = None) -> Iterator[dict[st
                     continue  # `engine verify` tells of damage
                 if not isinstance(row, dict) or row.get("status") == "ok":
                     continue
-                if not kinds or str(row.get("kind")) in kinds:
+                if kinds and str(row.get("kind")) not in kinds:
+                    continue
+                if before is None or (seconds(row.get("finished_at")) or 0.0) <= before:
                     yield row
     except FileNotFoundError:
         return

@@ -23,10 +23,10 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from typing import Any
 
 from engine import durable, output
+from engine.clock import seconds
 from engine.errors import HeldError, UsageError
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
 from engine.queue import claim, journal
@@ -118,16 +118,9 @@ def _wants(
             return False
         if status == "absent" and not absent and kinds is None:
             return False
-        return before is None or _seconds(row.get("finished_at")) <= before
+        return before is None or (seconds(row.get("finished_at")) or 0.0) <= before
 
     return wanted
-
-
-def _seconds(text: object) -> float:
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def _chosen(queue: Queue, wanted: Callable[[dict[str, Any]], bool]) -> dict[Chunk, list[str]]:

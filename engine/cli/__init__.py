@@ -40,11 +40,13 @@ SECTIONS = {
     },
     "Before the night": {
         "plan": "What a batch will cost: requests, bytes, hours, money.",
+        "doctor": "Is this machine fit for a run, and what to mend.",
         "proxies": "Try the proxies: `engine proxies check`.",
         "config": "Where each option's value comes from: `engine config show`.",
         "rehearse": "The same run against the embedded stand-in for YouTube.",
     },
     "The morning": {
+        "report": "What became of it, what it cost, what to type next.",
         "failures": "One line for each job that is not ok.",
         "retry": "Put failed jobs back.",
         "verify": "Audit the queue and the output.",

@@ -77,6 +77,8 @@ def _found(ctx: click.Context, frozen: dict[str, Any]) -> Iterator[tuple[str, An
         value = ctx.params[name]
         if name == "proxy":
             value = _proxies(value)
+        if name == "notify" and value:
+            value = "(not shown)"  # it may be a secret address
         yield key, list(value) if isinstance(value, tuple) else value, _origin(ctx, option)
 
 

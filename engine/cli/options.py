@@ -17,7 +17,7 @@ SECTIONS = {
     "How fast, how much": "rate processes threads sequential max_requests max_bytes max_duration fetch_mode mask",
     "Which way": "proxy proxies rotating ca_bundle",
     "When it fails or ends": "on_block attempts deadline grace",
-    "What it shows": "progress verbose",
+    "What it shows": "progress verbose notify",
     "The stand-in": "videos scenes latency limit_rate real_sizes seed arrivals serve port",
 }
 _MANY = 20
@@ -125,5 +125,8 @@ def queue_option(default: str = "queue_dir") -> Callable[[F], F]:
 
 column_option = click.option(
     "--column", metavar="NAME", help="The column (or key) that holds the URL or id, by name or number."
+)
+older_option = click.option(
+    "--older-than", metavar="TIME", help="Only jobs that have been final for so long: 12h, 7d, 2d12h."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from engine.amounts import parse_duration_s
 from engine.cli import say
 from engine.cli.failures import check_kinds
-from engine.cli.options import queue_option
+from engine.cli.options import older_option, queue_option
 from engine.errors import Exit
 from engine.queue.layout import open_queue
 
@@ -15,13 +16,18 @@ from engine.queue.layout import open_queue
 @queue_option()
 @click.option("--kind", "kinds", metavar="K", multiple=True, help="Only this kind; repeatable.")
 @click.option("--absent", is_flag=True, help="Put back absent jobs as well.")
+@older_option
 @click.option("--dry-run", is_flag=True, help="Say how many it would be, and do nothing.")
-def command(root: str, kinds: tuple[str, ...], absent: bool, dry_run: bool) -> int:
-    """Put failed jobs back into the queue; the next run does them again. Not beside a live run (exit 11)."""
+def command(root: str, kinds: tuple[str, ...], absent: bool, older_than: str | None, dry_run: bool) -> int:
+    """Put failed jobs back into the queue; the next run does them again. Not beside a live run (exit 11).
+
+    Videos without captions may have some in a few weeks: `engine retry --kind no_captions --older-than 14d`.
+    """
     from engine.retry import retry
 
     asked = check_kinds(kinds)
-    count = retry(open_queue(root), kinds=asked, absent=absent, dry_run=dry_run)
+    older_than_s = parse_duration_s(older_than, "--older-than") if older_than else None
+    count = retry(open_queue(root), kinds=asked, absent=absent, older_than_s=older_than_s, dry_run=dry_run)
     if dry_run:
         say(f"{count:,} jobs would be put back")
     else:

@@ -11,12 +11,13 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from engine import durable
+from engine import durable, notify
 from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
 from engine.cli import captions, say
 from engine.cli.defaults import origins
+from engine.cli.notices import Notices
 from engine.cli.options import IdCommand, Whole, inputs, profile_option, queue_option
 from engine.cli.reading import Reading, reading_options
 from engine.cli.seed import seed_inputs, told
@@ -67,6 +68,7 @@ class Options:
     sheet: str | None = None
     keep_columns: str = "all"
     skip_known: tuple[str, ...] = ()
+    notify: str | None = field(default=None, repr=False)  # may hold a secret
     given: frozenset[str] = field(default_factory=frozenset)  # the ones that are not defaults
 
     @property
@@ -130,6 +132,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="Two requests a video, or three with the watch page."),
         option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
                help="Ask for the needed fields only: a fifth of the bytes. Untried on the live site."),
+        option("--notify", metavar="TARGET",
+               help="When the run ends, halts or stalls: POST a small JSON to this http(s) address, or run this "
+                    "command with it on stdin and ENGINE_STATE, ENGINE_REASON … in its environment."),
         option("--progress", type=click.Choice(("auto", "bar", "plain", "json", "none")), default="auto",
                show_default=True, help="A live view (bar), a line every 30 s, JSON lines on stdout, nothing."),
         profile_option(),
@@ -147,6 +152,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
 def read_options(values: dict[str, Any]) -> Options:
     """The options as a value, with which of them were given."""
     ctx = click.get_current_context()
+    os.environ.pop(notify.VARIABLE, None)  # read by now, and worker processes have no use for a secret
     given = frozenset(name for name in values if _is_meant(ctx, name))
     if given & {"manual_only", "generated_only"}:
         given |= {"captions"}  # as it is frozen
@@ -183,6 +189,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         raise UsageError("--rotating: give the gateway with --proxy or --proxies")
     if options.ca_bundle and not os.access(options.ca_bundle, os.R_OK):
         raise UsageError(f"--ca-bundle {options.ca_bundle}: no such file, or it cannot be read")
+    target = notify.parse(options.notify) if options.notify else None
     budget = _budget(options.rate)
     caps = _caps(options)
     wanted = _wanted(options)
@@ -196,7 +203,10 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     queue = make_queue(root, rehearsal=rehearsal) if sources else open_queue(root)
     check_rehearsal(queue, rehearsal)
     refuse_remote(queue.root, "queue")
-    with _hold(queue):
+    notices = Notices(queue, target, options.ca_bundle)
+    # Told after the lock is free again: whoever hears of the end may start the next command.
+    with notices, _hold(queue):
+        notices.begun = True
         clear_request(queue)  # asked of a run that is gone; what comes from here on is meant for this one
         result = seed_inputs(queue, streams, errors, unwanted) if sources else None
         if result is not None:
@@ -222,10 +232,11 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
             limit=options.limit,
             caps=caps,
         )
-        return _work(Queue(settings.queue), settings, options)
+        code = notices.code = _work(Queue(settings.queue), settings, options, notices)
+        return code
 
 
-def _work(queue: Queue, settings: Settings, options: Options) -> int:
+def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) -> int:
     """Recover the queue and run the supervisor over it."""
     from engine.cli.progress import Progress
     from engine.queue.claim import run_id
@@ -245,11 +256,17 @@ def _work(queue: Queue, settings: Settings, options: Options) -> int:
     for notice in captions.notices(settings):
         say(notice)
     progress = Progress(queue, options.progress, verbose=bool(options.verbose))
-    supervisor = Supervisor(queue, settings, run_id(), progress)
+
+    def tick() -> None:
+        progress()
+        notices.tick()
+
+    supervisor = Supervisor(queue, settings, run_id(), tick)
     try:
         code = supervisor.run()
     finally:
         progress.close()
+    notices.reason = supervisor.message
     if supervisor.message:
         say(f"engine: {supervisor.message}")
     if code == Exit.SOME_FAILED:

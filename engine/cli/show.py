@@ -13,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from engine.amounts import duration as duration
+from engine.amounts import size as size
 from engine.render.terminal import printable
 
 STATE_STYLE = {
@@ -208,27 +210,3 @@ def eta(value: dict[str, float] | None) -> str:
     low, high = duration(value["low"]), duration(value["high"])
     narrow = value["high"] - value["low"] < 0.1 * value["high"] or value["high"] < 5
     return high if narrow or low == high else f"{low} to {high}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: `42 s`, `7 min`, `22 h 13 min`, `4 d 2 h`."""
-    if round(seconds) < 60:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
-
-
-def size(n: int) -> str:
-    """Bytes as people say them."""
-    value, unit = float(n), "B"
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
