@@ -25,7 +25,7 @@ LAYERS = (
     {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace"},
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept"},
     {"config", "verdict", "manifest", "output", "desk", "known", "events", "steering", "tickets"},
-    {"witness", "plan", "check", "notify"},
+    {"witness", "plan", "check", "notify", "sieve"},
     {"attempt", "seed", "status", "retry", "verify", "failures", "resources", "doctor"},
     {"holding", "monitor", "recover", "report"},
     {"hands", "repair"},
@@ -168,6 +168,7 @@ def test_one_door_to_the_disk() -> None:
         ("filelock", ""),
         ("rich", "cli/"),
         ("click", "cli/"),
+        ("openpyxl", "inputs/workbook.py"),
     ],
 )
 def test_where_the_libraries_are_used(foreign: str, where: str) -> None:

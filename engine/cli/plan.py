@@ -14,9 +14,9 @@ from engine import plan
 from engine.amounts import parse_price_per_gb
 from engine.budget import parse_rate
 from engine.cli import say
-from engine.cli.options import IdCommand, Whole, column_option, inputs, json_option, queue_option
+from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
+from engine.cli.reading import Reading, reading_options
 from engine.cli.run import Options, proxy_urls, read_options, run, run_options
-from engine.cli.seed import opened
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.inputs import Line
 from engine.queue.layout import Queue, exists, open_queue
@@ -29,7 +29,7 @@ _SAMPLED = (Exit.OK, Exit.SOME_FAILED, Exit.WORK_REMAINS)
 @click.command("plan", cls=IdCommand)
 @inputs(required=False)
 @queue_option()
-@column_option
+@reading_options
 @run_options(output="transcripts", rate="0.5/s")
 @click.option(
     "--sample",
@@ -70,7 +70,7 @@ def command(
         options = replace(options, limit=sample)
         _sample(inputs, root, options)
         inputs = ()  # they are in the queue now
-    found = _count(inputs, options.column) if inputs else {"read": 0, "videos": 0, "rejected": 0}
+    found = _count(inputs, options.reading) if inputs else {"read": 0, "videos": 0, "rejected": 0}
     queue = open_queue(root) if exists(root) else None
     left = max(0, queue.total() - tally(queue, time.time()).counts.final) if queue else 0
     measured = plan.Measured.of(plan.rows(queue)) if queue else None
@@ -108,10 +108,11 @@ def _sample(sources: Sequence[str], root: str, options: Options) -> None:
         raise click.exceptions.Exit(code)  # the run itself has said why
 
 
-def _count(sources: Sequence[str], column: str | None) -> dict[str, int]:
-    """How many different videos the inputs name. Raises UsageError for one that cannot be read."""
+def _count(sources: Sequence[str], reading: Reading) -> dict[str, int]:
+    """How many different videos the inputs name that are wanted. Raises UsageError for one that cannot be read."""
     errors: list[str] = []
-    streams = opened(sources, column, errors)
+    unwanted = reading.unwanted()
+    streams = reading.opened(sources, errors)
     if errors:
         raise UsageError("\n".join(errors))
     names: set[str] = set()
@@ -122,7 +123,8 @@ def _count(sources: Sequence[str], column: str | None) -> dict[str, int]:
             rejected += 1
         else:
             names.add(line.video_id)
-    return {"read": read, "videos": len(names), "rejected": rejected}
+    videos = len(unwanted.new(list(names)) if unwanted else names)
+    return {"read": read, "videos": videos, "rejected": rejected}
 
 
 def _lines(streams: list[Iterator[Line]]) -> Iterator[Line]:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from engine.cli import say
-from engine.cli.options import IdCommand, Whole, column_option, inputs, queue_option
+from engine.cli.options import IdCommand, Whole, inputs, queue_option
+from engine.cli.reading import reading_options
 from engine.cli.run import read_options, run, run_options
 from engine.errors import Exit, UsageError
 from engine.rehearsal import SCENES, Settings, captured_ids, invented_ids, start
@@ -32,7 +33,7 @@ def _scenes_help() -> str:
 @click.command("rehearse", cls=RehearseCommand, epilog=_scenes_help())
 @inputs(required=False)
 @queue_option("rehearsal_queue")
-@column_option
+@reading_options
 @run_options(output="rehearsal_out", rate="none")
 @click.option("--videos", metavar="N", type=Whole(0), help=f"Invent N videos (default {DEFAULT_VIDEOS}).")
 @click.option("--serve", is_flag=True, help="Run only the stand-in, until ^C.")

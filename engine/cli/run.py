@@ -18,8 +18,9 @@ from engine.caps import Caps
 from engine.cli import captions, say
 from engine.cli.defaults import origins
 from engine.cli.notices import Notices
-from engine.cli.options import IdCommand, Whole, column_option, inputs, profile_option, queue_option
-from engine.cli.seed import opened, seed_inputs, told
+from engine.cli.options import IdCommand, Whole, inputs, profile_option, queue_option
+from engine.cli.reading import Reading, reading_options
+from engine.cli.seed import seed_inputs, told
 from engine.config import Frozen, Settings, check_rehearsal, freeze
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.proxies import egresses, parse_proxy, read_proxies
@@ -64,8 +65,15 @@ class Options:
     translate: str | None = None
     metadata: Literal["basic", "full"] = "basic"
     mask: bool = False
+    sheet: str | None = None
+    keep_columns: str = "all"
+    skip_known: tuple[str, ...] = ()
     notify: str | None = field(default=None, repr=False)  # may hold a secret
     given: frozenset[str] = field(default_factory=frozenset)  # the ones that are not defaults
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.column, self.sheet, self.keep_columns, self.skip_known)
 
 
 def run_options(*, output: str, rate: str) -> Callable[[F], F]:
@@ -162,12 +170,12 @@ def _is_meant(ctx: click.Context, name: str) -> bool:
 @click.command("run", cls=IdCommand)
 @inputs(required=False)
 @queue_option()
-@column_option
+@reading_options
 @run_options(output="transcripts", rate="0.5/s")
 def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
     """Seed what is given, then work until every job is final. Always resumes: run it again after any crash.
 
-    INPUT is a file (.txt .csv .tsv .jsonl .json), a URL, an id, or - for stdin. An option wins over its
+    INPUT is what `engine seed --help` says: files of many kinds, URLs, ids, or - for stdin. An option wins over its
     environment variable ENGINE_<OPTION>. The first run of a queue freezes output, formats, and what
     else decides the content of a record.
     """
@@ -186,7 +194,8 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     caps = _caps(options)
     wanted = _wanted(options)
     errors: list[str] = []
-    streams = opened(sources, options.column, errors)
+    unwanted = options.reading.unwanted() if sources else None
+    streams = options.reading.opened(sources, errors)
     if errors:
         raise UsageError("\n".join(errors))
     if not sources and not exists(root):
@@ -199,9 +208,9 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     with notices, _hold(queue):
         notices.begun = True
         clear_request(queue)  # asked of a run that is gone; what comes from here on is meant for this one
-        result = seed_inputs(queue, streams, errors) if sources else None
+        result = seed_inputs(queue, streams, errors, unwanted) if sources else None
         if result is not None:
-            say(told(result, queue))
+            say(told(result, queue.rejects))
         if errors or (result and result.read and result.read == result.rejected and not queue.total()):
             raise UsageError("\n".join(errors) or f"every line was rejected: see {queue.rejects}")
         frozen = freeze(queue, wanted, options.given)
