@@ -1,4 +1,4 @@
-"""Amounts as people write them on a command line: bytes, times, prices."""
+"""Amounts as people write and read them: bytes, times, prices."""
 
 from __future__ import annotations
 
@@ -57,3 +57,27 @@ def parse_price_per_gb(text: str, option: str) -> float:
     if not found:
         raise UsageError(f"{option} {text[:40]!r} is not a price: write it as 4/GB, without a currency")
     return float(found[1]) * {"M": 1e3, "G": 1.0, "T": 1e-3}[(found[2] or "GB")[0].upper()]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `42 s`, `7 min`, `22 h 13 min`, `4 d 2 h`."""
+    if round(seconds) < 60:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def size(n: int) -> str:
+    """Bytes as people say them."""
+    value, unit = float(n), "B"
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"

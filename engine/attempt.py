@@ -181,6 +181,20 @@ class Attempts:
             body["held"] = held
         return Recorded("try", body, again_in_s=wait_s)
 
+    def gave_way(self, job: Job, state: JobState, permit: Permit, cost: Cost) -> dict[str, Any]:
+        """The line of an attempt that was none in the end: its requests were sent all the same."""
+        return {
+            "job": job.video_id,
+            "n": self._spent(state),
+            "kind": None,
+            "gave_way": True,
+            "not_before": 0.0,
+            "charged": False,
+            "requests": cost.requests,
+            "bytes": cost.bytes,
+            "egress": self.names[permit.egress],
+        }
+
     def _refusals(self, state: JobState) -> int:
         """How many blocks the job met while others passed."""
         return sum(self.judge.fault(Stamp(*its)) is False for its in state.refusals)

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from engine.model import Cost, Job, Permit
+from engine.model import Job, Permit
 from engine.queue.chunk import Chunk
 from engine.queue.fold import ChunkState, JobState
 from engine.queue.journal import Journal
@@ -54,7 +54,6 @@ class Item:
     home: OpenChunk
     job: Job
     state: JobState
-    unbooked: Cost = field(default_factory=Cost)  # of attempts that gave way, which leave no line
 
 
 @dataclass(slots=True, eq=False)

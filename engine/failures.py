@@ -5,27 +5,36 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import time
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from engine import listings
+from engine.clock import seconds
 from engine.manifest import read_checkpoint
 from engine.queue.layout import Queue
 from engine.render.terminal import printable
 
 COLUMNS = ("video_id", "status", "kind", "message", "attempts", "title", "channel", "egress", "finished_at")
+_TAIL_BYTES = 1 << 18
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def rows(queue: Queue, kinds: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Jobs and listings that are not `ok`, of these kinds if given."""
-    yield from _jobs(queue, kinds)
-    if not kinds or listings.KIND in kinds:
+def rows(
+    queue: Queue, kinds: Collection[str] | None = None, older_than_s: float | None = None
+) -> Iterator[dict[str, Any]]:
+    """Jobs and listings that are not `ok`; of these kinds, and jobs that are final for so long, if given."""
+    yield from _jobs(queue, kinds, older_than_s)
+    if (not kinds and older_than_s is None) or (kinds and listings.KIND in kinds):
         yield from listings.failure_rows(queue)
 
 
-def _jobs(queue: Queue, kinds: Collection[str] | None) -> Iterator[dict[str, Any]]:
-    """The manifest's rows that are not `ok`, of these kinds if given; as far as the checkpoint promises it."""
+def _jobs(
+    queue: Queue, kinds: Collection[str] | None, older_than_s: float | None
+) -> Iterator[dict[str, Any]]:
+    """The manifest's rows, as far as the checkpoint promises it."""
+    before = None if older_than_s is None else time.time() - older_than_s
     checkpoint = read_checkpoint(queue)
     if checkpoint is None:
         return
@@ -42,10 +51,45 @@ def _jobs(queue: Queue, kinds: Collection[str] | None) -> Iterator[dict[str, Any
                     continue  # `engine verify` tells of damage
                 if not isinstance(row, dict) or row.get("status") == "ok":
                     continue
-                if not kinds or str(row.get("kind")) in kinds:
+                if kinds and str(row.get("kind")) not in kinds:
+                    continue
+                if before is None or (seconds(row.get("finished_at")) or 0.0) <= before:
                     yield row
     except FileNotFoundError:
         return
+
+
+class Latest:
+    """The last rows that are not `ok`, as the manifest grows: call it again and again."""
+
+    def __init__(self, queue: Queue, count: int = 3) -> None:
+        self._path = queue.manifest
+        self._count = count
+        self._found: list[dict[str, Any]] = []
+        self._at: int | None = None
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """These rows, the newest last; none where there is no manifest."""
+        try:
+            with open(self._path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                if self._at is None or size < self._at:  # the first look, or a retry made it anew
+                    self._found, self._at = [], max(0, size - _TAIL_BYTES)
+                file.seek(self._at)
+                data = file.read(_TAIL_BYTES * 4)
+        except OSError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._at += end
+        for line in data[:end].splitlines():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(row, dict) and row.get("status") in ("absent", "failed"):
+                self._found.append(row)
+        del self._found[: -self._count]
+        return list(self._found)
 
 
 def to_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -186,7 +186,6 @@ class Hands:
             return False
         if canary:
             return self._heard(work, permit, got)
-        got, item.unbooked = replace(got, cost=got.cost + item.unbooked), Cost()
         if isinstance(got, Fetched):
             self._resources.canary = item.job.video_id
         if has_captions(got):
@@ -257,19 +256,20 @@ class Hands:
     def _step_back(self, work: Work, permit: Permit, cost: Cost, *, its_own: bool) -> bool:
         """The attempt gave way: the job stays what it was, and a probe that it held is let go.
 
-        What it cost goes into the job's next line, if that comes in this lap.
+        Its journal hears only of what it cost.
         """
+        item = work.item
         self._budget.add_bytes(permit.egress, cost.bytes)
         if not self._desk.settle(work):
             return False
-        if its_own:
-            work.item.unbooked += cost
-        self._budget.report(work.permit or permit, Outcome.OTHER, job=work.item.job.video_id)
-        output.forget(self._settings.frozen.output, work.item.job.video_id)
+        self._budget.report(work.permit or permit, Outcome.OTHER, job=item.job.video_id)
+        output.forget(self._settings.frozen.output, item.job.video_id)
+        if its_own and cost.requests:
+            self._write(item.home, "try", self._attempts.gave_way(item.job, item.state, permit, cost))
         return self._again(work, 0.0)
 
     def _again(self, work: Work, wait_s: float) -> bool:
-        """Lay a job back without a word in its journal."""
+        """Lay a job back that is what it was."""
         self._return_ticket()
         self._worker.end(work.thread)
         self._desk.end(work, again_in_s=wait_s, park_up_to_s=PARK_S)

@@ -1,4 +1,4 @@
-"""Which ids the queue holds already: 8 bytes each, as sorted arrays.
+"""Which ids the queue, or a list, holds already: 8 bytes each, as sorted arrays.
 
 An id's 11 characters carry 66 bits, but the last one only 4 of its 6 in every id that YouTube gives out; those
 ids are numbers of 64 bits. Any other id is kept as text, so that two spellings never fall together. The arrays
@@ -40,28 +40,12 @@ def _sum(array: Numbers, odd: list[str]) -> str:
     return f"{zlib.crc32(' '.join(odd).encode(), zlib.crc32(array.tobytes())):08x}"
 
 
-class Known:
-    """The ids of all published segments."""
+class Ids:
+    """A set of ids."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+    def __init__(self) -> None:
         self._arrays: list[Numbers] = []
         self._odd: set[str] = set()
-        for segment in queue.segments():
-            self._load(segment)
-
-    def _load(self, segment: int) -> None:
-        header = self._queue.header(segment)
-        try:
-            array = np.fromfile(self._queue.ids(segment), np.uint64)
-            with open(self._queue.ids(segment) + ".odd", encoding="ascii") as file:
-                total, *odd = file.read().split() or [""]
-        except (OSError, ValueError):
-            total, array, odd = "", np.empty(0, np.uint64), []
-        if total == _sum(array, odd) and len(array) + len(odd) == header.jobs:
-            self._hold(array, odd)
-        else:
-            self.add(segment, list(read_ids(self._queue.segment(segment))))
 
     def new(self, ids: list[str]) -> list[str]:
         """Those of these ids (no two alike) that are not held, in order."""
@@ -76,20 +60,9 @@ class Known:
             held[i] = ids[i] in self._odd
         return [ids[i] for i in np.flatnonzero(~held)]
 
-    def add(self, segment: int, ids: list[str]) -> None:
-        """Hold the ids of a segment, and write its cache."""
-        packed, plain = numbers(ids)
-        array = np.sort(packed[plain])
-        odd = [ids[i] for i in np.flatnonzero(~plain)]
-        path = self._queue.ids(segment)
-        # Durable before they have their names: a cache that a power cut left blank would let ids in twice.
-        durable.publish(path, array.tobytes(), tmp_dir=self._queue.tmp)
-        durable.publish(
-            path + ".odd",
-            "".join(f"{word}\n" for word in (_sum(array, odd), *odd)).encode(),
-            tmp_dir=self._queue.tmp,
-        )
-        self._hold(array, odd)
+    def hold(self, ids: list[str]) -> None:
+        """Hold these ids too; cheapest for many at once."""
+        self._hold(*_sorted(ids))
 
     def _hold(self, array: Numbers, odd: list[str]) -> None:
         """Keep few arrays, each at least twice the next: a look-up then costs little, and so does adding."""
@@ -102,3 +75,49 @@ class Known:
             merged = np.concatenate([before, last])
             merged.sort(kind="stable")
             self._arrays.append(merged)
+
+
+class Known(Ids):
+    """The ids of all published segments; `read_only` leaves the caches as they are."""
+
+    def __init__(self, queue: Queue, *, read_only: bool = False) -> None:
+        super().__init__()
+        self._queue = queue
+        for segment in queue.segments():
+            self._load(segment, read_only=read_only)
+
+    def _load(self, segment: int, *, read_only: bool) -> None:
+        header = self._queue.header(segment)
+        try:
+            array = np.fromfile(self._queue.ids(segment), np.uint64)
+            with open(self._queue.ids(segment) + ".odd", encoding="ascii") as file:
+                total, *odd = file.read().split() or [""]
+        except (OSError, ValueError):
+            total, array, odd = "", np.empty(0, np.uint64), []
+        if total == _sum(array, odd) and len(array) + len(odd) == header.jobs:
+            self._hold(array, odd)
+            return
+        ids = list(read_ids(self._queue.segment(segment)))
+        if read_only:
+            self.hold(ids)
+        else:
+            self.add(segment, ids)
+
+    def add(self, segment: int, ids: list[str]) -> None:
+        """Hold the ids of a segment, and write its cache."""
+        array, odd = _sorted(ids)
+        path = self._queue.ids(segment)
+        # Durable before they have their names: a cache that a power cut left blank would let ids in twice.
+        durable.publish(path, array.tobytes(), tmp_dir=self._queue.tmp)
+        durable.publish(
+            path + ".odd",
+            "".join(f"{word}\n" for word in (_sum(array, odd), *odd)).encode(),
+            tmp_dir=self._queue.tmp,
+        )
+        self._hold(array, odd)
+
+
+def _sorted(ids: list[str]) -> tuple[Numbers, list[str]]:
+    """The numbers of ids in order, and the ids that no number stands for."""
+    packed, plain = numbers(ids)
+    return np.sort(packed[plain]), [ids[i] for i in np.flatnonzero(~plain)]

@@ -122,19 +122,21 @@ def save(queue: Queue, listing: Listing) -> None:
 
 
 class Sources:
-    """The sources that a queue knows; the caller holds seed.lock."""
+    """The sources that a queue knows; the caller holds seed.lock, unless it is `read_only` (None: no queue)."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue | None, *, read_only: bool = False) -> None:
         self._queue = queue
+        self._read_only = read_only
         self._known: dict[str, Listing] | None = None
         self._next = 0
 
     def add(self, kind: str, source: str, max_results: int = MAX_RESULTS) -> bool:
         """Record a source; False when it is known. A search that may find more than before is done again."""
         if self._known is None:
-            durable.ensure_dir(self._queue.listings)
-            self._known = {its.source: its for its in _read(self._queue)}
-            self._next = max(_numbers(self._queue), default=-1) + 1
+            if self._queue is not None and not self._read_only:
+                durable.ensure_dir(self._queue.listings)
+            self._known = {its.source: its for its in _read(self._queue)} if self._queue else {}
+            self._next = max(_numbers(self._queue), default=-1) + 1 if self._queue else 0
         limit = max_results if kind == "search" else None
         its = self._known.get(source)
         if its is not None:
@@ -145,7 +147,8 @@ class Sources:
         else:
             its = Listing(self._next, source, kind, max_results=limit, parts=parts_of(kind, source))
             self._next += 1
-        save(self._queue, its)
+        if self._queue is not None and not self._read_only:
+            save(self._queue, its)
         self._known[source] = its
         return True
 

@@ -110,12 +110,14 @@ class OpenJournal:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """Manifest length in bytes, the open journals by chunk name, counts of the rows, damaged lines of filed ones."""
+    """Manifest length in bytes, the open journals by chunk name, counts of the rows, damaged lines of filed ones, and
+    the CRC-32 of the manifest up to that length (None: not known, as an earlier version wrote none)."""
 
     length: int = 0
     counts: Counts = field(default_factory=Counts)
     open: dict[str, OpenJournal] = field(default_factory=dict)
     bad_lines: int = 0
+    rows_crc32: int | None = 0
 
     def to_bytes(self) -> bytes:
         value = {
@@ -123,6 +125,7 @@ class Checkpoint:
             "length": self.length,
             "counts": self.counts.to_json(),
             "bad_lines": self.bad_lines,
+            "rows_crc32": self.rows_crc32,
             "open": {
                 name: [its.offset, its.waiting, its.bad_lines, its.crc32] for name, its in self.open.items()
             },
@@ -153,6 +156,7 @@ def read_checkpoint(queue: Queue) -> Checkpoint | None:
                 for name, (offset, waiting, bad, *more) in value["open"].items()
             },
             int(value["bad_lines"]),
+            None if (rows_crc32 := value.get("rows_crc32")) is None else int(rows_crc32),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

@@ -18,9 +18,9 @@ import select
 import signal
 import sys
 import time
-from collections import deque
+import zlib
 
-from engine import durable, events, status
+from engine import durable, events, pace, status
 from engine.errors import EngineError, Exit
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
 from engine.queue import journal
@@ -51,6 +51,7 @@ class Monitor:
             _refile(queue)
         self._counts: Counts = known.counts
         self._bad_filed = known.bad_lines
+        self._rows_crc32 = known.rows_crc32
         self._published = {name: its.offset for name, its in known.open.items()}
         self._sums = {name: its.crc32 for name, its in known.open.items()}
         # Rows behind the checkpoint's length were not promised to anyone; they come again from their journals.
@@ -102,8 +103,11 @@ class Monitor:
         if not touched and not self._dirty:
             return 0
         if batch:
-            self._manifest.append(b"\n".join([*batch, b""]))
+            data = b"\n".join([*batch, b""])
+            self._manifest.append(data)
             self._manifest.sync()
+            if self._rows_crc32 is not None:
+                self._rows_crc32 = zlib.crc32(data, self._rows_crc32)
         for tail, upto in touched:
             self._vouch(tail, upto)
         self._checkpoint()
@@ -127,7 +131,8 @@ class Monitor:
             for chunk, tail in self._tails.items()
         }
         write_checkpoint(
-            self.queue, Checkpoint(self._manifest.size, self._counts, open_journals, self._bad_filed)
+            self.queue,
+            Checkpoint(self._manifest.size, self._counts, open_journals, self._bad_filed, self._rows_crc32),
         )
 
     def _file(self, done: list[Chunk]) -> int:
@@ -201,7 +206,8 @@ class _Snapshot:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         last = status.read_snapshot(queue)
-        self._history: deque[list[float]] = deque(last.get("history") or [], maxlen=200)
+        self._history: list[list[float]] = last.get("history") or []
+        self._run_pid = last.get("run_pid")
         self._written_at = 0.0
         self._progress = (-1, -1)
         self._progressed_at = time.time()
@@ -222,16 +228,20 @@ class _Snapshot:
             self._history.clear()
             self._progressed_at += lead_s - self._clock_s
             self._clock_s = lead_s
+        run_pid = (read_note(self.queue.run_lock) or {}).get("pid")
+        if run_pid != self._run_pid:  # the time between two runs is nobody's pace
+            self._history.clear()
+            self._run_pid = run_pid
         final = value["ok"] + value["absent"] + value["failed"]
         if not self._history or now - self._history[-1][0] >= HISTORY_S or final == value["total"]:
-            self._history.append([round(now, 2), final])
+            self._history = pace.thinned([*self._history, [round(now, 2), final]], now)
         if (final, value["requests"]) != self._progress:
             self._progress, self._progressed_at = (final, value["requests"]), now
             self._progressed_s = time.monotonic()
-        value["history"] = list(self._history)
+        value["history"] = self._history
         value["progressed_at"] = round(self._progressed_at, 2)
         value["progressed_s"] = round(self._progressed_s, 2)
-        value["run_pid"] = (read_note(self.queue.run_lock) or {}).get("pid")
+        value["run_pid"] = run_pid
         durable.publish(
             self.queue.status, (json.dumps(value) + "\n").encode(), tmp_dir=self.queue.tmp, sync=False
         )

@@ -10,8 +10,8 @@ The order makes every step repeatable, so that `complete` can finish what a cras
       -> what the jobs left in the output directory      (nothing as a rule)
       -> retry.json removed
 
-Between the new manifest and its checkpoint the manifest is shorter than the old checkpoint says: rows were
-taken out. By that the next start knows that the whole file is what was kept.
+Between the new manifest and its checkpoint the manifest is shorter than the old checkpoint says. So is one that
+somebody cut; the two are not told apart, and both files are derived from the journals anew.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ import contextlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from typing import Any
 
 from engine import durable, listings, output
+from engine.clock import seconds
 from engine.errors import HeldError, UsageError
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
 from engine.queue import claim, journal
-from engine.queue.chunk import Chunk, cut, read_ids
+from engine.queue.chunk import Chunk, cut, read_ids, read_jobs
 from engine.queue.fold import fold
 from engine.queue.layout import Queue, deferred_chunks
 from engine.queue.lock import take_or_say_who
@@ -99,6 +100,9 @@ def complete(queue: Queue) -> bool:
         return False
     ends = {chunk: reopen(queue, chunk, set(ids)) for chunk, ids in chunks.items()}
     dropped = {video_id for ids in chunks.values() for video_id in ids}
+    for chunk in chunks:
+        if _filed(queue, chunk):  # its rows are in the manifest, whatever became of their lines since
+            dropped |= _without_final(queue, chunk)
     _rewrite(queue, dropped, ends)
     _free(queue, set(chunks))
     frozen = queue.read_batch().get("frozen")
@@ -122,16 +126,9 @@ def _wants(
             return False
         if status == "absent" and not absent and kinds is None:
             return False
-        return before is None or _seconds(row.get("finished_at")) <= before
+        return before is None or (seconds(row.get("finished_at")) or 0.0) <= before
 
     return wanted
-
-
-def _seconds(text: object) -> float:
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def _chosen(queue: Queue, wanted: Callable[[dict[str, Any]], bool]) -> dict[Chunk, list[str]]:
@@ -219,28 +216,38 @@ def reopen(queue: Queue, chunk: Chunk, ids: set[str], why: str = WHY) -> int:
         book.close()
 
 
+def _without_final(queue: Queue, chunk: Chunk) -> set[str]:
+    """The jobs that whoever claims this chunk will do: it must not find a row of theirs."""
+    states = fold(journal.lines(queue.journal(chunk))).jobs
+    jobs = (job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk))
+    return {video_id for video_id in jobs if (its := states.get(video_id)) is None or its.final is None}
+
+
 def _rewrite(queue: Queue, dropped: set[str], ends: dict[Chunk, int]) -> None:
     """The manifest without these jobs' rows, and the checkpoint that fits it."""
     checkpoint = read_checkpoint(queue)
     if checkpoint is None:
         return  # the monitor will derive both anew, and the journals say already what is open
-    size = os.stat(queue.manifest).st_size if os.path.exists(queue.manifest) else 0
-    length = min(checkpoint.length, size)  # shorter: the new one is in place, its checkpoint is not
+    length = checkpoint.length
+    if (os.stat(queue.manifest).st_size if os.path.exists(queue.manifest) else 0) < length:
+        durable.unlink(queue.checkpoint)
+        return
     new = os.path.join(queue.tmp, "manifest.retry.tmp")
     durable.unlink_quietly(new)
     counts, gone, held = Counts(), 0, bytearray()
+    at = old_sum = new_sum = 0
     file = durable.AppendFile(new)
     try:
         for row, line in _rows(queue, length):
             if row is _DAMAGED:
-                durable.unlink(queue.checkpoint)  # the manifest is derived from the journals anew
-                durable.unlink(new)
-                return
+                break
+            at, old_sum = at + len(line), zlib.crc32(line, old_sum)
             if row["video_id"] in dropped:
                 gone += 1
                 continue
             counts.add(row)
             held += line
+            new_sum = zlib.crc32(line, new_sum)
             if len(held) >= _BUFFER_BYTES:
                 file.append(bytes(held))
                 held.clear()
@@ -248,6 +255,11 @@ def _rewrite(queue: Queue, dropped: set[str], ends: dict[Chunk, int]) -> None:
         file.sync()
     finally:
         file.close()
+    if at != length or checkpoint.rows_crc32 not in (None, old_sum):
+        # It is not what was written: both are derived from the journals anew.
+        durable.unlink(queue.checkpoint)
+        durable.unlink(new)
+        return
     if gone:
         durable.rename(new, queue.manifest)
         durable.sync_dir(queue.root)
@@ -258,7 +270,7 @@ def _rewrite(queue: Queue, dropped: set[str], ends: dict[Chunk, int]) -> None:
     for chunk, end in ends.items():
         if chunk.name not in checkpoint.open and _filed(queue, chunk):
             checkpoint.open[chunk.name] = OpenJournal(end)
-    checkpoint.length, checkpoint.counts = file.size, counts
+    checkpoint.length, checkpoint.counts, checkpoint.rows_crc32 = file.size, counts, new_sum
     write_checkpoint(queue, checkpoint)
 
 

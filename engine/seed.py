@@ -10,32 +10,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from engine import durable
-from engine.inputs import Line, Rejects, find_source, read
-from engine.known import Known
+from engine.inputs import Line, Rejects, read, source_of
+from engine.known import Ids, Known
 from engine.listings import MAX_RESULTS, Sources
 from engine.queue.chunk import SEGMENT_JOBS, check_whole, chunk_size, cut, encode_segment
 from engine.queue.layout import Queue, is_number, numbered
 from engine.queue.lock import take_or_say_who
+from engine.sieve import Batch, Seeded, Sieve
 
 SEED_WAIT_S = 600.0
-
-
-@dataclass(slots=True)
-class Seeded:
-    """What a seeding did: lines read = added + duplicate + rejected + listed.
-
-    `listed` are new channels, playlists and searches; what they hold is added when they are listed.
-    """
-
-    read: int = 0
-    added: int = 0
-    duplicate: int = 0
-    rejected: int = 0
-    listed: int = 0
 
 
 def seed(
@@ -56,73 +42,49 @@ def seed(
 
 
 class Seeding:
-    """One seeding under way; the caller holds seed.lock."""
+    """One seeding under way; the caller holds seed.lock. Ids that are `unwanted` are not added."""
 
     def __init__(
         self,
         queue: Queue,
         on_progress: Callable[[Seeded], None] | None = None,
         *,
+        unwanted: Ids | None = None,
         max_results: int = MAX_RESULTS,
     ) -> None:
         self.queue = queue
-        self._sources = Sources(queue)
-        self._max_results = max_results
-        self.result = Seeded()
         self._on_progress = on_progress
         publish_unfinished(queue)
         self._known = Known(queue)
         self._number = max(numbered(queue.path("pending")), default=-1) + 1
-        self._batch: dict[str, dict[str, Any]] = {}
+        self._rejects = Rejects(queue.rejects)
+        self._sieve = Sieve(
+            self._known,
+            self._publish,
+            batch_ids=SEGMENT_JOBS,
+            unwanted=unwanted,
+            on_rejected=self._rejects.add,
+            on_source=_takes(Sources(queue), max_results),
+        )
 
     def add(self, lines: Iterable[Line]) -> Seeded:
         """Read lines to their end. What was read before an error is seeded all the same."""
-        rejects = Rejects(self.queue.rejects)
         try:
-            for line in lines:
-                self._take(line, rejects)
+            for result in self._sieve.take(lines):
+                if self._on_progress:
+                    self._on_progress(result)
         finally:
-            rejects.close()
-            self._flush()
-        return self.result
-
-    def _take(self, line: Line, rejects: Rejects) -> None:
-        result = self.result
-        result.read += 1
-        if line.video_id is None:
-            self._take_source(line, rejects)
-        elif line.video_id in self._batch:
-            result.duplicate += 1
-        else:
-            self._batch[line.video_id] = line.input
-            if len(self._batch) >= SEGMENT_JOBS:
-                self._flush()
-
-    def _take_source(self, line: Line, rejects: Rejects) -> None:
-        found = find_source(line.text)
-        if found is None:
-            self.result.rejected += 1
-            rejects.add(line)
-        elif self._sources.add(found.kind, found.name, self._max_results):
-            self.result.listed += 1
-        else:
-            self.result.duplicate += 1
-
-    def _flush(self) -> None:
-        """Seed the gathered ids that are new as one segment."""
-        if not self._batch:
-            return
-        batch, self._batch = self._batch, {}
-        fresh = self._known.new(list(batch))
-        self.result.duplicate += len(batch) - len(fresh)
-        if fresh:
-            jobs = ((video_id, batch[video_id]) for video_id in fresh)
-            self._write(jobs, len(fresh))
-            self._known.add(self._number, fresh)
-            self._number += 1
-            self.result.added += len(fresh)
+            self._rejects.close()
+            self._sieve.finish()
         if self._on_progress:
-            self._on_progress(self.result)
+            self._on_progress(self._sieve.result)
+        return self._sieve.result
+
+    def _publish(self, fresh: list[str], batch: Batch) -> None:
+        """Seed the new ids of a batch as one segment."""
+        self._write(((video_id, batch[video_id]) for video_id in fresh), len(fresh))
+        self._known.add(self._number, fresh)
+        self._number += 1
 
     def _write(self, jobs: Iterator[tuple[str, dict[str, Any]]], count: int) -> None:
         size = chunk_size(count, os.cpu_count() or 1)
@@ -130,6 +92,32 @@ class Seeding:
         durable.publish(path, encode_segment(self._number, jobs, count, size), tmp_dir=self.queue.tmp)
         durable.sync_dir(os.path.dirname(path))
         publish_tokens(self.queue, self._number)
+
+
+def would_seed(queue: Queue | None, lines: Iterable[Line], *, unwanted: Ids | None = None) -> Seeded:
+    """What seeding these lines would do. Writes nothing and takes no lock; None is a queue that is not there."""
+    held = Known(queue, read_only=True) if queue else Ids()
+    sieve = Sieve(
+        held,
+        lambda fresh, _: held.hold(fresh),
+        batch_ids=SEGMENT_JOBS,
+        unwanted=unwanted,
+        on_source=_takes(Sources(queue, read_only=True), MAX_RESULTS),
+    )
+    for _ in sieve.take(lines):
+        pass
+    sieve.finish()
+    return sieve.result
+
+
+def _takes(sources: Sources, max_results: int) -> Callable[[Line], bool | None]:
+    """Records the channel, playlist or search in a line: whether it is a new one, None when there is none."""
+
+    def take(line: Line) -> bool | None:
+        found = source_of(line)
+        return None if found is None else sources.add(found.kind, found.name, max_results)
+
+    return take
 
 
 def publish_tokens(queue: Queue, segment: int) -> None:

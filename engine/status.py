@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from engine import budget, listings
+from engine import budget, listings, pace
 from engine.clock import utc
 from engine.manifest import Checkpoint, Counts, read_checkpoint
 from engine.queue import claim
@@ -131,7 +131,10 @@ def collect(root: str) -> dict[str, Any]:
     egresses = budget.snapshot(queue.budget)
     requests, body_bytes = budget.totals(queue.budget)
     history = snapshot.get("history") or []
-    rates = {"1m": _rate(history, 60.0, now, run), "15m": _rate(history, 900.0, now, run)}
+    rates = {
+        "1m": pace.rate(history, pace.MINUTE_S, now, run),
+        "15m": pace.rate(history, pace.QUARTER_S, now, run),
+    }
     listed = listings.summary(queue)
     state = _state(run, total, left, left - deferred, snapshot, egresses, now)
     if state == "finished" and listed["open"]:
@@ -148,7 +151,9 @@ def collect(root: str) -> dict[str, Any]:
         **counts.to_json(),
         "rate_per_s": rates,
         # Nobody knows how much an open listing will add.
-        "eta_s": _eta(left, rates, tallied.waiting_until - now) if run and not listed["open"] else None,
+        "eta_s": None
+        if run is None or listed["open"]
+        else pace.left(left, history, now, tallied.waiting_until - now),
         "limited_by": _limited_by(run, state, egresses, workers, left - deferred - in_flight),
         "workers": workers,
         "egresses": [
@@ -178,30 +183,6 @@ def _slot(worker_id: str) -> int:
     """The slot in a worker's id `<run>.<slot>.<n>`."""
     parts = worker_id.split(".")
     return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else 0
-
-
-def _rate(history: list[list[float]], window_s: float, now: float, run: object) -> float:
-    """Jobs made final per second within the window, from [wall time, finals] points, oldest first."""
-    if not run or len(history) < 2:
-        return 0.0
-    inside = [point for point in history if point[0] >= now - window_s]
-    before = [point for point in history if point[0] < now - window_s]
-    first = before[-1] if before else inside[0] if inside else history[-1]
-    span = max(now, history[-1][0]) - first[0]
-    return round(max(0.0, history[-1][1] - first[1]) / span, 3) if span > 0.5 else 0.0
-
-
-def _eta(left: int, rates: dict[str, float], wait_s: float) -> dict[str, float] | None:
-    """How long the rest takes at the faster and at the slower of the two rates, and at least as long as the
-    last deferred job waits; None when nothing moves."""
-    if not left:
-        return {"low": 0.0, "high": 0.0}
-    known = [rate for rate in rates.values() if rate > 0]
-    if not known:
-        return None
-    return {
-        name: round(max(left / rate, wait_s), 1) for name, rate in (("low", max(known)), ("high", min(known)))
-    }
 
 
 def _state(

@@ -80,7 +80,11 @@ class Supervisor:
         before = {number: signal.signal(number, self._hear) for number in heard}
         spare = Spare()
         events.emit(
-            self.queue, "start", f"{self.settings.processes} x {self.settings.threads}", run=self.run_id
+            self.queue,
+            "start",
+            f"{self.settings.processes} x {self.settings.threads}",
+            run=self.run_id,
+            egresses=len(self.settings.egresses),
         )
         try:
             self._open_budget()

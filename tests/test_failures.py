@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support import batch, file_rows, finish, ids, some_fail, worked
 
-from engine.failures import COLUMNS, rows, to_csv, to_json_lines, to_lines
+from engine.failures import COLUMNS, Latest, rows, to_csv, to_json_lines, to_lines
 from engine.model import Kind
 from engine.queue.layout import make_queue
 
@@ -82,3 +82,22 @@ def test_csv_holds_no_formula_and_one_line_a_job() -> None:
     assert table[0]["egress"] == ""
     assert '"quoted" ☂' in table[0]["title"]
     assert "\x1b" not in "".join(lines)
+
+
+def test_the_latest_follow_the_manifest(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 60, some_fail)
+    bad = [row["video_id"] for row in rows(queue)]
+    latest = Latest(queue)
+    assert [row["video_id"] for row in latest()] == bad[-3:]
+    assert [row["video_id"] for row in latest()] == bad[-3:]
+    line = json.dumps({**ODD, "video_id": "BBBBBBBBBBB"}) + "\n"
+    with open(queue.manifest, "a") as file:
+        file.write(line + line[:40])  # a second one is on its way
+    assert [row["video_id"] for row in latest()] == [*bad[-2:], "BBBBBBBBBBB"]
+    with open(queue.manifest, "a") as file:
+        file.write(line[40:])
+    assert [row["video_id"] for row in latest()] == [bad[-1], "BBBBBBBBBBB", "BBBBBBBBBBB"]
+    Path(queue.manifest).write_text("5\nnull\n" + line)  # a retry made it anew
+    assert [row["video_id"] for row in latest()] == ["BBBBBBBBBBB"]
+    Path(queue.manifest).unlink()
+    assert latest() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 from support import (
     OK,
+    Crash,
     Hand,
     batch,
+    damage,
     dying_at,
     every_step,
     file_rows,
@@ -27,6 +30,8 @@ from support import (
 from engine import durable, status, verify
 from engine.errors import HeldError, UsageError
 from engine.model import Kind
+from engine.queue import journal
+from engine.queue.chunk import cut
 from engine.queue.layout import Queue, deferred_chunks
 from engine.queue.lock import take_or_say_who
 from engine.recover import recover
@@ -225,6 +230,66 @@ def test_a_manifest_that_cannot_be_read_is_derived_anew(tmp_path: Path) -> None:
     assert len(_rows(queue)) == 40 - len(failed)
     finish(queue)
     assert verify.audit(queue.root).problems == []
+
+
+def test_a_job_whose_line_was_damaged_since_has_no_row_twice(tmp_path: Path) -> None:
+    """Its row is in the manifest, its journal knows nothing of it, and its chunk is claimed once more."""
+    queue = worked(tmp_path, 40, some_fail)
+    failed = _with(queue, "network", "blocked")
+    chunk = next(its for its in cut(queue.segment(0)) if its.k == 0)
+    first = next(entry for entry in journal.lines(queue.journal(chunk)) if entry.body.get("status") == "ok")
+    damage(queue.journal(chunk), first.end - 20)
+    retry(queue)
+    recover(queue)
+    assert open_jobs(queue) == failed | {first.body["video_id"]}
+    assert first.body["video_id"] not in _rows(queue)
+    finish(queue)
+    with open(queue.manifest, "rb") as file:
+        assert len(file.readlines()) == 40
+    found = verify.audit(queue.root)
+    assert found.rows == 40
+    assert set(found.totals) <= {"damaged journal line"}
+
+
+@pytest.mark.parametrize("harm", ["twice", "swapped"])
+def test_a_manifest_that_is_not_what_was_written_is_derived_anew(tmp_path: Path, harm: str) -> None:
+    """Rows that are whole, but one of them twice and another not at all."""
+    queue = worked(tmp_path, 40, some_fail)
+    failed = _with(queue, "network", "blocked")
+    with open(queue.manifest, "rb") as file:
+        lines = file.readlines()
+    if harm == "twice":
+        lines[3:3] = [lines[3]]  # the last one is then behind the checkpoint's length, in part
+    else:
+        lengths = [len(line) for line in lines]
+        first, second = next((i, j) for i in range(40) for j in range(i + 1, 40) if lengths[i] == lengths[j])
+        lines[first] = lines[second]
+    with open(queue.manifest, "wb") as file:
+        file.writelines(lines)
+    assert retry(queue, kinds=None) >= len(failed) - 1
+    recover(queue)
+    finish(queue)
+    assert verify.audit(queue.root).problems == []
+    assert len(_rows(queue)) == 40
+
+
+def test_a_manifest_cut_while_a_retry_was_under_way_is_derived_anew(tmp_path: Path) -> None:
+    """It is as long as the new one might be that a crash left without its checkpoint."""
+    queue = worked(tmp_path, 40, some_fail)
+    failed = _with(queue, "network", "blocked")
+    for step in range(200):
+        with dying_at(step):
+            with contextlib.suppress(Crash):
+                retry(queue)
+        if os.path.exists(queue.retry):
+            break
+    with open(queue.manifest, "r+b") as file:
+        file.truncate(len(file.readline()))
+    recover(queue)
+    assert open_jobs(queue) == failed
+    finish(queue)
+    assert verify.audit(queue.root).problems == []
+    assert len(_rows(queue)) == 40
 
 
 def test_a_damaged_intent_is_said(tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support import OK, Hand, Outcome, add, batch, file_rows, ids, open_jobs, reclaim, some_fail, worked
 
 from engine import budget as budget_module
@@ -381,50 +379,6 @@ def test_what_limits_a_run(
 ) -> None:
     assert status._limited_by({"pid": 1}, "running", egresses, workers, pending) == limited_by
     assert status._limited_by(None, "stopped", egresses, workers, pending) == "nothing"
-
-
-@pytest.mark.parametrize(
-    ("left", "rates", "wait_s", "eta"),
-    [
-        (0, (0.0, 0.0), 0.0, (0.0, 0.0)),
-        (100, (0.0, 0.0), 0.0, None),
-        (100, (2.0, 1.0), 0.0, (50.0, 100.0)),
-        (100, (1.0, 2.0), 0.0, (50.0, 100.0)),
-        (100, (2.0, 0.0), 0.0, (50.0, 50.0)),
-        (100, (2.0, 1.0), 70.0, (70.0, 100.0)),
-        (100, (2.0, 1.0), 900.0, (900.0, 900.0)),
-    ],
-)
-def test_the_time_left(
-    left: int, rates: tuple[float, float], wait_s: float, eta: tuple[float, float] | None
-) -> None:
-    found = status._eta(left, {"1m": rates[0], "15m": rates[1]}, wait_s)
-    assert (found and (found["low"], found["high"])) == eta
-
-
-def test_rates() -> None:
-    history = [[float(at), at * 2.0] for at in range(0, 101, 5)]
-    assert status._rate(history, 60.0, 100.0, {"pid": 1}) == 2.0
-    assert status._rate(history, 900.0, 100.0, {"pid": 1}) == 2.0
-    assert status._rate(history, 60.0, 100.0, None) == 0.0
-    assert status._rate(history[:1], 60.0, 100.0, {"pid": 1}) == 0.0
-    assert status._rate([*history, [105.0, 0.0]], 60.0, 105.0, {"pid": 1}) == 0.0  # after a retry
-    assert status._rate(history, 60.0, 161.0, {"pid": 1}) == 0.0  # nothing came since
-
-
-points = st.lists(st.tuples(st.floats(0, 1e4), st.integers(0, 10**6)), max_size=30)
-
-
-@settings(deadline=None)
-@given(points, st.floats(0, 2e4), st.sampled_from([60.0, 900.0]), st.integers(0, 10**6), st.floats(-1e3, 1e4))
-def test_rates_and_times_are_never_negative(
-    found: list[tuple[float, int]], now: float, window_s: float, left: int, wait_s: float
-) -> None:
-    history = [[at, float(count)] for at, count in sorted(found)]
-    rate = status._rate(history, window_s, now, {"pid": 1})
-    assert rate >= 0
-    eta = status._eta(left, {"1m": rate, "15m": rate / 2}, wait_s)
-    assert eta is None or 0 <= eta["low"] <= eta["high"]
 
 
 @pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN"])

@@ -474,3 +474,13 @@ def test_a_larger_batch_takes_little_time(tmp_path: Path) -> None:
     began = time.monotonic()
     assert verify.audit(queue.root).ok
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("byte", [b".", b"=", b"+", b"\xff", b" "])
+def test_an_id_that_is_none_is_damage_and_no_trouble(tmp_path: Path, byte: bytes) -> None:
+    """Not even for the comparison with the cache of ids, which decodes them."""
+    queue = worked(tmp_path, 16)
+    data = Path(queue.segment(0)).read_bytes()
+    name = ids(16)[3].encode()
+    Path(queue.segment(0)).write_bytes(data.replace(name, name[:4] + byte + name[5:]))
+    assert "bad segment" in verify.audit(queue.root).totals

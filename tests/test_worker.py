@@ -526,8 +526,12 @@ def test_a_process_without_memory_is_replaced_and_charges_nobody(
     assert list(desk.entries()) == []
 
 
-def test_what_an_attempt_cost_that_gave_way_is_in_the_next_line(tmp_path: Path, stand_in: Rehearsal) -> None:
-    """The egress closes between the two requests of an attempt: the first was sent, and row and egress know of it."""
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
+    tmp_path: Path, stand_in: Rehearsal, ends: bool
+) -> None:
+    """The egress closes between the two requests of an attempt: the first was sent, and row and egress know of it,
+    also when the lap ends with that."""
     before = sum(stand_in.stats()["requests"].values())
     desk = Desk(batch(tmp_path, 1), stand_in)
     door = desk.resources.fetcher.door
@@ -535,9 +539,14 @@ def test_what_an_attempt_cost_that_gave_way_is_in_the_next_line(tmp_path: Path, 
 
     def closed(_: int) -> Permit:
         door.take = take
+        if ends:
+            desk.stop.set()
         raise Interrupted
 
     door.take = closed
+    if ends:
+        desk.lap(until=lambda: False)
+        assert [(body["gave_way"], body["requests"]) for body in desk.tries()] == [(True, 1)]
     desk.lap()
     assert sum(stand_in.stats()["requests"].values()) - before == 3
     [row] = desk.rows().values()

@@ -6,9 +6,11 @@ Commands are imported when they are called, so that `engine status` pays for not
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import io
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -28,20 +30,30 @@ from engine.errors import EngineError, Exit  # noqa: E402
 if _OURS:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# command: (module, what it does), in the order of a night
-COMMANDS = {
-    "seed": ("seed", "Add videos to the queue."),
-    "run": ("run", "Seed what is given, then work until every job is final."),
-    "plan": ("plan", "What a batch will cost: requests, bytes, hours, money."),
-    "status": ("status", "How far the batch is; from any terminal, at any time."),
-    "sync": ("sync", "List the batch's channels and playlists again for what is new."),
-    "stop": ("stop", "Ask a live run to finish what is in flight and end."),
-    "failures": ("failures", "One line for each job that is not ok."),
-    "retry": ("retry", "Put failed jobs back."),
-    "proxies": ("proxies", "Try the proxies before the night: `engine proxies check`."),
-    "verify": ("verify", "Audit the queue and the output."),
-    "rehearse": ("rehearse", "The same run against the embedded stand-in for YouTube."),
+# section: {command: what it does}; a command's module has its name
+SECTIONS = {
+    "The batch": {
+        "seed": "Add videos to the queue.",
+        "run": "Seed what is given, then work until every job is final.",
+        "status": "How far the batch is; from any terminal, at any time.",
+        "sync": "List the batch's channels and playlists again for what is new.",
+        "stop": "Ask a live run to finish what is in flight and end.",
+    },
+    "Before the night": {
+        "plan": "What a batch will cost: requests, bytes, hours, money.",
+        "doctor": "Is this machine fit for a run, and what to mend.",
+        "proxies": "Try the proxies: `engine proxies check`.",
+        "config": "Where each option's value comes from: `engine config show`.",
+        "rehearse": "The same run against the embedded stand-in for YouTube.",
+    },
+    "The morning": {
+        "report": "What became of it, what it cost, what to type next.",
+        "failures": "One line for each job that is not ok.",
+        "retry": "Put failed jobs back.",
+        "verify": "Audit the queue and the output.",
+    },
 }
+COMMANDS = {name: about for commands in SECTIONS.values() for name, about in commands.items()}
 
 
 class Lazy(click.Group):
@@ -53,15 +65,32 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"engine.cli.{COMMANDS[name][0]}").command
+        command: click.Command = importlib.import_module(f"engine.cli.{name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As ever; what is no command may be one with a slip in it, or the input of the commonest."""
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
+        if not near and (os.path.exists(name) or not name.isalpha()):
+            say_instead = f"engine run {shlex.quote(name)}"
+            raise click.UsageError(f"{name!r} is no command. Is it what to fetch? Say `{say_instead}`", ctx)
+        raise click.UsageError(
+            f"there is no command {name!r}{f'; did you mean {near[0]!r}?' if near else ''}", ctx
+        )
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+        wide = max(map(len, COMMANDS))
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name.ljust(wide), about) for name, about in commands.items()])
 
 
-@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="engine")
 def group() -> None:
     """Transcripts and metadata of many YouTube videos, one resumable batch.

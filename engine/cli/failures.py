@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from engine.cli.options import json_option, queue_option
+from engine.amounts import parse_duration_s
+from engine.cli.options import json_option, older_option, queue_option
 from engine.errors import Exit, UsageError
 from engine.listings import KIND as LISTING
 from engine.model import Kind
@@ -29,14 +30,16 @@ def check_kinds(kinds: tuple[str, ...]) -> set[str] | None:
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="A table for a spreadsheet.")
 @click.option("--kind", "kinds", metavar="K", multiple=True, help="Only this kind; repeatable.")
-def command(root: str, as_json: bool, as_csv: bool, kinds: tuple[str, ...]) -> int:
+@older_option
+def command(root: str, as_json: bool, as_csv: bool, kinds: tuple[str, ...], older_than: str | None) -> int:
     """One line for each job that is not ok: id, kind, message. A source that could not be listed stands there by its
     name, its kind is `listing`."""
     from engine.failures import rows as rows_of
     from engine.failures import to_csv, to_json_lines, to_lines
 
     asked = check_kinds(kinds)
+    older_than_s = parse_duration_s(older_than, "--older-than") if older_than else None
     write = to_json_lines if as_json else to_csv if as_csv else to_lines
-    for line in write(rows_of(open_queue(root), asked)):
+    for line in write(rows_of(open_queue(root), asked, older_than_s)):
         click.echo(line)
     return Exit.OK

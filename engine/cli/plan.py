@@ -14,12 +14,12 @@ from engine import plan
 from engine.amounts import parse_price_per_gb
 from engine.budget import parse_rate
 from engine.cli import say
-from engine.cli.options import IdCommand, column_option, inputs, json_option, queue_option
+from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
+from engine.cli.reading import Reading, reading_options
 from engine.cli.run import Options, proxy_urls, read_options, run, run_options
-from engine.cli.seed import opened
 from engine.cli.sync import noun
 from engine.errors import Exit, NoQueueError, UsageError
-from engine.inputs import Line, find_source
+from engine.inputs import Line, source_of
 from engine.queue.layout import Queue, exists, open_queue
 from engine.status import tally
 
@@ -30,19 +30,19 @@ _SAMPLED = (Exit.OK, Exit.SOME_FAILED, Exit.WORK_REMAINS)
 @click.command("plan", cls=IdCommand)
 @inputs(required=False)
 @queue_option()
-@column_option
+@reading_options
 @run_options(output="transcripts", rate="0.5/s")
 @click.option(
     "--sample",
     metavar="N",
-    type=click.IntRange(1),
+    type=Whole(1),
     help="Run N videos of the queue for real first, and measure.",
 )
 @click.option("--price", metavar="P", help="What traffic costs, as 4/GB.")
 @click.option(
     "--egresses",
     metavar="N",
-    type=click.IntRange(1),
+    type=Whole(1),
     help="Reckon with N egresses, not with the proxies given.",
 )
 @json_option
@@ -71,7 +71,7 @@ def command(
         options = replace(options, limit=sample)
         _sample(inputs, root, options)
         inputs = ()  # they are in the queue now
-    found = _count(inputs, options.column) if inputs else {"read": 0, "videos": 0, "rejected": 0}
+    found = _count(inputs, options.reading) if inputs else {"read": 0, "videos": 0, "rejected": 0}
     queue = open_queue(root) if exists(root) else None
     left = max(0, queue.total() - tally(queue, time.time()).counts.final) if queue else 0
     measured = plan.Measured.of(plan.rows(queue)) if queue else None
@@ -109,10 +109,11 @@ def _sample(sources: Sequence[str], root: str, options: Options) -> None:
         raise click.exceptions.Exit(code)  # the run itself has said why
 
 
-def _count(sources: Sequence[str], column: str | None) -> dict[str, int]:
-    """How many different videos the inputs name. Raises UsageError for one that cannot be read."""
+def _count(sources: Sequence[str], reading: Reading) -> dict[str, int]:
+    """How many different videos the inputs name that are wanted. Raises UsageError for one that cannot be read."""
     errors: list[str] = []
-    streams = opened(sources, column, errors)
+    unwanted = reading.unwanted()
+    streams = reading.opened(sources, errors)
     if errors:
         raise UsageError("\n".join(errors))
     names: set[str] = set()
@@ -120,12 +121,13 @@ def _count(sources: Sequence[str], column: str | None) -> dict[str, int]:
     for line in _lines(streams):
         read += 1
         if line.video_id is None:
-            known = find_source(line.text) is not None
+            known = source_of(line) is not None
             listed += known
             rejected += not known
         else:
             names.add(line.video_id)
-    return {"read": read, "videos": len(names), "rejected": rejected, "sources": listed}
+    videos = len(unwanted.new(list(names)) if unwanted else names)
+    return {"read": read, "videos": videos, "rejected": rejected, "sources": listed}
 
 
 def _lines(streams: list[Iterator[Line]]) -> Iterator[Line]:

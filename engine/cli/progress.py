@@ -12,7 +12,9 @@ from typing import Any
 import click
 
 from engine import status
-from engine.cli.show import duration, eta
+from engine.amounts import duration
+from engine.cli.show import eta, limit, panel
+from engine.failures import Latest
 from engine.queue.layout import Queue
 from engine.render.terminal import printable
 
@@ -44,6 +46,7 @@ class Progress:
         self._next_at = time.monotonic() + (0.0 if mode in ("bar", "json") else PLAIN_S)
         self._listen_at = 0.0
         self._live: Any = None
+        self._latest = Latest(queue)
 
     def __call__(self) -> None:
         now = time.monotonic()
@@ -79,21 +82,17 @@ class Progress:
             self._events_at = _size(self._queue.events)
 
     def _draw(self, value: dict[str, Any]) -> None:
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
         live = self._terminal()
-        final = value["ok"] + value["absent"] + value["failed"]
-        share = f"{100.0 * final / value['total']:.1f} %" if value["total"] else ""
-        width = max(10, min(60, live.console.width - 10))
-        bar = Table.grid(padding=(0, 1))
-        bar.add_row(ProgressBar(total=max(1, value["total"]), completed=final, width=width), share)
-        texts = [
-            Text(" | ".join(words), no_wrap=True, overflow="ellipsis") for words in parts(value) if words
-        ]
-        live.update(Group(bar, *texts), refresh=True)
+        width, height = live.console.size
+        its = panel(
+            value,
+            os.path.relpath(self._queue.root),
+            self._latest(),
+            width=width,
+            height=height - 1,
+            now=time.time(),
+        )
+        live.update(its, refresh=True)
 
     def _terminal(self) -> Any:
         from rich.console import Console
@@ -172,17 +171,8 @@ def parts(value: dict[str, Any]) -> tuple[list[str], list[str]]:
         far.append(f"listing {listed['open']:,}{again}, found {listed['found']:,}")
     if value["state"] != "running":
         return far, [value["state"]]
-    fast = [f"{value['rate_per_s']['1m']:.2f}/s", f"left {eta(value['eta_s'])}", _limit(value)]
+    fast = [f"{value['rate_per_s']['1m']:.2f}/s", f"left {eta(value['eta_s'])}", limit(value)]
     return far, [word for word in fast if word]
-
-
-def _limit(value: dict[str, Any]) -> str:
-    limit = value["limited_by"]
-    if limit in ("blocks", "network"):
-        waits = [its["open_in_s"] for its in value["egresses"] if its["open_in_s"]]
-        again = f", next try in {duration(min(waits))}" if waits else ""
-        return f"waiting: {'blocked' if limit == 'blocks' else 'no network'}{again}"
-    return "" if limit == "nothing" else f"limited by {limit}"
 
 
 def _size(path: str) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from engine.cli import say
-from engine.cli.options import IdCommand, column_option, inputs, queue_option
+from engine.cli.options import IdCommand, Whole, inputs, queue_option
+from engine.cli.reading import reading_options
 from engine.cli.run import read_options, run, run_options
 from engine.errors import Exit, UsageError
 from engine.listings import read_all
@@ -21,29 +22,31 @@ DEFAULT_VIDEOS = 300
 _ITS_OWN = ("proxy", "proxies", "ca_bundle")
 
 
+class RehearseCommand(IdCommand):
+    """Its world is its own: nothing of the user's habits, such as proxies, reaches into it."""
+
+    users_file = False
+
+
 def _scenes_help() -> str:
     return "\n".join(["\b", "Scenes:", *(f"  {name:<14} {entry.text}" for name, entry in SCENES.items())])
 
 
-@click.command("rehearse", cls=IdCommand, epilog=_scenes_help())
+@click.command("rehearse", cls=RehearseCommand, epilog=_scenes_help())
 @inputs(required=False)
 @queue_option("rehearsal_queue")
-@column_option
+@reading_options
 @run_options(output="rehearsal_out", rate="none")
-@click.option(
-    "--videos", metavar="N", type=click.IntRange(0), help=f"Invent N videos (default {DEFAULT_VIDEOS})."
-)
+@click.option("--videos", metavar="N", type=Whole(0), help=f"Invent N videos (default {DEFAULT_VIDEOS}).")
 @click.option(
     "--uploads",
     metavar="N",
-    type=click.IntRange(0),
+    type=Whole(0),
     default=0,
     help="Each made-up channel and playlist has N videos more than its name says.",
 )
 @click.option("--serve", is_flag=True, help="Run only the stand-in, until ^C.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="The stand-in's port (default: a free one)."
-)
+@click.option("--port", type=Whole(0, 65535), default=0, help="The stand-in's port (default: a free one).")
 @click.option("--arrivals", metavar="FILE", help="Log each request the stand-in gets, one JSON line each.")
 @click.option(
     "--latency",

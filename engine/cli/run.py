@@ -11,13 +11,16 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from engine import durable, listings
+from engine import durable, listings, notify
 from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
 from engine.cli import captions, say
-from engine.cli.options import IdCommand, column_option, inputs, max_results_option, queue_option
-from engine.cli.seed import opened, seed_inputs, told
+from engine.cli.defaults import origins
+from engine.cli.notices import Notices
+from engine.cli.options import IdCommand, Whole, inputs, profile_option, queue_option
+from engine.cli.reading import Reading, reading_options
+from engine.cli.seed import seed_inputs, told
 from engine.config import Frozen, Settings, check_rehearsal, freeze
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.proxies import egresses, parse_proxy, read_proxies
@@ -63,7 +66,15 @@ class Options:
     translate: str | None = None
     metadata: Literal["basic", "full"] = "basic"
     mask: bool = False
+    sheet: str | None = None
+    keep_columns: str = "all"
+    skip_known: tuple[str, ...] = ()
+    notify: str | None = field(default=None, repr=False)  # may hold a secret
     given: frozenset[str] = field(default_factory=frozenset)  # the ones that are not defaults
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.column, self.sheet, self.keep_columns, self.skip_known)
 
 
 def run_options(*, output: str, rate: str) -> Callable[[F], F]:
@@ -90,9 +101,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="full: also dates, category, likes and countries, by one more request a video."),
         option("-f", "--format", "formats", type=click.Choice(FORMATS), multiple=True, default=("md",),
                show_default=True, help="Renderings beside the .json record; repeatable."),
-        option("-p", "--processes", type=click.IntRange(1, 256), default=os.cpu_count() or 1,
+        option("-p", "--processes", metavar="N", type=Whole(1, 256), default=os.cpu_count() or 1,
                show_default="cores", help="Worker processes."),
-        option("-t", "--threads", type=click.IntRange(1, 1024), default=16, show_default=True,
+        option("-t", "--threads", metavar="N", type=Whole(1, 1024), default=16, show_default=True,
                help="Threads of each process."),
         option("--sequential", is_flag=True, help="One process, one thread."),
         option("--rate", metavar="R", default=rate, show_default=True,
@@ -108,23 +119,26 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="Certificate authorities to trust."),
         option("--on-block", type=click.Choice(("wait", "stop")), default="wait", show_default=True,
                help="When every egress is blocked."),
-        option("--attempts", metavar="N", type=click.IntRange(1, 1000), default=5, show_default=True,
+        option("--attempts", metavar="N", type=Whole(1, 1000), default=5, show_default=True,
                help="Tries before a job is failed."),
         option("--deadline", metavar="S", type=click.FloatRange(0.1, 86400), default=60.0, show_default=True,
                help="Seconds for one attempt's requests; waiting for permits does not count."),
         option("--grace", metavar="S", type=click.FloatRange(0, 86400), default=15.0, show_default=True,
                help="Seconds that a stop leaves to what is in flight."),
-        option("--limit", metavar="N", type=click.IntRange(1), help="Make at most N jobs final, then stop."),
-        max_results_option,
-        option("--max-requests", metavar="N", type=click.IntRange(1), help="End this run after N requests."),
+        option("--limit", metavar="N", type=Whole(1), help="Make at most N jobs final, then stop."),
+        option("--max-requests", metavar="N", type=Whole(1), help="End this run after N requests."),
         option("--max-bytes", metavar="SIZE", help="End this run after so many body bytes: 500M, 50G, 1.5T."),
         option("--max-duration", metavar="TIME", help="End this run after 90s, 30m, 8h, 8h30m."),
         option("--fetch", "fetch_mode", type=click.Choice(("lean", "full")), default="lean", show_default=True,
                help="Two requests a video, or three with the watch page."),
         option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
                help="Ask for the needed fields only: a fifth of the bytes. Untried on the live site."),
+        option("--notify", metavar="TARGET",
+               help="When the run ends, halts or stalls: POST a small JSON to this http(s) address, or run this "
+                    "command with it on stdin and ENGINE_STATE, ENGINE_REASON … in its environment."),
         option("--progress", type=click.Choice(("auto", "bar", "plain", "json", "none")), default="auto",
-               show_default=True, help="A bar, a line every 30 s, JSON lines on stdout, nothing."),
+               show_default=True, help="A live view (bar), a line every 30 s, JSON lines on stdout, nothing."),
+        profile_option(),
         click.option("-v", "--verbose", count=True, help="Tell of blocks, probes and deaths as they happen."),
     ]  # fmt: skip
 
@@ -139,24 +153,30 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
 def read_options(values: dict[str, Any]) -> Options:
     """The options as a value, with which of them were given."""
     ctx = click.get_current_context()
-    default = click.core.ParameterSource.DEFAULT
-    given = frozenset(name for name in values if ctx.get_parameter_source(name) is not default)
+    os.environ.pop(notify.VARIABLE, None)  # read by now, and worker processes have no use for a secret
+    given = frozenset(name for name in values if _is_meant(ctx, name))
     if given & {"manual_only", "generated_only"}:
         given |= {"captions"}  # as it is frozen
     return Options(**values, given=given)
 
 
+def _is_meant(ctx: click.Context, name: str) -> bool:
+    """Whether an option was set for this very queue. A habit, or a default, gives way to what was frozen."""
+    source = ctx.get_parameter_source(name)
+    if source is click.core.ParameterSource.DEFAULT_MAP:
+        return origins(ctx)[name].of_the_queue
+    return source is not click.core.ParameterSource.DEFAULT
+
+
 @click.command("run", cls=IdCommand)
 @inputs(required=False)
 @queue_option()
-@column_option
+@reading_options
 @run_options(output="transcripts", rate="0.5/s")
 def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
     """Seed what is given, then work until every job is final. Always resumes: run it again after any crash.
 
-    INPUT is a file (.txt .csv .tsv .jsonl .json), a URL, an id, or - for stdin; a channel (@handle, a URL with or
-    without its tab, UC...), a playlist (a URL with list=, PL..., UU...), or search:words, whose videos are found
-    while the run fetches. A URL with a video and a list is the video. An option wins over its
+    INPUT is what `engine seed --help` says: files of many kinds, URLs, ids, or - for stdin. An option wins over its
     environment variable ENGINE_<OPTION>. The first run of a queue freezes output, formats, and what
     else decides the content of a record.
     """
@@ -170,11 +190,13 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         raise UsageError("--rotating: give the gateway with --proxy or --proxies")
     if options.ca_bundle and not os.access(options.ca_bundle, os.R_OK):
         raise UsageError(f"--ca-bundle {options.ca_bundle}: no such file, or it cannot be read")
+    target = notify.parse(options.notify) if options.notify else None
     budget = _budget(options.rate)
     caps = _caps(options)
     wanted = _wanted(options)
     errors: list[str] = []
-    streams = opened(sources, options.column, errors)
+    unwanted = options.reading.unwanted() if sources else None
+    streams = options.reading.opened(sources, errors)
     if errors:
         raise UsageError("\n".join(errors))
     if not sources and not exists(root):
@@ -182,11 +204,14 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     queue = make_queue(root, rehearsal=rehearsal) if sources else open_queue(root)
     check_rehearsal(queue, rehearsal)
     refuse_remote(queue.root, "queue")
-    with _hold(queue):
+    notices = Notices(queue, target, options.ca_bundle)
+    # Told after the lock is free again: whoever hears of the end may start the next command.
+    with notices, _hold(queue):
+        notices.begun = True
         clear_request(queue)  # asked of a run that is gone; what comes from here on is meant for this one
-        result = seed_inputs(queue, streams, errors, options.max_results) if sources else None
+        result = seed_inputs(queue, streams, errors, unwanted, options.max_results) if sources else None
         if result is not None:
-            say(told(result, queue))
+            say(told(result, queue.rejects))
         if errors or (result and result.read and result.read == result.rejected and not queue.total()):
             raise UsageError("\n".join(errors) or f"every line was rejected: see {queue.rejects}")
         frozen = freeze(queue, wanted, options.given)
@@ -208,10 +233,11 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
             limit=options.limit,
             caps=caps,
         )
-        return _work(Queue(settings.queue), settings, options)
+        code = notices.code = _work(Queue(settings.queue), settings, options, notices)
+        return code
 
 
-def _work(queue: Queue, settings: Settings, options: Options) -> int:
+def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) -> int:
     """Recover the queue and run the supervisor over it."""
     from engine.cli.progress import Progress
     from engine.cli.sync import noun
@@ -234,11 +260,17 @@ def _work(queue: Queue, settings: Settings, options: Options) -> int:
     for notice in captions.notices(settings):
         say(notice)
     progress = Progress(queue, options.progress, verbose=bool(options.verbose))
-    supervisor = Supervisor(queue, settings, run_id(), progress)
+
+    def tick() -> None:
+        progress()
+        notices.tick()
+
+    supervisor = Supervisor(queue, settings, run_id(), tick)
     try:
         code = supervisor.run()
     finally:
         progress.close()
+    notices.reason = supervisor.message
     if supervisor.message:
         say(f"engine: {supervisor.message}")
     if code == Exit.SOME_FAILED:

@@ -3,44 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 
 import click
 
 from engine.cli import say
-from engine.cli.options import (
-    IdCommand,
-    column_option,
-    inputs,
-    json_option,
-    max_results_option,
-    queue_option,
-)
+from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
+from engine.cli.preview import to_json, to_lines
+from engine.cli.reading import Reading, reading_options
 from engine.errors import Exit, UsageError
-from engine.inputs import Line, read
+from engine.inputs import Line
+from engine.known import Ids
 from engine.listings import MAX_RESULTS
-from engine.queue.layout import Queue, exists, make_queue
+from engine.queue.layout import Queue, exists, make_queue, open_queue
 from engine.queue.lock import take_or_say_who
-from engine.seed import SEED_WAIT_S, Seeded, Seeding
-
-
-def opened(sources: Sequence[str], column: str | None, errors: list[str]) -> list[Iterator[Line]]:
-    """The sources that can be read, each looked at once, so that nothing is made for a mistyped name.
-
-    What is wrong with the others goes to `errors`.
-    """
-    found = []
-    for source in sources:
-        try:
-            lines = read(source, column=column, stdin=sys.stdin.buffer if source == "-" else None)
-            first = next(lines, None)
-        except UsageError as exc:
-            errors.append(str(exc))
-            continue
-        found.append(itertools.chain([first], lines) if first is not None else iter(()))
-    return found
+from engine.seed import SEED_WAIT_S, Seeding, would_seed
+from engine.sieve import Seeded
 
 
 def _guarded(streams: list[Iterator[Line]], errors: list[str]) -> Iterator[Line]:
@@ -53,52 +35,103 @@ def _guarded(streams: list[Iterator[Line]], errors: list[str]) -> Iterator[Line]
 
 
 def seed_inputs(
-    queue: Queue, streams: list[Iterator[Line]], errors: list[str], max_results: int = MAX_RESULTS
+    queue: Queue,
+    streams: list[Iterator[Line]],
+    errors: list[str],
+    unwanted: Ids | None = None,
+    max_results: int = MAX_RESULTS,
 ) -> Seeded:
     """Seed what the streams hold, under seed.lock."""
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-        return Seeding(queue, max_results=max_results).add(_guarded(streams, errors))
+        return Seeding(queue, unwanted=unwanted, max_results=max_results).add(_guarded(streams, errors))
 
 
-def told(result: Seeded, queue: Queue) -> str:
-    """The sentence about a seeding."""
+def told(result: Seeded, rejects: str | None) -> str:
+    """The sentence about a seeding; `rejects` is the file where the rejected lines are named."""
     text = (
         f"read {result.read:,}: added {result.added:,}, duplicate {result.duplicate:,}, "
         f"rejected {result.rejected:,}"
     )
-    text += f" (see {queue.rejects})" if result.rejected else ""
+    text += f", known {result.known:,}" if result.known is not None else ""
+    text += f" (see {rejects})" if result.rejected and rejects else ""
     return text + (f", {result.listed:,} to be listed" if result.listed else "")
 
 
 @click.command("seed", cls=IdCommand)
 @inputs(required=True)
 @queue_option()
-@column_option
-@max_results_option
+@reading_options
+@click.option("--dry-run", is_flag=True, help="Read and count, and write nothing.")
+@click.option("--preview", metavar="N", type=Whole(1), help="Show how the first N lines are understood.")
 @json_option
-def command(inputs: tuple[str, ...], root: str, column: str | None, max_results: int, as_json: bool) -> int:
+def command(
+    inputs: tuple[str, ...],
+    root: str,
+    column: str | None,
+    sheet: str | None,
+    keep_columns: str,
+    skip_known: tuple[str, ...],
+    max_results: int,
+    dry_run: bool,
+    preview: int | None,
+    as_json: bool,
+) -> int:
     """Add jobs to the queue; seeding the same again adds nothing.
 
-    INPUT is a file (.txt .csv .tsv .jsonl .json), a URL, an id, or - for stdin; a channel (@handle, a URL with or
-    without its tab, UC...), a playlist (a URL with list=, PL..., UU...), or search:words. The next run lists what
-    these hold. A URL with a video and a list is the video. A line that names no video is
-    rejected by name and number in rejects.csv and never stops the good ones. Works beside a live run.
-    """
-    errors: list[str] = []
-    streams = opened(inputs, column, errors)
-    result = Seeded()
-    if streams or exists(root):
-        queue = make_queue(root)
-        result = seed_inputs(queue, streams, errors, max_results)
-        if as_json:
-            import json
+    INPUT is a file, a URL, an id, or - for stdin. Files: .txt (also an archive of yt-dlp), .csv .tsv .jsonl .json
+    (also of yt-dlp -J), .xlsx, a Google Takeout as .zip or its watch-history.json, .html and playlists; .gz of
+    these. A channel (@handle, a URL with or without its tab, UC...), a playlist (a URL with list=, PL..., UU...) or
+    search:words is listed by the next run; a URL with a video and a list is the video. A line that names none of
+    these is rejected by name and number in rejects.csv and never stops the good ones. Works beside a live run.
 
-            names = ("read", "added", "duplicate", "rejected", "listed")
-            click.echo(json.dumps({"schema_version": 1, **{name: getattr(result, name) for name in names}}))
-        else:
-            click.echo(told(result, queue))
+    --preview and --dry-run write nothing: neither a queue nor rejects.csv. Without the second, reading ends
+    after the lines that the first shows.
+    """
+    reading = Reading(column, sheet, keep_columns, skip_known)
+    errors: list[str] = []
+    unwanted = reading.unwanted() if not preview or dry_run else None
+    streams = reading.opened(inputs, errors)
+    result = Seeded()
+    if streams and (preview or dry_run):
+        result = _look(root, _guarded(streams, errors), unwanted, preview, dry_run=dry_run, as_json=as_json)
+    elif not (preview or dry_run) and (streams or exists(root)):
+        queue = make_queue(root)
+        result = seed_inputs(queue, streams, errors, unwanted, max_results)
+        click.echo(json.dumps(_counts(result)) if as_json else told(result, queue.rejects))
     for error in errors:
         say(f"engine: {error}")
     with suppress(AttributeError):
         sys.stdin.close()
     return Exit.USAGE if errors or (result.read and result.read == result.rejected) else Exit.OK
+
+
+def _look(
+    root: str,
+    lines: Iterator[Line],
+    unwanted: Ids | None,
+    preview: int | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> Seeded:
+    """Show the first lines, count all of them, or both; nothing is written. Returns what was counted."""
+    first = list(itertools.islice(lines, preview)) if preview else []
+    if not as_json:
+        for text in to_lines(first):
+            click.echo(text)
+    if dry_run:
+        queue = open_queue(root) if exists(root) else None
+        result = would_seed(queue, itertools.chain(first, lines), unwanted=unwanted)
+    else:
+        result = Seeded(read=len(first), rejected=sum(line.video_id is None for line in first))
+    if as_json:
+        shown = {"preview": [to_json(line) for line in first]} if preview else {}
+        click.echo(json.dumps({**(_counts(result) if dry_run else {"schema_version": 1}), **shown}))
+    elif dry_run:
+        click.echo(f"{told(result, None)} (dry run: nothing is written)")
+    return result
+
+
+def _counts(result: Seeded) -> dict[str, int]:
+    counts = {name: value for name, value in asdict(result).items() if value is not None}
+    return {"schema_version": 1, **counts}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -11,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from engine.amounts import duration as duration
+from engine.amounts import size as size
 from engine.render.terminal import printable
 
 STATE_STYLE = {
@@ -23,42 +27,72 @@ STATE_STYLE = {
     "empty": "dim",
 }
 _EGRESSES_SHOWN = 12
+_LEAST_EGRESSES = 3
+_WIDEST = 110
+NARROW = 60  # columns
 
 
 def show(value: dict[str, Any], root: str) -> None:
     """Print a status as a table on stdout."""
-    Console(file=sys.stdout, highlight=False).print(panel(value, root))
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(panel(value, root, narrow=console.width < NARROW))
 
 
-def panel(value: dict[str, Any], root: str) -> Panel:
-    """A status as one framed block, for any width from 40 columns on."""
-    parts: list[Any] = [_bar(value), _counts(value)]
+def panel(
+    value: dict[str, Any],
+    root: str,
+    latest: Sequence[dict[str, Any]] = (),
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    now: float | None = None,
+    narrow: bool = False,
+) -> Panel:
+    """A status as one framed block, for any width from 40 columns on.
+
+    `latest` are rows that are not `ok`, the newest last. `width` and `height` are those of a terminal on which it is
+    shown again and again: the frame keeps its width, and of many egresses only those are shown that there is room
+    for. With `now` it says when the end will be. `narrow` leaves columns out.
+    """
+    frame = min(width, _WIDEST) if width else None
+    narrow = narrow or bool(frame and frame < NARROW)
+    parts: list[Any] = [_bar(value, max(10, frame - 45) if frame else 30), _counts(value, narrow)]
     if value["kinds"]:
         parts.append(_kinds(value))
     if listed := listing_words(value):
         parts.append(Text(f"listings: {listed}"))
-    parts.append(_pace(value))
+    parts += _pace(value, now)
+    room = _EGRESSES_SHOWN
+    if height is not None:
+        room = min(room, max(_LEAST_EGRESSES, height - 12 - len(latest)))
     if value["egresses"]:
-        parts.append(_egresses(value["egresses"]))
+        parts.append(_egresses(value["egresses"], room, narrow))
+    if latest:
+        parts.append(_latest(latest, narrow))
     state = value["state"]
     title = Text.assemble((printable(root), "bold"), "  ", (state, STATE_STYLE.get(state, "")))
-    return Panel(Group(*parts), title=title, title_align="left", border_style="dim", expand=False)
+    return Panel(
+        Group(*parts), title=title, title_align="left", border_style="dim", expand=False, width=frame
+    )
 
 
-def _bar(value: dict[str, Any]) -> Table:
+def _bar(value: dict[str, Any], width: int) -> Table:
     final = value["ok"] + value["absent"] + value["failed"]
     row = Table.grid(padding=(0, 1))
     share = 100.0 * final / value["total"] if value["total"] else 0.0
     row.add_row(
-        ProgressBar(total=max(1, value["total"]), completed=final, width=30),
+        ProgressBar(total=max(1, value["total"]), completed=final, width=width),
         f"{final:,} of {value['total']:,} final ({share:.1f} %)",
     )
     return row
 
 
-def _counts(value: dict[str, Any]) -> Table:
+def _counts(value: dict[str, Any], narrow: bool) -> Table | Text:
+    if narrow:
+        names = ("ok", "absent", "failed", "deferred", "in_flight", "pending")
+        return Text(", ".join(f"{name.replace('_', ' ')} {value[name]:,}" for name in names))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    names = (
+    styled = (
         ("ok", "green"),
         ("absent", "cyan"),
         ("failed", "red"),
@@ -66,9 +100,9 @@ def _counts(value: dict[str, Any]) -> Table:
         ("in_flight", ""),
         ("pending", ""),
     )
-    for name, style in names:
+    for name, style in styled:
         table.add_column(name.replace("_", " "), justify="right", header_style="dim", style=style)
-    table.add_row(*(f"{value[name]:,}" for name, _ in names))
+    table.add_row(*(f"{value[name]:,}" for name, _ in styled))
     return table
 
 
@@ -86,22 +120,85 @@ def listing_words(value: dict[str, Any]) -> str:
     return ", ".join([*counts, f"{its['found']:,} videos found"]) if counts else ""
 
 
-def _pace(value: dict[str, Any]) -> Text:
+def _pace(value: dict[str, Any], now: float | None) -> list[Text]:
     rates = value["rate_per_s"]
-    parts = [f"{value['requests']:,} requests, {size(value['bytes'])}"]
-    if value["state"] in ("running", "stalled", "paused"):
-        parts.append(f"{rates['1m']:.2f}/s over 1 min, {rates['15m']:.2f}/s over 15")
-        parts.append(f"left: {eta(value['eta_s'])}")
-        parts.append(f"limited by {value['limited_by']}")
-    return Text("; ".join(parts))
+    spent = f"{value['requests']:,} requests, {size(value['bytes'])}"
+    if value["state"] not in ("running", "stalled", "paused"):
+        return [Text(spent)]
+    fast = f"{rates['1m']:.2f}/s over 1 min, {rates['15m']:.2f}/s over 15; {spent}"
+    left = f"left: {eta(value['eta_s'])}"
+    if now is not None and value["eta_s"] and value["eta_s"]["high"]:
+        left += f", done {at(value['eta_s'], now)}"
+    why = limit(value)
+    return [Text(fast), Text(left), *([Text(why, style="bold")] if why else [])]
 
 
-def _egresses(egresses: list[dict[str, Any]]) -> Table:
+def limit(value: dict[str, Any]) -> str:
+    """What limits the run right now, in words."""
+    if value["state"] == "paused":
+        return "paused: `engine resume` goes on"
+    egresses = [its for its in value["egresses"] if its["state"] != "retired"]
+    waits = [its["open_in_s"] for its in egresses if its["open_in_s"]]
+    name = value["limited_by"]
+    if name in ("blocks", "network"):
+        again = (
+            f", next try in {duration(min(waits))}"
+            if waits and min(waits) >= 1
+            else ", trying"
+            if waits
+            else ""
+        )
+        return f"waiting: {'blocked' if name == 'blocks' else 'no network'}{again}"
+    resting = f"{len(waits):,} of {len(egresses):,} egresses rest" if waits else ""
+    words = {"rate": "limited by the rate", "workers": "limited by workers: every thread is busy"}.get(
+        name, ""
+    )
+    rates = [its["rate_per_s"] for its in egresses if its["rate_per_s"] and not its["open_in_s"]]
+    if name == "rate" and rates:
+        words += f", {sum(rates):.3g}/s" + (f" on {len(rates):,} egresses" if len(rates) > 1 else "")
+    if value["state"] == "stalled":
+        words = "stalled: no job has become final for minutes; `engine status --json` names the workers"
+    return "; ".join(its for its in (words, resting) if its)
+
+
+def at(value: dict[str, float], now: float) -> str:
+    """When the end will be, by the clock on the wall: `03:12 to 04:02`, with the day when it is not today."""
+    found = []
+    for seconds in (value["low"], value["high"]):
+        if seconds > 300 * 86400:
+            return "some day"
+        then = time.localtime(now + seconds)
+        same_day = then[:3] == time.localtime(now)[:3]
+        form = "%H:%M" if same_day else "%a %H:%M" if seconds < 6 * 86400 else "%d %b"
+        found.append(time.strftime(form, then))
+    first, last = found
+    return (
+        first
+        if first == last
+        else f"{first} to {last.removeprefix(first[:4]) if first[3:4] == ' ' else last}"
+    )
+
+
+def _latest(rows: Sequence[dict[str, Any]], narrow: bool) -> Table:
+    """The last jobs that were not ok, a line each."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("egress", "state", "rate", "opens in", "ok", "blocked", "requests", "bytes"):
+    for name, least in (("last not ok", 11), ("", 4 if narrow else 14), ("", 1)):
+        table.add_column(name, header_style="dim", no_wrap=True, overflow="ellipsis", min_width=least)
+    for row in rows:
+        style = "red" if row.get("status") == "failed" else "cyan"
+        kind, message = printable(str(row.get("kind")), 14), printable(str(row.get("message") or ""), 200)
+        table.add_row(Text(printable(str(row.get("video_id")), 11)), Text(kind, style=style), Text(message))
+    return table
+
+
+def _egresses(egresses: list[dict[str, Any]], room: int, narrow: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    names = ("egress", "state", "rate", "opens in", "ok", "blocked", "requests", "bytes")
+    shown = names[:4] if narrow else names
+    for name in shown:
         table.add_column(name, justify="left" if name in ("egress", "state") else "right", header_style="dim")
-    for its in egresses[:_EGRESSES_SHOWN]:
-        table.add_row(
+    for its in egresses[:room]:
+        cells = (
             Text(printable(its["name"])),  # no markup: [fe80::1] is an address
             its["state"],
             "none" if its["rate_per_s"] is None else f"{its['rate_per_s']:.3g}/s",
@@ -111,8 +208,9 @@ def _egresses(egresses: list[dict[str, Any]]) -> Table:
             f"{its['requests']:,}",
             size(its["bytes"]),
         )
-    if len(egresses) > _EGRESSES_SHOWN:
-        table.add_row(f"and {len(egresses) - _EGRESSES_SHOWN} more", *[""] * 7)
+        table.add_row(*cells[: len(shown)])
+    if len(egresses) > room:
+        table.add_row(f"and {len(egresses) - room} more", *[""] * (len(shown) - 1))
     return table
 
 
@@ -120,29 +218,6 @@ def eta(value: dict[str, float] | None) -> str:
     """The time left, as a range when it is not certain."""
     if value is None:
         return "unknown"
-    low, high = value["low"], value["high"]
-    return duration(high) if high - low < 0.1 * high or high < 5 else f"{duration(low)} to {duration(high)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: `42 s`, `7 min`, `22 h 13 min`, `4 d 2 h`."""
-    if round(seconds) < 60:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
-
-
-def size(n: int) -> str:
-    """Bytes as people say them."""
-    value, unit = float(n), "B"
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+    low, high = duration(value["low"]), duration(value["high"])
+    narrow = value["high"] - value["low"] < 0.1 * value["high"] or value["high"] < 5
+    return high if narrow or low == high else f"{low} to {high}"

@@ -112,7 +112,7 @@ def _in_address(host: str, tail: str, *, nested: bool) -> tuple[str | None, str]
             return _checked(token)
         return None, _PLAYLIST if _value(query, "list") else _NO_VIDEO
     if head in _ID_AFTER and len(parts) > 1:
-        if parts[1] in _NOT_IDS:
+        if parts[1] in _NOT_IDS and head not in ("shorts", "live"):
             return None, _PLAYLIST if parts[1] == "videoseries" else _CHANNEL
         return _checked(parts[1])
     if head == "attribution_link" and not nested:

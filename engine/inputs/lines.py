@@ -22,7 +22,7 @@ class Line:
 
     `file` is the path as given, `stdin` or `argument`; `line` counts from 1 (in a JSON list: elements);
     `text` is what was taken for the video; `input` the user's other columns. `reason` (for a person) is
-    set if and only if `video_id` is None.
+    set if and only if `video_id` is None. `listable`: it may name a channel, a playlist or a search instead.
     """
 
     file: str
@@ -31,6 +31,7 @@ class Line:
     video_id: str | None
     input: dict[str, Any]
     reason: str | None
+    listable: bool = True
 
 
 class Physical(NamedTuple):
@@ -74,9 +75,9 @@ class Returnable:
         self._returned.extendleft(reversed(lines))
 
 
-def rejected(file: str, line: int, text: str, reason: str) -> Line:
+def rejected(file: str, line: int, text: str, reason: str, *, listable: bool = True) -> Line:
     """A line that names no video, and why. Its text can be encoded as UTF-8."""
-    return Line(file, line, without_surrogates(text), None, {}, reason)
+    return Line(file, line, without_surrogates(text), None, {}, reason, listable)
 
 
 def undecodable(text: str) -> bool:

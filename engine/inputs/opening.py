@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import codecs
 import errno
+import gzip
 import io
 import os
 import sys
+import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,9 +19,21 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 HEAD_BYTES = 8192
+FREE_BYTES = 64 << 20
+MAX_RATIO = 200
+"""What is packed may become `FREE_BYTES`, and beyond that so many times its size. An id alone is eight bytes
+that no packing saves, so a list that shrinks further has rows of 1,600 characters that say nothing."""
+
 _BUFFER_BYTES = 1 << 18
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32_BOMS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_GZIP = b"\x1f\x8b"
+_ZIP = b"PK\x03\x04"
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
+
+
+class BinaryInputError(UsageError):
+    """An input that holds no text."""
 
 
 @dataclass(slots=True)
@@ -29,7 +44,7 @@ class Opened:
     head: bytes
     stream: BinaryIO
     encoding: str
-    _owned: BinaryIO | None
+    _owned: BinaryIO | io.RawIOBase | None
 
     def text(self, newline: str | None) -> io.TextIOWrapper:
         """The input as text, decoding on the way. Bytes that are not UTF-8 become lone surrogates."""
@@ -46,15 +61,25 @@ class Opened:
 
 
 def open_input(path: str) -> Opened:
-    """Open a file or named pipe. UsageError if it is missing, a directory, not allowed or binary."""
+    """Open a file or named pipe, unpacking gzip. UsageError if it is missing, a directory, not allowed, damaged
+    or binary."""
+    return open_stream(path, open_raw(path))
+
+
+def open_raw(path: str) -> io.FileIO:
+    """The bytes of a file as they lie there. UsageError as above."""
     try:
-        stream = open(path, "rb", buffering=0)
+        return open(path, "rb", buffering=0)
     except OSError as exc:
         raise UsageError(_why_unreadable(path, exc)) from None
     except ValueError:  # a NUL in the name
         raise UsageError(f"{path!a}: not a file name") from None
+
+
+def open_stream(file: str, stream: BinaryIO | io.RawIOBase) -> Opened:
+    """The same for a stream that is open, which is closed with it; `file` is its name."""
     try:
-        return _opened(path, stream, owned=stream)
+        return _opened(file, stream, owned=stream)
     except BaseException:
         stream.close()
         raise
@@ -69,38 +94,72 @@ def open_stdin(stdin: BinaryIO | None) -> Opened:
     return _opened("stdin", stdin, owned=None)
 
 
-def _opened(file: str, stream: BinaryIO, *, owned: BinaryIO | None) -> Opened:
+def unpacks_too_far(packed_bytes: int, bytes_: int) -> bool:
+    """Whether this is made to fill memory or time rather than to be read."""
+    return bytes_ > FREE_BYTES and bytes_ > MAX_RATIO * packed_bytes
+
+
+def too_far(file: str) -> UsageError:
+    """What is said of such an input."""
+    return UsageError(
+        f"{file}: unpacks to more than {MAX_RATIO} times its size, as no list does. "
+        "If it is yours, unpack it and give what was in it."
+    )
+
+
+def _opened(file: str, stream: BinaryIO | io.RawIOBase, *, owned: BinaryIO | io.RawIOBase | None) -> Opened:
     rest = _Rest(file, stream)
-    head = b""
-    while len(head) < HEAD_BYTES and (more := rest.take(HEAD_BYTES - len(head))):
-        head += more
+    rest.look()
+    if rest.head.startswith(_GZIP):
+        rest = _Unpacked(file, rest)
+        rest.look()
+    head = rest.head
     encoding = "utf-8-sig"
     if head.startswith(_UTF16_BOMS) and not head.startswith(_UTF32_BOMS):
         encoding = "utf-16"
     elif b"\0" in head:
-        raise UsageError(
-            f"{file}: a binary file (or UTF-16 without a byte-order mark), not text. "
-            "Export it as CSV or as one address a line, in UTF-8."
-        )
-    rest.head = head
+        raise BinaryInputError(f"{file}: a binary file{_instead(head)}")
     buffered = io.BufferedReader(rest, _BUFFER_BYTES)
     return Opened(file, head, buffered, encoding, owned)
+
+
+def _instead(head: bytes) -> str:
+    if head.startswith(_ZIP):
+        return (
+            ", a zip by its beginning, under a name that says otherwise. Name a workbook .xlsx and a Google "
+            "Takeout .zip; of anything else give the files in it."
+        )
+    if head[257:262] == b"ustar":
+        return " (a tar archive). Unpack it and give the files in it; Google Takeout also makes .zip."
+    return (
+        " (or UTF-16 without a byte-order mark), not text. "
+        "Export it as CSV or as one address a line, in UTF-8."
+    )
 
 
 class _Rest(io.RawIOBase):
     """The head that was read for a look, then the rest of the stream. Closing it closes nothing else."""
 
-    def __init__(self, file: str, stream: BinaryIO) -> None:
+    def __init__(self, file: str, stream: BinaryIO | io.RawIOBase | gzip.GzipFile) -> None:
         self.head = b""
+        self.taken_bytes = 0
         self._file = file
         self._take = getattr(stream, "read1", stream.read)
+
+    def look(self) -> None:
+        """Fill the head."""
+        while len(self.head) < HEAD_BYTES and (more := self.take(HEAD_BYTES - len(self.head))):
+            self.head += more
 
     def take(self, max_bytes: int) -> bytes:
         """Some bytes of the stream, none at its end."""
         try:
             data: bytes = self._take(max_bytes)
+        except _DAMAGED as exc:
+            raise UsageError(f"{self._file}: damaged: {exc}. Make it or download it again.") from None
         except OSError as exc:
             raise UsageError(_why_unreadable(self._file, exc)) from None
+        self.taken_bytes += len(data)
         return data
 
     def readable(self) -> bool:
@@ -114,6 +173,20 @@ class _Rest(io.RawIOBase):
             data = self.take(len(view))
         view[: len(data)] = data
         return len(data)
+
+
+class _Unpacked(_Rest):
+    """What a gzip stream holds, unpacked on the way."""
+
+    def __init__(self, file: str, packed: _Rest) -> None:
+        super().__init__(file, gzip.GzipFile(fileobj=packed))
+        self._packed = packed
+
+    def take(self, max_bytes: int) -> bytes:
+        data = super().take(max_bytes)
+        if unpacks_too_far(self._packed.taken_bytes, self.taken_bytes):
+            raise too_far(self._file)
+        return data
 
 
 def _why_unreadable(path: str, exc: OSError) -> str:

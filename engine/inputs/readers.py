@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from engine.errors import UsageError
 from engine.inputs.columns import is_known
+from engine.inputs.history import read_history
 from engine.inputs.ids import video_id, why_not
 from engine.inputs.lines import Line, rejected
 from engine.inputs.opening import Opened, open_input, open_stdin
 from engine.inputs.sources import find_source
 from engine.inputs.table import DELIMITERS, read_table
+from engine.inputs.takeout import read_takeout
 from engine.inputs.text import read_text
 from engine.inputs.values import read_json, read_json_lines
+from engine.inputs.workbook import read_workbook
 
 ARGUMENT = "argument"
 """What `Line.file` says of a video given on the command line."""
@@ -27,19 +30,33 @@ _FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
+    ".html": "html",
+    ".htm": "html",
 }
 _NO_CHANNEL = (
     "no channel: a handle has 3 to 30 letters, digits, . _ -; behind it /videos, /shorts or /streams"
 )
+_WORKBOOKS = (".xlsx", ".xlsm")
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_HTML = re.compile("<html|<!doctype html", re.IGNORECASE)
+_GZ = re.compile(r"\.gz$", re.IGNORECASE)
 _DELIMITER = re.compile(f"[{DELIMITERS}]")
 
 
-def read(source: str, *, column: str | None = None, stdin: BinaryIO | None = None) -> Iterator[Line]:
+def read(
+    source: str,
+    *,
+    column: str | None = None,
+    sheet: str | None = None,
+    stdin: BinaryIO | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> Iterator[Line]:
     """The lines of a source: a video id, `-` for standard input, a file, a YouTube address, a channel, playlist or
-    search by name; looked for in that order, so a file whose name is an id is given as `./name`.
+    search by name; looked for in that order, so a file whose name is an id is given as `./name`. gzip is unpacked on
+    the way.
 
-    `column` names the column of a table or the key of an object (or, in a table, is its number from 1).
+    `column` names the column of a table or the key of an object (or, in a table, is its number from 1), `sheet`
+    the sheet of a workbook. `on_note` is told what a person should know of the source besides its lines.
     Memory stays flat for any length, but for JSON lists. UsageError when the source cannot be read: at the
     call if that can be known from its beginning, else while reading.
     """
@@ -48,7 +65,12 @@ def read(source: str, *, column: str | None = None, stdin: BinaryIO | None = Non
     if source == "-":
         return _read(open_stdin(stdin), None, column)
     if "\0" not in source and os.path.exists(source):
-        return _read(open_input(source), _FORMATS.get(os.path.splitext(source)[1].lower()), column)
+        ending = _ending(source)
+        if ending == ".zip":
+            return read_takeout(source, on_note)
+        if ending in _WORKBOOKS:
+            return read_workbook(source, column=column, sheet=sheet)
+        return _read(open_input(source), _FORMATS.get(_ending(_GZ.sub("", source))), column)
     if found := video_id(source):
         return iter([Line(ARGUMENT, 1, source, found, {}, None)])
     if "://" in source or source.startswith("@") or find_source(source):
@@ -58,6 +80,10 @@ def read(source: str, *, column: str | None = None, stdin: BinaryIO | None = Non
         return _read(open_input(source), None, column)
     except UsageError as exc:
         raise UsageError(f"{exc} It is no video either: {why_not(source)}.") from None
+
+
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def _read(opened: Opened, form: str | None, column: str | None) -> Iterator[Line]:
@@ -84,6 +110,8 @@ def _lines(opened: Opened, form: str, column: str | None) -> Iterator[Line]:
         return read_json_lines(opened.text(None), opened.file, column=column)
     if form == "json":
         return read_json(opened.stream, opened.encoding, opened.file, column=column)
+    if form == "html":
+        return read_history(opened.text(None), opened.file)
     return read_text(opened.text(None), opened.file)
 
 
@@ -96,6 +124,8 @@ def _sniff(head: str) -> str:
         # One object a line, unless the first line leaves its object open.
         first = text.partition("\n")[0].rstrip()
         return "jsonl" if first.endswith("}") or "\n" not in text else "json"
+    if text[:1] == "<" and _HTML.search(text):
+        return "html"
     first = text.splitlines()[0] if text else ""
     if _DELIMITER.search(first) and any(is_known(cell.strip(' "')) for cell in _DELIMITER.split(first)):
         return "csv"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from engine.inputs.ids import HOSTS, video_id
+from engine.inputs.lines import Line
 
 CHANNEL, PLAYLIST, SEARCH = "channel", "playlist", "search"
 TABS = ("videos", "shorts", "streams")
@@ -50,6 +51,11 @@ def find_source(text: str) -> Source | None:
     if _PLAYLIST_ID.fullmatch(text):
         return Source(PLAYLIST, text)
     return _in_address(text.replace("&amp;", "&"))
+
+
+def source_of(line: Line) -> Source | None:
+    """The source that a line without a video names; None as well where a history tells of one that was looked at."""
+    return find_source(line.text) if line.video_id is None and line.listable else None
 
 
 def _in_address(text: str) -> Source | None:

@@ -6,11 +6,12 @@ import csv
 import itertools
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from engine.inputs.columns import Columns, choose, is_known
 from engine.inputs.ids import find, video_id
 from engine.inputs.lines import NOT_UTF8, Line, Physical, Returnable, physical_lines, rejected, undecodable
+from engine.inputs.playlists import recognise
 
 MAX_ROW_CHARS = 1 << 20
 MAX_ROW_LINES = 2_000
@@ -22,11 +23,13 @@ _SEP_LINE = re.compile(r"sep=([,;\t|])\s*", re.IGNORECASE)
 
 
 class Row(NamedTuple):
-    """`line` is where the row starts; a row that cannot be read has a `reason` and one cell to show."""
+    """`line` is where the row starts; a row that cannot be read has a `reason` and one cell to show. `values`
+    are what the cells hold, where that is more than their text."""
 
     line: int
     cells: list[str]
     reason: str | None
+    values: list[Any] | None = None
 
 
 def read_table(
@@ -35,13 +38,43 @@ def read_table(
     """The rows of a table; blank ones are not counted.
 
     `stream` keeps its line ends (`newline=""`). `delimiter` None: whichever of `, ; tab |` fits. The other
-    columns become the line's `input`, as text, unchanged. UsageError, before the first row is given, if no
-    column holds videos.
+    columns become the line's `input`, as text, unchanged; a playlist of Google Takeout gets its own. UsageError,
+    before the first row is given, if no column holds videos.
     """
+    rows, delimiter = _table(stream, column, delimiter)
+    sample, good = _sample(rows)
+    if column is None and (playlist := recognise(good, file)):
+        rest = _without_head(sample, playlist.head_rows)
+        return _lines(itertools.chain(rest, rows), playlist.columns, file, delimiter, playlist.common)
+    return _chosen(sample, good, rows, column, file, delimiter)
+
+
+def read_rows(rows: Iterator[Row], file: str, *, column: str | None = None) -> Iterator[Line]:
+    """The same for rows that somebody else has read."""
+    sample, good = _sample(rows)
+    return _chosen(sample, good, rows, column, file, "\t")
+
+
+def read_playlist(stream: TextIO, file: str) -> Iterator[Line] | None:
+    """The videos of a playlist from Google Takeout, or None if the table is anything else."""
+    rows, delimiter = _table(stream, None, ",")
+    sample, good = _sample(rows)
+    playlist = recognise(good, file, from_takeout=True)
+    if playlist is None:
+        return None
+    rest = _without_head(sample, playlist.head_rows)
+    return _lines(itertools.chain(rest, rows), playlist.columns, file, delimiter, playlist.common)
+
+
+def _table(stream: TextIO, column: str | None, delimiter: str | None) -> tuple[Iterator[Row], str]:
     csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_CHARS + 1))
     lines = Returnable(physical_lines(stream, MAX_ROW_CHARS))
     delimiter = delimiter or _sniff(lines, column)
-    rows = _rows(lines, delimiter)
+    return _rows(lines, delimiter), delimiter
+
+
+def _sample(rows: Iterator[Row]) -> tuple[list[Row], list[list[str]]]:
+    """The first rows, and the cells of those that can be read."""
     sample: list[Row] = []
     good: list[list[str]] = []
     for row in rows:
@@ -50,18 +83,36 @@ def read_table(
             good.append(row.cells)
         if len(good) > SAMPLE_ROWS:
             break
+    return sample, good
+
+
+def _without_head(sample: list[Row], head_rows: int) -> list[Row]:
+    """The sample without so many of its rows that can be read."""
+    readable = itertools.count(1)
+    return [row for row in sample if row.reason is not None or next(readable) > head_rows]
+
+
+def _chosen(
+    sample: list[Row],
+    good: list[list[str]],
+    rows: Iterator[Row],
+    column: str | None,
+    file: str,
+    delimiter: str,
+) -> Iterator[Line]:
     if not good:
         return (rejected(file, row.line, row.cells[0], row.reason or "") for row in sample)
     columns = choose(good, column, file)
-    if columns.has_header:
-        sample.remove(next(row for row in sample if row.reason is None))
-    return _lines(itertools.chain(sample, rows), columns, file, delimiter)
+    rest = _without_head(sample, int(columns.has_header))
+    return _lines(itertools.chain(rest, rows), columns, file, delimiter, {})
 
 
-def _lines(rows: Iterator[Row], columns: Columns, file: str, delimiter: str) -> Iterator[Line]:
+def _lines(
+    rows: Iterator[Row], columns: Columns, file: str, delimiter: str, common: dict[str, str]
+) -> Iterator[Line]:
     index, names, width = columns.index, columns.names, len(columns.names)
     own = names[index] if index < width else None
-    for line, cells, reason in rows:
+    for line, cells, reason, values in rows:
         if reason is not None:
             yield rejected(file, line, cells[0], reason)
             continue
@@ -71,7 +122,8 @@ def _lines(rows: Iterator[Row], columns: Columns, file: str, delimiter: str) -> 
             # A row whose own cell is empty is shown whole, or nobody would find it again.
             yield rejected(file, line, text if text.strip() else delimiter.join(cells), why_not)
             continue
-        given = dict(zip(names, cells, strict=False))
+        held: list[Any] = cells if values is None else values
+        given: dict[str, Any] = dict(zip(names, held, strict=False))
         if len(cells) < width:
             given.update(dict.fromkeys(names[len(cells) :], ""))
         for number in range(width, len(cells)):
@@ -79,10 +131,10 @@ def _lines(rows: Iterator[Row], columns: Columns, file: str, delimiter: str) -> 
                 name = f"column_{number + 1}"
                 while name in given:
                     name += "_"
-                given[name] = cells[number]
+                given[name] = held[number]
         if own is not None:
             del given[own]
-        yield Line(file, line, text, found, given, None)
+        yield Line(file, line, text, found, {**common, **given} if common else given, None)
 
 
 class _NoRowError(Exception):

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, NoReturn, TextIO
 
 from engine.errors import UsageError
 from engine.inputs.columns import is_known
+from engine.inputs.history import element, is_element
 from engine.inputs.ids import video_id, why_not
 from engine.inputs.lines import NOT_UTF8, Line, physical_lines, rejected, undecodable, without_surrogates
 
@@ -16,6 +17,8 @@ MAX_FILE_BYTES = 256 << 20
 MAX_DEPTH = 64
 ID_KEYS = ("video_id", "id", "url")
 LIST_KEYS = ("videos", "items", "entries")
+SITE_KEYS = ("ie_key", "extractor_key")
+"""Where yt-dlp says of which site a video is."""
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -52,7 +55,9 @@ def read_json_lines(stream: TextIO, file: str, *, column: str | None = None) -> 
 def read_json(stream: BinaryIO, encoding: str, file: str, *, column: str | None = None) -> Iterator[Line]:
     """A JSON list of texts and objects, or an object with such a list as `videos`, `items` or `entries`.
 
-    A list has to be read whole, so its size is limited. UsageError if it is larger or is not JSON.
+    Playlists within playlists, as yt-dlp writes the tabs of a channel, are one list of videos, each with the
+    title of its own as `playlist`. A list has to be read whole, so its size is limited. UsageError if it is
+    larger or is not JSON.
     """
     data = stream.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
@@ -73,10 +78,26 @@ def read_json(stream: BinaryIO, encoding: str, file: str, *, column: str | None 
 
 def _elements(document: Any, file: str, column: str | None) -> Iterator[Line]:
     values = document if isinstance(document, list) else [document]
-    if isinstance(document, dict):
+    if isinstance(document, dict) and not _is_playlist(document):
         values = next((document[key] for key in LIST_KEYS if isinstance(document.get(key), list)), values)
-    for number, value in enumerate(values, 1):
+    for number, value in enumerate(_unnested(values, None), 1):
         yield _line(value, None, file, number, column)
+
+
+def _is_playlist(value: Any) -> bool:
+    """Whether this is a playlist as yt-dlp writes it, `yt-dlp --flat-playlist -J`."""
+    return isinstance(value, dict) and "_type" in value and isinstance(value.get("entries"), list)
+
+
+def _unnested(values: list[Any], playlist: Any) -> Iterator[Any]:
+    """The values that are no playlists, with the title of theirs."""
+    for value in values:
+        if _is_playlist(value):
+            yield from _unnested(value["entries"], value.get("title") or playlist)
+            continue
+        if isinstance(playlist, str) and isinstance(value, dict) and value.get("playlist") is None:
+            value["playlist"] = playlist
+        yield value
 
 
 def _parse(text: str) -> Any:
@@ -127,6 +148,10 @@ def _line(value: Any, text: str | None, file: str, number: int, column: str | No
         return rejected(file, number, value, why_not(value))
     if not isinstance(value, dict):
         return rejected(file, number, _shown(value, text), f"{_kind(value)}, not a text or an object")
+    if column is None and is_element(value):
+        return element(value, file, number)
+    if (site := _other_site(value)) is not None:
+        return rejected(file, number, _shown(value, text), f"of the site {site!a}, not of YouTube")
     for key in _keys(value, column):
         given = value[key]
         if isinstance(given, str) and (found := video_id(given)) is not None:
@@ -144,6 +169,12 @@ def _keys(value: Mapping[str, Any], column: str | None) -> Iterator[str]:
         return
     yield from (key for key in ID_KEYS if key in value)
     yield from (key for key in value if key not in ID_KEYS and is_known(key))
+
+
+def _other_site(value: Mapping[str, Any]) -> str | None:
+    """The site that yt-dlp took this from, if it is another; ids of eleven characters exist elsewhere too."""
+    site = next((value[key] for key in SITE_KEYS if isinstance(value.get(key), str)), "youtube")
+    return None if site.lower().startswith("youtube") else site[:40]
 
 
 def _why(value: Mapping[str, Any], key: str | None, column: str | None) -> str:

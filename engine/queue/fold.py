@@ -115,11 +115,13 @@ class ChunkState:
         elif verb == "died":
             state.deaths[str(body.get("worker"))] = Death(body.get("alone") is True, body.get("sure") is True)
         elif verb == "try":
+            state.requests += int(_number(body.get("requests")))
+            state.bytes += int(_number(body.get("bytes")))
+            if body.get("gave_way") is True:
+                return
             state.tries += 1
             state.deaths.clear()  # it came through an attempt alive: whatever killed those processes, it was not this
             state.not_before = _number(body.get("not_before"))
-            state.requests += int(_number(body.get("requests")))
-            state.bytes += int(_number(body.get("bytes")))
             its = body.get("egress") if body.get("kind") in LINE_KINDS else None
             state.failed_by = its if isinstance(its, str) else None
             stamp = _stamp(body.get("stamp"))

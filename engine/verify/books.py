@@ -124,7 +124,7 @@ def _take(book: Book, verb: str, raw: bytes, body: dict[str, Any], end: int) -> 
     elif verb == "reopen":
         book.finals.pop(video_id, None)
         book.waits.pop(video_id, None)
-    elif verb == "try":
+    elif verb == "try" and body.get("gave_way") is not True:
         at = body.get("not_before")
         book.waits[video_id] = at if isinstance(at, int | float) else 0.0
 
@@ -157,6 +157,7 @@ _PLAUSIBLE: dict[str, dict[str, Callable[[Any, int], bool]]] = {
         "kind": lambda value, _: value is None or value in tuple(Kind),
         "not_before": lambda value, _: type(value) in (int, float) and 0 <= value < 1e12,
         "charged": _is_flag,
+        "gave_way": _is_flag,
         "requests": _counts(1e9),
         "bytes": _counts(1e15),
     },

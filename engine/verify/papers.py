@@ -20,6 +20,7 @@ from engine.queue.layout import Queue
 from engine.verify.findings import Findings
 from engine.verify.tree import listing
 
+_ID = re.compile(r"[A-Za-z0-9_-]{11}")  # a damaged segment may hold anything
 _ENDS = ("ok", "absent", "failed")
 _PARTS = ("pending", "in_flight", "deferred", *_ENDS)
 _LISTING = re.compile(r"[0-9]{6,}\.json")
@@ -128,7 +129,7 @@ def cache_fault(queue: Queue, segment: int, ids: Iterable[str]) -> str | None:
         return "cannot be read"
     numbers, texts = array("Q"), []
     for video_id in ids:
-        data = base64.urlsafe_b64decode(video_id + "=") if len(video_id) == 11 else b""
+        data = base64.urlsafe_b64decode(video_id + "=") if _ID.fullmatch(video_id) else b""
         if base64.urlsafe_b64encode(data) == f"{video_id}=".encode():
             numbers.append(int.from_bytes(data, "big"))
         else:
@@ -168,7 +169,8 @@ def listing_faults(queue: Queue, findings: Findings) -> None:
 
 
 def exposed(queue: Queue) -> Iterable[str]:
-    """Files of the queue that others than their owner may read or write. Tokens are empty: they are not asked."""
+    """Files of the queue that others than their owner may read or write. Tokens are empty: they are not asked, and
+    engine.toml is the user's own."""
     for directory in (
         "",
         "segments",
@@ -181,7 +183,7 @@ def exposed(queue: Queue) -> Iterable[str]:
                 its = os.lstat(queue.path(directory, name))
             except OSError:
                 continue
-            if its.st_mode & 0o170000 == 0o100000 and its.st_mode & 0o077:
+            if its.st_mode & 0o170000 == 0o100000 and its.st_mode & 0o077 and name != "engine.toml":
                 yield queue.path(directory, name)
 
 

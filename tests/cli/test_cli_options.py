@@ -8,7 +8,10 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.cli.options import IdCommand, inputs, queue_option
+from engine.cli import group
+from engine.cli.options import SECTIONS, IdCommand, inputs, queue_option
+from engine.cli.rehearse import command as rehearse
+from engine.cli.run import command as run
 from engine.cli.run import run_options
 
 DASHED = "-AAAAAAAAAE"
@@ -88,3 +91,31 @@ OPTIONS = {name for param in probe.params for name in param.opts}  # some have e
 )
 def test_any_ids_arrive_whole_and_in_order(names: list[str]) -> None:
     assert parse("-q", "x", *names, "-p", "2")[:3] == (tuple(names), "x", 2)
+
+
+@pytest.mark.parametrize("command", [run, rehearse])
+def test_each_option_is_told_in_a_section(command: click.Command) -> None:
+    """What is in none of them would stand below all others, and nobody meant that."""
+    text = CliRunner().invoke(command, ["--help"]).output
+    for section, names in SECTIONS.items():
+        told = [its for its in command.params if isinstance(its, click.Option) and its.name in names.split()]
+        assert bool(told) == (f"\n{section}:\n" in text)
+    others = text.partition("Other options:")[2].split("\n\n")[0].strip()
+    assert others.startswith("-h, --help") or others == "--help  Show this message and exit."
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("rnu", "there is no command 'rnu'; did you mean 'run'?"),
+        ("stats", "did you mean 'status'?"),
+        ("xyzzy", "there is no command 'xyzzy'"),
+        ("videos.txt", "Say `engine run videos.txt`"),
+        ("https://youtu.be/dQw4w9WgXcQ?t=1&x=2", "Say `engine run 'https://youtu.be/dQw4w9WgXcQ?t=1&x=2'`"),
+        ("dQw4w9WgXcQ", "Say `engine run dQw4w9WgXcQ`"),
+    ],
+)
+def test_what_is_no_command(word: str, answer: str) -> None:
+    result = CliRunner().invoke(group, [word])
+    assert result.exit_code == 2
+    assert answer in result.output

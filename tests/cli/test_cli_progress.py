@@ -42,14 +42,17 @@ def value(**changes: Any) -> dict[str, Any]:
     ("changes", "text"),
     [
         ({}, "1,000/2,000 | ok 900, absent 80, failed 20 | 0.00/s | left unknown"),
-        ({"deferred": 5, "limited_by": "rate"}, "| deferred 5 | 0.00/s | left unknown | limited by rate"),
+        ({"deferred": 5, "limited_by": "rate"}, "| deferred 5 | 0.00/s | left unknown | limited by the rate"),
         ({"eta_s": {"low": 60.0, "high": 60.0}}, "| left 1 min"),
         ({"state": "finished"}, "failed 20 | finished"),
         ({"limited_by": "network"}, "| waiting: no network"),
         (
             {
                 "limited_by": "blocks",
-                "egresses": [{"open_in_s": 0}, {"open_in_s": 70.0}, {"open_in_s": 42.0}],
+                "egresses": [
+                    {"state": "blocked", "rate_per_s": 1.0, "open_in_s": open_in_s}
+                    for open_in_s in (0, 70.0, 42.0)
+                ],
             },
             "| waiting: blocked, next try in 42 s",
         ),
@@ -120,7 +123,7 @@ def test_a_bar_fits_its_terminal(
     its()
     its.close()
     text = screen.getvalue()
-    assert "20/20" in text
+    assert "20 of 20 final" in text
     assert "owned" not in text
     assert "\x1b]" not in text
     plain = Plain(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from engine import status
-from engine.cli.show import STATE_STYLE, duration, eta, panel, show, size
+from engine.cli.show import STATE_STYLE, at, duration, eta, limit, panel, show, size
 
 ODD = "p001 \x1b]0;owned\x07\x1b[2Jho\u202est\n:1"
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|4[0-7]|9[0-7]|38|48)[0-9;]*m")
@@ -195,3 +196,64 @@ def test_the_time_left(low: float, high: float, text: str) -> None:
 )
 def test_sizes(n: int, text: str) -> None:
     assert size(n) == text
+
+
+def closed(state: str = "blocked", open_in_s: float = 70.0) -> dict[str, Any]:
+    return {**egress(state=state), "open_in_s": open_in_s}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"limited_by": "rate", "egresses": [egress()]}, "limited by the rate, 0.5/s"),
+        ({"limited_by": "rate", "egresses": [egress()] * 3}, "limited by the rate, 1.5/s on 3 egresses"),
+        (
+            {"limited_by": "rate", "egresses": [egress(), closed(), egress(state="retired")]},
+            "limited by the rate, 0.5/s; 1 of 2 egresses rest",
+        ),
+        ({"limited_by": "blocks", "egresses": [closed()]}, "waiting: blocked, next try in 1 min"),
+        ({"limited_by": "blocks", "egresses": [closed(open_in_s=0.4)]}, "waiting: blocked, trying"),
+        (
+            {"limited_by": "network", "egresses": [closed("network")]},
+            "waiting: no network, next try in 1 min",
+        ),
+        ({"limited_by": "workers", "egresses": [egress()]}, "limited by workers: every thread is busy"),
+        ({"limited_by": "nothing", "egresses": [egress()]}, ""),
+        ({"state": "paused", "limited_by": "nothing"}, "paused: `engine resume` goes on"),
+    ],
+)
+def test_what_limits(changes: dict[str, Any], words: str) -> None:
+    assert limit(value(**changes)) == words
+
+
+def test_when_the_end_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    evening = 1_795_388_400.0  # Sunday, 2026-11-22 23:00
+    hour = 3600.0
+    assert at({"low": 0.3 * hour, "high": 0.3 * hour}, evening) == "23:18"
+    assert at({"low": 0.1 * hour, "high": 0.9 * hour}, evening) == "23:06 to 23:54"
+    assert at({"low": 0.5 * hour, "high": 5 * hour}, evening) == "23:30 to Mon 04:00"
+    assert at({"low": 4 * hour, "high": 5 * hour}, evening) == "Mon 03:00 to 04:00"
+    assert at({"low": 200 * hour, "high": 300 * hour}, evening) == "01 Dec to 05 Dec"
+    assert at({"low": 200 * hour, "high": 1e12}, evening) == "some day"
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_last_that_were_not_ok_and_only_as_many_egresses_as_there_is_room_for() -> None:
+    rows = [
+        {"video_id": "dQw4w9WgXcQ", "status": "failed", "kind": "timeout", "message": "\x1b[2Jno answer" * 30}
+    ]
+    found = value(egresses=[egress(f"p{n:03d} host:1") for n in range(40)])
+    for width in (40, 80, 200):
+        out = io.StringIO()
+        its = panel(found, "q", rows, width=width, height=20, now=0.0)
+        Console(file=out, width=width, highlight=False).print(its)
+        text = out.getvalue()
+        assert "dQw4w9WgXcQ" in text
+        assert "\x1b" not in text
+        assert max(map(len, text.splitlines())) == min(width, 110)  # the frame keeps its width
+        if width >= 80:
+            assert len(text.splitlines()) <= 20
+            assert "and 33 more" in text

@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.inputs import ids
@@ -130,6 +130,7 @@ HOST = st.sampled_from([*HOSTS, "evil.test", "youtube.com.evil.test"])
 SHAPE = st.sampled_from(["watch?v={}", "shorts/{}", "live/{}", "{}", "watch?a=b&v={}", "embed/{}"])
 
 
+@example("https://", "youtube.com", "shorts/{}", "live_stream", "")
 @given(
     st.sampled_from(["https://", "http://", "", "//"]),
     HOST,

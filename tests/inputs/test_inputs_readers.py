@@ -18,6 +18,7 @@ from engine.errors import UsageError
 from engine.inputs import Line, read
 
 A, B, C = "aaaaaaaaaa1", "-bbbbbbbbb2", "cccccccc_-3"
+DATA = Path(__file__).parents[1] / "data"
 
 
 def of(tmp_path: Path, name: str, data: bytes | str, **options: str) -> list[Line]:
@@ -214,6 +215,31 @@ def test_any_bytes_end_in_lines_or_a_clear_error(
         return
     for line in lines:
         assert (line.video_id is None) == (line.reason is not None)
+        json.dumps([line.text, line.input, line.reason], ensure_ascii=False, allow_nan=False).encode()
+
+
+HARMED = {name: (DATA / name).read_bytes() for name in ("takeout-001.zip", "list.xlsx", "list.csv.gz")}
+
+
+@given(
+    st.sampled_from(sorted(HARMED)),
+    st.floats(0, 1, exclude_max=True),
+    st.binary(max_size=3),
+    st.integers(0, 30),
+)
+def test_any_harm_to_what_is_packed_ends_so_too(
+    tmp_path_factory: pytest.TempPathFactory, name: str, at: float, put: bytes, taken: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    data = HARMED[name]
+    place = int(at * len(data))
+    path.write_bytes(data[:place] + put + data[place + taken :])
+    try:
+        lines = list(read(str(path)))
+    except UsageError as exc:
+        assert str(path) in str(exc)
+        return
+    for line in lines:
         json.dumps([line.text, line.input, line.reason], ensure_ascii=False, allow_nan=False).encode()
 
 

@@ -1,0 +1,125 @@
+"""`engine config show`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from engine.cli import defaults
+from engine.cli.options import json_option, profile_option, queue_option
+from engine.config import Frozen
+from engine.errors import Exit, UsageError
+from engine.proxies import egresses, parse_proxy
+from engine.queue.layout import exists, open_queue
+
+_FROZEN = "the first run of this queue, for good"
+
+
+@click.group("config")
+def command() -> None:
+    """What the options are, and where each value comes from."""
+
+
+@command.command("show")
+@queue_option()
+@profile_option(expose=True)
+@json_option
+def show_command(root: str, profile: str | None, as_json: bool) -> int:
+    """The options as `engine run` would take them now, and where each value comes from.
+
+    \b
+    The first of these that says something decides:
+      1  the option on the command line
+      2  its variable ENGINE_<OPTION>
+      3  the profile: --profile, ENGINE_PROFILE
+      4  engine.toml in the queue's directory
+      5  config.toml in your configuration directory
+      6  the default
+    """
+    from engine.cli.run import command as run
+
+    args = ["-q", root] + (["--profile", profile] if profile else [])
+    ctx = run.make_context("run", args)
+    frozen = _frozen(root)
+    found = list(_found(ctx, frozen))
+    files = [defaults.queue_file(root), defaults.user_file()]
+    if as_json:
+        value = {
+            "schema_version": 1,
+            "options": {name: {"value": value, "from": origin} for name, value, origin in found},
+            "files": {path: os.path.exists(path) for path in files},
+        }
+        click.echo(json.dumps(value, ensure_ascii=False))
+        return Exit.OK
+    wide = max(len(name) for name, _, _ in found)
+    shown = [(name, _show(value), origin) for name, value, origin in found]
+    room = min(40, max(len(value) for _, value, _ in shown))
+    for name, text, origin in shown:
+        click.echo(f"{name:<{wide}}  {text:<{room}}  {origin}")
+    click.echo()
+    for path in files:
+        click.echo(f"{path}: {'read' if os.path.exists(path) else 'not there'}")
+    return Exit.OK
+
+
+def _found(ctx: click.Context, frozen: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """(option, value, where from) of each option of a run."""
+    for option in defaults.options_of(ctx.command):
+        name, key = str(option.name), option.opts[-1].removeprefix("--")
+        if name in frozen:
+            yield key, frozen[name], _FROZEN
+            continue
+        value = ctx.params[name]
+        if name == "proxy":
+            value = _proxies(value)
+        if name == "notify" and value:
+            value = "(not shown)"  # it may be a secret address
+        yield key, list(value) if isinstance(value, tuple) else value, _origin(ctx, option)
+
+
+def _origin(ctx: click.Context, option: click.Option) -> str:
+    source = ctx.get_parameter_source(str(option.name))
+    if source is click.core.ParameterSource.ENVIRONMENT:
+        names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
+        return next(its for its in names if os.environ.get(its))
+    if source is click.core.ParameterSource.DEFAULT_MAP:
+        return defaults.origins(ctx)[str(option.name)].origin
+    return "default"
+
+
+def _frozen(root: str) -> dict[str, Any]:
+    """What the first run froze, by the options' parameters."""
+    value = open_queue(root).read_batch().get("frozen") if exists(root) else None
+    if not isinstance(value, dict):
+        return {}
+    try:
+        its = Frozen.from_json(value)
+    except (KeyError, TypeError, ValueError):
+        return {}
+    made_by = {"manual_only": its.captions == "manual", "generated_only": its.captions == "generated"}
+    known = {name: value for name, value in its.to_json().items() if name != "captions"}
+    return {**known, "languages": ",".join(its.languages), **made_by}
+
+
+def _proxies(urls: tuple[str, ...]) -> list[str]:
+    """Proxies by the names they go by, which hold no password."""
+    try:
+        parsed = [parse_proxy(url, f"--proxy {number}") for number, url in enumerate(urls, 1)]
+    except UsageError as exc:
+        return [str(exc)]
+    return [its.name for its in egresses(parsed)] if parsed else []
+
+
+def _show(value: Any) -> str:
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return shlex.quote(value) if isinstance(value, str) and not value.isprintable() else str(value)

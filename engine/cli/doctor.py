@@ -1,0 +1,115 @@
+"""`engine doctor`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli import say
+from engine.cli.options import json_option, queue_option
+from engine.cli.run import proxy_urls
+from engine.errors import Exit
+from engine.proxies import egresses
+from engine.queue.layout import exists, open_queue
+from engine.render.terminal import printable
+
+if TYPE_CHECKING:
+    from engine.doctor import Finding
+
+_STYLE = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+@click.command("doctor")
+@queue_option()
+@click.option("-o", "--output", metavar="DIR", envvar="ENGINE_OUTPUT", help="Where transcripts will go.")
+@click.option(
+    "-p",
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=os.cpu_count() or 1,
+    envvar="ENGINE_PROCESSES",
+    show_default="cores",
+    help="As the run will have them.",
+)
+@click.option(
+    "-t",
+    "--threads",
+    type=click.IntRange(1, 1024),
+    default=16,
+    envvar="ENGINE_THREADS",
+    show_default=True,
+    help="As the run will have them.",
+)
+@click.option("--proxy", metavar="URL", multiple=True, envvar="ENGINE_PROXY", help="A proxy; repeatable.")
+@click.option(
+    "--proxies",
+    "file",
+    metavar="FILE",
+    envvar="ENGINE_PROXIES",
+    help="Proxies, one a line: URL, host:port or host:port:user:password.",
+)
+@click.option(
+    "--ca-bundle",
+    metavar="FILE",
+    envvar=["ENGINE_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"],
+    help="Certificate authorities to trust.",
+)
+@json_option
+def command(
+    root: str,
+    output: str | None,
+    processes: int,
+    threads: int,
+    proxy: tuple[str, ...],
+    file: str | None,
+    ca_bundle: str | None,
+    as_json: bool,
+) -> int:
+    """Look whether this machine is fit for a run, and say what to mend: give the options that the run will have.
+
+    Nothing is sent to YouTube unless proxies are given; then one small request through each. Exit code 2 when
+    something would stop a run.
+    """
+    from engine.doctor import Asked, Level, examine
+
+    urls = proxy_urls(proxy, file)
+    asked = Asked(
+        root, output or _frozen(root), processes, threads, egresses(urls) if urls else (), ca_bundle or None
+    )
+    found: list[Finding] = []
+    for its in examine(asked):
+        found.append(its)
+        if not as_json:
+            _show(its)
+    worst = [its for its in found if its.level is Level.PROBLEM]
+    if as_json:
+        click.echo(
+            json.dumps({"schema_version": 1, "fit": not worst, "findings": [asdict(its) for its in found]})
+        )
+    elif worst:
+        say(f"engine: {len(worst)} problem{'' if len(worst) == 1 else 's'} would stop a run")
+    return Exit.USAGE if worst else Exit.OK
+
+
+def _frozen(root: str) -> str:
+    """The output directory that the queue has, or the one it would get."""
+    frozen = open_queue(root).read_batch().get("frozen") if exists(root) else None
+    return str(frozen.get("output", "transcripts")) if isinstance(frozen, dict) else "transcripts"
+
+
+def _show(its: Finding) -> None:
+    width = max(60, shutil.get_terminal_size().columns)
+    head = f"{its.level:<8} {printable(its.about):<12} "
+    text = printable(its.seen) + (f": {printable(its.advice)}" if its.advice else "")
+    lines = textwrap.wrap(text, width - 22, break_long_words=True) or [""]
+    click.echo(click.style(f"{its.level:<8}", fg=_STYLE[its.level]) + head[8:] + lines[0])
+    for line in lines[1:]:
+        click.echo(" " * 22 + line)
+    sys.stdout.flush()

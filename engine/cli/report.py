@@ -1,0 +1,75 @@
+"""`engine report`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import click
+
+from engine import durable
+from engine.amounts import parse_price_per_gb, size
+from engine.cli import say
+from engine.cli.options import json_option, queue_option
+from engine.errors import Exit, UsageError
+from engine.queue.layout import open_queue
+
+DEFAULT_PAGE = "report.html"
+LARGE_BYTES = 1 << 30  # takes some seconds
+
+
+@click.command("report")
+@queue_option()
+@click.option("--price", metavar="P", help="What traffic costs, as 4/GB.")
+@click.option(
+    "--html",
+    "page_path",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value=DEFAULT_PAGE,
+    help=f"A page instead, self-contained, into FILE (default {DEFAULT_PAGE}; - is stdout).",
+)
+@json_option
+def command(root: str, price: str | None, page_path: str | None, as_json: bool) -> int:
+    """What became of the batch: what is done and what is not and why, cost, time, trouble, what to type next.
+
+    For the morning after; answers in every state of the queue, also beside a live run, and touches no lock.
+    """
+    from engine import report
+
+    if page_path and as_json:
+        raise UsageError("--html or --json, one at a time")
+    per_gb = parse_price_per_gb(price, "--price") if price else None
+    manifest_bytes = _size(open_queue(root).manifest)
+    if manifest_bytes > LARGE_BYTES:
+        say(f"reading {size(manifest_bytes)} of manifest.jsonl")
+    its = report.make(root, price_per_gb=per_gb)
+    if as_json:
+        click.echo(json.dumps(its.to_json()))
+    elif page_path == "-":
+        click.echo(report.page(its), nl=False)
+    elif page_path:
+        _write(page_path, report.page(its))
+        say(f"the report is in {page_path}")
+    else:
+        for line in report.words(its, shutil.get_terminal_size().columns):
+            click.echo(line)
+    return Exit.OK
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _write(path: str, text: str) -> None:
+    """Put the page there, whole or not at all."""
+    try:
+        durable.publish(os.path.abspath(path), text.encode(), sync=False)
+    except OSError as exc:
+        if durable.is_disk_error(exc):
+            raise durable.disk_error(exc, f"writing {path}") from exc
+        raise UsageError(f"--html {path}: {exc.strerror}: give another file") from None

@@ -1,0 +1,52 @@
+"""Is this machine fit for a run? One check a thing that runs have failed for, each with what to do about it.
+
+A check leaves nothing behind and asks nobody on the network, but for the proxies that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from engine.doctor.finding import Finding, Level, problem
+from engine.doctor.machine import SHM, authorities, descriptors, proxies, shared_memory
+from engine.doctor.places import place
+from engine.doctor.program import clock, packages, python
+from engine.errors import EngineError
+from engine.model import EgressSpec
+
+__all__ = ["Asked", "Finding", "Level", "examine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the run would be given."""
+
+    queue: str
+    output: str
+    processes: int
+    threads: int
+    egresses: tuple[EgressSpec, ...] = ()
+    ca_bundle: str | None = None
+
+
+def examine(asked: Asked) -> Iterator[Finding]:
+    """Every check, one after the other, as they are done. Never raises for what it finds."""
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("python", python),
+        ("packages", packages),
+        ("clock", lambda: clock(asked.queue)),
+        ("open files", lambda: descriptors(asked.processes, asked.threads, max(1, len(asked.egresses)))),
+        (SHM, shared_memory),
+        ("ca bundle", lambda: authorities(asked.ca_bundle)),
+        ("queue", lambda: place("queue", asked.queue)),
+        ("output", lambda: place("output", asked.output)),
+        ("proxies", lambda: proxies(asked.egresses, asked.ca_bundle)),
+    ]
+    for about, check in checks:
+        try:
+            yield from check()
+        except EngineError as exc:
+            yield problem(about, str(exc), "see there")
+        except OSError as exc:
+            yield problem(about, exc.strerror or str(exc), "mend that first, then look again")

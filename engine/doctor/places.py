@@ -1,0 +1,110 @@
+"""Where queue and output will lie: room, and whether the file system keeps its promises."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from engine import durable
+from engine.amounts import size
+from engine.doctor.finding import Finding, Level, ok, problem
+from engine.errors import UsageError
+from engine.queue.layout import file_system, refuse_remote
+from engine.queue.lock import Lock
+
+LOW_BYTES, FEW_BYTES = 1 << 30, 100 << 20
+_TRY_LOCK = (
+    "import fcntl, sys\n"
+    "try: fcntl.flock(open(sys.argv[1], 'rb+'), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+    "except BlockingIOError: sys.exit(7)"
+)
+_REFUSED = 7
+
+
+def place(about: str, path: str) -> Iterator[Finding]:
+    """A directory, or the nearest one above it that is there: room, file system, locks, fsync, rename."""
+    shown, there = path, _nearest(os.path.abspath(path))
+    option = "-q" if about == "queue" else "-o"
+    if not os.path.isdir(there) or not os.access(there, os.W_OK | os.X_OK):
+        yield problem(
+            about, f"{there} is no directory that you may write to", f"give another place with {option}"
+        )
+        return
+    try:
+        refuse_remote(there, about)
+    except UsageError as exc:
+        yield problem(about, str(exc), f"give a place on a local disk with {option}")
+        return
+    free = _free(there)
+    room = f"{shown}: {file_system(there)}, {size(free)} free"
+    if free < LOW_BYTES:
+        level = Level.PROBLEM if free < FEW_BYTES else Level.WARNING
+        yield Finding(level, about, room, "make room: 100,000 transcripts take some 5 GB")
+        if level is Level.PROBLEM:
+            return
+    else:
+        yield ok(about, room)
+    wrong = try_out(there)
+    if wrong:
+        yield problem(about, f"{there}: {wrong}", f"give a place on a local disk with {option}")
+    else:
+        yield ok(about, "locks between processes, fsync and rename work there")
+
+
+def try_out(directory: str) -> str:
+    """Do on a small scale what a run does to a disk; returns what did not work, empty when all did."""
+    mine = os.path.join(directory, f".engine-doctor-{secrets.token_hex(4)}")
+    first, second = os.path.join(mine, "first"), os.path.join(mine, "second")
+    try:
+        durable.mkdir(mine)
+        durable.create(first, b"first\n")
+        durable.create(second, b"second\n")
+        durable.sync_dir(mine)
+        durable.rename(first, second)
+        with open(second, "rb") as file:
+            if file.read() != b"first\n" or os.path.exists(first):
+                return "a rename does not replace a file whole"
+        return _lock_holds(second)
+    except OSError as exc:
+        return f"{exc.strerror} ({os.path.basename(str(exc.filename or mine))})"
+    finally:
+        for path in (first, second):
+            with contextlib.suppress(OSError):
+                durable.unlink_quietly(path)
+        with contextlib.suppress(OSError):
+            durable.rmdir(mine)
+
+
+def _lock_holds(path: str) -> str:
+    """Whether another process is kept out while we hold a lock, and let in afterwards."""
+    lock = Lock(path)
+    if not lock.take():
+        return "a lock on a new file cannot be had"
+    with lock:
+        if _other_tries(path) != _REFUSED:
+            return "a lock that one process holds does not keep another out"
+    return "" if _other_tries(path) == 0 else "a lock is not free after its holder let go"
+
+
+def _other_tries(path: str) -> int:
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _TRY_LOCK, path],
+        stderr=subprocess.DEVNULL,
+        timeout=30,
+        check=False,
+    ).returncode
+
+
+def _nearest(path: str) -> str:
+    while not os.path.exists(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return path
+
+
+def _free(path: str) -> int:
+    return shutil.disk_usage(path).free

@@ -1,0 +1,73 @@
+"""The commands to type next, as a shell takes them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from engine.report.meanings import MEANINGS
+
+DEFAULT_QUEUE = "queue_dir"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A line for the shell, and what it is for."""
+
+    line: str
+    why: str
+
+
+def quote(text: str) -> str:
+    """A word for a shell. What no terminal would show comes as `$'\\x1b'`, which bash, zsh and ksh read."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = (
+        char
+        if char.isprintable() and char not in "'\\"
+        else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+        for char in text
+    )
+    return f"$'{''.join(escaped)}'"
+
+
+def following(root: str, its: dict[str, Any], *, rehearsal: bool, damaged: bool) -> Iterator[Command]:
+    """What to type next, given the status of the queue in `root` (as a person would type it)."""
+    default = root == DEFAULT_QUEUE and os.environ.get("ENGINE_QUEUE") in (None, "", DEFAULT_QUEUE)
+    where = "" if default else f" -q {quote(root)}"
+    run = f"engine rehearse --videos 0 -q {quote(root)}" if rehearsal else f"engine run{where}"
+    live = its["state"] in ("running", "stalled", "paused")
+    left = its["total"] - its["ok"] - its["absent"] - its["failed"]
+    if live:
+        yield Command(f"engine status --watch{where}", "see how it goes on")
+        yield Command(f"engine stop{where}", "end it in good order; the same command goes on later")
+    elif left:
+        yield Command(
+            run, f"go on with the {left:,} that are left, with the same --rate and proxies as before"
+        )
+    if its["failed"]:
+        yield Command(f"engine failures{where}", "each video that has no transcript, and why")
+    if not live:
+        yield from _again(its["kinds"], run, where)
+    if damaged:
+        yield Command(f"engine verify{where}", "some lines could not be read: audit the queue")
+    elif its["state"] == "finished":
+        yield Command(f"engine verify{where}", "check every transcript against its checksum")
+
+
+def _again(kinds: dict[str, int], run: str, where: str) -> Iterator[Command]:
+    again = [kind for kind in kinds if kind in MEANINGS and MEANINGS[kind].again]
+    if again:
+        count = sum(kinds[kind] for kind in again)
+        yield Command(
+            f"engine retry --kind {','.join(sorted(again))}{where} && {run}",
+            f"try the {count:,} again that may work another time",
+        )
+    if kinds.get("no_captions"):
+        yield Command(
+            f"engine retry --kind no_captions --older-than 14d{where} && {run}",
+            "in two weeks: captions may have come by then",
+        )

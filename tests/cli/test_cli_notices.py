@@ -1,0 +1,117 @@
+"""When `--notify` tells: of the end however it comes, of a stall once, and never of a run that did not begin."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import notify, status
+from engine.cli import invoke
+from engine.cli.notices import Notices
+from engine.errors import DiskError, Exit
+from engine.queue.layout import Queue, make_queue
+from engine.queue.lock import Lock
+
+TARGET = notify.Target("there", command=("true",))
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    return make_queue(str(tmp_path / "q"))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    notices: list[dict[str, Any]] = []
+    monkeypatch.setattr(notify, "send", lambda target, notice, **how: notices.append(notice))
+    return notices
+
+
+def ending(queue: Queue, raised: BaseException | None, **more: Any) -> None:
+    its = Notices(queue, TARGET, None)
+    with its:
+        its.begun = more.get("begun", True)
+        its.code, its.reason = more.get("code", Exit.BUG), more.get("reason", "")
+        if raised is not None:
+            raise raised
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "reason"),
+    [
+        (DiskError("the disk is full"), 13, "the disk is full"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ValueError("with a secret in it"), 1, "ValueError"),
+    ],
+)
+def test_an_end_by_an_error(
+    queue: Queue, told: list[dict[str, Any]], raised: BaseException, code: int, reason: str
+) -> None:
+    with pytest.raises(type(raised)):
+        ending(queue, raised)
+    assert [(its["exit_code"], its["reason"]) for its in told] == [(code, reason)]
+
+
+def test_an_end_in_good_order(queue: Queue, told: list[dict[str, Any]]) -> None:
+    ending(queue, None, code=4, reason="stopped by `engine stop`")
+    ending(queue, None, code=130)
+    assert [(its["exit_code"], its["reason"]) for its in told] == [
+        (4, "stopped by `engine stop`"),
+        (130, "stopped by SIGINT"),
+    ]
+
+
+def test_not_of_a_run_that_never_began(queue: Queue, told: list[dict[str, Any]]) -> None:
+    lock = Lock(queue.run_lock)
+    assert lock.take(note={})
+    with lock:
+        assert invoke(["run", "-q", queue.root, "--notify", "true"]) == Exit.HELD
+    assert told == []
+
+
+def test_a_slip_in_the_target_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    assert (
+        invoke(["run", "dQw4w9WgXcQ", "-q", str(tmp_path / "new"), "--notify", "no-such-program"])
+        == Exit.USAGE
+    )
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_stall_is_told_once_each_time(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]
+) -> None:
+    states = iter(["running", "stalled", "stalled", "running", "stalled"])
+    looked: list[str] = []
+    mine = threading.current_thread()
+
+    def collect(root: str) -> dict[str, Any]:
+        if threading.current_thread() is mine:
+            looked.append(next(states))
+        return {**status.empty(), "state": looked[-1]}
+
+    monkeypatch.setattr(status, "collect", collect)
+    its = Notices(queue, TARGET, None)
+    for _ in range(5):
+        its._look_at = 0.0
+        its.tick()
+        for thread in threading.enumerate():
+            if thread is not mine and thread.daemon:
+                thread.join(5)
+    assert [(notice["event"], notice["state"], notice["exit_code"]) for notice in told] == [
+        ("stalled", "stalled", None),
+        ("stalled", "stalled", None),
+    ]
+    its.tick()  # not again so soon
+    assert len(looked) == 5
+
+
+def test_without_a_target_nobody_looks(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "collect", None)
+    its = Notices(queue, None, None)
+    its._look_at = 0.0
+    with its:
+        its.begun = True
+        its.tick()

@@ -1,0 +1,59 @@
+"""Counting along time: nothing is lost by widening, and memory stays what it is."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.report.timeline import MAX_BINS, STEPS_S, Spell, Timeline, joined
+
+times = st.integers(1, 4_000_000_000)
+
+
+def test_steps_divide_one_another() -> None:
+    assert all(wider % finer == 0 for finer, wider in pairwise(STEPS_S))
+
+
+def test_fine_as_long_as_there_is_room_then_wider() -> None:
+    its = Timeline()
+    for at in range(MAX_BINS):
+        its.add(1_000_000 + at)
+    assert (its.step_s, len(its.bins)) == (1, MAX_BINS)
+    its.add(1)
+    assert its.step_s == 5
+    for at in range(0, 400 * 86_400, 60):  # a year and more, each minute
+        its.add(2_000_000_000 + at)
+    assert len(its.bins) <= MAX_BINS
+    assert sum(its.bins.values()) == MAX_BINS + 1 + 400 * 1440
+
+
+@given(st.lists(times, min_size=1, max_size=50), st.integers(4, 200))
+def test_columns_hold_all_that_lies_between_the_ends(ats: list[int], most: int) -> None:
+    its = Timeline()
+    for at in ats:
+        its.add(at)
+    step, since, counts = its.columns(min(ats), max(ats), most)
+    assert sum(counts) == len(ats)
+    assert len(counts) <= most
+    for number, count in enumerate(counts):
+        left = since + number * step
+        assert count == sum(left <= at < left + step for at in ats)
+
+
+def test_last_before_and_span() -> None:
+    its = Timeline()
+    assert (its.span(), its.last_before(5)) == (None, 0)
+    for at in (100, 200, 300):
+        its.add(at)
+    assert its.span() == Spell(100, 300)
+    assert its.last_before(300) == 200
+
+
+def test_spells_join_when_they_touch_and_are_of_one_sort() -> None:
+    spells = [Spell(0, 5, "a"), Spell(5.5, 7, "a"), Spell(7, 9, "b"), Spell(20, 30, "b")]
+    assert list(joined(spells)) == [Spell(0, 7, "a"), Spell(7, 9, "b"), Spell(20, 30, "b")]
+    assert list(joined([])) == []
+    assert Spell(0, 10).within(5, 100) == 5
+    assert Spell(0, 10).within(11, 12) == 0
