@@ -157,4 +157,4 @@ def frozen_output(batch: dict[str, Any]) -> str | None:
     """The output directory that the first run froze; None before it."""
     frozen = batch.get("frozen")
     output = frozen.get("output") if isinstance(frozen, dict) else None
-    return output if isinstance(output, str) else None
+    return output if isinstance(output, str) and "\0" not in output else None
