@@ -34,6 +34,10 @@ COMMANDS = {
     "run": ("run", "Seed what is given, then work until every job is final."),
     "plan": ("plan", "What a batch will cost: requests, bytes, hours, money."),
     "status": ("status", "How far the batch is; from any terminal, at any time."),
+    "pause": ("pause", "Have a live run begin nothing new until `engine resume`."),
+    "resume": ("resume", "Have a paused run go on."),
+    "set": ("set", "Change rate, threads or processes of a live run."),
+    "wait": ("wait", "Wait for the end of a live run."),
     "stop": ("stop", "Ask a live run to finish what is in flight and end."),
     "failures": ("failures", "One line for each job that is not ok."),
     "retry": ("retry", "Put failed jobs back."),
@@ -72,7 +76,8 @@ def group() -> None:
 
     Exit codes: 0 all final, none failed; 2 wrong usage; 3 finished, some failed; 4 stopped, work remains;
     5 all egresses blocked; 10 no queue here; 11 another run holds it; 12 no usable proxy; 13 disk;
-    14 damage found; 129/130/143 stopped by a signal.
+    14 damage found; 129/130/143 stopped by a signal. `status --exit-code` and `wait` also say 20 running,
+    21 paused, 22 stalled, 23 stopped with work left.
     """
 
 

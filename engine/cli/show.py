@@ -78,7 +78,7 @@ def _kinds(value: dict[str, Any]) -> Text:
 def _pace(value: dict[str, Any]) -> Text:
     rates = value["rate_per_s"]
     parts = [f"{value['requests']:,} requests, {size(value['bytes'])}"]
-    if value["state"] in ("running", "stalled", "paused"):
+    if value["state"] in ("running", "stalled"):
         parts.append(f"{rates['1m']:.2f}/s over 1 min, {rates['15m']:.2f}/s over 15")
         parts.append(f"left: {eta(value['eta_s'])}")
         parts.append(f"limited by {value['limited_by']}")
