@@ -20,7 +20,7 @@ KEYS = ("rate", "threads", "processes")
 
 @click.command("set")
 @queue_option()
-@click.argument("pairs", metavar="KEY=VALUE...", nargs=-1)
+@click.argument("pairs", metavar="[KEY=VALUE...]", nargs=-1)
 def command(root: str, pairs: tuple[str, ...]) -> int:
     """Change rate, threads or processes of a live run, as in `engine set rate=2/s threads=24`.
 

@@ -156,6 +156,8 @@ def _laid_out(queue: Queue) -> None:
     lay_out(queue)
     issue(queue, 1000)
     steering.request_stop(queue, now=True)
+    steering.ask(queue, steering.Ask(paused=True, rate="9/s", threads=3))
+    steering.publish_course(queue, steering.Course("9/s", 1, 3, paused=True))
     events.emit(queue, "start", "1 x 2", run="r")
     events.emit(queue, "slot_died", "{SIGKILL(-9)}", slot=0, worker="r.0.1", jobs=[IDS[8]])
     with take_or_say_who(queue.seed_lock, "seeding"):
