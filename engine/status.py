@@ -147,7 +147,7 @@ def collect(root: str) -> dict[str, Any]:
         "deferred": deferred,
         **counts.to_json(),
         "rate_per_s": rates,
-        "eta_s": _eta(left, rates, tallied.waiting_until - now) if run and not paused else None,
+        "eta_s": _eta(left, rates, tallied.waiting_until - now) if run else None,
         "limited_by": _limited_by(run, state, egresses, workers, left - deferred - in_flight),
         "workers": workers,
         "egresses": [

@@ -80,9 +80,7 @@ class Supervisor:
         self._meter: Meter | None = None
         self._inbox = Inbox(queue)
         self._course = Course(str(settings.budget.rate), settings.processes, settings.threads)
-        self._rate_asked = (
-            False  # the budget file may not say it yet: the workers tell it, or we when none is there
-        )
+        self._rate_asked = False  # and the budget file may not say it: workers see to it, or we without them
 
     # ---- the run ----------------------------------------------------------------------------------------
     def run(self) -> int:
@@ -260,7 +258,7 @@ class Supervisor:
             self._at_limit.add(slot.number)
         else:
             if report.why == "recycle" or slot.drained or not self._wanted(slot):
-                slot.end()
+                slot.end()  # after a pause of an hour its idle connections would be good for nothing
             self._start(slot)
 
     def _died(self, slot: Slot, exc: BaseException) -> None:

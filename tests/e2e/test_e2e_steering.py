@@ -152,7 +152,10 @@ def resized(place: Place) -> tuple[Batch, list[Ended], Ended]:
         assert batch.status()["in_flight"] <= 1
         said = [batch.does("set", "threads=6", "processes=2")]
         until(
-            lambda: batch.status()["in_flight"] > 6, 20.0, "for more threads than a process has", each_s=0.2
+            lambda: batch.status()["in_flight"] > 7,
+            20.0,
+            "for more than an old slot and a new one",
+            each_s=0.2,
         )
         said.append(batch.does("set", "processes=1"))
         until(lambda: slots(batch) == ["0"], 20.0, "for one process")
