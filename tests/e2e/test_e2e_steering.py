@@ -182,11 +182,11 @@ def test_threads_and_processes_of_a_live_run(night: tuple[Batch, list[Ended], En
 
 def ended_in_a_pause(place: Place) -> tuple[Batch, dict[str, int]]:
     """Paused runs that are ended by a signal, by command, and with kill -9; then one that is left alone."""
-    batch = place.batch(videos(60, SEED), place.stand_in(seed=SEED, latency_s=0.25))
+    batch = place.batch(videos(100, SEED), place.stand_in(seed=SEED, latency_s=0.25))
     codes = {}
     for way in ("INT", "stop", "KILL", "capped"):
-        more = ("--max-duration", "4s") if way == "capped" else ()
-        with batch.start("-p", "1", "-t", "4", *more) as run:
+        more = ("--max-duration", "10s") if way == "capped" else ()
+        with batch.start("-p", "1", "-t", "2", *more) as run:
             batch.seen(arrived(batch) + 4)
             paused(batch)
             if way == "INT":
@@ -198,7 +198,7 @@ def ended_in_a_pause(place: Place) -> tuple[Batch, dict[str, int]]:
             codes[way] = run.wait(20).code
             batch.gone(run)
         codes[f"wait after {way}"] = batch.does("wait").code
-    codes["run"] = batch.run("-p", "1", "-t", "8").code
+    codes["run"] = batch.run("-p", "1", "-t", "16").code
     return batch, codes
 
 
