@@ -80,6 +80,14 @@ class Queue:
         return self.path("control.json")
 
     @property
+    def asked(self) -> str:
+        return self.path("asked")
+
+    @property
+    def live(self) -> str:
+        return self.path("live.json")
+
+    @property
     def retry(self) -> str:
         return self.path("retry.json")
 
