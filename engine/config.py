@@ -40,7 +40,9 @@ class Frozen:
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
         its = cls(**{**known, "languages": tuple(value["languages"]), "formats": tuple(value["formats"])})
         words = (*its.languages, *its.formats, its.output, its.captions, its.metadata, its.translate or "")
-        if not all(isinstance(word, str) for word in words) or not os.path.isabs(its.output):
+        if not all(isinstance(word, str) and "\0" not in word for word in words) or not os.path.isabs(
+            its.output
+        ):
             raise ValueError("not what a run freezes")
         return its
 

@@ -25,6 +25,10 @@ class Exit(IntEnum):
     NO_PROXY = 12
     DISK = 13
     DAMAGED = 14
+    RUNNING = 20  # these four are answers of `status --exit-code` and `wait`
+    PAUSED = 21
+    STALLED = 22
+    STOPPED = 23
 
 
 class EngineError(Exception):

@@ -214,15 +214,19 @@ class _Snapshot:
         self._progressed_s = time.monotonic()
         self._clock_s = self._progressed_at - self._progressed_s  # the wall clock's lead
         self._disk_low = False
+        self._paused = False
 
     def tick(self) -> None:
         if time.monotonic() - self._written_at >= STATUS_S:
             self.write()
 
     def write(self) -> None:
-        self._written_at = time.monotonic()
+        since_s, self._written_at = time.monotonic() - self._written_at, time.monotonic()
         value = status.collect(self.queue.root)
         now = time.time()
+        if self._paused:
+            self._stand_still(since_s)
+        self._paused = value["state"] == "paused"
         lead_s = now - time.monotonic()
         if abs(lead_s - self._clock_s) > CLOCK_SET_S:  # no rate can be told across it
             self._history.clear()
@@ -246,6 +250,13 @@ class _Snapshot:
             self.queue.status, (json.dumps(value) + "\n").encode(), tmp_dir=self.queue.tmp, sync=False
         )
         self._watch_disk()
+
+    def _stand_still(self, paused_s: float) -> None:
+        """A pause is no time in which nothing got done: rates, ETA and `stalled` go on behind it as before it."""
+        for point in self._history:
+            point[0] = round(point[0] + paused_s, 2)
+        self._progressed_at += paused_s
+        self._progressed_s += paused_s
 
     def _watch_disk(self) -> None:
         free = os.statvfs(self.queue.root)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import time
 from functools import lru_cache
+
+NO_PIDFD_S = 0.2
 
 
 @lru_cache(maxsize=1)
@@ -56,6 +60,23 @@ def alive(note: object) -> bool:
         return False
     pid = note.get("pid")
     return isinstance(pid, int) and note.get("started") is not None and started(pid) == note.get("started")
+
+
+def wait_for_end(pid: int, within_s: float) -> None:
+    """Wait until this process is gone, for this long at most; woken by its end where the system can."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except (AttributeError, OSError):  # not on this system, or no descriptor left
+        time.sleep(min(within_s, NO_PIDFD_S))
+        return
+    try:
+        its_end = select.poll()
+        its_end.register(fd, select.POLLIN)
+        its_end.poll(within_s * 1000)
+    finally:
+        os.close(fd)
 
 
 class Spare:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from engine import durable, events
+from engine.budget import BudgetSettings
 from engine.budget.file import Budget
 from engine.config import Settings
 from engine.desk import Work
@@ -30,8 +31,11 @@ _EVENTS = {"retired": "egress_retired"}
 class Resources:
     """Opened once in a worker process.
 
-    `stop` ends waits for first permits, `abort` also those amid an attempt.
+    `stop` ends waits for first permits, `abort` also those amid an attempt. `wanted` is how the budget is to be
+    kept from now on, set by any thread; None: as it was opened.
     """
+
+    wanted: BudgetSettings | None = None
 
     def __init__(self, settings: Settings, stop: threading.Event, abort: threading.Event) -> None:
         # Imported here and not above: they cost a worker a tenth of a second, and an onlooker nothing.
@@ -76,6 +80,12 @@ class Resources:
         )
         self._mine = threading.local()
         self.rss_bytes = rss_bytes()  # what this process began with
+
+    def follow(self) -> None:
+        """Keep the budget as it is wanted. For the keeper. Raises DiskError."""
+        wanted = self.wanted
+        if wanted is not None and wanted != self.budget.settings:
+            self.budget.steer(wanted)
 
     @property
     def canary(self) -> str | None:

@@ -74,7 +74,9 @@ def retry(
         chunks = _chosen(queue, wanted)
         count = sum(map(len, chunks.values()))
         if count and not dry_run:
-            intent = {"schema_version": 1, "chunks": {chunk.name: ids for chunk, ids in chunks.items()}}
+            intent: dict[str, Any] = {"schema_version": 1}
+            intent["chunks"] = {chunk.name: ids for chunk, ids in chunks.items()}
+            intent["crc32"] = zlib.crc32(json.dumps(intent).encode())
             durable.publish(queue.retry, (json.dumps(intent) + "\n").encode(), tmp_dir=queue.tmp)
             durable.sync_dir(queue.root)
             complete(queue)
@@ -182,6 +184,8 @@ def _read_intent(queue: Queue) -> dict[Chunk, list[str]] | None:
     try:
         with open(queue.retry, "rb") as file:
             value = json.load(file)
+        if value.pop("crc32") != zlib.crc32(json.dumps(value).encode()):
+            raise ValueError
         chunks = {Chunk.parse(name): list(map(str, ids)) for name, ids in value["chunks"].items()}
     except FileNotFoundError:
         return None

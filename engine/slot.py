@@ -1,8 +1,8 @@
 """A slot: one worker process, kept in being by the supervisor. The only place that knows loky.
 
 Each slot has an executor of its own, because one dead worker of a shared loky pool takes all its siblings with
-it. The lifeline is a pipe: a byte on it means stop claiming, its end means that the supervisor is gone, and
-the process leaves at once, so that no orphan goes on fetching.
+it. The lifeline is a pipe: a byte on it means stop claiming, another that the rate is a new one from now on. Its
+end means that the supervisor is gone, and the process leaves at once, so that no orphan goes on fetching.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
 from loky import ProcessPoolExecutor
 
+from engine.budget import parse_rate
 from engine.config import Settings
 from engine.processes import Spare
 from engine.worker import Report
 
 ORPHANED, NO_MEMORY = 70, 71
 SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-DRAIN, LEAVE_WAITING = b"S", b"A"
+DRAIN, LEAVE_WAITING, RATE = b"S", b"A", b"R"
 BACK_OFF_S, BACK_OFF_MAX_S = 0.05, 5.0
 
 
@@ -57,11 +59,22 @@ def _listen(lifeline: Connection) -> None:
     try:
         while True:
             word = lifeline.recv_bytes()
+            if word.startswith(RATE):
+                _set_rate(word.removeprefix(RATE).decode())
+                continue
             _Process.stop.set()
             if word == LEAVE_WAITING:
                 _Process.abort.set()
     except (EOFError, OSError):
         os._exit(ORPHANED)
+
+
+def _set_rate(text: str) -> None:
+    """The keeper holds to it from its next look on; for what is only being opened see `lap`."""
+    its = _Process.settings
+    _Process.settings = replace(its, budget=replace(its.budget, rate=parse_rate(text)))
+    if _Process.resources is not None:
+        _Process.resources.wanted = _Process.settings.budget
 
 
 def lap(worker_id: str) -> Report:
@@ -83,6 +96,7 @@ def lap(worker_id: str) -> Report:
             os._exit(NO_MEMORY)
         except Exception as exc:  # noqa: BLE001 - foreign exceptions must not cross the process border
             return Report("error", 0, f"{type(exc).__name__}: {exc}", Exit.BUG)
+    _Process.resources.wanted = _Process.settings.budget  # a word may have come while they were opened
     report = run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)
     if report.why == "memory":
         os._exit(NO_MEMORY)
@@ -119,7 +133,9 @@ class Slot:
         self.number = number
         self.worker_id = ""
         self.laps = 0
-        self._settings = settings
+        self.settings = settings  # of the next process; the one at hand keeps its own
+        self.threads = settings.threads  # of the process at hand
+        self.drained = False  # the process at hand was told to drain: its next lap would be none
         self._run_id = run_id
         self._executor: ProcessPoolExecutor | None = None
         self._lifeline: Connection | None = None
@@ -136,8 +152,9 @@ class Slot:
         if self._executor is None:
             reader, self._lifeline = Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
-                max_workers=1, timeout=None, initializer=begin, initargs=(self._settings, reader)
+                max_workers=1, timeout=None, initializer=begin, initargs=(self.settings, reader)
             )
+            self.threads, self.drained = self.settings.threads, False
         self.laps += 1
         self.worker_id = f"{self._run_id}.{self.number}.{self.laps}"
         self._began_at = time.monotonic()
@@ -177,6 +194,12 @@ class Slot:
         if self._lifeline is not None:
             with contextlib.suppress(OSError):
                 self._lifeline.send_bytes(word)
+
+    def drain(self) -> None:
+        """Tell the process, once, to finish what is in flight."""
+        if not self.drained:
+            self.drained = True
+            self.say(DRAIN)
 
     def end(self) -> None:
         """End the process at once, whatever it is doing."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine import budget, listings, pace
 from engine.clock import utc
+from engine.errors import Exit
 from engine.manifest import Checkpoint, Counts, read_checkpoint
 from engine.queue import claim
 from engine.queue.chunk import Chunk
@@ -22,6 +23,7 @@ from engine.queue.fold import is_due
 from engine.queue.layout import Queue, exists, open_queue
 from engine.queue.lock import living_holder
 from engine.queue.tail import Tail, touched_chunks
+from engine.steering import read_course
 
 STALLED_AFTER_S = 120.0
 _RECOUNTS = 20
@@ -131,12 +133,15 @@ def collect(root: str) -> dict[str, Any]:
     egresses = budget.snapshot(queue.budget)
     requests, body_bytes = budget.totals(queue.budget)
     history = snapshot.get("history") or []
+    course = read_course(queue, run)
+    paused = course is not None and course.paused
+    works = run if not paused else None
     rates = {
-        "1m": pace.rate(history, pace.MINUTE_S, now, run),
-        "15m": pace.rate(history, pace.QUARTER_S, now, run),
+        "1m": pace.rate(history, pace.MINUTE_S, now, works),
+        "15m": pace.rate(history, pace.QUARTER_S, now, works),
     }
     listed = listings.summary(queue)
-    state = _state(run, total, left, left - deferred, snapshot, egresses, now)
+    state = "paused" if paused else _state(run, total, left, left - deferred, snapshot, egresses, now)
     if state == "finished" and listed["open"]:
         state = "stopped"
     elif not total and run is None and not listed["open"] and listed["done"] + listed["failed"]:
@@ -151,9 +156,9 @@ def collect(root: str) -> dict[str, Any]:
         **counts.to_json(),
         "rate_per_s": rates,
         # Nobody knows how much an open listing will add.
-        "eta_s": None
-        if run is None or listed["open"]
-        else pace.left(left, history, now, tallied.waiting_until - now),
+        "eta_s": pace.left(left, history, now, tallied.waiting_until - now)
+        if works and not listed["open"]
+        else None,
         "limited_by": _limited_by(run, state, egresses, workers, left - deferred - in_flight),
         "workers": workers,
         "egresses": [
@@ -212,7 +217,7 @@ def _state(
 def _limited_by(
     run: object, state: str, egresses: list[budget.EgressView], workers: list[dict[str, Any]], pending: int
 ) -> str:
-    if not run or state == "finished":
+    if not run or state in ("finished", "paused"):
         return "nothing"
     usable = [egress for egress in egresses if egress.state != "retired"]
     closed = [egress for egress in usable if egress.state != "ok"]
@@ -222,6 +227,17 @@ def _limited_by(
     if any(egress.limited for egress in usable):
         return "rate"
     return "workers" if pending and workers else "nothing"
+
+
+def exit_code(value: dict[str, Any]) -> Exit:
+    """What a script is told of a status: 0 finished, 3 finished with failures, 20 running, 21 paused, 22 stalled,
+    23 nobody works and work is left, 10 no queue."""
+    live = {"empty": Exit.NO_QUEUE, "running": Exit.RUNNING, "paused": Exit.PAUSED, "stalled": Exit.STALLED}
+    if value["state"] in live:
+        return live[value["state"]]
+    if value["pending"] + value["in_flight"] + value["deferred"]:
+        return Exit.STOPPED
+    return Exit.SOME_FAILED if value["failed"] else Exit.OK
 
 
 def dumps(value: dict[str, Any]) -> str:

@@ -15,10 +15,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 from engine import durable, events, listings, output, status
-from engine.budget import Budget, snapshot, totals
+from engine.budget import Budget, parse_rate, snapshot, totals
 from engine.caps import Meter
 from engine.clock import utc
 from engine.config import Settings
@@ -30,8 +31,16 @@ from engine.queue import claim
 from engine.queue.layout import Queue, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
 from engine.recover import tidy
-from engine.slot import DRAIN, LEAVE_WAITING, SIGNALS, Slot
-from engine.steering import clear_request, read_request
+from engine.slot import DRAIN, LEAVE_WAITING, RATE, SIGNALS, Slot
+from engine.steering import (
+    Ask,
+    Course,
+    Inbox,
+    clear_request,
+    forget_course,
+    publish_course,
+    read_request,
+)
 from engine.tickets import issue
 from engine.witness import lay_out
 from engine.worker import Report
@@ -58,6 +67,7 @@ class Supervisor:
         self.message = ""
         self._on_tick = on_tick
         self._slots = [Slot(number, settings, run_id) for number in range(settings.processes)]
+        self._resting: set[int] = set()  # slots whose next lap waits until the course wants it
         self._restart_at: dict[int, float] = {}
         self._monitor = MonitorProcess(queue)
         self._lister = ListerProcess(queue, settings)
@@ -71,6 +81,9 @@ class Supervisor:
         self._at_limit: set[int] = set()
         self._deaths = Deaths(queue)
         self._meter: Meter | None = None
+        self._inbox = Inbox(queue)
+        self._course = Course(str(settings.budget.rate), settings.processes, settings.threads)
+        self._rate_asked = False  # and the budget file may not say it: workers see to it, or we without them
 
     # ---- the run ----------------------------------------------------------------------------------------
     def run(self) -> int:
@@ -89,8 +102,8 @@ class Supervisor:
         try:
             self._open_budget()
             self._monitor.start()
-            for slot in self._slots:
-                self._start(slot)
+            publish_course(self.queue, self._course)
+            self._resting.update(slot.number for slot in self._slots)
             while self._exit is None:
                 self._tick()
                 if self._on_tick is not None:
@@ -107,6 +120,7 @@ class Supervisor:
             for slot in self._slots:
                 slot.end()
             self._monitor.end()
+            forget_course(self.queue)
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._exit in (Exit.OK, Exit.SOME_FAILED):
@@ -127,14 +141,54 @@ class Supervisor:
             if request.get("now"):
                 self._heard.append(0)
             return
+        for ask in self._inbox.take():
+            self._steer(ask)
         for slot in self._slots:
             self._look_after(slot)
+        if self._rate_asked and not any(slot.running for slot in self._slots):
+            self._rate_asked = False
+            with contextlib.suppress(Interrupted):  # the next tick hears why
+                self._enter_budget()
         self._look_after_companion(self._monitor)
         self._look_after_lister()
         if time.monotonic() - self._looked_at >= LOOK_S:
             self._looked_at = time.monotonic()
             self._look()
 
+    # ---- the course -------------------------------------------------------------------------------------
+    def _steer(self, ask: Ask | None) -> None:
+        """Change the course. Laps that do not fit it drain, and the next ones begin by it: nothing is cut off."""
+        if ask is None:
+            events.emit(self.queue, "unreadable", "what was asked of the run is damaged; ask again")
+            return
+        before, course = self._course, self._course.after(ask)
+        self._course = course
+        rate = self.settings.budget.rate if ask.rate is None else parse_rate(ask.rate)
+        self._rate_asked |= rate != self.settings.budget.rate
+        self.settings = replace(
+            self.settings,
+            processes=course.processes,
+            threads=course.threads,
+            budget=replace(self.settings.budget, rate=rate),
+        )
+        for number in range(len(self._slots), course.processes):
+            self._slots.append(Slot(number, self.settings, self.run_id))
+            self._resting.add(number)
+        for slot in self._slots:
+            slot.settings = self.settings
+            if ask.rate is not None:
+                slot.say(RATE + ask.rate.encode())
+        for event, reason in before.turns(course):
+            events.emit(self.queue, event, reason, run=self.run_id)
+        publish_course(self.queue, course)
+        self._lister.end()  # what it found is saved; the next one goes by the new settings
+        self._lister = ListerProcess(self.queue, self.settings)
+
+    def _wanted(self, slot: Slot) -> bool:
+        """Whether this slot is to work now."""
+        return self._exit is None and not self._course.paused and slot.number < self._course.processes
+
+    # ---- what is left to do -----------------------------------------------------------------------------
     def _look(self) -> None:
         """Ask the files whether there is anything left to do, or to do it with."""
         if not self._lister.running and status.finished(self.queue):
@@ -151,7 +205,7 @@ class Supervisor:
         egresses = [its for its in known if its.state != "retired"]
         if known and not egresses:
             self._end(Exit.NO_PROXY, self._no_proxy())
-        elif egresses and self.settings.on_block == "stop":
+        elif egresses and self.settings.on_block == "stop" and not self._course.paused:
             # One that cannot be reached is no way out; if they all cannot, it is the network and no block.
             reached = [its for its in egresses if its.state != "unreachable"] or egresses
             blocked = all(its.state in ("blocked", "probing") for its in reached)
@@ -159,7 +213,7 @@ class Supervisor:
             if self._blocked_looks >= BLOCKED_LOOKS:
                 self._halted = True
                 self._end(Exit.ALL_BLOCKED, "every egress is blocked: run again later, or with other proxies")
-        if self.settings.limit is not None and len(self._at_limit) == len(self._slots):
+        if self.settings.limit is not None and self._at_limit.issuperset(range(self._course.processes)):
             self._end(Exit.WORK_REMAINS, f"stopped at the limit of {self.settings.limit:,} jobs")
 
     def _end(self, code: int, message: str) -> None:
@@ -181,18 +235,27 @@ class Supervisor:
 
     # ---- slots ------------------------------------------------------------------------------------------
     def _start(self, slot: Slot) -> None:
-        self._restart_at.pop(slot.number, None)
-        slot.start()
+        """Begin the slot's next lap, or let it rest until the course wants it."""
+        if self._wanted(slot):
+            self._resting.discard(slot.number)
+            slot.start()
+        else:
+            self._resting.add(slot.number)
 
     def _look_after(self, slot: Slot) -> None:
         if not slot.running:
             due = self._restart_at.get(slot.number)
             if due is not None and time.monotonic() >= due:
+                del self._restart_at[slot.number]
                 claim.blame(self.queue, slot.worker_id, sure=self._deaths.sure(slot.worker_id))
+                self._start(slot)
+            elif slot.number in self._resting:
                 self._start(slot)
             return
         result = slot.result()
         if result is None:
+            if not self._wanted(slot) or slot.threads != self._course.threads:
+                slot.drain()
             return
         if isinstance(result, BaseException):
             self._died(slot, result)
@@ -206,10 +269,9 @@ class Supervisor:
             )
         elif report.why == "limit":
             self._at_limit.add(slot.number)
-        elif report.why == "recycle":
-            slot.end()
-            self._start(slot)
-        elif self._exit is None:
+        else:
+            if report.why == "recycle" or slot.drained or not self._wanted(slot):
+                slot.end()  # after a pause of an hour its idle connections would be good for nothing
             self._start(slot)
 
     def _died(self, slot: Slot, exc: BaseException) -> None:
@@ -285,7 +347,7 @@ class Supervisor:
     def _look_after_lister(self) -> None:
         if self._lister.running:
             self._look_after_companion(self._lister)
-        elif time.monotonic() - self._listings_at >= LISTINGS_S:
+        elif not self._course.paused and time.monotonic() - self._listings_at >= LISTINGS_S:
             self._listings_at = time.monotonic()
             if listings.open_ones(self.queue):
                 self._lister.start()
@@ -297,15 +359,18 @@ class Supervisor:
             self._end(exc.exit_code, str(exc))
 
     # ---- before and after -------------------------------------------------------------------------------
-    def _open_budget(self) -> None:
+    def _enter_budget(self, *, new_run: bool = False) -> None:
         Budget.open(
             self.queue.budget,
             self.settings.egresses,
             self.settings.budget,
-            new_run=True,
+            new_run=new_run,
             on_stuck=self._stuck,
             stop=self._asked_to_end,
         ).close()
+
+    def _open_budget(self) -> None:
+        self._enter_budget(new_run=True)
         lay_out(self.queue)
         self._meter = Meter.start(totals(self.queue.budget))
         if self.settings.limit is not None:

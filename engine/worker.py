@@ -129,6 +129,7 @@ class Lap:
                 return "time"
             if self.hands.out_of_tickets() and not self.desk.in_flight:
                 return "limit"
+            self.resources.follow()
             self.desk.wake(now, self.hands.take_up)
             if now >= idle_until and not self._fill():
                 idle_until = now + IDLE_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,30 @@ def test_a_damaged_batch_is_said(tmp_path: Path, frozen: dict[str, Any]) -> None
     queue.write_batch({**queue.read_batch(), "frozen": frozen})
     with pytest.raises(UsageError, match=r"batch\.json is damaged"):
         freeze(queue, Frozen("/out"), frozenset())
+
+
+def test_a_batch_that_was_changed_is_said(tmp_path: Path) -> None:
+    """Another output directory would be written to without a word."""
+    queue = make_queue(str(tmp_path / "q"))
+    freeze(queue, Frozen("/data/out"), frozenset())
+    data, before = Path(queue.batch).read_bytes(), queue.read_batch()
+    for at in range(len(data) - 1):
+        Path(queue.batch).write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        try:
+            found = queue.read_batch()
+        except UsageError as exc:
+            assert queue.batch in str(exc)
+        else:  # white space, or the word that names the sum
+            assert {name: found.get(name) for name in before} == before
+    Path(queue.batch).write_bytes(data.replace(b"/data/out", b"/data/new"))
+    with pytest.raises(UsageError, match="take the line with `crc32` out"):
+        queue.read_batch()
+    value = json.loads(data.replace(b"/data/out", b"/data/new"))
+    del value["crc32"]
+    Path(queue.batch).write_text(json.dumps(value))  # somebody moved it on purpose
+    assert freeze(queue, Frozen("/x"), frozenset()).output == "/data/new"
+
+
+def test_no_directory_has_nul_in_its_name() -> None:
+    with pytest.raises(ValueError, match="not what a run freezes"):
+        Frozen.from_json({**Frozen("/data/out").to_json(), "output": "/data\0/out"})

@@ -22,6 +22,8 @@ from engine.queue import journal
 from engine.queue.chunk import cut
 from engine.queue.layout import Queue, chunks_in
 from engine.queue.lock import take_or_say_who
+from engine.steering import Course, publish_course
+from engine.supervisor import hold
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -335,3 +337,41 @@ def test_rates_begin_anew_when_the_clock_was_set(
     assert len(before) == 1
     assert [abs(point[0] - real() - by_s) < 60 for point in snapshot["history"]] == [True]
     assert abs(snapshot["progressed_at"] - real() - by_s) < 60
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_pause_is_no_time_in_which_nothing_got_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    """An hour of it: the rates, the ETA and the idle time go on behind it as they were before it."""
+    queue = batch(tmp_path, 32)
+    real, own, at = time.time, time.monotonic, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + at[0])
+    monkeypatch.setattr(time, "monotonic", lambda: own() + at[0])
+    hand = Hand(queue)
+    with hold(queue), take_or_say_who(queue.monitor_lock, "monitor"):
+        monitor = Monitor(queue)
+        for _ in range(2):
+            monitor.finish()
+            hand.work(1)
+            at[0] += 30.0
+        monitor.finish()
+        before = status.collect(queue.root)
+        publish_course(queue, Course("none", 1, 1, paused=paused))
+        for _ in range(60):
+            monitor.finish()
+            at[0] += 60.0
+        publish_course(queue, Course("none", 1, 1))
+        monitor.finish()
+        after = status.collect(queue.root)
+        idle_s = time.monotonic() - status.read_snapshot(queue)["progressed_s"]
+        monitor.close()
+    hand.close()
+    assert before["rate_per_s"]["15m"] > 0.3
+    if paused:
+        assert after["rate_per_s"]["15m"] == pytest.approx(before["rate_per_s"]["15m"], rel=0.05)
+        assert after["eta_s"]["high"] == pytest.approx(before["eta_s"]["high"], rel=0.05)
+        assert idle_s < 60.0
+    else:
+        assert after["rate_per_s"]["15m"] == 0.0
+        assert idle_s > 3000.0

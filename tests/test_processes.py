@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -81,3 +82,20 @@ print(len([os.open(os.devnull, os.O_RDONLY) for _ in range(2)]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "2\n"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_end_of_a_process_is_waited_for(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not known:
+        monkeypatch.delattr(os, "pidfd_open")
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    began_s = time.monotonic()
+    processes.wait_for_end(child.pid, 0.05)
+    assert time.monotonic() - began_s >= 0.05
+    child.kill()
+    while processes.started(child.pid) is not None:
+        began_s = time.monotonic()
+        processes.wait_for_end(child.pid, 20.0)
+        assert time.monotonic() - began_s < 10.0
+    child.communicate()
+    processes.wait_for_end(child.pid, 20.0)  # there is no such process

@@ -299,6 +299,24 @@ def test_a_damaged_intent_is_said(tmp_path: Path) -> None:
         retry(queue)
 
 
+def test_an_intent_that_was_changed_is_damaged(tmp_path: Path) -> None:
+    """A chunk that is another's, a job that is another: nothing of it is believed."""
+    queue = worked(tmp_path, 40, some_fail)
+    for step in range(200):
+        with dying_at(step):
+            with contextlib.suppress(Crash):
+                retry(queue)
+        if os.path.exists(queue.retry):
+            break
+    data = Path(queue.retry).read_bytes()
+    for at in range(len(data) - 1):
+        Path(queue.retry).write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(UsageError, match="damaged"):
+            complete(queue)
+    Path(queue.retry).write_bytes(data)
+    assert complete(queue)
+
+
 @pytest.mark.parametrize("chunk", ["000009.0.41.4", "000000.7.1.2", "000000.0.1.99"])
 def test_an_intent_for_a_chunk_that_is_not_there_is_damaged(tmp_path: Path, chunk: str) -> None:
     """Taken at its word it would open jobs whose token nobody frees."""

@@ -169,7 +169,7 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
         "its = Supervisor.__new__(Supervisor)\n"
         "from types import SimpleNamespace\n"
         "from engine.queue.layout import Queue\n"
-        f"its.queue = Queue({queue.root!r}); its.settings = SimpleNamespace(processes=0, threads=1)\n"
+        f"its.queue = Queue({queue.root!r}); its.settings = SimpleNamespace(processes=0, threads=1, egresses=())\n"
         "its.run_id, its._slots, its._monitor, its._heard = 'r', [], MonitorProcess(its.queue), []\n"
         "its._lister = Companion(its.queue, 'lister')\n"
         "try: its.run()\n"

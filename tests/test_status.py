@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from engine.queue import journal
 from engine.queue import tail as tail_module
 from engine.queue.layout import Queue, make_queue
 from engine.queue.lock import take_or_say_who
+from engine.steering import Course, publish_course
 from engine.supervisor import hold
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -137,6 +139,50 @@ def test_stalled(tmp_path: Path) -> None:
         hand.work()
         hand.close()
         assert collect(queue)["state"] == "running"  # everything waits for its time
+
+
+def test_paused(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    course = Course("2/s", 4, 16)
+    now = time.time()
+    history = [[now - 60, 0], [now, 30]]
+    with hold(queue):
+        snapshot_of(queue, run_pid=os.getpid(), progressed_at=now - 200, history=history)
+        for paused, state, moving in (
+            (False, "stalled", True),
+            (True, "paused", False),
+            (False, "stalled", True),
+        ):
+            publish_course(queue, replace(course, paused=paused))
+            value = collect(queue)
+            assert value["state"] == state, "a pause is no stall"
+            assert bool(value["eta_s"]) is bool(value["rate_per_s"]["1m"]) is moving
+        publish_course(queue, replace(course, paused=True))
+        assert collect(queue)["limited_by"] == "nothing"
+    assert collect(queue)["state"] == "stopped", "a run that is gone is not paused"
+
+
+COUNTS = dict.fromkeys((*STATES, "total"), 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "counts", "code"),
+    [
+        ("empty", {}, 10),
+        ("finished", {"ok": 3}, 0),
+        ("finished", {"ok": 3, "failed": 1}, 3),
+        ("stopped", {"ok": 3, "failed": 1, "pending": 1}, 23),
+        ("stopped", {"deferred": 1}, 23),
+        ("stopped", {}, 0),  # nothing was seeded, nothing is left
+        ("halted", {"pending": 1}, 23),
+        ("running", {"pending": 1}, 20),
+        ("running", {"ok": 1}, 20),
+        ("paused", {"pending": 1}, 21),
+        ("stalled", {"pending": 1}, 22),
+    ],
+)
+def test_what_a_script_is_told(state: str, counts: dict[str, int], code: int) -> None:
+    assert status.exit_code({"state": state, **COUNTS, **counts}) == code
 
 
 def test_a_cool_down_is_no_stall(tmp_path: Path) -> None:

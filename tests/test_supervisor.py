@@ -13,7 +13,9 @@ from engine.budget import BudgetSettings, Rate
 from engine.config import Frozen, Settings
 from engine.errors import Exit
 from engine.model import EgressSpec
+from engine.monitored import ListerProcess
 from engine.queue.lock import Lock
+from engine.steering import Ask
 from engine.supervisor import Supervisor
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -50,3 +52,19 @@ def test_a_run_ends_when_all_jobs_are_final_and_no_listing_is_open(tmp_path: Pat
     supervisor._look()
     assert supervisor._exit == (None if state == listings.OPEN else Exit.OK)
     assert supervisor._failed() == (state == listings.FAILED), "which makes it exit 3"
+
+
+def test_a_paused_run_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = batch(tmp_path, 4)
+    assert listings.Sources(queue).add("channel", "@one")
+    egresses = (EgressSpec("direct"),)
+    settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
+    supervisor = Supervisor(queue, settings, "run")
+    started: list[object] = []
+    monkeypatch.setattr(ListerProcess, "start", started.append)
+    supervisor._steer(Ask(paused=True))
+    supervisor._look_after_lister()
+    assert started == []
+    supervisor._steer(Ask(paused=False))
+    supervisor._look_after_lister()
+    assert started == [supervisor._lister]

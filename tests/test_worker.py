@@ -16,7 +16,7 @@ import pytest
 from support import batch, file_rows, ids, output_of, reclaim
 
 from engine import durable, hands, holding, output, verdict, verify, worker
-from engine.budget import BudgetSettings, Rate
+from engine.budget import BudgetSettings, Rate, snapshot
 from engine.budget.file import Budget
 from engine.config import Frozen, Settings
 from engine.errors import Exit, Interrupted
@@ -739,3 +739,23 @@ def test_a_suspended_process_gives_everybody_their_time_back(tmp_path: Path, sta
     assert seen
     assert all(99 < its <= 100 for its in seen)
     assert hands.PARK_S == 90.0
+
+
+def test_another_rate_is_followed_amid_a_lap(tmp_path: Path, stand_in: Rehearsal) -> None:
+    """Its word comes by any thread; a lap that waits for an hour's slot goes on at once."""
+    desk = Desk(batch(tmp_path, 8), stand_in, threads=2)
+    slow = BudgetSettings(Rate("fixed", 1 / 3600), 60.0)
+    desk.resources.budget.steer(slow)
+    desk.resources.wanted = slow
+
+    def faster() -> None:
+        while not stand_in.stats()["requests"]:
+            time.sleep(0.01)
+        desk.resources.wanted = BudgetSettings(Rate("fixed", 100.0), 60.0)
+
+    word = threading.Thread(target=faster)
+    word.start()
+    assert desk.lap() == Report("stop", 8)
+    word.join()
+    assert [its.rate_per_s for its in snapshot(desk.queue.budget)] == [pytest.approx(100.0)]
+    desk.sound()

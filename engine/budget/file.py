@@ -134,6 +134,20 @@ class Budget:
                 return permit
             self.unused(permit)
 
+    @property
+    def settings(self) -> BudgetSettings:
+        return self._settings
+
+    def steer(self, settings: BudgetSettings) -> None:
+        """Hold to these settings from now on. At another rate every egress begins anew, as in a run that begins
+        with it: what was learnt is forgotten, a cool-down goes on. Any number of processes may be told the same,
+        in any order. Raises DiskError.
+        """
+        self._settings = settings
+        self._ledger.steer(settings)
+        with self._file:
+            self._ledger.enter()
+
     def stale(self, permit: Permit) -> bool:
         """Whether it is too late to use this permit: its request would bunch up with others'."""
         return time.monotonic() > permit.expires_s

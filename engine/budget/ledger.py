@@ -58,6 +58,11 @@ class Ledger:
         """Find or make the records, under the lock."""
         self._places = self.register.enter(self.keys, self._labels, new_run=new_run)
 
+    def steer(self, settings: BudgetSettings) -> None:
+        """Judge and make records by these settings from now on."""
+        self._settings = settings
+        self.register.steer(settings)
+
     def peek(self, egress: int) -> EgressState | None:
         """An egress without the lock; None for a record that only the lock's holder may judge."""
         for _ in range(READS):

@@ -40,6 +40,10 @@ class Register:
         self._settings = settings
         self._boot = boot_id()
 
+    def steer(self, settings: BudgetSettings) -> None:
+        """Make records by these settings from now on."""
+        self._settings = settings
+
     def enter(self, keys: list[int], labels: list[bytes], *, new_run: bool) -> list[int]:
         """Find or make the records of these egresses; their places in the file, in the same order.
 

@@ -37,7 +37,13 @@ SECTIONS = {
         "run": "Seed what is given, then work until every job is final.",
         "status": "How far the batch is; from any terminal, at any time.",
         "sync": "List the batch's channels and playlists again for what is new.",
-        "stop": "Ask a live run to finish what is in flight and end.",
+    },
+    "Steering a live run": {
+        "pause": "Have it begin nothing new until `engine resume`.",
+        "resume": "Have a paused run go on.",
+        "set": "Change its rate, threads or processes.",
+        "stop": "Ask it to finish what is in flight and end.",
+        "wait": "Wait for its end.",
     },
     "Before the night": {
         "plan": "What a batch will cost: requests, bytes, hours, money.",
@@ -102,7 +108,8 @@ def group() -> None:
 
     Exit codes: 0 all final, none failed; 2 wrong usage; 3 finished, some failed; 4 stopped, work remains;
     5 all egresses blocked; 10 no queue here; 11 another run holds it; 12 no usable proxy; 13 disk;
-    14 damage found; 129/130/143 stopped by a signal.
+    14 damage found; 129/130/143 stopped by a signal. `status --exit-code` and `wait` also say 20 running,
+    21 paused, 22 stalled, 23 stopped with work left.
     """
 
 

@@ -10,7 +10,7 @@ import click
 from engine import status
 from engine.cli import say
 from engine.cli.options import json_option, queue_option
-from engine.errors import Exit
+from engine.errors import Exit, UsageError
 from engine.queue.layout import Queue
 
 WATCH_S = 1.0
@@ -20,8 +20,17 @@ WATCH_S = 1.0
 @queue_option()
 @json_option
 @click.option("--watch", is_flag=True, help="Show it again every second until ^C.")
-def command(root: str, as_json: bool, watch: bool) -> int:
+@click.option(
+    "--exit-code",
+    "by_state",
+    is_flag=True,
+    help="Exit 0: finished, 3: finished and some failed, 20: running, 21: paused, 22: stalled, 23: stopped with "
+    "work left, 10: no queue.",
+)
+def command(root: str, as_json: bool, watch: bool, by_state: bool) -> int:
     """Counts, rate, ETA, and what limits the run now. Touches no lock; answers in every state of the queue."""
+    if watch and by_state:
+        raise UsageError("--exit-code: --watch shows it until ^C; `engine wait` waits for the end of the run")
     if watch and not as_json and sys.stdout.isatty():
         return _watch(root)
     while True:
@@ -35,7 +44,7 @@ def command(root: str, as_json: bool, watch: bool) -> int:
 
             show(value, root)
         if not watch:
-            return Exit.OK
+            return status.exit_code(value) if by_state else Exit.OK
         sys.stdout.flush()
         time.sleep(WATCH_S)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,6 +78,14 @@ class Queue:
     @property
     def control(self) -> str:
         return self.path("control.json")
+
+    @property
+    def asked(self) -> str:
+        return self.path("asked")
+
+    @property
+    def live(self) -> str:
+        return self.path("live.json")
 
     @property
     def retry(self) -> str:
@@ -179,11 +188,22 @@ class Queue:
             ) from None
         if not isinstance(batch, dict):
             raise UsageError(f"{self.batch} is damaged: bring it back from a copy")
+        if batch.pop("crc32", (total := _sum(batch))) != total:
+            raise UsageError(
+                f"{self.batch} is not what was written: it is damaged, or was edited. Bring it back from a copy, or, "
+                "if it is as you want it, take the line with `crc32` out of it"
+            )
         return batch
 
     def write_batch(self, batch: dict[str, Any]) -> None:
-        durable.publish(self.batch, (json.dumps(batch, indent=1) + "\n").encode(), tmp_dir=self.tmp)
+        value = {**batch, "crc32": _sum(batch)}
+        durable.publish(self.batch, (json.dumps(value, indent=1) + "\n").encode(), tmp_dir=self.tmp)
         durable.sync_dir(self.root)
+
+
+def _sum(value: dict[str, Any]) -> int:
+    """The CRC-32 of a value's JSON text, its own sum left out."""
+    return zlib.crc32(json.dumps({name: its for name, its in value.items() if name != "crc32"}).encode())
 
 
 def numbered(path: str) -> list[int]:

@@ -130,7 +130,7 @@ def cache_fault(queue: Queue, segment: int, ids: Iterable[str]) -> str | None:
     numbers, texts = array("Q"), []
     for video_id in ids:
         data = base64.urlsafe_b64decode(video_id + "=") if _ID.fullmatch(video_id) else b""
-        if base64.urlsafe_b64encode(data) == f"{video_id}=".encode():
+        if data and base64.urlsafe_b64encode(data) == f"{video_id}=".encode():
             numbers.append(int.from_bytes(data, "big"))
         else:
             texts.append(video_id)
@@ -191,4 +191,4 @@ def frozen_output(batch: dict[str, Any]) -> str | None:
     """The output directory that the first run froze; None before it."""
     frozen = batch.get("frozen")
     output = frozen.get("output") if isinstance(frozen, dict) else None
-    return output if isinstance(output, str) else None
+    return output if isinstance(output, str) and "\0" not in output else None

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from engine.budget.climb import configure
 from engine.budget.control import Grant, fresh, take
 from engine.budget.outcomes import on_outcome
 from engine.budget.settings import BudgetSettings, Outcome
@@ -135,8 +136,12 @@ def simulate(
     threads: int = 64,
     latency_s: tuple[float, float] = (0.05, 0.25),
     demand: Callable[[float], bool] = lambda t: True,
+    turn: tuple[float, BudgetSettings] | None = None,
 ) -> Night:
-    """Let `threads` threads take, send and report for `duration_s`; `demand(t)` says when there is work."""
+    """Let `threads` threads take, send and report for `duration_s`; `demand(t)` says when there is work.
+
+    `turn` is when somebody sets other settings, and which.
+    """
     now = START
     night = Night(server.limit, duration_s, fresh(7, b"sim", now, WALL, settings))
     state = night.state
@@ -147,6 +152,9 @@ def simulate(
     job = 0
     end = START + duration_s
     while now < end:
+        if turn is not None and now >= START + turn[0]:
+            settings, turn = turn[1], None
+            state, again_at = configure(state, settings, now), now
         while arrivals and arrivals[0][0] <= now:
             at, thread, grant = heapq.heappop(arrivals)
             blocks = server.blocks
@@ -185,7 +193,7 @@ def simulate(
                     heapq.heappush(arrivals, (result.slot + rng.uniform(*latency_s) / 2, thread, result))
                     continue
                 again_at = now + min(max(result, 1e-4), 3600.0)
-        nexts = [end]
+        nexts = [end] if turn is None else [end, START + turn[0]]
         if free:
             nexts.append(again_at)
         if arrivals:

@@ -76,3 +76,59 @@ def test_the_night_runs_on_without_a_limit_it_was_not_given() -> None:
     night = simulate(BucketServer(lambda t: 1e9, rng), BudgetSettings(parse_rate("2")), HOUR, rng)
     assert len(night.refused) == 0
     assert len(night.ok) == pytest.approx(2 * HOUR, rel=0.01)
+
+
+def around(times: list[float], start: float, end: float) -> float:
+    """How many a second."""
+    return sum(start <= t < end for t in times) / (end - start)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [("0.5", "8"), ("8", "0.5"), ("1/h", "4"), ("none", "4"), ("8", "none")]
+)
+def test_another_rate_amid_the_night_holds_from_the_next_slot_on(first: str, then: str) -> None:
+    rng = random.Random(90_007)
+    before, after = (BudgetSettings(parse_rate(its)) for its in (first, then))
+    night = simulate(
+        BucketServer(lambda t: 1e9, rng),
+        before,
+        400,
+        rng,
+        threads=8,
+        latency_s=(0.1, 0.2),
+        turn=(200.0, after),
+    )
+    late = around(night.sent, 201, 400)
+    if then == "none":
+        assert late > 3 * 8
+    else:
+        assert late == pytest.approx(after.rate.per_s, rel=0.05)
+        assert around(night.sent, 200, 210) <= after.rate.per_s + 0.3, "no bunch at the turn"
+        assert night.state.rate_per_s == pytest.approx(after.rate.per_s)
+    if first in ("0.5", "8"):
+        assert around(night.sent, 10, 200) == pytest.approx(before.rate.per_s, rel=0.05)
+
+
+def test_a_higher_rate_amid_a_block_waits_for_its_end_and_is_cut_by_it() -> None:
+    rng = random.Random(90_008)
+    server = BucketServer(lambda t: 1e9, rng, blocked_until=START + 120)
+    before, after = (BudgetSettings(parse_rate(its)) for its in ("2", "6"))
+    night = simulate(server, before, 300, rng, threads=8, turn=(30.0, after))
+    assert min(night.ok) >= 119
+    assert around(night.sent, 30, 119) < 0.5, "probes, and nothing else"
+    assert 0.5 * 6 < around(night.sent, 160, 300) <= 6.0
+
+
+def test_another_rate_frees_from_what_was_learnt_at_the_old_one() -> None:
+    """The new one is somebody's word, and the server's next block will tell; the old one is forgotten."""
+    rng = random.Random(90_009)
+    night = simulate(
+        BucketServer(lambda t: 3.0 if t < START + 300 else 1e9, rng),
+        BudgetSettings(parse_rate("6")),
+        600,
+        rng,
+        turn=(300.0, BudgetSettings(parse_rate("5"))),
+    )
+    assert night.blocks
+    assert around(night.sent, 100, 300) < 3.2
+    assert around(night.sent, 450, 600) == pytest.approx(5.0, rel=0.05)

@@ -382,3 +382,48 @@ def test_an_onlooker_imports_nothing_heavy() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert out.stdout == "False False\n"
+
+
+# ---- another rate, amid a run ----------------------------------------------------------------------------
+def test_another_rate_holds_in_all_processes_whoever_hears_of_it_first(path: Path) -> None:
+    budgets = [opened(path, rate="1/h") for _ in range(3)]
+    assert snapshot(str(path))[0].rate_per_s == pytest.approx(1 / 3600)
+    faster = BudgetSettings(parse_rate("50/s"), PACE)
+    taken(budgets[0])
+    for budget in budgets[1:]:
+        budget.steer(faster)
+    begun_s = time.monotonic()
+    for budget in budgets:  # also the one that has not heard of it: the record says it
+        for _ in range(5):
+            taken(budget)
+    assert 13 / 50 <= time.monotonic() - begun_s < 10.0
+    assert snapshot(str(path))[0].rate_per_s == pytest.approx(50)
+    assert [its.settings.rate.per_s for its in budgets] == [pytest.approx(1 / 3600), 50.0, 50.0]
+    for budget in budgets:
+        budget.close()
+
+
+def test_a_record_that_is_mended_has_the_rate_of_now(path: Path) -> None:
+    budget = opened(path, 2, rate="1/h")
+    budget.steer(BudgetSettings(parse_rate("50/s"), PACE))
+    data = bytearray(path.read_bytes())
+    data[offset(0) + 100] ^= 255
+    path.write_bytes(data)
+    taken(budget, 0)
+    path.unlink()
+    budget._check_file(time.monotonic())
+    taken(budget, 1)
+    assert [its.rate_per_s for its in snapshot(str(path))] == [pytest.approx(50)] * 2
+    budget.close()
+
+
+def test_the_same_rate_again_changes_nothing_that_was_learnt(path: Path) -> None:
+    budget = opened(path, rate="20/s", pace=1.0)
+    budget.report(taken(budget), Outcome.BLOCKED, job="a")
+    before = path.read_bytes()
+    budget.steer(BudgetSettings(parse_rate("20"), 1.0))
+    assert path.read_bytes() == before
+    budget.steer(BudgetSettings(parse_rate("10"), 1.0))
+    (egress,) = snapshot(str(path))
+    assert (egress.state, egress.rate_per_s, egress.blocked) == ("blocked", pytest.approx(10), 1)
+    budget.close()

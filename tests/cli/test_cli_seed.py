@@ -83,8 +83,22 @@ def test_a_preview(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(out) == {
         "schema_version": 1,
         "preview": [
-            {"file": "list.csv", "line": 2, "video_id": A, "source": None, "input": {"n": "1"}, "reason": None},
-            {"file": "list.csv", "line": 3, "video_id": B, "source": None, "input": {"n": "2"}, "reason": None},
+            {
+                "file": "list.csv",
+                "line": 2,
+                "video_id": A,
+                "source": None,
+                "input": {"n": "1"},
+                "reason": None,
+            },
+            {
+                "file": "list.csv",
+                "line": 3,
+                "video_id": B,
+                "source": None,
+                "input": {"n": "2"},
+                "reason": None,
+            },
         ],
     }
     _, out, _ = seed(capsys, "list.csv", "--preview", "1", "--dry-run")
@@ -159,4 +173,9 @@ def test_a_list_of_what_is_known_that_is_not_there(here: Path, capsys: pytest.Ca
 def test_plan_leaves_out_what_is_known(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "archive.txt").write_text(f"youtube {A}\n")
     assert invoke(["plan", "list.csv", "--skip-known", "archive.txt", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["in_input"] == {"read": 5, "videos": 2, "rejected": 1, "sources": 0}
+    assert json.loads(capsys.readouterr().out)["in_input"] == {
+        "read": 5,
+        "videos": 2,
+        "rejected": 1,
+        "sources": 0,
+    }

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 SORTS = (
     "FORMAT", "batch.json", "segments", "ids", "journal", "manifest.jsonl", "checkpoint.json", "status.json",
     "events.jsonl", "rejects.csv", "budget", "captions", "tickets", "control.json", "retry.json", "locks",
-    "inflight", "died", "tokens",
+    "asked", "live.json", "inflight", "died", "tokens",
 )  # fmt: skip
 HOWS = (
     "flip", "cut", "empty", "blank", "double", "drop", "junk", "torn", "deep", "nul",

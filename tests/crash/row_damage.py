@@ -191,8 +191,8 @@ def damage_cut(place: Place, seed: int) -> Told:
         trials = Trials(place.root)
         number = 0
         for sort in ("journal", "checkpoint.json", "batch.json", "segments", "manifest.jsonl", "ids", "status.json",
-                     "events.jsonl", "retry.json", "control.json", "tickets", "captions", "budget", "inflight",
-                     "died", "locks", "FORMAT"):  # fmt: skip
+                     "events.jsonl", "retry.json", "control.json", "asked", "live.json", "tickets",
+                     "captions", "budget", "inflight", "died", "locks", "FORMAT"):  # fmt: skip
             (trials._fresh() / "retry.json").write_bytes(trials.retry)
             for at, path in enumerate(files(trials.at / "queue", sort)):
                 for length in range(path.stat().st_size if path.exists() else 0):

@@ -13,6 +13,7 @@ import json
 import os
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,6 +157,8 @@ def _laid_out(queue: Queue) -> None:
     lay_out(queue)
     issue(queue, 1000)
     steering.request_stop(queue, now=True)
+    steering.ask(queue, steering.Ask(paused=True, rate="9/s", threads=3))
+    steering.publish_course(queue, steering.Course("9/s", 1, 3, paused=True))
     events.emit(queue, "start", "1 x 2", run="r")
     events.emit(queue, "slot_died", "{SIGKILL(-9)}", slot=0, worker="r.0.1", jobs=[IDS[8]])
     with take_or_say_who(queue.seed_lock, "seeding"):
@@ -164,9 +167,9 @@ def _laid_out(queue: Queue) -> None:
     for lock in (queue.run_lock, queue.monitor_lock):
         Path(lock).write_text('{"pid": 4194303, "started": "1", "boot": "x", "threads": 2}\n')
     filed = next(name for name in sorted(os.listdir(queue.filed(0))))
-    Path(queue.retry).write_text(
-        json.dumps({"schema_version": 1, "chunks": {f"000000.{filed}": [IDS[3]]}}) + "\n"
-    )
+    intent = {"schema_version": 1, "chunks": {f"000000.{filed}": [IDS[3]]}}
+    total = zlib.crc32(json.dumps(intent).encode())
+    Path(queue.retry).write_text(json.dumps({**intent, "crc32": total}) + "\n")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,46 @@
+"""`engine pause`."""
+
+from __future__ import annotations
+
+import click
+
+from engine import status
+from engine.cli import say
+from engine.cli.options import queue_option
+from engine.errors import Exit
+from engine.queue.layout import open_queue
+from engine.queue.lock import living_holder
+from engine.steering import Ask, answered, ask, read_course
+
+
+@click.command("pause")
+@queue_option()
+def command(root: str) -> int:
+    """Have a live run begin nothing new, until `engine resume`.
+
+    What is in flight finishes. The run stays alive and keeps the queue, and ^C and `engine stop` end it as ever.
+    The time of --max-duration goes on counting. A pause ends with its run: the next one is not paused.
+    """
+    queue = open_queue(root)
+    run = living_holder(queue.run_lock)
+    if run is None:
+        say("engine: no run is live here")
+        return Exit.OK
+    before, path = read_course(queue, run), ask(queue, Ask(paused=True))
+    if not answered(queue, path):
+        say(unanswered(run["pid"], "pause"))
+    elif before is not None and before.paused:
+        say(f"the run (pid {run['pid']}) is paused already: `engine resume -q {root}` has it go on")
+    else:
+        left = status.collect(root)["in_flight"]
+        finishes = f", what is in flight ({left:,}) finishes" if left else ""
+        say(f"paused the run (pid {run['pid']}){finishes}: `engine resume -q {root}` has it go on")
+    return Exit.OK
+
+
+def unanswered(pid: int, what: str) -> str:
+    """What to say when a run has not done in time what it was asked."""
+    return (
+        f"asked the run (pid {pid}) to {what}. It has not done so yet: it may still be seeding, or be at its end; "
+        "`engine status` tells"
+    )

@@ -1,0 +1,31 @@
+"""`engine resume`."""
+
+from __future__ import annotations
+
+import click
+
+from engine.cli import say
+from engine.cli.options import queue_option
+from engine.cli.pause import unanswered
+from engine.errors import Exit, UsageError
+from engine.queue.layout import open_queue
+from engine.queue.lock import living_holder
+from engine.steering import Ask, answered, ask, read_course
+
+
+@click.command("resume")
+@queue_option()
+def command(root: str) -> int:
+    """Have a paused run go on at once."""
+    queue = open_queue(root)
+    run = living_holder(queue.run_lock)
+    if run is None:
+        raise UsageError(f"no run is live here: `engine run -q {root}` goes on with what is left")
+    before, path = read_course(queue, run), ask(queue, Ask(paused=False))
+    if not answered(queue, path):
+        say(unanswered(run["pid"], "go on"))
+    elif before is not None and not before.paused:
+        say(f"the run (pid {run['pid']}) is not paused")
+    else:
+        say(f"the run (pid {run['pid']}) goes on")
+    return Exit.OK

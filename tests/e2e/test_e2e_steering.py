@@ -1,0 +1,212 @@
+"""Live runs steered from a second process: what goes over the wire follows, and nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass, field
+
+import pytest
+import recount
+from commands import Batch, Command, Ended, until, videos
+from nights import Place, played
+
+pytestmark = pytest.mark.timeout(300)  # waiting for a night included
+
+SEED = 8
+SLOW, FAST = 5.0, 40.0
+BURST, LATE_S = 2, 0.25
+
+
+def arrived(batch: Batch) -> int:
+    assert batch.site is not None
+    return sum(batch.site.stats()["requests"].values())
+
+
+def drained(batch: Batch) -> None:
+    """Wait until a paused run has finished what was in flight and given the rest back."""
+    until(lambda: not list((batch.queue / "workers").iterdir()), 20.0, "for a paused run to drain")
+    value = batch.status()
+    assert (value["state"], value["workers"]) == ("paused", [])
+    assert value["pending"] + value["ok"] == value["total"], value
+
+
+def paused(batch: Batch) -> None:
+    ended = batch.does("pause")
+    assert (ended.code, "paused the run" in ended.err) == (0, True), ended.said
+    drained(batch)
+
+
+def slots(batch: Batch) -> list[str]:
+    """The slots that have a worker."""
+    return sorted(its.name.split(".")[1] for its in (batch.queue / "workers").iterdir())
+
+
+def once_each(batch: Batch) -> None:
+    """The batch is whole, and no request was made twice for all the steering."""
+    batch.clean()
+    assert {row["attempts"] for row in batch.rows().values()} == {1}
+    assert arrived(batch) == 2 * len(batch.ids)
+
+
+@dataclass
+class Steered:
+    """A run that was paused and given other rates; times are the monotonic clock's."""
+
+    batch: Batch
+    sent_s: list[float] = field(default_factory=list)
+    asked_s: dict[str, float] = field(default_factory=dict)  # when a command began
+    done_s: dict[str, float] = field(default_factory=dict)  # when it had ended
+    said: dict[str, Ended] = field(default_factory=dict)
+    quiet: tuple[int, int] = (0, 1)
+
+    def rate(self, since: str, upto: str, settle_s: float = 0.5) -> float:
+        """Requests a second between two moments, after a moment to settle."""
+        start_s, end_s = self.done_s[since] + settle_s, self.asked_s[upto]
+        return sum(start_s < its <= end_s for its in self.sent_s) / (end_s - start_s)
+
+    def most(self, since: str, upto: str, settle_s: float = LATE_S) -> int:
+        """The most requests in any second between two moments."""
+        start_s, end_s = self.done_s[since] + settle_s, self.asked_s[upto]
+        kept = [its for its in self.sent_s if start_s < its <= end_s]
+        return max((sum(a <= b < a + 1.0 for b in kept) for a in kept), default=0)
+
+
+def steered(place: Place) -> Steered:
+    batch = place.batch(videos(110, SEED), place.stand_in(seed=SEED))
+    night, wire = Steered(batch), place.root / "wire"
+
+    def does(*args: str) -> None:
+        name = " ".join(args)
+        night.asked_s[name] = time.monotonic()
+        night.said[name] = batch.does(*args)
+        night.done_s[name] = time.monotonic()
+
+    with batch.start("-p", "2", "-t", "4", "--rate", f"{SLOW:g}", ENGINE_WIRE_LOG=str(wire)) as run:
+        batch.seen(1)
+        night.done_s["start"] = time.monotonic()
+        with Command("wait", "-q", batch.queue) as waiting:
+            batch.seen(8)
+            does("pause")
+            drained(batch)
+            before = arrived(batch)
+            does("status", "--exit-code")
+            does("set", f"rate={FAST:g}")
+            does("wait", "--timeout", "1")
+            does("status", "--json")
+            night.quiet = before, arrived(batch)
+            does("resume")
+            batch.seen(before + 100)
+            does("set", f"rate={SLOW:g}/s")
+            batch.seen(arrived(batch) + 12)
+            does("set", "rate=none")
+            night.said["run"] = run.wait(60)
+            night.said["waited"] = waiting.wait(20)
+        batch.gone(run)
+    night.sent_s = sorted(float(line.split()[0]) for line in wire.read_bytes().splitlines())
+    does("status", "--exit-code")
+    return night
+
+
+@played(steered)
+def test_nothing_is_sent_in_a_pause(night: Steered) -> None:
+    before, after = night.quiet
+    assert after == before > 0
+    pause_s = night.asked_s["resume"] - night.done_s["pause"]
+    assert pause_s * FAST > 40, "so many could have been sent"
+    assert min(its for its in night.sent_s if its > night.asked_s["resume"]) < night.done_s["resume"] + 10.0
+    events = [(its["event"], its["reason"]) for its in recount.events(night.batch.queue)]
+    assert [its for its in events if its[0] in ("pause", "resume")] == [
+        ("pause", "by user"),
+        ("resume", "by user"),
+    ]
+
+
+@played(steered)
+def test_the_wire_follows_the_rate(night: Steered) -> None:
+    slowly, fast, none = f"set rate={SLOW:g}/s", f"set rate={FAST:g}", "set rate=none"
+    for name in (slowly, fast, none):
+        assert night.said[name].code == 0, night.said[name].said
+    assert night.said[fast].err.strip() == f"rate {SLOW:g}/s -> {FAST:g}/s"
+    assert f'"rate_per_s": {FAST}' in night.said["status --json"].out, "told in the pause already"
+    assert night.most("start", "pause") <= SLOW + BURST + 1
+    assert night.most("resume", slowly) > 2 * SLOW
+    assert night.most("resume", slowly) <= FAST * (1 + LATE_S) + BURST
+    assert night.most(slowly, none) <= SLOW + BURST + 1, "in all processes"
+    assert night.rate(slowly, none) > 0.5 * SLOW
+
+
+@played(steered)
+def test_exit_codes_and_the_end_of_a_steered_run(night: Steered) -> None:
+    assert night.said["wait --timeout 1"].code == 21
+    assert night.said["run"].code == night.said["waited"].code == night.said["status --exit-code"].code == 0
+    assert "finished: 110 of 110 final, 0 failed" in night.said["waited"].err
+    once_each(night.batch)
+
+
+def resized(place: Place) -> tuple[Batch, list[Ended], Ended]:
+    """One thread of one process, then more of both, then fewer."""
+    batch = place.batch(videos(70, SEED), place.stand_in(seed=SEED, latency_s=0.3))
+    with batch.start("-p", "1", "-t", "1") as run:
+        batch.seen(3)
+        assert batch.status()["in_flight"] <= 1
+        said = [batch.does("set", "threads=6", "processes=2")]
+        until(
+            lambda: batch.status()["in_flight"] > 7,
+            20.0,
+            "for more than an old slot and a new one",
+            each_s=0.2,
+        )
+        said.append(batch.does("set", "processes=1"))
+        until(lambda: slots(batch) == ["0"], 20.0, "for one process")
+        assert batch.status()["in_flight"] <= 6
+        said += [batch.does("set", "threads=2"), batch.does("set", "processes=2")]  # shortly after each other
+        until(lambda: slots(batch) == ["0", "1"], 20.0, "for two processes")
+        ended = run.wait(60)
+        batch.gone(run)
+    return batch, said, ended
+
+
+@played(resized)
+def test_threads_and_processes_of_a_live_run(night: tuple[Batch, list[Ended], Ended]) -> None:
+    batch, said, ended = night
+    assert [its.err.strip() for its in said] == [
+        "threads 1 -> 6\nprocesses 1 -> 2",
+        "processes 2 -> 1",
+        "threads 6 -> 2",
+        "processes 1 -> 2",
+    ]
+    assert ended.code == 0, ended.said
+    once_each(batch)
+
+
+def ended_in_a_pause(place: Place) -> tuple[Batch, dict[str, int]]:
+    """Paused runs that are ended by a signal, by command, and with kill -9; then one that is left alone."""
+    batch = place.batch(videos(100, SEED), place.stand_in(seed=SEED, latency_s=0.25))
+    codes = {}
+    for way in ("INT", "stop", "KILL", "capped"):
+        more = ("--max-duration", "10s") if way == "capped" else ()
+        with batch.start("-p", "1", "-t", "2", *more) as run:
+            batch.seen(arrived(batch) + 4)
+            paused(batch)
+            if way == "INT":
+                run.signal(signal.SIGINT)
+            elif way == "stop":
+                assert batch.does("stop").code == 0
+            elif way == "KILL":
+                run.kill_all()
+            codes[way] = run.wait(20).code
+            batch.gone(run)
+        codes[f"wait after {way}"] = batch.does("wait").code
+    codes["run"] = batch.run("-p", "1", "-t", "16").code
+    return batch, codes
+
+
+@played(ended_in_a_pause)
+def test_a_pause_ends_with_its_run(night: tuple[Batch, dict[str, int]]) -> None:
+    batch, codes = night
+    assert [codes[way] for way in ("INT", "stop", "KILL", "capped")] == [130, 4, -signal.SIGKILL, 4]
+    assert {codes[f"wait after {way}"] for way in ("INT", "stop", "KILL", "capped")} == {23}
+    assert codes["run"] == 0, "the next run is not paused"
+    assert not (batch.queue / "live.json").exists()
+    once_each(batch)
