@@ -61,7 +61,11 @@ def test_a_paused_run_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
     supervisor = Supervisor(queue, settings, "run")
     started: list[object] = []
-    monkeypatch.setattr(ListerProcess, "start", lambda its: started.append(its))
+
+    def start(self: ListerProcess) -> None:
+        started.append(self)
+
+    monkeypatch.setattr(ListerProcess, "start", start)
     supervisor._steer(Ask(paused=True))
     supervisor._look_after_lister()
     assert started == []
