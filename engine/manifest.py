@@ -111,13 +111,13 @@ class OpenJournal:
 @dataclass(slots=True)
 class Checkpoint:
     """Manifest length in bytes, the open journals by chunk name, counts of the rows, damaged lines of filed ones, and
-    the CRC-32 of the manifest up to that length (None: not known, as an earlier version wrote none)."""
+    the CRC-32 of the manifest up to that length."""
 
     length: int = 0
     counts: Counts = field(default_factory=Counts)
     open: dict[str, OpenJournal] = field(default_factory=dict)
     bad_lines: int = 0
-    rows_crc32: int | None = 0
+    rows_crc32: int = 0
 
     def to_bytes(self) -> bytes:
         value = {
@@ -143,8 +143,8 @@ def read_checkpoint(queue: Queue) -> Checkpoint | None:
     try:
         with open(queue.checkpoint, "rb") as file:
             value = json.load(file)
-        wanted = value.pop("crc32", None)  # an earlier version wrote none
-        if wanted is not None and wanted != _sum(value):
+        wanted = value.pop("crc32", None)
+        if wanted != _sum(value):
             return None
         return Checkpoint(
             int(value["length"]),
@@ -156,7 +156,7 @@ def read_checkpoint(queue: Queue) -> Checkpoint | None:
                 for name, (offset, waiting, bad, *more) in value["open"].items()
             },
             int(value["bad_lines"]),
-            None if (rows_crc32 := value.get("rows_crc32")) is None else int(rows_crc32),
+            int(value["rows_crc32"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

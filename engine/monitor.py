@@ -106,8 +106,7 @@ class Monitor:
             data = b"\n".join([*batch, b""])
             self._manifest.append(data)
             self._manifest.sync()
-            if self._rows_crc32 is not None:
-                self._rows_crc32 = zlib.crc32(data, self._rows_crc32)
+            self._rows_crc32 = zlib.crc32(data, self._rows_crc32)
         for tail, upto in touched:
             self._vouch(tail, upto)
         self._checkpoint()

@@ -259,7 +259,7 @@ def _rewrite(queue: Queue, dropped: set[str], ends: dict[Chunk, int]) -> None:
         file.sync()
     finally:
         file.close()
-    if at != length or checkpoint.rows_crc32 not in (None, old_sum):
+    if at != length or checkpoint.rows_crc32 != old_sum:
         # It is not what was written: both are derived from the journals anew.
         durable.unlink(queue.checkpoint)
         durable.unlink(new)

@@ -100,7 +100,7 @@ def read_header(path: str) -> Header:
 
 
 def _header(line: bytes) -> tuple[Header, int | None]:
-    """(header, the sum it gives; segments from before there was one have none)"""
+    """(header, the sum it gives; None when it gives none)"""
     try:
         head = json.loads(line)
         its, total = Header(int(head["segment"]), int(head["jobs"]), int(head["chunk"])), head.get("crc32")
@@ -121,8 +121,6 @@ def whole(path: str) -> bool:
             head, wanted = _header(file.readline(4096))
         except (ValueError, KeyError, TypeError):
             return False
-        if wanted is None:
-            return True
         total = _head_sum(head.segment, head.jobs, head.chunk)
         while piece := file.read(1 << 20):
             total = zlib.crc32(piece, total)

@@ -224,7 +224,7 @@ class _Auditor:
             total = zlib.crc32(f"{segment} {jobs} {size}".encode())
             for piece in iter(lambda: file.read(1 << 20), b""):
                 total = zlib.crc32(piece, total)
-        if wanted is not None and wanted != total:
+        if wanted != total:
             problem("bad segment", path, "not what its sum says")
         first, k, seen, ids, everyone = at, 0, 0, dict[str, object](), list[str]()
         for line in lines:

@@ -70,8 +70,8 @@ def read_promise(queue: Queue, findings: Findings) -> Promise:
     except _UNREADABLE:
         findings.problem("unreadable file", path, "not a checkpoint; the next run derives it anew")
         return Promise()
-    wanted = value.pop("crc32", None)  # an earlier version wrote none
-    if wanted is not None and wanted != zlib.crc32(json.dumps(value).encode()):
+    wanted = value.pop("crc32", None)
+    if wanted != zlib.crc32(json.dumps(value).encode()):
         findings.problem("wrong sum", path, "not what its sum says; the next run derives it anew")
     return promise
 

@@ -45,7 +45,7 @@ CALLS = (
     "ftruncate",
     "openat",
 )
-MAY_FAIL = ("events.jsonl", "status.json", ".lock")  # writes whose loss is no reason to stop
+MAY_FAIL = ("events.jsonl", "status.json", "live.json", ".lock")  # writes whose loss is no reason to stop
 _LINE = re.compile(r"^(?:(\d+) +)?(\w+)\((.*)$")
 
 

@@ -100,8 +100,7 @@ def test_every_flipped_bit_of_a_segment_is_noticed(tmp_path: Path) -> None:
     for at in range(len(data)):
         for bit in (0, 5):
             path.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
-            # A header whose word for the sum is gone is one from before there was a sum.
-            assert not whole(str(path)) or b'"crc32"' not in path.read_bytes(), at
+            assert not whole(str(path)), at
 
 
 @pytest.mark.parametrize(
