@@ -256,7 +256,7 @@ def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) 
     sweep_semaphores()
     pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
     sources = f" and {to_list:,} {noun(to_list)} to list" if to_list else ""
-    say(f"{left:,} videos to do{sources}. {pace}")
+    say(f"{left:,} video{'s' * (left != 1)} to do{sources}. {pace}")
     for notice in captions.notices(settings):
         say(notice)
     progress = Progress(queue, options.progress, verbose=bool(options.verbose))

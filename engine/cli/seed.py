@@ -17,6 +17,9 @@ from engine.cli.preview import to_json, to_lines
 from engine.cli.reading import Reading, reading_options
 from engine.errors import Exit, UsageError
 from engine.inputs import Line
+from engine.inputs.readers import ARGUMENT
+from engine.inputs.rejects import without_password
+from engine.inputs.sources import source_of
 from engine.known import Ids
 from engine.listings import MAX_RESULTS
 from engine.queue.layout import Queue, exists, make_queue, open_queue
@@ -26,10 +29,14 @@ from engine.sieve import Seeded
 
 
 def _guarded(streams: list[Iterator[Line]], errors: list[str]) -> Iterator[Line]:
-    """All lines; an input that fails midway does not take the others down."""
+    """All lines; an input that fails midway does not take the others down. An argument that is no video is said to
+    whoever typed it; for lines of files there is rejects.csv."""
     for stream in streams:
         try:
-            yield from stream
+            for line in stream:
+                if line.file == ARGUMENT and line.reason and source_of(line) is None:
+                    say(f"engine: {without_password(line.text)}: {line.reason}")
+                yield line
         except UsageError as exc:
             errors.append(str(exc))
 

@@ -62,6 +62,8 @@ def read(
     """
     if _ID.fullmatch(source):
         return iter([Line(ARGUMENT, 1, source, source, {}, None)])
+    if not source.strip():
+        raise UsageError("an empty argument names nothing: give a file, an address or an id")
     if source == "-":
         return _read(open_stdin(stdin), None, column)
     if "\0" not in source and os.path.exists(source):

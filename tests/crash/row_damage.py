@@ -20,7 +20,7 @@ from scorecard import Told, row
 from small_run import IDS, SPECIAL, resume, small, staged, told
 
 from engine.errors import EngineError, Exit
-from engine.model import Kind
+from engine.verify.books import row_faults
 
 TRUTH = ("segments", "batch.json", "FORMAT", "retry.json")  # without these nobody can go on
 STRIDE = 40
@@ -121,18 +121,9 @@ class Trials:
 def _forged(sorts: set[str], queue: Path) -> bool:
     """Whether a journal holds lines with a right sum and odd values: what they say is then what happened."""
     return "journal" in sorts and any(
-        verb == "final"
-        and (
-            body.get("status") not in ("ok", "absent", "failed")
-            or not _is_kind(body.get("kind"))
-            or "odd" in body
-        )
+        verb == "final" and ("odd" in body or any(row_faults(body)))
         for verb, body in recount.journal_lines(queue)
     )
-
-
-def _is_kind(value: object) -> bool:
-    return value is None or value in tuple(Kind)
 
 
 def _at_home(queue: Path, root: Path) -> bool:
