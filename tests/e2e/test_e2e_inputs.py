@@ -71,6 +71,6 @@ def test_every_kind_of_file_in_one_run(tmp_path: Path) -> None:
     asked = ("seed", *sources, "-q", tmp_path / "other", "--skip-known", queue / "manifest.jsonl", "--json")
     again = engine(*asked)
     assert json.loads(again.out) == {
-        "schema_version": 1, "read": count + rejected, "added": 0, "duplicate": 0, "rejected": rejected,
+        "schema_version": 1, "read": count + rejected, "added": 0, "duplicate": 0, "rejected": rejected, "listed": 0,
         "known": count,
     }  # fmt: skip
