@@ -235,9 +235,10 @@ def exit_code(value: dict[str, Any]) -> Exit:
     live = {"empty": Exit.NO_QUEUE, "running": Exit.RUNNING, "paused": Exit.PAUSED, "stalled": Exit.STALLED}
     if value["state"] in live:
         return live[value["state"]]
-    if value["pending"] + value["in_flight"] + value["deferred"]:
+    listed = value["listings"]
+    if value["pending"] + value["in_flight"] + value["deferred"] + listed["open"]:
         return Exit.STOPPED
-    return Exit.SOME_FAILED if value["failed"] else Exit.OK
+    return Exit.SOME_FAILED if value["failed"] + listed["failed"] else Exit.OK
 
 
 def dumps(value: dict[str, Any]) -> str:

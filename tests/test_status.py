@@ -179,10 +179,12 @@ COUNTS = dict.fromkeys((*STATES, "total"), 0)
         ("running", {"ok": 1}, 20),
         ("paused", {"pending": 1}, 21),
         ("stalled", {"pending": 1}, 22),
+        ("stopped", {"ok": 3, "listings": {"open": 1, "failed": 0}}, 23),
+        ("finished", {"ok": 3, "listings": {"open": 0, "failed": 1}}, 3),
     ],
 )
-def test_what_a_script_is_told(state: str, counts: dict[str, int], code: int) -> None:
-    assert status.exit_code({"state": state, **COUNTS, **counts}) == code
+def test_what_a_script_is_told(state: str, counts: dict[str, Any], code: int) -> None:
+    assert status.exit_code({**status.empty(), "state": state, **COUNTS, **counts}) == code
 
 
 def test_a_cool_down_is_no_stall(tmp_path: Path) -> None:
