@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import recount
-from commands import WORKER, Batch, videos
+from commands import WORKER, Batch, until, videos
 from nights import Place
 from scorecard import row, share
 
@@ -37,6 +37,11 @@ def _tell(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def _stands(pid: int) -> bool:
+    """Whether all threads of a process are stopped."""
+    return all(its.read_text().rpartition(")")[2].split()[0] == "T" for its in Path(f"/proc/{pid}/task").glob("*/stat"))
 
 
 def _nothing_happened(batch: Batch) -> None:
@@ -95,6 +100,7 @@ def worker(place: Place, seed: int) -> str:
         pid = dice.choice(run.members(WORKER))
         claim = recount.workers(batch.queue)[pid]
         os.kill(pid, signal.SIGSTOP)
+        until(lambda: _stands(pid), 10.0, "it does not stop")  # a thread may be amid a rename
         held, before = _hold(claim), len(_final(batch))
         time.sleep(stopped_s)
         assert _hold(claim) == held, "its claims are left alone"
