@@ -41,7 +41,8 @@ def _tell(pids: Iterable[int], number: int) -> None:
 
 def _stands(pid: int) -> bool:
     """Whether all threads of a process are stopped."""
-    return all(its.read_text().rpartition(")")[2].split()[0] == "T" for its in Path(f"/proc/{pid}/task").glob("*/stat"))
+    stats = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(its.read_text().rpartition(")")[2].split()[0] == "T" for its in stats)
 
 
 def _nothing_happened(batch: Batch) -> None:
