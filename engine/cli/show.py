@@ -66,7 +66,7 @@ def panel(
     if height is not None:
         room = min(room, max(_LEAST_EGRESSES, height - 12 - len(latest)))
     if value["egresses"]:
-        parts.append(_egresses(value["egresses"], room, narrow))
+        parts.append(_egresses(value["egresses"], room, narrow, frame))
     if latest:
         parts.append(_latest(latest, narrow))
     state = value["state"]
@@ -191,12 +191,23 @@ def _latest(rows: Sequence[dict[str, Any]], narrow: bool) -> Table:
     return table
 
 
-def _egresses(egresses: list[dict[str, Any]], room: int, narrow: bool) -> Table:
+def _egresses(egresses: list[dict[str, Any]], room: int, narrow: bool, frame: int | None) -> Table:
+    """As many as there is room for; of too many those in trouble first. In a frame names are cut and not wrapped."""
+    if len(egresses) > room:
+        egresses = sorted(egresses, key=lambda its: its["state"] == "ok")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     names = ("egress", "state", "rate", "opens in", "ok", "blocked", "requests", "bytes")
     shown = names[:4] if narrow else names
+    names_wide = None if frame is None else max(12, frame - (34 if narrow else 67))
     for name in shown:
-        table.add_column(name, justify="left" if name in ("egress", "state") else "right", header_style="dim")
+        table.add_column(
+            name,
+            justify="left" if name in ("egress", "state") else "right",
+            header_style="dim",
+            no_wrap=frame is not None,
+            overflow="ellipsis",
+            max_width=names_wide if name == "egress" else None,
+        )
     for its in egresses[:room]:
         cells = (
             Text(printable(its["name"])),  # no markup: [fe80::1] is an address

@@ -245,7 +245,8 @@ def test_the_last_that_were_not_ok_and_only_as_many_egresses_as_there_is_room_fo
     rows = [
         {"video_id": "dQw4w9WgXcQ", "status": "failed", "kind": "timeout", "message": "\x1b[2Jno answer" * 30}
     ]
-    found = value(egresses=[egress(f"p{n:03d} host:1") for n in range(40)])
+    names = [f"p{n:03d} gateway-{n}.example.net:8080" for n in range(39)]
+    found = value(egresses=[*map(egress, names), egress("p039 gone.example.net:8080", "blocked")])
     for width in (40, 80, 200):
         out = io.StringIO()
         its = panel(found, "q", rows, width=width, height=20, now=0.0)
@@ -257,3 +258,4 @@ def test_the_last_that_were_not_ok_and_only_as_many_egresses_as_there_is_room_fo
         if width >= 80:
             assert len(text.splitlines()) <= 20
             assert "and 33 more" in text
+            assert "gone.example.net:8080"[:9] in text, "the one in trouble is not among those left out"
