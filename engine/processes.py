@@ -80,10 +80,16 @@ def wait_for_end(pid: int, within_s: float) -> None:
 
 
 class Spare:
-    """Some descriptors kept back: who has run out of them still has to open a few to end in good order."""
+    """Some descriptors kept back: who has run out of them still has to open a few to end in good order.
+
+    Where there are fewer, they are as many as there are: whoever needs one then says so in its own words.
+    """
 
     def __init__(self, count: int = 4) -> None:
-        self._fds = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(count)]
+        self._fds: list[int] = []
+        with contextlib.suppress(OSError):
+            for _ in range(count):
+                self._fds.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     def free(self) -> None:
         """Let others have them. May be called twice."""

@@ -99,3 +99,13 @@ def test_the_end_of_a_process_is_waited_for(known: bool, monkeypatch: pytest.Mon
         assert time.monotonic() - began_s < 10.0
     child.communicate()
     processes.wait_for_end(child.pid, 20.0)  # there is no such process
+
+
+def test_spare_descriptors_are_as_many_as_there_are() -> None:
+    """A worker that is born when none is left must get far enough to say so."""
+    code = (
+        "import os, resource; from engine.processes import Spare; fd = os.open('/dev/null', 0);"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (fd + 3, fd + 3)); its = Spare();"
+        "assert len(its._fds) == 2; its.free(); os.close(os.open('/dev/null', 0))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
