@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import threading
 import time
 from functools import lru_cache
 
@@ -77,6 +78,39 @@ def wait_for_end(pid: int, within_s: float) -> None:
         its_end.poll(within_s * 1000)
     finally:
         os.close(fd)
+
+
+class SignalEvent(threading.Event):
+    """An event that a signal's handler may set.
+
+    The ordinary one has a lock. A handler runs in the main thread, between any two of its instructions: amid a
+    `wait` of that very thread, or amid the handler of a signal just before, it would wait for that lock for ever.
+    """
+
+    SLICE_S = 0.05
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Look again and again, until it is set or the time (in seconds) is over."""
+        ends_at = None if timeout is None else time.monotonic() + timeout
+        while not self._is_set:
+            left_s = self.SLICE_S if ends_at is None else ends_at - time.monotonic()
+            if left_s <= 0:
+                break
+            time.sleep(min(left_s, self.SLICE_S))
+        return self._is_set
 
 
 class Spare:

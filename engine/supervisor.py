@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +25,7 @@ from engine.config import Settings
 from engine.deaths import Deaths
 from engine.errors import EngineError, Exit, Interrupted
 from engine.monitored import Companion, ListerProcess, MonitorProcess
-from engine.processes import Spare
+from engine.processes import SignalEvent, Spare
 from engine.queue import claim
 from engine.queue.layout import Queue, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
@@ -73,7 +72,7 @@ class Supervisor:
         self._lister = ListerProcess(queue, settings)
         self._listings_at = 0.0
         self._heard: list[int] = []
-        self._asked_to_end = threading.Event()  # set with the first of them
+        self._asked_to_end = SignalEvent()  # set with the first of them
         self._exit: int | None = None
         self._halted = False
         self._blocked_looks = 0

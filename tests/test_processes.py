@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -109,3 +110,31 @@ def test_spare_descriptors_are_as_many_as_there_are() -> None:
         "assert len(its._fds) == 2; its.free(); os.close(os.open('/dev/null', 0))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_event_is_set_amid_its_own_lock() -> None:
+    """As a signal's handler may: the second of two signals in one moment hung the run for ever."""
+    event = processes.SignalEvent()
+
+    def handler_amid_a_wait() -> None:
+        with event._cond:  # type: ignore[attr-defined]
+            event.set()
+
+    thread = threading.Thread(target=handler_amid_a_wait, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert event.is_set()
+    assert event.wait(0)
+
+
+def test_waiting_for_an_event() -> None:
+    event = processes.SignalEvent()
+    began = time.monotonic()
+    assert not event.wait(0.12)
+    assert time.monotonic() - began >= 0.12
+    threading.Timer(0.1, event.set).start()
+    assert event.wait(5)
+    assert time.monotonic() - began < 4
+    event.clear()
+    assert not event.is_set()

@@ -122,9 +122,10 @@ def _invented(videos: int | None, scenes: tuple[str, ...], seed: int) -> list[st
 def _serve(settings: Settings) -> int:
     """Run the stand-in until a signal ends it."""
     import signal
-    import threading
 
-    ended = threading.Event()
+    from engine.processes import SignalEvent
+
+    ended = SignalEvent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
     with start(settings) as stand_in:

@@ -158,7 +158,7 @@ def test_a_rehearsal_stays_one(place: Place) -> None:
 
 def beside(place: Place) -> dict[str, object]:
     """A live run, and everything that may or may not be done beside it."""
-    site = place.stand_in(seed=2, latency_s=0.3)
+    site = place.stand_in(seed=2, latency_s=0.8)
     batch = place.batch(videos(40, 2), site)
     more = videos(70, 2)[40:]
     (place.root / "more.txt").write_text("\n".join(more))
