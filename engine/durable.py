@@ -14,6 +14,7 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Sequence
 
 from engine.errors import DiskError
 
@@ -27,6 +28,8 @@ _unlink = os.unlink
 _mkdir = os.mkdir
 _rmdir = os.rmdir
 _truncate = os.ftruncate
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
@@ -83,7 +86,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 def create(path: str, data: bytes, *, mode: int = PRIVATE_FILE, sync: bool = True) -> None:
     """Make a new file (never following a link, never over another) with this content, durable if `sync`."""
-    fd = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    fd = _open(path, _NEW, mode)
     try:
         write_all(fd, data)
         if sync:
@@ -100,17 +103,47 @@ def publish(
     The temporary file lies in `tmp_dir` (same file system; default: beside it). With `sync` the content is
     durable before the name is; the name itself is durable after `sync_dir` of its directory.
     """
-    directory, name = os.path.split(path)
-    tmp = os.path.join(tmp_dir or directory, f".{name}.{secrets.token_hex(4)}.tmp")
+    publish_all([(path, data)], tmp_dir=tmp_dir, mode=mode, sync=sync)
+
+
+def publish_all(
+    contents: Sequence[tuple[str, bytes]],
+    *,
+    tmp_dir: str | None = None,
+    mode: int = PRIVATE_FILE,
+    sync: bool = True,
+) -> None:
+    """`publish` for several (path, content) that belong together: all are durable before the first has its name.
+
+    All are written before the first is synced: most file systems then have one commit for them, where one
+    after the other has several.
+    """
+    temporary = [os.path.join(tmp_dir or os.path.dirname(path), _tmp_name(path)) for path, _ in contents]
+    fds: list[int] = []
+    at = 0
     try:
-        create(tmp, data, mode=mode, sync=sync)
-        _rename(tmp, path)
+        for at, (_, data) in enumerate(contents):
+            fds.append(_open(temporary[at], _NEW, mode))
+            write_all(fds[at], data)
+        if sync:
+            for at in range(len(fds)):
+                sync_fd(fds[at])
+        for at, (path, _) in enumerate(contents):
+            _rename(temporary[at], path)
     except BaseException as exc:
         if isinstance(exc, OSError):
-            exc.filename = path  # the temporary name would tell nobody anything
-        with contextlib.suppress(OSError):
-            _unlink(tmp)
+            exc.filename = contents[at][0]  # the temporary name would tell nobody anything
+        for tmp in temporary:
+            with contextlib.suppress(OSError):
+                _unlink(tmp)
         raise
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _tmp_name(path: str) -> str:
+    return f".{os.path.basename(path)}.{secrets.token_hex(4)}.tmp"
 
 
 def sync_dir(path: str) -> None:

@@ -61,14 +61,18 @@ class Output:
 
         Returns ({format: relative path}, {format: sha256}). The names are durable after the next `sync`.
         """
-        files, sums = {}, {}
         self._make_dir(record.video_id[:2])
-        for extension in ("json", *self.formats):
-            data = to_json(record) if extension == "json" else render(record, extension)
-            path = relative(record.video_id, extension)
-            durable.publish(os.path.join(self.root, path), data, tmp_dir=self._tmp, mode=_FILE_MODE)
-            files[extension] = path
-            sums[extension] = hashlib.sha256(data).hexdigest()
+        contents = {
+            extension: to_json(record) if extension == "json" else render(record, extension)
+            for extension in ("json", *self.formats)
+        }
+        files = {extension: relative(record.video_id, extension) for extension in contents}
+        durable.publish_all(
+            [(os.path.join(self.root, path), contents[extension]) for extension, path in files.items()],
+            tmp_dir=self._tmp,
+            mode=_FILE_MODE,
+        )
+        sums = {extension: hashlib.sha256(data).hexdigest() for extension, data in contents.items()}
         self.touch(record.video_id)
         return files, sums
 

@@ -77,6 +77,43 @@ def test_publish_syncs_the_content_before_the_name(tmp_path: Path, monkeypatch: 
     assert steps == ["_open", "_write", "_fdatasync", "_rename"]
 
 
+def test_files_that_belong_together_are_all_durable_before_the_first_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = record(monkeypatch)
+    durable.publish_all([(str(tmp_path / "a"), b"1"), (str(tmp_path / "b"), b"2")], tmp_dir=str(tmp_path))
+    assert steps == ["_open", "_write"] * 2 + ["_fdatasync"] * 2 + ["_rename"] * 2
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"1", "b": b"2"}
+
+
+@pytest.mark.parametrize("name", ["_open", "_write", "_fdatasync", "_rename"])
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_when_one_of_several_fails_no_file_is_torn_and_none_temporary_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, turn: int
+) -> None:
+    names, real, calls = ["a", "b", "c"], getattr(durable, name), iter(range(1, 9))
+    for each in names:
+        (tmp_path / each).write_bytes(b"old")
+
+    def fail(*args: object, **kwargs: object) -> object:
+        if next(calls) == turn:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(*args, **kwargs)
+
+    open_before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(durable, name, fail)
+    with pytest.raises(OSError, match="Input/output") as found:
+        durable.publish_all([(str(tmp_path / each), b"new") for each in names])
+    monkeypatch.undo()
+    assert found.value.filename == str(tmp_path / names[turn - 1])
+    published = turn - 1 if name == "_rename" else 0
+    assert [(tmp_path / each).read_bytes() for each in names] == [b"new"] * published + [b"old"] * (
+        3 - published
+    )
+    assert sorted(os.listdir(tmp_path)) == names
+    assert len(os.listdir("/proc/self/fd")) == open_before
+
+
 @pytest.mark.parametrize("name", ["_open", "_write", "_fdatasync", "_rename"])
 def test_a_failed_publish_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

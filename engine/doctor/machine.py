@@ -14,9 +14,9 @@ from engine.model import EgressSpec
 
 SHM = "/dev/shm"  # noqa: S108 - looked at, not written to
 SHM_BYTES = 1 << 20
-# Open files of a worker: a connection and a file being written for each thread, an idle connection for each
-# egress, and journals, budget, locks and pipes throughout. Seen were 49 with 16 threads, 119 with 64.
-A_THREAD, AN_EGRESS, THROUGHOUT = 2, 1, 48
+# Open files of a worker: a connection for each thread, and its record and renderings while they are published; an
+# idle connection for each egress, and journals, budget, locks and pipes throughout.
+A_THREAD, AN_EGRESS, THROUGHOUT = 3, 1, 48
 A_PROCESS = 8  # pipes and locks that the supervisor has for each
 PROXY_S = 20.0
 
