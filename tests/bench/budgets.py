@@ -1,8 +1,10 @@
 """The request budget under 4 processes x 16 threads: what a permit costs, and how well a rate is kept.
 
 First without a rate (permits/s, CPU a permit), then at 50, 500 and 2,000 a second: the share of the rate that
-is used, and by how much the fullest of all windows, of whatever length, holds more than rate x its length; the
-promise is burst + rate x 50 ms + 1. Beside it pyrate-limiter (its multiprocess bucket, its SQLite bucket under a
+is used, and by how much the fullest of all windows, of whatever length, holds more than rate x its length: of the
+times when permits were granted, and of those when a datagram that each thread sends at once with its permit came
+in at a receiver, stamped by the kernel. The promise is burst + rate x L + 1, L being how late a permit may still be
+used (50 ms below 100/s, else 20 ms). Beside it pyrate-limiter (its multiprocess bucket, its SQLite bucket under a
 file lock) and limits (moving window; it has no store that processes share without a server, so each process gets
 a quarter of the rate). Run by `scripts/bench budget [--seconds N] [--rounds N] [--quick]`.
 """
@@ -10,9 +12,11 @@ a quarter of the rate). Run by `scripts/bench budget [--seconds N] [--rounds N] 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import queue
 import resource
+import sys
 import tempfile
 import threading
 import time
@@ -20,10 +24,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from receiver import Arrivals, arrivals
 from tables import installed, machine, middle, spread, table
 
 PROCESSES, THREADS = 4, 16
-LATE_S = 0.050
 RATES = (50, 500, 2000)
 Take = Callable[[], bool]  # True: go; False: the time is over
 
@@ -98,16 +102,26 @@ def _shared(name: str, rate: int | None) -> Any:
 
 
 def _process(
-    name: str, room: Path, rate: int | None, number: int, shared: Any, ready: Any, seconds: float, out: Any
+    name: str,
+    room: Path,
+    rate: int | None,
+    number: int,
+    shared: Any,
+    ready: Any,
+    seconds: float,
+    out: Any,
+    wire: Arrivals | None,
 ) -> None:
     stop, begin = threading.Event(), threading.Event()
     take = CONTENDERS[name][1](room, rate, number, shared, stop)
+    send: Callable[[bytes], object] = (lambda data: None) if wire is None else wire.sender().send
     logs: list[list[float]] = [[] for _ in range(THREADS)]
 
     def work(log: list[float]) -> None:
         begin.wait()
         while take():
             log.append(time.monotonic())
+            send(b"!")
 
     workers = [threading.Thread(target=work, args=(log,), daemon=True) for log in logs]
     for worker in workers:
@@ -124,14 +138,19 @@ def _process(
     out.put((cpu_s, [at for log in logs for at in log]))
 
 
-def measure(name: str, rate: int | None, seconds: float) -> tuple[float, list[float]]:
-    """(CPU seconds of the processes, when each permit was granted)."""
+def measure(name: str, rate: int | None, seconds: float) -> tuple[float, list[float], list[float]]:
+    """(CPU seconds of the processes, when each permit was granted, when what was sent with it came in).
+
+    Nothing is sent without a rate.
+    """
     context = multiprocessing.get_context("fork")  # the only one a MultiprocessBucket can be shared in
-    with tempfile.TemporaryDirectory(prefix="engine-bench-") as room:
+    with contextlib.ExitStack() as stack:
+        room = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-bench-")))
         ready, out = context.Barrier(PROCESSES), context.Queue()
         shared = _shared(name, rate)
+        wire = None if rate is None else stack.enter_context(arrivals(context))
         children = [
-            context.Process(target=_process, args=(name, Path(room), rate, n, shared, ready, seconds, out))
+            context.Process(target=_process, args=(name, room, rate, n, shared, ready, seconds, out, wire))
             for n in range(PROCESSES)
         ]
         for child in children:
@@ -142,7 +161,11 @@ def measure(name: str, rate: int | None, seconds: float) -> tuple[float, list[fl
             raise SystemExit(f"{name} did not come back") from None
         for child in children:
             child.join()
-    return sum(cpu_s for cpu_s, _ in said), sorted(at for _, times in said for at in times)
+    granted = sorted(at for _, times in said for at in times)
+    arrived = [] if wire is None else sorted(wire.times_s)
+    if wire is not None and len(arrived) != len(granted):
+        print(f"note: {name}: {len(arrived)} arrivals of {len(granted)} permits", file=sys.stderr)
+    return sum(cpu_s for cpu_s, _ in said), granted, arrived
 
 
 def most_over(times_s: list[float], rate: float) -> float:
@@ -155,7 +178,7 @@ def most_over(times_s: list[float], rate: float) -> float:
 
 
 def main() -> None:
-    from engine.budget.settings import burst
+    from engine.budget.settings import burst, look_ahead_s
 
     parser = argparse.ArgumentParser(prog="scripts/bench budget", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -171,7 +194,7 @@ def main() -> None:
     free: dict[str, list[tuple[float, float]]] = {name: [] for name in chosen}
     for _ in range(rounds):
         for name in chosen:
-            cpu_s, times = measure(name, None, seconds)
+            cpu_s, times, _ = measure(name, None, seconds)
             free[name].append((len(times) / seconds, cpu_s / max(1, len(times)) * 1e6))
     base = middle([its for its, _ in free["engine"]])
     table(
@@ -189,19 +212,29 @@ def main() -> None:
     print()
     rows = []
     for rate in RATES:
-        bound = burst(1 / rate) + rate * LATE_S + 1
+        bound = burst(1 / rate) + rate * look_ahead_s(1 / rate) + 1
         for name in chosen:
-            used, over, cpu = [], [], []
+            used, over, wire, cpu = [], [], [], []
             for _ in range(rounds):
-                cpu_s, times = measure(name, rate, seconds)
+                cpu_s, times, arrived = measure(name, rate, seconds)
                 span = times[-1] - times[0] if len(times) > 1 else seconds
                 used.append(100 * (len(times) - 1) / (rate * span))
                 over.append(most_over(times, rate))
+                wire.append(most_over(arrived, rate))
                 cpu.append(cpu_s / max(1, len(times)) * 1e6)
             rows.append(
-                (str(rate), name, spread(used, ".1f"), spread(over, ".1f"), f"{bound:.1f}", spread(cpu))
+                (
+                    f"{rate:,}",
+                    name,
+                    spread(used, ".1f"),
+                    spread(over, ".1f"),
+                    spread(wire, ".1f"),
+                    f"{bound:.1f}",
+                    spread(cpu),
+                )
             )
-    table(("rate/s", "limiter", "used %", "fullest window, over", "our promise", "CPU us a permit"), rows)
+    head = ("rate/s", "limiter", "used %", "fullest window over, granted", "the same, arrived")
+    table((*head, "our promise", "CPU us a permit"), rows)
 
 
 if __name__ == "__main__":
