@@ -41,10 +41,12 @@ def _yt_dlp_options(proxy: str) -> dict[str, Any]:
         "no_warnings": True,
         "skip_download": True,
         "proxy": proxy,
-        "nocheckcertificate": True,
+        "compat_opts": {"no-certifi"},  # else it trusts certifi's list alone, and not SSL_CERT_FILE
         "ignore_no_formats_error": True,
         "cachedir": False,
-        "noprogress": True,  # else it writes its progress among the figures on stdout, `quiet` or not
+        # Else it writes its progress among the figures on stdout, `quiet` or not: the bench takes that for a
+        # contender that failed, closes the pipe, and a "Broken pipe" is all that is seen of it.
+        "noprogress": True,
     }
 
 
@@ -55,8 +57,8 @@ def _origin(proxy: str, ca: str) -> Callable[[str], object]:
 
     def fetch(video_id: str) -> object:
         with yt_dlp.YoutubeDL(_yt_dlp_options(proxy)) as ydl:
-            ydl.extract_info(f"https://www.youtube.com/watch?v={video_id}", download=False)
-        return YouTubeTranscriptApi(proxy_config=GenericProxyConfig(proxy, proxy)).fetch(video_id)
+            about = ydl.extract_info(f"https://www.youtube.com/watch?v={video_id}", download=False)
+        return about, YouTubeTranscriptApi(proxy_config=GenericProxyConfig(proxy, proxy)).fetch(video_id)
 
     return fetch
 

@@ -1,10 +1,14 @@
-"""What the engine costs beside the fetch itself, and how well it uses its threads.
+"""What the engine costs beside the fetch itself, beside scripts for the same job, and how well it uses its threads.
 
 The floor is the same lean fetch, the same rendering and the same output files in bare processes and threads, with no
-queue, budget, journal or monitor. Both fetch the same videos from the same stand-in in the same run, whose own CPU
-is reported beside: it shares the cores. Output files are made durable in both (or, with --no-sync, in neither).
-The thread use is measured with a canned fetch: lognormal waits, and 1 % that take thirty times their mean.
-Run by `scripts/bench engine [--videos N] [--rounds N] [--no-sync] [--no-tail] [--quick]`.
+queue, budget, journal or monitor. The scripts (see scripts.py) and yt-dlp's own command line do the same job end to
+end: a transcript and, but for the first, its metadata, in two files a video. All go through the same proxy to the
+same stand-in with the same certificate authority, by turns in the same run. The stand-in's CPU is reported beside:
+it shares the cores. Those that are slow get fewer videos: figures are a video.
+
+The thread use is measured with a canned fetch, lognormal waits and 1 % that take thirty times their mean, and
+beside it that of the bare floor: what the disk and the machine take from both is not the engine's.
+Run by `scripts/bench engine [--videos N] [--rounds N] [--only NAME…] [--no-sync] [--no-tail] [--quick]`.
 """
 
 from __future__ import annotations
@@ -13,12 +17,13 @@ import argparse
 import json
 import sys
 import tempfile
-import threading
-import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import canned
-from children import CANNED, ENGINE, UNSYNCED, Measured, measured
+from children import CANNED, ENGINE, HERE, UNSYNCED, Measured, measured
 from rows import ids
 from tables import machine, middle, spread, table
 
@@ -26,132 +31,238 @@ from engine.rehearsal import Rehearsal, Settings, start
 
 PROCESSES, THREADS, LATENCY_S = 2, 32, 0.05
 TAIL_PROCESSES, TAIL_THREADS, TAIL_S = 4, 32, 0.1
+NOT_DURABLE = "left in the page cache"
 
 
-def floor(proxy: str, ca: str, out: str, first: str, names: str) -> None:
-    """One bare process: its share of the videos on its threads, each fetched, rendered and written."""
-    from engine.clock import utc
-    from engine.model import EgressSpec, Fetched, Permit, Record
-    from engine.output import Output
-    from engine.youtube import Door, Fetcher, FetchSettings
+# ---- end to end ------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Job:
+    """One turn of one way: a room of its own, the site, and the file that names the videos."""
 
-    def permit(egress: int) -> Permit:
-        return Permit(0, 0, time.monotonic() + 60)
+    room: Path
+    site: Rehearsal
+    names: Path
+    sync: bool
 
-    mine = Path(names).read_text().split()[int(first) :: PROCESSES]
-    fetcher = Fetcher(Door((EgressSpec("p001", proxy),), take=permit, ca_bundle=ca), FetchSettings())
-    output, rest, lock = Output(out, ("md",), f"floor-{first}"), iter(mine), threading.Lock()
+    @property
+    def out(self) -> Path:
+        return self.room / "o"
 
-    def work() -> None:
-        while True:
-            with lock:
-                video_id = next(rest, None)
-            if video_id is None:
-                return
-            got = fetcher.fetch(video_id, permit(0))
-            assert isinstance(got, Fetched), got
-            output.publish(Record(video_id, got.metadata, got.transcript, {}, utc()))
-
-    threads = [threading.Thread(target=work) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    output.close()
+    @property
+    def changes(self) -> dict[str, str]:
+        return {} if self.sync else UNSYNCED
 
 
-def bare(room: Path, site: Rehearsal, names: Path, sync: bool) -> Measured:
-    out = room / "bare"
-    out.mkdir()
-    where = [__file__, "--floor", site.proxy_url, site.ca_bundle, out]
-    its = [[sys.executable, *where, str(number), names] for number in range(PROCESSES)]
-    return measured(*its, changes={} if sync else UNSYNCED)
+def floor(job: Job) -> Measured:
+    its = [sys.executable, HERE / "bare.py", job.out, job.names, job.room / "counter", str(THREADS)]
+    through = ["--through", job.site.proxy_url, job.site.ca_bundle]
+    return measured(*[[*its, *through]] * PROCESSES, changes=job.changes)
 
 
-def whole(room: Path, site: Rehearsal, names: Path, sync: bool) -> Measured:
+def engine(job: Job) -> Measured:
     options = ["-p", str(PROCESSES), "-t", str(THREADS), "--rate", "none", "--progress", "none"]
-    where = ["-q", room / "q", "-o", room / "o", "--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle]
-    return measured([*ENGINE, "run", names, *where, *options], changes={} if sync else UNSYNCED)
+    where = ["-q", job.room / "q", "-o", job.out, "--proxy", job.site.proxy_url]
+    command = [*ENGINE, "run", job.names, *where, "--ca-bundle", job.site.ca_bundle, *options]
+    return measured(command, changes=job.changes)
 
 
-def side_by_side(videos: int, rounds: int, sync: bool) -> None:
-    found: dict[str, list[tuple[float, float, float]]] = {"floor": [], "engine": []}
-    for turn in range(rounds):
-        for name in ("floor", "engine") if turn % 2 else ("engine", "floor"):
-            with (
-                tempfile.TemporaryDirectory(prefix="engine-bench-") as directory,
-                start(Settings(latency_s=LATENCY_S, real_sizes=True)) as site,
-            ):
-                room = Path(directory)
-                (room / "ids.txt").write_text("\n".join(ids(videos, turn)) + "\n")
-                before = site.stats()["cpu_s"]
-                its = (bare if name == "floor" else whole)(room, site, room / "ids.txt", sync)
-                site_s = site.stats()["cpu_s"] - before
-                stats = site.stats()
-                assert sum(stats["requests"].values()) >= 2 * videos, its.out
-            found[name].append((its.cpu_s * 1000 / videos, videos / its.wall_s, site_s * 1000 / videos))
-    base = [middle([one[n] for one in found["floor"]]) for n in range(2)]
+def script(name: str) -> Callable[[Job], Measured]:
+    def run(job: Job) -> Measured:
+        where = [name, job.site.proxy_url, job.site.ca_bundle, job.out, job.names]
+        trust = {"REQUESTS_CA_BUNDLE": job.site.ca_bundle, "SSL_CERT_FILE": job.site.ca_bundle}
+        return measured([sys.executable, HERE / "scripts.py", *where, str(PROCESSES * THREADS)], **trust)
+
+    return run
+
+
+def yt_dlp(job: Job) -> Measured:
+    """Its command line. Without `no-certifi` it trusts the list that certifi brings and no other; so it checks the
+    certificate as all others do, rather than not at all."""
+    wanted = [
+        "--skip-download",
+        "--write-subs",
+        "--write-auto-subs",
+        "--sub-langs",
+        "en",
+        "--sub-format",
+        "json3",
+    ]
+    where = ["-a", job.names, "-o", job.out / "%(id)s.%(ext)s", "--proxy", job.site.proxy_url]
+    trust = ["--compat-options", "no-certifi", "--ignore-config", "--cache-dir", job.room / "cache"]
+    command = [sys.executable, "-m", "yt_dlp", *wanted, "--write-info-json", *where, *trust]
+    return measured(command, codes=(0,), SSL_CERT_FILE=job.site.ca_bundle)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to do the job. `share`: how many of the videos it gets; `least` of them it gets at any rate.
+    `files`: how their names end, one of each for every video."""
+
+    run: Callable[[Job], Measured]
+    files: tuple[str, str]
+    durable: bool = False
+    share: float = 1.0
+    least: int = 1
+
+
+WAYS = {
+    "floor": Way(floor, (".json", ".md"), durable=True),
+    "engine": Way(engine, (".json", ".md"), durable=True),
+    "script: youtube-transcript-api, no metadata": Way(script("library"), (".json", ".txt"), share=0.25),
+    "script: yt-dlp for metadata + youtube-transcript-api": Way(
+        script("origin"), (".json", ".txt"), share=0.05, least=PROCESSES * THREADS
+    ),
+    "yt-dlp, its command line": Way(yt_dlp, (".en.json3", ".info.json"), share=0.05, least=16),
+}
+
+
+def turn(way: Way, count: int, seed: int, sync: bool) -> dict[str, float]:
+    """One way's figures a video. Raises SystemExit if a file is missing."""
+    with (
+        tempfile.TemporaryDirectory(prefix="engine-bench-") as directory,
+        start(Settings(latency_s=LATENCY_S, real_sizes=True)) as site,
+    ):
+        job = Job(Path(directory), site, Path(directory) / "ids.txt", sync)
+        job.out.mkdir()
+        names = ids(count, seed)
+        job.names.write_text("\n".join(names) + "\n")
+        before_s = site.stats()["cpu_s"]
+        its = way.run(job)
+        stats = site.stats()
+        made = {path.name for path in job.out.rglob("*") if path.is_file()}
+        missing = {name + end for name in names for end in way.files} - made
+        if missing:
+            raise SystemExit(
+                f"{len(missing)} files are missing, {sorted(missing)[0]} for one:\n{its.out[-2000:]}"
+            )
+    return {
+        "cpu_ms": its.cpu_s * 1000 / count,
+        "rate": count / its.wall_s,
+        "requests": sum(stats["requests"].values()) / count,
+        "kb": sum(egress["bytes"] for egress in stats["egresses"].values()) / count / 1000,
+        "site_ms": (stats["cpu_s"] - before_s) * 1000 / count,
+    }
+
+
+def end_to_end(videos: int, rounds: int, sync: bool, only: Sequence[str]) -> None:
+    names = [name for name in WAYS if name == "engine" or not only or name in only]
+    counts = {name: max(WAYS[name].least, int(videos * WAYS[name].share)) for name in names}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for number in range(rounds):
+        at = number % len(names)
+        for name in names[at:] + names[:at]:
+            found[name].append(turn(WAYS[name], counts[name], number, sync))
     print(
-        f"{videos:,} videos, {PROCESSES} x {THREADS}, {LATENCY_S * 1000:g} ms a request, bodies of the site's "
-        f"sizes, {rounds} rounds; files made durable in {'both' if sync else 'neither'}; start and end included\n"
+        f"{PROCESSES} x {THREADS} threads (the scripts: {PROCESSES * THREADS} in one process, yt-dlp's command line "
+        f"has one), {LATENCY_S * 1000:g} ms a request, bodies of the site's sizes, {rounds} rounds; start and end "
+        "included; x: this one's divided by the engine's, within a round\n"
     )
+
+    def ratio(name: str, what: str) -> str:
+        pairs = zip(found[name], found["engine"], strict=True)
+        return f"{middle([its[what] / base[what] for its, base in pairs]):.2f}"
+
+    def all_of(name: str, what: str, form: str) -> str:
+        return spread([its[what] for its in found[name]], form)
+
+    head = ("", "videos", "two files a video", "CPU ms a video", "x", "videos/s", "x")
     table(
-        ("", "CPU ms a video", "x floor", "videos/s", "x floor", "stand-in's CPU ms a video"),
+        (*head, "requests a video", "body KB a video", "stand-in's CPU ms a video"),
         (
             (
                 name,
-                spread([one[0] for one in got], ".2f"),
-                f"{middle([one[0] for one in got]) / base[0]:.2f}",
-                spread([one[1] for one in got]),
-                f"{middle([one[1] for one in got]) / base[1]:.2f}",
-                spread([one[2] for one in got], ".2f"),
+                f"{counts[name]:,}",
+                "durable" if sync and WAYS[name].durable else NOT_DURABLE,
+                all_of(name, "cpu_ms", ".2f"),
+                ratio(name, "cpu_ms"),
+                all_of(name, "rate", ",.1f"),
+                ratio(name, "rate"),
+                f"{middle([its['requests'] for its in found[name]]):.2f}",
+                f"{middle([its['kb'] for its in found[name]]):.1f}",
+                all_of(name, "site_ms", ".2f"),
             )
-            for name, got in found.items()
+            for name in names
         ),
     )
 
 
-def tail(jobs: int) -> None:
+# ---- the use of threads ----------------------------------------------------------------------------------
+def tail_of_engine(room: Path, names: Path) -> tuple[Measured, float]:
+    """What it took, and the seconds its threads spent in fetches."""
+    measured([*ENGINE, "seed", names, "-q", room / "q"])
+    options = ["-p", str(TAIL_PROCESSES), "-t", str(TAIL_THREADS), "--rate", "none", "--progress", "none"]
+    run = [*ENGINE, "run", "-q", room / "q", "-o", room / "o", *options]
+    its = measured(run, changes=CANNED, CANNED_S=str(TAIL_S))
+    with (room / "q/manifest.jsonl").open() as rows:
+        return its, sum(json.loads(row)["elapsed_s"] for row in rows)
+
+
+def tail_of_floor(room: Path, names: Path) -> tuple[Measured, float]:
+    command = [sys.executable, HERE / "bare.py", room / "o", names, room / "counter", str(TAIL_THREADS)]
+    its = measured(*[command] * TAIL_PROCESSES, CANNED_S=str(TAIL_S))
+    return its, sum(json.loads(line)["fetching_s"] for line in its.out.splitlines() if line.startswith("{"))
+
+
+def tail(jobs: int, rounds: int) -> None:
     names = ids(jobs)
-    work_s = sum(canned.wait_s(name, TAIL_S) for name in names)
-    with tempfile.TemporaryDirectory(prefix="engine-bench-") as directory:
-        room = Path(directory)
-        (room / "ids.txt").write_text("\n".join(names) + "\n")
-        seeded = [*ENGINE, "seed", room / "ids.txt", "-q", room / "q"]
-        measured(seeded)
-        options = ["-p", str(TAIL_PROCESSES), "-t", str(TAIL_THREADS), "--rate", "none", "--progress", "none"]
-        run = [*ENGINE, "run", "-q", room / "q", "-o", room / "o", *options]
-        its = measured(run, changes=CANNED, CANNED_S=str(TAIL_S))
-        with (room / "q/manifest.jsonl").open() as rows:
-            fetching_s = sum(json.loads(row)["elapsed_s"] for row in rows)
-    threads_s = TAIL_PROCESSES * TAIL_THREADS * its.wall_s
-    print(f"\n{jobs:,} jobs, lognormal waits of {TAIL_S * 1000:g} ms on average, 1 % of {canned.LONG * TAIL_S:g} s, "
-          f"{TAIL_PROCESSES} x {TAIL_THREADS} threads, output on and durable:")  # fmt: skip
-    print(f"{100 * fetching_s / threads_s:.1f} % of the threads' time is spent in a fetch, "
-          f"{100 * work_s / threads_s:.1f} % in the waits as they were ordered, without waking up late "
-          f"({its.wall_s:.1f} s, start and end included; {its.cpu_s * 1000 / jobs:.2f} ms CPU a job)")  # fmt: skip
+    waits_s = sum(canned.wait_s(name, TAIL_S) for name in names)
+    found: dict[str, list[dict[str, float]]] = {"floor": [], "engine": []}
+    sides: dict[str, Any] = {"floor": tail_of_floor, "engine": tail_of_engine}
+    for number in range(rounds):
+        for name in sorted(sides, reverse=bool(number % 2)):
+            with tempfile.TemporaryDirectory(prefix="engine-bench-") as directory:
+                room = Path(directory)
+                (room / "o").mkdir()
+                (room / "ids.txt").write_text("\n".join(names) + "\n")
+                its, fetching_s = sides[name](room, room / "ids.txt")
+                made = sum(1 for path in (room / "o").rglob("*") if path.is_file())
+            if made != 2 * jobs:
+                raise SystemExit(f"the {name} made {made:,} files for {jobs:,} jobs:\n{its.out[-2000:]}")
+            threads_s = TAIL_PROCESSES * TAIL_THREADS * its.wall_s
+            found[name].append(
+                {
+                    "fetching": 100 * fetching_s / threads_s,
+                    "waits": 100 * waits_s / threads_s,
+                    "wall": its.wall_s,
+                    "cpu": its.cpu_s * 1000 / jobs,
+                }
+            )
+    print(
+        f"\n{jobs:,} jobs, lognormal waits of {TAIL_S * 1000:g} ms on average, 1 % of {canned.LONG * TAIL_S:g} s, "
+        f"{TAIL_PROCESSES} x {TAIL_THREADS} threads, two durable files a job in both, {rounds} rounds, start and end "
+        "included. Shares of the threads' time; the waits are as they were ordered, without waking up late\n"
+    )
+    table(
+        ("", "in a fetch, %", "in the waits, %", "wall s", "CPU ms a job"),
+        (
+            (name, *(spread([its[what] for its in got], form) for what, form in
+                     (("fetching", ".1f"), ("waits", ".1f"), ("wall", ".1f"), ("cpu", ".2f"))))
+            for name, got in found.items()
+        ),
+    )  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench engine", description=__doc__.splitlines()[0])
     parser.add_argument("--videos", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-sync", action="store_true", help="files are made durable in neither")
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=(), help="these ways beside the engine")
+    parser.add_argument("--no-sync", action="store_true", help="files are made durable in none")
     parser.add_argument("--tail-jobs", type=int, default=100_000)
+    parser.add_argument("--tail-rounds", type=int, default=3)
     parser.add_argument("--no-tail", action="store_true", help="leave out the thread use")
-    parser.add_argument("--quick", action="store_true", help="1,000 videos, 1 round, 5,000 jobs")
+    parser.add_argument("--quick", action="store_true", help="600 videos, 1 round, 4,000 jobs")
     wanted = parser.parse_args()
-    videos, rounds, jobs = (
-        (1000, 1, 5000) if wanted.quick else (wanted.videos, wanted.rounds, wanted.tail_jobs)
+    videos, rounds, jobs, tails = (
+        (600, 1, 4000, 1)
+        if wanted.quick
+        else (wanted.videos, wanted.rounds, wanted.tail_jobs, wanted.tail_rounds)
     )
-    print(machine("loky", "requests", "youtube-transcript-api"))
-    side_by_side(videos, rounds, not wanted.no_sync)
+    print(machine("loky", "requests", "youtube-transcript-api", "yt-dlp"))
+    end_to_end(videos, rounds, not wanted.no_sync, wanted.only)
     if not wanted.no_tail:
-        tail(jobs)
+        tail(jobs, tails)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--floor"]:
-        floor(*sys.argv[2:7])
-    else:
-        main()
+    main()

@@ -1,0 +1,100 @@
+"""The floors: what the engine's workers do between queue and journal, in bare processes and threads.
+
+The same fetch (or the canned one), the same rendering, the same output files as durable, their names synced as
+often; no queue, budget, journal or monitor. The processes share the work by a counter in a file, one job at a time:
+nobody can be left with more than the job in hand, so the end is as short as it can be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SYNC_S = 5.0  # as the engine's workers
+
+
+class Counter:
+    """0, 1, 2 … for all threads of all processes that open the same file."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT)
+        self._lock = threading.Lock()
+
+    def next(self) -> int:
+        with self._lock:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                n = int.from_bytes(os.pread(self._fd, 8, 0), "big")
+                os.pwrite(self._fd, (n + 1).to_bytes(8, "big"), 0)
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        return n
+
+
+def lean(proxy: str, ca: str) -> Callable[[str], Any]:
+    from engine.model import EgressSpec, Permit
+    from engine.youtube import Door, Fetcher, FetchSettings
+
+    def permit(egress: int) -> Permit:
+        return Permit(0, 0, time.monotonic() + 60)
+
+    fetcher = Fetcher(Door((EgressSpec("p001", proxy),), take=permit, ca_bundle=ca), FetchSettings())
+    return lambda video_id: fetcher.fetch(video_id, permit(0))
+
+
+def canned() -> Callable[[str], Any]:
+    from canned import fetch
+
+    return lambda video_id: fetch(None, video_id, None)
+
+
+def work(fetch: Callable[[str], Any], out: Path, names: Path, counter: Path, threads: int) -> float:
+    """Do jobs until none are left; the seconds that all threads spent in fetches."""
+    from engine.clock import utc
+    from engine.model import Fetched, Record
+    from engine.output import Output
+
+    jobs, rest = names.read_text().split(), Counter(counter)
+    output = Output(str(out), ("md",), f"bare-{os.getpid()}")
+    spent_s = [0.0] * threads
+
+    def go(number: int) -> None:
+        while (n := rest.next()) < len(jobs):
+            began = time.monotonic()
+            got = fetch(jobs[n])
+            spent_s[number] += time.monotonic() - began
+            assert isinstance(got, Fetched), got
+            output.publish(Record(jobs[n], got.metadata, got.transcript, {}, utc()))
+
+    its = [threading.Thread(target=go, args=(number,)) for number in range(threads)]
+    for thread in its:
+        thread.start()
+    for thread in its:
+        while thread.is_alive():
+            thread.join(SYNC_S)
+            output.sync(output.touched())
+    output.close()
+    return sum(spent_s)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("names", type=Path)
+    parser.add_argument("counter", type=Path)
+    parser.add_argument("threads", type=int)
+    parser.add_argument("--through", nargs=2, metavar=("PROXY", "CA"), help="without: the canned fetch")
+    wanted = parser.parse_args()
+    fetch = lean(*wanted.through) if wanted.through else canned()
+    print(json.dumps({"fetching_s": work(fetch, wanted.out, wanted.names, wanted.counter, wanted.threads)}))
+
+
+if __name__ == "__main__":
+    main()
