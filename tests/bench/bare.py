@@ -55,15 +55,17 @@ def canned() -> Callable[[str], Any]:
     return lambda video_id: fetch(None, video_id, None)
 
 
-def work(fetch: Callable[[str], Any], out: Path, names: Path, counter: Path, threads: int) -> float:
-    """Do jobs until none are left; the seconds that all threads spent in fetches."""
+def work(
+    fetch: Callable[[str], Any], out: Path, names: Path, counter: Path, threads: int
+) -> dict[str, float]:
+    """Do jobs until none are left; how many, and the seconds that all threads spent in their fetches."""
     from engine.clock import utc
     from engine.model import Fetched, Record
     from engine.output import Output
 
     jobs, rest = names.read_text().split(), Counter(counter)
     output = Output(str(out), ("md",), f"bare-{os.getpid()}")
-    spent_s = [0.0] * threads
+    spent_s, done = [0.0] * threads, [0] * threads
 
     def go(number: int) -> None:
         while (n := rest.next()) < len(jobs):
@@ -72,6 +74,7 @@ def work(fetch: Callable[[str], Any], out: Path, names: Path, counter: Path, thr
             spent_s[number] += time.monotonic() - began
             assert isinstance(got, Fetched), got
             output.publish(Record(jobs[n], got.metadata, got.transcript, {}, utc()))
+            done[number] += 1
 
     its = [threading.Thread(target=go, args=(number,)) for number in range(threads)]
     for thread in its:
@@ -81,7 +84,7 @@ def work(fetch: Callable[[str], Any], out: Path, names: Path, counter: Path, thr
             thread.join(SYNC_S)
             output.sync(output.touched())
     output.close()
-    return sum(spent_s)
+    return {"jobs": sum(done), "fetching_s": sum(spent_s)}
 
 
 def main() -> None:
@@ -93,7 +96,7 @@ def main() -> None:
     parser.add_argument("--through", nargs=2, metavar=("PROXY", "CA"), help="without: the canned fetch")
     wanted = parser.parse_args()
     fetch = lean(*wanted.through) if wanted.through else canned()
-    print(json.dumps({"fetching_s": work(fetch, wanted.out, wanted.names, wanted.counter, wanted.threads)}))
+    print(json.dumps(work(fetch, wanted.out, wanted.names, wanted.counter, wanted.threads)))
 
 
 if __name__ == "__main__":

@@ -187,20 +187,22 @@ def end_to_end(videos: int, rounds: int, sync: bool, only: Sequence[str]) -> Non
 
 
 # ---- the use of threads ----------------------------------------------------------------------------------
-def tail_of_engine(room: Path, names: Path) -> tuple[Measured, float]:
-    """What it took, and the seconds its threads spent in fetches."""
+def tail_of_engine(room: Path, names: Path) -> tuple[Measured, int, float]:
+    """What it took, the jobs it did, and the seconds its threads spent in their fetches."""
     measured([*ENGINE, "seed", names, "-q", room / "q"])
     options = ["-p", str(TAIL_PROCESSES), "-t", str(TAIL_THREADS), "--rate", "none", "--progress", "none"]
     run = [*ENGINE, "run", "-q", room / "q", "-o", room / "o", *options]
     its = measured(run, changes=CANNED, CANNED_S=str(TAIL_S))
     with (room / "q/manifest.jsonl").open() as rows:
-        return its, sum(json.loads(row)["elapsed_s"] for row in rows)
+        spent_s = [json.loads(row)["elapsed_s"] for row in rows]
+    return its, len(spent_s), sum(spent_s)
 
 
-def tail_of_floor(room: Path, names: Path) -> tuple[Measured, float]:
+def tail_of_floor(room: Path, names: Path) -> tuple[Measured, int, float]:
     command = [sys.executable, HERE / "bare.py", room / "o", names, room / "counter", str(TAIL_THREADS)]
     its = measured(*[command] * TAIL_PROCESSES, CANNED_S=str(TAIL_S))
-    return its, sum(json.loads(line)["fetching_s"] for line in its.out.splitlines() if line.startswith("{"))
+    said = [json.loads(line) for line in its.out.splitlines() if line.startswith("{")]
+    return its, sum(one["jobs"] for one in said), sum(one["fetching_s"] for one in said)
 
 
 def tail(jobs: int, rounds: int) -> None:
@@ -214,10 +216,12 @@ def tail(jobs: int, rounds: int) -> None:
                 room = Path(directory)
                 (room / "o").mkdir()
                 (room / "ids.txt").write_text("\n".join(names) + "\n")
-                its, fetching_s = sides[name](room, room / "ids.txt")
+                its, done, fetching_s = sides[name](room, room / "ids.txt")
                 made = sum(1 for path in (room / "o").rglob("*") if path.is_file())
-            if made != 2 * jobs:
-                raise SystemExit(f"the {name} made {made:,} files for {jobs:,} jobs:\n{its.out[-2000:]}")
+            if (done, made) != (jobs, 2 * jobs):
+                raise SystemExit(
+                    f"the {name} did {done:,} of {jobs:,} jobs, {made:,} files:\n{its.out[-2000:]}"
+                )
             threads_s = TAIL_PROCESSES * TAIL_THREADS * its.wall_s
             found[name].append(
                 {
@@ -251,10 +255,10 @@ def main() -> None:
     parser.add_argument("--tail-jobs", type=int, default=100_000)
     parser.add_argument("--tail-rounds", type=int, default=3)
     parser.add_argument("--no-tail", action="store_true", help="leave out the thread use")
-    parser.add_argument("--quick", action="store_true", help="600 videos, 1 round, 4,000 jobs")
+    parser.add_argument("--quick", action="store_true", help="400 videos, 1 round, 3,000 jobs")
     wanted = parser.parse_args()
     videos, rounds, jobs, tails = (
-        (600, 1, 4000, 1)
+        (400, 1, 3000, 1)
         if wanted.quick
         else (wanted.videos, wanted.rounds, wanted.tail_jobs, wanted.tail_rounds)
     )
