@@ -108,7 +108,7 @@ class Way:
 WAYS = {
     "floor": Way(floor, (".json", ".md"), durable=True),
     "engine": Way(engine, (".json", ".md"), durable=True),
-    "script: youtube-transcript-api, no metadata": Way(script("library"), (".json", ".txt"), share=0.25),
+    "script: youtube-transcript-api, no metadata": Way(script("library"), (".json", ".txt"), share=0.5),
     "script: yt-dlp for metadata + youtube-transcript-api": Way(
         script("origin"), (".json", ".txt"), share=0.05, least=PROCESSES * THREADS
     ),
