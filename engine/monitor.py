@@ -66,7 +66,10 @@ class Monitor:
         self._status = _Snapshot(queue)
 
     def tick(self, *, now: bool = True) -> bool:
-        """One pass; with `now` unset it waits for rows to gather. True when rows or tokens moved."""
+        """One pass; with `now` unset it waits for rows to gather, as long as anybody works on more of them.
+
+        True when rows or tokens moved.
+        """
         done = list(done_chunks(self.queue))  # listed first: once in done/, a journal no longer grows
         touched = {*touched_chunks(self.queue), *done}
         for chunk in touched:
@@ -78,7 +81,8 @@ class Monitor:
         for chunk in [its for its, tail in self._tails.items() if its not in touched and not tail.state.end]:
             del self._tails[chunk]  # claimed and given back before anything happened to it
         rows = moved = 0
-        if now or time.monotonic() - self._published_at >= PUBLISH_S:
+        last = bool(done) and touched == set(done)
+        if now or last or time.monotonic() - self._published_at >= PUBLISH_S:
             rows = self._publish()
             moved = self._file(done)
             self._published_at = time.monotonic()

@@ -132,6 +132,22 @@ def test_a_death_at_any_step(tmp_path: Path, torn: bool) -> None:
     assert (set(found_all.totals) - {"stray temporary file"}, found_all.rows) == (set(), expected)
 
 
+def test_rows_gather_as_long_as_anybody_works_on_more_of_them(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 64)
+    held, its = Hand(queue), Hand(queue)
+    with take_or_say_who(queue.monitor_lock, "monitor"):
+        monitor = Monitor(queue)
+        monitor.tick()
+        chunk = held.worker.claim(time.time())
+        assert chunk is not None
+        assert its.work() > 0
+        assert not monitor.tick(now=False)  # one second has not passed, and a chunk is held
+        held.chunk(chunk)
+        assert monitor.tick(now=False)  # nobody has anything: the run's end would wait for this alone
+        monitor.close()
+    assert sorted(rows(queue)) == sorted(ids(64))
+
+
 def take_quietly(queue: Queue):  # type: ignore[no-untyped-def]
     """monitor.lock without a note: taking it is no step to disk."""
     from engine.queue.lock import Lock
