@@ -5,18 +5,22 @@ real commands wherever it can. It raises AssertionError at a violation and retur
 returns `Told(trials, ...)`, because one call of it is many trials. The same seed makes the same faults.
 
 Rows register themselves in the modules `row_*.py` beside this one; `rows()` imports them all. `run_scorecard.py`
-plays them and makes the table; `test_crash_scorecard.py` plays each row's quick share in every test run.
+plays them and makes the table; `test_crash_scorecard.py` and `test_crash_inside.py` play each row's quick share in
+every test run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from nights import Place
+
+QUICK_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -78,3 +82,16 @@ def rows() -> list[Row]:
     for path in sorted(Path(__file__).parent.glob("row_*.py")):
         importlib.import_module(path.stem)
     return sorted(_ROWS.values(), key=lambda its: its.number)
+
+
+def quick() -> Iterator[tuple[Row, int]]:
+    """The trials of every test run: rows and seeds."""
+    for its in rows():
+        for number in range(its.quick):
+            yield its, QUICK_SEED + number
+
+
+def alone(its: Row, seed: int, root: Path) -> str | Told | None:
+    """Play one trial below a directory; its stand-ins end with it."""
+    with contextlib.ExitStack() as stack:
+        return its.play(Place(root, stack), seed)
