@@ -48,7 +48,15 @@ class Watch:
         self._thread.join(5)
 
 
-@row(10, "hung-fetch", "answers that hang or trickle, for one video in ten", trials=20, quick=1, quiet=True)
+@row(
+    10,
+    "hung-fetch",
+    "answers that hang or trickle, for one video in ten",
+    trials=20,
+    quick=1,
+    quiet=True,
+    waits=True,
+)
 def fetch(place: Place, seed: int) -> str:
     scene = ("hang", "trickle")[seed % 2]
     site = place.stand_in(seed=seed, scenes=(f"{scene}=0.1",))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Row:
     play: Play
     inside: bool  # patches this process: nothing may be played beside it
     quiet: bool  # measures time: nothing may be played beside it
+    waits: bool  # most of its time, so that others can be played meanwhile
 
 
 _ROWS: dict[str, Row] = {}
@@ -65,13 +67,14 @@ def row(
     quick: int = 0,
     inside: bool = False,
     quiet: bool = False,
+    waits: bool = False,
 ) -> Callable[[Play], Play]:
     """Register a play as a row of the scorecard."""
 
     def register(play: Play) -> Play:
         if name in _ROWS and _ROWS[name].play.__qualname__ != play.__qualname__:
             raise ValueError(f"two rows are called {name}")
-        _ROWS[name] = Row(number, name, fault, trials, quick, play, inside, quiet)
+        _ROWS[name] = Row(number, name, fault, trials, quick, play, inside, quiet, waits)
         return play
 
     return register
@@ -85,10 +88,11 @@ def rows() -> list[Row]:
 
 
 def quick() -> Iterator[tuple[Row, int]]:
-    """The trials of every test run: rows and seeds."""
-    for its in rows():
-        for number in range(its.quick):
-            yield its, QUICK_SEED + number
+    """The trials of every test run: rows and seeds. Those that wait come in between those that work."""
+    trials = [(its, QUICK_SEED + number) for its in rows() for number in range(its.quick)]
+    sorts = ([its for its in trials if its[0].waits is waits] for waits in (True, False))
+    for both in itertools.zip_longest(*sorts):
+        yield from filter(None, both)
 
 
 def alone(its: Row, seed: int, root: Path) -> str | Told | None:
