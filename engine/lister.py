@@ -16,27 +16,25 @@ was last listed whole: all that is older was seen then. Videos that came into th
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
 
-from engine import durable, events, listings
+from engine import events, listings
 from engine.attempt import outcome_of
 from engine.budget import Outcome, Stamp
-from engine.budget.file import Budget
 from engine.clock import utc
+from engine.companions import carried_out
 from engine.config import Settings
-from engine.errors import EngineError, Exit, Interrupted
+from engine.errors import Exit, Interrupted
 from engine.inputs import Line
 from engine.listings import Listing
 from engine.manifest import read_checkpoint
 from engine.model import Cost, Failure, Kind, Permit
 from engine.queue.layout import Queue, open_queue
 from engine.queue.lock import take_or_say_who
-from engine.resources import tell, wire_log
+from engine.resources import open_budget, open_door
 from engine.seed import SEED_WAIT_S, Seeding
-from engine.youtube.egress import Door
 from engine.youtube.listing import Lists, Stopped, address
 
 BATCH_IDS = 900  # from which on they are seeded; with a page of up to 100 more they are a thousand at most
@@ -54,20 +52,8 @@ class Lister:
         self.queue = queue
         self._settings = settings
         self._stop = stop
-        self._budget = Budget.open(
-            queue.budget,
-            settings.egresses,
-            settings.budget,
-            on_stuck=lambda text: events.emit(queue, "budget_stuck", text),
-            on_event=lambda *its: tell(queue, *its),
-        )
-        self._door = Door(
-            settings.egresses,
-            take=self._take,
-            stale=self._budget.stale,
-            ca_bundle=settings.ca_bundle,
-            log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),
-        )
+        self._budget = open_budget(queue, settings)
+        self._door = open_door(settings, self._budget, self._take)
         self._lists = Lists(self._door, self._take, self._told, settings.deadline_s)
         self._source = ""  # of the listing under way
         self._max_results: int | None = None
@@ -253,28 +239,22 @@ def _leave_with_supervisor() -> None:
 
 def main(root: str) -> int:
     """Work off the open listings; exits when none is left."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the supervisor hears them and closes our standard input
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    return carried_out(lambda: _listed(root), f"listing into {root}")
+
+
+def _listed(root: str) -> None:
     try:
         settings = Settings.unpack(sys.stdin.buffer)
-        threading.Thread(target=_leave_with_supervisor, name="lifeline", daemon=True).start()
-        queue = open_queue(root)
-        with take_or_say_who(queue.lister_lock, "lister", wait_s=LOCK_WAIT_S):
-            lister = Lister(queue, settings, threading.Event())
-            try:
-                lister.run()
-            finally:
-                lister.close()
-        return Exit.OK
     except EOFError:  # the supervisor died before it had said what to do
-        return Exit.OK
-    except OSError as exc:
-        print(durable.disk_error(exc, f"listing into {root}"), file=sys.stderr)
-        return Exit.DISK
-    except EngineError as exc:
-        print(exc, file=sys.stderr)
-        return exc.exit_code
+        return
+    threading.Thread(target=_leave_with_supervisor, name="lifeline", daemon=True).start()
+    queue = open_queue(root)
+    with take_or_say_who(queue.lister_lock, "lister", wait_s=LOCK_WAIT_S):
+        lister = Lister(queue, settings, threading.Event())
+        try:
+            lister.run()
+        finally:
+            lister.close()
 
 
 if __name__ == "__main__":

@@ -15,13 +15,12 @@ import contextlib
 import json
 import os
 import select
-import signal
 import sys
 import time
 import zlib
 
 from engine import durable, events, pace, status
-from engine.errors import EngineError, Exit
+from engine.companions import carried_out
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
 from engine.queue import journal
 from engine.queue.chunk import Chunk
@@ -271,28 +270,22 @@ class _Snapshot:
 
 def main(root: str) -> int:
     """Follow the queue until standard input ends or says `finish`."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the supervisor hears them and closes our standard input
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        queue = open_queue(root)
-        with take_or_say_who(queue.monitor_lock, "monitor", wait_s=5.0):
-            monitor = Monitor(queue)
-            while True:
-                monitor.tick(now=False)
-                ready, _, _ = select.select([sys.stdin], [], [], TICK_S)
-                if ready:
-                    asked = os.read(0, 64)
-                    if asked.startswith(b"finish"):
-                        monitor.finish()
-                    monitor.close()
-                    return Exit.OK
-    except OSError as exc:
-        print(durable.disk_error(exc, f"keeping the manifest in {root}"), file=sys.stderr)
-        return Exit.DISK
-    except EngineError as exc:
-        print(exc, file=sys.stderr)
-        return exc.exit_code
+    return carried_out(lambda: _followed(root), f"keeping the manifest in {root}")
+
+
+def _followed(root: str) -> None:
+    queue = open_queue(root)
+    with take_or_say_who(queue.monitor_lock, "monitor", wait_s=5.0):
+        monitor = Monitor(queue)
+        while True:
+            monitor.tick(now=False)
+            ready, _, _ = select.select([sys.stdin], [], [], TICK_S)
+            if ready:
+                asked = os.read(0, 64)
+                if asked.startswith(b"finish"):
+                    monitor.finish()
+                monitor.close()
+                return
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import threading
 import time
 from functools import lru_cache
 
 NO_PIDFD_S = 0.2
+SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})  # that end a run
 
 
 @lru_cache(maxsize=1)
@@ -78,6 +80,13 @@ def wait_for_end(pid: int, within_s: float) -> None:
         its_end.poll(within_s * 1000)
     finally:
         os.close(fd)
+
+
+def leave_signals_to_supervisor() -> None:
+    """For its children, to whom a terminal sends them as well: it hears them, and tells each what to do."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # they were born with them held
 
 
 class SignalEvent(threading.Event):

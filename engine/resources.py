@@ -22,6 +22,7 @@ from engine.witness import NAME, Witness
 
 if TYPE_CHECKING:
     from engine.youtube import Fetcher
+    from engine.youtube.egress import Door
 
 
 TAIL_BYTES = 1 << 16
@@ -40,7 +41,6 @@ class Resources:
     def __init__(self, settings: Settings, stop: threading.Event, abort: threading.Event) -> None:
         # Imported here and not above: they cost a worker a tenth of a second, and an onlooker nothing.
         from engine.youtube import Fetcher, FetchSettings
-        from engine.youtube.egress import Door
 
         queue = Queue(settings.queue)
         self.stop = stop
@@ -48,20 +48,8 @@ class Resources:
         self._queue = queue
         self._canary: str | None = None
         self.witness = Witness(queue.path(NAME))
-        self.budget = Budget.open(
-            queue.budget,
-            settings.egresses,
-            settings.budget,
-            on_stuck=lambda text: events.emit(queue, "budget_stuck", text),
-            on_event=lambda *its: tell(queue, *its),
-        )
-        self.door = Door(
-            settings.egresses,
-            take=self._take,
-            stale=self.budget.stale,
-            ca_bundle=settings.ca_bundle,
-            log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),
-        )
+        self.budget = open_budget(queue, settings)
+        self.door = open_door(settings, self.budget, self._take)
         self.fetcher: Fetcher = Fetcher(
             self.door,
             FetchSettings(
@@ -129,6 +117,33 @@ class Resources:
         if work is not None:
             work.permit = permit
         return permit
+
+
+def open_budget(queue: Queue, settings: Settings) -> Budget:
+    """The budget of a run under way, for a process of it; what happens there becomes an event.
+
+    Raises UsageError, DiskError.
+    """
+    return Budget.open(
+        queue.budget,
+        settings.egresses,
+        settings.budget,
+        on_stuck=lambda text: events.emit(queue, "budget_stuck", text),
+        on_event=lambda *its: tell(queue, *its),
+    )
+
+
+def open_door(settings: Settings, budget: Budget, take: Callable[[int], Permit]) -> Door:
+    """The run's egresses, as a process of it uses them; `take` gives a permit for one, or raises Interrupted."""
+    from engine.youtube.egress import Door
+
+    return Door(
+        settings.egresses,
+        take=take,
+        stale=budget.stale,
+        ca_bundle=settings.ca_bundle,
+        log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),
+    )
 
 
 def tell(queue: Queue, egress: str, what: str, wait_s: float) -> None:

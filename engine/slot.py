@@ -23,11 +23,10 @@ from loky import ProcessPoolExecutor
 
 from engine.budget import parse_rate
 from engine.config import Settings
-from engine.processes import Spare
+from engine.processes import SIGNALS, Spare, leave_signals_to_supervisor
 from engine.worker import Report
 
 ORPHANED, NO_MEMORY = 70, 71
-SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 DRAIN, LEAVE_WAITING, RATE = b"S", b"A", b"R"
 BACK_OFF_S, BACK_OFF_MAX_S = 0.05, 5.0
 
@@ -45,11 +44,7 @@ class _Process:
 
 def begin(settings: Settings, lifeline: Connection) -> None:
     """Set the worker process up (loky's initializer)."""
-    for number in SIGNALS:
-        signal.signal(
-            number, signal.SIG_IGN
-        )  # the supervisor hears them, and says what to do on the lifeline
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    leave_signals_to_supervisor()
     _Process.settings = settings
     _Process.spare = Spare()
     threading.Thread(target=_listen, args=(lifeline,), name="lifeline", daemon=True).start()

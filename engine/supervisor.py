@@ -10,7 +10,6 @@ whether the batch is finished. Its own death ends all others (their lifelines br
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -22,34 +21,22 @@ from engine.budget import Budget, parse_rate, snapshot, totals
 from engine.caps import Meter
 from engine.clock import utc
 from engine.config import Settings
-from engine.deaths import Deaths
 from engine.errors import EngineError, Exit, Interrupted
 from engine.monitored import Companion, ListerProcess, MonitorProcess
-from engine.processes import SignalEvent, Spare
+from engine.processes import SIGNALS, SignalEvent, Spare
 from engine.queue import claim
 from engine.queue.layout import Queue, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
 from engine.recover import tidy
-from engine.slot import DRAIN, LEAVE_WAITING, RATE, SIGNALS, Slot
-from engine.steering import (
-    Ask,
-    Course,
-    Inbox,
-    clear_request,
-    forget_course,
-    publish_course,
-    read_request,
-)
+from engine.slot import DRAIN, LEAVE_WAITING
+from engine.slots import Slots
+from engine.steering import Ask, Course, Inbox, clear_request, forget_course, publish_course, read_request
 from engine.tickets import issue
 from engine.witness import lay_out
-from engine.worker import Report
 
 TICK_S = 0.05
 LISTINGS_S = 1.0  # … and whether a listing is open
 LOOK_S = 0.25  # how often the files are asked how far the batch is
-BLAME_AFTER_S = 0.2  # if we still live this long after a worker died, it did not die with us
-EVENT_JOBS = 64
-START_LIMIT = 6  # deaths in a row before doing anything
 BLOCKED_LOOKS = 4  # all egresses seen blocked so often in a row: then it is not a passing moment
 NAMED = 5  # proxies in a message
 
@@ -65,9 +52,6 @@ class Supervisor:
         self.run_id = run_id
         self.message = ""
         self._on_tick = on_tick
-        self._slots = [Slot(number, settings, run_id) for number in range(settings.processes)]
-        self._resting: set[int] = set()  # slots whose next lap waits until the course wants it
-        self._restart_at: dict[int, float] = {}
         self._monitor = MonitorProcess(queue)
         self._lister = ListerProcess(queue, settings)
         self._listings_at = 0.0
@@ -77,11 +61,10 @@ class Supervisor:
         self._halted = False
         self._blocked_looks = 0
         self._looked_at = 0.0
-        self._at_limit: set[int] = set()
-        self._deaths = Deaths(queue)
         self._meter: Meter | None = None
         self._inbox = Inbox(queue)
         self._course = Course(str(settings.budget.rate), settings.processes, settings.threads)
+        self._slots = Slots(queue, settings, run_id, self._course, self._end_for_lap)
         self._rate_asked = False  # and the budget file may not say it: workers see to it, or we without them
 
     # ---- the run ----------------------------------------------------------------------------------------
@@ -102,7 +85,7 @@ class Supervisor:
             self._open_budget()
             self._monitor.start()
             publish_course(self.queue, self._course)
-            self._resting.update(slot.number for slot in self._slots)
+            self._slots.begin()
             while self._exit is None:
                 self._tick()
                 if self._on_tick is not None:
@@ -116,8 +99,7 @@ class Supervisor:
         finally:
             spare.free()  # ending a process takes some
             self._lister.end()
-            for slot in self._slots:
-                slot.end()
+            self._slots.end()
             self._monitor.end()
             forget_course(self.queue)
             for number, handler in before.items():
@@ -142,9 +124,8 @@ class Supervisor:
             return
         for ask in self._inbox.take():
             self._steer(ask)
-        for slot in self._slots:
-            self._look_after(slot)
-        if self._rate_asked and not any(slot.running for slot in self._slots):
+        self._slots.look_after()
+        if self._rate_asked and not self._slots.running:
             self._rate_asked = False
             with contextlib.suppress(Interrupted):  # the next tick hears why
                 self._enter_budget()
@@ -170,22 +151,12 @@ class Supervisor:
             threads=course.threads,
             budget=replace(self.settings.budget, rate=rate),
         )
-        for number in range(len(self._slots), course.processes):
-            self._slots.append(Slot(number, self.settings, self.run_id))
-            self._resting.add(number)
-        for slot in self._slots:
-            slot.settings = self.settings
-            if ask.rate is not None:
-                slot.say(RATE + ask.rate.encode())
+        self._slots.follow(self.settings, course, rate=ask.rate)
         for event, reason in before.turns(course):
             events.emit(self.queue, event, reason, run=self.run_id)
         publish_course(self.queue, course)
         self._lister.end()  # what it found is saved; the next one goes by the new settings
         self._lister = ListerProcess(self.queue, self.settings)
-
-    def _wanted(self, slot: Slot) -> bool:
-        """Whether this slot is to work now."""
-        return self._exit is None and not self._course.paused and slot.number < self._course.processes
 
     # ---- what is left to do -----------------------------------------------------------------------------
     def _look(self) -> None:
@@ -212,12 +183,17 @@ class Supervisor:
             if self._blocked_looks >= BLOCKED_LOOKS:
                 self._halted = True
                 self._end(Exit.ALL_BLOCKED, "every egress is blocked: run again later, or with other proxies")
-        if self.settings.limit is not None and self._at_limit.issuperset(range(self._course.processes)):
+        if self.settings.limit is not None and self._slots.at_limit:
             self._end(Exit.WORK_REMAINS, f"stopped at the limit of {self.settings.limit:,} jobs")
 
     def _end(self, code: int, message: str) -> None:
+        """End the run, unless something else ends it already."""
         if self._exit is None or self._exit == Exit.OK:
             self._exit, self.message = code, message
+
+    def _end_for_lap(self, code: int, message: str) -> None:
+        """A worker says that there is no going on; which proxies are meant it does not know."""
+        self._end(code, self._no_proxy() if code == Exit.NO_PROXY else message)
 
     def _no_proxy(self) -> str:
         names = [its.name for its in self.settings.egresses]
@@ -232,87 +208,19 @@ class Supervisor:
             return True
         return status.tally(self.queue, time.time()).counts.failed > 0
 
-    # ---- slots ------------------------------------------------------------------------------------------
-    def _start(self, slot: Slot) -> None:
-        """Begin the slot's next lap, or let it rest until the course wants it."""
-        if self._wanted(slot):
-            self._resting.discard(slot.number)
-            slot.start()
-        else:
-            self._resting.add(slot.number)
-
-    def _look_after(self, slot: Slot) -> None:
-        if not slot.running:
-            due = self._restart_at.get(slot.number)
-            if due is not None and time.monotonic() >= due:
-                del self._restart_at[slot.number]
-                claim.blame(self.queue, slot.worker_id, sure=self._deaths.sure(slot.worker_id))
-                self._start(slot)
-            elif slot.number in self._resting:
-                self._start(slot)
-            return
-        result = slot.result()
-        if result is None:
-            if not self._wanted(slot) or slot.threads != self._course.threads:
-                slot.drain()
-            return
-        if isinstance(result, BaseException):
-            self._died(slot, result)
-        else:
-            self._reported(slot, result)
-
-    def _reported(self, slot: Slot, report: Report) -> None:
-        if report.why == "error":
-            self._end(
-                report.exit_code, self._no_proxy() if report.exit_code == Exit.NO_PROXY else report.message
-            )
-        elif report.why == "limit":
-            self._at_limit.add(slot.number)
-        else:
-            if report.why == "recycle" or slot.drained or not self._wanted(slot):
-                slot.end()  # after a pause of an hour its idle connections would be good for nothing
-            self._start(slot)
-
-    def _died(self, slot: Slot, exc: BaseException) -> None:
-        """Only this slot is touched. Whether its jobs are to blame shows in a moment, if we are still here."""
-        did_something = slot.lap_age_s > 2.0 or self._wrote(slot.worker_id)
-        wait_s = slot.back_off_s(did_something)
-        slot.end()
-        busy = {its for _, its in claim.in_flight(os.path.join(self.queue.workers, slot.worker_id))}
-        self._deaths.add(slot.worker_id, busy, crashed="SIGKILL" not in str(exc))
-        reason = str(exc).rpartition("exit codes of the workers are ")[2].partition("\n")[0][:80]
-        events.emit(
-            self.queue,
-            "slot_died",
-            reason or type(exc).__name__,
-            slot=slot.number,
-            worker=slot.worker_id,
-            jobs=sorted(busy)[:EVENT_JOBS],
-        )
-        if slot.quick_deaths >= START_LIMIT:
-            self._end(Exit.BUG, f"worker processes die as soon as they start: {exc}")
-            return
-        self._restart_at[slot.number] = time.monotonic() + max(wait_s, BLAME_AFTER_S)
-
-    def _wrote(self, worker_id: str) -> bool:
-        return os.path.isdir(os.path.join(self.queue.workers, worker_id))
-
+    # ---- its processes ----------------------------------------------------------------------------------
     def _drain(self) -> None:
         """Let what is in flight finish within the grace time; a second signal, or its end, ends it now."""
         ends_at = time.monotonic() + (self.settings.grace_s if self._exit != Exit.DISK else 2.0)
         stepped_back = False
         self._lister.end()
-        for slot in self._slots:
-            slot.say(DRAIN)
-        while any(slot.running for slot in self._slots) and time.monotonic() < ends_at and not self._now():
-            for slot in self._slots:
-                result = slot.result()
-                if isinstance(result, Report) and result.why == "error":
-                    self._end(result.exit_code, result.message)
+        self._slots.say(DRAIN)
+        while self._slots.running and time.monotonic() < ends_at and not self._now():
+            for report in self._slots.errors():
+                self._end_for_lap(report.exit_code, report.message)
             if not stepped_back and ends_at - time.monotonic() < self.settings.grace_s * 0.25:
                 stepped_back = True  # who waits for a permit by now would not make it
-                for slot in self._slots:
-                    slot.say(LEAVE_WAITING)
+                self._slots.say(LEAVE_WAITING)
             if self._on_tick is not None:
                 self._on_tick()
             time.sleep(TICK_S)
@@ -322,8 +230,7 @@ class Supervisor:
 
         Nobody is blamed: whoever lived until now is ended by us.
         """
-        for slot in self._slots:
-            slot.end()
+        self._slots.end()
         if self._exit != Exit.DISK:
             with contextlib.suppress(OSError, EngineError):  # else the next run does it, or says why not
                 claim.reclaim(

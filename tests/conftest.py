@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,12 @@ import pytest
 from nights import _nights, night, place, quiet  # noqa: F401 - fixtures
 
 from engine import durable
+
+# Hundreds of interpreters are started here. Where they must not leave what they compiled in the tree, as in many
+# containers, each would compile all of the engine again, which is a fifth of what a short run costs.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    cache = Path(__file__).parents[1] / ".pytest_cache" / "pycache"
+    sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache))
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from commands import LATENCY_S, Batch
 
 from engine.rehearsal import Rehearsal, Settings, start
 
-AT_A_TIME = 5
+AT_A_TIME = 7  # they mostly wait
 
 
 class Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import textwrap
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli import say
-from engine.cli.options import json_option, queue_option
-from engine.cli.run import proxy_urls
+from engine.cli.options import json_option, processes_option, queue_option, threads_option
+from engine.cli.ways import proxy_urls, way_options
 from engine.errors import Exit
 from engine.proxies import egresses
 from engine.queue.layout import exists, open_queue
@@ -29,38 +28,9 @@ _STYLE = {"ok": "green", "warning": "yellow", "problem": "red"}
 @click.command("doctor")
 @queue_option()
 @click.option("-o", "--output", metavar="DIR", envvar="ENGINE_OUTPUT", help="Where transcripts will go.")
-@click.option(
-    "-p",
-    "--processes",
-    type=click.IntRange(1, 256),
-    default=os.cpu_count() or 1,
-    envvar="ENGINE_PROCESSES",
-    show_default="cores",
-    help="As the run will have them.",
-)
-@click.option(
-    "-t",
-    "--threads",
-    type=click.IntRange(1, 1024),
-    default=16,
-    envvar="ENGINE_THREADS",
-    show_default=True,
-    help="As the run will have them.",
-)
-@click.option("--proxy", metavar="URL", multiple=True, envvar="ENGINE_PROXY", help="A proxy; repeatable.")
-@click.option(
-    "--proxies",
-    "file",
-    metavar="FILE",
-    envvar="ENGINE_PROXIES",
-    help="Proxies, one a line: URL, host:port or host:port:user:password.",
-)
-@click.option(
-    "--ca-bundle",
-    metavar="FILE",
-    envvar=["ENGINE_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"],
-    help="Certificate authorities to trust.",
-)
+@processes_option("As the run will have them.")
+@threads_option("As the run will have them.")
+@way_options
 @json_option
 def command(
     root: str,
@@ -68,7 +38,7 @@ def command(
     processes: int,
     threads: int,
     proxy: tuple[str, ...],
-    file: str | None,
+    proxies: str | None,
     ca_bundle: str | None,
     as_json: bool,
 ) -> int:
@@ -79,7 +49,7 @@ def command(
     """
     from engine.doctor import Asked, Level, examine
 
-    urls = proxy_urls(proxy, file)
+    urls = proxy_urls(proxy, proxies)
     asked = Asked(
         root, output or _frozen(root), processes, threads, egresses(urls) if urls else (), ca_bundle or None
     )

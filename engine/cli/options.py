@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -120,6 +121,32 @@ def queue_option(default: str = "queue_dir") -> Callable[[F], F]:
         envvar="ENGINE_QUEUE",
         show_default=True,
         help="The queue's directory.",
+    )
+
+
+def processes_option(help: str = "Worker processes.") -> Callable[[F], F]:
+    return click.option(
+        "-p",
+        "--processes",
+        metavar="N",
+        type=Whole(1, 256),
+        default=os.cpu_count() or 1,
+        envvar="ENGINE_PROCESSES",
+        show_default="cores",
+        help=help,
+    )
+
+
+def threads_option(help: str = "Threads of each process.") -> Callable[[F], F]:
+    return click.option(
+        "-t",
+        "--threads",
+        metavar="N",
+        type=Whole(1, 1024),
+        default=16,
+        envvar="ENGINE_THREADS",
+        show_default=True,
+        help=help,
     )
 
 

@@ -16,8 +16,9 @@ from engine.budget import parse_rate
 from engine.cli import say
 from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
 from engine.cli.reading import Reading, reading_options
-from engine.cli.run import Options, proxy_urls, read_options, run, run_options
+from engine.cli.run import Options, read_options, run, run_options
 from engine.cli.sync import noun
+from engine.cli.ways import proxy_urls
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.inputs import Line, source_of
 from engine.queue.layout import Queue, exists, open_queue

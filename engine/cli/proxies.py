@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 
 import click
 
 from engine.cli.options import json_option
-from engine.cli.run import proxy_urls
+from engine.cli.ways import check_bundle, proxy_urls, way_options
 from engine.errors import Exit, UsageError
 from engine.proxies import egresses
 
@@ -20,20 +19,7 @@ def command() -> None:
 
 
 @command.command("check")
-@click.option("--proxy", metavar="URL", multiple=True, envvar="ENGINE_PROXY", help="A proxy; repeatable.")
-@click.option(
-    "--proxies",
-    "file",
-    metavar="FILE",
-    envvar="ENGINE_PROXIES",
-    help="Proxies, one a line: URL, host:port or host:port:user:password.",
-)
-@click.option(
-    "--ca-bundle",
-    metavar="FILE",
-    envvar=["ENGINE_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"],
-    help="Certificate authorities to trust.",
-)
+@way_options
 @click.option(
     "--deadline",
     "deadline_s",
@@ -45,7 +31,7 @@ def command() -> None:
 )
 @json_option
 def check_command(
-    proxy: tuple[str, ...], file: str | None, ca_bundle: str | None, deadline_s: float, as_json: bool
+    proxy: tuple[str, ...], proxies: str | None, ca_bundle: str | None, deadline_s: float, as_json: bool
 ) -> int:
     """Send one small request to YouTube through each proxy, all at once, and print what came of it.
 
@@ -53,11 +39,10 @@ def check_command(
     """
     from engine.check import Checked, check
 
-    urls = proxy_urls(proxy, file)
+    urls = proxy_urls(proxy, proxies)
     if not urls:
         raise UsageError("which proxies? Name them with --proxy URL or --proxies FILE")
-    if ca_bundle and not os.access(ca_bundle, os.R_OK):
-        raise UsageError(f"--ca-bundle {ca_bundle}: no such file, or it cannot be read")
+    check_bundle(ca_bundle)
     results: list[Checked] = check(egresses(urls), ca_bundle=ca_bundle, deadline_s=deadline_s)
     if as_json:
         rows = [

@@ -18,12 +18,21 @@ from engine.caps import Caps
 from engine.cli import captions, say
 from engine.cli.defaults import origins
 from engine.cli.notices import Notices
-from engine.cli.options import IdCommand, Whole, inputs, profile_option, queue_option
+from engine.cli.options import (
+    IdCommand,
+    Whole,
+    inputs,
+    processes_option,
+    profile_option,
+    queue_option,
+    threads_option,
+)
 from engine.cli.reading import Reading, reading_options
 from engine.cli.seed import seed_inputs, told
+from engine.cli.ways import ca_bundle_option, check_bundle, proxies_option, proxy_option, proxy_urls
 from engine.config import Frozen, Settings, check_rehearsal, freeze
 from engine.errors import Exit, NoQueueError, UsageError
-from engine.proxies import egresses, parse_proxy, read_proxies
+from engine.proxies import egresses
 from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_remote
 from engine.queue.lock import Lock
 from engine.steering import clear_request
@@ -80,7 +89,7 @@ class Options:
 def run_options(*, output: str, rate: str) -> Callable[[F], F]:
     """The options of a run, with these two defaults."""
 
-    def option(*names: str, env: str | list[str] | None = None, **how: Any) -> Callable[[F], F]:
+    def option(*names: str, env: str | None = None, **how: Any) -> Callable[[F], F]:
         long = next(name for name in names if name.startswith("--"))
         variable = env or "ENGINE_" + long[2:].replace("-", "_").upper()
         return click.option(*names, envvar=variable, **how)
@@ -101,22 +110,18 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="full: also dates, category, likes and countries, by one more request a video."),
         option("-f", "--format", "formats", type=click.Choice(FORMATS), multiple=True, default=("md",),
                show_default=True, help="Renderings beside the .json record; repeatable."),
-        option("-p", "--processes", metavar="N", type=Whole(1, 256), default=os.cpu_count() or 1,
-               show_default="cores", help="Worker processes."),
-        option("-t", "--threads", metavar="N", type=Whole(1, 1024), default=16, show_default=True,
-               help="Threads of each process."),
+        processes_option(),
+        threads_option(),
         option("--sequential", is_flag=True, help="One process, one thread."),
         option("--rate", metavar="R", default=rate, show_default=True,
                help="Requests per second and egress: 0.5, 30/s, 1000/h, none, auto. Start and ceiling: "
                     "blocks lower it, time raises it again."),
-        option("--proxy", metavar="URL", multiple=True, help="An egress; repeatable."),
-        option("--proxies", metavar="FILE",
-               help="Egresses, one a line: URL, host:port or host:port:user:password."),
+        proxy_option,
+        proxies_option,
         option("--rotating", is_flag=True,
                help="The proxies are rotating gateways: a new connection, and so another exit, for each "
                     "request; rate and blocks are the gateway's as a whole."),
-        option("--ca-bundle", metavar="FILE", env=["ENGINE_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"],
-               help="Certificate authorities to trust."),
+        ca_bundle_option,
         option("--on-block", type=click.Choice(("wait", "stop")), default="wait", show_default=True,
                help="When every egress is blocked."),
         option("--attempts", metavar="N", type=Whole(1, 1000), default=5, show_default=True,
@@ -188,8 +193,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     proxies = proxy_urls(options.proxy, options.proxies)
     if options.rotating and not proxies:
         raise UsageError("--rotating: give the gateway with --proxy or --proxies")
-    if options.ca_bundle and not os.access(options.ca_bundle, os.R_OK):
-        raise UsageError(f"--ca-bundle {options.ca_bundle}: no such file, or it cannot be read")
+    check_bundle(options.ca_bundle)
     target = notify.parse(options.notify) if options.notify else None
     budget = _budget(options.rate)
     caps = _caps(options)
@@ -297,17 +301,6 @@ def _hold(queue: Queue) -> Lock:
     from engine.supervisor import hold
 
     return hold(queue)
-
-
-def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
-    """The proxies of `--proxy` and `--proxies`, as URLs. Raises UsageError; warnings go to stderr."""
-    urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(proxy, 1)]
-    if file:
-        more, warnings = read_proxies(file)
-        for warning in warnings:
-            say(f"warning: {warning}")
-        urls += more
-    return urls
 
 
 def _budget(rate: str) -> BudgetSettings:

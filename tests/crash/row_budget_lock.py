@@ -23,6 +23,7 @@ OPTIONS = ("-p", "2", "-t", "8", "--grace", "3")
 KILLS, STOPS = 3, 2  # a batch
 SAID_S = 5.0
 FREE_S = 1.0
+ENOUGH = 300  # jobs that are left, for the others to want the lock while it is held
 TAKER = Path(__file__).parents[1] / "budget" / "taker.py"
 
 
@@ -50,10 +51,11 @@ def _stopped(pid: int) -> bool:
         return True
 
 
-def caught(run: Command, batch: Batch, dice: random.Random) -> int:
+def caught(run: Command, batch: Batch, dice: random.Random, seed: int) -> int:
     """Stop a worker at random moments until one is inside the lock; returns its pid."""
     ends_at = time.monotonic() + 60.0 * slack()
     while time.monotonic() < ends_at:
+        _work_for_all(batch, seed)
         assert run.live, f"the run ended before a worker was caught: {run.said()}"
         claims = recount.workers(batch.queue)
         for pid in [its for its in run.members(WORKER) if its in claims]:
@@ -66,6 +68,16 @@ def caught(run: Command, batch: Batch, dice: random.Random) -> int:
                     os.kill(pid, signal.SIGCONT)
                     time.sleep(dice.uniform(0.0, 0.01))
     raise AssertionError("no worker was caught inside the lock")
+
+
+def _work_for_all(batch: Batch, seed: int) -> None:
+    """More jobs, if it has taken so long to catch somebody that few are left: who has none does not want the lock."""
+    assert batch.site is not None
+    requests = sum(batch.site.stats()["requests"].values())
+    if len(batch.ids) - requests // 2 < ENOUGH:
+        batch.ids = videos(len(batch.ids) + ENOUGH, seed)
+        batch.file.write_text("".join(f"{video_id}\n" for video_id in batch.ids))
+        assert batch.does("seed", batch.file).code == 0
 
 
 def _goes_on(batch: Batch, within_s: float) -> float:
@@ -88,7 +100,7 @@ def killed(place: Place, seed: int) -> Told:
     with batch.start(*OPTIONS) as run:
         for _ in range(KILLS):
             until(lambda: len(recount.workers(batch.queue)) == 2, 20.0 * slack(), "two workers")
-            pid = caught(run, batch, killer.dice)
+            pid = caught(run, batch, killer.dice, seed)
             claim = recount.workers(batch.queue)[pid]
             kill(pid)
             killer.in_flight.update(recount.busy(claim))  # before its directory is taken apart
@@ -106,7 +118,9 @@ def killed(place: Place, seed: int) -> Told:
     return Told(KILLS, f"on after {max(free_s):.2f} s at most, {cost} requests repeated")
 
 
-@row(15, "budget-holder-stopped", "the holder of the budget's lock is stopped", trials=13, quick=1)
+@row(
+    15, "budget-holder-stopped", "the holder of the budget's lock is stopped", trials=13, quick=1, waits=True
+)
 def stopped(place: Place, seed: int) -> Told:
     """The others say so within five seconds and wait; nothing is lost, late or asked for twice."""
     batch, killer = _batch(place, 600, seed)
@@ -114,7 +128,7 @@ def stopped(place: Place, seed: int) -> Told:
     with batch.start(*OPTIONS) as run:
         for number in range(STOPS):
             until(lambda: len(recount.workers(batch.queue)) == 2, 20.0 * slack(), "two workers")
-            pid, known = caught(run, batch, killer.dice), len(_told(batch))
+            pid, known = caught(run, batch, killer.dice, seed), len(_told(batch))
             began_s = time.monotonic()
             until(lambda known=known: len(_told(batch)) > known, SAID_S * 4 * slack(), "a word")  # type: ignore[misc]
             said_s.append(time.monotonic() - began_s)
@@ -163,6 +177,7 @@ def _holder(path: Path) -> Iterator[subprocess.Popen[str]]:
     "a run starts, and a stopped process holds the budget's lock",
     trials=4,
     quick=1,
+    waits=True,
 )
 def held_at_start(place: Place, seed: int) -> str:
     """It says why it does not begin, hears a signal meanwhile, and begins when the lock is free."""

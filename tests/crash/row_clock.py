@@ -91,7 +91,14 @@ def looked_at(batch: Batch, clock: Clock) -> Iterator[list[dict[str, Any]]]:
     assert not wrong, wrong[0]
 
 
-@row(12, "clock-steps", "the wall clock is set again and again by up to a month", trials=20, quick=1)
+@row(
+    12,
+    "clock-steps",
+    "the wall clock is set again and again by up to a month",
+    trials=20,
+    quick=1,
+    waits=True,
+)
 def steps(place: Place, seed: int) -> str | Told:
     clock = a_clock(place.root)
     if clock is None:

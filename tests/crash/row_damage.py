@@ -186,7 +186,7 @@ def damage(place: Place, seed: int) -> Told:
 
 @row(16, "damage-few", "the same, a few", trials=1, quick=1, inside=True)
 def damage_few(place: Place, seed: int) -> Told:
-    return damaged(place, seed, each=30)
+    return damaged(place, seed, each=60)
 
 
 @row(16, "damage-cut", "each file cut at every byte", trials=STRIDE, inside=True)

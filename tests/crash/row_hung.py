@@ -14,7 +14,7 @@ import time
 import recount
 from commands import Batch, videos
 from nights import Place
-from scorecard import row, share
+from scorecard import row
 
 DEADLINE_S = 4.0
 SLACK_S = 1.0
@@ -48,11 +48,19 @@ class Watch:
         self._thread.join(5)
 
 
-@row(10, "hung-fetch", "answers that hang or trickle, for one video in ten", trials=20, quick=1, quiet=True)
+@row(
+    10,
+    "hung-fetch",
+    "answers that hang or trickle, for one video in ten",
+    trials=20,
+    quick=1,
+    quiet=True,
+    waits=True,
+)
 def fetch(place: Place, seed: int) -> str:
     scene = ("hang", "trickle")[seed % 2]
     site = place.stand_in(seed=seed, scenes=(f"{scene}=0.1",))
-    batch = place.batch(videos(36 if share() == "quick" else 70, seed), site)
+    batch = place.batch(videos(70, seed), site)
     pace = ("--rate", f"{RATE_PER_S:g}/s", "--deadline", f"{DEADLINE_S:g}", "--attempts", "1")
     with Watch(batch) as watch:
         ended = batch.run(*THREADS, *pace)

@@ -61,7 +61,7 @@ def _most_in_a_second(times_s: list[float]) -> int:
     return max(bisect.bisect_left(times_s, at_s + 1.0) - i for i, at_s in enumerate(times_s))
 
 
-@row(13, "suspend-all", "all processes of a run stopped for a minute", trials=5, quick=1)
+@row(13, "suspend-all", "all processes of a run stopped for a minute", trials=5, quick=1, waits=True)
 def everything(place: Place, seed: int) -> str:
     dice, stopped_s = random.Random(seed), STOPPED_S[share()]
     site = place.stand_in(seed=seed, latency_s=0.3)

@@ -9,7 +9,6 @@ row has the seed N + i, so that a failure is played again by its row's name and 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import signal
@@ -25,8 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from nights import Place  # noqa: E402
-from scorecard import Row, Told, rows  # noqa: E402
+from scorecard import Row, Told, alone, rows  # noqa: E402
 
 TRIAL_S = 1800.0
 
@@ -92,8 +90,8 @@ def _one(name: str, seed: int) -> int:
         signal.SIGINT, signal.default_int_handler
     )  # ignored in what a script starts with &, for ever
     its = {its.name: its for its in rows()}[name]
-    with tempfile.TemporaryDirectory(prefix="engine-crash-") as root, contextlib.ExitStack() as stack:
-        told = its.play(Place(Path(root), stack), seed)
+    with tempfile.TemporaryDirectory(prefix="engine-crash-") as root:
+        told = alone(its, seed, Path(root))
     told = told if isinstance(told, Told) else Told(1, told or "")
     print(json.dumps({"trials": told.trials, "text": told.text}))
     sys.stdout.flush()

@@ -5,18 +5,23 @@ real commands wherever it can. It raises AssertionError at a violation and retur
 returns `Told(trials, ...)`, because one call of it is many trials. The same seed makes the same faults.
 
 Rows register themselves in the modules `row_*.py` beside this one; `rows()` imports them all. `run_scorecard.py`
-plays them and makes the table; `test_crash_scorecard.py` plays each row's quick share in every test run.
+plays them and makes the table; `test_crash_scorecard.py` and `test_crash_inside.py` play each row's quick share in
+every test run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from nights import Place
+
+QUICK_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Row:
     play: Play
     inside: bool  # patches this process: nothing may be played beside it
     quiet: bool  # measures time: nothing may be played beside it
+    waits: bool  # most of its time, so that others can be played meanwhile
 
 
 _ROWS: dict[str, Row] = {}
@@ -61,13 +67,14 @@ def row(
     quick: int = 0,
     inside: bool = False,
     quiet: bool = False,
+    waits: bool = False,
 ) -> Callable[[Play], Play]:
     """Register a play as a row of the scorecard."""
 
     def register(play: Play) -> Play:
         if name in _ROWS and _ROWS[name].play.__qualname__ != play.__qualname__:
             raise ValueError(f"two rows are called {name}")
-        _ROWS[name] = Row(number, name, fault, trials, quick, play, inside, quiet)
+        _ROWS[name] = Row(number, name, fault, trials, quick, play, inside, quiet, waits)
         return play
 
     return register
@@ -78,3 +85,17 @@ def rows() -> list[Row]:
     for path in sorted(Path(__file__).parent.glob("row_*.py")):
         importlib.import_module(path.stem)
     return sorted(_ROWS.values(), key=lambda its: its.number)
+
+
+def quick() -> Iterator[tuple[Row, int]]:
+    """The trials of every test run: rows and seeds. Those that wait come in between those that work."""
+    trials = [(its, QUICK_SEED + number) for its in rows() for number in range(its.quick)]
+    sorts = ([its for its in trials if its[0].waits is waits] for waits in (True, False))
+    for both in itertools.zip_longest(*sorts):
+        yield from filter(None, both)
+
+
+def alone(its: Row, seed: int, root: Path) -> str | Told | None:
+    """Play one trial below a directory; its stand-ins end with it."""
+    with contextlib.ExitStack() as stack:
+        return its.play(Place(root, stack), seed)

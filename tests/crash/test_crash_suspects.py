@@ -59,17 +59,23 @@ def test_a_stopped_worker_keeps_its_jobs(night: Suspended) -> None:
     night.batch.clean()
 
 
-def test_what_a_kill_leaves_is_found(place: Place) -> None:
-    """The checks of these tests see what they are there to see."""
+def killed_at_work(place: Place) -> Batch:
+    """A batch of which everything was killed at work."""
     batch = place.batch(videos(40, 8), place.stand_in(seed=8, latency_s=SLOW_S))
     with batch.start(*FEW) as run:
         batch.seen(8)
-        until(lambda: len(recount.workers(batch.queue)) == 2, 5.0, "two workers")
+        until(lambda: len(recount.workers(batch.queue)) == 2, 20.0, "two workers")
         run.kill_all()
         assert not run.members()
-    assert any("/workers/" in left for left in recount.leftovers(batch.queue, batch.out))
+    return batch
+
+
+@played(killed_at_work)
+def test_what_a_kill_leaves_is_found(night: Batch) -> None:
+    """The checks of these tests see what they are there to see."""
+    assert any("/workers/" in left for left in recount.leftovers(night.queue, night.out))
     with pytest.raises(AssertionError):
-        batch.clean()
-    (batch.out / "stray.md").write_text("?")
+        night.clean()
+    (night.out / "stray.md").write_text("?")
     with pytest.raises(AssertionError):
-        recount.check_files(batch.queue, batch.out)
+        recount.check_files(night.queue, night.out)

@@ -1,0 +1,59 @@
+"""Which way the requests go: `--proxy`, `--proxies` and `--ca-bundle`, the same for every command that has them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from engine.cli import say
+from engine.errors import UsageError
+from engine.proxies import parse_proxy, read_proxies
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+proxy_option = click.option(
+    "--proxy",
+    metavar="URL",
+    multiple=True,
+    envvar="ENGINE_PROXY",
+    help="A proxy, which is an egress; repeatable.",
+)
+proxies_option = click.option(
+    "--proxies",
+    metavar="FILE",
+    envvar="ENGINE_PROXIES",
+    help="Proxies, one a line: URL, host:port or host:port:user:password.",
+)
+ca_bundle_option = click.option(
+    "--ca-bundle",
+    metavar="FILE",
+    envvar=["ENGINE_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"],
+    help="Certificate authorities to trust.",
+)
+
+
+def way_options(function: F) -> F:
+    """`--proxy --proxies --ca-bundle`."""
+    for option in (ca_bundle_option, proxies_option, proxy_option):
+        function = option(function)
+    return function
+
+
+def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
+    """The proxies of `--proxy` and `--proxies`, as URLs. Raises UsageError; warnings go to stderr."""
+    urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(proxy, 1)]
+    if file:
+        more, warnings = read_proxies(file)
+        for warning in warnings:
+            say(f"warning: {warning}")
+        urls += more
+    return urls
+
+
+def check_bundle(ca_bundle: str | None) -> None:
+    """Raises UsageError when the file of `--ca-bundle` cannot be read."""
+    if ca_bundle and not os.access(ca_bundle, os.R_OK):
+        raise UsageError(f"--ca-bundle {ca_bundle}: no such file, or it cannot be read")
