@@ -19,11 +19,11 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
-from loky import ProcessPoolExecutor
+from loky import ProcessPoolExecutor, process_executor
 
 from engine.budget import parse_rate
 from engine.config import Settings
-from engine.processes import SIGNALS, Spare, leave_signals_to_supervisor
+from engine.processes import SIGNALS, leave_signals_to_supervisor
 from engine.worker import Report
 
 ORPHANED, NO_MEMORY = 70, 71
@@ -39,14 +39,15 @@ class _Process:
     stop = threading.Event()
     abort = threading.Event()
     resources: Any = None
-    spare: Spare
 
 
 def begin(settings: Settings, lifeline: Connection) -> None:
     """Set the worker process up (loky's initializer)."""
     leave_signals_to_supervisor()
     _Process.settings = settings
-    _Process.spare = Spare()
+    # Between laps loky would read in /proc how much memory we use, and print a traceback when no descriptor is left
+    # for that. The keeper looks after our memory.
+    process_executor._USE_PSUTIL = False
     threading.Thread(target=_listen, args=(lifeline,), name="lifeline", daemon=True).start()
 
 
@@ -95,8 +96,6 @@ def lap(worker_id: str) -> Report:
     report = run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)
     if report.why == "memory":
         os._exit(NO_MEMORY)
-    if report.why == "error":
-        _Process.spare.free()  # loky opens files between tasks
     return report
 
 
