@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 
 import click
 
 from engine.cli.options import json_option
-from engine.cli.run import proxy_urls
+from engine.cli.run import check_authorities, proxy_urls
 from engine.errors import Exit, UsageError
 from engine.proxies import egresses
 
@@ -56,8 +55,7 @@ def check_command(
     urls = proxy_urls(proxy, file)
     if not urls:
         raise UsageError("which proxies? Name them with --proxy URL or --proxies FILE")
-    if ca_bundle and not os.access(ca_bundle, os.R_OK):
-        raise UsageError(f"--ca-bundle {ca_bundle}: no such file, or it cannot be read")
+    check_authorities(ca_bundle)
     results: list[Checked] = check(egresses(urls), ca_bundle=ca_bundle, deadline_s=deadline_s)
     if as_json:
         rows = [

@@ -40,7 +40,8 @@ def command(root: str, kinds: tuple[str, ...], absent: bool, older_than: str | N
     if dry_run:
         say(f"{what} would be put back")
     elif count or sources:
-        say(f"{what} put back: `engine run -q {root}` does them again")
+        again = "rehearse --videos 0" if queue.read_batch().get("rehearsal") else "run"
+        say(f"{what} put back: `engine {again} -q {root}` does them again")
     else:
         say("nothing to put back")
     return Exit.OK
