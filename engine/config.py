@@ -103,15 +103,22 @@ _OPTION = {
 
 
 def freeze(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
-    """Freeze what the first run wants; later give back what was frozen.
+    """Freeze what the first run wants; later give back what was frozen. As `frozen_or` in all else."""
+    frozen = frozen_or(queue, wanted, given)
+    batch = queue.read_batch()
+    if not isinstance(batch.get("frozen"), dict):
+        batch["frozen"] = frozen.to_json()
+        queue.write_batch(batch)
+    return frozen
+
+
+def frozen_or(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
+    """What was frozen, or before the first run what is wanted; freezes nothing.
 
     `given` names the fields that the user set. Raises UsageError naming both values when one of them differs.
     """
-    batch = queue.read_batch()
-    known = batch.get("frozen")
+    known = queue.read_batch().get("frozen")
     if not isinstance(known, dict):
-        batch["frozen"] = wanted.to_json()
-        queue.write_batch(batch)
         return wanted
     try:
         frozen = Frozen.from_json(known)

@@ -1,13 +1,15 @@
 """The output directory: record and renderings of each video, published whole or not at all.
 
 Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. Temporary files lie in `.engine-tmp/<worker>/` beside them
-(same file system), so that what a dead worker left is removed as a whole.
+(same file system), so that what a dead worker left is removed as a whole. A note there says whose it is: queues may
+share an output directory, and no run removes what another one's worker has in hand.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,13 +17,16 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from engine import durable
+from engine import durable, processes
 from engine.errors import UsageError
 from engine.model import Record
+from engine.queue.lock import living_holder
 from engine.render import FORMATS, render
 from engine.render.record import to_json
 
 TMP = ".engine-tmp"
+OWNER = "owner"
+_TIMES = 3
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.[a-z]+")
 _EXTENSIONS = ("json", *FORMATS)
@@ -51,10 +56,22 @@ class Output:
         self._tmp = os.path.join(root, TMP, worker_id)
         if os.path.islink(os.path.join(root, TMP)):
             raise _linked(os.path.join(root, TMP))
-        os.makedirs(self._tmp, exist_ok=True)
+        self._begin()
         self._touched: set[str] = set()
         self._known: set[str] = set()
         self._lock = threading.Lock()
+
+    def _begin(self) -> None:
+        """Make the temporary directory, with the note. Until it has one, a run that ends may sweep it away."""
+        note = json.dumps(processes.identity()).encode() + b"\n"
+        for time_left in reversed(range(_TIMES)):
+            os.makedirs(self._tmp, exist_ok=True)
+            try:
+                durable.publish(os.path.join(self._tmp, OWNER), note, sync=False)
+                return
+            except FileNotFoundError:
+                if not time_left:
+                    raise
 
     def publish(self, record: Record) -> tuple[dict[str, str], dict[str, str]]:
         """Write the record and its renderings, each durable before it has its name.
@@ -120,8 +137,28 @@ def forget(root: str, video_id: str) -> None:
 
 
 def sweep(root: str) -> None:
-    """Remove all temporary files; only while no worker lives."""
-    shutil.rmtree(os.path.join(root, TMP), ignore_errors=True)
+    """Remove temporary files, only while no worker of this queue lives; those of living workers of others stay."""
+    tmp = os.path.join(root, TMP)
+    others = {name for name in _entries(tmp) if _is_of_another(os.path.join(tmp, name))}
+    if not others:
+        shutil.rmtree(tmp, ignore_errors=True)
+        return
+    for name in _entries(tmp):
+        if name not in others:
+            shutil.rmtree(os.path.join(tmp, name), ignore_errors=True)
+
+
+def _entries(path: str) -> list[str]:
+    try:
+        return [] if os.path.islink(path) else os.listdir(path)
+    except OSError:
+        return []
+
+
+def _is_of_another(path: str) -> bool:
+    """Whether a worker that lives, in another process, has this temporary directory."""
+    holder = living_holder(os.path.join(path, OWNER))
+    return holder is not None and holder["pid"] != os.getpid()
 
 
 def intact(root: str, row: Mapping[str, Any]) -> bool:

@@ -85,8 +85,9 @@ class Hand:
     def __init__(self, queue: Queue, decide: Callable[[str], Outcome] = lambda _: OK) -> None:
         self.queue = queue
         self.decide = decide
-        self.worker = claim.Worker(queue, f"{claim.run_id()}.0.{next(_WORKERS)}", 2)
-        self.output = Output(output_of(queue), ("md",), self.worker.id)
+        worker_id = f"{claim.run_id()}.0.{next(_WORKERS)}"
+        self.output = Output(output_of(queue), ("md",), worker_id)  # first, as a worker does it
+        self.worker = claim.Worker(queue, worker_id, 2)
 
     def work(self, chunks: int = 1_000_000, *, sync: bool = True, move: bool = True) -> int:
         """Work through so many chunks; returns how many there were."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from test_durable import record
 from engine.clock import utc
 from engine.errors import UsageError
 from engine.model import Cue, Metadata, Record, Transcript
-from engine.output import TMP, Output, forget, intact, relative, sha256, sweep
+from engine.output import OWNER, TMP, Output, forget, intact, relative, sha256, sweep
 
 NAME = "dQw4w9WgXcQ"
 
@@ -34,8 +36,12 @@ def output(tmp_path: Path) -> Iterator[Output]:
 
 
 def files_of(root: str) -> list[str]:
+    """All files but the notes that say whose a temporary directory is."""
     return sorted(
-        os.path.relpath(os.path.join(at, name), root) for at, _, names in os.walk(root) for name in names
+        os.path.relpath(os.path.join(at, name), root)
+        for at, _, names in os.walk(root)
+        for name in names
+        if name != OWNER
     )
 
 
@@ -170,6 +176,26 @@ def test_sweep_and_close_remove_what_is_temporary(tmp_path: Path) -> None:
     assert sorted(os.listdir(root)) == ["dQ"]
     dead.close()
     sweep(str(tmp_path / "none"))
+
+
+def test_what_another_queue_s_worker_has_in_hand_is_left_alone(tmp_path: Path) -> None:
+    root = str(tmp_path / "out")
+    code = (
+        "import sys; from engine.output import Output; Output(sys.argv[1], ('md',), 'other.0.1');"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        Output(root, ("md",), "run.0.1")
+        sweep(root)
+        assert os.listdir(os.path.join(root, TMP)) == ["other.0.1"]
+        other.kill()
+        other.wait()
+    sweep(root)
+    assert os.listdir(root) == []
 
 
 def test_threads_publish_side_by_side(output: Output) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from engine.queue.layout import Queue
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,6 +112,12 @@ def profile_option(*, expose: bool = False) -> Callable[[F], F]:
         expose_value=expose,
         help="A set of options by name: gentle, night, or a [profile.NAME] of engine.toml.",
     )
+
+
+def next_run(queue: Queue, root: str) -> str:
+    """The command that goes on with a queue, as a person would type it."""
+    rehearsal = queue.read_batch().get("rehearsal")
+    return f"engine {'rehearse --videos 0' if rehearsal else 'run'} -q {shlex.quote(root)}"
 
 
 def queue_option(default: str = "queue_dir") -> Callable[[F], F]:

@@ -8,7 +8,7 @@ import sys
 import click
 
 from engine.cli.options import json_option
-from engine.cli.ways import check_bundle, proxy_urls, way_options
+from engine.cli.ways import check_authorities, proxy_urls, way_options
 from engine.errors import Exit, UsageError
 from engine.proxies import egresses
 
@@ -42,7 +42,7 @@ def check_command(
     urls = proxy_urls(proxy, proxies)
     if not urls:
         raise UsageError("which proxies? Name them with --proxy URL or --proxies FILE")
-    check_bundle(ca_bundle)
+    check_authorities(ca_bundle)
     results: list[Checked] = check(egresses(urls), ca_bundle=ca_bundle, deadline_s=deadline_s)
     if as_json:
         rows = [

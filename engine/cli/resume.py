@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from engine.cli import say
-from engine.cli.options import queue_option
+from engine.cli.options import next_run, queue_option
 from engine.cli.pause import unanswered
 from engine.errors import Exit, UsageError
 from engine.queue.layout import open_queue
@@ -20,7 +20,7 @@ def command(root: str) -> int:
     queue = open_queue(root)
     run = living_holder(queue.run_lock)
     if run is None:
-        raise UsageError(f"no run is live here: `engine run -q {root}` goes on with what is left")
+        raise UsageError(f"no run is live here: `{next_run(queue, root)}` goes on with what is left")
     before, path = read_course(queue, run), ask(queue, Ask(paused=False))
     if not answered(queue, path):
         say(unanswered(run["pid"], "go on"))

@@ -7,7 +7,7 @@ import click
 from engine.amounts import parse_duration_s
 from engine.cli import say
 from engine.cli.failures import check_kinds
-from engine.cli.options import older_option, queue_option
+from engine.cli.options import next_run, older_option, queue_option
 from engine.cli.sync import noun
 from engine.errors import Exit
 from engine.listings import KIND as LISTING
@@ -40,7 +40,7 @@ def command(root: str, kinds: tuple[str, ...], absent: bool, older_than: str | N
     if dry_run:
         say(f"{what} would be put back")
     elif count or sources:
-        say(f"{what} put back: `engine run -q {root}` does them again")
+        say(f"{what} put back: `{next_run(queue, root)}` does them again")
     else:
         say("nothing to put back")
     return Exit.OK

@@ -29,8 +29,8 @@ from engine.cli.options import (
 )
 from engine.cli.reading import Reading, reading_options
 from engine.cli.seed import seed_inputs, told
-from engine.cli.ways import ca_bundle_option, check_bundle, proxies_option, proxy_option, proxy_urls
-from engine.config import Frozen, Settings, check_rehearsal, freeze
+from engine.cli.ways import ca_bundle_option, check_authorities, proxies_option, proxy_option, proxy_urls
+from engine.config import Frozen, Settings, check_rehearsal, freeze, frozen_or
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.proxies import egresses
 from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_remote
@@ -193,7 +193,8 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     proxies = proxy_urls(options.proxy, options.proxies)
     if options.rotating and not proxies:
         raise UsageError("--rotating: give the gateway with --proxy or --proxies")
-    check_bundle(options.ca_bundle)
+    if not rehearsal:  # whose own was made a moment ago
+        check_authorities(options.ca_bundle)
     target = notify.parse(options.notify) if options.notify else None
     budget = _budget(options.rate)
     caps = _caps(options)
@@ -213,13 +214,14 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     with notices, _hold(queue):
         notices.begun = True
         clear_request(queue)  # asked of a run that is gone; what comes from here on is meant for this one
+        # Before anything is seeded or frozen: a slip in --output must not stay with the queue.
+        _make_output(frozen_or(queue, wanted, options.given).output)
         result = seed_inputs(queue, streams, errors, unwanted, options.max_results) if sources else None
         if result is not None:
             say(told(result, queue.rejects))
         if errors or (result and result.read and result.read == result.rejected and not queue.total()):
             raise UsageError("\n".join(errors) or f"every line was rejected: see {queue.rejects}")
         frozen = freeze(queue, wanted, options.given)
-        _make_output(frozen.output)
         settings = Settings(
             queue=os.path.abspath(queue.root),
             frozen=frozen,
@@ -350,7 +352,8 @@ def _make_output(path: str) -> None:
     except OSError as exc:
         if durable.is_disk_error(exc) and exc.errno != errno.EROFS:
             raise durable.disk_error(exc, f"making --output {path}") from exc
-        raise UsageError(f"--output {path}: {exc.strerror}: give another place with -o") from None
+        what = "a file, not a directory" if os.path.isfile(path) else exc.strerror
+        raise UsageError(f"--output {path}: {what}: give another place with -o") from None
     if not os.access(path, os.W_OK | os.X_OK):
         raise UsageError(f"--output {path}: it cannot be written: give another place with -o")
     refuse_remote(path, "output directory")

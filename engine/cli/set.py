@@ -8,7 +8,7 @@ import click
 
 from engine.budget import parse_rate
 from engine.cli import say
-from engine.cli.options import queue_option
+from engine.cli.options import next_run, queue_option
 from engine.cli.pause import unanswered
 from engine.errors import Exit, UsageError
 from engine.queue.layout import open_queue
@@ -33,7 +33,7 @@ def command(root: str, pairs: tuple[str, ...]) -> int:
     run = living_holder(queue.run_lock)
     if run is None:
         raise UsageError(
-            f"no run is live here: give it to the next, as in `engine run -q {root} {as_options(pairs)}`".rstrip()
+            f"no run is live here: give it to the next, as in `{next_run(queue, root)} {as_options(pairs)}`".rstrip()
         )
     before = read_course(queue, run)
     if not pairs:

@@ -6,7 +6,7 @@ import click
 
 from engine import listings
 from engine.cli import say
-from engine.cli.options import queue_option
+from engine.cli.options import next_run, queue_option
 from engine.errors import Exit
 from engine.queue.layout import open_queue
 from engine.queue.lock import take_or_say_who
@@ -28,10 +28,10 @@ def command(root: str, searches: bool) -> int:
         count = listings.sync(queue, searches=searches)
         left = len(listings.open_ones(queue)) - count
     if count:
-        say(f"{count:,} {noun(count)} to be listed again: `engine run -q {root}` does it")
+        say(f"{count:,} {noun(count)} to be listed again: `{next_run(queue, root)}` does it")
     elif left:
         say(
-            f"nothing to list again; {left:,} {noun(left)} still to be listed: `engine run -q {root}` goes on"
+            f"nothing to list again; {left:,} {noun(left)} still to be listed: `{next_run(queue, root)}` goes on"
         )
     else:
         say("nothing to list again: this batch has no channel or playlist that was listed before")

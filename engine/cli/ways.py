@@ -53,7 +53,12 @@ def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
     return urls
 
 
-def check_bundle(ca_bundle: str | None) -> None:
-    """Raises UsageError when the file of `--ca-bundle` cannot be read."""
-    if ca_bundle and not os.access(ca_bundle, os.R_OK):
+def check_authorities(ca_bundle: str | None) -> None:
+    """Raise UsageError when there is a `--ca-bundle` that no worker could trust by."""
+    if not ca_bundle:
+        return
+    if not os.access(ca_bundle, os.R_OK):
         raise UsageError(f"--ca-bundle {ca_bundle}: no such file, or it cannot be read")
+    from engine.youtube.sockets import tls_context
+
+    tls_context(ca_bundle)

@@ -27,6 +27,8 @@ _PRODUCT = re.compile(r"<p\b[^<>]*>([^<]*)<")
 _LINK = re.compile(r'<a href="([^"<>]*)"[^<>]*>([^<]*)</a>')
 _BREAK = re.compile(r"<br\s*/?>")
 _TAG = re.compile(r"<[^<>]*>")
+# Under a cell, in bold: of which product it is, details if there are any, why it is noted; in this order.
+_CAPTION = "mdl-typography--caption"
 
 
 def is_element(value: dict[str, Any]) -> bool:
@@ -112,8 +114,16 @@ def _cell(text: str, file: str, number: int) -> Line:
         "title": "" if title == url else title,
         "channel": links[1][1] if len(links) > 1 else "",
         "product": _plain(product[1]) if product else "",
+        "details": _details(text),
     }
     return _line(file, number, url, found, given)
+
+
+def _details(text: str) -> str:
+    """The note under a cell that is neither the product, which comes first, nor one with a link: why it is noted,
+    and places on a map. `From Google Ads`, in the account's language."""
+    notes = text.partition(_CAPTION)[2].partition("</div>")[0].split("<b>")[2:]
+    return next((_plain(note.partition("</b>")[2]) for note in notes if "<a " not in note), "")
 
 
 def _content(text: str) -> str:

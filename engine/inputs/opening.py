@@ -7,11 +7,13 @@ import errno
 import gzip
 import io
 import os
+import shutil
 import sys
+import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from engine.errors import UsageError
 
@@ -74,6 +76,35 @@ def open_raw(path: str) -> io.FileIO:
         raise UsageError(_why_unreadable(path, exc)) from None
     except ValueError:  # a NUL in the name
         raise UsageError(f"{path!a}: not a file name") from None
+
+
+def open_seekable(path: str) -> BinaryIO:
+    """The same for those who read to and fro. What is packed with gzip, or comes through a pipe, goes into a file
+    without a name first, within the bounds of `unpacks_too_far`."""
+    raw = open_raw(path)
+    try:
+        rest = _Rest(path, raw)
+        rest.look()
+        if rest.head.startswith(_GZIP):
+            rest = _Unpacked(path, rest)
+        elif raw.seekable():
+            raw.seek(0)
+            return cast(BinaryIO, raw)
+        file = cast(BinaryIO, tempfile.TemporaryFile())
+        try:
+            shutil.copyfileobj(rest, file, _BUFFER_BYTES)
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+    except OSError as exc:
+        raw.close()
+        raise UsageError(_why_unreadable(path, exc)) from None
+    except BaseException:
+        raw.close()
+        raise
+    raw.close()
+    return file
 
 
 def open_stream(file: str, stream: BinaryIO | io.RawIOBase) -> Opened:

@@ -1,18 +1,22 @@
-"""Playlists of Google Takeout: which tables are such, in whatever language they were asked for.
+"""Playlists of Google Takeout: which tables and objects are such, in whatever language they were asked for.
 
 Their shape is told, not their words: a row of headings, then an id and the time it was added in each row.
 Takeouts until about 2023 put a table of one row about the playlist itself before that. What exports look like
 is taken from those that people have published with their readers; headings are in the account's language.
+Until about 2019 a playlist was a JSON list of what YouTube's Data API answers, which people also save themselves.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from engine.inputs.columns import Columns, plain_name
 from engine.inputs.ids import video_id
+from engine.inputs.lines import Line, rejected
 
 _COLUMNS = Columns(0, ("video_id", "added_at"), has_header=True)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")
@@ -21,6 +25,15 @@ _LIST_ID = re.compile(r"(?:PL|OLAK5uy_|RD|UU|FL|LL|WL)[A-Za-z0-9_-]*")
 _NAMED = re.compile(
     r"[-_](?:video|videos|vidéos|vídeos|video's|동영상|影片|動画|видео)(?: ?\(\d+\))?$", re.IGNORECASE
 )
+_API_KINDS = ("youtube#playlistItem", "youtube#searchResult")
+_NO_VIDEO = "no video in the item: it was removed, or it is a channel or a playlist"
+# Where the Data API says what something is called: our column, their key.
+_SNIPPET = {
+    "title": "title",
+    "channel": "videoOwnerChannelTitle",
+    "added_at": "publishedAt",
+    "playlist_id": "playlistId",
+}
 _TIME_HEADING = "playlistvideocreationtimestamp"
 _TITLE_HEADINGS = frozenset(
     {"title", "playlisttitle", "titel", "titre", "título", "titolo", "제목", "タイトル"}
@@ -72,3 +85,31 @@ def _is_of_videos(rows: list[list[str]]) -> bool:
     ids = sum(video_id(row[0]) is not None for row in data)
     times = sum(len(row) == 2 and _TIME.fullmatch(row[1].strip()) is not None for row in data)
     return 2 * ids > len(data) and 2 * times > len(data)
+
+
+def item(value: Mapping[str, Any], file: str, number: int) -> Line | None:
+    """The line of an item of a playlist or of a search's result, as the Data API writes it; else None.
+
+    Its own `id` is the item's. Kept are `title`, `channel`, `added_at` and `playlist_id`, of a search's result
+    `title` and `channel`.
+    """
+    kind = value.get("kind")
+    if kind not in _API_KINDS:
+        return None
+    snippet = _inner(value, "snippet")
+    for holder in (_inner(value, "contentDetails"), _inner(snippet, "resourceId"), _inner(value, "id")):
+        text = holder.get("videoId")
+        found = video_id(text) if isinstance(text, str) else None
+        if isinstance(text, str) and found is not None:
+            break
+    else:
+        title = snippet.get("title")
+        return rejected(file, number, title if isinstance(title, str) else "", _NO_VIDEO)
+    keys = _SNIPPET if kind == _API_KINDS[0] else {"title": "title", "channel": "channelTitle"}
+    given = {name: its for name, key in keys.items() if isinstance(its := snippet.get(key), str) and its}
+    return Line(file, number, text, found, given, None)
+
+
+def _inner(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    its = value.get(key)
+    return its if isinstance(its, dict) else {}

@@ -13,7 +13,7 @@ from engine.inputs.history import read_history
 from engine.inputs.ids import video_id, why_not
 from engine.inputs.lines import Line, rejected
 from engine.inputs.opening import Opened, open_input, open_stdin
-from engine.inputs.sources import find_source
+from engine.inputs.sources import MAX_WORDS_CHARS, find_source
 from engine.inputs.table import DELIMITERS, read_table
 from engine.inputs.takeout import read_takeout
 from engine.inputs.text import read_text
@@ -35,6 +35,9 @@ _FORMATS = {
 }
 _NO_CHANNEL = (
     "no channel: a handle has 3 to 30 letters, digits, . _ -; behind it /videos, /shorts or /streams"
+)
+_NO_SEARCH = (
+    f"no search: behind search: come 1 to {MAX_WORDS_CHARS} characters, as in search:how glaciers move"
 )
 _WORKBOOKS = (".xlsx", ".xlsm")
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -67,16 +70,17 @@ def read(
     if source == "-":
         return _read(open_stdin(stdin), None, column)
     if "\0" not in source and os.path.exists(source):
-        ending = _ending(source)
+        ending = _ending(_GZ.sub("", source))
         if ending == ".zip":
             return read_takeout(source, on_note)
         if ending in _WORKBOOKS:
             return read_workbook(source, column=column, sheet=sheet)
-        return _read(open_input(source), _FORMATS.get(_ending(_GZ.sub("", source))), column)
+        return _read(open_input(source), _FORMATS.get(ending), column)
     if found := video_id(source):
         return iter([Line(ARGUMENT, 1, source, found, {}, None)])
-    if "://" in source or source.startswith("@") or find_source(source):
-        reason = _NO_CHANNEL if source.startswith("@") else why_not(source)
+    searches = source.startswith("search:")
+    if "://" in source or source.startswith("@") or searches or find_source(source):
+        reason = _NO_CHANNEL if source.startswith("@") else _NO_SEARCH if searches else why_not(source)
         return iter([rejected(ARGUMENT, 1, source, reason)])
     try:
         return _read(open_input(source), None, column)

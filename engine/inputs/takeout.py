@@ -7,18 +7,18 @@ after the other, told by what they hold. Their names and folders are in the acco
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import BinaryIO, cast
 
 from engine.errors import UsageError
 from engine.inputs.history import cells
 from engine.inputs.lines import Line
-from engine.inputs.opening import BinaryInputError, open_raw, open_stream, too_far, unpacks_too_far
+from engine.inputs.opening import BinaryInputError, open_seekable, open_stream, too_far, unpacks_too_far
 from engine.inputs.table import read_playlist
 from engine.inputs.values import read_json
 
@@ -28,6 +28,7 @@ LOOK_LINES = 500
 _READ = (".csv", ".json", ".html")
 # Activity of other products has the same shape; Google writes this name in every language.
 _YOUTUBE_JSON = re.compile(r'\s*\[\s*\{[^{}\[\]]*"header"\s*:\s*"YouTube')
+_PLAYLIST_JSON = re.compile(r'\s*\[\s*\{[^"]*"[^\0]*?"kind"\s*:\s*"youtube#playlistItem"')
 _SEARCH = "search_query"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -39,7 +40,7 @@ def read_takeout(path: str, on_note: Callable[[str], None] | None = None) -> Ite
     UsageError when it is no zip, or neither a part of a Takeout nor with anything of this in it; after the last
     line, when an entry could not be read.
     """
-    stream = open_raw(path)
+    stream = open_seekable(path)
     try:
         archive = zipfile.ZipFile(stream)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as exc:
@@ -49,7 +50,7 @@ def read_takeout(path: str, on_note: Callable[[str], None] | None = None) -> Ite
 
 
 def _lines(
-    path: str, stream: io.FileIO, archive: zipfile.ZipFile, on_note: Callable[[str], None] | None
+    path: str, stream: BinaryIO, archive: zipfile.ZipFile, on_note: Callable[[str], None] | None
 ) -> Iterator[Line]:
     read = others = 0
     wrong: list[str] = []
@@ -104,9 +105,19 @@ def _recognised(
         return read_playlist(opened.text(""), file)
     if ending == ".html":
         return _watched(cells(opened.text(None), file))
-    if not _YOUTUBE_JSON.match(opened.head_text().lstrip("\ufeff")):
+    head = opened.head_text().lstrip("\ufeff")
+    if _YOUTUBE_JSON.match(head):
+        return _watched(read_json(opened.stream, opened.encoding, file))
+    if not _PLAYLIST_JSON.match(head):
         return None
-    return _watched(read_json(opened.stream, opened.encoding, file))
+    name = os.path.splitext(os.path.basename(entry.filename))[0]
+    return _of_playlist(name, read_json(opened.stream, opened.encoding, file))
+
+
+def _of_playlist(name: str, lines: Iterator[Line]) -> Iterator[Line]:
+    """The lines with the name of their playlist, which until about 2019 stood in the file's name alone."""
+    for line in lines:
+        yield replace(line, input={"playlist": name, **line.input}) if line.video_id else line
 
 
 def _watched(lines: Iterator[Line]) -> Iterator[Line] | None:

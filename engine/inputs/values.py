@@ -11,6 +11,7 @@ from engine.inputs.columns import is_known
 from engine.inputs.history import element, is_element
 from engine.inputs.ids import video_id, why_not
 from engine.inputs.lines import NOT_UTF8, Line, physical_lines, rejected, undecodable, without_surrogates
+from engine.inputs.playlists import item as playlist_item
 
 MAX_LINE_CHARS = 1 << 20
 MAX_FILE_BYTES = 256 << 20
@@ -150,6 +151,8 @@ def _line(value: Any, text: str | None, file: str, number: int, column: str | No
         return rejected(file, number, _shown(value, text), f"{_kind(value)}, not a text or an object")
     if column is None and is_element(value):
         return element(value, file, number)
+    if column is None and (its := playlist_item(value, file, number)) is not None:
+        return its
     if (site := _other_site(value)) is not None:
         return rejected(file, number, _shown(value, text), f"of the site {site!a}, not of YouTube")
     for key in _keys(value, column):

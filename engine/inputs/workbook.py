@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import io
 import math
 import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree.ElementTree import ParseError
 
 from engine.errors import UsageError
 from engine.inputs.lines import Line
-from engine.inputs.opening import open_raw, too_far, unpacks_too_far
+from engine.inputs.opening import open_seekable, too_far, unpacks_too_far
 from engine.inputs.table import Row, read_rows
 
 MAX_ROWS = 1_048_576
@@ -53,7 +52,7 @@ def read_workbook(path: str, *, column: str | None = None, sheet: str | None = N
             f"{path}: reading a workbook takes one more package: pip install 'engine[xlsx]', "
             "or save the sheet as CSV and give that."
         ) from None
-    stream = open_raw(path)
+    stream = open_seekable(path)
     try:
         _check_sizes(path, stream)
         with warnings.catch_warnings():
@@ -70,12 +69,12 @@ def read_workbook(path: str, *, column: str | None = None, sheet: str | None = N
     return _closing(lines, stream)
 
 
-def _closing(lines: Iterator[Line], stream: io.FileIO) -> Iterator[Line]:
+def _closing(lines: Iterator[Line], stream: BinaryIO) -> Iterator[Line]:
     with stream:
         yield from lines
 
 
-def _check_sizes(path: str, stream: io.FileIO) -> None:
+def _check_sizes(path: str, stream: BinaryIO) -> None:
     with zipfile.ZipFile(stream) as archive:
         for part in archive.infolist():
             is_sheet = part.filename.startswith("xl/worksheets/")

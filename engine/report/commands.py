@@ -41,17 +41,25 @@ def following(root: str, its: dict[str, Any], *, rehearsal: bool, damaged: bool)
     run = f"engine rehearse --videos 0 -q {quote(root)}" if rehearsal else f"engine run{where}"
     live = its["state"] in ("running", "stalled", "paused")
     left = its["total"] - its["ok"] - its["absent"] - its["failed"]
+    listed = its.get("listings") or {}
+    unlisted, refused = listed.get("open", 0), listed.get("failed", 0)
     if live:
         yield Command(f"engine status --watch{where}", "see how it goes on")
         yield Command(f"engine stop{where}", "end it in good order; the same command goes on later")
-    elif left:
-        yield Command(
-            run, f"go on with the {left:,} that are left, with the same --rate and proxies as before"
-        )
-    if its["failed"]:
-        yield Command(f"engine failures{where}", "each video that has no transcript, and why")
+    elif left or unlisted:
+        sources = f"{unlisted:,} {'source' if unlisted == 1 else 'sources'} to list" if unlisted else ""
+        what = " and the ".join(part for part in (f"{left:,} that are left" if left else "", sources) if part)
+        yield Command(run, f"go on with the {what}, with the same --rate and proxies as before")
+    if its["failed"] or refused:
+        also = ", and each source that could not be listed" if refused else ""
+        yield Command(f"engine failures{where}", f"each video that has no transcript{also}, and why")
     if not live:
         yield from _again(its["kinds"], run, where)
+        if refused:
+            yield Command(
+                f"engine retry --kind listing{where} && {run}",
+                f"try the {refused:,} {'source' if refused == 1 else 'sources'} again that could not be listed",
+            )
     if damaged:
         yield Command(f"engine verify{where}", "some lines could not be read: audit the queue")
     elif its["state"] == "finished":

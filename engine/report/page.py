@@ -119,6 +119,7 @@ def _examples(kind: KindOfEnd) -> Iterator[str]:
 
 def _facts(its: Report) -> Iterator[str]:
     each = [
+        ("Channels, playlists, searches", [words.sources(its)]),
         ("Cost", [words.cost(its)]),
         (
             "Slowest hours",

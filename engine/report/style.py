@@ -59,7 +59,7 @@ th{color:var(--soft);font-weight:600}.n{text-align:right;font-variant-numeric:ta
 @media(max-width:34rem){.extra{display:none}.facts div{grid-template-columns:1fr}
 .means{display:block;margin-left:3.6rem}thead{display:none}
 tr{display:block;border-top:1px solid var(--line);padding:.4rem 0}
-td{display:inline;border:0;padding:0 .3rem 0 0}td:first-child{font-weight:600}td.n::after{content:" times,"}
+td{display:inline;border:0;padding:0 .3rem 0 0}td:first-child{font-weight:600}td.n::after{content:" ×,"}
 td:nth-child(4)::before{content:"to "}td:last-child{display:block;color:var(--soft)}}
 @media print{details{break-inside:avoid}}
 """.strip()

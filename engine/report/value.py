@@ -132,6 +132,7 @@ class Report:
             "at": utc(self.at, ms=True),
             "state": its["state"],
             **{name: its[name] for name in counts},
+            "listings": its.get("listings"),
             "kinds": [asdict(kind) for kind in self.kinds],
             "cost": {
                 "requests": self.requests,

@@ -49,6 +49,7 @@ class _Writer:
             f"{printable(its.queue)}{rehearsal}, {self.at(its.at)} (times are {zone(its.at)})",
         )
         yield from self.said("videos", summary(its))
+        yield from self.said("sources", sources(its))
         yield from self.kinds()
         yield from self.said("cost", cost(its))
         yield from self.said("time", times(its))
@@ -126,6 +127,14 @@ def summary(its: Report) -> str:
     )
 
 
+def sources(its: Report) -> str:
+    """How far channels, playlists and searches are listed; nothing when there are none."""
+    listed = its.status.get("listings") or {}
+    named = (("done", "listed"), ("failed", "that could not be listed"), ("open", "still to list"))
+    counts = [f"{listed[name]:,} {what}" for name, what in named if listed.get(name)]
+    return ", ".join([*counts, f"{listed['found']:,} videos found"]) if counts else ""
+
+
 def cost(its: Report) -> str:
     """What was spent, all in all and for 1,000 videos."""
     requests, n_bytes, price = its.requests, its.bytes, its.price
@@ -176,7 +185,7 @@ def deaths(its: Report) -> str:
         )
         parts.append(f"{workers:,} worker process{'' if workers == 1 else 'es'} died and came back ({how})")
     if its.monitor_deaths:
-        parts.append(f"the monitor {its.monitor_deaths:,} times")
+        parts.append(f"the monitor {its.monitor_deaths:,} time{'' if its.monitor_deaths == 1 else 's'}")
     return "; ".join(parts)
 
 

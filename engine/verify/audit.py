@@ -26,7 +26,7 @@ from engine.verify.papers import (
     read_promise,
     status_faults,
 )
-from engine.verify.tree import TMP, OutputTree, Places, digits, leftovers, listing, tokens
+from engine.verify.tree import OWNER, TMP, OutputTree, Places, digits, leftovers, listing, tokens
 
 HASHERS = 4
 _BATCH = 64  # rows whose files one task hashes
@@ -364,7 +364,11 @@ class _Auditor:
             return
         for path, video_id, fmt in self.output.entries():
             full = os.path.join(self.output.root, path)
-            if path.startswith(TMP + os.sep) or path.endswith(".tmp"):
+            if path.startswith(TMP + os.sep) and _in_use(self.output.root, path):
+                note(
+                    "temporary file(s) of another queue's run, which is at work in the same output directory"
+                )
+            elif path.startswith(TMP + os.sep) or path.endswith(".tmp"):
                 problem("stray temporary file", full, "left by a process that was killed")
             elif video_id is None:
                 note("file(s) in the output directory that are not this engine's")
@@ -372,6 +376,11 @@ class _Auditor:
                 note("file(s) in the output directory of videos that are not in this queue")
             elif fmt not in self.formats.get(video_id, ()):
                 problem("stray file", full, "no ok row names it")
+
+
+def _in_use(root: str, path: str) -> bool:
+    """Whether a temporary file is in the hands of a worker that lives; of this queue none does."""
+    return living_holder(os.path.join(root, TMP, path.split(os.sep)[1], OWNER)) is not None
 
 
 def _lines(path: str) -> Iterator[bytes]:

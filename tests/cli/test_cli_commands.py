@@ -220,10 +220,12 @@ def test_an_unknown_kind_names_the_nearest(engine: Engine, command: str, typed: 
 
 def test_retry_and_verify(engine: Engine, tmp_path: Path) -> None:
     queue = worked(tmp_path, 40, some_fail)
+    queue.write_batch({**queue.read_batch(), "rehearsal": True})
     failed = sum(some_fail(name) in (Kind.NETWORK, Kind.BLOCKED) for name in ids(40))
     assert engine("verify", "-q", queue.root).code == 0
     assert f"{failed:,} jobs would be put back" in engine("retry", "--dry-run", "-q", queue.root).err
-    assert f"{failed:,} jobs put back" in engine("retry", "-q", queue.root).err
+    goes_on = f"`engine rehearse --videos 0 -q {queue.root}`"
+    assert f"{failed:,} jobs put back: {goes_on}" in engine("retry", "-q", queue.root).err
     assert "nothing to put back" in engine("retry", "-q", queue.root).err
     assert engine("verify", "-q", queue.root).code == 0
     name = next(name for name in ids(40) if some_fail(name) == "ok")
@@ -262,6 +264,24 @@ def test_wrong_usage_is_said_and_nothing_is_begun(engine: Engine, args: list[str
     assert SECRET not in said.err
     assert not os.path.exists("queue_dir/budget")
     assert not os.path.exists("transcripts")
+
+
+@pytest.mark.parametrize("output", ["/proc/x", "file"])
+def test_a_slip_in_output_stays_with_no_queue(engine: Engine, output: str) -> None:
+    Path("file").touch()
+    said = engine("run", NAME, "-o", output)
+    assert said.code == Exit.USAGE
+    assert f"{output}: " in said.err
+    assert json.loads(engine("status", "--json").out)["total"] == 0
+    assert make_queue("queue_dir").read_batch()["frozen"] is None
+
+
+def test_authorities_that_are_none_are_said_before_anything_begins(engine: Engine) -> None:
+    Path("a.pem").write_bytes(b"\0no")
+    for args in (["run", NAME], ["proxies", "check", "--proxy", "host:1"]):
+        said = engine(*args, "--ca-bundle", "a.pem")
+        assert (said.code, "a.pem: holds no certificates" in said.err) == (Exit.USAGE, True)
+    assert not os.path.exists("queue_dir")
 
 
 def test_a_failing_disk_under_the_output_directory_is_no_wrong_usage(

@@ -27,6 +27,10 @@ FILES: dict[str, list[dict[str, Any]]] = {
     ],
     "Watch later-videos.csv": [{PLAYLIST: "Watch later", "added_at": "2026-01-11T09:30:00+00:00"}, {}],
     "old playlist.csv": [{PLAYLIST: "Rivers"}, {PLAYLIST: "Rivers"}],
+    "likes.json": [
+        {TITLE: "How bread rises", "playlist_id": "LLqqqqqqqqqqqqqqqqqqqqqq"},
+        {TITLE: "Tidal clocks", CHANNEL: "Quiet Machines"},
+    ],
     "takeout-001.zip": [
         {CHANNEL: "Wetterkunde"},
         {PLAYLIST: "Brücken"},
@@ -41,6 +45,7 @@ FILES: dict[str, list[dict[str, Any]]] = {
     ],
 }
 REJECTED = {"list.csv.gz": 1, "list.xlsx": 1, "watch-history.json": 2, "watch-history.html": 1,
+            "likes.json": 1,
             "takeout-001.zip": 1, "archive.txt": 2, "channel.json": 1}  # fmt: skip
 
 

@@ -61,6 +61,29 @@ def test_html() -> None:
     assert untitled.input == {"watched_at": "Jun 3, 2026, 8:53:12 AM CEST", "product": "YouTube Music"}
 
 
+@pytest.mark.parametrize(
+    ("notes", "details"),
+    [
+        ("<b>Products:</b><br>&emsp;YouTube<br>", None),
+        (
+            "<b>Products:</b><br>&emsp;YouTube<br><b>Details:</b><br>&emsp;From Google Ads<br>",
+            "From Google Ads",
+        ),
+        (
+            '<b>Produkte:</b><br>&emsp;YouTube<br><b>Orte:</b><br>&emsp;<a href="https://www.google.com/maps">x</a>'
+            "<br><b>Details:</b><br>&emsp;Aus Google Anzeigen<br><b>Warum?</b><br>&emsp;Darum.",
+            "Aus Google Anzeigen",
+        ),
+        ('<b>Products:</b><br>&emsp;YouTube<br><b>Why?</b><br>&emsp;So. <a href="https://x">here</a>.', None),
+    ],
+)
+def test_html_tells_an_advertisement(notes: str, details: str | None) -> None:
+    caption = f'<div class="content-cell mdl-typography--caption">{notes}</div></div>'
+    text = cell(f'<a href="{WATCH}{A}">t</a><br>now<br>') + caption
+    (line,) = cells(io.StringIO(text), "f")
+    assert line.input.get("details") == details
+
+
 def test_html_is_known_by_its_beginning_and_unpacked() -> None:
     data = (DATA / "watch-history.html").read_bytes()
     assert len(list(read("-", stdin=io.BytesIO(data)))) == 4

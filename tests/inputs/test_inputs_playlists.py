@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,30 @@ def test_who_names_a_column_reads_a_table(tmp_path: Path) -> None:
     path.write_text(f"{','.join(ENGLISH)}\n{A},{T}\n")
     (line,) = read(str(path), column="Video ID")
     assert line.input == {ENGLISH[1]: T}
+
+
+def test_as_it_was_in_json() -> None:
+    bread, clocks, gone = read(str(DATA / "likes.json"))
+    assert bread.input == {
+        "title": "How bread rises",
+        "added_at": "2018-02-01T19:30:00.000Z",
+        "playlist_id": "LLqqqqqqqqqqqqqqqqqqqqqq",
+    }
+    assert clocks.input["channel"] == "Quiet Machines"
+    assert (gone.video_id, gone.text) == (None, "Deleted video")
+    assert "was removed" in (gone.reason or "")
+
+
+def test_what_the_data_api_answers(tmp_path: Path) -> None:
+    other = {"kind": "youtube#searchResult", "id": {"kind": "youtube#channel", "channelId": "UC" + "x" * 22}}
+    result = {"kind": "youtube#searchResult", "id": {"kind": "youtube#video", "videoId": A},
+              "snippet": {"title": "Kelp", "channelTitle": "Sea", "publishedAt": T, "thumbnails": {}}}  # fmt: skip
+    listed = {"kind": "youtube#playlistItem", "contentDetails": {"videoId": 7},
+              "snippet": {"resourceId": {"videoId": B}, "title": None}}  # fmt: skip
+    page = {"kind": "youtube#searchListResponse", "items": [other, result, listed, {**listed, "snippet": []}]}
+    path = tmp_path / "page.json"
+    path.write_text(json.dumps(page))
+    lines = list(read(str(path)))
+    assert [line.video_id for line in lines] == [None, A, B, None]
+    assert lines[1].input == {"title": "Kelp", "channel": "Sea"}
+    assert lines[2].input == {}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import json
+import os
+import threading
 import warnings
 import zipfile
 from pathlib import Path
@@ -160,3 +163,36 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
             of(made(tmp_path / "list.zip", **{"list.txt": A}))
         gc.collect()
     assert [str(warning.message) for warning in seen] == []
+
+
+def test_an_old_one_has_its_playlists_in_json(tmp_path: Path) -> None:
+    its_activity = json.dumps([{"kind": "youtube#subscription", "snippet": {"title": "x"}}])
+    path = made(
+        tmp_path / "old.zip",
+        **{
+            "Takeout/YouTube/playlists/Rivers.json": (DATA / "likes.json").read_text(encoding="utf-8"),
+            "Takeout/YouTube/subscriptions/subscriptions.json": its_activity,
+        },
+    )
+    lines, (note,) = of(path)
+    assert [line.video_id is not None for line in lines] == [True, True, False]
+    assert {line.input["playlist"] for line in lines[:2]} == {"Rivers"}
+    assert "1 watch history or playlist read, 1 other file left out" in note
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["a pipe", "gzip"])
+def test_one_that_cannot_be_read_to_and_fro(tmp_path: Path, packed: bool) -> None:
+    data = (DATA / "takeout-001.zip").read_bytes()
+    path = tmp_path / ("t.zip.gz" if packed else "t.zip")
+    if packed:
+        path.write_bytes(gzip.compress(data))
+        assert len(of(path)[0]) == 5
+        path.write_bytes(gzip.compress(data)[:-20])
+        with pytest.raises(UsageError, match="damaged"):
+            of(path)
+        return
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer.start()
+    assert len(of(path)[0]) == 5
+    writer.join()

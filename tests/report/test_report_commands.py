@@ -53,6 +53,16 @@ def test_a_rehearsal_goes_on_as_one() -> None:
     assert lines("rq", rehearsal=True, state="stopped", ok=2) == ["engine rehearse --videos 0 -q rq"]
 
 
+def test_sources_that_could_not_be_listed_and_that_are_still_to_list() -> None:
+    listings = {"open": 0, "done": 2, "failed": 1, "found": 10}
+    assert lines(listings=listings) == [
+        "engine failures",
+        "engine retry --kind listing && engine run",
+        "engine verify",
+    ]
+    assert lines(state="stopped", listings={**listings, "open": 2, "failed": 0}) == ["engine run"]
+
+
 def test_damage() -> None:
     assert lines(damaged=True) == ["engine verify"]
 

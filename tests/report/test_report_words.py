@@ -61,3 +61,10 @@ def test_days_are_named_when_they_are_not_today(night: report.Report) -> None:
     assert clock(now - 86_400, now=now) == "21 Nov 04:00"
     assert clock(now - 400 * 86_400, now=now).startswith("2025 ")
     assert zone(now) == "UTC"
+
+
+def test_it_says_how_far_sources_are_listed(night: report.Report) -> None:
+    assert "sources" not in {line.split(" ")[0] for line in report.words(night)}
+    listings = {"open": 1, "done": 2, "failed": 1, "found": 1234}
+    said = list(report.words(replace(night, status={**night.status, "listings": listings}), 120))
+    assert "sources   2 listed, 1 that could not be listed, 1 still to list, 1,234 videos found" in said
