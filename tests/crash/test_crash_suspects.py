@@ -33,7 +33,8 @@ def suspended(place: Place) -> Suspended:
     with batch.start(*FEW, "--deadline", "3") as run:
         batch.seen(12)
         pid = run.members(WORKER)[0]
-        claim = recount.workers(batch.queue)[pid]
+        claim = until(lambda: recount.workers(batch.queue).get(pid), 20.0, "its directory")
+        until(lambda: recount.busy(claim), 20.0, "it is at work")
         os.kill(pid, signal.SIGSTOP)
         held, before = recount.busy(claim), batch.status()
         time.sleep(4.0)
