@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -37,11 +38,21 @@ class Measured:
     rss_mb: dict[str, float] = field(default_factory=dict)
 
 
+@functools.cache
+def _compiled() -> dict[str, str]:
+    """Where the engine's compiled modules lie: an installed package has them, a source tree may not."""
+    where = {"PYTHONPYCACHEPREFIX": str(HERE.parents[1] / ".pytest_cache" / "pycache")}
+    command = [sys.executable, "-m", "compileall", "-q", str(HERE.parents[1] / "engine")]
+    subprocess.run(command, env=os.environ | where, check=True)
+    return where
+
+
 def environment(changes: Mapping[str, str] | None = None, **more: str) -> dict[str, str]:
     """Ours without what sets options; all processes make these changes to the modules named (`injected`)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ENGINE_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     path = injected(Path(_ROOM.name), dict(changes or {}))["PYTHONPATH"]
-    return {**kept, "PYTHONPATH": os.pathsep.join((path, str(HERE))), **more}
+    return {**kept, **_compiled(), "PYTHONPATH": os.pathsep.join((path, str(HERE))), **more}
 
 
 def measured(
