@@ -40,7 +40,14 @@ def place(about: str, path: str) -> Iterator[Finding]:
     except UsageError as exc:
         yield problem(about, str(exc), f"give a place on a local disk with {option}")
         return
-    free = _free(there)
+    total, _, free = shutil.disk_usage(there)
+    if not total:  # such as /proc
+        yield problem(
+            about,
+            f"{there} lies on {file_system(there)}, which holds no files",
+            f"give another place with {option}",
+        )
+        return
     room = f"{shown}: {file_system(there)}, {size(free)} free"
     if free < LOW_BYTES:
         level = Level.PROBLEM if free < FEW_BYTES else Level.WARNING
@@ -104,7 +111,3 @@ def _nearest(path: str) -> str:
     while not os.path.exists(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
-
-
-def _free(path: str) -> int:
-    return shutil.disk_usage(path).free

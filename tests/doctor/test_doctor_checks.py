@@ -142,8 +142,15 @@ def test_a_file_in_the_way_and_a_place_without_leave(tmp_path: Path) -> None:
     ("free", "level"), [(10 << 30, Level.OK), (500 << 20, Level.WARNING), (50 << 20, Level.PROBLEM)]
 )
 def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, level: Level) -> None:
-    monkeypatch.setattr(places, "_free", lambda path: free)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(20 << 30, 0, free))
     assert next(places.place("queue", str(tmp_path))).level is level
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc here")
+def test_a_place_that_holds_no_files() -> None:
+    its = one(places.place("output", "/proc/transcripts"))
+    assert (its.level, "-o" in its.advice, "room" in its.advice) == (Level.PROBLEM, True, False)
 
 
 def test_a_remote_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
