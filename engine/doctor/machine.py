@@ -11,12 +11,13 @@ from engine.amounts import size
 from engine.doctor.finding import Finding, Level, ok, problem, warning
 from engine.errors import UsageError
 from engine.model import EgressSpec
+from engine.render import FORMATS
 
 SHM = "/dev/shm"  # noqa: S108 - looked at, not written to
 SHM_BYTES = 1 << 20
-# Open files of a worker: a connection for each thread, and its record and renderings while they are published; an
-# idle connection for each egress, and journals, budget, locks and pipes throughout.
-A_THREAD, AN_EGRESS, THROUGHOUT = 3, 1, 48
+# Open files of a worker: a connection for each thread, and while it publishes its record and at most all renderings;
+# an idle connection for each egress, and journals, budget, locks and pipes throughout.
+A_THREAD, AN_EGRESS, THROUGHOUT = 2 + len(FORMATS), 1, 48
 A_PROCESS = 8  # pipes and locks that the supervisor has for each
 PROXY_S = 20.0
 

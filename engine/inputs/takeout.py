@@ -31,6 +31,8 @@ _YOUTUBE_JSON = re.compile(r'\s*\[\s*\{[^{}\[\]]*"header"\s*:\s*"YouTube')
 _PLAYLIST_JSON = re.compile(r'\s*\[\s*\{[^"]*"[^\0]*?"kind"\s*:\s*"youtube#playlistItem"')
 _SEARCH = "search_query"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# What zipfile ends in where one is damaged, or made in a way it does not know (a RuntimeError).
+_BROKEN = (zipfile.BadZipFile, RuntimeError, OSError, ValueError)
 
 
 def read_takeout(path: str, on_note: Callable[[str], None] | None = None) -> Iterator[Line]:
@@ -43,7 +45,7 @@ def read_takeout(path: str, on_note: Callable[[str], None] | None = None) -> Ite
     stream = open_seekable(path)
     try:
         archive = zipfile.ZipFile(stream)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as exc:
+    except _BROKEN as exc:
         stream.close()
         raise UsageError(f"{path}: not a whole zip: {exc}. Make it or download it again.") from None
     return _lines(path, stream, archive, on_note)
@@ -98,7 +100,7 @@ def _recognised(
         opened = open_stream(file, cast(BinaryIO, archive.open(entry)))
     except BinaryInputError:
         return None
-    except (RuntimeError, NotImplementedError, zipfile.BadZipFile, OSError, ValueError) as exc:
+    except _BROKEN as exc:
         raise UsageError(f"{file}: cannot be unpacked: {exc}") from None
     closing.callback(opened.close)
     if ending == ".csv":

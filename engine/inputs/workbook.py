@@ -32,7 +32,6 @@ _BROKEN = (
     ValueError,
     TypeError,
     AttributeError,
-    NotImplementedError,
     RuntimeError,
     OSError,
 )
