@@ -1,0 +1,112 @@
+"""Queues that an earlier engine made, in every state it could leave them: this one opens, finishes and audits them.
+
+Each is described by `tests/data/queues/README.md`. That a queue of the same format goes on is promised; what is
+written anew may look otherwise, what was written stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recount
+from commands import Ended, engine
+from frozen import PLACE, Recipe, finish, kinds, missing, names, unpack
+from nights import Place, played
+
+pytestmark = pytest.mark.timeout(300)  # waiting for a night included
+LOOKS = ("status", "failures", "report")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One frozen queue: what it was, what the commands that only look said of it, and how it ended."""
+
+    root: Path
+    what: Recipe
+    missing: list[str]
+    seeded: set[str]
+    before: dict[str, dict[str, Any]]  # rows of its journals by id
+    good: dict[str, dict[str, Any]]  # those that were `ok`, with files as the row says
+    looks: dict[str, Ended]
+    ended: Ended
+    audit: Ended
+
+    @property
+    def queue(self) -> Path:
+        return self.root / "queue"
+
+
+def frozen(place: Place, name: str) -> Finished:
+    """Unpack a queue, look at it, finish it, audit it."""
+    root = place.root / name
+    what = unpack(name, root)
+    queue = root / "queue"
+    before = recount.folded(queue)
+    return Finished(
+        root,
+        what,
+        missing(root, what),
+        set(recount.seeded(queue)),
+        before,
+        {name: row for name, row in before.items() if row["status"] == "ok" and _there(root, row)},
+        {verb: engine(verb, "-q", queue, "--json") for verb in LOOKS},
+        finish(root, what),
+        engine("verify", "-q", queue),
+    )
+
+
+def _there(root: Path, row: dict[str, Any]) -> bool:
+    """Whether a row's files are what it says."""
+    paths = {name: root / "out" / path for name, path in row["files"].items()}
+    return all(
+        path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"][name]
+        for name, path in paths.items()
+    )
+
+
+def each() -> Iterator[Any]:
+    for name in names():
+        yield pytest.param(name, id=name, marks=played(frozen, name=name))
+
+
+@pytest.mark.parametrize("name", each())
+def test_a_frozen_queue_opens_and_ends_as_it_would_have(name: str, night: Finished) -> None:
+    assert night.missing == [], "the archive is not what its recipe says"
+    _opens(night)
+    assert night.ended.code == night.what.exit, night.ended.said
+    assert night.audit.code == 0, night.audit.said
+    rows = recount.by_id(recount.manifest(night.queue))
+    assert set(rows) == set(recount.seeded(night.queue)) >= night.seeded
+    assert kinds(night.queue) == night.what.rows
+    for video_id, row in night.good.items():
+        assert rows[video_id]["sha256"] == row["sha256"], (row, rows[video_id])
+    recount.check_files(night.queue, night.root / "out")
+    assert recount.leftovers(night.queue, night.root / "out") == []
+
+
+def _opens(night: Finished) -> None:
+    """The commands that only look say what the files say; where FORMAT is not written yet there is no queue."""
+    made = "queue/FORMAT" in night.what.tree or night.looks["status"].code == 0
+    assert {ended.code for ended in night.looks.values()} == ({0} if made else {10}), night.looks
+    if not made:
+        assert not night.before
+        return
+    assert {ended.err for ended in night.looks.values()} <= {""}, night.looks
+    value = json.loads(night.looks["status"].out)
+    final = [row["status"] for row in night.before.values()]
+    assert {its: value[its] for its in ("ok", "absent", "failed", "in_flight")} == {
+        **{its: final.count(its) for its in ("ok", "absent", "failed")},
+        "in_flight": 0,
+    }
+
+
+def test_every_archive_is_described() -> None:
+    page = (PLACE / "README.md").read_text(encoding="utf-8")
+    told = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    assert told == set(names()) == {path.stem for path in PLACE.glob("*.json")}
