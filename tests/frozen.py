@@ -37,6 +37,7 @@ class Recipe:
     env: dict[str, str] = field(default_factory=dict)
     exit: int = 0  # of the last command
     rows: dict[str, int] = field(default_factory=dict)  # by kind, when it is finished
+    settled: bool = True  # False: a retry or a repair was cut off, and counts are those of before or of after
 
 
 def names() -> list[str]:

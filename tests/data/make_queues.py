@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -311,7 +312,7 @@ def _dies_retrying(at: Workshop, about: str, reached: Callable[[], bool], *, tre
     kept = at.base / "kept"
     shutil.copytree(at.root, kept)
     at.dying("retry", reached=reached, ready=lambda: shutil.copytree(kept, at.root, dirs_exist_ok=True) and None)
-    return rehearsed(about, tree=["queue/retry.json", *tree])
+    return rehearsed(about, tree=["queue/retry.json", *tree], settled=False)
 
 
 @queue
@@ -374,6 +375,7 @@ def repair_cut(at: Workshop) -> Recipe:
         "finished, then a transcript and the checkpoint lost, and the repair killed when it had reopened the job",
         lines=["reopen"],
         finish=[["verify", "--repair"], ["rehearse", LIST, "--scene", "absent=.2"]],
+        settled=False,
     )
 
 
@@ -523,13 +525,17 @@ def stopped(at: Workshop) -> Recipe:
 @queue
 def interrupted(at: Workshop) -> Recipe:
     at.list(40)
-    with at.start("rehearse", LIST, "--latency", ".3") as run:
-        at.wait(lambda: len(at.lines("final")) > 3, "for rows")
+    with at.start("rehearse", LIST, "--latency", "0", "--rate", ".5/s") as run:
+        at.wait(lambda: at.lines("final"), "for a row")  # by then no request is given in advance
+        at.wait(lambda: not any(map(recount.busy, at.queue.glob("workers/*"))), "for nobody to be at work")
+        at.wait(lambda: any(map(recount.busy, at.queue.glob("workers/*"))), "for the next job")
+        time.sleep(0.6)  # its first request is answered, its second two seconds after that
         run.signal(signal.SIGINT)
+        time.sleep(0.3)
         run.signal(signal.SIGINT)
         run.wait()
-    about = "^C twice: what was in flight was given up"
-    return rehearsed(about, tree=["queue/pending/000000"])
+    about = "^C twice: attempts that waited for their second permit gave way"
+    return rehearsed(about, tree=["queue/pending/000000"], lines=["try gave_way"])
 
 
 @queue
@@ -544,19 +550,19 @@ def network(at: Workshop) -> Recipe:
 @queue
 def blocked(at: Workshop) -> Recipe:
     at.list(40)
-    options = ("--scene", "429@1-", "--latency", ".3", "-t", "8", "--rate", "25/s")
+    options = ("--scene", "429@2-", "--latency", ".3", "-t", "8", "--rate", "10/s")
     with at.start("rehearse", LIST, *options) as run:
-        at.wait(lambda: at.lines("try", "gave_way") and at.lines("try", "stamp"), "for attempts that gave way")
+        at.wait(lambda: len(at.lines("try", "stamp")) > 3, "for refusals")
         at.does("stop")
         run.wait()
-    about = "blocked in mid-run: stamped tries, and attempts that gave way between two requests; stopped"
-    return rehearsed(about, tree=["queue/deferred/*"], lines=["try stamp", "try gave_way"])
+    about = "blocked in mid-run: stamped tries; stopped"
+    return rehearsed(about, tree=["queue/deferred/*"], lines=["try stamp"])
 
 
 @queue
 def halted(at: Workshop) -> Recipe:
     at.list(40)
-    options = ("--scene", "bot@.6-", "--latency", ".2", "--on-block", "stop")
+    options = ("--scene", "bot@1-", "--latency", ".4", "-t", "2", "--on-block", "stop")
     at.does("rehearse", LIST, *options, code=5)
     return rehearsed("--on-block stop: the run ended with its only egress blocked", lines=["try stamp"])
 
@@ -611,7 +617,7 @@ def listings_seeded(at: Workshop) -> Recipe:
 
 @queue
 def listings_killed(at: Workshop) -> Recipe:
-    with at.start("rehearse", "@made-up-60", *SOURCES[1:2], "--latency", ".3", "-t", "1") as run:
+    with at.start("rehearse", SOURCES[1], "@made-up-90", "--latency", ".3", "-t", "1") as run:
         at.wait(lambda: _listed(at), "for videos to be found")
         run.kill_all()
     about = "killed while a channel was being listed; another source had failed"
@@ -620,7 +626,7 @@ def listings_killed(at: Workshop) -> Recipe:
 
 def _listed(at: Workshop) -> bool:
     found = [json.loads(path.read_bytes()) for path in sorted(at.queue.glob("listings/0*.json"))]
-    return len(found) == 2 and 0 < found[0]["found"] < 60 and found[1]["state"] == "failed"
+    return len(found) == 2 and 0 < found[1]["found"] < 90 and found[0]["state"] == "failed"
 
 
 # ---- what is fetched -------------------------------------------------------------------------------------
