@@ -31,8 +31,12 @@ class Recipe:
 
     about: str
     tree: list[str] = field(default_factory=list)  # paths below the root that must be there, `*` as in glob
-    lines: list[str] = field(default_factory=list)  # journal lines that must be there: a verb, and fields of it
-    finish: list[list[str]] = field(default_factory=lambda: [["rehearse"]])  # commands; `./x` is a file of the root
+    lines: list[str] = field(
+        default_factory=list
+    )  # journal lines that must be there: a verb, and fields of it
+    finish: list[list[str]] = field(
+        default_factory=lambda: [["rehearse"]]
+    )  # commands; `./x` is a file of the root
     serve: list[str] | None = None  # what a stand-in for `run` is started with
     env: dict[str, str] = field(default_factory=dict)
     exit: int = 0  # of the last command
@@ -87,7 +91,9 @@ def relocate(root: Path) -> None:
 def served(options: list[str], **env: str) -> Iterator[list[str]]:
     """A stand-in of its own; yields the options that lead a run to it."""
     with Command("rehearse", "--serve", *options, **env) as site:
-        said = until(lambda: [its for its in site.said().splitlines() if "--proxy" in its], 30.0, "for a stand-in")
+        said = until(
+            lambda: [its for its in site.said().splitlines() if "--proxy" in its], 30.0, "for a stand-in"
+        )
         yield said[0].split()
 
 

@@ -19,46 +19,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import recount
-from commands import MONITOR, Command, Ended, engine, kill, until, videos
+from commands import MONITOR, engine, kill, until
 from frozen import Recipe, finish, kinds, missing, pack, served, unpack
-from injected import injected
+from workshop import DIE, STEPS, Workshop
 
-SHORT = {"engine.rehearsal.invent": "CUES = 8"}  # transcripts of eight lines: the archives stay small
 LIST = "./videos.txt"
-STEPS = ("_open", "_write", "_pwrite", "_fsync", "_fdatasync", "_rename", "_unlink", "_mkdir", "_rmdir", "_truncate")
-BEFORE = "\nimport collections, os, signal, sys, time\n_seen = collections.Counter()\n"
-DIE = """
-def _dying(real):
-    def call(*args, **more):
-        _seen["steps"] += "-q" in sys.argv  # the command itself, not what it starts
-        if _seen["steps"] == {step}:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*args, **more)
-    return call
-for _name in {names}:
-    globals()[_name] = _dying(globals()[_name])
-"""
-HANG = """
-def _nth(what):
-    _seen[what] += 1
-    return _seen[what]
-def _hanging(real):
-    def call(*args, **more):
-        if {when}:
-            {first}
-            open({mark!r}, "a").close()
-            time.sleep(600)
-        return real(*args, **more)
-    return call
-{name} = _hanging({name})
-"""
 DEADLY = """
 import os, time
 _real = Fetcher.fetch
@@ -70,74 +41,6 @@ def _fetch(self, video_id, permit):
 Fetcher.fetch = _fetch
 """
 RECIPES: dict[str, Callable[[Workshop], Recipe]] = {}
-
-
-class Workshop:
-    """Where one queue is made: `root` is packed, `room` is not."""
-
-    def __init__(self, base: Path) -> None:
-        self.base, self.root, self.room = base, base / "root", base / "room"
-        self.fresh()
-
-    @property
-    def queue(self) -> Path:
-        return self.root / "queue"
-
-    def fresh(self) -> None:
-        for path in (self.root, self.room):
-            shutil.rmtree(path, ignore_errors=True)
-            path.mkdir(parents=True)
-
-    def list(self, jobs: int, seed: int = 1) -> list[str]:
-        found = videos(jobs, seed)
-        (self.root / "videos.txt").write_text("".join(f"{its}\n" for its in found))
-        return found
-
-    def env(self, **changes: str) -> dict[str, str]:
-        named = {its.replace("__", "."): BEFORE + text for its, text in changes.items()}
-        return injected(self.room, {**SHORT, **named})
-
-    def args(self, verb: str, *more: str) -> list[str]:
-        args = [verb, "-q", str(self.queue)]
-        if verb in ("rehearse", "run"):
-            args += ["-o", str(self.root / "out"), "--progress", "none", "-p", "2", "-t", "4"]
-        return args + [str(self.root / its[2:]) if its.startswith("./") else its for its in more]
-
-    def does(self, verb: str, *more: str, code: int = 0, env: dict[str, str] | None = None) -> Ended:
-        """A command to its end."""
-        ended = engine(*self.args(verb, *more), timeout_s=120.0, **(env or self.env()))
-        assert ended.code == code, (self.args(verb, *more), ended)
-        return ended
-
-    def start(self, verb: str, *more: str, env: dict[str, str] | None = None) -> Command:
-        return Command(*self.args(verb, *more), **(env or self.env()))
-
-    def hang(self, name: str, when: str, mark: str, first: str = "pass") -> str:
-        """The change that has a call hang, after `first`, and leave a mark."""
-        return HANG.format(name=name, when=when, first=first, mark=str(self.room / mark))
-
-    def marked(self, *marks: str) -> None:
-        for mark in marks:
-            until((self.room / mark).exists, 60.0, f"for the mark {mark}")
-
-    def lines(self, verb: str, *fields: str) -> list[dict[str, Any]]:
-        found = [value for its, value in recount.journal_lines(self.queue) if its == verb]
-        return [value for value in found if all(value.get(its) not in (None, False) for its in fields)]
-
-    def wait(self, what: Callable[[], Any], why: str) -> Any:
-        return until(what, 90.0, why)
-
-    def dying(self, verb: str, *more: str, reached: Callable[[], bool], ready: Callable[[], None]) -> None:
-        """Have a command die at its first step to disk, its second, … each time on a queue made ready, until it
-        dies where it was to be."""
-        for step in count(1):
-            self.fresh()
-            ready()
-            env = self.env(engine__durable=DIE.format(step=step, names=STEPS))
-            ended = engine(*self.args(verb, *more), **env)
-            assert ended.code == -signal.SIGKILL, f"never there in {step} steps: {ended}"
-            if reached():
-                return
 
 
 def queue(make: Callable[[Workshop], Recipe]) -> Callable[[Workshop], Recipe]:
@@ -166,11 +69,15 @@ def seeded(at: Workshop) -> Recipe:
     )
 
 
-def _dies_seeding(at: Workshop, about: str, tree: list[str], without: list[str], verb: str = "seed") -> Recipe:
+def _dies_seeding(
+    at: Workshop, about: str, tree: list[str], without: list[str], verb: str = "seed"
+) -> Recipe:
     def reached() -> bool:
-        return all(any(at.root.glob(its)) for its in tree) and not any(any(at.root.glob(its)) for its in without)
+        return all(any(at.root.glob(its)) for its in tree) and not any(
+            any(at.root.glob(its)) for its in without
+        )
 
-    at.dying(verb, LIST, reached=reached, ready=lambda: [at.list(40)] and None)
+    at.dying(verb, LIST, reached=reached, ready=lambda: at.list(40))
     if verb == "rehearse":
         return rehearsed(about, tree=tree)
     return Recipe(about, tree, finish=[["seed", LIST], ["run", LIST]], serve=[])
@@ -211,7 +118,9 @@ def seeding_segment(at: Workshop) -> Recipe:
 @queue
 def seeding_tokens(at: Workshop) -> Recipe:
     about = "killed amid the first seeding: some of the tokens in tmp/, not published"
-    return _dies_seeding(at, about, ["queue/tmp/000000/1.*"], ["queue/tmp/000000/2.*", "queue/pending/000000"])
+    return _dies_seeding(
+        at, about, ["queue/tmp/000000/1.*"], ["queue/tmp/000000/2.*", "queue/pending/000000"]
+    )
 
 
 @queue
@@ -311,7 +220,7 @@ def _dies_retrying(at: Workshop, about: str, reached: Callable[[], bool], *, tre
     at.does("rehearse", LIST, *FAILING, code=3)
     kept = at.base / "kept"
     shutil.copytree(at.root, kept)
-    at.dying("retry", reached=reached, ready=lambda: shutil.copytree(kept, at.root, dirs_exist_ok=True) and None)
+    at.dying("retry", reached=reached, ready=lambda: shutil.copytree(kept, at.root, dirs_exist_ok=True))
     return rehearsed(about, tree=["queue/retry.json", *tree], settled=False)
 
 
@@ -330,7 +239,10 @@ def retry_manifest(at: Workshop) -> Recipe:
         return (at.queue / "manifest.jsonl").stat().st_size < length
 
     return _dies_retrying(
-        at, "a retry killed between the new manifest and its checkpoint", reached, tree=["queue/filed/000000/*"]
+        at,
+        "a retry killed between the new manifest and its checkpoint",
+        reached,
+        tree=["queue/filed/000000/*"],
     )
 
 
@@ -348,7 +260,9 @@ def poison(at: Workshop) -> Recipe:
     guilty = at.list(20)[5]
     env = at.env(engine__youtube=DEADLY.format(guilty=guilty))
     at.does("rehearse", LIST, "--latency", ".2", code=3, env=env)
-    return rehearsed("finished; one job killed its process three times and is poison", lines=["died alone"], exit=3)
+    return rehearsed(
+        "finished; one job killed its process three times and is poison", lines=["died alone"], exit=3
+    )
 
 
 @queue
@@ -369,7 +283,7 @@ def repair_cut(at: Workshop) -> Recipe:
         "verify",
         "--repair",
         reached=reached,
-        ready=lambda: shutil.copytree(kept, at.root, dirs_exist_ok=True) and None,
+        ready=lambda: shutil.copytree(kept, at.root, dirs_exist_ok=True),
     )
     return Recipe(
         "finished, then a transcript and the checkpoint lost, and the repair killed when it had reopened the job",
@@ -392,7 +306,12 @@ def _torn(at: Workshop) -> dict[str, str]:
     return at.env(engine__durable=tmp + torn)
 
 
-TORN = ["queue/workers/*/inflight", "queue/workers/*/000000.*", "out/.engine-tmp/*/owner", "out/.engine-tmp/*/*.tmp"]
+TORN = [
+    "queue/workers/*/inflight",
+    "queue/workers/*/000000.*",
+    "out/.engine-tmp/*/owner",
+    "out/.engine-tmp/*/*.tmp",
+]
 
 
 @queue
@@ -420,7 +339,7 @@ def killed_run(at: Workshop) -> Recipe:
             at.wait(lambda: len(at.lines("final")) > 7, "for rows")
             run.kill_all()
     return Recipe(
-        "a real run by three proxies, with a rate and --limit, killed: tickets and a budget of three egresses are left",
+        "a real run by three proxies, with a rate and --limit, killed: tickets, a budget of three egresses",
         ["queue/tickets", "queue/budget", "queue/workers/*/inflight"],
         ["final input"],
         finish=[["run", "./list.csv"]],
@@ -437,7 +356,9 @@ def died_note(at: Workshop) -> Recipe:
         kill(pid)
         until(lambda: any(at.queue.glob("workers/*/died")), 30.0, "for the supervisor's note", each_s=0.002)
         run.kill_all()
-    return rehearsed("a worker was killed alone, then all: the supervisor's note `died`", tree=["queue/workers/*/died"])
+    return rehearsed(
+        "a worker killed alone, then all: the supervisor's note `died`", tree=["queue/workers/*/died"]
+    )
 
 
 @queue
@@ -461,7 +382,9 @@ def manifest_behind(at: Workshop) -> Recipe:
             os.kill(pid, signal.SIGSTOP)
         at.wait(lambda: any(at.queue.glob("done/*/*")), "for a chunk that is done")
         run.kill_all()
-    about = "the monitor stood still: finished chunks not filed, journals ahead of the manifest; then all killed"
+    about = (
+        "the monitor stood still: finished chunks not filed, journals ahead of the manifest; then all killed"
+    )
     return rehearsed(about, "--scene", "absent=.2", tree=["queue/done/000000/*"], lines=["synced"])
 
 
@@ -483,7 +406,9 @@ def steered(at: Workshop) -> Recipe:
     with at.start("rehearse", LIST, "--latency", ".4") as run:
         at.wait(lambda: at.lines("final"), "for rows")
         at.does("set", "threads=2", "rate=50/s")  # the workers begin another lap
-        at.wait(lambda: any(its.name.endswith(".1") for its in at.queue.glob("workers/*")), "for a second lap")
+        at.wait(
+            lambda: any(its.name.endswith(".1") for its in at.queue.glob("workers/*")), "for a second lap"
+        )
         at.does("pause")
         at.wait(lambda: not list(at.queue.glob("workers/*")), "for the pause")
         at.does("resume")
@@ -525,16 +450,14 @@ def stopped(at: Workshop) -> Recipe:
 @queue
 def interrupted(at: Workshop) -> Recipe:
     at.list(40)
-    with at.start("rehearse", LIST, "--latency", "0", "--rate", ".5/s") as run:
+    with at.start("rehearse", LIST, "--latency", "0", "--rate", ".2/s", "--grace", "2") as run:
         at.wait(lambda: at.lines("final"), "for a row")  # by then no request is given in advance
         at.wait(lambda: not any(map(recount.busy, at.queue.glob("workers/*"))), "for nobody to be at work")
         at.wait(lambda: any(map(recount.busy, at.queue.glob("workers/*"))), "for the next job")
-        time.sleep(0.6)  # its first request is answered, its second two seconds after that
-        run.signal(signal.SIGINT)
-        time.sleep(0.3)
+        time.sleep(1.0)  # its first request is answered, its second may go five seconds after that
         run.signal(signal.SIGINT)
         run.wait()
-    about = "^C twice: attempts that waited for their second permit gave way"
+    about = "^C: an attempt that waited for its second permit gave way"
     return rehearsed(about, tree=["queue/pending/000000"], lines=["try gave_way"])
 
 
@@ -653,12 +576,16 @@ def subtitles(at: Workshop) -> Recipe:
 @queue
 def translated(at: Workshop) -> Recipe:
     end = ("--scene", "429_translated=.4", "--attempts", "1")
-    return _half(at, "--translate ja, --fetch full, some translations refused", "--translate", "ja", end=end, code=3)
+    return _half(
+        at, "--translate ja, --fetch full, some translations refused", "--translate", "ja", end=end, code=3
+    )
 
 
 @queue
 def manual(at: Workshop) -> Recipe:
-    return _half(at, "--manual-only, -l en,de", "--manual-only", "-l", "en,de", end=("--scene", "polyglot=.6"))
+    return _half(
+        at, "--manual-only, -l en,de", "--manual-only", "-l", "en,de", end=("--scene", "polyglot=.6")
+    )
 
 
 # ---- mended by hand from one that a run left --------------------------------------------------------------
@@ -694,7 +621,7 @@ def power_cut(at: Workshop) -> Recipe:
         (at.queue / name).write_bytes(bytes(size))
     with (at.queue / "manifest.jsonl").open("ab") as file:
         file.write(b'{"video_id": "torn')
-    about = "killed, and as a power cut leaves it: a token lost, one doubled, no worker's lock, blank caches, torn ends"
+    about = "killed, and as after a power cut: a token lost, one doubled, no worker's lock, blank caches, torn ends"
     return rehearsed(about, tree=["queue/deferred/0000000000~*", "queue/workers/*/inflight"])
 
 
@@ -727,7 +654,7 @@ if __name__ == "__main__":
         for name, future in [(name, pool.submit(made, name)) for name in chosen(sys.argv[1:])]:
             try:
                 print(future.result(), flush=True)
-            except BaseException as exc:  # noqa: BLE001 - the others are made all the same
+            except BaseException as exc:  # the others are made all the same
                 failed += 1
                 print(f"{name}: NOT MADE: {type(exc).__name__}: {str(exc)[:1500]}", flush=True)
     sys.exit(bool(failed))
