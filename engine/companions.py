@@ -1,7 +1,8 @@
 """What the processes beside the workers, the monitor and the lister, do alike: live and end as the supervisor wants.
 
 They end with their standard input, and not by a signal that a terminal sends to all. How they end says whether
-starting them again would help: an exit code, and a sentence on standard error.
+starting them again would help: an exit code, and a sentence on standard error. Their standard output carries their
+heartbeat (`engine.heartbeat`) and nothing else.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from engine import durable
+from engine import durable, shortages
 from engine.errors import EngineError, Exit
 from engine.processes import leave_signals_to_supervisor
 
@@ -23,9 +24,15 @@ def carried_out(work: Callable[[], None], doing: str) -> int:
     try:
         work()
     except OSError as exc:
-        print(durable.disk_error(exc, doing), file=sys.stderr)
+        print(shortages.raised(exc) or durable.disk_error(exc, doing), file=sys.stderr)
         return Exit.DISK
     except EngineError as exc:
         print(exc, file=sys.stderr)
         return exc.exit_code
+    except (MemoryError, RuntimeError) as exc:
+        short = shortages.raised(exc)
+        if short is None:
+            raise
+        print(short, file=sys.stderr)
+        return short.exit_code
     return Exit.OK

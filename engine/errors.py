@@ -67,6 +67,12 @@ class DiskError(EngineError):
     exit_code = Exit.DISK
 
 
+class ShortageError(EngineError):
+    """The machine gives no more of what a run needs: processes, threads, memory, shared memory."""
+
+    exit_code = Exit.DISK
+
+
 class DamagedError(EngineError):
     """An audit found damage."""
 

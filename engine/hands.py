@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from engine import output
+from engine import output, shortages
 from engine.attempt import Attempts, Recorded
 from engine.budget import Outcome, Stamp
 from engine.config import Settings
@@ -64,8 +64,11 @@ class Hands:
         self._holding = Holding(settings, resources, desk, attempts, self._resolve, fail, run_id)
 
     def start(self, number: int) -> None:
-        """Start the thread of this number (or its successor, when it hangs)."""
-        threading.Thread(target=self._run, args=(number,), name=f"fetch-{number}", daemon=True).start()
+        """Start the thread of this number (or its successor, when it hangs). Raises ShortageError."""
+        try:
+            threading.Thread(target=self._run, args=(number,), name=f"fetch-{number}", daemon=True).start()
+        except RuntimeError as exc:
+            raise shortages.raised(exc) or exc from None
 
     def out_of_tickets(self) -> bool:
         """Whether the run's limit leaves nothing to do: no ticket is left, and no thread of ours has one."""

@@ -8,7 +8,11 @@ not what its sum says (the first word of the `.odd` file).
 
 from __future__ import annotations
 
+import os
 import zlib
+
+# It would start a thread a core, and take memory for each, for sums that we never ask of it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import numpy.typing as npt

@@ -27,6 +27,7 @@ from engine.clock import utc
 from engine.companions import carried_out
 from engine.config import Settings
 from engine.errors import Exit, Interrupted
+from engine.heartbeat import Heart
 from engine.inputs import Line
 from engine.listings import Listing
 from engine.manifest import read_checkpoint
@@ -248,6 +249,7 @@ def _listed(root: str) -> None:
     except EOFError:  # the supervisor died before it had said what to do
         return
     threading.Thread(target=_leave_with_supervisor, name="lifeline", daemon=True).start()
+    Heart.on_stdout().beat_by_itself()  # its main thread may wait an hour for a permit
     queue = open_queue(root)
     with take_or_say_who(queue.lister_lock, "lister", wait_s=LOCK_WAIT_S):
         lister = Lister(queue, settings, threading.Event())

@@ -6,7 +6,7 @@ durable; and only then moves tokens from done/ to filed/. It can die at any of t
 the manifest is cut back to the checkpoint's length, and the rest is read once more.
 
 Run as `python -m engine.monitor QUEUE`; it lives as long as its standard input is open. A line `finish` on it
-asks for one last complete pass.
+asks for one last complete pass. A byte a second on its standard output says that its main loop goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import zlib
 
 from engine import durable, events, pace, status
 from engine.companions import carried_out
+from engine.heartbeat import Heart
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
 from engine.queue import journal
 from engine.queue.chunk import Chunk
@@ -39,15 +40,16 @@ CLOCK_SET_S = 60.0  # the wall clock and the monotonic one have parted by so muc
 class Monitor:
     """Follows one queue. The caller holds monitor.lock."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, heart: Heart | None = None) -> None:
         self.queue = queue
+        self._heart = heart or Heart(-1)
         known = read_checkpoint(queue)
-        if known is None or _size(queue.manifest) < known.length or not _fits(queue, known):
+        if known is None or _size(queue.manifest) < known.length or not _fits(queue, known, self._heart):
             known = Checkpoint()
             # Gone before the manifest grows again: it would soon fit by its length, and by nothing else.
             durable.unlink_quietly(queue.checkpoint)
             durable.sync_dir(queue.root)
-            _refile(queue)
+            _refile(queue, self._heart)
         self._counts: Counts = known.counts
         self._bad_filed = known.bad_lines
         self._rows_crc32 = known.rows_crc32
@@ -75,6 +77,7 @@ class Monitor:
             if chunk not in self._tails:
                 self._tails[chunk] = Tail(self.queue, chunk)
         for tail in self._tails.values():
+            self._heart.beat()
             self._dirty |= tail.read()
             tail.drop_rows(self._published.get(tail.chunk.name, 0))
         for chunk in [its for its, tail in self._tails.items() if its not in touched and not tail.state.end]:
@@ -97,6 +100,7 @@ class Monitor:
             if upto <= since:
                 continue
             rows = [its for its in tail.finals() if since < its.final_end <= upto]
+            self._heart.beat()
             if rows:
                 durable.sync_file(tail.path)
             for its in rows:
@@ -111,6 +115,7 @@ class Monitor:
             self._manifest.sync()
             self._rows_crc32 = zlib.crc32(data, self._rows_crc32)
         for tail, upto in touched:
+            self._heart.beat()
             self._vouch(tail, upto)
         self._checkpoint()
         self._dirty = False
@@ -141,6 +146,7 @@ class Monitor:
         """Move finished chunks from done/ to filed/; returns how many. Their rows are in a durable checkpoint."""
         filed = []
         for chunk in done:
+            self._heart.beat()
             tail = self._tails[chunk]
             source = os.path.join(self.queue.done(chunk.segment), chunk.token)
             whole = tail.state.finals() == chunk.jobs and not tail.state.unsynced_finals()
@@ -177,10 +183,11 @@ def _size(path: str) -> int:
         return 0
 
 
-def _fits(queue: Queue, known: Checkpoint) -> bool:
+def _fits(queue: Queue, known: Checkpoint, heart: Heart) -> bool:
     """Whether the open journals still say what went into the manifest. One that was damaged since would bring
     rows a second time, or keep them from coming."""
     for name, its in known.open.items():
+        heart.beat()
         chunk = Chunk.parse(name)
         if chunk is None:
             return False
@@ -189,9 +196,10 @@ def _fits(queue: Queue, known: Checkpoint) -> bool:
     return True
 
 
-def _refile(queue: Queue) -> None:
+def _refile(queue: Queue, heart: Heart) -> None:
     """The checkpoint is gone: derive the manifest anew, so every filed chunk is done once more."""
     for segment in queue.segments():
+        heart.beat()
         with contextlib.suppress(FileNotFoundError):
             for token in os.listdir(queue.filed(segment)):
                 durable.rename(
@@ -275,9 +283,11 @@ def main(root: str) -> int:
 
 def _followed(root: str) -> None:
     queue = open_queue(root)
+    heart = Heart.on_stdout()
     with take_or_say_who(queue.monitor_lock, "monitor", wait_s=5.0):
-        monitor = Monitor(queue)
+        monitor = Monitor(queue, heart)
         while True:
+            heart.beat()
             monitor.tick(now=False)
             ready, _, _ = select.select([sys.stdin], [], [], TICK_S)
             if ready:

@@ -1,6 +1,7 @@
 """The processes beside the workers, as the supervisor keeps them: the monitor and the lister.
 
-Each is started, started again when it dies, and ended by the end of its standard input.
+Each is started, started again when it dies or says nothing any more (`engine.heartbeat`), and ended by the end of its
+standard input. Restarts of one that keeps dying come later and later.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ import sys
 import time
 from collections.abc import Callable
 
-from engine import events
+from engine import events, shortages
 from engine.config import Settings
 from engine.errors import EngineError, Exit
+from engine.heartbeat import Pulse
 from engine.queue.layout import Queue
 from engine.slot import signals_held
 
 DEATHS_MAX = 6
-FINISH_S = 60.0
+SILENT_S = 20.0  # who has said nothing for so long is replaced
+FINISHES = 3  # monitors that are asked to bring the manifest up to the journals, one after the other
+BACK_OFF_S, BACK_OFF_MAX_S = 0.05, 5.0
 END_S = 5.0
 TICK_S = 0.025
 _NO_USE = (Exit.DISK, Exit.USAGE, Exit.NO_QUEUE, Exit.NO_PROXY)  # starting it again would not help
@@ -41,25 +45,41 @@ class Companion:
         self._name = name
         self._letter = letter  # what it finds on its standard input
         self._process: subprocess.Popen[bytes] | None = None
+        self._pulse: Pulse | None = None
         self._deaths = 0
+        self._restart_at: float | None = None
 
     @property
     def running(self) -> bool:
-        return self._process is not None
+        return self._process is not None or self._restart_at is not None
 
     def start(self) -> None:
-        with signals_held():
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"engine.{self._name}", self._queue.root],
-                stdin=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_python_path(),
-            )
+        """Start it. Raises ShortageError when the system has no process for it."""
+        self._restart_at = None
+        try:
+            with signals_held():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", f"engine.{self._name}", self._queue.root],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,  # its heartbeat
+                    stderr=subprocess.PIPE,
+                    env=_python_path(),
+                )
+        except OSError as exc:
+            raise shortages.raised(exc) or exc from None
+        if self._process.stdout is not None:
+            self._pulse = Pulse(self._process.stdout.fileno())
         self._say(self._letter)
 
     def look(self) -> None:
-        """Start it again if it died. Raises CompanionFailedError when it says that this would not help."""
-        if self._process is None or self._process.poll() is None:
+        """Start it again if it died or does not answer. Raises CompanionFailedError when it says that this would not
+        help."""
+        if self._process is None:
+            if self._restart_at is not None and time.monotonic() >= self._restart_at:
+                self.start()
+            return
+        if self._process.poll() is None:
+            self._end_if_silent()
             return
         code, said = self.end()
         if code in _NO_USE:
@@ -69,8 +89,24 @@ class Companion:
         self._deaths += 1
         events.emit(self._queue, f"{self._name}_died", said[-200:] or f"exit {code}")
         if code > 0 and self._deaths > DEATHS_MAX:
+            if not os.path.isfile(__file__):
+                raise shortages.no_package(os.path.dirname(__file__))
             raise CompanionFailedError(Exit.BUG, f"the {self._name} cannot run: {said}")
-        self.start()
+        wait_s = min(BACK_OFF_MAX_S, BACK_OFF_S * 2**self._deaths) if self._deaths > 1 else 0.0
+        self._restart_at = time.monotonic() + wait_s
+        if not wait_s:
+            self.start()
+
+    def _end_if_silent(self) -> bool:
+        """Kill it when it has said nothing for too long: stopped, or hung. The next look starts another."""
+        silent_s = self._pulse.silent_s() if self._pulse is not None else 0.0
+        if self._process is None or silent_s < SILENT_S:
+            return False
+        reason = f"the {self._name} (pid {self._process.pid}) has not answered for {silent_s:.0f} s: it is replaced"
+        events.emit(self._queue, f"{self._name}_silent", reason)
+        self._process.kill()
+        self._process.wait()
+        return True
 
     def _is_content(self, code: int) -> bool:
         """Whether it ended because there is nothing left to do."""
@@ -85,6 +121,7 @@ class Companion:
     def end(self) -> tuple[int, str]:
         """End it; returns (exit code, what it said)."""
         process, self._process = self._process, None
+        self._pulse = self._restart_at = None
         if process is None:
             return 0, ""
         if process.stdin is not None:
@@ -96,8 +133,9 @@ class Companion:
             process.kill()
             code = process.wait()
         said = process.stderr.read().decode("utf-8", "replace").strip() if process.stderr else ""
-        if process.stderr:
-            process.stderr.close()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
         return code, said
 
 
@@ -108,18 +146,33 @@ class MonitorProcess(Companion):
         super().__init__(queue, "monitor")
 
     def finish(self, hurried: Callable[[], bool]) -> None:
-        """Have the manifest brought up to the journals. A monitor that dies over it is started once more."""
-        for _ in range(3):
-            self.look()
-            monitor = self._process
-            if monitor is None or monitor.stdin is None:
-                return
+        """Have the manifest brought up to the journals, however long that takes as long as the monitor answers. One
+        that dies or falls silent over it is replaced. Raises CompanionFailedError when the manifest stays behind."""
+        for _ in range(FINISHES):
+            if self._process is None:
+                self.start()
             self._say(b"finish\n")
-            code = _wait(monitor, FINISH_S, hurried)
-            if code == 0 or code is None:
+            code = self._ended(hurried)
+            if code == 0 or hurried():
                 return
-            if code > 0:
+            if code is not None and code > 0:
                 raise CompanionFailedError(*self.end())
+            self.end()
+        raise CompanionFailedError(
+            Exit.BUG, "the monitor does not answer, so the manifest lacks rows: run again, and it gets them"
+        )
+
+    def _ended(self, hurried: Callable[[], bool]) -> int | None:
+        """The exit code of the monitor once it ends; None when it was killed for its silence, or there is hurry."""
+        process = self._process
+        while process is not None and not hurried():
+            code = process.poll()
+            if code is not None:
+                return code
+            if self._end_if_silent():
+                return None
+            time.sleep(TICK_S)
+        return None
 
 
 class ListerProcess(Companion):
@@ -137,14 +190,3 @@ def _python_path() -> dict[str, str]:
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def _wait(process: subprocess.Popen[bytes], within_s: float, hurried: Callable[[], bool]) -> int | None:
-    """The exit code of a process that ends within the time, else None."""
-    ends_at = time.monotonic() + within_s
-    while time.monotonic() < ends_at and not hurried():
-        code = process.poll()
-        if code is not None:
-            return code
-        time.sleep(TICK_S)
-    return None

@@ -2,12 +2,14 @@
 
 Each slot has an executor of its own, because one dead worker of a shared loky pool takes all its siblings with
 it. The lifeline is a pipe: a byte on it means stop claiming, another that the rate is a new one from now on. Its
-end means that the supervisor is gone, and the process leaves at once, so that no orphan goes on fetching.
+end means that the supervisor is gone, and the process leaves at once, so that no orphan goes on fetching. By a second
+pipe the process says each second that it is at work (`engine.heartbeat`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -21,14 +23,20 @@ from typing import Any
 
 from loky import ProcessPoolExecutor, process_executor
 
+from engine import durable, shortages
 from engine.budget import parse_rate
 from engine.config import Settings
+from engine.heartbeat import Heart, Pulse, is_stopped
 from engine.processes import SIGNALS, leave_signals_to_supervisor
 from engine.worker import Report
 
-ORPHANED, NO_MEMORY = 70, 71
+ORPHANED, NO_MEMORY, NO_THREAD = 70, 71, 72
 DRAIN, LEAVE_WAITING, RATE = b"S", b"A", b"R"
 BACK_OFF_S, BACK_OFF_MAX_S = 0.05, 5.0
+logging.getLogger("concurrent.futures").addHandler(
+    logging.NullHandler()
+)  # where loky tells what it raises as well
+STOPPED_LOOK_S = 3.0  # silent for so long: look whether it is stopped
 
 
 # ---- in the worker process -------------------------------------------------------------------------------
@@ -39,16 +47,22 @@ class _Process:
     stop = threading.Event()
     abort = threading.Event()
     resources: Any = None
+    heart: Connection
 
 
-def begin(settings: Settings, lifeline: Connection) -> None:
+def begin(settings: Settings, lifeline: Connection, heart: Connection) -> None:
     """Set the worker process up (loky's initializer)."""
     leave_signals_to_supervisor()
     _Process.settings = settings
+    _Process.heart = heart
     # Between laps loky would read in /proc how much memory we use, and print a traceback when no descriptor is left
     # for that. The keeper looks after our memory.
     process_executor._USE_PSUTIL = False
-    threading.Thread(target=_listen, args=(lifeline,), name="lifeline", daemon=True).start()
+    try:
+        Heart(heart.fileno()).beat_by_itself()
+        threading.Thread(target=_listen, args=(lifeline,), name="lifeline", daemon=True).start()
+    except RuntimeError:  # no thread can be started
+        os._exit(NO_THREAD)
 
 
 def _listen(lifeline: Connection) -> None:
@@ -76,7 +90,6 @@ def _set_rate(text: str) -> None:
 def lap(worker_id: str) -> Report:
     """One lap of work in this process. A process that has no memory left ends, as if the kernel had ended it: the
     next one begins with little, and whose jobs they were that took it shows when they run alone."""
-    from engine import durable
     from engine.errors import EngineError, Exit
     from engine.resources import Resources
     from engine.worker import run_lap
@@ -91,6 +104,9 @@ def lap(worker_id: str) -> Report:
         except MemoryError:
             os._exit(NO_MEMORY)
         except Exception as exc:  # noqa: BLE001 - foreign exceptions must not cross the process border
+            short = shortages.raised(exc)
+            if short is not None:
+                return Report("error", 0, str(short), short.exit_code)
             return Report("error", 0, f"{type(exc).__name__}: {exc}", Exit.BUG)
     _Process.resources.wanted = _Process.settings.budget  # a word may have come while they were opened
     report = run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)
@@ -113,11 +129,27 @@ def signals_held() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         own.ensure_running()
-        lokys.ensure_running()
+        with _quiet_tracker():
+            lokys.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _quiet_tracker() -> Iterator[None]:
+    """Have loky's resource tracker, which is born here, clean up without a word of it on the user's terminal."""
+    name = "PYTHONWARNINGS"
+    before = os.environ.get(name)
+    os.environ[name] = ",".join(filter(None, [before, "ignore:resource_tracker:UserWarning"]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 class Slot:
@@ -133,6 +165,8 @@ class Slot:
         self._run_id = run_id
         self._executor: ProcessPoolExecutor | None = None
         self._lifeline: Connection | None = None
+        self._heart: Connection | None = None
+        self._pulse: Pulse | None = None
         self._future: Future[Report] | None = None
         self._quick_deaths = 0
         self._began_at = 0.0
@@ -145,9 +179,9 @@ class Slot:
         """Begin a lap, in the process at hand or in a new one."""
         if self._executor is None:
             reader, self._lifeline = Pipe(duplex=False)
-            self._executor = ProcessPoolExecutor(
-                max_workers=1, timeout=None, initializer=begin, initargs=(self.settings, reader)
-            )
+            self._heart, writer = Pipe(duplex=False)
+            self._pulse = Pulse(self._heart.fileno())
+            self._executor = _executor(self.settings, reader, writer)
             self.threads, self.drained = self.settings.threads, False
         self.laps += 1
         self.worker_id = f"{self._run_id}.{self.number}.{self.laps}"
@@ -157,6 +191,10 @@ class Slot:
                 self._future = self._executor.submit(lap, self.worker_id)
         except UnboundLocalError as exc:  # how loky ends when it cannot make its pipes
             raise exc.__context__ if isinstance(exc.__context__, OSError) else exc from None
+        except (RuntimeError, BlockingIOError) as exc:
+            if not shortages.is_no_process(exc):
+                raise
+            raise shortages.no_process() from None
 
     def result(self) -> Report | BaseException | None:
         """What the lap came to: its report, the exception that says its process died, None while it runs."""
@@ -195,6 +233,22 @@ class Slot:
             self.drained = True
             self.say(DRAIN)
 
+    def silent_s(self) -> float:
+        """For how long the process has said nothing. One that a user has stopped is not silent: it will go on."""
+        if self._pulse is None or self._executor is None:
+            return 0.0
+        silent_s = self._pulse.silent_s()
+        if silent_s > STOPPED_LOOK_S and any(map(is_stopped, self._executor._processes)):
+            self._pulse.forgive()
+            return 0.0
+        return silent_s
+
+    def kill(self) -> None:
+        """Kill the process; that it died shows in `result`."""
+        for pid in list(self._executor._processes) if self._executor is not None else []:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def end(self) -> None:
         """End the process at once, whatever it is doing."""
         executor, self._executor = self._executor, None
@@ -202,9 +256,23 @@ class Slot:
         if executor is not None:
             with contextlib.suppress(Exception):
                 executor.shutdown(wait=True, kill_workers=True)
-        if lifeline is not None:
-            lifeline.close()
+        for pipe in (lifeline, self._heart):
+            if pipe is not None:
+                pipe.close()
+        self._heart = self._pulse = None
         self._future = None
+
+
+def _executor(settings: Settings, lifeline: Connection, heart: Connection) -> ProcessPoolExecutor:
+    """An executor of one process. Raises DiskError where there is no shared memory for its semaphores."""
+    try:
+        return ProcessPoolExecutor(
+            max_workers=1, timeout=None, initializer=begin, initargs=(settings, lifeline, heart)
+        )
+    except OSError as exc:
+        if durable.is_shortage(exc):
+            raise
+        raise shortages.no_semaphores(exc) from None
 
 
 def sweep_semaphores(path: str = "/dev/shm") -> None:  # noqa: S108 - where POSIX keeps them

@@ -14,19 +14,23 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from engine import events
+from engine import events, shortages, status
 from engine.config import Settings
 from engine.deaths import Deaths
-from engine.errors import Exit
+from engine.errors import EngineError, ShortageError
 from engine.queue import claim
 from engine.queue.layout import Queue
-from engine.slot import RATE, Slot
+from engine.slot import BACK_OFF_MAX_S, BACK_OFF_S, NO_MEMORY, NO_THREAD, RATE, Slot
 from engine.steering import Course
 from engine.worker import Report
 
 BLAME_AFTER_S = 0.2  # if we still live this long after a worker died, it did not die with us
 EVENT_JOBS = 64
 START_LIMIT = 6  # deaths in a row before doing anything
+MEMORY_LIMIT = 12  # deaths in a row for want of memory in which no job became final
+SILENT_S = (
+    30.0  # a process that has said nothing for so long stands still: its threads keep each other from running
+)
 
 
 class Slots:
@@ -50,6 +54,10 @@ class Slots:
         self._restart_at: dict[int, float] = {}
         self._at_limit: set[int] = set()
         self._deaths = Deaths(queue)
+        self._silenced: set[str] = set()  # workers that we killed because they stood still
+        self.shortage: ShortageError | None = None  # what a thread of loky's met in this process
+        self._starved = 0  # deaths in a row for want of memory …
+        self._finals = -1  # … since so many jobs are final
 
     @property
     def running(self) -> bool:
@@ -131,6 +139,7 @@ class Slots:
         if result is None:
             if not self._wanted(slot) or slot.threads != self._course.threads:
                 slot.drain()
+            self._end_if_silent(slot)
             return
         if isinstance(result, BaseException):
             self._died(slot, result)
@@ -147,13 +156,33 @@ class Slots:
                 slot.end()  # after a pause of an hour its idle connections would be good for nothing
             self._start(slot)
 
+    def _end_if_silent(self, slot: Slot) -> None:
+        """Kill a process in which nothing moves any more: no deadline of its own can end what it does."""
+        silent_s = slot.silent_s()
+        if silent_s < SILENT_S or slot.worker_id in self._silenced:
+            return
+        self._silenced.add(slot.worker_id)
+        jobs = sorted({job for _, job in claim.in_flight(os.path.join(self._queue.workers, slot.worker_id))})
+        events.emit(
+            self._queue,
+            "worker_silent",
+            f"a worker process has stood still for {silent_s:.0f} s: it is replaced. It had {', '.join(jobs[:8])}",
+            slot=slot.number,
+            worker=slot.worker_id,
+            jobs=jobs[:EVENT_JOBS],
+        )
+        slot.kill()
+
     def _died(self, slot: Slot, exc: BaseException) -> None:
         """Only this slot is touched. Whether its jobs are to blame shows in a moment, if we are still here."""
         path = os.path.join(self._queue.workers, slot.worker_id)
-        wait_s = slot.back_off_s(slot.lap_age_s > 2.0 or os.path.isdir(path))
+        began = slot.lap_age_s > 2.0 or os.path.isdir(path)
+        wait_s = slot.back_off_s(began)
         slot.end()
-        busy = {its for _, its in claim.in_flight(path)}
-        self._deaths.add(slot.worker_id, busy, crashed="SIGKILL" not in str(exc))
+        busy = {job for _, job in claim.in_flight(path)}
+        silenced = slot.worker_id in self._silenced
+        self._silenced.discard(slot.worker_id)
+        self._deaths.add(slot.worker_id, busy, crashed=silenced or "SIGKILL" not in str(exc))
         reason = str(exc).rpartition("exit codes of the workers are ")[2].partition("\n")[0][:80]
         events.emit(
             self._queue,
@@ -163,7 +192,33 @@ class Slots:
             worker=slot.worker_id,
             jobs=sorted(busy)[:EVENT_JOBS],
         )
-        if slot.quick_deaths >= START_LIMIT:
-            self._end(Exit.BUG, f"worker processes die as soon as they start: {exc}")
+        if f"EXIT({NO_MEMORY})" in reason:
+            wait_s = max(wait_s, self._back_off_starved())
+        if slot.quick_deaths >= START_LIMIT or self._starved >= MEMORY_LIMIT:
+            error = self._cannot_work(reason, exc)
+            self._end(error.exit_code, str(error))
             return
         self._restart_at[slot.number] = time.monotonic() + max(wait_s, BLAME_AFTER_S)
+
+    def _back_off_starved(self) -> float:
+        """How long to wait after another death for want of memory: longer each time, as long as nothing gets done."""
+        finals = status.tally(self._queue, time.time()).counts.final
+        self._starved = self._starved + 1 if finals == self._finals else 1
+        self._finals = finals
+        return min(BACK_OFF_MAX_S, BACK_OFF_S * float(2**self._starved))
+
+    def _cannot_work(self, reason: str, exc: BaseException) -> EngineError:
+        """Why processes die as soon as they start, or for ever."""
+        if not os.path.isfile(__file__):
+            return shortages.no_package(os.path.dirname(__file__))
+        if self.shortage is not None or "can't start new thread" in str(exc.__cause__):
+            return self.shortage or shortages.no_process()
+        if self._starved >= MEMORY_LIMIT or f"EXIT({NO_MEMORY})" in reason:
+            return shortages.no_memory("a worker process")
+        if f"EXIT({NO_THREAD})" in reason:
+            return shortages.no_process()
+        said = str(exc).strip().partition("\n")[0] or type(exc).__name__
+        return EngineError(
+            f"worker processes die as soon as they start ({reason or said[:200]}). Is there enough memory, and can "
+            "the engine package still be read? `engine doctor` looks at this machine"
+        )

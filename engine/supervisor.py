@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
 
-from engine import durable, events, listings, output, status
+from engine import durable, events, listings, output, shortages, status
 from engine.budget import Budget, parse_rate, snapshot, totals
 from engine.caps import Meter
 from engine.clock import utc
@@ -74,6 +75,7 @@ class Supervisor:
         heard = [its for its in SIGNALS if its != signal.SIGHUP or signal.getsignal(its) != signal.SIG_IGN]
         before = {number: signal.signal(number, self._hear) for number in heard}
         spare = Spare()
+        hook, threading.excepthook = threading.excepthook, self._thread_ended
         events.emit(
             self.queue,
             "start",
@@ -102,6 +104,7 @@ class Supervisor:
             self._slots.end()
             self._monitor.end()
             forget_course(self.queue)
+            threading.excepthook = hook
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._exit in (Exit.OK, Exit.SOME_FAILED):
@@ -243,6 +246,14 @@ class Supervisor:
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self._heard.append(number)
         self._asked_to_end.set()
+
+    def _thread_ended(self, args: threading.ExceptHookArgs) -> None:
+        """A thread of loky's met an exception. Where the machine gave it nothing more, one sentence is enough."""
+        short = shortages.raised(args.exc_value) if args.exc_value is not None else None
+        if short is None:
+            threading.__excepthook__(args)
+        else:
+            self._slots.shortage = short
 
     def _look_after_companion(self, companion: Companion) -> None:
         try:

@@ -29,7 +29,7 @@ from engine.rehearsal.scenes import video_fault
 
 PROCESSES, THREADS = 2, 16
 LATENCY_S = 0.05
-MONITOR, WORKER = "engine.monitor", "popen_loky"  # what their command lines hold
+MONITOR, LISTER, WORKER = "engine.monitor", "engine.lister", "popen_loky"  # what their command lines hold
 _SCRIPT = Path(sys.executable).with_name("engine")
 COMMAND = [str(_SCRIPT)] if _SCRIPT.exists() else [sys.executable, "-m", "engine"]
 _KINDS = {"members": "members_only", "age": "age_restricted", "region": "region_blocked"}

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from support import batch, output_of
 
-from engine import slots
+from engine import events, slots
 from engine.budget import BudgetSettings, Rate
 from engine.config import Frozen, Settings
 from engine.errors import Exit
 from engine.model import EgressSpec
 from engine.queue.layout import Queue
-from engine.slot import RATE, Slot
+from engine.slot import NO_MEMORY, RATE, Slot
 from engine.slots import START_LIMIT, Slots
 from engine.steering import Course
 from engine.worker import Report
@@ -52,6 +52,14 @@ class Canned(Slot):
 
     def say(self, word: bytes) -> None:
         self.did.append(word)
+
+    silent = 0.0
+
+    def silent_s(self) -> float:
+        return self.silent
+
+    def kill(self) -> None:
+        self.did.append("kill")
 
     def end(self) -> None:
         self.works = False
@@ -186,3 +194,37 @@ def test_one_that_dies_is_started_again_and_not_for_ever(run: Run) -> None:
     run.slots[0].came = OSError("gone")
     assert run.did() == [["end"], [b"S"]]
     assert [code for code, _ in run.ended] == [Exit.BUG]
+
+
+def test_one_that_stands_still_is_killed_once_and_its_jobs_are_to_blame(run: Run) -> None:
+    run.its.begin()
+    run.did()
+    run.slots[0].silent = slots.SILENT_S - 1
+    assert run.did() == [[], []]
+    run.slots[0].silent = slots.SILENT_S
+    assert run.did() == [["kill"], []]
+    assert run.did() == [[], []], "once"
+    first = run.slots[0].worker_id
+    run.slots[0].came = RuntimeError("exit codes of the workers are {SIGKILL(-9)}")
+    run.slots[0].silent = 0.0
+    assert run.did() == [["end"], []]
+    assert run.its._deaths.sure(first), "nobody from outside did it"
+    kinds = [event["event"] for event in events.late(run.queue, 60.0)]
+    assert kinds.count("worker_silent") == 1
+    assert kinds.count("slot_died") == 1
+
+
+def test_want_of_memory_ends_the_run_once_nothing_gets_done_any_more(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "BACK_OFF_MAX_S", 0.0)
+    run.its.begin()
+    run.did()
+    for _ in range(slots.MEMORY_LIMIT):
+        assert not run.ended
+        run.slots[0]._began_at -= 60.0  # each of them worked for a while
+        run.slots[0].came = RuntimeError(f"exit codes of the workers are {{EXIT({NO_MEMORY})}}")
+        run.did()
+        run.did()
+    assert [code for code, _ in run.ended] == [Exit.DISK]
+    assert "memory" in run.ended[0][1]

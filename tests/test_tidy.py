@@ -22,7 +22,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LAYERS = (
     {"model", "clock"},
     {"errors"},
-    {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace"},
+    {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace", "heartbeat", "shortages"},
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept", "companions"},
     {"config", "verdict", "manifest", "output", "desk", "known", "events", "steering", "tickets", "listings"},
     {"witness", "plan", "check", "notify", "sieve"},
@@ -44,6 +44,7 @@ ON_THEIR_OWN = {
     "cli/__init__.py": {"os.open"},  # /dev/null in place of a closed pipe
     "cli/progress.py": {"os.open"},  # the same
     "events.py": {"os.open"},  # O_APPEND: several processes, one write each, by durable.write_all
+    "heartbeat.py": {"os.write"},  # into a pipe
     "output.py": {"os.makedirs", "shutil.rmtree"},  # temporary directories
     "queue/claim.py": {"os.open"},  # `inflight`, written by durable.pwrite
     "queue/lock.py": {"os.open", "os.ftruncate"},  # lock files: their notes outlive nobody

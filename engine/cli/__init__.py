@@ -14,6 +14,7 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 # ^C while the program is still being read ends it like any other signal then: at once, without a traceback.
@@ -149,9 +150,32 @@ def invoke(args: list[str]) -> int:
         return Exit.OK
     except KeyboardInterrupt:
         return 130
-    except OSError as exc:
-        from engine import durable
+    except (MemoryError, RuntimeError) as exc:
+        from engine import shortages
 
+        short = shortages.raised(exc)
+        if short is None:
+            raise
+        say(f"engine: {short}")
+        return short.exit_code
+    except ImportError as exc:
+        from engine import shortages
+
+        short = shortages.raised(exc)
+        if short is not None:
+            say(f"engine: {short}")
+            return short.exit_code
+        if os.path.isfile(__file__):
+            raise
+        say(f"engine: {shortages.no_package(os.path.dirname(os.path.dirname(__file__)))} ({exc.name})")
+        return Exit.DISK
+    except OSError as exc:
+        from engine import durable, shortages
+
+        short = shortages.raised(exc)
+        if short is not None:
+            say(f"engine: {short}")
+            return short.exit_code
         if durable.is_disk_error(exc) or durable.is_shortage(exc):
             doing = exc.filename or ("opening files" if durable.is_shortage(exc) else "writing")
             say(f"engine: {durable.disk_error(exc, doing)}")
@@ -162,7 +186,10 @@ def invoke(args: list[str]) -> int:
 
 def say(text: str) -> None:
     """Words for people go to stderr, with nothing in them that a terminal would obey."""
-    from engine.render.terminal import printable
-
+    printable: Callable[[str], str]
+    try:
+        from engine.render.terminal import printable
+    except (ImportError, MemoryError):  # no memory, or the package is gone
+        printable = ascii
     with contextlib.suppress(OSError):  # nobody listens any more: the exit code still says it
         click.echo("\n".join(printable(line) for line in text.splitlines()), err=True)

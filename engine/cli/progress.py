@@ -20,7 +20,7 @@ from engine.render.terminal import printable
 
 BAR_S, PLAIN_S, JSON_S = 0.5, 30.0, 1.0
 LISTEN_S = 1.0
-# What a person must hear of without having asked: the run doubts what it is told.
+# What a person must hear of without having asked: the run doubts what it is told, or a process of it stands still.
 ALARMS = frozenset(
     {
         "no_captions_jump",
@@ -29,6 +29,9 @@ ALARMS = frozenset(
         "no_captions_unclear",
         "budget_stuck",
         "listing_failed",
+        "lister_silent",
+        "monitor_silent",
+        "worker_silent",
     }
 )
 
