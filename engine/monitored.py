@@ -56,6 +56,9 @@ class Companion:
     def start(self) -> None:
         """Start it. Raises ShortageError when the system has no process for it."""
         self._restart_at = None
+        gone = shortages.package_gone()
+        if gone is not None:
+            raise gone
         try:
             with signals_held():
                 self._process = subprocess.Popen(
@@ -89,8 +92,6 @@ class Companion:
         self._deaths += 1
         events.emit(self._queue, f"{self._name}_died", said[-200:] or f"exit {code}")
         if code > 0 and self._deaths > DEATHS_MAX:
-            if not os.path.isfile(__file__):
-                raise shortages.no_package(os.path.dirname(__file__))
             raise CompanionFailedError(Exit.BUG, f"the {self._name} cannot run: {said}")
         wait_s = min(BACK_OFF_MAX_S, BACK_OFF_S * 2**self._deaths) if self._deaths > 1 else 0.0
         self._restart_at = time.monotonic() + wait_s

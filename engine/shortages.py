@@ -7,11 +7,25 @@ of which names the thing.
 from __future__ import annotations
 
 import errno
+import os
 
 from engine.errors import ShortageError
 
 SHM = "/dev/shm"  # noqa: S108 - named in a message
 AGAIN = "then run again: it goes on where it was."
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+
+
+def _version_file() -> bytes | None:
+    """The file that changes with each version; None when it is gone."""
+    try:
+        with open(os.path.join(_PACKAGE, "__init__.py"), "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+_OURS = _version_file()
 
 
 def is_no_process(exc: BaseException) -> bool:
@@ -45,10 +59,13 @@ def no_semaphores(exc: OSError) -> ShortageError:
     )
 
 
-def no_package(path: str) -> ShortageError:
-    """The package's files went away while it ran."""
+def package_gone() -> ShortageError | None:
+    """An error when the package's files are not those that this process runs: no child of it could begin, or one of
+    another version would. None when all is well."""
+    if _version_file() == _OURS:
+        return None
     return ShortageError(
-        f"the engine package is no longer in {path}: it was removed or replaced during the run. Install it, {AGAIN}"
+        f"the engine package in {_PACKAGE} was removed or replaced during the run. Install it, {AGAIN}"
     )
 
 

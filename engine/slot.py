@@ -176,8 +176,11 @@ class Slot:
         return self._future is not None
 
     def start(self) -> None:
-        """Begin a lap, in the process at hand or in a new one."""
+        """Begin a lap, in the process at hand or in a new one. Raises ShortageError, OSError."""
         if self._executor is None:
+            gone = shortages.package_gone()
+            if gone is not None:
+                raise gone
             reader, self._lifeline = Pipe(duplex=False)
             self._heart, writer = Pipe(duplex=False)
             self._pulse = Pulse(self._heart.fileno())

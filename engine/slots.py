@@ -209,8 +209,6 @@ class Slots:
 
     def _cannot_work(self, reason: str, exc: BaseException) -> EngineError:
         """Why processes die as soon as they start, or for ever."""
-        if not os.path.isfile(__file__):
-            return shortages.no_package(os.path.dirname(__file__))
         if self.shortage is not None or "can't start new thread" in str(exc.__cause__):
             return self.shortage or shortages.no_process()
         if self._starved >= MEMORY_LIMIT or f"EXIT({NO_MEMORY})" in reason:

@@ -127,7 +127,10 @@ class Supervisor:
             return
         for ask in self._inbox.take():
             self._steer(ask)
-        self._slots.look_after()
+        try:
+            self._slots.look_after()
+        except EngineError as exc:
+            self._end(exc.exit_code, str(exc))
         if self._rate_asked and not self._slots.running:
             self._rate_asked = False
             with contextlib.suppress(Interrupted):  # the next tick hears why

@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, environment
+import recount
+from commands import COMMAND, environment, until
 
+import engine
 from engine import shortages
 from engine.errors import Exit
 
@@ -123,3 +126,34 @@ def test_a_limit_on_processes_is_named(processes: int) -> None:
         ended = run(Path(place), *_as_another(processes))
     assert ended.returncode == Exit.DISK, (ended.returncode, ended.stderr)
     assert "no further process or thread can be started" in ended.stderr
+
+
+def test_a_package_that_went_away_is_named(tmp_path: Path) -> None:
+    """Its files are removed, or replaced by another version's, while a run is under way and a worker dies."""
+    for number, after in enumerate((None, '__version__ = "9"\n')):
+        home = tmp_path / str(number)
+        shutil.copytree(Path(engine.__file__).parent, home / "engine")
+        begin = (
+            f"import sys; sys.path.insert(0, {str(home)!r}); from engine.cli import main; main(sys.argv[1:])"
+        )
+        places = ("-q", str(home / "q"), "-o", str(home / "o"))
+        run = subprocess.Popen(
+            [sys.executable, "-c", begin, "rehearse", "--videos", "500", "--rate", "20", "-p", "1", *places],
+            env=environment(PYTHONPATH=str(home)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            (pid,) = until(lambda at=home / "q": recount.workers(at), 60.0, "for a worker")
+            if after is None:
+                (home / "engine").rename(home / "gone")
+            else:
+                (home / "engine" / "__init__.py").write_text(after)
+            os.kill(pid, signal.SIGKILL)
+            said, _ = run.communicate(timeout=100)
+        finally:
+            run.kill()
+        assert run.returncode == Exit.DISK, said
+        assert "removed or replaced" in said
+        assert "Traceback" not in said

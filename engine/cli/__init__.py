@@ -25,7 +25,7 @@ if _OURS:
 
 import click  # noqa: E402
 
-from engine import __version__  # noqa: E402
+from engine import __version__, shortages  # noqa: E402
 from engine.errors import EngineError, Exit  # noqa: E402
 
 if _OURS:
@@ -151,26 +151,19 @@ def invoke(args: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except (MemoryError, RuntimeError) as exc:
-        from engine import shortages
-
         short = shortages.raised(exc)
         if short is None:
             raise
         say(f"engine: {short}")
         return short.exit_code
     except ImportError as exc:
-        from engine import shortages
-
-        short = shortages.raised(exc)
-        if short is not None:
-            say(f"engine: {short}")
-            return short.exit_code
-        if os.path.isfile(__file__):
+        short = shortages.raised(exc) or shortages.package_gone()
+        if short is None:
             raise
-        say(f"engine: {shortages.no_package(os.path.dirname(os.path.dirname(__file__)))} ({exc.name})")
-        return Exit.DISK
+        say(f"engine: {short}")
+        return short.exit_code
     except OSError as exc:
-        from engine import durable, shortages
+        from engine import durable
 
         short = shortages.raised(exc)
         if short is not None:
