@@ -133,7 +133,7 @@ def publish_all(
     except BaseException as exc:
         if isinstance(exc, OSError):
             exc.filename = contents[at][0]  # the temporary name would tell nobody anything
-        for tmp in temporary:
+        for tmp in temporary[: len(fds)]:  # of the next one nobody knows whose it is
             with contextlib.suppress(OSError):
                 _unlink(tmp)
         raise

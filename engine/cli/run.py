@@ -32,8 +32,9 @@ from engine.cli.seed import seed_inputs, told
 from engine.cli.ways import ca_bundle_option, check_authorities, proxies_option, proxy_option, proxy_urls
 from engine.config import Frozen, Settings, check_rehearsal, freeze, frozen_or
 from engine.errors import Exit, NoQueueError, UsageError
+from engine.output_place import refuse_output_place
 from engine.proxies import egresses
-from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_remote
+from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_foreign, refuse_remote
 from engine.queue.lock import Lock
 from engine.steering import clear_request
 
@@ -190,6 +191,7 @@ def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
 
 def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool) -> int:
     """One run from the command line's point of view."""
+    refuse_foreign(root)
     proxies = proxy_urls(options.proxy, options.proxies)
     if options.rotating and not proxies:
         raise UsageError("--rotating: give the gateway with --proxy or --proxies")
@@ -206,6 +208,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         raise UsageError("\n".join(errors))
     if not sources and not exists(root):
         raise NoQueueError(f"no queue in {root}: name the videos, as in `engine run videos.txt`")
+    refuse_output_place(root, wanted.output)
     queue = make_queue(root, rehearsal=rehearsal) if sources else open_queue(root)
     check_rehearsal(queue, rehearsal)
     refuse_remote(queue.root, "queue")
