@@ -13,6 +13,7 @@ import json
 import os
 import pwd
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -146,14 +147,25 @@ def _batch(path: str) -> dict[str, object] | None:
 
 
 def _just_begun(path: str, found: set[str]) -> bool:
-    """Whether a queue was being made here, and no batch.json came of it yet: FORMAT, locks, empty directories."""
+    """Whether a queue was being made here, and no batch.json came of it yet: FORMAT, locks, empty directories.
+
+    A power cut may have lost some of these, but each is its owner's alone.
+    """
     own = {name for name in found if names.is_own(name)} - {"FORMAT"}
     others = {name for name in found - own - {"FORMAT"} if not _is_first_step(path, name)}
-    right = all(
-        is_file(os.path.join(path, name)) if name in names.LOCKS else _is_empty_dir(path, name)
-        for name in own
+    locks = own & set(names.LOCKS)
+    made = own - locks
+    right = (
+        all(is_file(os.path.join(path, name)) for name in locks)
+        and all(_is_empty_dir(path, name) for name in made)
+        and (_is_beginning(made) or all(_is_private(path, name) for name in made))
     )
-    return right and _may_stay(path, others)
+    return right and ".git" not in found and _may_stay(path, others)
+
+
+def _is_beginning(made: set[str]) -> bool:
+    """Whether these are the first of a queue's directories in the order in which they are made."""
+    return made == set(names.DIRS[: len(made)])
 
 
 def _begun_by_older(path: str, own: set[str]) -> bool:
@@ -161,7 +173,7 @@ def _begun_by_older(path: str, own: set[str]) -> bool:
     batch = _batch(path) if "batch.json" in own else None
     count = len(own & set(names.DIRS))
     return (
-        own - {"batch.json"} == set(names.DIRS[:count])
+        _is_beginning(own - {"batch.json"})
         and all(_is_empty_dir(path, name) and _is_private(path, name) for name in names.DIRS[:count])
         and (
             "batch.json" not in own
@@ -200,10 +212,13 @@ def _read_small(path: str, most: int) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with open(fd, "rb") as file, suppress(OSError):
-        if is_file(path) and os.fstat(fd).st_size <= most:
-            return file.read(most)
-    return None
+    try:
+        about = os.fstat(fd)
+        return os.read(fd, most) if stat.S_ISREG(about.st_mode) and about.st_size <= most else None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 # ---- not a queue -----------------------------------------------------------------------------------------
