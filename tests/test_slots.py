@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from engine.config import Frozen, Settings
 from engine.errors import Exit
 from engine.model import EgressSpec
 from engine.queue.layout import Queue
-from engine.slot import RATE, Slot
+from engine.slot import RATE, Slot, sweep_semaphores
 from engine.slots import START_LIMIT, Slots
 from engine.steering import Course
 from engine.worker import Report
@@ -186,3 +187,14 @@ def test_one_that_dies_is_started_again_and_not_for_ever(run: Run) -> None:
     run.slots[0].came = OSError("gone")
     assert run.did() == [["end"], [b"S"]]
     assert [code for code, _ in run.ended] == [Exit.BUG]
+
+
+def test_only_semaphores_of_this_queues_dead_runs_are_swept(tmp_path: Path) -> None:
+    """Other programs use loky as well, and their processes may be of another process table."""
+    gone = 4_194_303
+    names = [f"sem.loky-{pid}-abc" for pid in (gone, gone - 1, os.getpid())] + [f"sem.{gone}", "sem.loky-x"]
+    for name in names:
+        (tmp_path / name).touch()
+    sweep_semaphores({gone, os.getpid()}, str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+    sweep_semaphores({gone}, str(tmp_path / "none"))

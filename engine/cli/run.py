@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from engine import durable, listings, notify
+from engine import durable, events, listings, notify
 from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
@@ -262,7 +262,7 @@ def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) 
             say(sentence)
         left = queue.total() - _final(queue)
         to_list = len(listings.open_ones(queue))
-    sweep_semaphores()
+    sweep_semaphores(events.past_runs(queue))
     pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
     sources = f" and {to_list:,} {noun(to_list)} to list" if to_list else ""
     say(f"{left:,} video{'s' * (left != 1)} to do{sources}. {pace}")
