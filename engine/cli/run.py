@@ -96,7 +96,8 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         return click.option(*names, envvar=variable, **how)
 
     options = [
-        option("-o", "--output", metavar="DIR", default=output, show_default=True, help="Where transcripts go."),
+        option("-o", "--output", metavar="DIR", default=output, show_default=True,
+               help="Where transcripts go; not among the queue's own files."),
         option("-l", "--languages", metavar="L,…", default="en", show_default=True,
                help="Languages in order of preference, as en,de: en takes en-GB too; any takes what there is, "
                     "orig the spoken language."),
