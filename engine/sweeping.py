@@ -17,7 +17,7 @@ from engine.queue.names import (
     is_birth,
     is_directory,
     is_file,
-    is_format_temporary,
+    is_first,
     is_temporary,
     made_in_birth,
 )
@@ -27,13 +27,14 @@ _OUTPUT_TEMPORARY = re.compile(r"\.(?:[A-Za-z0-9_-]{11}\.(?:json|md|txt|srt|vtt)
 
 
 def sweep_queue(root: str) -> int:
-    """Empty `tmp/` of what the engine made there, and remove a FORMAT that never got its name; returns how many.
+    """Empty `tmp/` of what the engine made there; returns how many that were.
 
+    So goes a FORMAT or a first batch.json that never got its name, in the queue's directory itself.
     For who holds run.lock and seed.lock while no worker and no monitor of this queue lives.
     """
     count = 0
     for name in _entries(root):
-        if is_format_temporary(name):
+        if is_first(name):
             count += _remove_file(os.path.join(root, name))
     tmp = os.path.join(root, "tmp")
     for name in _entries(tmp):

@@ -147,25 +147,13 @@ def _batch(path: str) -> dict[str, object] | None:
 
 
 def _just_begun(path: str, found: set[str]) -> bool:
-    """Whether a queue was being made here, and no batch.json came of it yet: FORMAT, locks, empty directories.
-
-    A power cut may have lost some of these, but each is its owner's alone.
-    """
-    own = {name for name in found if names.is_own(name)} - {"FORMAT"}
-    others = {name for name in found - own - {"FORMAT"} if not _is_first_step(path, name)}
-    locks = own & set(names.LOCKS)
-    made = own - locks
-    right = (
-        all(is_file(os.path.join(path, name)) for name in locks)
-        and all(_is_empty_dir(path, name) for name in made)
-        and (_is_beginning(made) or all(_is_private(path, name) for name in made))
-    )
+    """Whether a queue was being made here, and no batch.json came of it yet: there are but FORMAT and locks."""
+    own = {name for name in found if names.is_own(name)}
+    others = {name for name in found - own if not _is_first_step(path, name)}
+    others = {name for name in others if not names.is_first(name, "batch.json")}
+    locks = own - {"FORMAT"}
+    right = locks <= set(names.LOCKS) and all(is_file(os.path.join(path, name)) for name in locks)
     return right and ".git" not in found and _may_stay(path, others)
-
-
-def _is_beginning(made: set[str]) -> bool:
-    """Whether these are the first of a queue's directories in the order in which they are made."""
-    return made == set(names.DIRS[: len(made)])
 
 
 def _begun_by_older(path: str, own: set[str]) -> bool:
@@ -173,7 +161,7 @@ def _begun_by_older(path: str, own: set[str]) -> bool:
     batch = _batch(path) if "batch.json" in own else None
     count = len(own & set(names.DIRS))
     return (
-        _is_beginning(own - {"batch.json"})
+        own - {"batch.json"} == set(names.DIRS[:count])
         and all(_is_empty_dir(path, name) and _is_private(path, name) for name in names.DIRS[:count])
         and (
             "batch.json" not in own
@@ -203,7 +191,7 @@ def _is_private(path: str, name: str) -> bool:
 def _is_first_step(path: str, name: str) -> bool:
     """Whether this is a FORMAT that has not got its name."""
     full = os.path.join(path, name)
-    return names.is_format_temporary(name) and is_file(full) and os.lstat(full).st_size <= len("1\n")
+    return names.is_first(name, "FORMAT") and is_file(full) and os.lstat(full).st_size <= len("1\n")
 
 
 def _read_small(path: str, most: int) -> bytes | None:

@@ -202,9 +202,12 @@ class Queue:
         return batch
 
     def write_batch(self, batch: dict[str, Any]) -> None:
-        value = {**batch, "crc32": _sum(batch)}
-        durable.publish(self.batch, (json.dumps(value, indent=1) + "\n").encode(), tmp_dir=self.tmp)
+        durable.publish(self.batch, _batch_bytes(batch), tmp_dir=self.tmp)
         durable.sync_dir(self.root)
+
+
+def _batch_bytes(batch: dict[str, Any]) -> bytes:
+    return (json.dumps({**batch, "crc32": _sum(batch)}, indent=1) + "\n").encode()
 
 
 def _sum(value: dict[str, Any]) -> int:
@@ -343,26 +346,21 @@ def _publish_format(queue: Queue) -> None:
 
 
 def _complete(queue: Queue, rehearsal: bool) -> None:
-    """Make what lacks of a queue: batch.json last, so that whatever was cut off before is done, and synced, again.
+    """Make what lacks of a queue: batch.json, then the directories.
 
     Somebody may have removed a directory later, or a copy left the empty ones behind.
     """
-    if os.path.lexists(queue.batch) or _has_segments(queue):
-        _make_dirs(queue)
-        return
-    # One at a time: a second process must not put its batch.json over one that a first run has frozen.
-    with take_or_say_who(queue.seed_lock, "seeding", wait_s=_MAKING_S, note={"what": "make"}):
-        _make_dirs(queue)
-        if not os.path.lexists(queue.batch):
-            created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            queue.write_batch(
-                {"schema_version": 1, "created_at": created, "rehearsal": rehearsal, "frozen": None}
-            )
-
-
-def _make_dirs(queue: Queue) -> None:
-    missing = [name for name in DIRS if durable.ensure_dir(queue.path(name))]
-    if missing:
+    seeded = _has_segments(queue)
+    if not seeded and not os.path.lexists(queue.batch):
+        # One at a time: a second process must not put its batch.json over one that a first run has frozen.
+        with take_or_say_who(queue.seed_lock, "seeding", wait_s=_MAKING_S, note={"what": "make"}):
+            if not os.path.lexists(queue.batch):
+                created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                batch = {"schema_version": 1, "created_at": created, "rehearsal": rehearsal, "frozen": None}
+                durable.publish(queue.batch, _batch_bytes(batch))
+                durable.sync_dir(queue.root)
+    made = [name for name in DIRS if durable.ensure_dir(queue.path(name))]
+    if made or not seeded:  # who made them may have died before their names were durable
         durable.sync_dir(queue.root)
 
 

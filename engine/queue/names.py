@@ -33,13 +33,14 @@ _JOURNAL = r"[0-9]+\.jsonl"
 _TEMPORARY = re.compile(
     rf"\.(?:{'|'.join(map(re.escape, _REPLACED))}|died|{_SEGMENT_FILE}|{_JOURNAL})\.{_RANDOM}\.tmp"
 )
-_FORMAT_TEMPORARY = re.compile(rf"\.FORMAT\.{_RANDOM}\.tmp")
+_FIRST = re.compile(rf"\.(FORMAT|batch\.json)\.{_RANDOM}\.tmp")
 _RETRIED_MANIFEST = "manifest.retry.tmp"
 _RUN = r"[0-9]{8}T[0-9]{6}-[0-9]+-[0-9a-f]{6}"
 _WORKER = re.compile(rf"{_RUN}\.[0-9]+\.[0-9]+")
 _WORKER_LIKE = re.compile(r"[A-Za-z0-9-]+\.[0-9]+\.[0-9]+")
 _TOKENS = re.compile(r"[0-9]{6,17}")
 _TOKEN = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
+_NAMED_TOKEN = re.compile(r"[0-9]{6,17}\.[0-9]+\.[0-9]+\.[0-9]+")
 WORKER_FILES = ("inflight", "died", "lock")  # beside tokens; the lock goes last
 
 
@@ -56,9 +57,13 @@ def is_temporary(name: str) -> bool:
     return name == _RETRIED_MANIFEST or _TEMPORARY.fullmatch(name) is not None
 
 
-def is_format_temporary(name: str) -> bool:
-    """Whether this is FORMAT before it has its name: the first thing that is made of a queue."""
-    return _FORMAT_TEMPORARY.fullmatch(name) is not None
+def is_first(name: str, of: str = "") -> bool:
+    """Whether this is FORMAT, or the first batch.json, before it has its name; with `of` only that of the two.
+
+    They lie in the queue's directory itself, as there is no tmp/ yet.
+    """
+    found = _FIRST.fullmatch(name)
+    return found is not None and of in ("", found[1])
 
 
 def is_worker(name: str) -> bool:
@@ -72,10 +77,13 @@ def is_birth(name: str) -> bool:
 
 
 def made_in_birth(birth: str, name: str) -> bool:
-    """Whether the engine puts a file of this name into such a directory."""
+    """Whether the engine puts a file of this name into such a directory.
+
+    After a power cut that lost its rename, a worker's holds what it was given since, its tokens.
+    """
     if _TOKENS.fullmatch(birth):
         return _TOKEN.fullmatch(name) is not None
-    return name in WORKER_FILES
+    return name in WORKER_FILES or _NAMED_TOKEN.fullmatch(name) is not None
 
 
 def is_file(path: str) -> bool:

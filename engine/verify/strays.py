@@ -10,7 +10,7 @@ import re
 
 from engine.queue.layout import Queue
 from engine.verify.findings import Findings
-from engine.verify.tree import FOREIGN, LEFT, OWNER, TMP, TOKEN, WORKER, listing
+from engine.verify.tree import FOREIGN, LEFT, NAMED, OWNER, TMP, TOKEN, WORKER, listing
 
 _REPLACED = (
     r"(?:FORMAT|(?:batch|checkpoint|status|control|live|retry)\.json|tickets|captions|died"
@@ -49,7 +49,7 @@ def is_temporary(path: str) -> bool:
 def _is_unborn(path: str) -> bool:
     """Whether this is a directory of tokens, or a worker's, that was not renamed into place."""
     inside = listing(path)
-    made = any(name in LEFT or TOKEN.fullmatch(name) for name in inside)
+    made = any(name in LEFT or TOKEN.fullmatch(name) or NAMED.fullmatch(name) for name in inside)
     return os.path.isdir(path) and not os.path.islink(path) and (made or not inside)
 
 

@@ -15,7 +15,7 @@ from engine.verify.findings import Findings
 TMP = ".engine-tmp"
 OWNER = "owner"
 TOKEN = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
-_NAMED = re.compile(r"([0-9]{6,})\.([0-9]+\.[0-9]+\.[0-9]+)")
+NAMED = re.compile(r"([0-9]{6,})\.([0-9]+\.[0-9]+\.[0-9]+)")
 _OURS = re.compile(r"([A-Za-z0-9_-]{11})\.(json|md|txt|srt|vtt)")
 LEFT = ("lock", "inflight", "died")  # what a dead worker's directory holds beside tokens
 _TOKEN_LIKE = re.compile(r"[0-9.~]+")
@@ -52,7 +52,7 @@ def tokens(queue: Queue, findings: Findings) -> Places:
             places.setdefault((segment, its), []).append(where)
 
     def put_named(name: str, where: str, path: str) -> None:
-        match = _NAMED.fullmatch(name)
+        match = NAMED.fullmatch(name)
         if match is None:
             stray(os.path.basename(path), path)
         else:

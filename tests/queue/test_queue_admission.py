@@ -100,6 +100,8 @@ FOREIGN: dict[str, Make] = {
     "FORMAT is 1 of another kind": _format(b"1\n", "data/x", "index"),
     "FORMAT is 1 beside tmp and done": _format(b"1\n", "tmp/notes.txt", "done/"),
     "FORMAT is 1 beside an empty done": _format(b"1\n", "done/"),
+    "FORMAT is 1 beside an empty tmp": _format(b"1\n", "tmp/"),
+    "FORMAT is 1 beside an empty segments": _format(b"1\n", "segments/"),
     "FORMAT is 1 beside a log's segments": _format(b"1\n", "segments/00000000000000000000.log", "journal/a"),
     "FORMAT is 1, settings, an own name in use": _format(b"1\n", "engine.toml", "tmp/notes.txt"),
     "FORMAT is 2 of another kind": _format(b"2\n", "data"),
