@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import Crash, add, batch, dying_at, every_step, ids, print_of
 
-from engine import verify
+from engine import durable, verify
 from engine.errors import NoQueueError, UsageError
 from engine.queue import names
 from engine.queue.admission import State, look
@@ -396,3 +396,18 @@ def test_only_what_is_free_becomes_a_queue(tmp_path_factory: pytest.TempPathFact
     state = look(str(root)).state
     assert (state is State.FREE) is free
     assert (state is State.QUEUE) is begun
+
+
+def test_names_that_a_kill_left_unsynced_are_made_durable(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made the directories may have died before; once a segment lies there they are durable."""
+    synced: list[str] = []
+    monkeypatch.setattr(durable, "sync_dir", synced.append)
+    for _ in range(2):
+        queue = make_queue(str(place))
+        assert synced.pop() == str(place)
+    add(queue, ids(2))
+    synced.clear()
+    make_queue(str(place))
+    assert synced == []
