@@ -133,7 +133,7 @@ def publish_all(
     except BaseException as exc:
         if isinstance(exc, OSError):
             exc.filename = contents[at][0]  # the temporary name would tell nobody anything
-        for tmp in temporary:
+        for tmp in temporary[: len(fds)]:  # of the next one nobody knows whose it is
             with contextlib.suppress(OSError):
                 _unlink(tmp)
         raise
@@ -242,16 +242,21 @@ class AppendFile:
     """A file that only grows, with one writer.
 
     Opening cuts off what follows the last newline before `length` (default: the whole file): a torn last
-    line of a dead writer would otherwise swallow the next one.
+    line of a dead writer would otherwise swallow the next one. In a file that may be somebody else's nothing is
+    cut off (`theirs`): what is appended begins on a line of its own.
     """
 
-    def __init__(self, path: str, *, length: int | None = None, mode: int = PRIVATE_FILE) -> None:
+    def __init__(
+        self, path: str, *, length: int | None = None, mode: int = PRIVATE_FILE, theirs: bool = False
+    ) -> None:
         self.path = path
         self._fd = _open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         try:
             size = os.fstat(self._fd).st_size
             self.size = size if length is None else min(size, length)
-            self.size = _last_line_end(self._fd, self.size)
+            whole = _last_line_end(self._fd, self.size)
+            self._before = b"\n" if theirs and whole < size else b""
+            self.size = size if theirs else whole
             if self.size < size:
                 _truncate(self._fd, self.size)
             os.lseek(self._fd, self.size, os.SEEK_SET)
@@ -261,6 +266,7 @@ class AppendFile:
 
     def append(self, data: bytes) -> None:
         """Append whole lines. On an error the file is cut back to what it was and the error is raised."""
+        data = self._before + data
         try:
             write_all(self._fd, data)
         except BaseException:
@@ -268,6 +274,7 @@ class AppendFile:
                 _truncate(self._fd, self.size)
                 os.lseek(self._fd, self.size, os.SEEK_SET)
             raise
+        self._before = b""
         self.size += len(data)
 
     def write_again(self, start: int) -> None:

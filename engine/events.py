@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine.clock import utc
 from engine.queue.layout import Queue
 
 TAIL_BYTES = 1 << 18
+_RUN = re.compile(rb'"run": "[0-9]{8}T[0-9]{6}-([0-9]{1,9})-')  # see engine.queue.claim
 
 
 def emit(queue: Queue, event: str, reason: str = "", **details: Any) -> None:
@@ -28,6 +30,17 @@ def emit(queue: Queue, event: str, reason: str = "", **details: Any) -> None:
             durable.write_all(fd, line.encode())
         finally:
             os.close(fd)
+
+
+def past_runs(queue: Queue) -> set[int]:
+    """The process ids of all runs that this queue has had."""
+    pids: set[int] = set()
+    with contextlib.suppress(OSError), open(queue.events, "rb") as file:
+        for line in file:
+            found = _RUN.search(line) if b'"start"' in line else None
+            if found is not None:
+                pids.add(int(found[1]))
+    return pids
 
 
 def late(queue: Queue, within_s: float) -> list[dict[str, Any]]:

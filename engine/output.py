@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -21,11 +20,12 @@ from engine import durable, processes
 from engine.errors import UsageError
 from engine.model import Record
 from engine.queue.lock import living_holder
+from engine.queue.names import is_worker
 from engine.render import FORMATS, render
 from engine.render.record import to_json
+from engine.sweeping import OWNER, remove_if_empty, remove_worker_output
 
 TMP = ".engine-tmp"
-OWNER = "owner"
 _TIMES = 3
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.[a-z]+")
@@ -124,7 +124,8 @@ class Output:
 
     def close(self) -> None:
         """Remove this worker's temporary directory."""
-        shutil.rmtree(self._tmp, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_worker_output(self._tmp)
 
 
 def forget(root: str, video_id: str) -> None:
@@ -137,15 +138,16 @@ def forget(root: str, video_id: str) -> None:
 
 
 def sweep(root: str) -> None:
-    """Remove temporary files, only while no worker of this queue lives; those of living workers of others stay."""
+    """Remove temporary files, only while no worker of this queue lives; those of living workers of others stay, and
+    what no engine put there."""
     tmp = os.path.join(root, TMP)
-    others = {name for name in _entries(tmp) if _is_of_another(os.path.join(tmp, name))}
-    if not others:
-        shutil.rmtree(tmp, ignore_errors=True)
-        return
-    for name in _entries(tmp):
-        if name not in others:
-            shutil.rmtree(os.path.join(tmp, name), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        for name in filter(is_worker, _entries(tmp)):
+            path = os.path.join(tmp, name)
+            if not _is_of_another(path):
+                remove_worker_output(path)
+        if not os.path.islink(tmp):
+            remove_if_empty(tmp)
 
 
 def _entries(path: str) -> list[str]:

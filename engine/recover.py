@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,9 +21,11 @@ from engine.queue import claim
 from engine.queue.chunk import Chunk, Header, check_whole, cut, read_jobs
 from engine.queue.fold import fold
 from engine.queue.journal import lines
-from engine.queue.layout import DIRS, Queue, chunks_in, deferred_chunks, worker_ids
+from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
+from engine.queue.names import DIRS
 from engine.seed import publish_unfinished
+from engine.sweeping import sweep_queue
 
 LEAVE_S = 2.0  # how long workers and a monitor without a supervisor may take to go
 _WAITS_FOR_NOTHING = f"{0:010d}"
@@ -83,23 +84,17 @@ def _unfinished(queue: Queue) -> list[str]:
 
 
 def tidy(queue: Queue) -> None:
-    """Empty tmp/ at the end of a run whose processes are gone, unless a seeding beside it has its own there."""
+    """Sweep the queue at the end of a run whose processes are gone, unless a seeding beside it has its own there."""
     lock = Lock(queue.seed_lock)
     if lock.take(note={"what": "tidy"}):
         with lock:
-            _sweep(queue)
+            sweep_queue(queue.root)
 
 
 def _sweep(queue: Queue) -> list[str]:
-    """Empty tmp/. For who knows that nobody uses it: no seeding, no monitor, no worker about to be born."""
-    names = os.listdir(queue.tmp)
-    for name in names:
-        path = os.path.join(queue.tmp, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            durable.unlink_quietly(path)
-    return [f"removed {len(names)} leftover(s) in tmp/"] if names else []
+    """For who knows that nobody uses tmp/: no seeding, no monitor, no worker about to be born."""
+    count = sweep_queue(queue.root)
+    return [f"removed {count} leftover(s) in tmp/"] if count else []
 
 
 def _workers_left(queue: Queue) -> bool:

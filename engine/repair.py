@@ -39,8 +39,9 @@ from engine.monitor import Monitor
 from engine.queue import claim, journal
 from engine.queue.chunk import Chunk, cut, read_ids, read_jobs, whole
 from engine.queue.fold import fold
-from engine.queue.layout import DIRS, Queue, deferred_chunks, open_queue
+from engine.queue.layout import Queue, deferred_chunks, open_queue
 from engine.queue.lock import take_or_say_who
+from engine.queue.names import DIRS
 from engine.queue.tail import done_chunks
 from engine.recover import LEAVE_S, mend
 from engine.verify import Audit, audit
@@ -50,7 +51,7 @@ from engine.verify.papers import cache_fault
 WHY = "repair"
 # Of these the manifest knows nothing. Anything else that an audit finds is a reason to derive it anew.
 _ASIDE = frozenset({"stray temporary file", "stray file", "stray token", "wrong cache", "duplicate job"})
-_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{11}\.(json|md|txt|srt|vtt)\.[0-9a-f]{8}\.tmp")
+_TOKEN_LIKE = re.compile(r"[0-9.~]+")
 _MANY = 20  # sentences of one sort; beyond that they are counted
 
 
@@ -327,21 +328,24 @@ class _Repair:
                 self.queue.filed(segment),
             ):
                 for name in os.listdir(directory):
-                    if Chunk.parse(name, segment) is None:
+                    if Chunk.parse(name, segment) is None and _TOKEN_LIKE.fullmatch(name):
                         yield os.path.join(directory, name)
         right = {name for _, _, name in deferred_chunks(self.queue)}
         yield from (
-            os.path.join(self.queue.deferred, its) for its in {*os.listdir(self.queue.deferred)} - right
+            os.path.join(self.queue.deferred, name)
+            for name in {*os.listdir(self.queue.deferred)} - right
+            if _TOKEN_LIKE.fullmatch(name)
         )
 
     def _remove(self, path: str) -> bool:
+        """Remove what an audit has called stray: by then its name is one that the engine gives."""
         if not os.path.lexists(path):
             return False
         out = self._output
         if out is not None and _lies_in(path, out):
             if _lies_in(path, os.path.join(out, output.TMP)):
                 output.sweep(out)
-            elif not path.endswith(".tmp") or _TEMPORARY.fullmatch(os.path.basename(path)):
+            else:
                 durable.unlink(path)
         elif os.path.isdir(path) and not os.path.islink(path):
             if not os.listdir(path):

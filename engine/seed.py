@@ -8,11 +8,11 @@ seeding publishes. Seeding the same again adds nothing: held ids are kept as sor
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 from engine import durable
+from engine.errors import UsageError
 from engine.inputs import Line, Rejects, read, source_of
 from engine.known import Ids, Known
 from engine.listings import MAX_RESULTS, Sources
@@ -20,6 +20,7 @@ from engine.queue.chunk import SEGMENT_JOBS, check_whole, chunk_size, cut, encod
 from engine.queue.layout import Queue, is_number, numbered
 from engine.queue.lock import take_or_say_who
 from engine.sieve import Batch, Seeded, Sieve
+from engine.sweeping import remove_birth
 
 SEED_WAIT_S = 600.0
 
@@ -121,14 +122,20 @@ def _takes(sources: Sources, max_results: int) -> Callable[[Line], bool | None]:
 
 
 def publish_tokens(queue: Queue, segment: int) -> None:
-    """Make a segment's directories and tokens, and publish them by one rename."""
+    """Make a segment's directories and tokens, and publish them by one rename.
+
+    Raises UsageError when somebody else's files lie where the tokens are laid out.
+    """
     for path in (queue.journal_dir(segment), queue.done(segment), queue.filed(segment)):
         durable.ensure_dir(path)
     for parent in ("journal", "done", "filed"):
         durable.sync_dir(queue.path(parent))
     born = os.path.join(queue.tmp, f"{segment:06d}")
-    shutil.rmtree(born, ignore_errors=True)
-    durable.mkdir(born)
+    remove_birth(born)
+    try:
+        durable.mkdir(born)
+    except FileExistsError:
+        raise UsageError(f"{born} holds what no engine put there: move it away, then seed again") from None
     for chunk in cut(queue.segment(segment)):
         durable.create(os.path.join(born, chunk.token), b"", sync=False)
     durable.sync_dir(born)

@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -278,15 +278,16 @@ def _executor(settings: Settings, lifeline: Connection, heart: Connection) -> Pr
         raise shortages.no_semaphores(exc) from None
 
 
-def sweep_semaphores(path: str = "/dev/shm") -> None:  # noqa: S108 - where POSIX keeps them
-    """Remove the named semaphores that loky left in shared memory under processes that are gone."""
+def sweep_semaphores(pids: Collection[int], path: str = "/dev/shm") -> None:  # noqa: S108 - where POSIX keeps them
+    """Remove the named semaphores that loky left in shared memory under these processes, if they are gone.
+
+    Other programs use loky, too: what is not of a run of this queue stays.
+    """
     with contextlib.suppress(OSError):
         for name in os.listdir(path):
             parts = name.split("-")
-            if (
-                name.startswith("sem.loky-")
-                and parts[1].isdigit()
-                and not os.path.exists(f"/proc/{parts[1]}")
-            ):
+            if name.startswith("sem.loky-") and parts[1].isdigit() and int(parts[1]) in pids:
                 with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(path, name))
+                    full = os.path.join(path, name)
+                    if os.lstat(full).st_uid == os.geteuid() and not os.path.exists(f"/proc/{parts[1]}"):
+                        os.unlink(full)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -298,6 +299,18 @@ def every_step(act: Callable[[], object], torn: bool = False) -> Iterator[tuple[
         yield step, died
         if not died:
             return
+
+
+def print_of(root: Path) -> dict[str, tuple[object, ...]]:
+    """All that may not change where nothing may change: names, modes, times, and what is in the files and links."""
+
+    def one(path: Path) -> tuple[object, ...]:
+        about = path.lstat()
+        small = stat.S_ISREG(about.st_mode) and about.st_size < 1 << 20
+        data = path.read_bytes() if small else os.readlink(path) if path.is_symlink() else None
+        return about.st_mode, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns, data
+
+    return {str(path): one(path) for path in (root, *sorted(root.rglob("*")))}
 
 
 def damage(path: str, offset: int, byte: int = 0xFF) -> None:

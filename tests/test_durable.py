@@ -331,3 +331,15 @@ def test_an_error_of_a_descriptor_names_its_file(
             str(durable.disk_error(found.value, f"writing {found.value.filename}")).count(str(tmp_path)) == 1
         )
     os.close(fd)
+
+
+def test_nothing_is_cut_off_a_file_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_bytes(b"one\ntwo")
+    for text in (b"three\n", b"four\n"):
+        file = durable.AppendFile(str(path), theirs=True)
+        assert path.read_bytes().startswith(b"one\ntwo")
+        file.append(text)
+        file.append(text)
+        file.close()
+    assert path.read_bytes() == b"one\ntwo\nthree\nthree\nfour\nfour\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine import durable, events
+from engine.queue import claim
 from engine.queue.layout import Queue
 
 
@@ -74,3 +75,14 @@ def test_several_processes_write_whole_lines(tmp_path: Path) -> None:
     assert len(found) == 600
     for who in "012":
         assert [its["n"] for its in found if its["who"] == who] == list(range(200))
+
+
+def test_the_runs_that_a_queue_has_had(tmp_path: Path) -> None:
+    queue = Queue(str(tmp_path))
+    assert events.past_runs(queue) == set()
+    events.emit(queue, "start", "1 x 2", run="20261122T090603-11177-a8dc3a")
+    events.emit(queue, "slot_died", "{SIGKILL(-9)}", slot=0, worker="20261122T090603-7-a8dc3a.0.1")
+    with open(queue.events, "ab") as file:
+        file.write(b'{"event": "start", "run": "nonsense"}\n\xff\n{"event": "start"')
+    events.emit(queue, "start", "1 x 2", run=claim.run_id())
+    assert events.past_runs(queue) == {11177, os.getpid()}

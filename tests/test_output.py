@@ -169,13 +169,33 @@ def test_sweep_and_close_remove_what_is_temporary(tmp_path: Path) -> None:
     root = str(tmp_path / "out")
     dead, living = Output(root, ("md",), "run.0.1"), Output(root, ("md",), "run.1.1")
     living.publish(a_record())
-    Path(root, TMP, "run.0.1", ".x.tmp").write_text("half")
+    Path(root, TMP, "run.0.1", ".dQw4w9WgXcQ.md.0a1b2c3d.tmp").write_text("half")
     living.close()
     assert os.listdir(os.path.join(root, TMP)) == ["run.0.1"]
     sweep(root)
     assert sorted(os.listdir(root)) == ["dQ"]
     dead.close()
     sweep(str(tmp_path / "none"))
+
+
+def test_what_others_put_among_temporary_files_stays(tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    tmp = root / TMP
+    dead = Output(str(root), ("md",), "run.0.1")
+    notes = [
+        tmp / "notes.txt",
+        tmp / "run.0.1" / "notes.txt",
+        tmp / "photos" / "owner",
+        tmp / "photos" / "a.tmp",
+    ]
+    for path in notes:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("precious")
+    (tmp / "run.0.2").symlink_to(tmp / "photos")
+    dead.close()
+    sweep(str(root))
+    assert all(path.read_text() == "precious" for path in notes)
+    assert sorted(os.listdir(tmp / "run.0.1")) == ["notes.txt"]
 
 
 def test_what_another_queue_s_worker_has_in_hand_is_left_alone(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from support import OK, Hand, add, batch, damage, file_rows, finish, ids, some_f
 from engine import verify
 from engine.errors import HeldError, UsageError
 from engine.manifest import Checkpoint, OpenJournal, read_checkpoint, write_checkpoint
+from engine.queue import claim
 from engine.queue.chunk import SEGMENT_JOBS, Chunk, cut, encode_segment
 from engine.queue.layout import Queue, chunks_in, deferred_chunks, make_queue
 from engine.queue.lock import take_or_say_who
-from engine.recover import recover
+from engine.recover import recover, tidy
+from engine.repair import repair
 from engine.seed import publish_tokens
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -186,18 +188,70 @@ def test_an_unfinished_seeding_is_published(tmp_path: Path) -> None:
 
 def test_leftovers_go(tmp_path: Path) -> None:
     queue = batch(tmp_path, 20)
-    os.mkdir(os.path.join(queue.tmp, "worker"))
-    _touch(os.path.join(queue.tmp, "worker", "lock"))
-    _touch(os.path.join(queue.tmp, ".x.tmp"))
-    os.symlink(queue.segment(0), os.path.join(queue.tmp, "link"))
+    for name, inside in ((f"{claim.run_id()}.0.1", "lock"), ("000001", "0.41.4")):
+        os.mkdir(os.path.join(queue.tmp, name))
+        _touch(os.path.join(queue.tmp, name, inside))
+    _touch(os.path.join(queue.tmp, ".checkpoint.json.0a1b2c3d.tmp"))
     assert recover(queue) == ["removed 3 leftover(s) in tmp/"]
     assert os.listdir(queue.tmp) == []
     assert verify.audit(queue.root).ok
 
 
+def test_what_others_put_into_a_queue_stays(tmp_path: Path) -> None:
+    """In tmp/, where everything went once, and wherever else an engine sweeps."""
+    queue = batch(tmp_path, 20)
+    left = f"{claim.run_id()}.0.1"
+    texts = [
+        queue.path("tmp", "notes.txt"), queue.path("tmp", ".notes.txt.0a1b2c3d.tmp"),
+        queue.path("tmp", "photos", "lock"), queue.path("tmp", "000007", "letter"), queue.path("tmp", left, "letter"),
+        queue.path("workers", "photos", "inflight"), queue.path("workers", "photos", "lock"),
+        queue.path("workers", "photos", "0.0.1"), queue.path("notes.tmp"), queue.path("pending", "letter"),
+        queue.path("deferred", "letter"), queue.path("listings", "letter"), queue.path("asked", "letter"),
+        queue.path("tmp", "9", "0.0.1"),
+    ]  # fmt: skip
+    for path in texts:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).write_text("precious")
+    empty = [
+        queue.path("pending", "000000", "letter"),
+        queue.path("done", "letter"),
+        queue.path("tmp", ".x.tmp"),
+    ]
+    for path in empty:
+        _touch(path)
+    os.mkdir(queue.path("tmp", "empty"))
+    os.mkdir(queue.path("tmp", ".status.json.0a1b2c3d.tmp"))
+    os.symlink(queue.segment(0), queue.path("tmp", ".status.json.ffffffff.tmp"))
+    os.symlink(tmp_path, queue.path("tmp", "000008"))
+    before = sorted(Path(queue.root).rglob("*"))
+    assert recover(queue) == []
+    claim.reclaim(queue, "", lambda video_id: None)
+    tidy(queue)
+    found = verify.audit(queue.root)
+    assert (found.problems, len(found.notes)) == ([], 2), found.text()
+    assert repair(queue.root).audit.ok
+    assert set(before) <= set(Path(queue.root).rglob("*"))
+    assert all(Path(path).read_text() == "precious" for path in texts)
+    add(queue, ids(20, 20))  # its tokens are laid out in a place of their own
+    assert queue.total() == 40
+
+
+def test_letters_where_tokens_are_laid_out_are_said(tmp_path: Path) -> None:
+    queue = batch(tmp_path, 20)
+    letter = Path(queue.tmp, "000001", "letter")
+    letter.parent.mkdir()
+    letter.write_text("precious")
+    with pytest.raises(UsageError, match="000001"):
+        add(queue, ids(20, 20))
+    assert letter.read_text() == "precious"
+    letter.unlink()
+    assert recover(queue) == ["published segment 000001, whose seeding had been cut off"]
+    assert verify.audit(queue.root).jobs == 40
+
+
 def test_it_runs_while_its_caller_keeps_seedings_away(tmp_path: Path) -> None:
     queue = batch(tmp_path, 20)
-    _touch(os.path.join(queue.tmp, "left"))
+    _touch(os.path.join(queue.tmp, ".status.json.0a1b2c3d.tmp"))
     with take_or_say_who(queue.run_lock, "run"), take_or_say_who(queue.seed_lock, "seeding"):
         assert recover(queue) == ["removed 1 leftover(s) in tmp/"]
 

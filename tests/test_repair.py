@@ -40,7 +40,6 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 # Nothing but a copy brings these back, or they are not this engine's to remove.
 LEFT = {
     "batch unreadable",
-    "temporary file in the output",
     "journal of no chunk",
     "segment gone",
     "segment header damaged",
@@ -290,7 +289,7 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
     for path in mine:
         path.parent.mkdir(exist_ok=True)
         path.write_text("words")
-    assert not repair(queue.root).audit.ok
+    assert repair(queue.root).audit.ok  # which says that they are there
     assert all(path.read_text() == "words" for path in mine)
 
 
@@ -317,7 +316,7 @@ def _everything(queue: Queue) -> None:
     _empty("ids", "deferred")(queue)
     DAMAGES["journal names a stranger"][0](queue)
     DAMAGES["leftover in tmp"][0](queue)
-    with open(os.path.join(queue.filed(0), "hello"), "w"):
+    with open(os.path.join(queue.filed(0), "0.41"), "w"):
         pass
 
 

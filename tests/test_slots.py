@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from engine.config import Frozen, Settings
 from engine.errors import Exit
 from engine.model import EgressSpec
 from engine.queue.layout import Queue
-from engine.slot import NO_MEMORY, RATE, Slot
+from engine.slot import NO_MEMORY, RATE, Slot, sweep_semaphores
 from engine.slots import START_LIMIT, Slots
 from engine.steering import Course
 from engine.worker import Report
@@ -228,3 +229,14 @@ def test_want_of_memory_ends_the_run_once_nothing_gets_done_any_more(
         run.did()
     assert [code for code, _ in run.ended] == [Exit.DISK]
     assert "memory" in run.ended[0][1]
+
+
+def test_only_semaphores_of_this_queues_dead_runs_are_swept(tmp_path: Path) -> None:
+    """Other programs use loky as well, and their processes may be of another process table."""
+    gone = 4_194_303
+    names = [f"sem.loky-{pid}-abc" for pid in (gone, gone - 1, os.getpid())] + [f"sem.{gone}", "sem.loky-x"]
+    for name in names:
+        (tmp_path / name).touch()
+    sweep_semaphores({gone, os.getpid()}, str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+    sweep_semaphores({gone}, str(tmp_path / "none"))

@@ -14,6 +14,7 @@ from engine.config import Frozen, Settings
 from engine.errors import Exit
 from engine.model import EgressSpec
 from engine.monitored import ListerProcess
+from engine.queue.claim import run_id
 from engine.queue.lock import Lock
 from engine.steering import Ask
 from engine.supervisor import Supervisor
@@ -27,11 +28,11 @@ def test_a_clean_end_leaves_nothing_of_those_who_died_on_the_way(tmp_path: Path)
     egresses = (EgressSpec("direct"),)
     settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
     supervisor = Supervisor(queue, settings, "run")
-    seeding = Lock(queue.seed_lock)
+    seeding, unborn = Lock(queue.seed_lock), f"{run_id()}.0.1"
     for beside in (True, False):
         Path(queue.tmp, ".checkpoint.json.1a2b3c4d.tmp").write_bytes(b"{")
-        Path(queue.tmp, "run.0.1").mkdir(exist_ok=True)
-        Path(queue.tmp, "run.0.1", "lock").touch()
+        Path(queue.tmp, unborn).mkdir(exist_ok=True)
+        Path(queue.tmp, unborn, "lock").touch()
         assert not beside or seeding.take()
         supervisor._leave_word()
         assert bool(os.listdir(queue.tmp)) is beside, "a seeding has its own there"

@@ -24,7 +24,19 @@ LAYERS = (
     {"errors"},
     {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace", "heartbeat", "shortages"},
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept", "companions"},
-    {"config", "verdict", "manifest", "output", "desk", "known", "events", "steering", "tickets", "listings"},
+    {
+        "config",
+        "verdict",
+        "manifest",
+        "sweeping",
+        "desk",
+        "known",
+        "events",
+        "steering",
+        "tickets",
+        "listings",
+    },
+    {"output", "output_place"},
     {"witness", "plan", "check", "notify", "sieve"},
     {"attempt", "seed", "status", "retry", "verify", "failures", "resources", "doctor"},
     {"holding", "monitor", "recover", "report", "lister"},
@@ -45,12 +57,10 @@ ON_THEIR_OWN = {
     "cli/progress.py": {"os.open"},  # the same
     "events.py": {"os.open"},  # O_APPEND: several processes, one write each, by durable.write_all
     "heartbeat.py": {"os.write"},  # into a pipe
-    "output.py": {"os.makedirs", "shutil.rmtree"},  # temporary directories
+    "output.py": {"os.makedirs"},  # temporary directories
     "queue/claim.py": {"os.open"},  # `inflight`, written by durable.pwrite
     "queue/lock.py": {"os.open", "os.ftruncate"},  # lock files: their notes outlive nobody
-    "recover.py": {"shutil.rmtree"},  # leftovers in tmp/
     "resources.py": {"os.open"},  # a log for who measures
-    "seed.py": {"shutil.rmtree"},  # leftovers in tmp/
     "slot.py": {"os.unlink"},  # semaphores of dead processes in shared memory
     "witness.py": {"os.open"},  # fixed-size counters, written by durable.pwrite
     "tickets.py": {"os.open"},  # written by durable.pwrite; they end with the run

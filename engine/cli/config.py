@@ -13,9 +13,10 @@ import click
 from engine.cli import defaults
 from engine.cli.options import json_option, profile_option, queue_option
 from engine.config import Frozen
-from engine.errors import Exit, UsageError
+from engine.errors import Exit, NoQueueError, UsageError
 from engine.proxies import egresses, parse_proxy
-from engine.queue.layout import exists, open_queue
+from engine.queue.admission import State, look
+from engine.queue.layout import exists, no_queue, open_queue
 
 _FROZEN = "the first run of this queue, for good"
 
@@ -43,6 +44,8 @@ def show_command(root: str, profile: str | None, as_json: bool) -> int:
     """
     from engine.cli.run import command as run
 
+    if look(root).state is State.FOREIGN:
+        raise NoQueueError(no_queue(root))
     args = ["-q", root] + (["--profile", profile] if profile else [])
     ctx = run.make_context("run", args)
     frozen = _frozen(root)

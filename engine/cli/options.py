@@ -129,7 +129,7 @@ def queue_option(default: str = "queue_dir") -> Callable[[F], F]:
         default=default,
         envvar="ENGINE_QUEUE",
         show_default=True,
-        help="The queue's directory.",
+        help="The queue's directory: one that is a queue, is new, is empty, or holds engine.toml.",
     )
 
 

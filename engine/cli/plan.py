@@ -21,7 +21,8 @@ from engine.cli.sync import noun
 from engine.cli.ways import proxy_urls
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.inputs import Line, source_of
-from engine.queue.layout import Queue, exists, open_queue
+from engine.queue.admission import State, look
+from engine.queue.layout import Queue, exists, no_queue, open_queue, refuse_foreign
 from engine.status import tally
 
 # How a sample may have ended and still say what was asked for.
@@ -62,6 +63,10 @@ def command(
     far have cost; before any is done from defaults. All options of `engine run` may be given: --rate and the
     proxies decide how long it takes, and a --sample is run with them.
     """
+    if sample:
+        refuse_foreign(root)
+    elif look(root).state is State.FOREIGN:
+        raise NoQueueError(no_queue(root))
     options = read_options(values)
     per_gb = parse_price_per_gb(price, "--price") if price else None
     rate = parse_rate(options.rate)

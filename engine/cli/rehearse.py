@@ -15,7 +15,7 @@ from engine.cli.reading import reading_options
 from engine.cli.run import read_options, run, run_options
 from engine.errors import Exit, UsageError
 from engine.listings import read_all
-from engine.queue.layout import Queue, exists
+from engine.queue.layout import Queue, exists, refuse_foreign
 from engine.rehearsal import SCENES, Settings, captured_ids, invented_ids, start
 
 DEFAULT_VIDEOS = 300
@@ -106,6 +106,7 @@ def command(
         raise UsageError(
             "a rehearsal has its own proxy and certificate: leave out --proxy, --proxies, --ca-bundle"
         )
+    refuse_foreign(root)  # before anything is started or written
     with start(settings) as stand_in:
         options = replace(options, proxy=(stand_in.proxy_url,), proxies=None, ca_bundle=stand_in.ca_bundle)
         goes_on = videos is None and exists(root) and bool(read_all(Queue(root)))

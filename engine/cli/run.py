@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from engine import durable, listings, notify
+from engine import durable, events, listings, notify
 from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
@@ -32,8 +32,9 @@ from engine.cli.seed import seed_inputs, told
 from engine.cli.ways import ca_bundle_option, check_authorities, proxies_option, proxy_option, proxy_urls
 from engine.config import Frozen, Settings, check_rehearsal, freeze, frozen_or
 from engine.errors import Exit, NoQueueError, UsageError
+from engine.output_place import refuse_output_place
 from engine.proxies import egresses
-from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_remote
+from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_foreign, refuse_remote
 from engine.queue.lock import Lock
 from engine.steering import clear_request
 
@@ -95,7 +96,8 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         return click.option(*names, envvar=variable, **how)
 
     options = [
-        option("-o", "--output", metavar="DIR", default=output, show_default=True, help="Where transcripts go."),
+        option("-o", "--output", metavar="DIR", default=output, show_default=True,
+               help="Where transcripts go; not among the queue's own files."),
         option("-l", "--languages", metavar="L,…", default="en", show_default=True,
                help="Languages in order of preference, as en,de: en takes en-GB too; any takes what there is, "
                     "orig the spoken language."),
@@ -190,6 +192,7 @@ def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
 
 def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool) -> int:
     """One run from the command line's point of view."""
+    refuse_foreign(root)
     proxies = proxy_urls(options.proxy, options.proxies)
     if options.rotating and not proxies:
         raise UsageError("--rotating: give the gateway with --proxy or --proxies")
@@ -206,6 +209,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         raise UsageError("\n".join(errors))
     if not sources and not exists(root):
         raise NoQueueError(f"no queue in {root}: name the videos, as in `engine run videos.txt`")
+    refuse_output_place(root, wanted.output)
     queue = make_queue(root, rehearsal=rehearsal) if sources else open_queue(root)
     check_rehearsal(queue, rehearsal)
     refuse_remote(queue.root, "queue")
@@ -259,7 +263,7 @@ def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) 
             say(sentence)
         left = queue.total() - _final(queue)
         to_list = len(listings.open_ones(queue))
-    sweep_semaphores()
+    sweep_semaphores(events.past_runs(queue))
     pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
     sources = f" and {to_list:,} {noun(to_list)} to list" if to_list else ""
     say(f"{left:,} video{'s' * (left != 1)} to do{sources}. {pace}")

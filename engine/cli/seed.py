@@ -22,7 +22,7 @@ from engine.inputs.rejects import without_password
 from engine.inputs.sources import source_of
 from engine.known import Ids
 from engine.listings import MAX_RESULTS
-from engine.queue.layout import Queue, exists, make_queue, open_queue
+from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_foreign
 from engine.queue.lock import take_or_say_who
 from engine.seed import SEED_WAIT_S, Seeding, would_seed
 from engine.sieve import Seeded
@@ -94,6 +94,7 @@ def command(
     --preview and --dry-run write nothing: neither a queue nor rejects.csv. Without the second, reading ends
     after the lines that the first shows.
     """
+    refuse_foreign(root)
     reading = Reading(column, sheet, keep_columns, skip_known)
     errors: list[str] = []
     unwanted = reading.unwanted() if not preview or dry_run else None

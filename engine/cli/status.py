@@ -11,7 +11,7 @@ from engine import status
 from engine.cli import say
 from engine.cli.options import json_option, queue_option
 from engine.errors import Exit, UsageError
-from engine.queue.layout import Queue
+from engine.queue.layout import Queue, no_queue
 
 WATCH_S = 1.0
 
@@ -50,7 +50,7 @@ def command(root: str, as_json: bool, watch: bool, by_state: bool) -> int:
 
 
 def _none(root: str) -> int:
-    say(f"engine: no queue in {root}: make one with `engine seed INPUT -q {root}`")
+    say(f"engine: {no_queue(root)}")
     return Exit.NO_QUEUE
 
 

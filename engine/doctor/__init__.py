@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from engine.doctor.finding import Finding, Level, problem
 from engine.doctor.machine import SHM, authorities, descriptors, proxies, shared_memory
-from engine.doctor.places import place
+from engine.doctor.places import output_place, queue_place
 from engine.doctor.program import clock, packages, python
 from engine.errors import EngineError
 from engine.model import EgressSpec
@@ -39,8 +39,8 @@ def examine(asked: Asked) -> Iterator[Finding]:
         ("open files", lambda: descriptors(asked.processes, asked.threads, max(1, len(asked.egresses)))),
         (SHM, shared_memory),
         ("ca bundle", lambda: authorities(asked.ca_bundle)),
-        ("queue", lambda: place("queue", asked.queue)),
-        ("output", lambda: place("output", asked.output)),
+        ("queue", lambda: queue_place(asked.queue)),
+        ("output", lambda: output_place(asked.output, asked.queue)),
         ("proxies", lambda: proxies(asked.egresses, asked.ca_bundle)),
     ]
     for about, check in checks:

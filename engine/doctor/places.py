@@ -14,6 +14,8 @@ from engine import durable
 from engine.amounts import size
 from engine.doctor.finding import Finding, Level, ok, problem
 from engine.errors import UsageError
+from engine.output_place import refuse_output_place
+from engine.queue.admission import State, look
 from engine.queue.layout import file_system, refuse_remote
 from engine.queue.lock import Lock
 
@@ -24,6 +26,25 @@ _TRY_LOCK = (
     "except BlockingIOError: sys.exit(7)"
 )
 _REFUSED = 7
+
+
+def queue_place(path: str) -> Iterator[Finding]:
+    """The queue's directory: that it is one, or may become one, and all that `place` looks at."""
+    found = look(path)
+    if found.state is State.FOREIGN:  # nothing is tried out there
+        yield problem("queue", f"{path}: {found.why}", "give a new or an empty directory with -q")
+        return
+    yield from place("queue", path)
+
+
+def output_place(path: str, queue: str) -> Iterator[Finding]:
+    """The output directory: that it lies apart from the queue's own files, and all that `place` looks at."""
+    try:
+        refuse_output_place(queue, path)
+    except UsageError as exc:
+        yield problem("output", str(exc), "see there")
+        return
+    yield from place("output", path)
 
 
 def place(about: str, path: str) -> Iterator[Finding]:

@@ -1,7 +1,11 @@
-"""Where everything lies in a queue directory, and how a queue is made and opened."""
+"""Where everything lies in a queue directory, and how a queue is made and opened.
+
+Which directory is a queue or may become one is for `admission` to say.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -13,10 +17,12 @@ from typing import Any
 
 from engine import durable
 from engine.errors import NoQueueError, UsageError
+from engine.queue.admission import Place, State, format_text, look
 from engine.queue.chunk import Chunk, Header, read_header
+from engine.queue.lock import take_or_say_who
+from engine.queue.names import DIRS, FORMAT, is_worker
 
-FORMAT = 1
-DIRS = ("segments", "ids", "pending", "deferred", "workers", "done", "filed", "journal", "listings", "tmp")
+_MAKING_S = 60.0  # how long another process may take to make a queue in the same place
 # flock over these is not what it is on a local disk (see the README's platform line).
 _REMOTE = frozenset(
     {
@@ -196,9 +202,12 @@ class Queue:
         return batch
 
     def write_batch(self, batch: dict[str, Any]) -> None:
-        value = {**batch, "crc32": _sum(batch)}
-        durable.publish(self.batch, (json.dumps(value, indent=1) + "\n").encode(), tmp_dir=self.tmp)
+        durable.publish(self.batch, _batch_bytes(batch), tmp_dir=self.tmp)
         durable.sync_dir(self.root)
+
+
+def _batch_bytes(batch: dict[str, Any]) -> bytes:
+    return (json.dumps({**batch, "crc32": _sum(batch)}, indent=1) + "\n").encode()
 
 
 def _sum(value: dict[str, Any]) -> int:
@@ -245,15 +254,16 @@ def _files(path: str) -> list[str]:
 
 
 def worker_ids(queue: Queue) -> list[str]:
+    """The ids of the workers that have a directory; a file or directory of another name is nobody's."""
     try:
-        return sorted(os.listdir(queue.workers))
+        return sorted(name for name in os.listdir(queue.workers) if is_worker(name))
     except FileNotFoundError:
         return []
 
 
 def exists(root: str) -> bool:
-    """Whether there is a queue in this directory."""
-    return os.path.isfile(os.path.join(root, "FORMAT"))
+    """Whether there is a queue in this directory, be it of a newer format or damaged."""
+    return look(root).is_queue
 
 
 def open_queue(root: str) -> Queue:
@@ -261,48 +271,59 @@ def open_queue(root: str) -> Queue:
 
     Raises NoQueueError when there is none, UsageError when it is of a newer format or cannot be read.
     """
-    queue = Queue(root)
-    try:
-        with open(queue.path("FORMAT"), encoding="ascii", errors="replace") as file:
-            text = file.read(32).strip()
-    except (FileNotFoundError, NotADirectoryError):
-        raise NoQueueError(f"no queue in {root}: make one with `engine seed INPUT -q {root}`") from None
-    except OSError as exc:
-        raise UsageError(f"the queue in {root} cannot be read: {exc.strerror}") from None
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"{queue.path('FORMAT')} is damaged: it should hold a number")
-    if int(text) > FORMAT:
+    place = look(root)
+    if place.is_queue or place.state is State.UNREADABLE:
+        _check_format(root, place)
+        return Queue(root)
+    raise NoQueueError(no_queue(root, place))
+
+
+def no_queue(root: str, place: Place | None = None) -> str:
+    """The sentence about a directory that is no queue."""
+    place = place or look(root)
+    if place.state is State.FOREIGN:
+        return f"no queue in {root}, and none can be made there: {place.why}"
+    why = ": the making of one was cut off" if place.state is State.HALF else ""
+    return f"no queue in {root}{why}: make one with `engine seed INPUT -q {root}`"
+
+
+def refuse_foreign(root: str) -> None:
+    """Raise UsageError when this directory is no queue and may not become one."""
+    place = look(root)
+    if place.state is State.FOREIGN:
         raise UsageError(
-            f"the queue in {root} has format {text}; this engine knows {FORMAT}: use a newer engine"
+            f"no queue can be made in {root}: {place.why}. Give a new or an empty directory with -q"
         )
-    return queue
+
+
+def _check_format(root: str, place: Place) -> None:
+    """Raise UsageError for a queue that this engine cannot go on with."""
+    if place.state is State.UNREADABLE:
+        raise UsageError(f"the queue in {root} cannot be read: {place.why}")
+    if place.state is State.DAMAGED:
+        raise UsageError(f"{os.path.join(root, 'FORMAT')} is damaged: it should hold a number")
+    if place.state is State.NEWER:
+        raise UsageError(
+            f"the queue in {root} has format {format_text(root)}; this engine knows {FORMAT}: use a newer engine"
+        )
 
 
 def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
-    """The queue in this directory, made if there is none.
+    """The queue in this directory, made if there is none, or made whole if its making was cut off.
 
-    Raises UsageError when it cannot be written or the directory holds something else.
+    Raises UsageError when it cannot be written or the directory holds something else; then nothing is changed.
     """
-    if exists(root):
-        queue = open_queue(root)
-        if not os.access(root, os.W_OK):
-            raise UsageError(f"the queue in {root} cannot be written: permission denied")
-        for name in DIRS:  # somebody may have removed one, or a copy left the empty ones behind
-            durable.ensure_dir(queue.path(name))
-        return queue
+    refuse_foreign(root)
+    place = look(root)
+    _check_format(root, place)
     queue = Queue(root)
+    if place.is_queue and not os.access(root, os.W_OK):
+        raise UsageError(f"the queue in {root} cannot be written: permission denied")
     try:
-        durable.ensure_dirs(root)
-        for name in DIRS:
-            durable.ensure_dir(queue.path(name))
-        if not os.path.exists(queue.batch):
-            created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            queue.write_batch(
-                {"schema_version": 1, "created_at": created, "rehearsal": rehearsal, "frozen": None}
-            )
-        # FORMAT comes last: with it the directory is a queue, without it the next command makes it one.
-        durable.publish(queue.path("FORMAT"), f"{FORMAT}\n".encode(), tmp_dir=queue.tmp)
-        durable.sync_dir(root)
+        if not place.is_queue:
+            durable.ensure_dirs(root)
+            _publish_format(queue)
+        _complete(queue, rehearsal)
     except FileExistsError:
         raise UsageError(f"{root} is a file, not a directory: give another place with -q") from None
     except OSError as exc:
@@ -312,6 +333,41 @@ def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
             f"no queue can be made in {root}: {exc.strerror}: give another place with -q"
         ) from None
     return queue
+
+
+def _publish_format(queue: Queue) -> None:
+    """FORMAT comes first and is durable before anything else is there: with it the directory is a queue."""
+    try:
+        durable.publish(queue.path("FORMAT"), f"{FORMAT}\n".encode())
+    except FileNotFoundError:
+        if not exists(queue.root):  # else a run that was quicker has swept our temporary file away
+            raise
+    durable.sync_dir(queue.root)
+
+
+def _complete(queue: Queue, rehearsal: bool) -> None:
+    """Make what lacks of a queue: batch.json, then the directories.
+
+    Somebody may have removed a directory later, or a copy left the empty ones behind.
+    """
+    seeded = _has_segments(queue)
+    if not seeded and not os.path.lexists(queue.batch):
+        # One at a time: a second process must not put its batch.json over one that a first run has frozen.
+        with take_or_say_who(queue.seed_lock, "seeding", wait_s=_MAKING_S, note={"what": "make"}):
+            if not os.path.lexists(queue.batch):
+                created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                batch = {"schema_version": 1, "created_at": created, "rehearsal": rehearsal, "frozen": None}
+                durable.publish(queue.batch, _batch_bytes(batch))
+                durable.sync_dir(queue.root)
+    made = [name for name in DIRS if durable.ensure_dir(queue.path(name))]
+    if made or not seeded:  # who made them may have died before their names were durable
+        durable.sync_dir(queue.root)
+
+
+def _has_segments(queue: Queue) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(os.listdir(queue.path("segments")))
+    return False
 
 
 def file_system(path: str) -> str:

@@ -32,7 +32,7 @@ class Arrivals:
         self._file: durable.AppendFile | None = None
         if path is not None:
             try:
-                self._file = durable.AppendFile(path)
+                self._file = durable.AppendFile(path, theirs=True)
             except OSError as exc:
                 raise UsageError(f"The arrivals file {path} cannot be opened: {exc.strerror}.") from exc
 

@@ -26,7 +26,8 @@ from engine.verify.papers import (
     read_promise,
     status_faults,
 )
-from engine.verify.tree import OWNER, TMP, OutputTree, Places, digits, leftovers, listing, tokens
+from engine.verify.strays import is_temporary, is_temporary_output, leftovers
+from engine.verify.tree import FOREIGN, OWNER, TMP, OutputTree, Places, digits, listing, tokens
 
 HASHERS = 4
 _BATCH = 64  # rows whose files one task hashes
@@ -117,6 +118,8 @@ class _Auditor:
             return
         if output is not None:
             self.output = OutputTree(output)
+        elif not os.path.exists(self.queue.batch) and not listing(self.queue.path("segments")):
+            self.findings.note("queue whose making was cut off; seeding makes the rest")
         elif not os.path.exists(self.queue.batch):
             self.findings.problem("unreadable file", self.queue.batch, "missing")
 
@@ -189,8 +192,7 @@ class _Auditor:
         for name in listing(queue.path("segments")):
             stem, _, extension = name.partition(".")
             if extension != "jsonl" or not digits(stem):
-                if not name.endswith(".tmp"):
-                    problem("stray file", queue.path("segments", name), "not a segment")
+                self.findings.note(FOREIGN, not is_temporary(queue.path("segments", name)))
             elif stem in published:
                 published.discard(stem)
                 self._segment(int(stem), places)
@@ -250,7 +252,9 @@ class _Auditor:
             problem("wrong cache", self.queue.ids(segment), fault)
         for name in listing(self.queue.journal_dir(segment)):
             number = name.removesuffix(".jsonl")
-            if not name.endswith(".jsonl") or not digits(number) or int(number) >= k:
+            if not name.endswith(".jsonl") or not digits(number):
+                self.findings.note(FOREIGN)
+            elif int(number) >= k:
                 problem(
                     "stray file", os.path.join(self.queue.journal_dir(segment), name), "no chunk's journal"
                 )
@@ -356,10 +360,7 @@ class _Auditor:
             "file(s) of the queue that others may read: `chmod -R go= DIR`",
             sum(1 for _ in exposed(self.queue)),
         )
-        for path in leftovers(self.queue):
-            problem(
-                "stray temporary file", path, "left by a process that was killed; the next run removes it"
-            )
+        leftovers(self.queue, self.findings)
         if self.output is None:
             return
         for path, video_id, fmt in self.output.entries():
@@ -368,7 +369,7 @@ class _Auditor:
                 note(
                     "temporary file(s) of another queue's run, which is at work in the same output directory"
                 )
-            elif path.startswith(TMP + os.sep) or path.endswith(".tmp"):
+            elif is_temporary_output(path):
                 problem("stray temporary file", full, "left by a process that was killed")
             elif video_id is None:
                 note("file(s) in the output directory that are not this engine's")

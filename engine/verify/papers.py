@@ -18,7 +18,8 @@ from typing import Any
 
 from engine.queue.layout import Queue
 from engine.verify.findings import Findings
-from engine.verify.tree import listing
+from engine.verify.strays import is_temporary
+from engine.verify.tree import FOREIGN, listing
 
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")  # a damaged segment may hold anything
 _ENDS = ("ok", "absent", "failed")
@@ -147,8 +148,7 @@ def listing_faults(queue: Queue, findings: Findings) -> None:
     for name in listing(queue.path("listings")):
         path = queue.path("listings", name)
         if not _LISTING.fullmatch(name):
-            if not name.endswith(".tmp"):
-                findings.problem("stray file", path, "not a listing")
+            findings.note(FOREIGN, not is_temporary(path))
             continue
         try:
             with open(path, "rb") as file:

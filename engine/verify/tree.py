@@ -14,10 +14,13 @@ from engine.verify.findings import Findings
 
 TMP = ".engine-tmp"
 OWNER = "owner"
-_TOKEN = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
-_NAMED = re.compile(r"([0-9]{6,})\.([0-9]+\.[0-9]+\.[0-9]+)")
+TOKEN = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
+NAMED = re.compile(r"([0-9]{6,})\.([0-9]+\.[0-9]+\.[0-9]+)")
 _OURS = re.compile(r"([A-Za-z0-9_-]{11})\.(json|md|txt|srt|vtt)")
-_LEFT = ("lock", "inflight", "died")  # what a dead worker's directory holds beside tokens
+LEFT = ("lock", "inflight", "died")  # what a dead worker's directory holds beside tokens
+_TOKEN_LIKE = re.compile(r"[0-9.~]+")
+WORKER = re.compile(r"[A-Za-z0-9-]+\.[0-9]+\.[0-9]+")
+FOREIGN = "file(s) in the queue's directories that are not this engine's"
 
 Token = tuple[int, int, int]  # number of the chunk, first byte, jobs
 Places = dict[tuple[int, Token], list[str]]
@@ -36,28 +39,35 @@ def listing(path: str) -> list[str]:
 
 
 def tokens(queue: Queue, findings: Findings) -> Places:
-    """Where the token of each chunk lies; what is no token in those places is a problem."""
+    """Where the token of each chunk lies. What is called like one in those places and is none is a problem; what
+    bears another name is somebody else's."""
     places: Places = {}
 
     def put(segment: int, token: str, where: str, path: str) -> None:
-        match = _TOKEN.fullmatch(token)
+        match = TOKEN.fullmatch(token)
         if match is None:
-            findings.problem("stray file", path, "not a token")
+            stray(os.path.basename(path), path)
         else:
             its = (int(match[1]), int(match[2]), int(match[3]))
             places.setdefault((segment, its), []).append(where)
 
     def put_named(name: str, where: str, path: str) -> None:
-        match = _NAMED.fullmatch(name)
+        match = NAMED.fullmatch(name)
         if match is None:
-            findings.problem("stray file", path, "not a token")
+            stray(os.path.basename(path), path)
         else:
             put(int(match[1]), match[2], where, path)
+
+    def stray(name: str, path: str) -> None:
+        if _TOKEN_LIKE.fullmatch(name):
+            findings.problem("stray file", path, "not a token")
+        else:
+            findings.note(FOREIGN)
 
     for where in ("pending", "done", "filed"):
         for directory in listing(queue.path(where)):
             if not digits(directory):
-                findings.problem("stray file", queue.path(where, directory), "not a segment's directory")
+                findings.note(FOREIGN)
                 continue
             for token in listing(queue.path(where, directory)):
                 put(int(directory), token, where, queue.path(where, directory, token))
@@ -66,22 +76,13 @@ def tokens(queue: Queue, findings: Findings) -> Places:
         known = rest if tilde and digits(when) else ""
         put_named(known, "deferred", os.path.join(queue.deferred, name))
     for worker in listing(queue.workers):
-        if not os.path.isdir(os.path.join(queue.workers, worker)):
-            findings.problem("stray file", os.path.join(queue.workers, worker), "not a worker's directory")
+        if not WORKER.fullmatch(worker) or not os.path.isdir(os.path.join(queue.workers, worker)):
+            findings.note(FOREIGN)
+            continue
         for name in listing(os.path.join(queue.workers, worker)):
-            if name not in _LEFT:
+            if name not in LEFT:
                 put_named(name, f"workers/{worker}", os.path.join(queue.workers, worker, name))
     return places
-
-
-def leftovers(queue: Queue) -> Iterator[str]:
-    """Temporary files in the queue directory."""
-    for name in listing(queue.tmp):
-        yield os.path.join(queue.tmp, name)
-    for directory in ("", "segments", "ids", "listings"):
-        for name in listing(queue.path(directory)):
-            if name.endswith(".tmp"):
-                yield queue.path(directory, name)
 
 
 class OutputTree:
