@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from engine import durable, retry
+from engine import durable, gather, retry
 from engine.manifest import read_checkpoint
 from engine.queue import claim
 from engine.queue.chunk import Chunk, Header, check_whole, cut, read_jobs
@@ -53,6 +53,8 @@ def mend(queue: Queue) -> list[str]:
     said: list[str] = []
     for name in DIRS:  # a copy may have left the empty ones behind
         durable.ensure_dir(queue.path(name))
+    if gather.complete(queue):
+        said.append("finished gathering small segments, which had been cut off")
     _check_segments(queue)
     said += _unfinished(queue)
     said += _sweep(queue)
@@ -60,6 +62,7 @@ def mend(queue: Queue) -> list[str]:
         said.append("finished a retry that had been cut off")
     if _workers_left(queue):
         said += _check_tokens(queue)
+        gather.gather(queue, filed=True)
     else:
         said.append("a worker of an earlier run still lives (stopped?): the tokens were not checked")
     return said

@@ -33,7 +33,7 @@ from typing import Any
 
 from engine import durable, output, retry
 from engine.errors import HeldError, UsageError
-from engine.known import Known
+from engine.known import ODD, Known, remove_cache
 from engine.manifest import read_checkpoint
 from engine.monitor import Monitor
 from engine.queue import claim, journal
@@ -273,10 +273,9 @@ class _Repair:
         """The caches of ids: what is not as the segments say goes, and what lacks is made again."""
         lacking = []
         for segment in self.queue.segments():
-            paths = (self.queue.ids(segment), self.queue.ids(segment) + ".odd")
+            paths = (self.queue.ids(segment), self.queue.ids(segment) + ODD)
             if cache_fault(self.queue, segment, read_ids(self.queue.segment(segment))):
-                for path in paths:
-                    durable.unlink_quietly(path)
+                remove_cache(self.queue, segment)
             if not all(map(os.path.exists, paths)):
                 lacking.append(segment)
         if lacking:

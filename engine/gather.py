@@ -1,0 +1,323 @@
+"""Gathering small segments into one, so that what a queue costs follows its jobs and not how often it was seeded.
+
+Two sorts are gathered, each with its like: segments to which nothing has happened, every token of them in pending/;
+and segments that are through, every token in filed/. When eight of one order of size are there they become one of
+the next: each job moves a few times at most, however many seedings there are.
+
+    their tokens claimed, as a worker does it       (of untouched ones; who finds one gone puts the others back)
+      -> gather.json, durable: which are to become which
+      -> directories, journals, filed tokens and caches of the new segment, durable
+      -> its file in segments/, durable             from here on it counts, and they do not: for every reader at once
+      -> its free tokens, durable
+      -> theirs removed, with their journals, segments and caches, durable
+      -> gather.json removed
+
+A gathering that was cut off is undone when the new segment's file is not there, else completed, by the next who holds
+seed.lock: a seeding, the monitor, a run's start. The claims of a dead gatherer are freed like a dead worker's, unless
+the new segment counts: then they stand for nothing (`engine.queue.claim`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+
+from engine import durable
+from engine.errors import UsageError
+from engine.known import remove_cache, write_cache
+from engine.manifest import read_checkpoint
+from engine.queue import claim, journal
+from engine.queue.chunk import SEGMENT_JOBS, Chunk, Header, chunk_size, cut, read_body, read_ids, with_header
+from engine.queue.fold import fold
+from engine.queue.layout import Gathering, Queue, chunks_in, numbered, worker_ids
+from engine.queue.tokens import files, make_directories, next_number, publish_tokens
+
+MANY = 8  # segments of one sort and one order of size become one
+UNTOUCHED_JOBS = SEGMENT_JOBS // MANY  # a bigger one stays as it is
+FILED_JOBS = 16_384 // MANY  # the same of one that is through: its journals have a few KB a job
+FILED_BYTES = 64 << 20  # of journals that are read and written at once
+_PARENTS = ("pending", "segments", "journal", "done", "filed")
+
+
+class _Unfit(Exception):  # noqa: N818 - nobody sees it
+    """These segments stay as they are, until something else mends them."""
+
+
+def gather(queue: Queue, *, filed: bool) -> int:
+    """Gather what there is enough of; returns how many segments became part of another.
+
+    The caller holds seed.lock and, with `filed`, where those that are through are gathered as well, monitor.lock. What
+    is damaged is left alone. Raises OSError when the disk fails.
+    """
+    complete(queue)
+    orders: dict[int, list[Header]] = defaultdict(list)
+    for number in queue.segments():
+        try:
+            header = queue.header(number)
+        except UsageError:
+            continue
+        orders[_order(header.jobs)].append(header)
+    gone = 0
+    for order in range(_order(SEGMENT_JOBS) + 1):  # what comes of one may be enough for the next
+        if len(orders[order]) < MANY:
+            continue
+        untouched, through = _sorts(queue, orders[order])
+        for group, are_filed in ((untouched, False), (through, True)):
+            if len(group) >= MANY and (filed or not are_filed):
+                try:
+                    made = _become_one(queue, group, filed=are_filed)
+                except _Unfit:
+                    continue
+                orders[_order(made.jobs)].append(made)
+                gone += len(group)
+    return gone
+
+
+def complete(queue: Queue) -> bool:
+    """Complete or undo a gathering that was cut off; True when there was one. The caller holds seed.lock."""
+    if not os.path.lexists(queue.gathering):
+        return False
+    under_way = queue.gathered() or _derived(queue)
+    if under_way.counts:
+        _succeed(queue, under_way)
+    else:
+        _remove(queue, under_way.into)
+    _over(queue)
+    return True
+
+
+# ---- which ------------------------------------------------------------------------------------------------
+def _order(jobs: int) -> int:
+    """Up to 7 jobs are of order 0, up to 63 of order 1, and so on: eight of one order make one of a higher."""
+    return (max(1, jobs).bit_length() - 1) // 3
+
+
+def _sorts(queue: Queue, headers: list[Header]) -> tuple[list[Header], list[Header]]:
+    """Those to which nothing has happened, and those that are through; as many as may become one."""
+    untouched, through = [], []
+    for header in headers:
+        if header.jobs <= UNTOUCHED_JOBS and _count(queue.pending(header.segment)) == header.chunks:
+            untouched.append(header)
+        elif header.jobs <= FILED_JOBS and _count(queue.filed(header.segment)) == header.chunks:
+            through.append(header)
+    return _at_most(untouched, UNTOUCHED_JOBS * MANY), _at_most(through, FILED_JOBS * MANY)
+
+
+def _count(path: str) -> int:
+    try:
+        return len(os.listdir(path))
+    except FileNotFoundError:
+        return -1
+
+
+def _at_most(headers: list[Header], jobs: int) -> list[Header]:
+    kept = []
+    for header in headers:
+        jobs -= header.jobs
+        if jobs < 0:
+            break
+        kept.append(header)
+    return kept
+
+
+# ---- the steps --------------------------------------------------------------------------------------------
+def _become_one(queue: Queue, headers: list[Header], *, filed: bool) -> Header:
+    """Make one segment of these, and remove them. Raises _Unfit when they cannot become one now, OSError."""
+    into, jobs = next_number(queue), sum(header.jobs for header in headers)
+    head = Header(into, jobs, chunk_size(jobs, os.cpu_count() or 1))
+    chunks = [chunk for header in headers for chunk in _chunks(queue, header)]
+    try:
+        body = b"".join(read_body(queue.segment(header.segment)) for header in headers)
+        ids = [video_id for header in headers for video_id in read_ids(queue.segment(header.segment))]
+    except UsageError:
+        raise _Unfit from None
+    _check(queue, headers, chunks, filed=filed)
+    books = _journals(queue, chunks, ids, head.chunk) if filed else {}
+    holder = None if filed else _claim(queue, chunks)
+    try:
+        value = {"schema_version": 1, "into": into, "of": [its.segment for its in headers], "filed": filed}
+        value["crc32"] = zlib.crc32(json.dumps(value).encode())
+        durable.publish(queue.gathering, (json.dumps(value) + "\n").encode(), tmp_dir=queue.tmp)
+        durable.sync_dir(queue.root)
+        _make(queue, head, body, ids, books, filed=filed)
+        _succeed(queue, Gathering(into, tuple(its.segment for its in headers), filed, counts=True))
+        _over(queue)
+    except BaseException:
+        if holder is not None:
+            holder.abandon()
+        raise
+    if holder is not None:
+        holder.close()
+    return head
+
+
+def _chunks(queue: Queue, header: Header) -> Iterator[Chunk]:
+    try:
+        yield from cut(queue.segment(header.segment))
+    except (UsageError, OSError):
+        raise _Unfit from None
+
+
+def _check(queue: Queue, headers: list[Header], chunks: list[Chunk], *, filed: bool) -> None:
+    """Raise _Unfit unless these segments have their tokens, empty or whole journals, and nothing else."""
+    for header in headers:
+        number = header.segment
+        mine = {chunk for chunk in chunks if chunk.segment == number}
+        tokens = {chunk.token for chunk in mine}
+        places = {
+            queue.pending(number): set() if filed else tokens,
+            queue.filed(number): tokens if filed else set(),
+            queue.done(number): set(),
+        }
+        for path, names in places.items():
+            if _names(path) != names:
+                raise _Unfit
+        books = {f"{chunk.k}.jsonl" for chunk in mine}
+        there = _names(queue.journal_dir(number))
+        if not there <= books or (filed and there != books):
+            raise _Unfit
+        if not filed and any(os.path.getsize(queue.journal(its)) for its in mine if f"{its.k}.jsonl" in there):
+            raise _Unfit
+
+
+def _names(path: str) -> set[str]:
+    try:
+        return set(os.listdir(path))
+    except OSError:
+        raise _Unfit from None
+
+
+def _journals(queue: Queue, chunks: list[Chunk], ids: list[str], size: int) -> dict[int, bytes]:
+    """What the journals of these chunks say, as the journals of the new ones, by number. Line by line it stays as it
+    is; one last `synced` vouches for all of it, as theirs did."""
+    checkpoint = read_checkpoint(queue)
+    if checkpoint is None or any(chunk.name in checkpoint.open for chunk in chunks):
+        raise _Unfit  # the manifest will be derived anew; or it still reckons with these journals
+    number = {video_id: at // size for at, video_id in enumerate(ids)}
+    books: dict[int, bytearray] = defaultdict(bytearray)
+    left = FILED_BYTES
+    at = 0
+    for chunk in chunks:
+        path = queue.journal(chunk)
+        left -= os.path.getsize(path)
+        if left < 0:
+            raise _Unfit
+        read = journal.read(path, brief=True)
+        state = fold(read.entries)
+        mine = set(ids[at : at + chunk.jobs])
+        at += chunk.jobs
+        torn = read.end != os.path.getsize(path)
+        if read.bad or torn or set(state.jobs) != mine or state.unsynced_finals():
+            raise _Unfit
+        if state.finals() != chunk.jobs:
+            raise _Unfit
+        for entry in read.entries:
+            if entry.verb != "synced":
+                job = entry.body["video_id" if entry.verb == "final" else "job"]
+                books[number[job]] += journal.line(entry.verb, entry.raw)
+    return {k: bytes(book + journal.encode("synced", {"end": len(book)})) for k, book in books.items()}
+
+
+def _claim(queue: Queue, chunks: list[Chunk]) -> claim.Worker:
+    """Claim these chunks, all of them. Raises _Unfit when a worker was first with one."""
+    holder = claim.Worker(queue, f"{claim.run_id()}.0.0", 0)
+    try:
+        if all(map(holder.take, chunks)):
+            return holder
+        for chunk in chunks:
+            holder.give_back(chunk, None)  # one that it has not got stays where it is
+    except BaseException:
+        holder.abandon()
+        raise
+    holder.close()
+    raise _Unfit
+
+
+def _make(
+    queue: Queue, head: Header, body: bytes, ids: list[str], books: dict[int, bytes], *, filed: bool
+) -> None:
+    """The new segment, its file last."""
+    number, path = head.segment, queue.segment(head.segment)
+    make_directories(queue, number)
+    for k, data in books.items():
+        durable.create(os.path.join(queue.journal_dir(number), f"{k}.jsonl"), data)
+    write_cache(queue, number, ids)
+    data = with_header(number, body, head.jobs, head.chunk)
+    if filed:
+        durable.sync_dir(queue.journal_dir(number))
+        for token in _tokens_of(head, data):
+            durable.create(os.path.join(queue.filed(number), token), b"", sync=False)
+        durable.sync_dir(queue.filed(number))
+    durable.publish(path, data, tmp_dir=queue.tmp)
+    durable.sync_dir(os.path.dirname(path))
+
+
+def _tokens_of(head: Header, data: bytes) -> Iterator[str]:
+    """The names of a segment's tokens, by its bytes."""
+    lines = data.split(b"\n")
+    at = len(lines[0]) + 1
+    for k in range(head.chunks):
+        mine = lines[1 + k * head.chunk : 1 + min((k + 1) * head.chunk, head.jobs)]
+        yield Chunk(head.segment, k, at, len(mine)).token
+        at += sum(len(line) + 1 for line in mine)
+
+
+def _succeed(queue: Queue, its: Gathering) -> None:
+    """The new segment counts: publish it, and remove what it stands for. Does nothing where that is done."""
+    durable.sync_dir(queue.path("segments"))  # who gave it its name may have died before that
+    if its.into not in numbered(queue.path("pending")):
+        if its.filed:
+            durable.ensure_dir(queue.pending(its.into))
+            durable.sync_dir(queue.path("pending"))
+        else:
+            publish_tokens(queue, its.into)
+    for worker_id in worker_ids(queue):
+        path = os.path.join(queue.workers, worker_id)
+        for chunk in chunks_in(path):
+            if chunk.segment in its.of:
+                durable.unlink_quietly(os.path.join(path, chunk.name))
+    for number in its.of:
+        _remove(queue, number)
+
+
+def _remove(queue: Queue, number: int) -> None:
+    """Remove all of a segment: by their names, and nothing that is named in another way."""
+    directories = (queue.pending(number), queue.done(number), queue.filed(number))
+    for path in directories:
+        for chunk in chunks_in(path, number):
+            durable.unlink_quietly(os.path.join(path, chunk.token))
+    books = queue.journal_dir(number)
+    for name in os.listdir(books) if os.path.isdir(books) else ():
+        k, _, rest = name.partition(".")
+        if rest == "jsonl" and k.isascii() and k.isdigit():
+            durable.unlink_quietly(os.path.join(books, name))
+    remove_cache(queue, number)
+    for path in (*directories, books):
+        if os.path.isdir(path):
+            durable.rmdir(path)
+    durable.unlink_quietly(queue.segment(number))  # last: by it a note that cannot be read is made out
+
+
+def _over(queue: Queue) -> None:
+    """What was made and removed is so for good; the note of it goes last."""
+    for name in _PARENTS:
+        durable.sync_dir(queue.path(name))
+    durable.unlink(queue.gathering)
+    durable.sync_dir(queue.root)
+
+
+# ---- a note that cannot be read ---------------------------------------------------------------------------
+def _derived(queue: Queue) -> Gathering:
+    """The gathering under way, found in the files themselves: the last segment holds all jobs of the others meant, or
+    has no file yet."""
+    there = files(queue)
+    into = max([*there, *numbered(queue.path("journal"))], default=0)
+    if into not in there:
+        return Gathering(into, (), filed=False, counts=False)
+    ids = set(read_ids(queue.segment(into)))
+    of = tuple(its for its in there if its != into and ids.issuperset(read_ids(queue.segment(its))))
+    filed = bool(of) and bool(chunks_in(queue.filed(into), into))
+    return Gathering(into, of, filed, counts=True)
