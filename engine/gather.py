@@ -19,6 +19,7 @@ the new segment counts: then they stand for nothing (`engine.queue.claim`).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -46,21 +47,24 @@ class _Unfit(Exception):  # noqa: N818 - nobody sees it
     """These segments stay as they are, until something else mends them."""
 
 
-def gather(queue: Queue, *, filed: bool) -> int:
+def gather(queue: Queue, *, filed: bool, start: bool = False) -> int:
     """Gather what there is enough of; returns how many segments became part of another.
 
-    The caller holds seed.lock and, with `filed`, where those that are through are gathered as well, monitor.lock. What
-    is damaged is left alone. Raises OSError when the disk fails.
+    The caller holds seed.lock and, with `filed`, where those that are through are gathered as well, monitor.lock. At
+    the `start` of a run all untouched ones become one, as if they had been seeded at once. What is damaged is left
+    alone. Raises OSError when the disk fails.
     """
     complete(queue)
-    orders: dict[int, list[Header]] = defaultdict(list)
-    for number in queue.segments():
-        try:
-            header = queue.header(number)
-        except UsageError:
-            continue
-        orders[_order(header.jobs)].append(header)
     gone = 0
+    if start:
+        untouched, _ = _sorts(queue, _headers(queue))
+        if len(untouched) > 1:
+            with contextlib.suppress(_Unfit):
+                _become_one(queue, untouched, filed=False)
+                gone += len(untouched)
+    orders: dict[int, list[Header]] = defaultdict(list)
+    for header in _headers(queue):
+        orders[_order(header.jobs)].append(header)
     for order in range(_order(SEGMENT_JOBS) + 1):  # what comes of one may be enough for the next
         if len(orders[order]) < MANY:
             continue
@@ -90,6 +94,15 @@ def complete(queue: Queue) -> bool:
 
 
 # ---- which ------------------------------------------------------------------------------------------------
+def _headers(queue: Queue) -> list[Header]:
+    """The headers of all segments but those that cannot be read."""
+    found = []
+    for number in queue.segments():
+        with contextlib.suppress(UsageError):
+            found.append(queue.header(number))
+    return found
+
+
 def _order(jobs: int) -> int:
     """Up to 7 jobs are of order 0, up to 63 of order 1, and so on: eight of one order make one of a higher."""
     return (max(1, jobs).bit_length() - 1) // 3

@@ -62,7 +62,7 @@ def mend(queue: Queue) -> list[str]:
         said.append("finished a retry that had been cut off")
     if _workers_left(queue):
         said += _check_tokens(queue)
-        gather.gather(queue, filed=True)
+        gather.gather(queue, filed=True, start=True)
     else:
         said.append("a worker of an earlier run still lives (stopped?): the tokens were not checked")
     return said
