@@ -24,27 +24,20 @@ import json
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
 
 from engine import durable
 from engine.errors import UsageError
+from engine.joined import Joined, Unfit, join
 from engine.known import remove_cache, write_cache
-from engine.manifest import read_checkpoint
-from engine.queue import claim, journal
-from engine.queue.chunk import SEGMENT_JOBS, Chunk, Header, chunk_size, cut, read_body, read_ids, with_header
-from engine.queue.fold import fold
+from engine.queue import claim
+from engine.queue.chunk import SEGMENT_JOBS, Chunk, Header, read_ids
 from engine.queue.layout import Gathering, Queue, chunks_in, numbered, worker_ids
 from engine.queue.tokens import files, make_directories, next_number, publish_tokens
 
 MANY = 8  # segments of one sort and one order of size become one
 UNTOUCHED_JOBS = SEGMENT_JOBS // MANY  # a bigger one stays as it is
 FILED_JOBS = 16_384 // MANY  # the same of one that is through: its journals have a few KB a job
-FILED_BYTES = 64 << 20  # of journals that are read and written at once
 _PARENTS = ("pending", "segments", "journal", "done", "filed")
-
-
-class _Unfit(Exception):  # noqa: N818 - nobody sees it
-    """These segments stay as they are, until something else mends them."""
 
 
 def gather(queue: Queue, *, filed: bool, start: bool = False) -> int:
@@ -59,7 +52,7 @@ def gather(queue: Queue, *, filed: bool, start: bool = False) -> int:
     if start:
         untouched, _ = _sorts(queue, _headers(queue))
         if len(untouched) > 1:
-            with contextlib.suppress(_Unfit):
+            with contextlib.suppress(Unfit):
                 _become_one(queue, untouched, filed=False)
                 gone += len(untouched)
     orders: dict[int, list[Header]] = defaultdict(list)
@@ -73,7 +66,7 @@ def gather(queue: Queue, *, filed: bool, start: bool = False) -> int:
             if len(group) >= MANY and (filed or not are_filed):
                 try:
                     made = _become_one(queue, group, filed=are_filed)
-                except _Unfit:
+                except Unfit:
                     continue
                 orders[_order(made.jobs)].append(made)
                 gone += len(group)
@@ -138,24 +131,16 @@ def _at_most(headers: list[Header], jobs: int) -> list[Header]:
 
 # ---- the steps --------------------------------------------------------------------------------------------
 def _become_one(queue: Queue, headers: list[Header], *, filed: bool) -> Header:
-    """Make one segment of these, and remove them. Raises _Unfit when they cannot become one now, OSError."""
-    into, jobs = next_number(queue), sum(header.jobs for header in headers)
-    head = Header(into, jobs, chunk_size(jobs, os.cpu_count() or 1))
-    chunks = [chunk for header in headers for chunk in _chunks(queue, header)]
-    try:
-        body = b"".join(read_body(queue.segment(header.segment)) for header in headers)
-        ids = [video_id for header in headers for video_id in read_ids(queue.segment(header.segment))]
-    except UsageError:
-        raise _Unfit from None
-    _check(queue, headers, chunks, filed=filed)
-    books = _journals(queue, chunks, ids, head.chunk) if filed else {}
-    holder = None if filed else _claim(queue, chunks)
+    """Make one segment of these, and remove them. Raises Unfit when they cannot become one now, OSError."""
+    new = join(queue, next_number(queue), headers, filed=filed)
+    into = new.head.segment
+    holder = None if filed else _claim(queue, new.chunks)
     try:
         value = {"schema_version": 1, "into": into, "of": [its.segment for its in headers], "filed": filed}
         value["crc32"] = zlib.crc32(json.dumps(value).encode())
         durable.publish(queue.gathering, (json.dumps(value) + "\n").encode(), tmp_dir=queue.tmp)
         durable.sync_dir(queue.root)
-        _make(queue, head, body, ids, books, filed=filed)
+        _make(queue, new, filed=filed)
         _succeed(queue, Gathering(into, tuple(its.segment for its in headers), filed, counts=True))
         _over(queue)
     except BaseException:
@@ -164,78 +149,11 @@ def _become_one(queue: Queue, headers: list[Header], *, filed: bool) -> Header:
         raise
     if holder is not None:
         holder.close()
-    return head
-
-
-def _chunks(queue: Queue, header: Header) -> Iterator[Chunk]:
-    try:
-        yield from cut(queue.segment(header.segment))
-    except (UsageError, OSError):
-        raise _Unfit from None
-
-
-def _check(queue: Queue, headers: list[Header], chunks: list[Chunk], *, filed: bool) -> None:
-    """Raise _Unfit unless these segments have their tokens, empty or whole journals, and nothing else."""
-    for header in headers:
-        number = header.segment
-        mine = {chunk for chunk in chunks if chunk.segment == number}
-        tokens = {chunk.token for chunk in mine}
-        places = {
-            queue.pending(number): set() if filed else tokens,
-            queue.filed(number): tokens if filed else set(),
-            queue.done(number): set(),
-        }
-        for path, names in places.items():
-            if _names(path) != names:
-                raise _Unfit
-        books = {f"{chunk.k}.jsonl" for chunk in mine}
-        there = _names(queue.journal_dir(number))
-        if not there <= books or (filed and there != books):
-            raise _Unfit
-        if not filed and any(os.path.getsize(queue.journal(its)) for its in mine if f"{its.k}.jsonl" in there):
-            raise _Unfit
-
-
-def _names(path: str) -> set[str]:
-    try:
-        return set(os.listdir(path))
-    except OSError:
-        raise _Unfit from None
-
-
-def _journals(queue: Queue, chunks: list[Chunk], ids: list[str], size: int) -> dict[int, bytes]:
-    """What the journals of these chunks say, as the journals of the new ones, by number. Line by line it stays as it
-    is; one last `synced` vouches for all of it, as theirs did."""
-    checkpoint = read_checkpoint(queue)
-    if checkpoint is None or any(chunk.name in checkpoint.open for chunk in chunks):
-        raise _Unfit  # the manifest will be derived anew; or it still reckons with these journals
-    number = {video_id: at // size for at, video_id in enumerate(ids)}
-    books: dict[int, bytearray] = defaultdict(bytearray)
-    left = FILED_BYTES
-    at = 0
-    for chunk in chunks:
-        path = queue.journal(chunk)
-        left -= os.path.getsize(path)
-        if left < 0:
-            raise _Unfit
-        read = journal.read(path, brief=True)
-        state = fold(read.entries)
-        mine = set(ids[at : at + chunk.jobs])
-        at += chunk.jobs
-        torn = read.end != os.path.getsize(path)
-        if read.bad or torn or set(state.jobs) != mine or state.unsynced_finals():
-            raise _Unfit
-        if state.finals() != chunk.jobs:
-            raise _Unfit
-        for entry in read.entries:
-            if entry.verb != "synced":
-                job = entry.body["video_id" if entry.verb == "final" else "job"]
-                books[number[job]] += journal.line(entry.verb, entry.raw)
-    return {k: bytes(book + journal.encode("synced", {"end": len(book)})) for k, book in books.items()}
+    return new.head
 
 
 def _claim(queue: Queue, chunks: list[Chunk]) -> claim.Worker:
-    """Claim these chunks, all of them. Raises _Unfit when a worker was first with one."""
+    """Claim these chunks, all of them. Raises Unfit when a worker was first with one."""
     holder = claim.Worker(queue, f"{claim.run_id()}.0.0", 0)
     try:
         if all(map(holder.take, chunks)):
@@ -246,36 +164,24 @@ def _claim(queue: Queue, chunks: list[Chunk]) -> claim.Worker:
         holder.abandon()
         raise
     holder.close()
-    raise _Unfit
+    raise Unfit
 
 
-def _make(
-    queue: Queue, head: Header, body: bytes, ids: list[str], books: dict[int, bytes], *, filed: bool
-) -> None:
+def _make(queue: Queue, new: Joined, *, filed: bool) -> None:
     """The new segment, its file last."""
-    number, path = head.segment, queue.segment(head.segment)
+    number = new.head.segment
+    path = queue.segment(number)
     make_directories(queue, number)
-    for k, data in books.items():
+    for k, data in new.journals.items():
         durable.create(os.path.join(queue.journal_dir(number), f"{k}.jsonl"), data)
-    write_cache(queue, number, ids)
-    data = with_header(number, body, head.jobs, head.chunk)
+    write_cache(queue, number, new.ids)
     if filed:
         durable.sync_dir(queue.journal_dir(number))
-        for token in _tokens_of(head, data):
+        for token in new.tokens():
             durable.create(os.path.join(queue.filed(number), token), b"", sync=False)
         durable.sync_dir(queue.filed(number))
-    durable.publish(path, data, tmp_dir=queue.tmp)
+    durable.publish(path, new.data, tmp_dir=queue.tmp)
     durable.sync_dir(os.path.dirname(path))
-
-
-def _tokens_of(head: Header, data: bytes) -> Iterator[str]:
-    """The names of a segment's tokens, by its bytes."""
-    lines = data.split(b"\n")
-    at = len(lines[0]) + 1
-    for k in range(head.chunks):
-        mine = lines[1 + k * head.chunk : 1 + min((k + 1) * head.chunk, head.jobs)]
-        yield Chunk(head.segment, k, at, len(mine)).token
-        at += sum(len(line) + 1 for line in mine)
 
 
 def _succeed(queue: Queue, its: Gathering) -> None:

@@ -178,7 +178,7 @@ def _publish(queue: Queue, segment: int, array: Numbers, odd: list[str]) -> None
 
 
 def _index(array: Numbers, words: bytes, jobs: int) -> bytes:
-    """What the blocks of a cache begin with, and their sums; so that one can be read, and believed, without the others.
+    """What the blocks of a cache begin with, and their sums: one can be read, and believed, without the others.
 
     A CRC-32 of all that follows; CRC-32 of the `.odd` file; how many numbers, how many jobs (64 bits); the first
     number of each block; the CRC-32 of each block. Little endian.

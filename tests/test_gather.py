@@ -7,18 +7,34 @@ import os
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import recount
 from support import (
-    Crash, Hand, Outcome, add, batch, dying_at, file_rows, finish, ids, open_jobs, output_of, reclaim, some_fail,
+    Crash,
+    Hand,
+    Outcome,
+    add,
+    batch,
+    dying_at,
+    file_rows,
+    finish,
+    ids,
+    open_jobs,
+    output_of,
+    reclaim,
+    some_fail,
 )  # fmt: skip
 
-from engine import durable, gather, retry, status, verify
+from engine import durable, gather, joined, retry, status, verify
 from engine.known import Known
+from engine.monitor import Monitor
 from engine.output import sweep
+from engine.queue import claim
+from engine.queue.chunk import Chunk
 from engine.queue.claim import Worker
 from engine.queue.layout import Queue, chunks_in, worker_ids
 from engine.queue.lock import take_or_say_who
@@ -176,12 +192,14 @@ def test_big_ones_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gather, "UNTOUCHED_JOBS", 2)
     assert gathered(queue) == 0
     monkeypatch.setattr(gather, "FILED_JOBS", 3)
-    monkeypatch.setattr(gather, "FILED_BYTES", 100)
+    monkeypatch.setattr(joined, "FILED_BYTES", 100)
     assert gathered(queue) == 0
     assert verify.audit(queue.root).problems == []
 
 
-@pytest.mark.parametrize("what", ["held", "deferred", "done", "torn", "bad line", "stranger", "segment", "reckoned"])
+@pytest.mark.parametrize(
+    "what", ["held", "deferred", "done", "torn", "bad line", "stranger", "segment", "reckoned"]
+)
 def test_what_is_in_use_or_not_right_stays(tmp_path: Path, what: str) -> None:
     queue = few(tmp_path) if what in ("held", "deferred", "segment") else filed_few(tmp_path)
     book = os.path.join(queue.journal_dir(LAST), "0.jsonl")
@@ -205,7 +223,7 @@ def test_what_is_in_use_or_not_right_stays(tmp_path: Path, what: str) -> None:
         value.pop("crc32")
         chunk = chunks_in(queue.filed(LAST), LAST)[0]
         value["open"][chunk.name] = [0, {}, 0, None]
-        value["crc32"] = __import__("zlib").crc32(json.dumps(value).encode())
+        value["crc32"] = zlib.crc32(json.dumps(value).encode())
         Path(queue.checkpoint).write_text(json.dumps(value))
     before = sorted(os.walk(queue.path("segments")))
     assert gathered(queue) == 0
@@ -239,7 +257,8 @@ def test_a_death_at_any_step(tmp_path: Path, sort: str, torn: bool, after: str, 
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(tmp_path / "made", place)
         queue = Queue(str(place / "queue"))
-        queue.write_batch({**queue.read_batch(), "frozen": {**queue.read_batch()["frozen"], "output": str(place / "out")}})
+        batch_json = queue.read_batch()
+        queue.write_batch({**batch_json, "frozen": {**batch_json["frozen"], "output": str(place / "out")}})
         with dying_at(step, torn=torn):
             try:
                 gathered(queue)
@@ -249,7 +268,7 @@ def test_a_death_at_any_step(tmp_path: Path, sort: str, torn: bool, after: str, 
         assert status.collect(queue.root)["total"] == len(names), step
         if after == "damaged note" and os.path.exists(queue.gathering):
             Path(queue.gathering).write_bytes(b"{")
-        if after == "lap":  # a live run beside the one who died; it need not get to what was claimed and counts
+        if after == "lap":  # a live run, beside which somebody died
             reclaim(queue)
             hand = Hand(queue)
             hand.work()
@@ -350,8 +369,6 @@ def test_beside_a_worker_that_claims(tmp_path: Path) -> None:
 
 def test_an_idle_run_gathers_what_is_seeded_beside_it(tmp_path: Path) -> None:
     queue = batch(tmp_path, 0)
-    from engine.monitor import Monitor
-
     with take_or_say_who(queue.monitor_lock, "monitor"):
         monitor = Monitor(queue)
         hand = Hand(queue)
@@ -380,8 +397,6 @@ def test_a_dead_gatherer_s_claims_are_freed(tmp_path: Path) -> None:
     with pytest.raises(Crash), dying_at(30):
         gathered(queue)
     assert worker_ids(queue)
-    from engine.queue import claim
-
     assert claim.living(queue) == [], "it is no worker, alive or dead"
     reclaim(queue)
     finish(queue)
@@ -392,11 +407,11 @@ def test_a_worker_that_comes_between_keeps_its_chunk(tmp_path: Path, monkeypatch
     queue = few(tmp_path)
     hand = Hand(queue)
     real = Worker.take
-    taken = []
+    taken: list[Chunk] = []
 
     def take(self: Worker, chunk: object) -> bool:
         if not taken and self is not hand.worker:
-            taken.append(hand.worker.claim(time.time()))
+            taken.extend(filter(None, [hand.worker.claim(time.time())]))
         return real(self, chunk)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Worker, "take", take)

@@ -25,9 +25,10 @@ LAYERS = (
     {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace"},
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept", "companions"},
     {"config", "verdict", "manifest", "output", "desk", "known", "events", "steering", "tickets", "listings"},
-    {"witness", "plan", "check", "notify", "sieve"},
-    {"attempt", "seed", "status", "retry", "verify", "failures", "resources", "doctor"},
-    {"holding", "monitor", "recover", "report", "lister"},
+    {"witness", "plan", "check", "notify", "sieve", "joined"},
+    {"attempt", "gather", "status", "retry", "verify", "failures", "resources", "doctor"},
+    {"holding", "monitor", "seed", "report"},
+    {"recover", "lister"},
     {"hands", "repair"},
     {"worker"},
     {"slot"},
@@ -47,9 +48,9 @@ ON_THEIR_OWN = {
     "output.py": {"os.makedirs", "shutil.rmtree"},  # temporary directories
     "queue/claim.py": {"os.open"},  # `inflight`, written by durable.pwrite
     "queue/lock.py": {"os.open", "os.ftruncate"},  # lock files: their notes outlive nobody
+    "queue/tokens.py": {"shutil.rmtree"},  # leftovers in tmp/
     "recover.py": {"shutil.rmtree"},  # leftovers in tmp/
     "resources.py": {"os.open"},  # a log for who measures
-    "seed.py": {"shutil.rmtree"},  # leftovers in tmp/
     "slot.py": {"os.unlink"},  # semaphores of dead processes in shared memory
     "witness.py": {"os.open"},  # fixed-size counters, written by durable.pwrite
     "tickets.py": {"os.open"},  # written by durable.pwrite; they end with the run
@@ -71,6 +72,7 @@ TESTED_ELSEWHERE = {
     "clock": "test_output.py",
     "errors": "cli/test_cli_commands.py",
     "hands": "test_worker.py",
+    "joined": "test_gather.py",
     "manifest": "test_monitor.py",
     "model": "test_verdict.py",
     "monitored": "crash",

@@ -1,9 +1,9 @@
 """The same jobs seeded one by one and all at once: what is said here must follow the jobs, not the seedings.
 
-Two queues of the same jobs. One is seeded a job at a time (the first and the last seeding are the real command, those
-between go through the same code in one process), the other in one seeding. Of each: a seeding, `status --json`, and the
-run that works through it with a canned fetch. Figures are system calls (strace, whole families) and CPU seconds.
-With --nights the one queue is also worked through after so many of its seedings, as a batch that is synced each night.
+Two queues of the same jobs. One is seeded a job at a time (the first and the last seeding are the real command,
+those between go through the same code in one process), the other in one seeding. Of each: a seeding, `status --json`,
+and the run that works through it with a canned fetch. Figures are system calls (strace, whole families) and CPU
+seconds. With --nights the one queue is worked through after each of so many seedings, as a batch synced each night.
 Run by `scripts/bench scale --by-ones [--jobs N] [--nights N] [--quick]`.
 """
 
@@ -130,14 +130,3 @@ def main(count: int, nights: int) -> int:
     if found.over():
         print(f"\nmore than {LIMIT} times: {', '.join(found.over())}", file=sys.stderr)
     return int(bool(found.over()))
-
-
-if __name__ == "__main__":
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="scripts/bench scale --by-ones", description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=2000)
-    parser.add_argument("--nights", type=int, default=0, help="seeded and worked through in so many nights")
-    parser.add_argument("--quick", action="store_true", help="300 jobs")
-    wanted = parser.parse_args()
-    sys.exit(main(300 if wanted.quick else wanted.jobs, wanted.nights))

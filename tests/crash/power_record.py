@@ -25,7 +25,10 @@ from power_states import states
 
 from engine.rehearsal import Rehearsal, Settings, start
 
-FIRST, MORE = 18, 17  # jobs of the two segments: chunks of 16 and 2, of 16 and 1; the first is seeded by halves
+FIRST, MORE = (
+    18,
+    17,
+)  # jobs of the two segments: chunks of 16 and 2, of 16 and 1; the first is seeded by halves
 LATENCY_S = 0.1
 SCENES = ("private=0.15", "error500=0.15")
 RUN_S = 120.0

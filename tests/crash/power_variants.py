@@ -52,7 +52,11 @@ def _removed_too_early(recorded: list[Step]) -> list[Step]:
     for step in recorded:
         if step.verb == "move" and re.fullmatch(r"queue/segments/\d+\.jsonl", step.about):
             made = len(steps)
-        old = step.verb == "name" and step.inode is None and re.fullmatch(r"queue/segments/\d+\.jsonl", step.about)
+        old = (
+            step.verb == "name"
+            and step.inode is None
+            and re.fullmatch(r"queue/segments/\d+\.jsonl", step.about)
+        )
         if old:
             steps.insert(made, replace(step, began=steps[made].began, ended=steps[made].began))
         else:

@@ -1,4 +1,4 @@
-"""A model of the queue: seed, gather, claim, settle, defer, die, recover, retry in any order, against a truth in memory.
+"""A model of the queue: seed, gather, claim, settle, die, recover, retry in any order, against a truth in memory.
 
 The machine drives real files by the engine's own code; the truth is a dictionary: each seeded job, and how it
 ended or that it is open. It is told of what was done, never of what the files say. After every step the two agree.
@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support import Crash, Hand, Outcome, add, dying_at, file_rows, ids, output_of, reclaim
 
-from engine import durable, gather, retry, status, verify
+from engine import durable, gather, joined, retry, status, verify
 from engine import seed as seeding
 from engine.model import Kind
 from engine.output import sweep
@@ -61,7 +61,7 @@ class QueueModel(RuleBasedStateMachine):
             patch.object(durable, "_fsync", lambda fd: None),
             patch.object(durable, "_fdatasync", lambda fd: None),
             patch.object(seeding, "chunk_size", lambda jobs, cores: CHUNK),
-            patch.object(gather, "chunk_size", lambda jobs, cores: CHUNK),
+            patch.object(joined, "chunk_size", lambda jobs, cores: CHUNK),
             patch.object(gather, "MANY", 2),  # segments are gathered all the time
         ]
         for its in self.patches:
