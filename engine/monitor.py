@@ -90,9 +90,9 @@ class Monitor:
         last = bool(done) and touched == set(done)
         if now or last or time.monotonic() - self._published_at >= PUBLISH_S:
             rows = self._publish()
+            self._gather()
             moved = self._file(done)
             self._published_at = time.monotonic()
-            self._gather()
         self._status.tick()
         return rows > 0 or moved > 0
 
@@ -175,8 +175,9 @@ class Monitor:
 
     def _gather(self) -> None:
         """Have small segments that are through become one, so that a run that goes on for months beside many small
-        seedings costs what their jobs do. Not while somebody seeds; and once the checkpoint has forgotten them."""
-        if not (self._small or os.path.lexists(self.queue.gathering)) or self._dirty:
+        seedings costs what their jobs do; and complete what a seeding was killed over. Not while somebody seeds.
+        Right behind a checkpoint, which has forgotten what was filed before it."""
+        if not (self._small or os.path.lexists(self.queue.gathering)):
             return
         lock = Lock(self.queue.seed_lock)
         if lock.take(note={"what": "gather"}):

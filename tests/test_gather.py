@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 import zlib
@@ -166,6 +167,40 @@ def test_many_nights_make_few_segments(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(queue.segments()) <= 3 * MANY
     nothing_lost(queue, ids(160))
     assert (verify.audit(queue.root).problems, verify.audit(queue.root).rows) == ([], 160)
+
+
+def _calls(act: Callable[[], object]) -> int:
+    """How many functions of the system and of files are called."""
+    count = 0
+
+    def look(frame: object, event: str, function: object) -> None:
+        nonlocal count
+        count += event == "c_call" and getattr(function, "__module__", None) in ("posix", "_io", "io")
+
+    sys.setprofile(look)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_the_cost_does_not_follow_the_seedings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted calls, as ratios: of seven times the seedings nothing costs even four times as much."""
+    monkeypatch.setattr(gather, "MANY", MANY)
+    queue = batch(tmp_path, 0)
+    found: list[tuple[int, int, int]] = []
+    names = iter(ids(600))
+    for count in (60, 420):
+        for _ in range(count):
+            add(queue, [next(names)])
+        seeding = sum(_calls(lambda: add(queue, [next(names)])) for _ in range(MANY)) // MANY
+        copy = Queue(str(tmp_path / f"copy{count}"))
+        shutil.copytree(queue.root, copy.root)
+        start = _calls(lambda: recover(copy))  # noqa: B023
+        found.append((seeding, _calls(lambda: status.collect(queue.root)), start))
+    for few, many in zip(*found, strict=True):
+        assert many < 4 * few, found
 
 
 def test_an_old_queue_of_many_small_segments_becomes_small_at_the_next_start(
@@ -381,6 +416,42 @@ def test_an_idle_run_gathers_what_is_seeded_beside_it(tmp_path: Path) -> None:
         monitor.close()
     assert len(queue.segments()) <= 2 * MANY
     assert (verify.audit(queue.root).problems, verify.audit(queue.root).rows) == ([], 100)
+
+
+def test_a_busy_run_gathers_too(tmp_path: Path) -> None:
+    """One in which something is filed at every pass of the monitor."""
+    queue = batch(tmp_path, 0)
+    with take_or_say_who(queue.monitor_lock, "monitor"):
+        monitor = Monitor(queue)
+        hand = Hand(queue)
+        for number in range(60):
+            add(queue, ids(1, number))
+            hand.work()
+            assert monitor.tick()
+        hand.close()
+        monitor.close()
+    assert len(queue.segments()) <= 2 * MANY
+
+
+@pytest.mark.parametrize("step", [28, 45, 60, 75])
+def test_a_live_run_completes_what_a_seeding_was_killed_over(tmp_path: Path, step: int) -> None:
+    queue = few(tmp_path)
+    with take_or_say_who(queue.monitor_lock, "monitor"):
+        monitor = Monitor(queue)
+        with pytest.raises(Crash), dying_at(step):
+            gathered(queue, filed=False)
+        monitor.tick()
+        assert not os.path.exists(queue.gathering)
+        hand = Hand(queue)
+        reclaim(queue)
+        hand.work()
+        hand.close()
+        while monitor.tick():
+            pass
+        monitor.close()
+    assert status.finished(queue)
+    found = verify.audit(queue.root)
+    assert (set(found.totals) - {"stray temporary file"}, found.rows) == (set(), 3 * FEW)
 
 
 def test_the_monitor_waits_for_a_seeding(tmp_path: Path) -> None:
