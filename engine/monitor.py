@@ -19,14 +19,14 @@ import sys
 import time
 import zlib
 
-from engine import durable, events, pace, status
+from engine import durable, events, gather, pace, status
 from engine.companions import carried_out
 from engine.heartbeat import Heart
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
 from engine.queue import journal
 from engine.queue.chunk import Chunk
 from engine.queue.layout import Queue, open_queue
-from engine.queue.lock import read_note, take_or_say_who
+from engine.queue.lock import Lock, read_note, take_or_say_who
 from engine.queue.tail import Tail, done_chunks, touched_chunks
 
 TICK_S = 0.25
@@ -60,10 +60,17 @@ class Monitor:
         self._tails: dict[Chunk, Tail] = {}
         self._published_at = 0.0
         self._dirty = True
-        for name in known.open:
+        self._small = True  # whether there may be segments to be gathered
+        for name, its in known.open.items():
             chunk = Chunk.parse(name)
             if chunk is not None:
-                self._tails[chunk] = Tail(queue, chunk)
+                self._tails[chunk] = tail = Tail(queue, chunk)
+                if os.path.exists(os.path.join(queue.filed(chunk.segment), chunk.token)):
+                    tail.read()
+                    ends = [job.final_end for job in tail.finals()]
+                    if len(ends) == chunk.jobs and max(ends) <= its.offset:
+                        # The next checkpoint was about to forget it, when its writer died.
+                        self._forget(chunk, self._tails.pop(chunk).bad)
         self._status = _Snapshot(queue)
 
     def tick(self, *, now: bool = True) -> bool:
@@ -86,6 +93,7 @@ class Monitor:
         last = bool(done) and touched == set(done)
         if now or last or time.monotonic() - self._published_at >= PUBLISH_S:
             rows = self._publish()
+            self._gather()
             moved = self._file(done)
             self._published_at = time.monotonic()
         self._status.tick()
@@ -136,6 +144,7 @@ class Monitor:
                 self._published.get(chunk.name, 0), tail.waiting(now), tail.bad, self._sums.get(chunk.name)
             )
             for chunk, tail in self._tails.items()
+            if tail.state.end  # of the others nothing is known, and some may be gathered into another segment
         }
         write_checkpoint(
             self.queue,
@@ -160,11 +169,26 @@ class Monitor:
         for segment in {chunk.segment for chunk in filed}:
             durable.sync_dir(self.queue.filed(segment))
         for chunk in filed:
-            self._bad_filed += self._tails.pop(chunk).bad
-            self._published.pop(chunk.name, None)
-            self._sums.pop(chunk.name, None)
-            self._dirty = True
+            self._forget(chunk, self._tails.pop(chunk).bad)
         return len(done)
+
+    def _forget(self, chunk: Chunk, bad: int) -> None:
+        """A chunk is filed: all of its journal is in the manifest."""
+        self._bad_filed += bad
+        self._published.pop(chunk.name, None)
+        self._sums.pop(chunk.name, None)
+        self._dirty = self._small = True
+
+    def _gather(self) -> None:
+        """Have small segments that are through become one, so that a run that goes on for months beside many small
+        seedings costs what their jobs do; and complete what a seeding was killed over. Not while somebody seeds.
+        Right behind a checkpoint, which has forgotten what was filed before it."""
+        if not (self._small or os.path.lexists(self.queue.gathering)):
+            return
+        lock = Lock(self.queue.seed_lock)
+        if lock.take(note={"what": "gather"}):
+            with lock:
+                self._small = gather.gather(self.queue, filed=True) > 0
 
     def finish(self) -> None:
         """Pass until nothing moves any more, then leave the final snapshot."""

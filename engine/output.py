@@ -21,9 +21,9 @@ from engine.errors import UsageError
 from engine.model import Record
 from engine.queue.lock import living_holder
 from engine.queue.names import is_worker
+from engine.queue.sweeping import OWNER, remove_if_empty, remove_worker_output
 from engine.render import FORMATS, render
 from engine.render.record import to_json
-from engine.sweeping import OWNER, remove_if_empty, remove_worker_output
 
 TMP = ".engine-tmp"
 _TIMES = 3

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from engine import durable, retry
+from engine import durable, gather, retry
 from engine.manifest import read_checkpoint
 from engine.queue import claim
 from engine.queue.chunk import Chunk, Header, check_whole, cut, read_jobs
@@ -24,8 +24,8 @@ from engine.queue.journal import lines
 from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.lock import Lock, take_or_say_who
 from engine.queue.names import DIRS
+from engine.queue.sweeping import sweep_queue
 from engine.seed import publish_unfinished
-from engine.sweeping import sweep_queue
 
 LEAVE_S = 2.0  # how long workers and a monitor without a supervisor may take to go
 _WAITS_FOR_NOTHING = f"{0:010d}"
@@ -54,6 +54,8 @@ def mend(queue: Queue) -> list[str]:
     said: list[str] = []
     for name in DIRS:  # a copy may have left the empty ones behind
         durable.ensure_dir(queue.path(name))
+    if gather.complete(queue):
+        said.append("finished gathering small segments, which had been cut off")
     _check_segments(queue)
     said += _unfinished(queue)
     said += _sweep(queue)
@@ -61,6 +63,7 @@ def mend(queue: Queue) -> list[str]:
         said.append("finished a retry that had been cut off")
     if _workers_left(queue):
         said += _check_tokens(queue)
+        gather.gather(queue, filed=True, start=True)
     else:
         said.append("a worker of an earlier run still lives (stopped?): the tokens were not checked")
     return said

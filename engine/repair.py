@@ -2,7 +2,8 @@
 
 The audit judges, and the engine's own start and monitor mend; what is here is what neither of them does:
 
-    batch.json, segments readable          (else nothing: everything else hangs on them, and only a copy helps)
+    a gathering that was cut off completed (else segments would be there twice)
+      -> batch.json, segments readable     (else nothing: everything else hangs on them, and only a copy helps)
       -> a retry that was cut off finished; one that cannot be read removed
       -> journals without lines that cannot be theirs
       -> tokens, by segments and journals  (`engine.recover`); dead workers' directories taken apart
@@ -27,13 +28,13 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine import durable, output, retry
+from engine import durable, gather, output, retry
 from engine.errors import HeldError, UsageError
-from engine.known import Known
+from engine.known import ODD, Known, remove_cache
 from engine.manifest import read_checkpoint
 from engine.monitor import Monitor
 from engine.queue import claim, journal
@@ -92,6 +93,7 @@ def repair(root: str) -> Repaired:
             locks.enter_context(take_or_say_who(path, what, wait_s=wait_s, note={"what": WHY}))
         _wait_for_workers(queue)
         its = _Repair(queue)
+        its.complete_gathering()
         if not its.possible():
             return Repaired(audit(root, held=True))
         its.check_output()
@@ -113,6 +115,12 @@ class _Repair:
         self._output: str | None = None
         self._through: set[Chunk] = set()
         self._derive_anew = False
+
+    def complete_gathering(self) -> None:
+        """Before anything else is looked at: until then some segments are there twice."""
+        with suppress(UsageError):  # a segment is damaged: nothing is possible
+            if gather.complete(self.queue):
+                self._say("gathering", "finished gathering small segments, which had been cut off")
 
     def possible(self) -> bool:
         """Whether the truth is there: what is to be done, and where its output lies."""
@@ -274,10 +282,9 @@ class _Repair:
         """The caches of ids: what is not as the segments say goes, and what lacks is made again."""
         lacking = []
         for segment in self.queue.segments():
-            paths = (self.queue.ids(segment), self.queue.ids(segment) + ".odd")
+            paths = (self.queue.ids(segment), self.queue.ids(segment) + ODD)
             if cache_fault(self.queue, segment, read_ids(self.queue.segment(segment))):
-                for path in paths:
-                    durable.unlink_quietly(path)
+                remove_cache(self.queue, segment)
             if not all(map(os.path.exists, paths)):
                 lacking.append(segment)
         if lacking:

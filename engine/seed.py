@@ -2,7 +2,8 @@
 
 Under seed.lock, beside a live run if need be. A segment is made durable, its directories are made, its tokens
 are laid out in `tmp/` and published by one rename; a crash before that rename leaves a segment that the next
-seeding publishes. Seeding the same again adds nothing: held ids are kept as sorted numbers, 8 bytes each.
+seeding publishes. Seeding the same again adds nothing: held ids are kept as sorted numbers, 8 bytes each. Small
+segments of earlier seedings become one first (`engine.gather`), so that many small seedings cost what one does.
 """
 
 from __future__ import annotations
@@ -11,16 +12,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
-from engine import durable
-from engine.errors import UsageError
+from engine import durable, gather
 from engine.inputs import Line, Rejects, read, source_of
 from engine.known import Ids, Known
 from engine.listings import MAX_RESULTS, Sources
-from engine.queue.chunk import SEGMENT_JOBS, check_whole, chunk_size, cut, encode_segment
-from engine.queue.layout import Queue, is_number, numbered
+from engine.queue.chunk import SEGMENT_JOBS, check_whole, chunk_size, encode_segment
+from engine.queue.layout import Queue
 from engine.queue.lock import take_or_say_who
+from engine.queue.tokens import files, next_number, publish_tokens
 from engine.sieve import Batch, Seeded, Sieve
-from engine.sweeping import remove_birth
 
 SEED_WAIT_S = 600.0
 
@@ -55,9 +55,11 @@ class Seeding:
     ) -> None:
         self.queue = queue
         self._on_progress = on_progress
+        gather.complete(queue)
         publish_unfinished(queue)
-        self._known = Known(queue)
-        self._number = max(numbered(queue.path("pending")), default=-1) + 1
+        gather.gather(queue, filed=False)
+        self._known = Known(queue, lazy=True)
+        self._number = next_number(queue)
         self._rejects = Rejects(queue.rejects)
         self._sieve = Sieve(
             self._known,
@@ -121,37 +123,14 @@ def _takes(sources: Sources, max_results: int) -> Callable[[Line], bool | None]:
     return take
 
 
-def publish_tokens(queue: Queue, segment: int) -> None:
-    """Make a segment's directories and tokens, and publish them by one rename.
-
-    Raises UsageError when somebody else's files lie where the tokens are laid out.
-    """
-    for path in (queue.journal_dir(segment), queue.done(segment), queue.filed(segment)):
-        durable.ensure_dir(path)
-    for parent in ("journal", "done", "filed"):
-        durable.sync_dir(queue.path(parent))
-    born = os.path.join(queue.tmp, f"{segment:06d}")
-    remove_birth(born)
-    try:
-        durable.mkdir(born)
-    except FileExistsError:
-        raise UsageError(f"{born} holds what no engine put there: move it away, then seed again") from None
-    for chunk in cut(queue.segment(segment)):
-        durable.create(os.path.join(born, chunk.token), b"", sync=False)
-    durable.sync_dir(born)
-    durable.rename(born, queue.pending(segment))
-    durable.sync_dir(queue.path("pending"))
-
-
 def publish_unfinished(queue: Queue) -> None:
-    """Publish the segments whose seeding was cut off after their file was durable.
+    """Publish the segments whose seeding was cut off after their file was durable; no gathering is under way.
 
     Raises UsageError when one is damaged.
     """
     published = set(queue.segments())
-    for name in sorted(os.listdir(queue.path("segments"))):
-        stem, _, extension = name.partition(".")
-        if extension == "jsonl" and is_number(stem) and int(stem) not in published:
-            check_whole(queue.segment(int(stem)))
+    for number in files(queue):
+        if number not in published:
+            check_whole(queue.segment(number))
             durable.sync_dir(queue.path("segments"))  # who named it may have died before that
-            publish_tokens(queue, int(stem))
+            publish_tokens(queue, number)

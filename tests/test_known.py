@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import add, damage, ids
 
+from engine import known as known_module
 from engine.known import Known, numbers
-from engine.queue.layout import make_queue
+from engine.queue.layout import Queue, make_queue
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 PLAIN = ALPHABET[::4]
@@ -86,6 +88,65 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, harm: str) -> None:
     with open(path + ".odd") as file:
         assert file.read().split()[1:] == ["AAAAAAAAAAB", "AAAAAAAAAAC"]
     assert Known(queue).new([*names, "AAAAAAAAAAD"]) == ["AAAAAAAAAAD"]
+
+
+ODD_ONES = ["AAAAAAAAAAB", "AAAAAAAAAAC"]
+
+
+@pytest.fixture
+def indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    """A queue whose cache has sums of its blocks."""
+    monkeypatch.setattr(known_module, "INDEXED_IDS", 64)
+    monkeypatch.setattr(known_module, "BLOCK_IDS", 8)
+    queue = make_queue(str(tmp_path / "q"))
+    add(queue, [*ids(200), *ODD_ONES])
+    return queue
+
+
+def whole_reads(queue: Queue, names: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
+    """What of these ids is new to a seeding, and how many caches were read whole for it."""
+    count = 0
+    real = Known._load
+
+    def load(self: Known, *args: Any, **how: Any) -> None:
+        nonlocal count
+        count += 1
+        real(self, *args, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Known, "_load", load)
+        return Known(queue, lazy=True).new(names), count
+
+
+def test_a_few_ids_are_looked_up_without_reading_all(indexed: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [ids(200)[7], "AAAAAAAAAAB", "AAAAAAAAAAD", ids(201)[200], "AAAAAAAAAAA"]
+    assert whole_reads(indexed, few, monkeypatch) == (few[2:], 0)
+    for name in ids(200):
+        assert whole_reads(indexed, [name], monkeypatch) == ([], 0)
+    for name in ids(60, 200):
+        assert whole_reads(indexed, [name], monkeypatch) == ([name], 0)
+    assert whole_reads(indexed, ids(260), monkeypatch) == (ids(60, 200), 1)
+
+
+@pytest.mark.parametrize("harm", ["number", "zeros", "short", "sums", "no sums", "odd"])
+def test_a_look_up_believes_no_damage(indexed: Queue, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    path = indexed.ids(0)
+    if harm == "number":
+        for at in range(200):
+            damage(path, 8 * at, 1)
+    elif harm == "zeros":
+        Path(path).write_bytes(bytes(8 * 200))
+    elif harm == "short":
+        os.truncate(path, 8 * 150)
+    elif harm == "sums":
+        damage(path + ".sums", 60, 1)
+    elif harm == "no sums":
+        os.unlink(path + ".sums")
+    else:
+        Path(path + ".odd").write_text("0\n")
+    for name in [*ids(200), *ODD_ONES]:
+        assert Known(indexed, lazy=True).new([name]) == []
+    assert whole_reads(indexed, ids(1), monkeypatch) == ([], 0), "it was made again"
 
 
 def test_a_cache_full_of_zeros_is_not_believed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -68,6 +69,11 @@ class Header:
     jobs: int
     chunk: int
 
+    @property
+    def chunks(self) -> int:
+        """How many chunks it is cut into."""
+        return -(-self.jobs // self.chunk)
+
 
 def chunk_size(jobs: int, cores: int) -> int:
     """How many jobs a chunk holds: small enough that all workers share a small batch to its end."""
@@ -83,7 +89,11 @@ def encode_segment(number: int, jobs: Iterable[tuple[str, dict[str, Any]]], coun
         else:
             lines.append(f'{{"id": "{video_id}"}}')
     lines.append("")
-    body = "\n".join(lines).encode("utf-8", "replace")
+    return with_header(number, "\n".join(lines).encode("utf-8", "replace"), count, chunk)
+
+
+def with_header(number: int, body: bytes, count: int, chunk: int) -> bytes:
+    """A segment file's bytes, of its `count` lines."""
     head = {"segment": number, "jobs": count, "chunk": chunk}
     head["crc32"] = zlib.crc32(body, _head_sum(number, count, chunk))
     return json.dumps(head).encode() + b"\n" + body
@@ -95,8 +105,20 @@ def _head_sum(*numbers: int) -> int:
 
 def read_header(path: str) -> Header:
     """A segment's header. Raises OSError, ValueError, KeyError, TypeError when there is none."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # every count of the queue does this for every segment
+    try:
+        line = os.read(fd, 4096).partition(b"\n")[0]
+    finally:
+        os.close(fd)
+    return _header(line)[0]
+
+
+def read_body(path: str) -> bytes:
+    """A segment's lines without its header. Raises UsageError when they are not what was written, OSError."""
+    check_whole(path)
     with open(path, "rb") as file:
-        return _header(file.readline(4096))[0]
+        file.readline()
+        return file.read()
 
 
 def _header(line: bytes) -> tuple[Header, int | None]:

@@ -28,7 +28,10 @@ _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
 class Worker:
-    """A worker's directory: its lock, its tokens, and what each of its threads is doing."""
+    """A worker's directory: its lock, its tokens, and what each of its threads is doing.
+
+    One without threads holds chunks to do something else with them (`engine.gather`): onlookers see no worker.
+    """
 
     def __init__(self, queue: Queue, worker_id: str, threads: int) -> None:
         self.queue = queue
@@ -38,7 +41,7 @@ class Worker:
         born = os.path.join(queue.tmp, worker_id)
         durable.mkdir(born)
         self._lock = Lock(os.path.join(born, "lock"))
-        self._lock.take(note={"threads": threads})
+        self._lock.take(note={"threads": threads} if threads else None)
         durable.create(os.path.join(born, "inflight"), b"\n" * (threads * _SLOT), sync=False)
         self._inflight = os.open(os.path.join(born, "inflight"), os.O_RDWR | os.O_CLOEXEC)
         durable.rename(born, self.dir)
@@ -62,9 +65,13 @@ class Worker:
                 return chunk
         while self._cursor or self._list_pending():
             chunk = self._cursor.pop()
-            if self._take(os.path.join(self.queue.pending(chunk.segment), chunk.token), chunk):
+            if self.take(chunk):
                 return chunk
         return None
+
+    def take(self, chunk: Chunk) -> bool:
+        """Take this very chunk if it is pending."""
+        return self._take(os.path.join(self.queue.pending(chunk.segment), chunk.token), chunk)
 
     def _list_pending(self) -> bool:
         """Look again which chunks are pending: those of the first segment that has any, last first."""
@@ -91,6 +98,11 @@ class Worker:
     def give_back(self, chunk: Chunk, not_before: float | None) -> None:
         """Let go of a chunk: untouched ones to pending/, others to deferred/ with the time of the earliest job."""
         release(self.queue, os.path.join(self.dir, chunk.name), chunk, not_before)
+
+    def abandon(self) -> None:
+        """Leave everything as a process that is killed does: whoever finds the directory takes it apart."""
+        os.close(self._inflight)
+        self._lock.release()
 
     def close(self) -> None:
         """Remove the directory, its lock last. All tokens must have left it."""
@@ -205,6 +217,10 @@ def _reclaim_one(
 ) -> None:
     busy = in_flight(path)
     for chunk in chunks_in(path):
+        gathered = queue.gathered()
+        if gathered is not None and gathered.counts and chunk.segment in gathered.of:
+            durable.unlink_quietly(os.path.join(path, chunk.name))  # its jobs are in another segment by now
+            continue
         state = fold(journal.lines(queue.journal(chunk)))
         mine = [video_id for its, video_id in busy if its == chunk]
         open_jobs = [

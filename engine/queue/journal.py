@@ -43,7 +43,12 @@ class Entry(NamedTuple):
 
 def encode(verb: str, body: dict[str, Any]) -> bytes:
     """One line. Lone surrogates in strings become `?`."""
-    text = f"{verb} {_to_json(body)}".encode("utf-8", "replace")
+    return line(verb, _to_json(body).encode("utf-8", "replace"))
+
+
+def line(verb: str, raw: bytes) -> bytes:
+    """One line, of JSON as it was written."""
+    text = b"%b %b" % (verb.encode("ascii"), raw)
     return b"%b %08x\n" % (text, zlib.crc32(text))
 
 

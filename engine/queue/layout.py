@@ -23,6 +23,7 @@ from engine.queue.lock import take_or_say_who
 from engine.queue.names import DIRS, FORMAT, is_worker
 
 _MAKING_S = 60.0  # how long another process may take to make a queue in the same place
+_LOOKS = 20  # so often a listing is taken again that changed under our eyes
 # flock over these is not what it is on a local disk (see the README's platform line).
 _REMOTE = frozenset(
     {
@@ -41,6 +42,17 @@ _REMOTE = frozenset(
         "ocfs2",
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """Segments that are becoming one (`gather.json`). `counts`: that one is there whole, and they no longer count.
+    `filed`: all their chunks are filed; else nothing has happened to any of them."""
+
+    into: int
+    of: tuple[int, ...]
+    filed: bool
+    counts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,10 @@ class Queue:
     @property
     def retry(self) -> str:
         return self.path("retry.json")
+
+    @property
+    def gathering(self) -> str:
+        return self.path("gather.json")
 
     @property
     def run_lock(self) -> str:
@@ -156,8 +172,33 @@ class Queue:
 
     # what is there
     def segments(self) -> list[int]:
-        """The published segments: those whose directory of tokens was renamed into place."""
-        return numbered(self.path("pending"))
+        """The published segments: those whose directory of tokens was renamed into place.
+
+        While small ones are gathered into one (`engine.gather`): either those or that one, never both, whoever
+        looks and holds what lock.
+        """
+        for _ in range(_LOOKS):
+            under_way = self.gathered()
+            found = numbered(self.path("pending"))
+            if self.gathered() == under_way:
+                break
+        if under_way is None:
+            return found
+        if under_way.counts:
+            return sorted({*found, under_way.into}.difference(under_way.of))
+        return [number for number in found if number != under_way.into]
+
+    def gathered(self) -> Gathering | None:
+        """The gathering of segments under way, or cut off; None without one, or when it cannot be read."""
+        try:
+            with open(self.gathering, "rb") as file:
+                value = json.load(file)
+            if value.pop("crc32") != _sum(value):
+                return None
+            into, of = int(value["into"]), tuple(map(int, value["of"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            return None
+        return Gathering(into, of, value.get("filed") is True, os.path.exists(self.segment(into)))
 
     def header(self, segment: int) -> Header:
         """A segment's header. Raises UsageError when it cannot be read."""
@@ -178,8 +219,18 @@ class Queue:
             yield self.header(number)
 
     def total(self) -> int:
-        """How many jobs were seeded."""
-        return sum(header.jobs for header in self.headers())
+        """How many jobs were seeded. Raises UsageError when a segment cannot be read."""
+        for attempt in range(_LOOKS):
+            before = self.segments()
+            try:
+                total = sum(self.header(number).jobs for number in before)
+            except UsageError:
+                if attempt + 1 == _LOOKS or self.segments() == before:
+                    raise
+                continue  # it was gathered into another meanwhile
+            if self.segments() == before:
+                break
+        return total
 
     def read_batch(self) -> dict[str, Any]:
         """`batch.json`: what was frozen and whether this is a rehearsal. Raises UsageError when unreadable."""

@@ -21,6 +21,7 @@ _REPLACED = (
     "control.json",
     "live.json",
     "retry.json",
+    "gather.json",
     "tickets",
     "captions",
 )

@@ -80,6 +80,8 @@ class _Auditor:
         problem = self.findings.problem
         if os.path.exists(self.queue.retry):
             problem("unfinished retry", self.queue.retry, "`engine run` finishes it; verify again after that")
+        elif os.path.lexists(gathering := os.path.join(self.queue.root, "gather.json")):
+            problem("unfinished gathering", gathering, "`engine run` finishes it; verify again after that")
         else:
             self._output()
             self.promise = read_promise(self.queue, self.findings)

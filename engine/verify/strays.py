@@ -1,6 +1,6 @@
 """What lies in the queue and output directories before it has its name: left by a process that died, or by others.
 
-By the page on the format alone: nothing here is shared with `engine.queue.names` or `engine.sweeping`.
+By the page on the format alone: nothing here is shared with `engine.queue.names` or `engine.queue.sweeping`.
 """
 
 from __future__ import annotations

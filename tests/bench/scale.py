@@ -4,7 +4,8 @@ For each size: seeding a text file of addresses, and the same again; working thr
 (1 KB records, real rows and files, two processes, the monitor running); the memory of each sort of process;
 fetching again after a kill -9 of the whole group; `status --json` in a new process; `verify`.
 With --seed-only (for 10 million) only what does not need every job to be worked through.
-Run by `scripts/bench scale [--jobs N…] [--seed-only] [--sync] [--quick]`.
+With --by-ones instead: the same jobs seeded one by one and all at once, in system calls (`ones.py`).
+Run by `scripts/bench scale [--jobs N…] [--seed-only] [--sync] [--by-ones [--nights N]] [--quick]`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+import ones
 from children import CANNED, ENGINE, UNSYNCED, environment, measured
 from rows import ids
 from tables import machine, middle, table
@@ -100,8 +103,14 @@ def main() -> None:
     parser.add_argument(
         "--sync", action="store_true", help="make the output files durable (a disk's speed, not ours)"
     )
+    parser.add_argument("--by-ones", action="store_true", help="2,000 jobs (--quick: 300), seeded one by one")
+    parser.add_argument(
+        "--nights", type=int, default=0, help="with --by-ones: worked through after so many of the seedings"
+    )
     parser.add_argument("--quick", action="store_true", help="1,000 and 10,000 jobs")
     wanted = parser.parse_args()
+    if wanted.by_ones:
+        sys.exit(ones.main(300 if wanted.quick else 2000, wanted.nights))
     found = []
     for count in [1000, 10_000] if wanted.quick else wanted.jobs:
         found.append(one(count, seed_only=wanted.seed_only, sync=wanted.sync))

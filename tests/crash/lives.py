@@ -31,7 +31,7 @@ import recount  # noqa: E402
 from faults import KILLED, SYNCS, WRITES, FailingSync, Seam, dying, full, short  # noqa: E402
 from support import STEPS, ids, lines  # noqa: E402
 
-from engine import durable, events, output, seed, status, verdict, verify, worker  # noqa: E402
+from engine import durable, events, gather, joined, output, seed, status, verdict, verify, worker  # noqa: E402
 from engine.budget import BudgetSettings, Rate  # noqa: E402
 from engine.budget.file import Budget  # noqa: E402
 from engine.config import Frozen, Settings, freeze  # noqa: E402
@@ -75,7 +75,10 @@ def hurry() -> None:
     verdict.WAITS_S = (0.01, 0.01, 0.01)
     worker.SYNC_S, worker.IDLE_S, worker.BREATH_S, worker.RECLAIM_S = 0.02, 0.01, 0.001, 0.05
     seed.SEGMENT_JOBS = 5
-    seed.chunk_size = lambda count, cores: 3
+    seed.chunk_size = joined.chunk_size = lambda count, cores: 3
+    gather.MANY = (
+        2  # at the start of a run what nobody has touched, at its end and the next start what is filed
+    )
     events.utc = lambda *args, **kwargs: "2026-11-22T09:00:00.000Z"  # the same bytes in each life
 
 

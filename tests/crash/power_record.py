@@ -1,4 +1,8 @@
-"""A real small run, recorded: `engine seed`, then `engine run` with more videos: two segments, four chunks."""
+"""A real small run, recorded: `engine seed` twice, then `engine run` with more videos.
+
+The two small segments become one before the run, that one and the run's own become one when they are through: both
+sorts of gathering are in the recording, of two segments of two chunks each.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,10 @@ from power_states import states
 
 from engine.rehearsal import Rehearsal, Settings, start
 
-FIRST, MORE = 18, 17  # jobs of the two segments: chunks of 16 and 2, of 16 and 1
+FIRST, MORE = (
+    18,
+    17,
+)  # jobs of the two segments: chunks of 16 and 2, of 16 and 1; the first is seeded by halves
 LATENCY_S = 0.1
 SCENES = ("private=0.15", "error500=0.15")
 RUN_S = 120.0
@@ -30,6 +37,7 @@ ENGINE = Path(__file__).resolve().parents[2]
 _HURRIED = {
     "engine.worker": "SYNC_S = 0.3",
     "engine.verdict": "WAITS_S = (0.2, 0.4, 0.6); LONG_WAIT_S = 1.0",
+    "engine.gather": f"MANY = 2; UNTOUCHED_JOBS = {FIRST // 2}",
 }
 
 
@@ -89,8 +97,7 @@ def _once(place: Path, seed: int, *, killed: bool = False, left: Files | None = 
     root = place / "disk"
     lay(left or {}, root)
     ids = videos(FIRST + MORE, seed)
-    first, listed = place / "first.txt", place / "videos.txt"
-    first.write_text("".join(f"{video_id}\n" for video_id in ids[:FIRST]))
+    listed = place / "videos.txt"
     listed.write_text("".join(f"{video_id}\n" for video_id in ids))
     recording = Recording(root)
     recording.begin(left or {})
@@ -99,7 +106,8 @@ def _once(place: Path, seed: int, *, killed: bool = False, left: Files | None = 
         way = ("--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle)
         run = [*unpaced(root), "-p", 2, "-t", 2, *way, listed]
         if left is None:
-            _traced(recording, place / "seed.log", ["seed", "-q", root / "queue", first])
+            for number, half in enumerate((ids[: FIRST // 2], ids[FIRST // 2 : FIRST])):
+                _traced(recording, place / f"seed{number}.log", ["seed", "-q", root / "queue", *half])
         if killed:
             _traced(recording, place / "killed.log", run, site=site)
             since = len(recording.steps)

@@ -15,7 +15,7 @@ from unittest import mock
 from power_ops import Step
 from power_play import Variant
 
-from engine import durable, output, recover
+from engine import durable, gather, output, recover
 
 
 def _unsynced(pattern: str) -> Callable[[list[Step]], list[Step]]:
@@ -45,6 +45,26 @@ def _synced_too_early(recorded: list[Step]) -> list[Step]:
     return steps
 
 
+def _removed_too_early(recorded: list[Step]) -> list[Step]:
+    """What a new segment stands for goes before its own file has its name."""
+    steps: list[Step] = []
+    made = -1
+    for step in recorded:
+        if step.verb == "move" and re.fullmatch(r"queue/segments/\d+\.jsonl", step.about):
+            made = len(steps)
+        old = (
+            step.verb == "name"
+            and step.inode is None
+            and re.fullmatch(r"queue/segments/\d+\.jsonl", step.about)
+        )
+        if old:
+            steps.insert(made, replace(step, began=steps[made].began, ended=steps[made].began))
+        else:
+            steps.append(step)
+    assert steps != recorded
+    return steps
+
+
 def _patched(module: object, name: str, value: object) -> Callable[[], AbstractContextManager[object]]:
     return lambda: mock.patch.object(module, name, value)
 
@@ -59,6 +79,7 @@ _JOURNAL, _MANIFEST, _CHECKPOINT = (
     r"queue/manifest\.jsonl",
     r"queue/checkpoint\.json",
 )
+_GATHERED = r"\w+ queue/(gather\.json|segments/\d+\.jsonl|pending/\d+)"
 _FILES, _DIRECTORIES, _FILED = r"out/../.*", r"out(/..)?", r"queue/filed/\d+.*"
 
 VARIANTS = [
@@ -69,6 +90,14 @@ VARIANTS = [
     Variant("no fsync of the manifest", _unsynced(_MANIFEST), near=r"\w+ " + _CHECKPOINT, focus=_MANIFEST),
     Variant("no fsync of filed/", _unsynced(r"queue/filed/\d+"), near=r"\w+ " + _CHECKPOINT, focus=_FILED),
     Variant("no fsync of segments", _unsynced(r"queue/tmp/\.\d+\.jsonl\..*"), near=r"\w+ queue/pending/.*"),
+    Variant("no fsync of the names of gathered segments", _unsynced(r"queue/segments"), near=_GATHERED),
+    Variant("no fsync of gathered journals", _unsynced(r"queue/journal/000004/\d+\.jsonl"), near=_GATHERED),
+    Variant("gathered segments removed before the new one is there", _removed_too_early, near=_GATHERED),
+    Variant(
+        "a gathering that was cut off is forgotten",
+        patched=_patched(gather, "complete", lambda queue: False),
+        near=_GATHERED,
+    ),
     Variant("synced before the fsyncs", _synced_too_early, near=f"write {_JOURNAL} synced", focus=_FILES),
     Variant(
         "manifest not cut back to its checkpoint",

@@ -15,8 +15,8 @@ from engine.known import Known
 from engine.queue import names
 from engine.queue.claim import Worker, run_id
 from engine.queue.layout import make_queue
+from engine.queue.sweeping import is_output_temporary, sweep_queue
 from engine.repair import repair
-from engine.sweeping import is_output_temporary, sweep_queue
 
 sys.path.insert(0, str(Path(__file__).parent / "crash"))
 from small_run import resume, staged
