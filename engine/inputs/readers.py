@@ -34,7 +34,7 @@ _FORMATS = {
     ".htm": "html",
 }
 _NO_CHANNEL = (
-    "no channel: a handle has 3 to 30 letters, digits, . _ -; behind it /videos, /shorts or /streams"
+    "no channel: a handle has 3 to 30 letters, digits, . _ - ·; behind it /videos, /shorts or /streams"
 )
 _NO_SEARCH = (
     f"no search: behind search: come 1 to {MAX_WORDS_CHARS} characters, as in search:how glaciers move"
