@@ -76,6 +76,7 @@ class Options:
     metadata: Literal["basic", "full"] = "basic"
     mask: bool = False
     sheet: str | None = None
+    encoding: str | None = None
     keep_columns: str = "all"
     skip_known: tuple[str, ...] = ()
     notify: str | None = field(default=None, repr=False)  # may hold a secret
@@ -83,7 +84,7 @@ class Options:
 
     @property
     def reading(self) -> Reading:
-        return Reading(self.column, self.sheet, self.keep_columns, self.skip_known)
+        return Reading(self.column, self.sheet, self.keep_columns, self.skip_known, self.encoding)
 
 
 def run_options(*, output: str, rate: str) -> Callable[[F], F]:
@@ -219,8 +220,8 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         result = seed_inputs(queue, streams, errors, unwanted, options.max_results) if sources else None
         if result is not None:
             say(told(result, queue.rejects))
-        if errors or (result and result.read and result.read == result.rejected and not queue.total()):
-            raise UsageError("\n".join(errors) or f"every line was rejected: see {queue.rejects}")
+        if errors or (result and result.read and result.read == result.rejected):
+            raise UsageError("\n".join(errors) or "nothing that was given names a video")
         frozen = freeze(queue, wanted, options.given)
         settings = Settings(
             queue=os.path.abspath(queue.root),

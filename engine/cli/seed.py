@@ -15,30 +15,15 @@ from engine.cli import say
 from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
 from engine.cli.preview import to_json, to_lines
 from engine.cli.reading import Reading, reading_options
-from engine.errors import Exit, UsageError
+from engine.cli.rejected import guarded
+from engine.errors import Exit
 from engine.inputs import Line
-from engine.inputs.readers import ARGUMENT
-from engine.inputs.rejects import without_password
-from engine.inputs.sources import source_of
 from engine.known import Ids
 from engine.listings import MAX_RESULTS
 from engine.queue.layout import Queue, exists, make_queue, open_queue
 from engine.queue.lock import take_or_say_who
 from engine.seed import SEED_WAIT_S, Seeding, would_seed
 from engine.sieve import Seeded
-
-
-def _guarded(streams: list[Iterator[Line]], errors: list[str]) -> Iterator[Line]:
-    """All lines; an input that fails midway does not take the others down. An argument that is no video is said to
-    whoever typed it; for lines of files there is rejects.csv."""
-    for stream in streams:
-        try:
-            for line in stream:
-                if line.file == ARGUMENT and line.reason and source_of(line) is None:
-                    say(f"engine: {without_password(line.text)}: {line.reason}")
-                yield line
-        except UsageError as exc:
-            errors.append(str(exc))
 
 
 def seed_inputs(
@@ -50,7 +35,7 @@ def seed_inputs(
 ) -> Seeded:
     """Seed what the streams hold, under seed.lock."""
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-        return Seeding(queue, unwanted=unwanted, max_results=max_results).add(_guarded(streams, errors))
+        return Seeding(queue, unwanted=unwanted, max_results=max_results).add(guarded(streams, errors))
 
 
 def told(result: Seeded, rejects: str | None) -> str:
@@ -76,6 +61,7 @@ def command(
     root: str,
     column: str | None,
     sheet: str | None,
+    encoding: str | None,
     keep_columns: str,
     skip_known: tuple[str, ...],
     max_results: int,
@@ -94,13 +80,13 @@ def command(
     --preview and --dry-run write nothing: neither a queue nor rejects.csv. Without the second, reading ends
     after the lines that the first shows.
     """
-    reading = Reading(column, sheet, keep_columns, skip_known)
+    reading = Reading(column, sheet, keep_columns, skip_known, encoding)
     errors: list[str] = []
     unwanted = reading.unwanted() if not preview or dry_run else None
     streams = reading.opened(inputs, errors)
     result = Seeded()
     if streams and (preview or dry_run):
-        result = _look(root, _guarded(streams, errors), unwanted, preview, dry_run=dry_run, as_json=as_json)
+        result = _look(root, guarded(streams, errors), unwanted, preview, dry_run=dry_run, as_json=as_json)
     elif not (preview or dry_run) and (streams or exists(root)):
         queue = make_queue(root)
         result = seed_inputs(queue, streams, errors, unwanted, max_results)

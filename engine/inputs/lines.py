@@ -11,8 +11,6 @@ from typing import Any, NamedTuple, TextIO
 SHOWN_CHARS = 300
 """How much of a line that is too long is kept, to show it."""
 
-NOT_UTF8 = "not UTF-8: save the file as UTF-8"
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -78,11 +76,6 @@ class Returnable:
 def rejected(file: str, line: int, text: str, reason: str, *, listable: bool = True) -> Line:
     """A line that names no video, and why. Its text can be encoded as UTF-8."""
     return Line(file, line, without_surrogates(text), None, {}, reason, listable)
-
-
-def undecodable(text: str) -> bool:
-    """Whether bytes of this text were not UTF-8 (the decoder leaves them as lone surrogates)."""
-    return not text.isascii() and _SURROGATE.search(text) is not None
 
 
 def without_surrogates(text: str) -> str:

@@ -51,6 +51,7 @@ def read(
     *,
     column: str | None = None,
     sheet: str | None = None,
+    encoding: str | None = None,
     stdin: BinaryIO | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Iterator[Line]:
@@ -59,23 +60,23 @@ def read(
     the way.
 
     `column` names the column of a table or the key of an object (or, in a table, is its number from 1), `sheet`
-    the sheet of a workbook. `on_note` is told what a person should know of the source besides its lines.
-    Memory stays flat for any length, but for JSON lists. UsageError when the source cannot be read: at the
-    call if that can be known from its beginning, else while reading.
+    the sheet of a workbook, `encoding` that of text (else it is found out). `on_note` is told what a person should
+    know of the source besides its lines. Memory stays flat for any length, but for JSON lists. UsageError when the
+    source cannot be read: at the call if that can be known from its beginning, else while reading.
     """
     if _ID.fullmatch(source):
         return iter([Line(ARGUMENT, 1, source, source, {}, None)])
     if not source.strip():
         raise UsageError("an empty argument names nothing: give a file, an address or an id")
     if source == "-":
-        return _read(open_stdin(stdin), None, column)
+        return _read(open_stdin(stdin, encoding, on_note), None, column)
     if "\0" not in source and os.path.exists(source):
         ending = _ending(_GZ.sub("", source))
         if ending == ".zip":
             return read_takeout(source, on_note)
         if ending in _WORKBOOKS:
             return read_workbook(source, column=column, sheet=sheet)
-        return _read(open_input(source), _FORMATS.get(ending), column)
+        return _read(open_input(source, encoding, on_note), _FORMATS.get(ending), column)
     if found := video_id(source):
         return iter([Line(ARGUMENT, 1, source, found, {}, None)])
     searches = source.startswith("search:")
@@ -83,7 +84,7 @@ def read(
         reason = _NO_CHANNEL if source.startswith("@") else _NO_SEARCH if searches else why_not(source)
         return iter([rejected(ARGUMENT, 1, source, reason)])
     try:
-        return _read(open_input(source), None, column)
+        return _read(open_input(source, encoding, on_note), None, column)
     except UsageError as exc:
         raise UsageError(f"{exc} It is no video either: {why_not(source)}.") from None
 
@@ -115,7 +116,7 @@ def _lines(opened: Opened, form: str, column: str | None) -> Iterator[Line]:
     if form == "jsonl":
         return read_json_lines(opened.text(None), opened.file, column=column)
     if form == "json":
-        return read_json(opened.stream, opened.encoding, opened.file, column=column)
+        return read_json(opened.stream, opened.file, column=column)
     if form == "html":
         return read_history(opened.text(None), opened.file)
     return read_text(opened.text(None), opened.file)

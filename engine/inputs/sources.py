@@ -7,6 +7,7 @@ addresses are built anew from them.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -36,6 +37,7 @@ class Source(NamedTuple):
     name: str
 
 
+@functools.lru_cache(maxsize=8)  # a line is looked at by the counting and by the seeding
 def find_source(text: str) -> Source | None:
     """The source that `text` names, or None. An address that names a video is that video, also within a playlist."""
     text = trimmed(trimmed(text).strip("\"'<>`"))

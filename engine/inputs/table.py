@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TextIO
 
 from engine.inputs.columns import Columns, choose, is_known
 from engine.inputs.ids import find, video_id
-from engine.inputs.lines import NOT_UTF8, Line, Physical, Returnable, physical_lines, rejected, undecodable
+from engine.inputs.lines import Line, Physical, Returnable, physical_lines, rejected
 from engine.inputs.playlists import recognise
 
 MAX_ROW_CHARS = 1 << 20
@@ -148,11 +148,8 @@ def _rows(lines: Returnable, delimiter: str) -> Iterator[Row]:
         try:
             for cells in csv.reader(_feed(lines, taken), delimiter=delimiter):
                 number = taken[0].number
-                bad = any(undecodable(line.text) for line in taken)
                 taken.clear()
-                if bad:
-                    yield Row(number, [delimiter.join(cells)], NOT_UTF8)
-                elif any(map(str.strip, cells)):
+                if any(map(str.strip, cells)):
                     yield Row(number, cells, None)
             return
         except (_NoRowError, csv.Error) as exc:
