@@ -74,6 +74,11 @@ def named(head: bytes) -> str | None:
     return None
 
 
+def document(head: bytes) -> str | None:
+    """The same for what by its name should be a zip; None if it may be one of ours, or is nothing that is known."""
+    return zipped(head) if head.startswith(_ZIP) else named(head)
+
+
 def zipped(head: bytes) -> str | None:
     """The same for a zip that some program writes its documents as; None for any other."""
     for pattern, name in _ZIPPED:

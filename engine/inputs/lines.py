@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 SHOWN_CHARS = 300
 """How much of a line that is too long is kept, to show it."""
@@ -30,6 +30,12 @@ class Line:
     input: dict[str, Any]
     reason: str | None
     listable: bool = True
+
+
+class Readable(Protocol):
+    """A text that is read piece by piece."""
+
+    def read(self, size: int = ..., /) -> str: ...
 
 
 class Physical(NamedTuple):

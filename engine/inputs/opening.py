@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from engine.errors import UsageError
 from engine.inputs.encodings import Recoded, for_head
-from engine.inputs.foreign import named
+from engine.inputs.foreign import document, named
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -107,6 +107,20 @@ def open_seekable(path: str) -> BinaryIO:
         raw.close()
         raise
     raw.close()
+    return file
+
+
+def open_zip(path: str) -> BinaryIO:
+    """The same for what is a zip by its name. UsageError as well when its first bytes show another sort of file."""
+    file = open_seekable(path)
+    try:
+        said = document(file.read(HEAD_BYTES))
+        file.seek(0)
+        if said:
+            raise ForeignInputError(f"{path}: {said}")
+    except BaseException:
+        file.close()
+        raise
     return file
 
 

@@ -9,10 +9,12 @@ from typing import BinaryIO
 
 from engine.errors import UsageError
 from engine.inputs.columns import is_known
-from engine.inputs.history import read_history
+from engine.inputs.foreign import named
 from engine.inputs.ids import video_id, why_not
 from engine.inputs.lines import Line, rejected
 from engine.inputs.opening import Opened, open_input, open_stdin
+from engine.inputs.pages import read_page
+from engine.inputs.parquet import MAGIC, read_parquet
 from engine.inputs.sources import MAX_WORDS_CHARS, find_source
 from engine.inputs.table import DELIMITERS, read_table
 from engine.inputs.takeout import read_takeout
@@ -41,7 +43,7 @@ _NO_SEARCH = (
 )
 _WORKBOOKS = (".xlsx", ".xlsm")
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
-_HTML = re.compile("<html|<!doctype html", re.IGNORECASE)
+_HTML = re.compile("<html|<!doctype (?:html|netscape-bookmark)", re.IGNORECASE)
 _GZ = re.compile(r"\.gz$", re.IGNORECASE)
 _DELIMITER = re.compile(f"[{DELIMITERS}]")
 
@@ -76,6 +78,8 @@ def read(
             return read_takeout(source, on_note)
         if ending in _WORKBOOKS:
             return read_workbook(source, column=column, sheet=sheet)
+        if _is_parquet(source, ending):
+            return read_parquet(source, column=column)
         return _read(open_input(source, encoding, on_note), _FORMATS.get(ending), column)
     if found := video_id(source):
         return iter([Line(ARGUMENT, 1, source, found, {}, None)])
@@ -87,6 +91,19 @@ def read(
         return _read(open_input(source, encoding, on_note), None, column)
     except UsageError as exc:
         raise UsageError(f"{exc} It is no video either: {why_not(source)}.") from None
+
+
+def _is_parquet(path: str, ending: str) -> bool:
+    """By its first bytes; a name alone makes none, and a pipe gives its bytes once."""
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(MAGIC) + 60)
+    except OSError:
+        return False  # opening it will say why
+    packed = ending in (".parquet", ".pq") and head.startswith(b"\x1f\x8b")
+    return packed or (head.startswith(MAGIC) and named(head) is not None)
 
 
 def _ending(path: str) -> str:
@@ -118,7 +135,7 @@ def _lines(opened: Opened, form: str, column: str | None) -> Iterator[Line]:
     if form == "json":
         return read_json(opened.stream, opened.file, column=column)
     if form == "html":
-        return read_history(opened.text(None), opened.file)
+        return read_page(opened.text(None), opened.file)
     return read_text(opened.text(None), opened.file)
 
 

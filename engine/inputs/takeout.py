@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 from engine.errors import UsageError
 from engine.inputs.history import cells
 from engine.inputs.lines import Line
-from engine.inputs.opening import ForeignInputError, open_seekable, open_stream, too_far, unpacks_too_far
+from engine.inputs.opening import ForeignInputError, open_stream, open_zip, too_far, unpacks_too_far
 from engine.inputs.table import read_playlist
 from engine.inputs.values import read_json
 
@@ -42,7 +42,7 @@ def read_takeout(path: str, on_note: Callable[[str], None] | None = None) -> Ite
     UsageError when it is no zip, or neither a part of a Takeout nor with anything of this in it; after the last
     line, when an entry could not be read.
     """
-    stream = open_seekable(path)
+    stream = open_zip(path)
     try:
         archive = zipfile.ZipFile(stream)
     except _BROKEN as exc:
