@@ -47,6 +47,18 @@ class Ids:
         self._arrays: list[Numbers] = []
         self._odd: set[str] = set()
 
+    @classmethod
+    def of(cls, array: Numbers, odd: list[str]) -> Ids:
+        """The set of these numbers, in order, and other ids."""
+        ids = Ids()
+        ids._hold(array, odd)
+        return ids
+
+    def everything(self) -> tuple[Numbers, list[str]]:
+        """The numbers of all ids held, in order and each once, and the ids that no number stands for."""
+        array = np.unique(np.concatenate(self._arrays)) if self._arrays else np.empty(0, np.uint64)
+        return array, sorted(self._odd)
+
     def new(self, ids: list[str]) -> list[str]:
         """Those of these ids (no two alike) that are not held, in order."""
         packed, plain = numbers(ids)

@@ -42,7 +42,8 @@ _OPTIONS = (
         "--skip-known",
         metavar="FILE",
         multiple=True,
-        help="Do not add what is in this file, any INPUT: an archive of yt-dlp, an older manifest; repeatable.",
+        help="Do not add what is in this file, any INPUT: an archive of yt-dlp, an older manifest; repeatable. "
+        "Kept in the queue for what its channels, playlists and searches list, now and later.",
     ),
     click.option(
         "--max-results",

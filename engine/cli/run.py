@@ -201,7 +201,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     caps = _caps(options)
     wanted = _wanted(options)
     errors: list[str] = []
-    unwanted = options.reading.unwanted() if sources else None
+    unwanted = options.reading.unwanted()
     streams = options.reading.opened(sources, errors)
     if errors:
         raise UsageError("\n".join(errors))
@@ -217,8 +217,10 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         clear_request(queue)  # asked of a run that is gone; what comes from here on is meant for this one
         # Before anything is seeded or frozen: a slip in --output must not stay with the queue.
         _make_output(frozen_or(queue, wanted, options.given).output)
-        result = seed_inputs(queue, streams, errors, unwanted, options.max_results) if sources else None
-        if result is not None:
+        result = None
+        if sources or unwanted is not None:
+            result = seed_inputs(queue, streams, errors, unwanted, options.max_results)
+        if sources and result:
             say(told(result, queue.rejects))
         if errors or (result and result.read and result.read == result.rejected):
             raise UsageError("\n".join(errors) or "nothing that was given names a video")

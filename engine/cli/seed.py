@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 import click
 
+from engine import elsewhere
 from engine.cli import say
 from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
 from engine.cli.preview import to_json, to_lines
@@ -33,8 +34,11 @@ def seed_inputs(
     unwanted: Ids | None = None,
     max_results: int = MAX_RESULTS,
 ) -> Seeded:
-    """Seed what the streams hold, under seed.lock."""
+    """Seed what the streams hold, under seed.lock. What is unwanted stays so for what sources will turn out to hold:
+    it is kept first, for the lister may be at work beside."""
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
+        if unwanted is not None:
+            elsewhere.keep(queue, unwanted)
         return Seeding(queue, unwanted=unwanted, max_results=max_results).add(guarded(streams, errors))
 
 
