@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-MAX_LINKS = 1_000_000
+MAX_LINKS = 200_000
 MAX_LINKS_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 20
 _OVERLAP_BYTES = 64

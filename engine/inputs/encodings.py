@@ -76,6 +76,11 @@ def for_head(encoding: str | None, head: bytes) -> str | None:
     return f"{encoding}-le"  # as Windows writes it
 
 
+def told(file: str, encoding: str) -> str:
+    """The sentence about an encoding that was found out."""
+    return f"{file}: read as {encoding}; --encoding NAME says otherwise"
+
+
 def guessed(data: bytes) -> str:
     """The encoding of a text that is not UTF-8, by charset-normalizer; of those as likely, the commonest."""
     import charset_normalizer
@@ -177,7 +182,7 @@ class Recoded(io.RawIOBase):
             )
         else:
             name = guessed(data)
-            self._note(f"{self._file}: read as {name}; --encoding NAME says otherwise")
+            self._note(told(self._file, name))
         self._decoder = codecs.getincrementaldecoder(name)("replace")
         return self._decoder.decode(data, self._ended).encode("utf-8", "replace")
 

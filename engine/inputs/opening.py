@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from engine.errors import UsageError
-from engine.inputs.encodings import Recoded, for_head
+from engine.inputs.encodings import Recoded, for_head, told
 from engine.inputs.foreign import document, named
 
 if TYPE_CHECKING:
@@ -172,7 +172,9 @@ def _opened(
         rest.look()
     if said := named(rest.head):
         raise ForeignInputError(f"{file}: {said}")
-    encoding = for_head(encoding, rest.head)
+    asked, encoding = encoding, for_head(encoding, rest.head)
+    if encoding and not asked and on_note:
+        on_note(told(file, encoding))
     if encoding is None and b"\0" in rest.head:
         raise ForeignInputError(
             f"{file}: a binary file, not text. Export it as CSV or as one address a line, in UTF-8."
