@@ -142,7 +142,7 @@ def _in_address(host: str, tail: str, *, nested: bool) -> tuple[str | None, str]
 
 def _checked(token: str) -> tuple[str | None, str]:
     """The id in a piece of an address; people add `?t=`, `&list=` or a slash where none belongs."""
-    token = _TOKEN_END.split(token, maxsplit=1)[0]
+    token = _TOKEN_END.split(token, maxsplit=1)[0].rstrip(".,;:!)")  # the end of a sentence
     if _ID.fullmatch(token):
         return token, ""
     return None, _why_no_id(token)

@@ -17,7 +17,10 @@ _UNSEEN = (
     "\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _INVISIBLE = re.compile(f"[{_UNSEEN}]")
-_WRAPPED = {'"': '"', "'": "'", "<": ">", "`": "`", "“": "”", "‘": "’", "«": "»"}
+_WRAPPED = {'"': '"', "'": "'", "<": ">", "`": "`", "“": "”", "‘": "’", "«": "»", "(": ")"}
+# What lists are written with, before an item and behind it.
+_BULLET = re.compile(r"^(?:[-+*•–—]|\d{1,6}[.)])[ \t]{1,9}(?=\S+$)")
+_BEHIND = ",;"
 # Shells escape `?`, `=` and `&`, Markdown `_` and `-`, JSON `/`. Not `@`: what stands before it is a user name.
 _ESCAPED = re.compile(r"\\(?:u00(26|2[fF]|3[aAdDfF]|5[fF])|([?=&_~#./:%+-]))")
 _AMPERSAND = re.compile(r"&(?:amp|#0{0,5}38|#[xX]0{0,5}26);")
@@ -49,9 +52,9 @@ def visible(text: str, *, joiners: bool = False) -> str:
 
 
 def unwrapped(text: str, *, joiners: bool = False) -> str:
-    """The address in what was pasted: without quotes or brackets around it, out of a link of Markdown or a
-    HYPERLINK formula, with the escapes of shells, Markdown and JSON undone."""
-    text = visible(text, joiners=joiners)
+    """The address in what was pasted: without quotes, brackets or the marks of a list around it, out of a link of
+    Markdown or a HYPERLINK formula, with the escapes of shells, Markdown and JSON undone."""
+    text = _BULLET.sub("", visible(text, joiners=joiners), count=1).rstrip(_BEHIND)
     for _ in range(3):
         if len(text) < 2 or _WRAPPED.get(text[0]) != text[-1]:
             break

@@ -112,7 +112,10 @@ def _ending(path: str) -> str:
 
 def _read(opened: Opened, form: str | None, column: str | None) -> Iterator[Line]:
     try:
-        lines = _lines(opened, form or _sniff(opened.head_text()), column)
+        if form in (None, "text"):  # Excel's "Unicode text" is a table under the name of a text
+            found = _sniff(opened.head_text())
+            form = found if form is None or found in ("csv", "html") else form
+        lines = _lines(opened, form, column)
     except BaseException:
         opened.close()
         raise
@@ -126,7 +129,7 @@ def _closing(lines: Iterator[Line], opened: Opened) -> Iterator[Line]:
         opened.close()
 
 
-def _lines(opened: Opened, form: str, column: str | None) -> Iterator[Line]:
+def _lines(opened: Opened, form: str | None, column: str | None) -> Iterator[Line]:
     if form in ("csv", "tsv"):
         delimiter = "\t" if form == "tsv" else None
         return read_table(opened.text(""), opened.file, column=column, delimiter=delimiter)
@@ -150,7 +153,10 @@ def _sniff(head: str) -> str:
         return "jsonl" if first.endswith("}") or "\n" not in text else "json"
     if text[:1] == "<" and _HTML.search(text):
         return "html"
-    first = text.splitlines()[0] if text else ""
+    first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
     if _DELIMITER.search(first) and any(is_known(cell.strip(' "')) for cell in _DELIMITER.split(first)):
+        return "csv"
+    cells = first.split("\t")
+    if len(cells) > 1 and any(map(video_id, cells)):
         return "csv"
     return "text"

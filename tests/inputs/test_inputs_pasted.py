@@ -59,6 +59,15 @@ def test_invisible_characters(mark: str) -> None:
         f"[What it is, at length](https://youtu.be/{ID})",
         f'=HYPERLINK("https://youtu.be/{ID}","watch it")',
         f'=hyperlink( "{WATCH}?v={ID}" )',
+        f"1. https://youtu.be/{ID}",
+        f"12) {WATCH}?v={ID}",
+        f"- https://youtu.be/{ID}",
+        f"* {ID}",
+        f"\u2022\t{ID}",
+        f"https://youtu.be/{ID},",
+        f"{WATCH}?v={ID};",
+        f"{WATCH}?v={ID}.",
+        f"(https://youtu.be/{ID})",
     ],
 )
 def test_escapes_and_wrappings(text: str) -> None:
@@ -73,6 +82,8 @@ def test_escapes_within_an_id() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        f"-{ID}",
+        f"- {ID} and more",
         f"https://evil.test\\@youtube.com/watch?v={ID}",
         f"[x](https://evil.test/watch?v={ID})",
         f'=HYPERLINK("https://evil.test/watch?v={ID}")',

@@ -314,3 +314,14 @@ def test_objects_are_carried_unchanged(given_input: dict[str, object]) -> None:
     (line,) = read("-", stdin=io.BytesIO(data))
     assert line.video_id == A
     assert line.input == given_input
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_table_under_the_name_of_a_text(name: str, encoding: str, tmp_path: Path) -> None:
+    for head in ("url\ttitle\r\n", ""):
+        lines = of(tmp_path, name, f"{head}{A}\té\r\n{B}\tx\r\n".encode(encoding))
+        assert [line.video_id for line in lines] == [A, B]
+        assert lines[0].input == ({"title": "é"} if head else {"column_2": "é"})
+    lines = of(tmp_path, name, f"# url, title\n{A} # one, two\n{B}\n")
+    assert [line.video_id for line in lines] == [A, B]
