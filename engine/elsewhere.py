@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import zlib
 
-import numpy as np
-
 from engine import durable
 from engine.errors import UsageError
 from engine.known import Ids
@@ -46,18 +44,15 @@ class Elsewhere:
 
 def keep(queue: Queue, ids: Ids) -> None:
     """Keep these ids too, durably. The caller holds seed.lock. Raises DiskError, UsageError."""
-    kept = Elsewhere(queue).ids()
-    numbers, odd = ids.everything()
-    if kept is not None:
-        old_numbers, old_odd = kept.everything()
-        numbers = np.union1d(old_numbers, numbers)
-        odd = sorted({*old_odd, *odd})
-        if len(numbers) == len(old_numbers) and len(odd) == len(old_odd):
-            return
-    if not len(numbers) and not odd:
+    merged = Elsewhere(queue).ids() or Ids()
+    before = sum(map(len, merged.packed()))
+    merged.hold_all(ids)
+    numbers, odd = merged.packed()
+    if len(numbers) + len(odd) == before:
+        durable.sync_dir(queue.root)  # who named it may have died before that
         return
-    body = numbers.astype("<u8").tobytes() + "".join(f"{name}\n" for name in odd).encode("ascii")
-    head = f"{_NAME} {len(numbers)} {len(odd)} {zlib.crc32(body):08x}".ljust(HEADER_BYTES - 1) + "\n"
+    body = numbers + "".join(f"{name}\n" for name in odd).encode("ascii")
+    head = f"{_NAME} {len(numbers) // 8} {len(odd)} {zlib.crc32(body):08x}".ljust(HEADER_BYTES - 1) + "\n"
     durable.publish(queue.known, head.encode("ascii") + body, tmp_dir=queue.tmp)
     durable.sync_dir(queue.root)
 
@@ -67,16 +62,15 @@ def _read(path: str) -> Ids:
         with open(path, "rb") as file:
             data = file.read()
         name, count, odd_count, total = data[:HEADER_BYTES].decode("ascii").split()
-        body = memoryview(data)[HEADER_BYTES:]
+        body, ends = data[HEADER_BYTES:], 8 * int(count)
         if name != _NAME or f"{zlib.crc32(body):08x}" != total:
             raise ValueError("it is not what its sum says")
-        numbers = np.frombuffer(body, "<u8", int(count)).astype(np.uint64)
-        odd = bytes(body[8 * int(count) :]).decode("ascii").split()
-        if len(odd) != int(odd_count):
+        odd = body[ends:].decode("ascii").split()
+        if len(body) < ends or len(odd) != int(odd_count):
             raise ValueError("it is not as long as it says")
     except (OSError, ValueError) as exc:
         raise _damaged(path, str(exc)) from None
-    return Ids.of(numbers, odd)
+    return Ids.unpacked(body[:ends], odd)
 
 
 def _damaged(path: str, why: str) -> UsageError:

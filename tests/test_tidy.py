@@ -25,7 +25,7 @@ LAYERS = (
     {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace"},
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept", "companions"},
     {"config", "verdict", "manifest", "output", "desk", "known", "events", "steering", "tickets", "listings"},
-    {"witness", "plan", "check", "notify", "sieve"},
+    {"witness", "plan", "check", "notify", "sieve", "elsewhere"},
     {"attempt", "seed", "status", "retry", "verify", "failures", "resources", "doctor"},
     {"holding", "monitor", "recover", "report", "lister"},
     {"hands", "repair"},
@@ -170,6 +170,8 @@ def test_one_door_to_the_disk() -> None:
         ("rich", "cli/"),
         ("click", "cli/"),
         ("openpyxl", "inputs/workbook.py"),
+        ("pyarrow", "inputs/parquet.py"),
+        ("charset_normalizer", "inputs/encodings.py"),
     ],
 )
 def test_where_the_libraries_are_used(foreign: str, where: str) -> None:
