@@ -59,6 +59,24 @@ class Ids:
         self._arrays: list[Numbers] = []
         self._odd: set[str] = set()
 
+    @classmethod
+    def unpacked(cls, packed: bytes, odd: list[str]) -> Ids:
+        """The set that `packed` was made of."""
+        ids = Ids()
+        ids._hold(np.frombuffer(packed, "<u8").astype(np.uint64), odd)
+        return ids
+
+    def packed(self) -> tuple[bytes, list[str]]:
+        """The numbers of all ids held, 8 bytes each, in order and each once; and the ids without a number."""
+        array = np.unique(np.concatenate(self._arrays)) if self._arrays else np.empty(0, np.uint64)
+        return array.astype("<u8").tobytes(), sorted(self._odd)
+
+    def hold_all(self, other: Ids) -> None:
+        """Hold what another set holds."""
+        for array in other._arrays:
+            self._hold(array, [])
+        self._odd |= other._odd
+
     def new(self, ids: list[str]) -> list[str]:
         """Those of these ids (no two alike) that are not held, in order."""
         packed, plain = numbers(ids)

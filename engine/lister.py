@@ -26,6 +26,7 @@ from engine.budget import Outcome, Stamp
 from engine.clock import utc
 from engine.companions import carried_out
 from engine.config import Settings
+from engine.elsewhere import Elsewhere
 from engine.errors import Exit, Interrupted
 from engine.heartbeat import Heart
 from engine.inputs import Line
@@ -56,6 +57,7 @@ class Lister:
         self._budget = open_budget(queue, settings)
         self._door = open_door(settings, self._budget, self._take)
         self._lists = Lists(self._door, self._take, self._told, settings.deadline_s)
+        self._elsewhere = Elsewhere(queue)
         self._source = ""  # of the listing under way
         self._max_results: int | None = None
         self._stamp: Stamp | None = None
@@ -128,7 +130,7 @@ class Lister:
             Line("listing", n, name, name, {"source": its.source}, None) for n, name in enumerate(ids, 1)
         )
         with take_or_say_who(self.queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-            added = Seeding(self.queue).add(lines).added if ids else 0
+            added = Seeding(self.queue, unwanted=self._elsewhere.ids()).add(lines).added if ids else 0
             its.added += added
             its.found += added if its.listed_at else counted
             if its.found > its.most or over:

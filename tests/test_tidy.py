@@ -36,7 +36,7 @@ LAYERS = (
         "listings",
     },
     {"output", "output_place"},
-    {"witness", "plan", "check", "notify", "sieve", "joined"},
+    {"witness", "plan", "check", "notify", "sieve", "joined", "elsewhere"},
     {"attempt", "gather", "status", "retry", "verify", "failures", "resources", "doctor"},
     {"holding", "monitor", "seed", "report"},
     {"recover", "lister"},
@@ -182,6 +182,8 @@ def test_one_door_to_the_disk() -> None:
         ("rich", "cli/"),
         ("click", "cli/"),
         ("openpyxl", "inputs/workbook.py"),
+        ("pyarrow", "inputs/parquet.py"),
+        ("charset_normalizer", "inputs/encodings.py"),
     ],
 )
 def test_where_the_libraries_are_used(foreign: str, where: str) -> None:

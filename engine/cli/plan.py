@@ -16,11 +16,12 @@ from engine.budget import parse_rate
 from engine.cli import say
 from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
 from engine.cli.reading import Reading, reading_options
+from engine.cli.rejected import guarded
 from engine.cli.run import Options, read_options, run, run_options
 from engine.cli.sync import noun
 from engine.cli.ways import proxy_urls
 from engine.errors import Exit, NoQueueError, UsageError
-from engine.inputs import Line, source_of
+from engine.inputs import source_of
 from engine.queue.admission import State, look
 from engine.queue.layout import Queue, exists, no_queue, open_queue, refuse_foreign
 from engine.status import tally
@@ -124,7 +125,7 @@ def _count(sources: Sequence[str], reading: Reading) -> dict[str, int]:
         raise UsageError("\n".join(errors))
     names: set[str] = set()
     read = rejected = listed = 0
-    for line in _lines(streams):
+    for line in guarded(streams, errors):
         read += 1
         if line.video_id is None:
             known = source_of(line) is not None
@@ -132,13 +133,10 @@ def _count(sources: Sequence[str], reading: Reading) -> dict[str, int]:
             rejected += not known
         else:
             names.add(line.video_id)
+    if errors or (read and read == rejected):
+        raise UsageError("\n".join(errors) or "nothing that was given names a video")
     videos = len(unwanted.new(list(names)) if unwanted else names)
     return {"read": read, "videos": videos, "rejected": rejected, "sources": listed}
-
-
-def _lines(streams: list[Iterator[Line]]) -> Iterator[Line]:
-    for stream in streams:
-        yield from stream
 
 
 def _json(

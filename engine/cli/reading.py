@@ -15,6 +15,7 @@ from engine.cli import say
 from engine.cli.options import Whole, column_option
 from engine.errors import UsageError
 from engine.inputs import Keep, Line, read
+from engine.inputs.encodings import checked
 from engine.known import Ids
 from engine.listings import MAX_RESULTS
 
@@ -26,6 +27,11 @@ _OPTIONS = (
     column_option,
     click.option("--sheet", metavar="NAME", help="The sheet of an .xlsx, by name or number; else the first."),
     click.option(
+        "--encoding",
+        metavar="NAME",
+        help="How text files and stdin are encoded, as cp1252 or utf-16; else it is found out, and said.",
+    ),
+    click.option(
         "--keep-columns",
         metavar="all|none|A,B",
         default="all",
@@ -36,7 +42,8 @@ _OPTIONS = (
         "--skip-known",
         metavar="FILE",
         multiple=True,
-        help="Do not add what is in this file, any INPUT: an archive of yt-dlp, an older manifest; repeatable.",
+        help="Do not add what is in this file, any INPUT: an archive of yt-dlp, an older manifest; repeatable. "
+        "Kept in the queue for what its channels, playlists and searches list, now and later.",
     ),
     click.option(
         "--max-results",
@@ -51,7 +58,7 @@ _OPTIONS = (
 
 
 def reading_options(function: F) -> F:
-    """`--column --sheet --keep-columns --skip-known --max-results`."""
+    """`--column --sheet --encoding --keep-columns --skip-known --max-results`."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -65,6 +72,7 @@ class Reading:
     sheet: str | None = None
     keep_columns: str = "all"
     skip_known: tuple[str, ...] = ()
+    encoding: str | None = None
 
     def opened(self, sources: Sequence[str], errors: list[str]) -> list[Iterator[Line]]:
         """The sources that can be read, each looked at once, so that nothing is made for a mistyped name.
@@ -72,11 +80,19 @@ class Reading:
         What is wrong with the others goes to `errors`, what a person should know of them to stderr.
         """
         keep = self._keep()
+        encoding = checked(self.encoding) if self.encoding is not None else None
         found = []
         for source in sources:
             try:
-                stdin = sys.stdin.buffer if source == "-" else None
-                lines = keep.of(read(source, column=self.column, sheet=self.sheet, stdin=stdin, on_note=say))
+                lines = read(
+                    source,
+                    column=self.column,
+                    sheet=self.sheet,
+                    encoding=encoding,
+                    stdin=sys.stdin.buffer if source == "-" else None,
+                    on_note=say,
+                )
+                lines = keep.of(lines)
                 first = next(lines, None)
             except UsageError as exc:
                 errors.append(str(exc))

@@ -77,6 +77,7 @@ class Options:
     metadata: Literal["basic", "full"] = "basic"
     mask: bool = False
     sheet: str | None = None
+    encoding: str | None = None
     keep_columns: str = "all"
     skip_known: tuple[str, ...] = ()
     notify: str | None = field(default=None, repr=False)  # may hold a secret
@@ -84,7 +85,7 @@ class Options:
 
     @property
     def reading(self) -> Reading:
-        return Reading(self.column, self.sheet, self.keep_columns, self.skip_known)
+        return Reading(self.column, self.sheet, self.keep_columns, self.skip_known, self.encoding)
 
 
 def run_options(*, output: str, rate: str) -> Callable[[F], F]:
@@ -203,7 +204,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     caps = _caps(options)
     wanted = _wanted(options)
     errors: list[str] = []
-    unwanted = options.reading.unwanted() if sources else None
+    unwanted = options.reading.unwanted()
     streams = options.reading.opened(sources, errors)
     if errors:
         raise UsageError("\n".join(errors))
@@ -220,11 +221,13 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         clear_request(queue)  # asked of a run that is gone; what comes from here on is meant for this one
         # Before anything is seeded or frozen: a slip in --output must not stay with the queue.
         _make_output(frozen_or(queue, wanted, options.given).output)
-        result = seed_inputs(queue, streams, errors, unwanted, options.max_results) if sources else None
-        if result is not None:
+        result = None
+        if sources or unwanted is not None:
+            result = seed_inputs(queue, streams, errors, unwanted, options.max_results)
+        if sources and result:
             say(told(result, queue.rejects))
-        if errors or (result and result.read and result.read == result.rejected and not queue.total()):
-            raise UsageError("\n".join(errors) or f"every line was rejected: see {queue.rejects}")
+        if errors or (result and result.read and result.read == result.rejected):
+            raise UsageError("\n".join(errors) or "nothing that was given names a video")
         frozen = freeze(queue, wanted, options.given)
         settings = Settings(
             queue=os.path.abspath(queue.root),

@@ -11,34 +11,20 @@ from dataclasses import asdict
 
 import click
 
+from engine import elsewhere
 from engine.cli import say
 from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
 from engine.cli.preview import to_json, to_lines
 from engine.cli.reading import Reading, reading_options
-from engine.errors import Exit, UsageError
+from engine.cli.rejected import guarded
+from engine.errors import Exit
 from engine.inputs import Line
-from engine.inputs.readers import ARGUMENT
-from engine.inputs.rejects import without_password
-from engine.inputs.sources import source_of
 from engine.known import Ids
 from engine.listings import MAX_RESULTS
 from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_foreign
 from engine.queue.lock import take_or_say_who
 from engine.seed import SEED_WAIT_S, Seeding, would_seed
 from engine.sieve import Seeded
-
-
-def _guarded(streams: list[Iterator[Line]], errors: list[str]) -> Iterator[Line]:
-    """All lines; an input that fails midway does not take the others down. An argument that is no video is said to
-    whoever typed it; for lines of files there is rejects.csv."""
-    for stream in streams:
-        try:
-            for line in stream:
-                if line.file == ARGUMENT and line.reason and source_of(line) is None:
-                    say(f"engine: {without_password(line.text)}: {line.reason}")
-                yield line
-        except UsageError as exc:
-            errors.append(str(exc))
 
 
 def seed_inputs(
@@ -48,9 +34,12 @@ def seed_inputs(
     unwanted: Ids | None = None,
     max_results: int = MAX_RESULTS,
 ) -> Seeded:
-    """Seed what the streams hold, under seed.lock."""
+    """Seed what the streams hold, under seed.lock. What is unwanted stays so for what sources will turn out to hold:
+    it is kept first, for the lister may be at work beside."""
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-        return Seeding(queue, unwanted=unwanted, max_results=max_results).add(_guarded(streams, errors))
+        if unwanted is not None:
+            elsewhere.keep(queue, unwanted)
+        return Seeding(queue, unwanted=unwanted, max_results=max_results).add(guarded(streams, errors))
 
 
 def told(result: Seeded, rejects: str | None) -> str:
@@ -76,6 +65,7 @@ def command(
     root: str,
     column: str | None,
     sheet: str | None,
+    encoding: str | None,
     keep_columns: str,
     skip_known: tuple[str, ...],
     max_results: int,
@@ -86,22 +76,26 @@ def command(
     """Add jobs to the queue; seeding the same again adds nothing.
 
     INPUT is a file, a URL, an id, or - for stdin. Files: .txt (also an archive of yt-dlp), .csv .tsv .jsonl .json
-    (also of yt-dlp -J), .xlsx, a Google Takeout as .zip or its watch-history.json, .html and playlists; .gz of
-    these. A channel (@handle, a URL with or without its tab, UC...), a playlist (a URL with list=, PL..., UU...) or
+    (also of yt-dlp -J), .xlsx, .parquet, a Google Takeout as .zip or its watch-history.json, .html and playlists,
+    the links of any other .html (bookmarks, saved pages); .gz of these. Text may be in any encoding; one that is
+    not UTF-8 is found out and printed.
+
+    A channel (@handle, a URL with or without its tab, UC...), a playlist (a URL with list=, PL..., UU...) or
     search:words is listed by the next run; a URL with a video and a list is the video. A line that names none of
-    these is rejected by name and number in rejects.csv and never stops the good ones. Works beside a live run.
+    these is rejected by name and number in rejects.csv and never stops the good ones. A file of which every line
+    is rejected is an error (exit code 2), with its first reasons. Works beside a live run.
 
     --preview and --dry-run write nothing: neither a queue nor rejects.csv. Without the second, reading ends
     after the lines that the first shows.
     """
     refuse_foreign(root)
-    reading = Reading(column, sheet, keep_columns, skip_known)
+    reading = Reading(column, sheet, keep_columns, skip_known, encoding)
     errors: list[str] = []
     unwanted = reading.unwanted() if not preview or dry_run else None
     streams = reading.opened(inputs, errors)
     result = Seeded()
     if streams and (preview or dry_run):
-        result = _look(root, _guarded(streams, errors), unwanted, preview, dry_run=dry_run, as_json=as_json)
+        result = _look(root, guarded(streams, errors), unwanted, preview, dry_run=dry_run, as_json=as_json)
     elif not (preview or dry_run) and (streams or exists(root)):
         queue = make_queue(root)
         result = seed_inputs(queue, streams, errors, unwanted, max_results)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.errors import UsageError
 from engine.inputs.ids import ID_CHARS, video_id
@@ -31,6 +31,9 @@ NAMES = (
 )
 """Names of a column that holds videos, in order of preference, as `plain_name` writes them."""
 
+MAX_TITLES = 20
+"""So many rows may stand above the names of the columns."""
+
 _RANK = {name: rank for rank, name in enumerate(NAMES)}
 _NOT_PLAIN = re.compile(r"[\W_]+")
 # `description`, `Upload_date` and `playlist_id` are eleven id characters too.
@@ -39,12 +42,13 @@ _WORD_LIKE = re.compile(r"[A-Za-z]?[a-z_]+|[A-Z_]+")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """`index` (from 0) of the column with the video, a unique name for each column, and whether those
-    names come from the first row."""
+    """`index` (from 0) of the column with the video, a unique name for each column, whether those names come from
+    a row of the table, and how many rows of titles stand above that one."""
 
     index: int
     names: tuple[str, ...]
     has_header: bool
+    titles: int = 0
 
 
 def plain_name(name: str) -> str:
@@ -61,8 +65,33 @@ def choose(rows: list[list[str]], column: str | None, file: str) -> Columns:
     """Choose by `column` (a name without regard to case, or a number from 1), else by name, else by content.
 
     `rows` are the first rows of the table, at least one. Among named columns the one whose values are
-    videos wins. UsageError, with the names there are, if there is no such column.
+    videos wins. Rows without a video above the one with the names are titles. UsageError, with the names there are,
+    if there is no such column.
     """
+    titles = _titles(rows, column)
+    if titles:
+        return replace(_chosen(rows[titles:], column, file), titles=titles)
+    return _chosen(rows, column, file)
+
+
+def _titles(rows: list[list[str]], column: str | None) -> int:
+    """How many rows of titles stand above the row with the columns' names; 0 when the first row is as good."""
+    wanted = column.strip().casefold() if column is not None else None
+    if wanted is not None and wanted.isdigit():
+        return 0  # the number of a column rather than its name
+    for number, row in enumerate(rows[: MAX_TITLES + 1]):
+        below = rows[number + 1 :]
+        for index, cell in enumerate(row):
+            if cell.strip().casefold() == wanted or (
+                wanted is None and is_known(cell) and below and _share(below, index) > 0.5
+            ):
+                return number
+        if any(map(_is_video, row)):
+            break
+    return 0
+
+
+def _chosen(rows: list[list[str]], column: str | None, file: str) -> Columns:
     first, data = rows[0], rows[1:] or rows
     if column is not None:
         index = _asked_for(first, max(map(len, rows)), column, file)

@@ -10,17 +10,16 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any
 
-from engine.errors import UsageError
 from engine.inputs.ids import find
-from engine.inputs.lines import Line, rejected, without_surrogates
+from engine.inputs.lines import Line, Readable, rejected, without_surrogates
 
 MAX_CELL_CHARS = 1 << 16
 _READ_CHARS = 1 << 16
 _NO_ADDRESS = "no address in the history: the video was removed, or it was none"
 
-_CELL = '<div class="outer-cell'
+CELL = '<div class="outer-cell'
 _CONTENT = '<div class="content-cell'
 # None of these looks further than the next tag, so that no text makes them slow.
 _PRODUCT = re.compile(r"<p\b[^<>]*>([^<]*)<")
@@ -56,22 +55,9 @@ def element(value: dict[str, Any], file: str, number: int) -> Line:
     return _line(file, number, url, found, given)
 
 
-def read_history(stream: TextIO, file: str) -> Iterator[Line]:
+def cells(stream: Readable, file: str) -> Iterator[Line]:
     """The cells of the HTML, counted from 1. `watched_at` is what stands there, in the account's language and
-    time zone. UsageError if there is none."""
-    number = 0
-    for line in cells(stream, file):
-        number = line.line
-        yield line
-    if not number:
-        raise UsageError(
-            f"{file}: no watch history in it. Of HTML only Google Takeout's watch-history.html is read; "
-            "give anything else as CSV or as one address a line."
-        )
-
-
-def cells(stream: TextIO, file: str) -> Iterator[Line]:
-    """The same without the error."""
+    time zone."""
     for number, text in enumerate(_after(stream), 1):
         if len(text) > MAX_CELL_CHARS:
             yield rejected(file, number, _plain(text[:2000]), f"longer than {MAX_CELL_CHARS} characters")
@@ -79,21 +65,21 @@ def cells(stream: TextIO, file: str) -> Iterator[Line]:
             yield _cell(text, file, number)
 
 
-def _after(stream: TextIO) -> Iterator[str]:
+def _after(stream: Readable) -> Iterator[str]:
     """The text after each beginning of a cell, up to the next; of one that is too long, its beginning."""
     begun = False
     buffer = ""
     while more := stream.read(_READ_CHARS):
         buffer += more
-        *whole, buffer = buffer.split(_CELL)
+        *whole, buffer = buffer.split(CELL)
         for text in whole:
             if begun:
                 yield text
             begun = True
         if not begun:
-            buffer = buffer[-len(_CELL) :]  # styles and scripts before the first cell
+            buffer = buffer[-len(CELL) :]  # styles and scripts before the first cell
         elif len(buffer) > MAX_CELL_CHARS + 2 * _READ_CHARS:
-            buffer = buffer[: MAX_CELL_CHARS + 1] + buffer[-len(_CELL) :]
+            buffer = buffer[: MAX_CELL_CHARS + 1] + buffer[-len(CELL) :]
     if begun:
         yield buffer
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from engine.inputs.filenames import in_file_name, is_media_name
+from engine.inputs.pasted import plain_query, unwrapped
+
 ID_CHARS = 11
 
 HOSTS = frozenset(
@@ -32,13 +35,14 @@ _PORTS = frozenset({"", "80", "443"})
 # Words of eleven id characters that stand where an id could: players of a playlist and of a channel.
 _NOT_IDS = frozenset({"videoseries", "live_stream"})
 
-_WRAPPED = {'"': '"', "'": "'", "<": ">", "`": "`", "“": "”", "‘": "’", "«": "»"}
 _PLAYLIST = "a playlist that only its owner or one visit sees: give the addresses of its videos"
 _CHANNEL = (
     "a channel, not a video: its videos are named by @handle, or that with /videos, /shorts or /streams"
 )
 _NO_VIDEO = "a YouTube address without a video in it"
 _NEITHER = "neither a video id nor a YouTube address"
+_FILE_NAME = "the name of a file with no certain id in it: give the id itself"
+_FORMULA = "a formula without a stored result: open the file in Excel or LibreOffice and save it there"
 
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _ID_LIKE = re.compile(r"[A-Za-z0-9_-]+")
@@ -72,12 +76,16 @@ def find(text: str) -> tuple[str | None, str]:
 
 
 def _parse(text: str, *, nested: bool = False) -> tuple[str | None, str]:
-    text = _unwrap(text)
+    text = unwrapped(text)
     if not text:
         return None, "empty"
     if _ID.fullmatch(text):
         return text, ""
-    if len(text.split(None, 1)) > 1:
+    if found_in_name := in_file_name(text):
+        return found_in_name, ""
+    if len(text.split(None, 1)) > 1 and text[0] != "=":
+        if is_media_name(text):
+            return None, _FILE_NAME
         return None, f"{_NEITHER}: more than one word"
     found = _SCHEME.match(text)
     scheme = (found[1] or "").lower() if found else ""
@@ -93,11 +101,16 @@ def _parse(text: str, *, nested: bool = False) -> tuple[str | None, str]:
     if host not in HOSTS:
         if found or ("." in host and len(authority) < len(rest)):
             return None, f"not a YouTube address: host {_shown(host)}"
-        return None, _why_no_id(text) if _ID_LIKE.fullmatch(text) else _NEITHER
+        return None, _why_no_id(text) if _ID_LIKE.fullmatch(text) else _why_neither(text)
     if port not in _PORTS:
         return None, f"not a YouTube address: port {_shown(port)}"
-    # Addresses copied out of HTML have their & written as an entity.
-    return _in_address(host, rest[len(authority) :].replace("&amp;", "&"), nested=nested)
+    return _in_address(host, plain_query(rest[len(authority) :]), nested=nested)
+
+
+def _why_neither(text: str) -> str:
+    if text[0] == "=" and len(text) > 1:
+        return _FORMULA
+    return _FILE_NAME if is_media_name(text) else _NEITHER
 
 
 def _in_address(host: str, tail: str, *, nested: bool) -> tuple[str | None, str]:
@@ -129,7 +142,7 @@ def _in_address(host: str, tail: str, *, nested: bool) -> tuple[str | None, str]
 
 def _checked(token: str) -> tuple[str | None, str]:
     """The id in a piece of an address; people add `?t=`, `&list=` or a slash where none belongs."""
-    token = _TOKEN_END.split(token, maxsplit=1)[0]
+    token = _TOKEN_END.split(token, maxsplit=1)[0].rstrip(".,;:!)")  # the end of a sentence
     if _ID.fullmatch(token):
         return token, ""
     return None, _why_no_id(token)
@@ -148,16 +161,6 @@ def _value(query: str, name: str) -> str:
         if key == name:
             return unquote(value)
     return ""
-
-
-def _unwrap(text: str) -> str:
-    """Without the white space, byte-order mark, quotes or angle brackets around it."""
-    text = text.strip("\ufeff \t\r\n\f\v\u00a0\u200b")
-    for _ in range(3):
-        if len(text) < 2 or _WRAPPED.get(text[0]) != text[-1]:
-            break
-        text = text[1:-1].strip()
-    return text.strip()
 
 
 def _shown(text: str, max_chars: int = 60) -> str:

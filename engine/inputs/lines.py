@@ -6,12 +6,10 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 SHOWN_CHARS = 300
 """How much of a line that is too long is kept, to show it."""
-
-NOT_UTF8 = "not UTF-8: save the file as UTF-8"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -32,6 +30,12 @@ class Line:
     input: dict[str, Any]
     reason: str | None
     listable: bool = True
+
+
+class Readable(Protocol):
+    """A text that is read piece by piece."""
+
+    def read(self, size: int = ..., /) -> str: ...
 
 
 class Physical(NamedTuple):
@@ -78,11 +82,6 @@ class Returnable:
 def rejected(file: str, line: int, text: str, reason: str, *, listable: bool = True) -> Line:
     """A line that names no video, and why. Its text can be encoded as UTF-8."""
     return Line(file, line, without_surrogates(text), None, {}, reason, listable)
-
-
-def undecodable(text: str) -> bool:
-    """Whether bytes of this text were not UTF-8 (the decoder leaves them as lone surrogates)."""
-    return not text.isascii() and _SURROGATE.search(text) is not None
 
 
 def without_surrogates(text: str) -> str:

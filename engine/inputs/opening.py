@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import errno
 import gzip
 import io
@@ -12,10 +11,13 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from engine.errors import UsageError
+from engine.inputs.encodings import Recoded, for_head, told
+from engine.inputs.foreign import document, named
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -27,34 +29,29 @@ MAX_RATIO = 200
 that no packing saves, so a list that shrinks further has rows of 1,600 characters that say nothing."""
 
 _BUFFER_BYTES = 1 << 18
-_UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_UTF32_BOMS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _GZIP = b"\x1f\x8b"
-_ZIP = b"PK\x03\x04"
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 
-class BinaryInputError(UsageError):
-    """An input that holds no text."""
+class ForeignInputError(UsageError):
+    """An input that holds no text, or none that is a list."""
 
 
 @dataclass(slots=True)
 class Opened:
-    """An input that is open. `head` is its first bytes, which `stream` gives again."""
+    """An input that is open, as UTF-8 whatever it was. `head` is its first bytes, which `stream` gives again."""
 
     file: str
     head: bytes
     stream: BinaryIO
-    encoding: str
     _owned: BinaryIO | io.RawIOBase | None
 
     def text(self, newline: str | None) -> io.TextIOWrapper:
-        """The input as text, decoding on the way. Bytes that are not UTF-8 become lone surrogates."""
-        errors = "replace" if self.encoding == "utf-16" else "surrogateescape"
-        return io.TextIOWrapper(self.stream, encoding=self.encoding, errors=errors, newline=newline)
+        """The input as text, decoding on the way."""
+        return io.TextIOWrapper(self.stream, encoding="utf-8-sig", errors="replace", newline=newline)
 
     def head_text(self) -> str:
-        return self.head.decode(self.encoding, "replace")
+        return self.head.decode("utf-8-sig", "replace")
 
     def close(self) -> None:
         """Close what was opened here; a stream that was given stays open."""
@@ -62,10 +59,16 @@ class Opened:
             self._owned.close()
 
 
-def open_input(path: str) -> Opened:
+Note = Callable[[str], None]
+
+
+def open_input(path: str, encoding: str | None = None, on_note: Note | None = None) -> Opened:
     """Open a file or named pipe, unpacking gzip. UsageError if it is missing, a directory, not allowed, damaged
-    or binary."""
-    return open_stream(path, open_raw(path))
+    or holds no text.
+
+    `encoding` None: UTF-8, or what it turns out to be, of which `on_note` is told.
+    """
+    return open_stream(path, open_raw(path), encoding, on_note)
 
 
 def open_raw(path: str) -> io.FileIO:
@@ -107,22 +110,38 @@ def open_seekable(path: str) -> BinaryIO:
     return file
 
 
-def open_stream(file: str, stream: BinaryIO | io.RawIOBase) -> Opened:
+def open_zip(path: str) -> BinaryIO:
+    """The same for what is a zip by its name. UsageError as well when its first bytes show another sort of file."""
+    file = open_seekable(path)
+    try:
+        said = document(file.read(HEAD_BYTES))
+        file.seek(0)
+        if said:
+            raise ForeignInputError(f"{path}: {said}")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def open_stream(
+    file: str, stream: BinaryIO | io.RawIOBase, encoding: str | None = None, on_note: Note | None = None
+) -> Opened:
     """The same for a stream that is open, which is closed with it; `file` is its name."""
     try:
-        return _opened(file, stream, owned=stream)
+        return _opened(file, stream, encoding, on_note, owned=stream)
     except BaseException:
         stream.close()
         raise
 
 
-def open_stdin(stdin: BinaryIO | None) -> Opened:
+def open_stdin(stdin: BinaryIO | None, encoding: str | None = None, on_note: Note | None = None) -> Opened:
     """The standard input, or the stream given in its place. UsageError if it is binary."""
     if stdin is None:
         if sys.stdin is None:
             raise UsageError("standard input is closed: give a file")
         stdin = sys.stdin.buffer
-    return _opened("stdin", stdin, owned=None)
+    return _opened("stdin", stdin, encoding, on_note, owned=None)
 
 
 def unpacks_too_far(packed_bytes: int, bytes_: int) -> bool:
@@ -138,34 +157,40 @@ def too_far(file: str) -> UsageError:
     )
 
 
-def _opened(file: str, stream: BinaryIO | io.RawIOBase, *, owned: BinaryIO | io.RawIOBase | None) -> Opened:
+def _opened(
+    file: str,
+    stream: BinaryIO | io.RawIOBase,
+    encoding: str | None,
+    on_note: Note | None,
+    *,
+    owned: BinaryIO | io.RawIOBase | None,
+) -> Opened:
     rest = _Rest(file, stream)
     rest.look()
     if rest.head.startswith(_GZIP):
         rest = _Unpacked(file, rest)
         rest.look()
-    head = rest.head
-    encoding = "utf-8-sig"
-    if head.startswith(_UTF16_BOMS) and not head.startswith(_UTF32_BOMS):
-        encoding = "utf-16"
-    elif b"\0" in head:
-        raise BinaryInputError(f"{file}: a binary file{_instead(head)}")
-    buffered = io.BufferedReader(rest, _BUFFER_BYTES)
-    return Opened(file, head, buffered, encoding, owned)
-
-
-def _instead(head: bytes) -> str:
-    if head.startswith(_ZIP):
-        return (
-            ", a zip by its beginning, under a name that says otherwise. Name a workbook .xlsx and a Google "
-            "Takeout .zip; of anything else give the files in it."
+    if said := named(rest.head):
+        raise ForeignInputError(f"{file}: {said}")
+    asked, encoding = encoding, for_head(encoding, rest.head)
+    if encoding and not asked and on_note:
+        on_note(told(file, encoding))
+    if encoding is None and b"\0" in rest.head:
+        raise ForeignInputError(
+            f"{file}: a binary file, not text. Export it as CSV or as one address a line, in UTF-8."
         )
-    if head[257:262] == b"ustar":
-        return " (a tar archive). Unpack it and give the files in it; Google Takeout also makes .zip."
-    return (
-        " (or UTF-16 without a byte-order mark), not text. "
-        "Export it as CSV or as one address a line, in UTF-8."
-    )
+    recoded = Recoded(file, rest, encoding, on_note, eager=_is_file(stream))
+    recoded.look(HEAD_BYTES)
+    head = recoded.head
+    return Opened(file, head, io.BufferedReader(recoded, _BUFFER_BYTES), owned)
+
+
+def _is_file(stream: BinaryIO | io.RawIOBase) -> bool:
+    """Whether all there is to read is there already, rather than being written by somebody meanwhile."""
+    try:
+        return stream.seekable()
+    except (AttributeError, ValueError):
+        return False
 
 
 class _Rest(io.RawIOBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from types import TracebackType
 
@@ -13,6 +14,11 @@ from engine.inputs.lines import Line
 
 HEADER = b"file,line,text,reason\n"
 MAX_TEXT_CHARS = 200
+MAX_ROWS = 10_000
+"""So many lines of one seeding are named; a last one says how many more there were."""
+MAX_BYTES = 8 << 20
+MAX_FILE_BYTES = 64 << 20
+"""A file of this size gets no more than such last lines, and twice as large nothing."""
 _BUFFER_CHARS = 65_536
 
 # Proxy lists get fed to `seed` by mistake; their passwords must not settle in a file.
@@ -44,7 +50,7 @@ def without_password(text: str) -> str:
 
 
 class Rejects:
-    """Appends to a `rejects.csv`, one physical line each; nothing is made on disk before the first one.
+    """Appends to a `rejects.csv`, one physical line each, up to a bound; nothing is made before the first one.
 
     Raises DiskError when the disk is full or failing, UsageError when the file cannot be written.
     """
@@ -55,12 +61,23 @@ class Rejects:
         self._rows = io.StringIO()
         self._writer = csv.writer(self._rows, lineterminator="\n")
         self._file: durable.AppendFile | None = None
+        self._bytes_left: int | None = None  # not known before the first one
+        self._left_out: Line | None = None  # the first of those that go unnamed
+        self._named = 0
 
     def add(self, line: Line) -> None:
         """Add a line that was not taken."""
-        text = guard(escape(without_password(line.text), MAX_TEXT_CHARS))
-        self._writer.writerow((guard(escape(line.file)), line.line, text, guard(escape(line.reason or ""))))
         self.count += 1
+        if self._bytes_left is None:
+            self._bytes_left = min(MAX_BYTES, MAX_FILE_BYTES - _size(self.path))
+        if self._named >= MAX_ROWS or self._bytes_left <= 0:
+            self._left_out = self._left_out or line
+            return
+        self._named += 1
+        text = guard(escape(without_password(line.text), MAX_TEXT_CHARS))
+        before = self._rows.tell()
+        self._writer.writerow((guard(escape(line.file)), line.line, text, guard(escape(line.reason or ""))))
+        self._bytes_left -= self._rows.tell() - before  # in characters, which is near enough
         if self._rows.tell() >= _BUFFER_CHARS:
             self.flush()
 
@@ -81,6 +98,7 @@ class Rejects:
     def close(self) -> None:
         """Flush, make it durable and close. Closing twice is fine."""
         try:
+            self._say_how_many_more()
             self.flush()
             if self._file is not None:
                 self._file.sync()
@@ -90,6 +108,13 @@ class Rejects:
             if self._file is not None:
                 self._file.close()
                 self._file = None
+
+    def _say_how_many_more(self) -> None:
+        line, self._left_out = self._left_out, None
+        if line is not None and _size(self.path) < 2 * MAX_FILE_BYTES:
+            more = self.count - self._named
+            reason = f"{more:,} more were rejected from this line on and are not named here"
+            self._writer.writerow((guard(escape(line.file)), line.line, "", reason))
 
     def __enter__(self) -> Rejects:
         return self
@@ -105,6 +130,13 @@ class Rejects:
         return UsageError(
             f"{self.path}: cannot be written: {exc.strerror or exc}. Move it away or mend its mode."
         )
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:  # opening it will say so
+        return 0
 
 
 def _visible(char: str) -> str:

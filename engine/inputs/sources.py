@@ -7,24 +7,26 @@ addresses are built anew from them.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from engine.inputs.handles import composed, handle, is_name
 from engine.inputs.ids import HOSTS, video_id
 from engine.inputs.lines import Line
+from engine.inputs.pasted import plain_query, trimmed, unwrapped
 
 CHANNEL, PLAYLIST, SEARCH = "channel", "playlist", "search"
 TABS = ("videos", "shorts", "streams")
 MAX_WORDS_CHARS = 200
 
 _SEARCH = re.compile(r"search:\s*(.+)", re.DOTALL)
-_HANDLE = re.compile(r"@[\w.·-]{3,30}")
 _CHANNEL_ID = re.compile(r"UC[A-Za-z0-9_-]{22}")
-_NAME = re.compile(r"[\w.·'-]{1,100}")
+_MAX_NAME_CHARS = 100
 # Lists that have an address of their own. Not among them: WL, LL (a user's own) and RD… (mixes).
 _PLAYLIST_ID = re.compile(r"(?:PL|UU|FL|OLAK5uy_)[A-Za-z0-9_-]{8,60}")
-_COMMENT = re.compile(r"\s+#.*", re.DOTALL)
+_COMMENT = re.compile(r"(?<!\s)\s+#.*", re.DOTALL)
 _ALL_TABS = frozenset({"", "featured", "about"})
 
 
@@ -35,22 +37,23 @@ class Source(NamedTuple):
     name: str
 
 
+@functools.lru_cache(maxsize=8)  # a line is looked at by the counting and by the seeding
 def find_source(text: str) -> Source | None:
     """The source that `text` names, or None. An address that names a video is that video, also within a playlist."""
-    text = text.strip().strip("\ufeff\"'<>`")
+    text = trimmed(trimmed(text).strip("\"'<>`"))
     if found := _SEARCH.fullmatch(text):
         return _search(found[1])
-    text = _COMMENT.sub("", text)
+    text = unwrapped(_COMMENT.sub("", text), joiners=True)
     if not text or len(text.split()) > 1 or video_id(text):
         return None
     if text.startswith("@"):
         name, _, tab = text.partition("/")
-        return _channel(name, tab)
+        return _channel(unquote(name), tab)
     if _CHANNEL_ID.fullmatch(text):
         return Source(CHANNEL, text)
     if _PLAYLIST_ID.fullmatch(text):
         return Source(PLAYLIST, text)
-    return _in_address(text.replace("&amp;", "&"))
+    return _in_address(plain_query(text))
 
 
 def source_of(line: Line) -> Source | None:
@@ -83,16 +86,16 @@ def _in_address(text: str) -> Source | None:
         return _channel(head, *path[1:])
     if head == "channel" and len(path) > 1 and _CHANNEL_ID.fullmatch(path[1]):
         return _channel(path[1], *path[2:])
-    if head in ("c", "user") and len(path) > 1 and _NAME.fullmatch(path[1]):
-        return _channel(f"{head}/{path[1]}", *path[2:])
+    if head in ("c", "user") and len(path) > 1 and is_name(name := composed(path[1]), _MAX_NAME_CHARS, "'"):
+        return _channel(f"{head}/{name}", *path[2:])
     return None
 
 
 def _channel(name: str, tab: str = "", *rest: str) -> Source | None:
     if name.startswith("@"):
-        if not _HANDLE.fullmatch(name):
+        if (found := handle(name)) is None:  # handles are the same in any case, ids are not
             return None
-        name = name.lower()  # handles are the same in any case, ids are not
+        name = found
     if rest or tab not in (*TABS, *_ALL_TABS):
         return None
     return Source(CHANNEL, f"{name}/{tab}" if tab in TABS else name)

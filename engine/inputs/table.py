@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TextIO
 
-from engine.inputs.columns import Columns, choose, is_known
+from engine.inputs.columns import MAX_TITLES, Columns, choose, is_known
 from engine.inputs.ids import find, video_id
-from engine.inputs.lines import NOT_UTF8, Line, Physical, Returnable, physical_lines, rejected, undecodable
+from engine.inputs.lines import Line, Physical, Returnable, physical_lines, rejected
 from engine.inputs.playlists import recognise
 
 MAX_ROW_CHARS = 1 << 20
@@ -103,7 +103,7 @@ def _chosen(
     if not good:
         return (rejected(file, row.line, row.cells[0], row.reason or "") for row in sample)
     columns = choose(good, column, file)
-    rest = _without_head(sample, int(columns.has_header))
+    rest = _without_head(sample, columns.titles + int(columns.has_header))
     return _lines(itertools.chain(rest, rows), columns, file, delimiter, {})
 
 
@@ -132,7 +132,8 @@ def _lines(
                 while name in given:
                     name += "_"
                 given[name] = held[number]
-        if own is not None:
+        # Where the cell shows a word and the video lies behind it, the word is the user's.
+        if own is not None and (values is None or held[index] == "" or str(held[index]) == text):
             del given[own]
         yield Line(file, line, text, found, {**common, **given} if common else given, None)
 
@@ -148,11 +149,8 @@ def _rows(lines: Returnable, delimiter: str) -> Iterator[Row]:
         try:
             for cells in csv.reader(_feed(lines, taken), delimiter=delimiter):
                 number = taken[0].number
-                bad = any(undecodable(line.text) for line in taken)
                 taken.clear()
-                if bad:
-                    yield Row(number, [delimiter.join(cells)], NOT_UTF8)
-                elif any(map(str.strip, cells)):
+                if any(map(str.strip, cells)):
                     yield Row(number, cells, None)
             return
         except (_NoRowError, csv.Error) as exc:
@@ -193,13 +191,20 @@ def _sniff(lines: Returnable, column: str | None) -> str:
 
 
 def _fit(texts: list[str], delimiter: str, column: str | None) -> tuple[bool, int, int]:
-    """(its first row makes sense, rows as wide as the first, width); all 0 for a single column."""
+    """(one of its first rows makes sense, rows as wide as its first, width), without titles of a single cell above
+    them; all 0 for a single column."""
     try:
         rows = [row for row in csv.reader(texts, delimiter=delimiter) if any(map(str.strip, row))]
     except csv.Error:
         return False, 0, 0
-    if not rows or len(rows[0]) < 2:
+    start = next((number for number, row in enumerate(rows[: MAX_TITLES + 1]) if len(row) > 1), None)
+    if start is None:
         return False, 0, 0
+    rows = rows[start:]
     wanted = column.strip().casefold() if column else None
-    telling = any(is_known(cell) or video_id(cell) or cell.strip().casefold() == wanted for cell in rows[0])
+    telling = any(
+        is_known(cell) or video_id(cell) or cell.strip().casefold() == wanted
+        for row in rows[: MAX_TITLES + 1]
+        for cell in row
+    )
     return telling, sum(len(row) == len(rows[0]) for row in rows), len(rows[0])

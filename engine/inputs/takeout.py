@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 from engine.errors import UsageError
 from engine.inputs.history import cells
 from engine.inputs.lines import Line
-from engine.inputs.opening import BinaryInputError, open_seekable, open_stream, too_far, unpacks_too_far
+from engine.inputs.opening import ForeignInputError, open_stream, open_zip, too_far, unpacks_too_far
 from engine.inputs.table import read_playlist
 from engine.inputs.values import read_json
 
@@ -42,7 +42,7 @@ def read_takeout(path: str, on_note: Callable[[str], None] | None = None) -> Ite
     UsageError when it is no zip, or neither a part of a Takeout nor with anything of this in it; after the last
     line, when an entry could not be read.
     """
-    stream = open_seekable(path)
+    stream = open_zip(path)
     try:
         archive = zipfile.ZipFile(stream)
     except _BROKEN as exc:
@@ -98,7 +98,7 @@ def _recognised(
     try:
         # No more than the size that stands in the zip's directory is ever read of an entry.
         opened = open_stream(file, cast(BinaryIO, archive.open(entry)))
-    except BinaryInputError:
+    except ForeignInputError:
         return None
     except _BROKEN as exc:
         raise UsageError(f"{file}: cannot be unpacked: {exc}") from None
@@ -109,11 +109,11 @@ def _recognised(
         return _watched(cells(opened.text(None), file))
     head = opened.head_text().lstrip("\ufeff")
     if _YOUTUBE_JSON.match(head):
-        return _watched(read_json(opened.stream, opened.encoding, file))
+        return _watched(read_json(opened.stream, file))
     if not _PLAYLIST_JSON.match(head):
         return None
     name = os.path.splitext(os.path.basename(entry.filename))[0]
-    return _of_playlist(name, read_json(opened.stream, opened.encoding, file))
+    return _of_playlist(name, read_json(opened.stream, file))
 
 
 def _of_playlist(name: str, lines: Iterator[Line]) -> Iterator[Line]:

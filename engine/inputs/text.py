@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from engine.inputs.ids import find, video_id
-from engine.inputs.lines import NOT_UTF8, Line, physical_lines, rejected, undecodable
+from engine.inputs.lines import Line, physical_lines, rejected
 
 MAX_LINE_CHARS = 65_536
 
@@ -31,8 +31,7 @@ def read_text(stream: TextIO, file: str) -> Iterator[Line]:
         if found is not None:
             yield Line(file, number, text, found, {}, None)
         else:
-            reason = NOT_UTF8 if undecodable(text) else _why_archived(text) or reason
-            yield rejected(file, number, text, reason)
+            yield rejected(file, number, text, _why_archived(text) or reason)
 
 
 def _before_comment(text: str) -> str | None:

@@ -10,7 +10,7 @@ from engine.errors import UsageError
 from engine.inputs.columns import is_known
 from engine.inputs.history import element, is_element
 from engine.inputs.ids import video_id, why_not
-from engine.inputs.lines import NOT_UTF8, Line, physical_lines, rejected, undecodable, without_surrogates
+from engine.inputs.lines import Line, physical_lines, rejected, without_surrogates
 from engine.inputs.playlists import item as playlist_item
 
 MAX_LINE_CHARS = 1 << 20
@@ -42,8 +42,6 @@ def read_json_lines(stream: TextIO, file: str, *, column: str | None = None) -> 
         text = raw.strip(" \t\r\n\ufeff")
         if too_long:
             yield rejected(file, number, text, f"longer than {MAX_LINE_CHARS} characters")
-        elif text and undecodable(text):
-            yield rejected(file, number, text, NOT_UTF8)
         elif text:
             try:
                 value = _parse(text)
@@ -53,7 +51,7 @@ def read_json_lines(stream: TextIO, file: str, *, column: str | None = None) -> 
                 yield _line(value, text, file, number, column)
 
 
-def read_json(stream: BinaryIO, encoding: str, file: str, *, column: str | None = None) -> Iterator[Line]:
+def read_json(stream: BinaryIO, file: str, *, column: str | None = None) -> Iterator[Line]:
     """A JSON list of texts and objects, or an object with such a list as `videos`, `items` or `entries`.
 
     Playlists within playlists, as yt-dlp writes the tabs of a channel, are one list of videos, each with the
@@ -67,11 +65,9 @@ def read_json(stream: BinaryIO, encoding: str, file: str, *, column: str | None 
             "Write one value a line instead (.jsonl); that has no limit."
         )
     try:
-        text = data.decode(encoding)
+        text = data.decode("utf-8-sig", "replace")
         del data
         document = _parse(text.strip(" \t\r\n\ufeff")) if text.strip() else []
-    except UnicodeDecodeError as exc:
-        raise UsageError(f"{file}: {NOT_UTF8} (byte {exc.start})") from None
     except ValueError as exc:
         raise UsageError(f"{file}: not JSON: {exc}. If it holds one value a line, name it .jsonl.") from None
     return _elements(document, file, column)

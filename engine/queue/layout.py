@@ -86,6 +86,10 @@ class Queue:
         return self.path("rejects.csv")
 
     @property
+    def known(self) -> str:
+        return self.path("known.u64")
+
+    @property
     def budget(self) -> str:
         return self.path("budget")
 

@@ -22,6 +22,7 @@ _REPLACED = (
     "live.json",
     "retry.json",
     "gather.json",
+    "known.u64",
     "tickets",
     "captions",
 )

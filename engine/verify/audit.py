@@ -22,6 +22,7 @@ from engine.verify.papers import (
     count_faults,
     exposed,
     frozen_output,
+    known_fault,
     listing_faults,
     read_promise,
     status_faults,
@@ -93,6 +94,8 @@ class _Auditor:
             count_faults(self.queue, self.promise, self.row_counts, self.row_kinds, self.findings)
             status_faults(self.queue, len(self.jobs), self.findings)
             listing_faults(self.queue, self.findings)
+            if fault := known_fault(self.queue):
+                self.findings.problem("damaged file", self.queue.path("known.u64"), fault)
             self._strays()
             return self._result(rows)
         return self._result(0)

@@ -168,6 +168,22 @@ def listing_faults(queue: Queue, findings: Findings) -> None:
         findings.note("source(s) still to be listed; the next run does that", int(state == "open"))
 
 
+def known_fault(queue: Queue) -> str | None:
+    """What is wrong with `known.u64`; None when nothing is, or when there is none."""
+    try:
+        with open(queue.path("known.u64"), "rb") as file:
+            head, body = file.read(64), file.read()
+        name, numbers, others, total = head.decode("ascii").split()
+        right = name == "known" and f"{zlib.crc32(body):08x}" == total
+        ends = body[8 * int(numbers) :]
+        right = right and len(ends) == 12 * int(others) and ends.count(b"\n") == int(others)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        right = False
+    return None if right else "not what its sum says: remove it and give --skip-known again"
+
+
 def exposed(queue: Queue) -> Iterable[str]:
     """Files of the queue that others than their owner may read or write. Tokens are empty: they are not asked, and
     engine.toml is the user's own."""

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import requests
 
@@ -76,7 +77,7 @@ def address(kind: str, source: str, part: str, max_results: int | None) -> str:
         return f"ytsearch{max_results or 1}:{source.removeprefix('search:')}"
     if kind == "playlist" or part.startswith("UU"):
         return f"https://www.youtube.com/playlist?list={part or source}"
-    name = source.removesuffix(f"/{part}")
+    name = quote(source.removesuffix(f"/{part}"), safe="/@")  # a handle may be of any script
     return f"https://www.youtube.com/{f'channel/{name}' if name.startswith('UC') else name}/{part}"
 
 

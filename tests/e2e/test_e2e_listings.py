@@ -160,6 +160,42 @@ def test_a_sync_brings_what_is_new(night: Mixed) -> None:
     assert recount.leftovers(night.batch.queue, night.batch.out) == []
 
 
+@dataclass(frozen=True)
+class Known:
+    batch: Batch
+    seeded: Ended
+    ended: Ended
+    rows: set[str]
+    audit: Ended
+    last: Ended
+
+
+def known(place: Place) -> Known:
+    """Sources whose videos are partly had elsewhere: listed by a later process, and listed again later."""
+    batch = place.batch([], place.stand_in(seed=SEED, latency_s=0.02))
+    names = list(invented_ids(60, SEED))
+    archive = Path(batch.root, "archive.txt")
+    archive.write_text("".join(f"youtube {name}\n" for name in names[:3] + names[52:55]))
+    sources = ("@made-up-5", "UUmade-up000000000000005", "search:made up 5")
+    seeded = batch.does("seed", *sources, "--skip-known", archive)
+    ended = run(batch)
+    rows, audit = set(batch.rows()), batch.does("verify")
+    batch.does("sync")
+    last = run(Batch(batch.root, place.stand_in(seed=SEED, latency_s=0.02, uploads=50)))
+    return Known(batch, seeded, ended, rows, audit, last)
+
+
+@played(known)
+def test_what_is_had_elsewhere_is_not_added_by_any_listing(night: Known) -> None:
+    assert (night.seeded.code, night.ended.code, night.audit.code) == (0, 0, 0), night.ended.said
+    names = list(invented_ids(60, SEED))
+    assert night.rows == set(names[3:5])
+    assert night.last.code == 0, night.last.said
+    later = set(night.batch.rows())
+    assert later > night.rows
+    assert later.isdisjoint(names[:3] + names[52:55]), "nor when it is listed again"
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_a_channel_of_5000_with_the_lister_and_the_run_killed(place: Place) -> None:

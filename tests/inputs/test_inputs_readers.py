@@ -1,6 +1,5 @@
 """Sources of every kind, read to lines."""
 
-import codecs
 import gc
 import io
 import json
@@ -68,7 +67,7 @@ def test_a_directory_and_a_binary_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="binary"):
         of(tmp_path, "x.txt", b"PK\3\4\0\0")
     with pytest.raises(UsageError, match="binary"):
-        piped(codecs.BOM_UTF32_LE + A.encode("utf-32-le"))
+        piped(bytes(range(256)) * 4)
 
 
 def test_no_permission(tmp_path: Path) -> None:
@@ -173,19 +172,6 @@ def test_encodings_with_a_mark(encoding: str, tmp_path: Path) -> None:
     (line,) = of(tmp_path, "x.csv", f"url,t\r\n{A},é\r\n".encode(encoding))
     assert line.input == {"t": "é"}
     assert pairs(of(tmp_path, "x.json", f'["{A}"]'.encode(encoding))) == [(1, A)]
-
-
-def test_a_line_in_another_encoding_is_rejected_alone(tmp_path: Path) -> None:
-    lines = of(tmp_path, "x.txt", f"{A}\ncaf\xe9\n{B}\n".encode("latin-1"))
-    assert pairs(lines) == [(1, A), (2, None), (3, B)]
-    assert "UTF-8" in (lines[1].reason or "")
-    assert lines[1].text == "caf\ufffd"
-    lines = of(tmp_path, "x.csv", f"id,t\n{A},caf\xe9\n{B},x\n".encode("latin-1"))
-    assert pairs(lines) == [(2, None), (3, B)]
-    lines = of(tmp_path, "x.jsonl", f'{{"id":"{A}","t":"caf\xe9"}}\n"{B}"\n'.encode("latin-1"))
-    assert pairs(lines) == [(1, None), (2, B)]
-    with pytest.raises(UsageError, match="UTF-8"):
-        of(tmp_path, "x.json", b'["caf\xe9"]')
 
 
 @pytest.mark.parametrize("name", ["x.txt", "x.csv", "x.jsonl"])
@@ -328,3 +314,14 @@ def test_objects_are_carried_unchanged(given_input: dict[str, object]) -> None:
     (line,) = read("-", stdin=io.BytesIO(data))
     assert line.video_id == A
     assert line.input == given_input
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_table_under_the_name_of_a_text(name: str, encoding: str, tmp_path: Path) -> None:
+    for head in ("url\ttitle\r\n", ""):
+        lines = of(tmp_path, name, f"{head}{A}\té\r\n{B}\tx\r\n".encode(encoding))
+        assert [line.video_id for line in lines] == [A, B]
+        assert lines[0].input == ({"title": "é"} if head else {"column_2": "é"})
+    lines = of(tmp_path, name, f"# url, title\n{A} # one, two\n{B}\n")
+    assert [line.video_id for line in lines] == [A, B]

@@ -107,6 +107,36 @@ def test_many_are_flushed_on_the_way(tmp_path: Path) -> None:
     assert path.read_bytes().count(b"\n") == 2001
 
 
+def test_a_seeding_names_so_many_and_counts_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "r.csv"
+    monkeypatch.setattr("engine.inputs.rejects.MAX_ROWS", 10)
+    assert len(written(path, *[bad("x")] * 10)) == 11
+    rows = written(
+        path, *[bad("x")] * 10, Line("y.txt", 99, "x", None, {}, "empty"), *[bad("x")] * 1_234_567
+    )[11:]
+    assert rows[-1] == [
+        "y.txt",
+        "99",
+        "",
+        "1,234,568 more were rejected from this line on and are not named here",
+    ]
+    assert len(rows) == 11
+
+
+def test_a_file_stays_within_bounds_over_many_seedings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "r.csv"
+    monkeypatch.setattr("engine.inputs.rejects.MAX_BYTES", 4_000)
+    monkeypatch.setattr("engine.inputs.rejects.MAX_FILE_BYTES", 10_000)
+    for _ in range(300):
+        with Rejects(str(path)) as rejects:
+            for _ in range(500):
+                rejects.add(bad("x" * 100))
+    assert 10_000 < path.stat().st_size < 2 * 10_000 + 4_000
+    assert rejects.count == 500
+
+
 def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_bytes(b"file,line,text,reason\na,1,b,c\na,2,to")

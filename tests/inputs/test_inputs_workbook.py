@@ -13,6 +13,7 @@ import pytest
 
 from engine.errors import UsageError
 from engine.inputs import Line, read
+from engine.inputs.behind import look_behind
 
 A, B = "aaaaaaaaaa1", "-bbbbbbbbb2"
 DATA = Path(__file__).parents[1] / "data" / "list.xlsx"
@@ -57,6 +58,104 @@ def test_a_column_is_asked_for_as_in_a_table(tmp_path: Path) -> None:
         read(path, column="c")
     with pytest.raises(UsageError, match=r"no sheet 'x'. Sheets: 'L'"):
         read(path, sheet="x")
+
+
+def with_links(path: Path, *, formulas: bool) -> str:
+    """A sheet whose videos lie behind the words in its cells."""
+    made = openpyxl.Workbook()
+    sheet = made.create_sheet("List")
+    sheet.append(["Title", "Link", "n"])
+    for number, name in enumerate((A, B)):
+        link = f"https://www.youtube.com/watch?v={name}&t=1"
+        sheet.append([f"t{number}", f'=HYPERLINK("{link}","watch")' if formulas else "watch", number])
+        if not formulas:
+            sheet.cell(number + 2, 2).hyperlink = link
+    made.save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("formulas", [False, True])
+def test_a_link_behind_a_cell_is_followed(tmp_path: Path, formulas: bool) -> None:
+    lines = list(read(with_links(tmp_path / "x.xlsx", formulas=formulas), sheet="List"))
+    assert [(line.line, line.video_id) for line in lines] == [(2, A), (3, B)]
+    shown = {} if formulas else {"Link": "watch"}
+    assert lines[0].input == {"Title": "t0", **shown, "n": 0}
+
+
+def test_one_link_over_many_cells_and_links_that_are_none(tmp_path: Path) -> None:
+    made = openpyxl.Workbook()
+    sheet = made.active
+    for row in (["what", "id"], ["mail", A], ["channel", B], ["x", "y"]):
+        sheet.append(row)
+    sheet["A2"].hyperlink = "mailto:joe@example.com"
+    sheet["A3"].hyperlink = "https://www.youtube.com/@handle"
+    sheet["B4"].hyperlink = "https://example.com/"
+    made.save(tmp_path / "x.xlsx")
+    lines = list(read(str(tmp_path / "x.xlsx")))
+    assert [(line.video_id, line.input) for line in lines[:2]] == [
+        (A, {"what": "mail"}),
+        (B, {"what": "channel"}),
+    ]
+    assert (lines[2].video_id, lines[2].text) == (None, "y")
+    part = b'<hyperlinks><hyperlink ref="$B$2:B4" r:id=\'r7\' display="&lt;x&gt;"/></hyperlinks></worksheet>'
+    found = look_behind_of(tmp_path, part, b'<Relationship Target="https://youtu.be/a?b=1&amp;c=2" Id="r7"/>')
+    assert found == {(row, 2): "https://youtu.be/a?b=1&c=2" for row in (2, 3, 4)}
+
+
+def look_behind_of(tmp_path: Path, sheet: bytes, relations: bytes) -> dict[tuple[int, int], str]:
+    with zipfile.ZipFile(tmp_path / "parts.zip", "w") as archive:
+        archive.writestr("xl/worksheets/s.xml", sheet)
+        archive.writestr("xl/worksheets/_rels/s.xml.rels", relations)
+    with zipfile.ZipFile(tmp_path / "parts.zip") as archive:
+        return look_behind(archive, "xl/worksheets/s.xml").links
+
+
+def test_where_a_part_is_cut_for_reading_makes_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = b"<row/>" * 20 + b'<x:hyperlinks ><x:hyperlink ref="A1" r:id="r1"/></x:hyperlinks>'
+    relations = b'<Relationship Id="r1" Target="https://youtu.be/x"/>'
+    for size in range(1, 90):
+        monkeypatch.setattr("engine.inputs.behind._CHUNK_BYTES", size)
+        assert look_behind_of(tmp_path, part, relations) == {(1, 1): "https://youtu.be/x"}, size
+
+
+def test_formulas_without_results_are_told_from_those_with(tmp_path: Path) -> None:
+    """openpyxl stores no results; where a program has stored them they are taken."""
+    path = book(tmp_path / "x.xlsx", List=[["n", "link"], [1, f'="https://youtu.be/"&"{A}"'], [2, "=B2"]])
+    lines = list(read(path))
+    assert [line.video_id for line in lines] == [None, None]
+    assert all("open the file in Excel or LibreOffice" in (line.reason or "") for line in lines)
+    bare = book(tmp_path / "y.xlsx", List=[[1, f'="{A}"'], [2, f'="{B}"']])
+    with pytest.raises(
+        UsageError, match=r"y\.xlsx:List: .*2 formulas in it have no stored result.*LibreOffice"
+    ):
+        read(bare)
+    stored = (
+        b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData><row r="1">'
+    )
+    stored += f'<c r="A1" t="str"><f>"{A}"&amp;""</f><v>{A}</v></c></row></sheetData></worksheet>'.encode()
+    (line,) = all_of(_parts(DATA, tmp_path / "z.xlsx", sheet1=stored))
+    assert line.video_id == A
+
+
+TITLED = [["My favourites"], ["as of November", "", "x"], ["title", "Video URL", "n"]]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_titles_above_the_names_of_the_columns(tmp_path: Path, count: int) -> None:
+    data = [[f"t{n}", f"https://youtu.be/{n:011}", n] for n in range(count)]
+    sheet = list(read(book(tmp_path / "x.xlsx", List=[TITLED[0], [], *TITLED[1:], *data])))
+    text = "".join(";".join(map(str, row)) + "\n" for row in [*TITLED, *data])
+    (tmp_path / "x.csv").write_text(text)
+    for lines, first in ((sheet, 5), (list(read(str(tmp_path / "x.csv"))), 4)):
+        assert [line.line for line in lines] == list(range(first, first + count))
+        assert all(line.video_id for line in lines)
+        assert [(line.input["title"], str(line.input["n"])) for line in lines] == [
+            (f"t{n}", str(n)) for n in range(count)
+        ]
+    (line, *_) = read(str(tmp_path / "x.csv"), column="video url")
+    assert (line.line, line.input) == (4, {"title": "t0", "n": "0"})
 
 
 def test_an_empty_sheet(tmp_path: Path) -> None:

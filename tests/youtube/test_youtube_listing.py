@@ -180,6 +180,7 @@ def test_giving_way_passes_through(asked: Any, lists: Any) -> None:
         (("channel", "@a-b", "shorts", None), "https://www.youtube.com/@a-b/shorts"),
         (("channel", "@a-b/shorts", "shorts", None), "https://www.youtube.com/@a-b/shorts"),
         (("channel", "UCx", "videos", None), "https://www.youtube.com/channel/UCx/videos"),
+        (("channel", "@อน", "videos", None), "https://www.youtube.com/@%E0%B8%AD%E0%B8%99/videos"),
         (("channel", "c/name", "videos", None), "https://www.youtube.com/c/name/videos"),
         (("channel", "UCx", "UUx", None), "https://www.youtube.com/playlist?list=UUx"),
         (("playlist", "PLx", "", None), "https://www.youtube.com/playlist?list=PLx"),
