@@ -62,6 +62,11 @@ class FailureError(Exception):
         self.failure = failure
 
 
+class UnreadableError(ValueError):
+    """An answer that is none of what was asked for. Its text says what it is, in the engine's own words, and
+    goes on from `the … answer`."""
+
+
 # Every exception class of the library, by its name so that an older release may lack some.
 LIBRARY: dict[str, tuple[Kind, str]] = {
     "IpBlocked": (Kind.BLOCKED, "YouTube refuses this address for now"),
@@ -161,6 +166,8 @@ def _surprise(exc: BaseException, answer: Answer) -> Failure:
         return by_status(answer)
     if answer.status and not answer.size_bytes:
         return Failure(Kind.GARBLED, f"the {answer.kind} answer is empty")
+    if isinstance(exc, UnreadableError):
+        return Failure(Kind.GARBLED, f"the {answer.kind} answer {exc}")
     return Failure(Kind.GARBLED, f"the {answer.kind} answer could not be read ({type(exc).__name__})")
 
 

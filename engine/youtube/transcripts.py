@@ -2,8 +2,8 @@
 
 The lean way sends two requests: a POST to the player gives metadata and the caption list, a GET the text.
 The library also wants the watch page, a megabyte, for one key that the player no longer needs; it gets a stub
-from memory. The full way fetches the real page. A text is parsed here where it is plain, and the library
-gets an empty one to parse.
+from memory. The full way fetches the real page. A text is parsed here (see `timedtext`), and the library gets an
+empty one to parse.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Client:
         self.player: Mapping[str, Any] | None = None  # the latest player answer
         self._seen: Mapping[str, Any] = {}  # the latest videoDetails that said anything
         self.reading = False
-        self.cues: tuple[Cue, ...] | None = None  # of the track being read, None: for the library to parse
+        self.cues: tuple[Cue, ...] = ()  # of the track being read
         session.mount(PLAYER, _Player(self, session.adapter))
         session.mount(TIMEDTEXT, _Text(self, session.adapter))
         self._session = session
@@ -85,14 +85,13 @@ class Client:
         return tracks
 
     def read(self, track: Track) -> tuple[Cue, ...]:
-        """The cues of a track: one request. Raises what the library raises."""
-        self.reading, self.cues = True, None
+        """The cues of a track: one request. Raises what the library raises, UnreadableError and FailureError."""
+        self.reading, self.cues = True, ()
         try:
-            fetched = track.fetch()
-            found, self.cues = self.cues, None
+            track.fetch()
+            return self.cues
         finally:
-            self.reading = False
-        return tuple(Cue(s.start, s.duration, s.text) for s in fetched) if found is None else found
+            self.reading, self.cues = False, ()
 
     def begin(self) -> None:
         """Forget what earlier attempts on this session saw."""
@@ -154,14 +153,14 @@ class _Player(_Through):
 
 
 class _Text(_Through):
-    """Keeps the cues of a text that can be parsed here; the library then finds none in what it gets."""
+    """Keeps the cues of a text, which is parsed here; the library finds none in what it gets."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         response = self._adapter.send(request, *args, **kwargs)
         if self._client.reading and response.status_code == 200:
-            self._client.cues = parse(response.text)
-            if self._client.cues is not None:
-                response._content = _STUB_TEXT
+            text = response.text
+            response._content = _STUB_TEXT  # let go of, before what is made of it takes room as well
+            self._client.cues = parse(text)
         return response
 
 
