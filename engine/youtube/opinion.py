@@ -19,7 +19,7 @@ from engine.youtube.failures import FailureError, by_status, classify
 from engine.youtube.handler import Silent, handler_class
 from engine.youtube.line import Attempt
 from engine.youtube.listed import listed
-from engine.youtube.transcripts import Client, client_of
+from engine.youtube.transcripts import Client, client_of, no_tracks
 from engine.youtube.wording import refusal
 
 USES = 200  # yt-dlp's objects remember each video a little: a new one after so many
@@ -119,7 +119,11 @@ class _Asker(Silent):
         if refused is not None:
             raise FailureError(refused)
         client.check(video_id)
-        return listed(attempt.session, video_id, client.player)
+        found = listed(attempt.session, video_id, client.player)
+        odd = None if found else no_tracks(client.player)
+        if odd is not None:
+            raise odd
+        return found
 
     def close(self) -> None:
         self._ydl.close()

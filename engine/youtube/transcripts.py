@@ -17,11 +17,13 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 from requests.adapters import BaseAdapter
 from youtube_transcript_api import Transcript as Track
-from youtube_transcript_api import YouTubeTranscriptApi
+from youtube_transcript_api import TranscriptsDisabled, YouTubeTranscriptApi
 
 from engine.model import Cue, Failure, Kind, Transcript
+from engine.youtube.bounds import bounded
 from engine.youtube.failures import FailureError
 from engine.youtube.line import Session
+from engine.youtube.listed import listed, offers
 from engine.youtube.timedtext import parse
 from engine.youtube.wording import clean
 
@@ -50,6 +52,16 @@ class OddAnswerError(FailureError):
     """A player answer that is well-formed and yet not what was asked for."""
 
 
+_SHAPES = (AttributeError, LookupError, TypeError)  # what the library raises for a shape it does not know
+
+
+def no_tracks(player: Mapping[str, Any] | None) -> OddAnswerError | None:
+    """What is wrong with an answer in which no track was found; None when it lists none."""
+    if not offers(player):
+        return None
+    return OddAnswerError(Failure(Kind.GARBLED, "the list of captions could not be read"))
+
+
 class Client:
     """The library's client on one session, for one thread at a time."""
 
@@ -68,21 +80,30 @@ class Client:
     def tracks(self, video_id: str, *, lean: bool) -> list[Track]:
         """The caption tracks of a video: one request the lean way, two or more the full way.
 
-        Raises what the library raises, and OddAnswerError for an answer about another video or none.
+        Raises what the library raises (TranscriptsDisabled also for a list that is empty), and OddAnswerError for an
+        answer about another video, about none, or with a list of captions that cannot be read.
         """
         self.lean, self.player = lean, None
         self._session.instead = (WATCH, _STUB_PAGE) if lean else None
         try:
             tracks = list(self._api.list(video_id))
-        except Exception:
+        except Exception as exc:
             self.check(video_id)  # what is said of another video says nothing of this one
-            raise
+            if not (isinstance(exc, _SHAPES) and self._plays()):
+                raise
+            tracks = listed(self._session, video_id, self.player)  # a list that the library cannot read
         finally:
             self.lean, self._session.instead = False, None
         self.check(video_id)
         if lean and not _details(self.player).get("title"):
             raise OddAnswerError(Failure(Kind.GARBLED, "the player answer names no title"))
+        if not tracks:
+            raise no_tracks(self.player) or TranscriptsDisabled(video_id)
         return tracks
+
+    def _plays(self) -> bool:
+        playability = self.player.get("playabilityStatus") if self.player else None
+        return isinstance(playability, Mapping) and playability.get("status") == "OK"
 
     def read(self, track: Track) -> tuple[Cue, ...]:
         """The cues of a track: one request. Raises what the library raises, UnreadableError and FailureError."""
@@ -105,7 +126,7 @@ class Client:
 
     def keep(self, answer: Any) -> None:
         """Note a player answer."""
-        self.player = answer if isinstance(answer, dict) else None
+        self.player = bounded(answer) if isinstance(answer, dict) else None
         self._seen = _details(self.player) or self._seen
 
     def details(self, video_id: str) -> Mapping[str, Any]:
