@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from nights import _nights, night, place, quiet  # noqa: F401 - fixtures
 
 from engine import durable
+
+# How long an example takes says something of the machine, and of what else runs there.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # Hundreds of interpreters are started here. Where they must not leave what they compiled in the tree, as in many
 # containers, each would compile all of the engine again, which is a fifth of what a short run costs.

@@ -30,7 +30,10 @@ RETRY_AFTER_MAX_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`manner`: how it goes out: whole, truncated, trickle, or not at all (status 0): reset, hang. `hints`: an answer 103 comes first."""
+    """`manner`: how it goes out: whole, truncated, trickle, or not at all (status 0): reset, hang.
+
+    `hints`: an answer 103 comes first.
+    """
 
     status: int
     body: Body
@@ -292,7 +295,16 @@ class Stage:
         odd = shapes.transcript(fault, video) if fault is not None else None
         if odd is not None:
             return Answer(200, odd, scene=fault)
-        if fault not in (None, "replay", "old_codes", "no_language", "hidden", "po_token", "dubbed", "polyglot"):
+        if fault not in (
+            None,
+            "replay",
+            "old_codes",
+            "no_language",
+            "hidden",
+            "po_token",
+            "dubbed",
+            "polyglot",
+        ):
             return Answer(404, _NOT_FOUND, scene=fault)
         body, end = self._timedtext.answer(video, request.translation or request.language, request.fmt)
         return Answer(200, body, end, scene=fault)

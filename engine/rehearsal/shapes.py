@@ -14,7 +14,7 @@ HUGE_BYTES = 31 * MEGABYTE  # just below what is taken
 STEPS = 1_000_000  # so long is a text that is made to be slow
 CODE = "if i < 10 && j > 5: print('<b>')"
 CHORUS = "Hallelujah"
-LIVE = {
+LIVE: dict[str, dict[str, object]] = {
     "live": {"isLive": True, "isLiveContent": True, "lengthSeconds": "0"},
     "ended": {"isPostLiveDvr": True, "isLiveContent": True},
     "replay": {"isLiveContent": True},
@@ -92,7 +92,10 @@ def transcript(fault: str, video: Video) -> Body | None:
     if fault == "markup":
         return _srv1(
             (0, escape(escape(CODE, quote=False), quote=False)),
-            (4, "it is &lt;i&gt;slanted&lt;/i&gt; and <b>bold</b> to <font color='red'>the <u>end</u></font>."),
+            (
+                4,
+                "it is &lt;i&gt;slanted&lt;/i&gt; and <b>bold</b> to <font color='red'>the <u>end</u></font>.",
+            ),
         )
     if fault == "chorus":
         return _srv1(*((n * 2, CHORUS) for n in range(3)))

@@ -152,7 +152,9 @@ class Fetcher:
     ) -> tuple[Transcript, ...]:
         """Let another client confirm what is not to be believed of one; else raise `exc` as a failure."""
         failure = _as_of_now(_settled(attempt, client, exc), client, video_id)
-        if failure.kind is Kind.NOT_YET or not isinstance(exc, (yta.TranscriptsDisabled, yta.PoTokenRequired)) and not _is_odd(exc, failure):
+        if failure.kind is Kind.NOT_YET or (
+            not isinstance(exc, (yta.TranscriptsDisabled, yta.PoTokenRequired)) and not _is_odd(exc, failure)
+        ):
             raise FailureError(failure) from None
         try:
             tracks = self._opinion.tracks(attempt, video_id)

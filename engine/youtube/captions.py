@@ -54,8 +54,7 @@ class _Xml:
         self._cues: list[Cue] = []
         self._depth = 0
         self._cue_depth = 0  # of the element that is being read, 0: none
-        self._times = (0.0, 0.0)
-        self._is_html = False  # srv1: its texts are HTML inside XML
+        self._attributes: dict[str, str] = {}  # its
         self._parts: list[str] = []
         parser = expat.ParserCreate()
         parser.buffer_text = True
@@ -81,14 +80,15 @@ class _Xml:
         name = tag.rpartition(":")[2].lower()
         if self._depth == 1 and name not in ("transcript", "timedtext", "tt"):
             shown = name if _NAME.fullmatch(name) else "?"
-            raise UnreadableError("is a web page" if name == "html" else f"is XML of another kind (<{shown}>)")
+            raise UnreadableError(
+                "is a web page" if name == "html" else f"is XML of another kind (<{shown}>)"
+            )
         if self._cue_depth:
             if name == "br":
                 self._parts.append("\n")
         elif name in ("text", "p"):
             self._cue_depth = self._depth
-            self._times = _times(attributes)
-            self._is_html = "start" in attributes
+            self._attributes = attributes
 
     def _data(self, data: str) -> None:
         if self._cue_depth:
@@ -97,22 +97,19 @@ class _Xml:
     def _end(self, tag: str) -> None:
         if self._depth == self._cue_depth:
             words, self._parts, self._cue_depth = "".join(self._parts), [], 0
-            if self._is_html:
-                words = said(words) if words else ""
-                self._add(words, keep=bool(words))
+            if "start" in self._attributes:  # srv1: its texts are HTML inside XML
+                keep, heard = bool(words), said(words)
             else:
-                self._add(words, keep=bool(words.strip()))
+                keep, heard = bool(words.strip()), words
+            if keep:
+                if len(self._cues) >= MAX_CUES:
+                    raise too_many()
+                self._cues.append(Cue(*_times(self._attributes), heard))
         self._depth -= 1
-
-    def _add(self, words: str, *, keep: bool) -> None:
-        if keep:
-            if len(self._cues) >= MAX_CUES:
-                raise too_many()
-            self._cues.append(Cue(*self._times, words))
 
 
 def _times(attributes: Mapping[str, str]) -> tuple[float, float]:
-    """Start and duration in seconds: `start` and `dur` (srv1), `t` and `d` in ms (srv2, srv3), `begin` and `end` (TTML)."""
+    """Start and duration in seconds, from the attributes of srv1 (s), of srv2 and srv3 (ms), or of TTML (a clock)."""
     if "start" in attributes:
         return _number(attributes["start"]), _number(attributes.get("dur", "0"))
     if "t" in attributes:
@@ -132,7 +129,7 @@ def _json3(text: str) -> tuple[Cue, ...]:
     events = document.get("events", []) if isinstance(document, dict) else None
     if not isinstance(events, list):
         raise UnreadableError("is JSON of another kind")
-    cues = []
+    cues: list[Cue] = []
     for event in events:
         segments = event.get("segs") if isinstance(event, dict) else None
         if not isinstance(segments, list):
@@ -191,4 +188,3 @@ def _number(text: str) -> float:
         return float(text if len(text) <= _MAX_NUMBER_CHARS else "long")
     except ValueError:
         raise UnreadableError("holds a time that is no number") from None
-

@@ -45,8 +45,8 @@ def choose(tracks: Sequence[Track], wanted: Wanted, spoken: str | None = None) -
     """The best track of the first wanted language there is, a translation where one is wanted.
 
     A wanted `en` takes `en`, else its variants (`en-GB`, `en-US`); old and new codes of a language are the same
-    (`he` and `iw`), and so are those that CLDR says mean the same (`zh-CN` and `zh-Hans`). `any` takes what there is, the spoken
-    language first where it is known. Raises FailureError (no_language) and names what exists.
+    (`he` and `iw`), and so are those that CLDR says mean the same (`zh-CN` and `zh-Hans`). `any` takes what there
+    is, the spoken language first where it is known. Raises FailureError (no_language) and names what exists.
     """
     fitting = [t for t in tracks if _made_as(t, wanted.captions)]
     if wanted.translate is None:

@@ -65,7 +65,7 @@ def _texts(values: list[Any]) -> tuple[str, ...]:
 
 
 def _text(value: Any, max_chars: int) -> str | None:
-    """Text of at most so many characters that encodes as UTF-8: JSON can carry half a surrogate pair, a file cannot."""
+    """Text, cut, that encodes as UTF-8: JSON can carry half a surrogate pair, a file cannot."""
     return value[:max_chars].encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else None
 
 

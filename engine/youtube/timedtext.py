@@ -1,8 +1,8 @@
 """The text of a caption track as cues, in whichever of its formats YouTube sends it.
 
 Asked for srv1, YouTube writes captions in one plain shape, and for that one expression is enough. Whatever differs
-from it is read by `captions`, by its own rules; nothing is left to youtube-transcript-api, whose reader loses what was
-said in angle brackets (see `markup`), ends a cue at its first element, and takes minutes for texts made for that.
+from it is read by `captions`, by its own rules. Nothing is left to youtube-transcript-api, whose reader loses what
+was said in angle brackets (see `markup`), ends a cue at its first element, and takes minutes for texts made for that.
 """
 
 from __future__ import annotations

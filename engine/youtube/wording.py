@@ -95,7 +95,9 @@ def refusal(playability: Any) -> Failure | None:
     if status == "OK":
         return None
     text = ". ".join(dict.fromkeys(part[:MAX_READ] for part in _texts(playability)))
-    status = str(status)[:MAX_READ] if isinstance(status, (str, int, float, type(None))) else "of another kind"
+    status = (
+        str(status)[:MAX_READ] if isinstance(status, (str, int, float, type(None))) else "of another kind"
+    )
     return said(text or f"status {status}", status=status)
 
 

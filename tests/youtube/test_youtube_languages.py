@@ -18,15 +18,16 @@ SAME = [
 ]  # fmt: skip
 WIDER = [
     ("en", "en-GB"), ("pt", "pt-PT"), ("es", "es-419"), ("fr", "fr-CA"), ("zh", "zh-TW"), ("zh", "zh-HK"),
-    ("zh-Hant", "zh-HK"), ("sr", "sr-Latn"), ("de", "de-AT"), ("en", "en-eEY6OEpapPo"), ("he", "iw-eEY6OEpapPo"),
-    ("he", "iw-IL"), ("en", "en-US"), ("pt", "pt-BR"), ("zh", "zh-CN"), ("no", "nb-SJ"), ("uz", "uz-Cyrl"), ("zh-HK", "zh-Hant"),
+    ("zh-Hant", "zh-HK"), ("sr", "sr-Latn"), ("de", "de-AT"), ("en", "en-eEY6OEpapPo"),
+    ("he", "iw-eEY6OEpapPo"), ("he", "iw-IL"), ("en", "en-US"), ("pt", "pt-BR"), ("zh", "zh-CN"),
+    ("no", "nb-SJ"), ("uz", "uz-Cyrl"), ("zh-HK", "zh-Hant"),
 ]  # fmt: skip
 OTHER = [
     ("en", "de"), ("en", "cy"), ("en", "ta"), ("en", "und"), ("en", "zxx"), ("en", "enm"), ("en", "english"),
-    ("zh-Hans", "zh-Hant"), ("zh-CN", "zh-TW"), ("zh-TW", "zh-HK"), ("zh", "yue"), ("yue", "zh-HK"), ("sr-Latn", "sr"),
-    ("pt-PT", "pt-BR"), ("pt-BR", "pt-PT"), ("en-GB", "en-US"), ("en-GB", "en"), ("pt-PT", "pt"), ("es-MX", "es-419"),
-    ("no", "nn"), ("no", "da"), ("hr", "sr-Latn"), ("id", "ms"), ("in", "it"), ("mni-Mtei", "mni-Beng"), ("ko", "kok"),
-    ("en-eEY6OEpapPo", "en"), ("tl", "tlh"),
+    ("zh-Hans", "zh-Hant"), ("zh-CN", "zh-TW"), ("zh-TW", "zh-HK"), ("zh", "yue"), ("yue", "zh-HK"),
+    ("sr-Latn", "sr"), ("pt-PT", "pt-BR"), ("pt-BR", "pt-PT"), ("en-GB", "en-US"), ("en-GB", "en"),
+    ("pt-PT", "pt"), ("es-MX", "es-419"), ("no", "nn"), ("no", "da"), ("hr", "sr-Latn"), ("id", "ms"),
+    ("in", "it"), ("mni-Mtei", "mni-Beng"), ("ko", "kok"), ("en-eEY6OEpapPo", "en"), ("tl", "tlh"),
 ]  # fmt: skip
 
 
@@ -37,7 +38,9 @@ def test_the_same_language_by_either_code(one: str, two: str) -> None:
     assert base(one) == base(two)
 
 
-@pytest.mark.parametrize(("wanted", "offered"), [("pt-BR", "pt"), ("en-US", "en"), ("zh-CN", "zh"), ("iw-IL", "he")])
+@pytest.mark.parametrize(
+    ("wanted", "offered"), [("pt-BR", "pt"), ("en-US", "en"), ("zh-CN", "zh"), ("iw-IL", "he")]
+)
 def test_a_country_s_code_takes_the_plain_one_where_cldr_says_it_means_that_country(
     wanted: str, offered: str
 ) -> None:
@@ -59,7 +62,9 @@ def test_the_very_code_comes_before_the_same_language_before_variants() -> None:
     assert ranks == sorted(ranks) == [SAME_CODE, SAME_LANGUAGE, NEAR_VARIANT, VARIANT]
 
 
-codes = st.sampled_from(sorted({*itertools.chain(*SAME, *WIDER, *OTHER)})) | st.text("abehiwnz-HTxt19", max_size=50)
+codes = st.sampled_from(sorted({*itertools.chain(*SAME, *WIDER, *OTHER)})) | st.text(
+    "abehiwnz-HTxt19", max_size=50
+)
 
 
 @given(codes, codes)
