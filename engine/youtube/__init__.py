@@ -107,6 +107,8 @@ class Fetcher:
                 attempt.spoilt = failure.kind is Kind.BLOCKED  # a refused session is not worth keeping
                 metadata = read_metadata(client.details(video_id))
                 return Refused(failure, attempt.cost, metadata if metadata.title else None)
+            finally:
+                client.begin()  # an answer may be large, and the client lives as long as its session
 
     def _transcripts(self, attempt: Attempt, client: Client, video_id: str) -> tuple[Transcript, ...]:
         """What is wanted of a video's captions, the best track first."""
