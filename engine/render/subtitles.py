@@ -13,7 +13,7 @@ MAX_GUESSED_MS = 2_000
 """How long a cue is shown that has no duration of its own, unless another follows earlier."""
 
 # SubRip knows no escapes, and players take any line with an arrow for times.
-_ARROW = re.compile("-{2,}+>")
+_ARROW = re.compile("(?<!-)-{2,}+>")
 
 
 class Timed(NamedTuple):
