@@ -33,6 +33,13 @@ class Jar(RequestsCookieJar):
         cookie.domain_specified = cookie.domain_initial_dot = cookie.path_specified = True
         return super().set_cookie(cookie, *args, **kwargs)
 
+    def clear(self, domain: str | None = None, path: str | None = None, name: str | None = None) -> None:
+        """Called for a cookie that an answer takes back, with the domain and path that it was sent with."""
+        if name is None:
+            super().clear(domain, path)
+        else:
+            super().clear(DOMAIN, PATH, name)
+
 
 def worth_reading(headers: Iterable[str]) -> list[str]:
     """Those of an answer's `Set-Cookie` headers that the jar would take."""

@@ -1,7 +1,7 @@
 """The text of a caption track as cues, in whichever of its formats YouTube sends it.
 
 Asked for srv1, YouTube writes captions in one plain shape, and for that one expression is enough. Whatever differs
-from it is read by `captions`, by its own rules. Nothing is left to youtube-transcript-api, whose reader loses what
+from it is read by `formats`, by its own rules. Nothing is left to youtube-transcript-api, whose reader loses what
 was said in angle brackets (see `markup`), ends a cue at its first element, and takes minutes for texts made for that.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 from engine.model import Cue
-from engine.youtube import captions
-from engine.youtube.captions import MAX_CUES, too_many
+from engine.youtube import formats
+from engine.youtube.formats import MAX_CUES, too_many
 from engine.youtube.markup import said
 
 _HEAD = re.compile(r'(?:<\?xml version="1\.0" encoding="(?i:utf-8)" ?\?>)?[ \t\n]*+<transcript>[ \t\n]*+')
@@ -28,7 +28,7 @@ def parse(text: str) -> tuple[Cue, ...]:
     Raises UnreadableError, which says what else it is, and FailureError (too_large) for more than 250,000 cues.
     """
     cues = plain(text)
-    return captions.read(text) if cues is None else cues
+    return formats.read(text) if cues is None else cues
 
 
 def plain(text: str) -> tuple[Cue, ...] | None:

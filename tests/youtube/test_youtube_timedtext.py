@@ -24,7 +24,7 @@ from engine.rehearsal.timedtext import TimedText
 from engine.render import from_json, render, to_json
 from engine.render.markdown import paragraphs as markdown_paragraphs
 from engine.render.text import clean
-from engine.youtube import captions
+from engine.youtube import formats
 from engine.youtube.failures import FailureError, UnreadableError
 from engine.youtube.timedtext import parse, plain
 
@@ -54,7 +54,7 @@ def test_what_the_site_sends_is_read_by_the_short_way() -> None:
     for video_id in invented_ids(20):
         body, end = texts.answer(invent(1, video_id), "en", "srv1")
         text = body.plain(end).decode()
-        assert plain(text) == captions.read(text)
+        assert plain(text) == formats.read(text)
         assert len(parse(text)) == 300
 
 
@@ -169,7 +169,7 @@ def test_what_holds_no_captions_is_named(text: str, says: str) -> None:
 @pytest.mark.parametrize("form", ["srv1", "xml", "json3", "vtt"])
 def test_no_more_cues_than_anybody_can_say(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.youtube.timedtext.MAX_CUES", 3)
-    monkeypatch.setattr(captions, "MAX_CUES", 3)
+    monkeypatch.setattr(formats, "MAX_CUES", 3)
     made = {
         "srv1": srv1(*"abcd"),
         "xml": srv1(*"abcd").replace("transcript>", "timedtext>"),
@@ -199,7 +199,7 @@ def both_ways_agree(text: str) -> None:
     """The short way reads what the long way reads, or nothing."""
     short = plain(text)
     if short is not None:
-        assert short == captions.read(text)
+        assert short == formats.read(text)
 
 
 @given(st.lists(elements, max_size=4))
