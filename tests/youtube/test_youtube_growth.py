@@ -88,6 +88,11 @@ def _expressions(value: Any, depth: int = 3) -> Iterator[re.Pattern[Any]]:
 
 
 PATTERNS = dict(patterns())
+# Only ever asked about a whole text, or its beginning: they do not start again at each character.
+ANCHORED = re.compile(
+    r"engine\.(proxies|youtube\.formats\._(CLOCK|NAME|TIMES)|youtube\.timedtext\._HEAD|youtube\.listing\._VIDEO_ID"
+    r"|render\.text\._PLAIN)\b.*"
+)
 CHARS = (
     "<", ">", "&", "&#", "&#x", "-", "->", "--", " ", "\n", "\n ", "\t", "a", "a ", "9", "9:", ":", "[", "](", "[[",
     "\x1b[", "\x1b]", "\x1b]a", "\x9d", "\x9b0", "\x90a", "\x1b", "0;", "<a", "</", "<!", "<b ", '="', "'", '"', "\\",
@@ -109,9 +114,9 @@ def test_every_expression_is_linear(name: str) -> None:
     found = PATTERNS[name]
 
     def walk(text: str) -> None:
-        for _ in found.finditer(text):
-            pass
         found.fullmatch(text)
+        if not ANCHORED.fullmatch(name):
+            found.sub("", text)
 
     slow = {}
     for piece, end in itertools.product(CHARS, ("", "\x00")):
@@ -124,7 +129,7 @@ def test_every_expression_is_linear(name: str) -> None:
 def _rough(walk: Callable[[str], None], piece: str, end: str) -> float:
     """One look at two lengths; what seems to grow is measured properly."""
     costs = []
-    for n in (500, 500 * TIMES):
+    for n in (400, 400 * TIMES):
         began = time.thread_time()
         walk(piece * n + end)
         costs.append(time.thread_time() - began)
