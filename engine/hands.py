@@ -26,6 +26,7 @@ from engine.queue.fold import LINE_KINDS
 from engine.queue.layout import Queue
 from engine.resources import Resources
 from engine.tickets import Tickets
+from engine.turns import turns
 from engine.verdict import REFUSED_WAIT_S, WAITS_S
 
 PARK_S = WAITS_S[-1] * 1.5  # longer waits leave the desk with their chunk
@@ -133,8 +134,11 @@ class Hands:
                 if work is None:
                     self._budget.unused(permit)
                     self._return_ticket()
-                elif not self._work(work, permit):
-                    return
+                else:
+                    with turns.scope():  # a large answer is in hand until its record is written
+                        stays = self._work(work, permit)
+                    if not stays:
+                        return
         except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the keeper, whatever it was
             self._fail(exc)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
 from engine.errors import UsageError
 from engine.model import EgressSpec
@@ -47,11 +47,21 @@ def parse_proxy(text: str, where: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     login = ""
     if url.username is not None:
-        login = quote(unquote(url.username), safe="")
-        if url.password is not None:
-            login += ":" + quote(unquote(url.password), safe="")
-        login += "@"
+        login = ":".join(quote(part, safe="") for part in _login(url, where)) + "@"
     return f"{url.scheme.lower()}://{login}{shown}:{port or _PORTS[url.scheme.lower()]}"
+
+
+def _login(url: SplitResult, where: str) -> list[bytes]:
+    """User and password (if there is one) as bytes. Raises UsageError for those that no proxy can be sent."""
+    parts = [unquote_to_bytes(part) for part in (url.username or "", url.password) if part is not None]
+    if url.scheme.lower().startswith("socks"):
+        if any(len(part) > 255 for part in parts):
+            raise UsageError(f"{where}: SOCKS takes users and passwords of at most 255 bytes")
+        if any(part.decode("utf-8", "replace").encode() != part for part in parts):
+            raise UsageError(f"{where}: user or password is not UTF-8, as SOCKS wants it")
+    elif b":" in parts[0]:
+        raise UsageError(f"{where}: there is a colon in the user, which a proxy takes for its end")
+    return parts
 
 
 def _from_fields(text: str, where: str) -> str:
@@ -71,9 +81,9 @@ def _from_fields(text: str, where: str) -> str:
 def read_proxies(path: str) -> tuple[list[str], list[str]]:
     """(URLs, warnings) of a file of proxies, one a line, `#` comments. Raises UsageError naming file and line."""
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
+        with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            lines = file.read(1 << 22).splitlines()
+            lines = _lines(file.read(1 << 22), path)
     except OSError as exc:
         raise UsageError(f"--proxies {path}: {exc.strerror}") from None
     warnings = []
@@ -87,6 +97,18 @@ def read_proxies(path: str) -> tuple[list[str], list[str]]:
     if not urls:
         raise UsageError(f"--proxies {path}: it names no proxy")
     return urls, warnings
+
+
+def _lines(data: bytes, path: str) -> list[str]:
+    """The lines of a file in UTF-8. A password that is read otherwise than it was written would be refused by the
+    proxy, and nobody would know why: so UsageError names the first line that is no UTF-8."""
+    lines = []
+    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        try:
+            lines.append(raw.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise UsageError(f"{path}, line {number}: not UTF-8: save the file as UTF-8") from None
+    return lines
 
 
 def egresses(urls: list[str], *, rotating: bool = False) -> tuple[EgressSpec, ...]:

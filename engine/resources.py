@@ -18,6 +18,7 @@ from engine.desk import Work
 from engine.errors import Interrupted
 from engine.model import Permit
 from engine.queue.layout import Queue
+from engine.turns import turns
 from engine.witness import NAME, Witness
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Resources:
         self._canary: str | None = None
         self.witness = Witness(queue.path(NAME))
         self.budget = open_budget(queue, settings)
-        self.door = open_door(settings, self.budget, self._take)
+        self.door = open_door(settings, self.budget, self._take, self._take_turn)
         self.fetcher: Fetcher = Fetcher(
             self.door,
             FetchSettings(
@@ -98,25 +99,38 @@ class Resources:
     def _take(self, egress: int) -> Permit:
         """A permit for a further request of an attempt. Raises Interrupted when the attempt must step back."""
         work: Work | None = getattr(self._mine, "work", None)
-        before = time.monotonic()
-        if work is not None:
-            work.busy_s += before - work.since
-            work.waiting = True
-        try:
+        with _waiting(work):
             permit = self.budget.take(
                 egress=egress,
                 stop=self.abort,
                 give_up=lambda: (work is not None and work.abandoned) or not self.budget.usable(egress),
             )
-        finally:
-            if work is not None:
-                work.since = time.monotonic()
-                work.waiting = False
         if permit is None:
             raise Interrupted
         if work is not None:
             work.permit = permit
         return permit
+
+    def _take_turn(self) -> bool:
+        """Wait for leave to hold a large answer; False when the attempt must step back."""
+        work: Work | None = getattr(self._mine, "work", None)
+        with _waiting(work):
+            return turns.take(lambda: self.abort.is_set() or (work is not None and work.abandoned))
+
+
+@contextlib.contextmanager
+def _waiting(work: Work | None) -> Iterator[None]:
+    """Let what passes inside count as waiting, not as the work's time."""
+    if work is None:
+        yield
+        return
+    work.busy_s += time.monotonic() - work.since
+    work.waiting = True
+    try:
+        yield
+    finally:
+        work.since = time.monotonic()
+        work.waiting = False
 
 
 def open_budget(queue: Queue, settings: Settings) -> Budget:
@@ -133,8 +147,16 @@ def open_budget(queue: Queue, settings: Settings) -> Budget:
     )
 
 
-def open_door(settings: Settings, budget: Budget, take: Callable[[int], Permit]) -> Door:
-    """The run's egresses, as a process of it uses them; `take` gives a permit for one, or raises Interrupted."""
+def open_door(
+    settings: Settings,
+    budget: Budget,
+    take: Callable[[int], Permit],
+    turn: Callable[[], bool] = turns.take,
+) -> Door:
+    """The run's egresses, as a process of it uses them; `take` gives a permit for one, or raises Interrupted.
+
+    `turn` as in `Door`.
+    """
     from engine.youtube.egress import Door
 
     return Door(
@@ -143,6 +165,7 @@ def open_door(settings: Settings, budget: Budget, take: Callable[[int], Permit])
         stale=budget.stale,
         ca_bundle=settings.ca_bundle,
         log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),
+        turn=turn,
     )
 
 

@@ -22,7 +22,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LAYERS = (
     {"model", "clock"},
     {"errors"},
-    {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace", "heartbeat", "shortages"},
+    {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace", "heartbeat", "shortages", "turns"},
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept", "companions"},
     {
         "config",

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from engine.rehearsal import captured, catalogue, hostile
+from engine.rehearsal import captured, catalogue, hostile, shapes
 from engine.rehearsal.bodies import CAPTCHA_PAGE, CONSENT_PAGE, HTML, JSON, WATCH_PAGE, XML, Body, dumps
 from engine.rehearsal.invent import Video, invent
 from engine.rehearsal.limit import HiddenLimit
@@ -30,7 +30,10 @@ RETRY_AFTER_MAX_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`manner`: how it goes out: whole, truncated, trickle, or not at all (status 0): reset, hang."""
+    """`manner`: how it goes out: whole, truncated, trickle, or not at all (status 0): reset, hang.
+
+    `hints`: an answer 103 comes first.
+    """
 
     status: int
     body: Body
@@ -39,6 +42,7 @@ class Answer:
     manner: str = "whole"
     delay_s: float = 0.0
     scene: str | None = None
+    hints: bool = False
 
 
 _EMPTY = Body(b"", HTML)
@@ -102,6 +106,8 @@ class Stage:
             delay_s += self._slow_s(request, playing)
             found = self._spoilt(request, playing)
         found = found or self._content(request, playing)
+        if playing:
+            found = self._around(found, request, playing)
         if found.scene is not None:
             self.played[found.scene] += 1
         return replace(found, delay_s=delay_s)
@@ -154,6 +160,16 @@ class Stage:
                     u = draw(seed, "tail", request.video_id, request.kind, n)
                     return min(0.5 / (1.0 - u), SLOW_MAX_S)
         return 0.0
+
+    def _around(self, found: Answer, request: Request, playing: list[Scene]) -> Answer:
+        """The answer with what comes around it by some scenes: cookies, an answer before the answer."""
+        if self._touched("cookies", request, playing):
+            n = self._count("", "cookies")
+            cookies = (f"c{n}_{i}={'x' * 3000}; Domain=.youtube.com; Path=/" for i in range(8))
+            found = replace(found, headers=(*found.headers, *(("Set-Cookie", its) for its in cookies)))
+        if self._touched("early_hints", request, playing):
+            found = replace(found, hints=True)
+        return found
 
     # --- passing faults -----------------------------------------------------------------------------------
 
@@ -224,6 +240,9 @@ class Stage:
             )
         if request.kind == "timedtext":
             return self._transcript(request, video, fault)
+        odd = shapes.player(fault, video) if fault is not None else None
+        if odd is not None:
+            return Answer(200, _OPEN, odd[1:], scene=fault)
         if fault == "age" or fault in REFUSED:
             return Answer(200, refusal(fault, video), scene=fault)
         full = self.settings.real_sizes and not request.masked
@@ -273,7 +292,19 @@ class Stage:
             return Answer(200, hostile.bomb(video), scene=fault)
         if fault == "astray":
             return Answer(302, _EMPTY, headers=(("Location", hostile.away(video)),), scene=fault)
-        if fault not in (None, "no_language", "hidden", "po_token", "dubbed", "polyglot"):
+        odd = shapes.transcript(fault, video) if fault is not None else None
+        if odd is not None:
+            return Answer(200, odd, scene=fault)
+        if fault not in (
+            None,
+            "replay",
+            "old_codes",
+            "no_language",
+            "hidden",
+            "po_token",
+            "dubbed",
+            "polyglot",
+        ):
             return Answer(404, _NOT_FOUND, scene=fault)
         body, end = self._timedtext.answer(video, request.translation or request.language, request.fmt)
         return Answer(200, body, end, scene=fault)

@@ -9,6 +9,7 @@ LANGUAGES = {
     "en": "English",
     "de": "German",
     "is": "Icelandic",
+    "iw": "Hebrew",
     "cy": "Welsh",
     "en-GB": "English (United Kingdom)",
     "es-419": "Spanish (Latin America)",

@@ -264,6 +264,8 @@ class Connection(asyncio.Protocol):
         if answer.manner == "reset":
             self.reset()
             return
+        if answer.hints:
+            self._write(b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload; as=style\r\n\r\n")
         body = answer.body.gzipped(answer.end) if gzip else answer.body.plain(answer.end)
         head = (
             f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Status')}\r\n"

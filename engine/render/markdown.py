@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from engine.model import Cue, Record
+from engine.model import Record, Transcript
 from engine.render.text import one_line, spoken
 from engine.render.yaml import flow
 
@@ -23,20 +23,20 @@ def render(record: Record) -> str:
     parts = ["---\n", *(f"{key}: {flow(value)}\n" for key, value in _front(record)), "---\n\n"]
     title = one_line(record.metadata.title or "") or record.video_id
     parts.append(f"# {_SPECIAL.sub(_escaped, title).replace('#', chr(92) + '#')}\n")
-    for start_s, text in paragraphs(record.transcript.cues):
+    for start_s, text in paragraphs(record.transcript):
         link = f"[{_clock(start_s)}]({record.url}&t={int(start_s)}s)"
         parts.append(f"\n{link} {_SPECIAL.sub(_escaped, text)}\n")
     return "".join(parts)
 
 
-def paragraphs(cues: tuple[Cue, ...]) -> Iterator[tuple[float, str]]:
+def paragraphs(transcript: Transcript) -> Iterator[tuple[float, str]]:
     """The transcript as (start in seconds, text on one line).
 
     A paragraph ends after about a minute, at a pause, and where the captions mark another speaker.
     """
     words: list[str] = []
     start_s = end_s = 0.0
-    for cue in spoken(cues):
+    for cue in spoken(transcript):
         for line in cue.text.split("\n"):
             over = (
                 cue.start - start_s >= PARAGRAPH_S or cue.start - end_s > PAUSE_S or line.startswith(SPEAKER)

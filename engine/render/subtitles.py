@@ -6,13 +6,14 @@ import itertools
 import re
 from typing import NamedTuple
 
-from engine.model import Cue, Record
+from engine.model import Record, Transcript
 from engine.render.text import spoken
 
 MAX_GUESSED_MS = 2_000
 """How long a cue is shown that has no duration of its own, unless another follows earlier."""
 
-_ARROW = re.compile("-{2,}>")
+# SubRip knows no escapes, and players take any line with an arrow for times.
+_ARROW = re.compile("(?<!-)-{2,}+>")
 
 
 class Timed(NamedTuple):
@@ -26,30 +27,30 @@ class Timed(NamedTuple):
 def srt(record: Record) -> str:
     """The transcript as SubRip."""
     return "".join(
-        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n\n"
-        for number, (start, end, text) in enumerate(timed(record.transcript.cues), 1)
+        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_ARROW.sub('->', text)}\n\n"
+        for number, (start, end, text) in enumerate(timed(record.transcript), 1)
     )
 
 
 def vtt(record: Record) -> str:
     """The transcript as WebVTT."""
     parts = ["WEBVTT\n"]
-    for start, end, text in timed(record.transcript.cues):
+    for start, end, text in timed(record.transcript):
         escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         parts.append(f"\n{_clock(start, '.')} --> {_clock(end, '.')}\n{escaped}\n")
     return "".join(parts)
 
 
-def timed(cues: tuple[Cue, ...]) -> list[Timed]:
+def timed(transcript: Transcript) -> list[Timed]:
     """Cues sorted by start, each ending where the next begins at the latest.
 
     Cues that begin in the same millisecond become one: the former would be shown for no time.
     """
     texts: dict[int, list[str]] = {}
     lengths_ms: dict[int, int] = {}
-    for cue in sorted(spoken(cues), key=lambda cue: cue.start):
+    for cue in sorted(spoken(transcript), key=lambda cue: cue.start):
         start_ms = round(cue.start * 1000)
-        texts.setdefault(start_ms, []).append(_ARROW.sub("->", cue.text))
+        texts.setdefault(start_ms, []).append(cue.text)
         lengths_ms[start_ms] = max(lengths_ms.get(start_ms, 0), round(cue.duration * 1000))
     starts = list(texts)
     result = []

@@ -8,15 +8,19 @@ import unicodedata
 # Whole control sequences (ECMA-48: CSI; OSC, DCS, SOS, PM and APC with their terminator), so that no remains
 # of them are shown; what is not terminated loses its first character below.
 _SEQUENCE = re.compile(
-    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"
-    "|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)"
+    "(?:\x1b\\[|\x9b)[0-?]*+[ -/]*+[@-~]"
+    # Nothing in one may begin another: so what is never terminated is looked at once.
+    "|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x80-\x9f]*+(?:\x07|\x1b\\\\|\x9c)"
 )
-_SPACE = re.compile(r"[\s\x85\u2028\u2029]+")
+_LOOKED_AT = 2_000
+_SPACE = re.compile(r"[\s\x85\u2028\u2029]++")
 
 
 def printable(text: str, width: int | None = None) -> str:
     """The text on one line, printable characters only (no bidi controls, they are not), cut with `…` to
-    `width` columns of a terminal."""
+    `width` columns of a terminal. Of a text much longer than that only the beginning is looked at."""
+    if width is not None:
+        text = text[: _LOOKED_AT + 4 * width]
     text = _SEQUENCE.sub("", text)
     if not text.isprintable():
         text = "".join(char for char in text if char.isprintable() or char.isspace())

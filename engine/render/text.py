@@ -1,34 +1,27 @@
-"""Captions as plain text: no markup, no line twice."""
+"""Captions as plain text: what was said, line by line, and no line twice because captions roll."""
 
 from __future__ import annotations
 
-import html
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 
-from engine.model import Cue, Record
+from engine.model import Cue, Record, Transcript
 
-# Markup of caption formats (WebVTT, TTML, SubRip); other things in angle brackets were said or shown.
-_TAGS = "b|i|u|s|c|v|font|span|br|p|div|ruby|rt|lang|em|strong|mark|small|del|ins|sub|sup"
-_MARKUP = re.compile(
-    rf"</?(?:{_TAGS})(?:[.\s][^<>]*)?/?>|<\d{{1,3}}(?::\d\d){{1,2}}[.,]\d{{1,3}}>", re.IGNORECASE
-)
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _LINE_ENDS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\u200b\ufeff]")
-_SPACES = re.compile("[ \t\u00a0]+")
+_SPACES = re.compile("[ \t\u00a0]++")
 # Words one space or line end apart: what nearly all cues are, and clean already.
-_PLAIN_WORD = "[^\\s\x00-\x1f<&\x7f-\xa0\u200b\u2028\u2029\ufeff\ud800-\udfff]+"
-_PLAIN = re.compile(f"{_PLAIN_WORD}(?:[ \n]{_PLAIN_WORD})*")
+_PLAIN_WORD = "[^\\s\x00-\x1f\x7f-\xa0\u200b\u2028\u2029\ufeff\ud800-\udfff]++"
+_PLAIN = re.compile(f"{_PLAIN_WORD}(?:[ \n]{_PLAIN_WORD})*+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-# Entities get escaped twice and more on the way here; a text made to need a round a character must not.
-_MAX_ROUNDS = 8
+_MAX_ROLLED = 8  # lines of a cue that are looked for in the next: captions roll by one or two
 
 TOUCHING_S = 0.1
 """Cues nearer than this follow each other without a pause."""
+
+FLASH_S = 0.05  # nobody reads so fast: while captions roll, the lower line is shown alone for 10 ms
 
 
 def replaced(text: str) -> str:
@@ -37,20 +30,15 @@ def replaced(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """A cue's text without markup, entities and control characters; its lines stripped, empty ones left out.
+    """A cue's text without control characters; its lines stripped, empty ones left out.
 
-    Cleaning what is clean changes nothing. Descriptions of sounds (`[Music]`) stay.
+    What looks like markup was said: the record holds text, not HTML (see `engine.youtube.markup`). Cleaning what
+    is clean changes nothing.
     """
     if _PLAIN.fullmatch(text):
         return text
-    for _ in range(_MAX_ROUNDS):
-        before = text
-        text = _MARKUP.sub("", _BREAK.sub("\n", html.unescape(text)))
-        text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", replaced(text)))
-        text = "\n".join(line for raw in text.split("\n") if (line := _SPACES.sub(" ", raw).strip()))
-        if text == before:
-            break
-    return text
+    text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", replaced(text)))
+    return "\n".join(line for raw in text.split("\n") if (line := _SPACES.sub(" ", raw).strip()))
 
 
 def one_line(text: str) -> str:
@@ -58,45 +46,66 @@ def one_line(text: str) -> str:
     return " ".join(_INVISIBLE.sub("", _LINE_ENDS.sub("\n", replaced(text))).split())
 
 
-def spoken(cues: Iterable[Cue]) -> list[Cue]:
+def spoken(transcript: Transcript) -> list[Cue]:
     """The cues that say something, cleaned, without the lines a rolling caption shows a second time.
 
-    Generated captions roll: a cue begins with the last lines of the one before. A line that comes again
-    after a pause was said again and stays. Times are finite and not negative; order is kept.
+    Generated captions roll in some formats: a cue of several lines begins with the last ones of the cue before.
+    Where a track does so anywhere, such lines are left out. A line that comes again after a pause was said again
+    and stays, and so does everything that people wrote. Times are finite and not negative; order is kept.
     """
+    cues = [
+        Cue(_time(cue.start), _time(cue.duration), text)
+        for cue in transcript.cues
+        if (text := clean(cue.text))
+    ]
+    return _unrolled(cues) if transcript.is_generated and _rolls(cues) else cues
+
+
+def _rolls(cues: list[Cue]) -> bool:
+    """Whether any cue begins with what the cue before it shows last, and goes on, or is there for a moment only."""
+    shown: list[str] = []
+    until_s = -math.inf
+    for cue in cues:
+        lines = cue.text.split("\n")
+        more = len(lines) > 1 or cue.duration <= FLASH_S
+        if more and cue.start <= until_s + TOUCHING_S and _overlap(shown, lines):
+            return True
+        shown, until_s = lines, cue.start + cue.duration
+    return False
+
+
+def _unrolled(cues: list[Cue]) -> list[Cue]:
     result: list[Cue] = []
     shown: list[str] = []
     shown_until_s = 0.0
     for cue in cues:
-        start, duration = _time(cue.start), _time(cue.duration)
-        lines = clean(cue.text).split("\n")
-        if lines == [""]:
-            continue
+        lines = cue.text.split("\n")
         fresh = lines
-        if start <= shown_until_s + TOUCHING_S:
+        if cue.start <= shown_until_s + TOUCHING_S:
             fresh = lines[_overlap(shown, lines) :]
-        shown, shown_until_s = lines, max(start + duration, shown_until_s)
+        shown, shown_until_s = lines, max(cue.start + cue.duration, shown_until_s)
         if fresh:
-            result.append(Cue(start, duration, "\n".join(fresh)))
+            result.append(Cue(cue.start, cue.duration, "\n".join(fresh)))
         elif result:
             last = result[-1]
-            result[-1] = replace(last, duration=max(last.duration, start + duration - last.start))
+            result[-1] = replace(last, duration=max(last.duration, cue.start + cue.duration - last.start))
     return result
 
 
-def lines(cues: Iterable[Cue]) -> list[str]:
-    """The lines of a transcript, each once."""
-    return [line for cue in spoken(cues) for line in cue.text.split("\n")]
+def lines(transcript: Transcript) -> list[str]:
+    """The lines of a transcript, in order."""
+    return [line for cue in spoken(transcript) for line in cue.text.split("\n")]
 
 
 def render(record: Record) -> str:
     """The transcript as plain text, one caption line a line."""
-    return "".join(f"{line}\n" for line in lines(record.transcript.cues))
+    return "".join(f"{line}\n" for line in lines(record.transcript))
 
 
 def _overlap(shown: list[str], fresh: list[str]) -> int:
     """How many first lines of `fresh` are the last ones of `shown`."""
-    return next((n for n in range(min(len(shown), len(fresh)), 0, -1) if shown[-n:] == fresh[:n]), 0)
+    most = min(len(shown), len(fresh), _MAX_ROLLED)
+    return next((n for n in range(most, 0, -1) if shown[-n:] == fresh[:n]), 0)
 
 
 def _time(value_s: float, max_s: float = 1e7) -> float:

@@ -14,7 +14,7 @@ from engine.verify.tree import FOREIGN, LEFT, NAMED, OWNER, TMP, TOKEN, WORKER, 
 
 _REPLACED = (
     r"(?:FORMAT|(?:batch|checkpoint|status|control|live|retry|gather)\.json|known\.u64|tickets|captions"
-    r"|died
+    r"|died"
     r"|[0-9]+\.jsonl|[0-9]{6,}\.(?:json|u64|u64\.odd))"
 )
 _TEMPORARY = re.compile(rf"\.{_REPLACED}\.[0-9a-f]{{8}}\.tmp|manifest\.retry\.tmp")

@@ -21,6 +21,7 @@ from engine.youtube.choice import Captions, Chosen, Wanted, choose, ranked, spok
 from engine.youtube.egress import Attempt, Door
 from engine.youtube.failures import FailureError, classify, shortage
 from engine.youtube.listed import listed
+from engine.youtube.live import not_yet
 from engine.youtube.metadata import read_metadata, with_microformat
 from engine.youtube.opinion import Opinion
 from engine.youtube.transcripts import Client, OddAnswerError, client_of, read
@@ -102,10 +103,12 @@ class Fetcher:
                     raise disk_error(short, "opening a connection") from None
                 if short is not None:
                     raise MemoryError from None
-                failure = classify(exc, attempt.answer)
+                failure = _as_of_now(classify(exc, attempt.answer), client, video_id)
                 attempt.spoilt = failure.kind is Kind.BLOCKED  # a refused session is not worth keeping
                 metadata = read_metadata(client.details(video_id))
                 return Refused(failure, attempt.cost, metadata if metadata.title else None)
+            finally:
+                client.begin()  # an answer may be large, and the client lives as long as its session
 
     def _transcripts(self, attempt: Attempt, client: Client, video_id: str) -> tuple[Transcript, ...]:
         """What is wanted of a video's captions, the best track first."""
@@ -150,8 +153,10 @@ class Fetcher:
         self, attempt: Attempt, client: Client, video_id: str, exc: Exception
     ) -> tuple[Transcript, ...]:
         """Let another client confirm what is not to be believed of one; else raise `exc` as a failure."""
-        failure = _settled(attempt, client, exc)
-        if not isinstance(exc, (yta.TranscriptsDisabled, yta.PoTokenRequired)) and not _is_odd(exc, failure):
+        failure = _as_of_now(_settled(attempt, client, exc), client, video_id)
+        if failure.kind is Kind.NOT_YET or (
+            not isinstance(exc, (yta.TranscriptsDisabled, yta.PoTokenRequired)) and not _is_odd(exc, failure)
+        ):
             raise FailureError(failure) from None
         try:
             tracks = self._opinion.tracks(attempt, video_id)
@@ -213,6 +218,13 @@ def _settled(attempt: Attempt, client: Client, exc: Exception) -> Failure:
         if told is not None:
             return told
     return classify(exc, attempt.answer)
+
+
+def _as_of_now(failure: Failure, client: Client, video_id: str) -> Failure:
+    """The failure, unless the video is an event under way: then its captions may come yet."""
+    if failure.kind in (Kind.NO_CAPTIONS, Kind.NO_LANGUAGE):
+        return not_yet(client.details(video_id)) or failure
+    return failure
 
 
 def _is_odd(exc: Exception, failure: Failure) -> bool:

@@ -13,6 +13,7 @@ from youtube_transcript_api import Transcript as Track
 
 from engine.model import Failure, Kind
 from engine.youtube.failures import FailureError
+from engine.youtube.languages import base, match
 from engine.youtube.wording import clean
 
 ANY, ORIG = "any", "orig"
@@ -43,8 +44,9 @@ class Chosen(NamedTuple):
 def choose(tracks: Sequence[Track], wanted: Wanted, spoken: str | None = None) -> Chosen:
     """The best track of the first wanted language there is, a translation where one is wanted.
 
-    A wanted `en` takes `en`, else its variants (`en-GB`, `en-US`). `any` takes what there is, the spoken
-    language first where it is known. Raises FailureError (no_language) and names what exists.
+    A wanted `en` takes `en`, else its variants (`en-GB`, `en-US`); old and new codes of a language are the same
+    (`he` and `iw`), and so are those that CLDR says mean the same (`zh-CN` and `zh-Hans`). `any` takes what there
+    is, the spoken language first where it is known. Raises FailureError (no_language) and names what exists.
     """
     fitting = [t for t in tracks if _made_as(t, wanted.captions)]
     if wanted.translate is None:
@@ -113,22 +115,16 @@ def _first(tracks: Sequence[Track], languages: Iterable[str], spoken: str | None
 def _of_language(tracks: Sequence[Track], language: str, spoken: str | None) -> Track | None:
     if language == ANY:
         known = {spoken} if spoken else {t.language_code for t in tracks if t.is_generated}
-        bases = {_base(code) for code in known}
-        return min(tracks, key=lambda t: (t.is_generated, _base(t.language_code) not in bases), default=None)
+        bases = {base(code) for code in known}
+        return min(tracks, key=lambda t: (t.is_generated, base(t.language_code) not in bases), default=None)
     if language == ORIG:
         # Audio says `pt-BR` where the captions generated from it say `pt`.
-        same = [t for t in tracks if spoken and _base(t.language_code) == _base(spoken)]
+        same = [t for t in tracks if spoken and base(t.language_code) == base(spoken)]
         return min(same, key=lambda t: (t.is_generated, t.language_code != spoken), default=None)
 
-    def exact(track: Track) -> bool:
-        return track.language_code.lower() == language
-
-    fitting = [t for t in tracks if exact(t) or t.language_code.lower().startswith(language + "-")]
-    return min(fitting, key=lambda t: (t.is_generated, not exact(t)), default=None)
-
-
-def _base(code: str) -> str:
-    return code.lower().partition("-")[0]
+    fits = {id(t): match(language, t.language_code) for t in tracks}
+    fitting = [t for t in tracks if fits[id(t)] is not None]
+    return min(fitting, key=lambda t: (t.is_generated, fits[id(t)]), default=None)
 
 
 def _translated(
@@ -152,9 +148,8 @@ def _translated(
 
 def _offered(codes: Sequence[str], target: str) -> str | None:
     """The offered code that is meant: the very one, else a variant (`zh-Hans` for `zh`)."""
-    lower = target.lower()
-    exact = (code for code in codes if code.lower() == lower)
-    return next(exact, None) or next((code for code in codes if code.lower().startswith(lower + "-")), None)
+    fits = [(rank, n) for n, code in enumerate(codes) if (rank := match(target, code)) is not None]
+    return codes[min(fits)[1]] if fits else None
 
 
 def _missing(tracks: Sequence[Track], wanted: Wanted, spoken: str | None) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engine.model import EgressSpec, Permit
+from engine.turns import turns
 from engine.youtube.line import Attempt, Session
 from engine.youtube.sockets import pool_manager, tls_context
 
@@ -35,7 +36,8 @@ class Door:
     `stale(permit)` says whether a prepaid permit has to be thrown away (default: by its `expires_s`).
     `ca_bundle` None means certifi's. `connect_s` bounds each step of connecting, `read_s` each wait for an
     answer, `max_bytes` one decoded body. `log(egress_index, sent_at_s)` is called for each request (monotonic
-    clock). `handshakes` counts TLS connections made. Raises UsageError for a proxy or CA bundle that cannot
+    clock). `turn()` waits until a thread may read on in a large answer (see `engine.turns`); False when it is to
+    give way. `handshakes` counts TLS connections made. Raises UsageError for a proxy or CA bundle that cannot
     be used.
     """
 
@@ -50,12 +52,14 @@ class Door:
         read_s: float = 20.0,
         max_bytes: int = MAX_BYTES,
         log: Callable[[int, float], None] | None = None,
+        turn: Callable[[], bool] = turns.take,
     ) -> None:
         self.specs = tuple(specs)
         self.take = take
         self.stale = stale or (lambda permit: time.monotonic() > permit.expires_s)
         self.connect_s, self.read_s, self.max_bytes = connect_s, read_s, max_bytes
         self.log = log
+        self.turn = turn
         self.handshakes = 0
         self._context = tls_context(ca_bundle)
         self._lock = threading.Lock()

@@ -23,7 +23,7 @@ import urllib3.exceptions as u3
 import youtube_transcript_api as yta
 
 from engine.model import Failure, Kind
-from engine.youtube.wording import said
+from engine.youtube.wording import MAX_READ, said
 
 MAX_RETRY_AFTER_S = 86_400.0
 
@@ -60,6 +60,11 @@ class FailureError(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+class UnreadableError(ValueError):
+    """An answer that is none of what was asked for. Its text says what it is, in the engine's own words, and
+    goes on from `the … answer`."""
 
 
 # Every exception class of the library, by its name so that an older release may lack some.
@@ -128,7 +133,8 @@ def classify(exc: BaseException, answer: Answer | None = None) -> Failure:
 
 def _library(exc: yta.YouTubeTranscriptApiException, answer: Answer) -> Failure:
     if isinstance(exc, yta.VideoUnplayable):
-        return said(". ".join(str(t) for t in (exc.reason, *exc.sub_reasons) if t))
+        parts = (exc.reason, *exc.sub_reasons[:10])
+        return said(". ".join(part[:MAX_READ] for part in parts if isinstance(part, str) and part))
     name = next((c.__name__ for c in type(exc).__mro__ if c.__name__ in LIBRARY), None)
     if name is None:
         return Failure(Kind.UNKNOWN, f"unexpected {type(exc).__name__}")
@@ -161,6 +167,8 @@ def _surprise(exc: BaseException, answer: Answer) -> Failure:
         return by_status(answer)
     if answer.status and not answer.size_bytes:
         return Failure(Kind.GARBLED, f"the {answer.kind} answer is empty")
+    if isinstance(exc, UnreadableError):
+        return Failure(Kind.GARBLED, f"the {answer.kind} answer {exc}")
     return Failure(Kind.GARBLED, f"the {answer.kind} answer could not be read ({type(exc).__name__})")
 
 
@@ -252,7 +260,7 @@ def retry_after_s(value: str | None, *, now_s: float | None = None) -> float | N
     """
     if not value:
         return None
-    value = value.strip()
+    value = value[:100].strip()
     if value.isascii() and value.isdigit():
         return min(float(value[:12]), MAX_RETRY_AFTER_S)
     try:

@@ -14,13 +14,17 @@ def handler_class() -> type[Any]:
     from yt_dlp.networking.exceptions import HTTPError, TransportError
 
     class DoorRH(RequestHandler):  # type: ignore[misc]
-        """Sends by `ask(method, url, data=, headers=)` and keeps what that raised: yt-dlp forgets it."""
+        """Sends by `ask(method, url, data=, headers=)` and keeps what that raised: yt-dlp forgets it.
+
+        `shown(response)` is the body that yt-dlp gets to see, None: the response's own.
+        """
 
         _SUPPORTED_URL_SCHEMES = ("https",)
         _SUPPORTED_PROXY_SCHEMES = None
         _SUPPORTED_FEATURES = None
 
         ask: Any = None
+        shown: Any = None
         trouble: Exception | None = None
 
         def _check_extensions(self, extensions: dict[str, Any]) -> None:
@@ -40,9 +44,8 @@ def handler_class() -> type[Any]:
                 for k, v in got.headers.items()
                 if k.lower() not in ("content-encoding", "content-length")
             }
-            response = Response(
-                io.BytesIO(got.content), got.url, kept, status=got.status_code, reason=got.reason
-            )
+            body = self.shown(got) if self.shown is not None else got.content
+            response = Response(io.BytesIO(body), got.url, kept, status=got.status_code, reason=got.reason)
             if not 200 <= got.status_code < 300:
                 raise HTTPError(response)
             return response

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,10 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from engine.errors import Interrupted
 from engine.model import Cost, EgressSpec, Failure, Kind, Permit
+from engine.turns import LARGE_BYTES, turns
+from engine.youtube.cookies import Jar, worth_reading
 from engine.youtube.failures import Answer, FailureError, Phase, retry_after_s
 from engine.youtube.sockets import current
 
@@ -29,7 +33,12 @@ HOSTS = frozenset({"www.youtube.com", "youtube.com", "m.youtube.com", "consent.y
 MAX_REDIRECTS = 5
 OVERRUN_S, NOTICE_S = 0.2, 0.6  # a wait over by so much is odd; for so long one waits to hear of a suspend
 SUSPEND_S = 2.0  # a wait longer than it may be by this much: the process was stopped, not the server slow
+MAX_ADDRESS_CHARS = 10_000
+BODIES = 4  # times what one body may have: so much may all bodies of an attempt have
 _CHUNK_BYTES = 64 << 10
+# The only encodings that an answer is read in. Of others some take a time that grows with the square of the
+# length (`punycode`), and where none is named `requests` would try them all.
+_ENCODINGS = {"iso-8859-1": "iso-8859-1", "us-ascii": "ascii", "utf-16": "utf-16"}
 _KINDS = {
     "/watch": "page",
     "/youtubei/v1/player": "player",
@@ -86,6 +95,15 @@ class Adapter(HTTPAdapter):
             raise RuntimeError("a session is used outside an attempt")
         return self.attempt.send(request)
 
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        message = getattr(getattr(resp, "_original_response", None), "msg", None)  # where requests looks, too
+        if message is not None and "Set-Cookie" in message:
+            kept = worth_reading(message.get_all("Set-Cookie"))
+            del message["Set-Cookie"]
+            for header in kept:
+                message["Set-Cookie"] = header
+        return super().build_response(req, resp)
+
     def transmit(
         self, request: requests.PreparedRequest, timeout_s: tuple[float, float]
     ) -> requests.Response:
@@ -106,11 +124,17 @@ class Session(requests.Session):
         self.adapters.clear()
         self.mount("https://", self.adapter)
         self.mount("http://", self.adapter)
+        self.cookies = Jar()
         self.companion: Any = None
         self.instead: tuple[str, requests.Response] | None = None
         self.rotating = spec.rotating
         if spec.rotating:
             self.headers["Connection"] = "close"
+
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+        if len(url) > MAX_ADDRESS_CHARS:
+            raise FailureError(Failure(Kind.GARBLED, "YouTube's answer leads to an address of absurd length"))
+        return super().request(method, url, *args, **kwargs)
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """As requests does it, for what most requests are made of at a third of the cost."""
@@ -153,10 +177,12 @@ class Attempt:
         self.spoilt = False  # the session is not to be used again
         self._prepaid = True
         self._clock = _Clock(deadline_s)
-        self._requests = self._bytes = 0
+        self._requests = self._bytes = self._decoded = 0
+        self._scope = ExitStack()
         self._session: Session | None = None
 
     def __enter__(self) -> Attempt:
+        self._scope.enter_context(turns.scope())
         self._session = self.door.checkout(self)
         self._session.adapter.attempt = self
         return self
@@ -166,7 +192,8 @@ class Attempt:
     ) -> None:
         session, self._session = self.session, None
         session.adapter.attempt = None
-        self.door.checkin(self, session, keep=not self.spoilt)
+        with self._scope:
+            self.door.checkin(self, session, keep=not self.spoilt)
 
     @property
     def session(self) -> Session:
@@ -254,7 +281,9 @@ class Attempt:
             while data := raw.read1(_CHUNK_BYTES, decode_content=True):
                 parts.append(data)
                 size += len(data)
-                if size > self.door.max_bytes:
+                if size > LARGE_BYTES and not turns.mine:
+                    self._take_turn()
+                if size > self.door.max_bytes or self._decoded + size > BODIES * self.door.max_bytes:
                     limit = f"{self.door.max_bytes / (1 << 20):g} MB"
                     message = f"the {self.answer.kind} answer is larger than {limit}"
                     raise FailureError(Failure(Kind.TOO_LARGE, message))
@@ -263,15 +292,27 @@ class Attempt:
             raise
         finally:
             self._bytes += raw.tell()
+        self._decoded += size
         body = b"".join(parts)
+        parts.clear()
         # As `Response.content` itself does it: there is no public place for a body read by the clock.
         response._content = body
         response._content_consumed = True  # type: ignore[attr-defined]
         media = response.headers.get("Content-Type", "").lower()
-        if "charset" not in media:
-            response.encoding = "utf-8"  # requests would take text/xml for Latin-1
+        charset = media.partition("charset=")[2].partition(";")[0].strip(" \t\"'")
+        response.encoding = _ENCODINGS.get(charset, "utf-8")  # requests would take text/xml for Latin-1
         captcha = "html" in media and b"g-recaptcha" in body and self.answer.kind != "page"
         self.answer = replace(self.answer, size_bytes=size, captcha=captcha)
+
+    def _take_turn(self) -> None:
+        """Wait until no other thread has a large answer in hand. That is not the attempt's time."""
+        self._clock.stop()
+        try:
+            taken = self.door.turn()
+        finally:
+            self._clock.start()
+        if not taken:
+            raise Interrupted
 
     def _late(self) -> FailureError:
         message = f"not done within the {self._clock.deadline_s:g} s of one attempt"

@@ -25,10 +25,7 @@ class Translation:
 
 def listed(session: Session, video_id: str, player: Mapping[str, Any] | None) -> list[Track]:
     """The tracks that a player answer lists, in its order; what is malformed is left out."""
-    captions = player.get("captions") if player else None
-    renderer = captions.get("playerCaptionsTracklistRenderer") if isinstance(captions, Mapping) else None
-    if not isinstance(renderer, Mapping):
-        return []
+    renderer = _renderer(player)
     offered: Any = [
         Translation(_text(its.get("languageName")) or its["languageCode"], its["languageCode"])
         for its in _mappings(renderer.get("translationLanguages"))
@@ -53,6 +50,18 @@ def listed(session: Session, video_id: str, player: Mapping[str, Any] | None) ->
             )
         )
     return tracks
+
+
+def offers(player: Mapping[str, Any] | None) -> bool:
+    """Whether a player answer lists any track, be it malformed."""
+    tracks = _renderer(player).get("captionTracks")
+    return bool(tracks) and isinstance(tracks, list)
+
+
+def _renderer(player: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    captions = player.get("captions") if player else None
+    renderer = captions.get("playerCaptionsTracklistRenderer") if isinstance(captions, Mapping) else None
+    return renderer if isinstance(renderer, Mapping) else {}
 
 
 def _mappings(node: Any) -> list[Mapping[str, Any]]:

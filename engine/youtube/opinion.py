@@ -8,6 +8,7 @@ video without captions, so its result is not asked: the player answer itself is,
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -19,7 +20,7 @@ from engine.youtube.failures import FailureError, by_status, classify
 from engine.youtube.handler import Silent, handler_class
 from engine.youtube.line import Attempt
 from engine.youtube.listed import listed
-from engine.youtube.transcripts import Client, client_of
+from engine.youtube.transcripts import Client, client_of, no_tracks
 from engine.youtube.wording import refusal
 
 USES = 200  # yt-dlp's objects remember each video a little: a new one after so many
@@ -69,6 +70,18 @@ class Opinion:
                 asker.close()
 
 
+def _shown(client: Client, video_id: str) -> bytes | None:
+    """What yt-dlp is shown of a player answer that is kept here: that it came.
+
+    It would look for songs, chapters and more in title and description, with expressions that take minutes for
+    texts made for that, and might ask further clients about a video that this one refuses.
+    """
+    if client.player is None:
+        return None
+    details = {"videoId": video_id, "title": video_id, "shortDescription": ""}
+    return json.dumps({"playabilityStatus": {"status": "OK"}, "videoDetails": details}).encode()
+
+
 class _Asker(Silent):
     """One YoutubeDL object and its handler, for one thread at a time."""
 
@@ -92,6 +105,7 @@ class _Asker(Silent):
         self.uses += 1
         handler = self._handler
         handler.ask, handler.trouble = attempt.request, None
+        handler.shown = lambda got: _shown(client, video_id) or got.content
         said: BaseException | None = None
         try:
             self._ydl.extract_info(
@@ -100,7 +114,7 @@ class _Asker(Silent):
         except Exception as exc:  # noqa: BLE001 - judged below, by what the door saw
             said = exc
         finally:
-            handler.ask = None
+            handler.ask = handler.shown = None
         if handler.trouble is not None:
             if isinstance(handler.trouble, (Interrupted, EngineError)):
                 raise handler.trouble
@@ -119,7 +133,11 @@ class _Asker(Silent):
         if refused is not None:
             raise FailureError(refused)
         client.check(video_id)
-        return listed(attempt.session, video_id, client.player)
+        found = listed(attempt.session, video_id, client.player)
+        odd = None if found else no_tracks(client.player)
+        if odd is not None:
+            raise odd
+        return found
 
     def close(self) -> None:
         self._ydl.close()

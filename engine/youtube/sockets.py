@@ -7,6 +7,8 @@ thread knows (`current`): a connection serves one thread at a time.
 
 from __future__ import annotations
 
+import base64
+import http.client
 import socket
 import ssl
 import threading
@@ -21,6 +23,7 @@ from engine.errors import UsageError
 from engine.youtube.failures import Phase
 
 MAX_ADDRESSES = 4  # of a name are tried
+MAX_INTERIM = 10
 
 
 class Waiter(Protocol):
@@ -104,7 +107,21 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     return context
 
 
+class _Final(http.client.HTTPResponse):
+    """Passes over answers that are only on the way to one (103 Early Hints); http.client knows 100 alone."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(MAX_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException(f"more than {MAX_INTERIM} answers before the answer")
+
+
 class _Phases(HTTPSConnection):
+    response_class = _Final
+
     def connect(self) -> None:
         _reached(Phase.CONNECT)
         super().connect()
@@ -121,7 +138,8 @@ class _Connection(_Phases):
     def _new_conn(self) -> socket.socket:
         """Connect within the timeout as a whole: urllib3 grants it anew to each of a name's addresses."""
         try:
-            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+            host = self._dns_host.strip("[]")  # urllib3 writes IPv6 literals as addresses of the web do
+            found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as exc:
             raise NameResolutionError(self.host, self, socket.gaierror(str(exc))) from None
         addresses = _alternating(found)[:MAX_ADDRESSES]
@@ -184,17 +202,23 @@ def pool_manager(proxy_url: str | None, context: ssl.SSLContext) -> urllib3.Pool
         raise UsageError(
             "A proxy address looks like http://host:port, https://host:port or socks5h://host:port."
         )
-    headers = urllib3.make_headers(proxy_basic_auth=f"{user}:{password or ''}") if user is not None else None
+    headers = None if user is None else {"proxy-authorization": _basic(user, password or "")}
     proxy = urllib3.ProxyManager(bare, proxy_headers=headers, proxy_ssl_context=context, **common)
     proxy.pool_classes_by_scheme = {"https": _Pool}
     return proxy
+
+
+def _basic(user: str, password: str) -> str:
+    """RFC 7617, in UTF-8: urllib3 knows Latin-1 alone. The bytes that were written with % are sent as they were."""
+    raw = f"{user}:{password}".encode("utf-8", "surrogateescape")
+    return f"Basic {base64.b64encode(raw).decode('ascii')}"
 
 
 def _credentials(auth: str | None) -> tuple[str | None, str | None]:
     if auth is None:
         return None, None
     user, _, password = auth.partition(":")
-    return unquote(user), unquote(password)
+    return unquote(user, errors="surrogateescape"), unquote(password, errors="surrogateescape")
 
 
 def _socks_manager(

@@ -2,8 +2,8 @@
 
 The lean way sends two requests: a POST to the player gives metadata and the caption list, a GET the text.
 The library also wants the watch page, a megabyte, for one key that the player no longer needs; it gets a stub
-from memory. The full way fetches the real page. A text is parsed here where it is plain, and the library
-gets an empty one to parse.
+from memory. The full way fetches the real page. A text is parsed here (see `timedtext`), and the library gets an
+empty one to parse.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 from requests.adapters import BaseAdapter
 from youtube_transcript_api import Transcript as Track
-from youtube_transcript_api import YouTubeTranscriptApi
+from youtube_transcript_api import TranscriptsDisabled, YouTubeTranscriptApi
 
 from engine.model import Cue, Failure, Kind, Transcript
+from engine.youtube.bounds import bounded
 from engine.youtube.failures import FailureError
 from engine.youtube.line import Session
+from engine.youtube.listed import listed, offers
 from engine.youtube.timedtext import parse
 from engine.youtube.wording import clean
 
@@ -50,6 +52,16 @@ class OddAnswerError(FailureError):
     """A player answer that is well-formed and yet not what was asked for."""
 
 
+_SHAPES = (AttributeError, LookupError, TypeError)  # what the library raises for a shape it does not know
+
+
+def no_tracks(player: Mapping[str, Any] | None) -> OddAnswerError | None:
+    """What is wrong with an answer in which no track was found; None when it lists none."""
+    if not offers(player):
+        return None
+    return OddAnswerError(Failure(Kind.GARBLED, "the list of captions could not be read"))
+
+
 class Client:
     """The library's client on one session, for one thread at a time."""
 
@@ -59,7 +71,7 @@ class Client:
         self.player: Mapping[str, Any] | None = None  # the latest player answer
         self._seen: Mapping[str, Any] = {}  # the latest videoDetails that said anything
         self.reading = False
-        self.cues: tuple[Cue, ...] | None = None  # of the track being read, None: for the library to parse
+        self.cues: tuple[Cue, ...] = ()  # of the track being read
         session.mount(PLAYER, _Player(self, session.adapter))
         session.mount(TIMEDTEXT, _Text(self, session.adapter))
         self._session = session
@@ -68,31 +80,39 @@ class Client:
     def tracks(self, video_id: str, *, lean: bool) -> list[Track]:
         """The caption tracks of a video: one request the lean way, two or more the full way.
 
-        Raises what the library raises, and OddAnswerError for an answer about another video or none.
+        Raises what the library raises (TranscriptsDisabled also for a list that is empty), and OddAnswerError for an
+        answer about another video, about none, or with a list of captions that cannot be read.
         """
         self.lean, self.player = lean, None
         self._session.instead = (WATCH, _STUB_PAGE) if lean else None
         try:
             tracks = list(self._api.list(video_id))
-        except Exception:
+        except Exception as exc:
             self.check(video_id)  # what is said of another video says nothing of this one
-            raise
+            if not (isinstance(exc, _SHAPES) and self._plays()):
+                raise
+            tracks = listed(self._session, video_id, self.player)  # a list that the library cannot read
         finally:
             self.lean, self._session.instead = False, None
         self.check(video_id)
         if lean and not _details(self.player).get("title"):
             raise OddAnswerError(Failure(Kind.GARBLED, "the player answer names no title"))
+        if not tracks:
+            raise no_tracks(self.player) or TranscriptsDisabled(video_id)
         return tracks
 
+    def _plays(self) -> bool:
+        playability = self.player.get("playabilityStatus") if self.player else None
+        return isinstance(playability, Mapping) and playability.get("status") == "OK"
+
     def read(self, track: Track) -> tuple[Cue, ...]:
-        """The cues of a track: one request. Raises what the library raises."""
-        self.reading, self.cues = True, None
+        """The cues of a track: one request. Raises what the library raises, UnreadableError and FailureError."""
+        self.reading, self.cues = True, ()
         try:
-            fetched = track.fetch()
-            found, self.cues = self.cues, None
+            track.fetch()
+            return self.cues
         finally:
-            self.reading = False
-        return tuple(Cue(s.start, s.duration, s.text) for s in fetched) if found is None else found
+            self.reading, self.cues = False, ()
 
     def begin(self) -> None:
         """Forget what earlier attempts on this session saw."""
@@ -106,7 +126,7 @@ class Client:
 
     def keep(self, answer: Any) -> None:
         """Note a player answer."""
-        self.player = answer if isinstance(answer, dict) else None
+        self.player = bounded(answer) if isinstance(answer, dict) else None
         self._seen = _details(self.player) or self._seen
 
     def details(self, video_id: str) -> Mapping[str, Any]:
@@ -154,14 +174,14 @@ class _Player(_Through):
 
 
 class _Text(_Through):
-    """Keeps the cues of a text that can be parsed here; the library then finds none in what it gets."""
+    """Keeps the cues of a text, which is parsed here; the library finds none in what it gets."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         response = self._adapter.send(request, *args, **kwargs)
         if self._client.reading and response.status_code == 200:
-            self._client.cues = parse(response.text)
-            if self._client.cues is not None:
-                response._content = _STUB_TEXT
+            text = response.text
+            response._content = _STUB_TEXT  # let go of, before what is made of it takes room as well
+            self._client.cues = parse(text)
         return response
 
 

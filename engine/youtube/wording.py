@@ -14,6 +14,7 @@ from typing import Any
 from engine.model import Failure, Kind
 
 MAX_MESSAGE = 300
+MAX_READ = 2_000  # characters of a text that are looked at: YouTube's own words are below 300
 SESSION_LIMIT_S = 3600.0  # "try again later": YouTube holds a guest session off for up to an hour
 
 # In this order: the first match decides. Text is lower case with straight apostrophes.
@@ -56,7 +57,10 @@ _STATUSES = {
 
 
 def clean(text: str, max_chars: int = MAX_MESSAGE) -> str:
-    """One printable line of at most `max_chars` characters that encodes as UTF-8."""
+    """One printable line of at most `max_chars` characters that encodes as UTF-8, of the beginning of a text."""
+    limit = max(MAX_READ, 2 * max_chars)
+    if len(text) > limit:
+        text = text[:limit] + "…"  # what is left out is told, if there is room for it
     text = text.encode("utf-8", "replace").decode("utf-8")
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
@@ -64,7 +68,7 @@ def clean(text: str, max_chars: int = MAX_MESSAGE) -> str:
 
 def kind_of(text: str) -> Kind | None:
     """The kind a wording means, None when no known wording is in it."""
-    plain = " ".join(re.sub("[’‘ʼ`´]", "'", text).lower().split())
+    plain = " ".join(re.sub("[’‘ʼ`´]", "'", text[:MAX_READ]).lower().split())
     for kind, pattern in _WORDING:
         if pattern.search(plain):
             return kind
@@ -74,8 +78,10 @@ def kind_of(text: str) -> Kind | None:
 def said(text: str, *, status: str = "", otherwise: Kind = Kind.UNKNOWN) -> Failure:
     """The failure that YouTube's own words mean; `status` is the answer's playability status."""
     kind = kind_of(text) or _STATUSES.get(status) or otherwise
+    if kind is Kind.UNAVAILABLE and status == "LIVE_STREAM_OFFLINE":
+        kind = Kind.NOT_YET  # "recording is not available": of an event that ended just now
     retry_after_s = None
-    if kind is Kind.BLOCKED and "try again later" in text.lower():
+    if kind is Kind.BLOCKED and "try again later" in text[:MAX_READ].lower():
         retry_after_s = SESSION_LIMIT_S
     quoted = clean(text, MAX_MESSAGE - 40) or "no reason given"
     return Failure(kind, f"YouTube says: {quoted}", retry_after_s=retry_after_s)
@@ -88,8 +94,11 @@ def refusal(playability: Any) -> Failure | None:
     status = playability.get("status")
     if status == "OK":
         return None
-    text = ". ".join(dict.fromkeys(_texts(playability)))
-    return said(text or f"status {status}", status=str(status))
+    text = ". ".join(dict.fromkeys(part[:MAX_READ] for part in _texts(playability)))
+    status = (
+        str(status)[:MAX_READ] if isinstance(status, (str, int, float, type(None))) else "of another kind"
+    )
+    return said(text or f"status {status}", status=status)
 
 
 def _texts(playability: Mapping[str, Any]) -> Iterator[str]:
@@ -99,13 +108,13 @@ def _texts(playability: Mapping[str, Any]) -> Iterator[str]:
         yield reason
     messages = playability.get("messages")
     if isinstance(messages, list):
-        yield from (m for m in messages if isinstance(m, str))
+        yield from (m for m in messages[:10] if isinstance(m, str))
     node: Any = playability
     for key in ("errorScreen", "playerErrorMessageRenderer", "subreason"):
         node = node.get(key) if isinstance(node, Mapping) else None
     if isinstance(node, Mapping):
         runs = node.get("runs")
         parts = [r.get("text") for r in runs if isinstance(r, Mapping)] if isinstance(runs, list) else []
-        joined = "".join(p for p in parts if isinstance(p, str)) or node.get("simpleText")
+        joined = "".join(p for p in parts[:100] if isinstance(p, str)) or node.get("simpleText")
         if isinstance(joined, str) and joined:
             yield joined

@@ -6,6 +6,8 @@ What is checked where it happens, by name:
 |---|---|
 | ids that are paths | inputs/test_inputs_ids.py `test_any_text_gets_an_id_or_a_reason`, test_e2e_input.py |
 | titles: escapes, NUL, surrogates, bidi, 10,000 characters, YAML, formulas | here; render/*, test_failures.py |
+| texts made to be slow, lists and messages without an end | youtube/test_youtube_growth.py |
+| large bodies at once, cookies, encodings, answers 1xx | test_turns.py, youtube/test_youtube_ways.py, _cookies.py |
 | XML bombs, DOCTYPE, deep nesting; gzip bombs; redirects to other hosts | here; youtube/test_youtube_egress.py |
 | `youtube.com@127.0.0.1` as input | test_e2e_input.py; as a redirect: here |
 | symbolic links in the output directory | here; test_output.py |

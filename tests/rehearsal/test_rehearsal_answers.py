@@ -59,10 +59,44 @@ def tracks(answer: dict[str, Any]) -> list[dict[str, Any]]:
 def test_every_scene_is_tested_here_or_on_the_wire() -> None:
     here = {"no_language", "po_token", "hidden", "huge", "no_captions", "captured", "slow", "consent"}
     here |= {"dubbed", "polyglot", "429_translated"}
+    here |= {row[0] for row in ODD} | {"cookies", "early_hints"}
     here |= {"soft_block", "hostile", "xml_bomb", "astray"}
     here |= {row[0] for row in REFUSALS} | {row[0] for row in PASSING} | {row[0] for row in BLOCKS}
     wire = {"gone", "proxy407"}
     assert here | wire | set(MIXES) == set(SCENES)
+
+
+ODD = (
+    ("markup", 1, b"&amp;lt; 10"),
+    ("chorus", 1, b"Hallelujah"),
+    ("old_codes", 1, b"in iw"),
+    ("shapes", 1, b"one"),
+    ("no_tracks", 0, None),
+    ("live", 0, None),
+    ("ended", 0, None),
+    ("offline", 0, None),
+    ("replay", 1, b"</text>"),
+    ("quadratic", 1, None),
+    ("bulky", 1, b"patience"),
+    ("wordy", 0, None),
+)
+
+
+@pytest.mark.parametrize(("scene", "listed", "said"), ODD)
+def test_odd_answers_are_well_formed(scene: str, listed: int, said: bytes | None) -> None:
+    on = stage(scene)
+    assert len(tracks(player(on))) == len(tracks(player(on, "opinion"))) == listed
+    if said is not None:
+        language = "iw" if scene == "old_codes" else "en"
+        assert said in whole(ask(on, "timedtext", language=language))
+
+
+def test_what_comes_around_an_answer() -> None:
+    first, second = (ask(stage("cookies"), kind) for kind in ("player", "timedtext"))
+    assert len([value for name, value in first.headers if name == "Set-Cookie"]) == 8
+    assert second.headers
+    assert ask(stage("early_hints"), "player").hints
+    assert not ask(stage(), "player").hints
 
 
 @pytest.mark.parametrize("real_sizes", [False, True])

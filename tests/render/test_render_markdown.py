@@ -130,7 +130,7 @@ def test_paragraphs() -> None:
         Cue(81, 1, "still"),
         Cue(82, 1, "me\n>> you"),
     ]
-    assert list(paragraphs(tuple(cues))) == [
+    assert list(paragraphs(Transcript("en", "English", True, tuple(cues)))) == [
         (0, " ".join(f"w{second}" for second in range(60))),
         (60, " ".join(f"w{second}" for second in range(60, 70))),
         (80.5, "after a pause still me"),

@@ -4,7 +4,6 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import youtube_transcript_api
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from engine.errors import UsageError
 from engine.model import Cue, Metadata, Record, Transcript
 from engine.render import FORMATS, from_json, render, to_json
+from engine.youtube.timedtext import parse
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -58,8 +58,7 @@ RECORDS = st.builds(
 def captured() -> Record:
     """The real timedtext answer that ships with youtube-transcript-api."""
     assets = Path(youtube_transcript_api.__file__).parent / "test" / "assets"
-    root = ElementTree.parse(assets / "transcript.xml.static").getroot()
-    cues = [Cue(float(e.attrib["start"]), float(e.attrib["dur"]), e.text or "") for e in root]
+    cues = parse((assets / "transcript.xml.static").read_text(encoding="utf-8"))
     metadata = Metadata(
         "Never *Gonna* \u2028 [x](y)", "Rick", "UC1", 213, 7, ("a", "yes"), "two\nlines: #1 😀", False
     )
@@ -67,7 +66,7 @@ def captured() -> Record:
     return Record(
         "dQw4w9WgXcQ",
         metadata,
-        Transcript("en", "English", False, tuple(cues)),
+        Transcript("en", "English", False, cues),
         given_input,
         "2026-11-22T21:03:11Z",
     )
@@ -76,7 +75,7 @@ def captured() -> Record:
 def rolled() -> Record:
     cues = (
         Cue(0.0, 3.0, "[Music]"),
-        Cue(2.5, 3.5, "&gt;&gt; so we are &lt;c&gt;back&lt;/c&gt;"),
+        Cue(2.5, 3.5, ">> so we are back"),
         Cue(4.0, 2.0, ">> so we are back\nand it rolls"),
         Cue(6.0, 0.01, "and it rolls"),
         Cue(6.01, 2.0, "and it rolls\n--> on_and_on"),

@@ -65,7 +65,16 @@ def outcome(there: str, wanted: Wanted, spoken: str | None = None, into: str = "
         ("en de", "orig,de", None, "de"),
         ("en de", "ja,orig", "de", "de"),
         ("en", "en-GB", None, "no captions in en-GB; exists: en"),
-        ("eng", "en", None, "no captions in en; exists: eng"),
+        ("eng", "en", None, "eng"),
+        ("enm", "en", None, "no captions in en; exists: enm"),
+        ("iw", "he", None, "iw"),
+        ("de iw* iw", "he", None, "iw"),
+        ("he iw", "iw", None, "iw"),  # the very code first
+        ("zh-Hant zh-CN", "zh", None, "zh-CN"),
+        ("zh-Hant zh-CN", "zh-TW", None, "zh-Hant"),
+        ("pt-PT pt", "pt-BR", None, "pt"),
+        ("iw fr*", "orig", "he", "iw"),
+        ("cy ta und zxx", "en", None, "no captions in en; exists: cy, ta, und, zxx"),
         ("de* fr", "en,es", None, "no captions in en, es; exists: de (generated), fr"),
         ("", "any", None, "no captions in any; exists: none"),
         ("en de", "orig", None, "no captions in orig (not told); exists: en, de"),
@@ -113,6 +122,11 @@ def test_a_translation_asks_for_it_in_the_library_s_way() -> None:
     assert chosen.translated_from == "en"
     assert (chosen.track.language_code, chosen.track.language) == ("zh-Hans", "ZH-HANS")
     assert chosen.track._url == "/en&tlang=zh-Hans"
+
+
+def test_a_translation_is_found_by_either_code_and_asked_for_by_youtube_s() -> None:
+    chosen = choose([track("en", "fr iw")], Wanted(translate="he"))
+    assert (chosen.track.language_code, chosen.track._url) == ("iw", "/en&tlang=iw")
 
 
 def test_what_youtube_does_not_translate_is_passed_over_and_then_said() -> None:

@@ -1,0 +1,60 @@
+"""Large answers take turns: what one process holds at once is bounded, whatever its threads are sent.
+
+A transcript of 31 MB is some 300 MB while it is decoded, parsed and rendered. So a thread whose answer has grown
+beyond `LARGE_BYTES` waits for its turn before it reads on, and keeps the turn until all it made of the answer is
+written. A `scope` says how far that is: the outermost one of a thread gives the turn back, however it is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+LARGE_BYTES = 2 << 20
+POLL_S = 0.25
+WAIT_MAX_S = 600.0
+
+
+class Turns:
+    """One turn for all threads of a process."""
+
+    def __init__(self) -> None:
+        self._free = threading.Semaphore(1)
+        self._mine = threading.local()
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Give a turn that is taken inside back at the end; within another scope, at the end of that one."""
+        outermost = not getattr(self._mine, "inside", False)
+        self._mine.inside = True
+        try:
+            yield
+        finally:
+            if outermost:
+                self._mine.inside = False
+                if self.mine:
+                    self._mine.turn = False
+                    self._free.release()
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread has the turn."""
+        return bool(getattr(self._mine, "turn", False))
+
+    def take(self, give_up: Callable[[], bool] = lambda: False, wait_max_s: float = WAIT_MAX_S) -> bool:
+        """Wait for the turn, inside a scope; False when `give_up` said so, or after `wait_max_s`."""
+        if not getattr(self._mine, "inside", False):
+            raise RuntimeError("a turn is taken outside a scope, and nobody would give it back")
+        waited_s = 0.0
+        while not self.mine:
+            if self._free.acquire(timeout=POLL_S):
+                self._mine.turn = True
+            else:
+                waited_s += POLL_S
+                if give_up() or waited_s >= wait_max_s:
+                    return False
+        return True
+
+
+turns = Turns()
