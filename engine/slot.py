@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -20,10 +21,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from loky import ProcessPoolExecutor, process_executor
+from loky.backend.synchronize import SemLock
 
 from engine.budget import parse_rate
 from engine.config import Settings
-from engine.processes import SIGNALS, leave_signals_to_supervisor
+from engine.processes import SIGNALS, leave_signals_to_supervisor, namespace
 from engine.worker import Report
 
 ORPHANED, NO_MEMORY = 70, 71
@@ -207,15 +209,24 @@ class Slot:
         self._future = None
 
 
+def _semaphore_name() -> str:
+    """loky's own name for a semaphore, and the pid namespace in which the number in it means something."""
+    return f"/loky-{os.getpid()}-{namespace()}.{next(SemLock._rand)}"
+
+
+if namespace() is not None:  # elsewhere names are short, and shared memory is no directory to sweep
+    SemLock._make_name = staticmethod(_semaphore_name)
+
+
 def sweep_semaphores(path: str = "/dev/shm") -> None:  # noqa: S108 - where POSIX keeps them
-    """Remove the named semaphores that loky left in shared memory under processes that are gone."""
+    """Remove the semaphores that runs left in shared memory whose process, of our own pid namespace, is gone.
+
+    Containers may share that memory: of a process in another one nobody here knows whether it lives.
+    """
+    ours = re.compile(rf"sem\.loky-([0-9]+)-{namespace()}\.[A-Za-z0-9_]+")
     with contextlib.suppress(OSError):
         for name in os.listdir(path):
-            parts = name.split("-")
-            if (
-                name.startswith("sem.loky-")
-                and parts[1].isdigit()
-                and not os.path.exists(f"/proc/{parts[1]}")
-            ):
+            found = ours.fullmatch(name)
+            if found and not os.path.exists(f"/proc/{found[1]}"):
                 with contextlib.suppress(OSError):
                     os.unlink(os.path.join(path, name))
