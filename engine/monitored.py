@@ -6,13 +6,12 @@ Each is started, started again when it dies, and ended by the end of its standar
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-from engine import events
+from engine import children, events
 from engine.config import Settings
 from engine.errors import EngineError, Exit
 from engine.queue.layout import Queue
@@ -53,7 +52,7 @@ class Companion:
                 [sys.executable, "-m", f"engine.{self._name}", self._queue.root],
                 stdin=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=_python_path(),
+                env=children.environment(),
             )
         self._say(self._letter)
 
@@ -130,13 +129,6 @@ class ListerProcess(Companion):
 
     def _is_content(self, code: int) -> bool:
         return code == Exit.OK
-
-
-def _python_path() -> dict[str, str]:
-    """Our environment, in which this very package is found."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _wait(process: subprocess.Popen[bytes], within_s: float, hurried: Callable[[], bool]) -> int | None:

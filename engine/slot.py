@@ -23,6 +23,7 @@ from typing import Any
 from loky import ProcessPoolExecutor, process_executor
 from loky.backend.synchronize import SemLock
 
+from engine import children
 from engine.budget import parse_rate
 from engine.config import Settings
 from engine.processes import SIGNALS, leave_signals_to_supervisor, namespace
@@ -148,7 +149,11 @@ class Slot:
         if self._executor is None:
             reader, self._lifeline = Pipe(duplex=False)
             self._executor = ProcessPoolExecutor(
-                max_workers=1, timeout=None, initializer=begin, initargs=(self.settings, reader)
+                max_workers=1,
+                timeout=None,
+                initializer=begin,
+                initargs=(self.settings, reader),
+                env=children.changes(),
             )
             self.threads, self.drained = self.settings.threads, False
         self.laps += 1

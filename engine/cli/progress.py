@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from engine import status
+from engine import children, status
 from engine.amounts import duration
 from engine.cli.show import eta, limit, panel
 from engine.failures import Latest
@@ -86,7 +86,7 @@ class Progress:
         width, height = live.console.size
         its = panel(
             value,
-            os.path.relpath(self._queue.root),
+            children.shown(self._queue.root),
             self._latest(),
             width=width,
             height=height - 1,
