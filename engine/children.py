@@ -80,13 +80,13 @@ def standing_in(directory: str) -> Iterator[None]:
 
     Raises OSError when that directory cannot be entered.
     """
-    before = _here()
-    if _Start.directory is None:
-        _Start.directory = before
+    before, known = _here(), _Start.directory
     os.chdir(directory)
+    _Start.directory = known or before
     try:
         yield
     finally:
+        _Start.directory = known
         if before:
             with contextlib.suppress(OSError):
                 os.chdir(before)

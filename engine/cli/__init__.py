@@ -141,7 +141,8 @@ def invoke(args: list[str]) -> int:
     except click.Abort:
         return 130
     except click.ClickException as exc:
-        exc.show()
+        with contextlib.suppress(OSError):
+            exc.show()
         return Exit.USAGE
     except EngineError as exc:
         say(f"engine: {exc}")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import COMMAND, Ended, engine, environment, until
+from commands import COMMAND, Ended, engine, until
+from containers import inside, permitted
 
 from engine.errors import HeldError
 from engine.output import TMP, Output, sweep
@@ -21,7 +20,6 @@ from engine.processes import namespace
 from engine.queue.lock import Lock, is_locked, kept_free, living_holder, read_note, take_or_say_who
 from engine.slot import sweep_semaphores
 
-INSIDE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 HOLD = (
     "import sys; from engine.queue.lock import take_or_say_who\n"
     "lock = take_or_say_who(sys.argv[1], 'run'); print('held', flush=True); sys.stdin.read()"
@@ -32,31 +30,7 @@ WORK = (
 )
 
 
-def _permitted() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    return subprocess.run([*INSIDE, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
-
-
-pytestmark = pytest.mark.skipif(not _permitted(), reason="no pid namespace can be made here")
-
-
-@contextlib.contextmanager
-def inside(*command: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command as process 1 of a namespace of its own; all in it die with the context."""
-    process = subprocess.Popen(
-        [*INSIDE, *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment(**env),
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+pytestmark = pytest.mark.skipif(not permitted(), reason="no pid namespace can be made here")
 
 
 def holding(code: str, path: str | Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
