@@ -336,8 +336,8 @@ class Budget:
         self._checked_at = now
         if self._file.replaced():
             with self._file:
-                self._file.reopen()
-            with self._file:  # of the new file
+                if self._file.replaced():  # by a file that has two names, else the lock has followed already
+                    self._file.follow()
                 self._ledger.enter()
 
     def _after_fork(self) -> None:

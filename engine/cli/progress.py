@@ -28,6 +28,7 @@ ALARMS = frozenset(
         "no_captions_believed",
         "no_captions_unclear",
         "budget_stuck",
+        "budget_removed",
         "listing_failed",
     }
 )
