@@ -60,7 +60,7 @@ class BudgetFile:
             if stop is not None and stop.is_set():
                 return False
         try:
-            if self._lock_file(stop) and (os.fstat(self._fd).st_nlink > 0 or self.follow(stop)):
+            if self._lock_file(stop) and (not self.unlinked() or self.follow(stop)):
                 return True
         except BaseException:
             self._mutex.release()
@@ -96,6 +96,10 @@ class BudgetFile:
         except OSError as exc:
             raise _error(exc, f"writing {self.path}") from exc
 
+    def unlinked(self) -> bool:
+        """Whether the file has no name any more. Who takes the lock then goes over to the one that has it."""
+        return os.fstat(self._fd).st_nlink == 0
+
     def replaced(self) -> bool:
         """Whether the path leads to another file by now, or to none."""
         try:
@@ -116,7 +120,7 @@ class BudgetFile:
                 return False
             for at, data in taken_over(old, self.read_all(), time.monotonic()):
                 self._write_at(at, data)
-            if os.fstat(self._fd).st_nlink > 0:
+            if not self.unlinked():
                 break
         return True
 

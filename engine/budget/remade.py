@@ -8,21 +8,25 @@ from __future__ import annotations
 
 from engine.budget.state import RECORD_BYTES, EgressState, offset, pack, unpack, unpack_header
 
+SETTLE_S = 0.3  # a little more than a thread sleeps that waits for a permit
+
 
 def taken_over(old: bytes, new: bytes, now: float) -> list[tuple[int, bytes]]:
     """What to write into the new file, as (where, bytes). `old` and `new` are the files' contents.
 
-    A new one that is empty becomes the old one, with nothing to be granted for an interval: by others more may have
-    been granted than this process knows. Into another one go the records that are newer in the old.
+    A new one that is empty becomes the old one, with nothing to be granted for a moment: another process may know of
+    later slots, in a file between these two, and comes by until then. Longer than that would be for ever where the
+    file is removed each second. Into a new one that is not empty go the records that are newer in the old.
     """
     if unpack_header(old[:RECORD_BYTES]) is None:
         return []
     before = _records(old)
     if not new:
-        waiting = [
-            (at, pack(state._replace(tat=max(state.tat, now + state.interval)))) for at, state in before
-        ]
-        return [*waiting, (0, old[:RECORD_BYTES])] if waiting else []
+        found = []
+        for at, state in before:
+            tat = max(state.tat, now + min(state.interval, SETTLE_S))
+            found.append((at, pack(state._replace(tat=tat))))
+        return [*found, (0, old[:RECORD_BYTES])] if found else []
     newer = {state.key: state for _, state in before}
     return [
         (at, pack(newer[state.key]))

@@ -308,6 +308,32 @@ def test_removals_hand_out_no_slot_twice(path: Path) -> None:
     assert min(gaps) > 0.05 - 1e-6, gaps
 
 
+def test_a_file_that_is_removed_each_half_second_still_gives_permits_at_a_slow_rate(path: Path) -> None:
+    """Two who wait know together of every slot that was given."""
+    budgets, over = [opened(path, rate="1"), opened(path, rate="1")], threading.Event()
+    slots: list[float] = []
+
+    def take(budget: Budget) -> None:
+        while not over.is_set():
+            permit = budget.take(stop=over)
+            if permit is not None:
+                slots.append(permit.granted_s)
+
+    threads = [threading.Thread(target=take, args=(budget,)) for budget in budgets]
+    for thread in threads:
+        thread.start()
+    until_s = time.monotonic() + 60.0
+    while len(slots) < 5 and time.monotonic() < until_s:
+        over.wait(0.5)
+        path.unlink(missing_ok=True)
+    over.set()
+    for thread in threads:
+        thread.join()
+    gaps = [after - before for before, after in itertools.pairwise(sorted(slots))]
+    assert len(slots) >= 5
+    assert min(gaps) > 0.5, gaps
+
+
 def test_another_file_in_its_place_takes_over_what_is_newer(path: Path) -> None:
     budget = opened(path, rate="1")
     copy = path.with_name("copy")
