@@ -165,12 +165,16 @@ def test_a_start_in_a_directory_that_is_gone(args: list[str], tmp_path: Path) ->
         assert "the directory you are in was removed" in ended.stderr
 
 
-def _exposed(pid: int) -> bool:
-    found = b""
-    for name in ("environ", "cmdline"):
-        with contextlib.suppress(OSError):
-            found += Path(f"/proc/{pid}/{name}").read_bytes()
-    return CANARY.encode() in found
+def _read(pid: int, name: str) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    return b""
+
+
+def _exposed(pid: int, parent: bytes) -> bool:
+    """Whether a child shows the secret; one that has not become its own program yet still is the parent's memory."""
+    before, environment, after = (_read(pid, name) for name in ("cmdline", "environ", "cmdline"))
+    return CANARY.encode() in environment + after and parent not in (before, after) and before == after
 
 
 class _Watch:
@@ -184,10 +188,11 @@ class _Watch:
         self._thread = threading.Thread(target=self._look)
 
     def _look(self) -> None:
+        parent = _read(self._command.pid, "cmdline")
         while not self._over.wait(0.05):
             for pid in set(session_members(self._command.pid)) - {self._command.pid}:
                 self.seen.add(pid)
-                if _exposed(pid):
+                if _exposed(pid, parent):
                     self.exposed.add(pid)
 
     def __enter__(self) -> _Watch:
