@@ -1,5 +1,15 @@
-"""`python -m engine` is `engine`."""
+"""The command `engine`, and `python -m engine`."""
 
-from engine.cli import main
+from engine import startup
 
-main()
+
+def main() -> None:
+    """Run the command; see `engine.startup` for what must come before it is even imported."""
+    startup.begin()
+    from engine.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

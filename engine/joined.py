@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from engine import cpus
 from engine.errors import UsageError
 from engine.manifest import read_checkpoint
 from engine.queue import journal
@@ -47,7 +48,7 @@ def join(queue: Queue, number: int, headers: list[Header], *, filed: bool) -> Jo
     journals. Raises Unfit when they are not, or when something about them is not right; OSError.
     """
     jobs = sum(header.jobs for header in headers)
-    head = Header(number, jobs, chunk_size(jobs, os.cpu_count() or 1))
+    head = Header(number, jobs, chunk_size(jobs, cpus.usable()))
     paths = [queue.segment(header.segment) for header in headers]
     try:
         body = b"".join(map(read_body, paths))

@@ -7,13 +7,12 @@ standard input. Restarts of one that keeps dying come later and later.
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-from engine import events, shortages
+from engine import children, events, shortages
 from engine.config import Settings
 from engine.errors import EngineError, Exit
 from engine.heartbeat import Pulse
@@ -66,7 +65,7 @@ class Companion:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,  # its heartbeat
                     stderr=subprocess.PIPE,
-                    env=_python_path(),
+                    env=children.environment(),
                 )
         except OSError as exc:
             raise shortages.raised(exc) or exc from None
@@ -184,10 +183,3 @@ class ListerProcess(Companion):
 
     def _is_content(self, code: int) -> bool:
         return code == Exit.OK
-
-
-def _python_path() -> dict[str, str]:
-    """Our environment, in which this very package is found."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

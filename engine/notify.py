@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from engine import children
 from engine.errors import UsageError
 
 URL_S = 10.0  # all of a POST, from the look-up of its host's name to its answer
 COMMAND_S = 60.0
-VARIABLE = "ENGINE_NOTIFY"
 _COUNTS = ("total", "pending", "in_flight", "deferred", "ok", "absent", "failed")
 
 
@@ -140,10 +140,14 @@ def _within(limit_s: float, act: Callable[[], str]) -> str:
 
 
 def _run(command: tuple[str, ...], data: bytes, variables: dict[str, str]) -> str | None:
-    """Run a command, its words on stderr: stdout is the run's own."""
-    kept = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    """Run a command where the user stood, its words on stderr: stdout is the run's own."""
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=2, env={**kept, **variables}, start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=2,
+        env={**children.users_environment(), **variables},
+        cwd=children.users_directory(),
+        start_new_session=True,
     ) as process:
         try:
             process.communicate(data, timeout=COMMAND_S)

@@ -1,15 +1,16 @@
 """The output directory: record and renderings of each video, published whole or not at all.
 
 Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. Temporary files lie in `.engine-tmp/<worker>/` beside them
-(same file system), so that what a dead worker left is removed as a whole. A note there says whose it is: queues may
-share an output directory, and no run removes what another one's worker has in hand.
+(same file system), so that what a dead worker left is removed as a whole. A file there says whose it is, and its
+worker keeps it locked: queues may share an output directory, also out of several containers, and no run removes what
+another one's worker has in hand.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import json
 import os
 import re
 import threading
@@ -19,7 +20,7 @@ from typing import Any
 from engine import durable, processes
 from engine.errors import UsageError
 from engine.model import Record
-from engine.queue.lock import living_holder
+from engine.queue.lock import Lock, living_holder, read_note
 from engine.queue.names import is_worker
 from engine.queue.sweeping import OWNER, remove_if_empty, remove_worker_output
 from engine.render import FORMATS, render
@@ -27,6 +28,7 @@ from engine.render.record import to_json
 
 TMP = ".engine-tmp"
 _TIMES = 3
+_SWEEPER_S = 5.0  # how long one who sweeps may hold the lock of a directory that he found without an owner
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.[a-z]+")
 _EXTENSIONS = ("json", *FORMATS)
@@ -54,6 +56,7 @@ class Output:
         self.root = root
         self.formats = formats
         self._tmp = os.path.join(root, TMP, worker_id)
+        self._owner = Lock(os.path.join(self._tmp, OWNER))
         if os.path.islink(os.path.join(root, TMP)):
             raise _linked(os.path.join(root, TMP))
         self._begin()
@@ -62,16 +65,17 @@ class Output:
         self._lock = threading.Lock()
 
     def _begin(self) -> None:
-        """Make the temporary directory, with the note. Until it has one, a run that ends may sweep it away."""
-        note = json.dumps(processes.identity()).encode() + b"\n"
+        """Make the temporary directory and lock it. Until it is locked, a run that ends may sweep it away."""
         for time_left in reversed(range(_TIMES)):
-            os.makedirs(self._tmp, exist_ok=True)
             try:
-                durable.publish(os.path.join(self._tmp, OWNER), note, sync=False)
-                return
+                os.makedirs(self._tmp, exist_ok=True)
+                if self._owner.take(wait_s=_SWEEPER_S, note={}) and self._owner.in_place:
+                    return
+                self._owner.release()
             except FileNotFoundError:
                 if not time_left:
                     raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._tmp)
 
     def publish(self, record: Record) -> tuple[dict[str, str], dict[str, str]]:
         """Write the record and its renderings, each durable before it has its name.
@@ -126,6 +130,7 @@ class Output:
         """Remove this worker's temporary directory."""
         with contextlib.suppress(OSError):
             remove_worker_output(self._tmp)
+        self._owner.release()
 
 
 def forget(root: str, video_id: str) -> None:
@@ -143,11 +148,21 @@ def sweep(root: str) -> None:
     tmp = os.path.join(root, TMP)
     with contextlib.suppress(OSError):
         for name in filter(is_worker, _entries(tmp)):
-            path = os.path.join(tmp, name)
-            if not _is_of_another(path):
-                remove_worker_output(path)
+            _sweep_one(os.path.join(tmp, name))
         if not os.path.islink(tmp):
             remove_if_empty(tmp)
+
+
+def _sweep_one(path: str) -> None:
+    """Remove a worker's temporary directory, unless the worker lives. Locked meanwhile: it may be about to begin."""
+    owner = Lock(os.path.join(path, OWNER))
+    if processes.is_this(read_note(owner.path)):  # of a lap that failed in this very process
+        remove_worker_output(path)
+        return
+    with contextlib.suppress(OSError):
+        if not living_holder(owner.path) and owner.take():
+            with owner:
+                remove_worker_output(path)
 
 
 def _entries(path: str) -> list[str]:
@@ -155,12 +170,6 @@ def _entries(path: str) -> list[str]:
         return [] if os.path.islink(path) else os.listdir(path)
     except OSError:
         return []
-
-
-def _is_of_another(path: str) -> bool:
-    """Whether a worker that lives, in another process, has this temporary directory."""
-    holder = living_holder(os.path.join(path, OWNER))
-    return holder is not None and holder["pid"] != os.getpid()
 
 
 def intact(root: str, row: Mapping[str, Any]) -> bool:

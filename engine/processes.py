@@ -1,4 +1,8 @@
-"""Who is alive: the identity of a process that survives the reuse of its number; and what it needs to end well."""
+"""Who is alive: the identity of a process that survives the reuse of its number; and what it needs to end well.
+
+A process number means something only in its pid namespace (a container has its own) and within one boot. Of a process
+elsewhere the table of processes here says nothing: `elsewhere` tells so, and the lock that it holds decides.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import signal
 import threading
 import time
 from functools import lru_cache
+from typing import Any
 
 NO_PIDFD_S = 0.2
 SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})  # that end a run
@@ -32,16 +37,20 @@ def started(pid: int) -> str | None:
     A zombie counts as gone: it does nothing any more.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        return _started_of(f"/proc/{pid}/stat")
     except FileNotFoundError:
-        return None if os.path.exists("/proc/self/stat") else _started_elsewhere(pid)
+        return None if os.path.exists("/proc/self/stat") else _started_without_proc(pid)
     except OSError:  # the process went away while we read
         return None
+
+
+def _started_of(path: str) -> str | None:
+    with open(path, "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
     return None if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
-def _started_elsewhere(pid: int) -> str | None:
+def _started_without_proc(pid: int) -> str | None:
     """The same where there is no /proc (macOS)."""
     import psutil
 
@@ -52,17 +61,75 @@ def _started_elsewhere(pid: int) -> str | None:
         return None
 
 
+def namespace() -> int | None:
+    """The pid namespace of this process, as the number that the kernel gives it; None where there are none."""
+    return _namespace(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _namespace(_pid: int) -> int | None:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _table_is_ours(pid: int) -> bool:
+    """Whether /proc shows the processes of our own namespace. One that was entered without mounting it anew has
+    its parent's, in which our number is another process."""
+    try:
+        return os.readlink("/proc/self") == str(pid)
+    except OSError:
+        return True  # no /proc: the table is asked for in another way
+
+
 def identity() -> dict[str, object]:
     """What this process notes in the files it locks, so that an onlooker can tell whether it lives."""
-    return {"pid": os.getpid(), "started": started(os.getpid()), "boot": boot_id()}
+    pid = os.getpid()
+    began = started(pid) if _table_is_ours(pid) else _started_of("/proc/self/stat")
+    note: dict[str, object] = {"pid": pid, "started": began, "boot": boot_id()}
+    if namespace() is not None:
+        note |= {"pid_namespace": namespace(), "host": os.uname().nodename}
+    return note
 
 
 def alive(note: object) -> bool:
-    """Whether the process that wrote this `identity` still lives."""
-    if not isinstance(note, dict) or note.get("boot") != boot_id():
+    """Whether the process that wrote this `identity` is in our table of processes. False for one `elsewhere`."""
+    if not isinstance(note, dict) or note.get("boot") != boot_id() or elsewhere(note):
         return False
     pid = note.get("pid")
     return isinstance(pid, int) and note.get("started") is not None and started(pid) == note.get("started")
+
+
+def elsewhere(note: object) -> bool:
+    """Whether this `identity` is of a process that our table does not show, living or dead.
+
+    That is another pid namespace, or another boot: some containers have a boot id of their own under the same kernel.
+    A note without a namespace (by an earlier version) counts as one of ours.
+    """
+    if not isinstance(note, dict) or not isinstance(note.get("pid"), int):
+        return False
+    if not isinstance(note.get("boot"), str) or not isinstance(note.get("started"), str):
+        return False
+    there = note.get("pid_namespace")
+    if note["boot"] != boot_id():
+        return True
+    return there is not None and (there != namespace() or not _table_is_ours(os.getpid()))
+
+
+def same_place(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two identities were noted in one namespace and boot."""
+    return all(one.get(name) == other.get(name) for name in ("boot", "pid_namespace"))
+
+
+def is_this(note: object) -> bool:
+    """Whether this process itself wrote this `identity`."""
+    mine = identity()
+    names = ("pid", "started", "boot")
+    if not isinstance(note, dict) or any(note.get(name) != mine[name] for name in names):
+        return False
+    return note.get("pid_namespace") in (None, namespace())
 
 
 def wait_for_end(pid: int, within_s: float) -> None:

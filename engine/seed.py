@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
-from engine import durable, gather
+from engine import cpus, durable, gather
 from engine.inputs import Line, Rejects, read, source_of
 from engine.known import Ids, Known
 from engine.listings import MAX_RESULTS, Sources
@@ -90,7 +90,7 @@ class Seeding:
         self._number += 1
 
     def _write(self, jobs: Iterator[tuple[str, dict[str, Any]]], count: int) -> None:
-        size = chunk_size(count, os.cpu_count() or 1)
+        size = chunk_size(count, cpus.usable())
         path = self.queue.segment(self._number)
         durable.publish(path, encode_segment(self._number, jobs, count, size), tmp_dir=self.queue.tmp)
         durable.sync_dir(os.path.dirname(path))

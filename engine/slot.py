@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -22,12 +23,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from loky import ProcessPoolExecutor, process_executor
+from loky.backend.synchronize import SemLock
 
-from engine import durable, shortages
+from engine import children, durable, shortages
 from engine.budget import parse_rate
 from engine.config import Settings
 from engine.heartbeat import Heart, Pulse, is_stopped
-from engine.processes import SIGNALS, leave_signals_to_supervisor
+from engine.processes import SIGNALS, leave_signals_to_supervisor, namespace
 from engine.worker import Report
 
 ORPHANED, NO_MEMORY, NO_THREAD = 70, 71, 72
@@ -270,7 +272,11 @@ def _executor(settings: Settings, lifeline: Connection, heart: Connection) -> Pr
     """An executor of one process. Raises DiskError where there is no shared memory for its semaphores."""
     try:
         return ProcessPoolExecutor(
-            max_workers=1, timeout=None, initializer=begin, initargs=(settings, lifeline, heart)
+            max_workers=1,
+            timeout=None,
+            initializer=begin,
+            initargs=(settings, lifeline, heart),
+            env=children.changes(),
         )
     except OSError as exc:
         if durable.is_shortage(exc):
@@ -278,16 +284,27 @@ def _executor(settings: Settings, lifeline: Connection, heart: Connection) -> Pr
         raise shortages.no_semaphores(exc) from None
 
 
-def sweep_semaphores(pids: Collection[int], path: str = "/dev/shm") -> None:  # noqa: S108 - where POSIX keeps them
-    """Remove the named semaphores that loky left in shared memory under these processes, if they are gone.
+def _semaphore_name() -> str:
+    """loky's own name for a semaphore, and the pid namespace in which the number in it means something."""
+    return f"/loky-{os.getpid()}-{namespace()}.{next(SemLock._rand)}"
 
-    Other programs use loky, too: what is not of a run of this queue stays.
+
+if namespace() is not None:  # elsewhere names are short, and shared memory is no directory to sweep
+    SemLock._make_name = staticmethod(_semaphore_name)
+
+
+def sweep_semaphores(pids: Collection[int], path: str = "/dev/shm") -> None:  # noqa: S108 - where POSIX keeps them
+    """Remove the semaphores that these processes, of our own pid namespace, left in shared memory, if they are gone.
+
+    Other programs use loky, too, and containers may share that memory: what is not of a run of this queue stays, and
+    of a process in another namespace nobody here knows whether it lives.
     """
+    ours = re.compile(rf"sem\.loky-([0-9]+)-{namespace()}\.[A-Za-z0-9_]+")
     with contextlib.suppress(OSError):
         for name in os.listdir(path):
-            parts = name.split("-")
-            if name.startswith("sem.loky-") and parts[1].isdigit() and int(parts[1]) in pids:
+            found = ours.fullmatch(name)
+            if found and int(found[1]) in pids and not os.path.exists(f"/proc/{found[1]}"):
                 with contextlib.suppress(OSError):
                     full = os.path.join(path, name)
-                    if os.lstat(full).st_uid == os.geteuid() and not os.path.exists(f"/proc/{parts[1]}"):
+                    if os.lstat(full).st_uid == os.geteuid():
                         os.unlink(full)

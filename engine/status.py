@@ -125,7 +125,7 @@ def collect(root: str) -> dict[str, Any]:
     total = max(total, queue.total() if counts.final > total else 0)
     workers = [
         {"slot": _slot(worker_id), "pid": pid, "in_flight": len(jobs)}
-        for worker_id, pid, jobs in (claim.living(queue) if run else [])
+        for worker_id, pid, jobs in (claim.living(queue, run) if run else [])
     ]
     left = max(0, total - counts.final)
     deferred = min(tallied.waiting, left)

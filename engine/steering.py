@@ -31,7 +31,9 @@ MAX_PROCESSES, MAX_THREADS = 256, 1024
 MAX_BYTES = 4096
 ANSWER_S = 10.0
 POLL_S = 0.02
+ELSEWHERE_S = 0.2  # between two looks at the lock of a run in another container
 WATCH_S = 1.0  # between two looks at the lock of a run whose process goes on living
+_WHOSE = ("pid", "started", "boot")  # of the run whose course it is; the note in run.lock has them, too
 _NAME = re.compile(r"([0-9]{1,9})\.[0-9a-f]{8}\.json")
 
 
@@ -196,7 +198,11 @@ def _checked_rate(text: object) -> None:
 # ---- the course, for onlookers ---------------------------------------------------------------------------
 def publish_course(queue: Queue, course: Course) -> None:
     """Say how this process's run goes on. A disk that takes it not at all costs an onlooker's look, no more."""
-    data = json.dumps({**processes.identity(), **asdict(course)}).encode() + b"\n"
+    identity = processes.identity()
+    whose = {
+        name: identity[name] for name in _WHOSE
+    }  # these and no more: an earlier version takes no other field
+    data = json.dumps({**whose, **asdict(course)}).encode() + b"\n"
     with contextlib.suppress(OSError):
         durable.publish(queue.live, data, tmp_dir=queue.tmp, sync=False)
 
@@ -212,11 +218,11 @@ def read_course(queue: Queue, run: dict[str, Any] | None) -> Course | None:
     value = _load(queue.live)
     if run is None or not isinstance(value, dict):
         return None
-    if any(value.pop(name, None) != run.get(name) for name in ("pid", "started", "boot")):
+    if any(value.get(name) != run.get(name) for name in _WHOSE):
         return None
     try:
-        course = Course(**value)
-    except TypeError:
+        course = Course(**{name: value[name] for name in Course.__dataclass_fields__})
+    except KeyError:
         return None
     sorts = [type(its) for its in (course.rate, course.processes, course.threads, course.paused)]
     return course if sorts == [str, int, int, bool] else None
@@ -232,7 +238,10 @@ def ended(
         left_s = ends_at - time.monotonic()
         if left_s <= 0:
             return False
-        wait(int(run["pid"]), min(left_s, WATCH_S))
+        if processes.elsewhere(run):  # its number is another process here
+            time.sleep(min(left_s, ELSEWHERE_S))
+        else:
+            wait(int(run["pid"]), min(left_s, WATCH_S))
     return True
 
 

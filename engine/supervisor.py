@@ -19,6 +19,7 @@ from types import FrameType
 
 from engine import durable, events, listings, output, shortages, status
 from engine.budget import Budget, parse_rate, snapshot, totals
+from engine.budget.watch import Watch
 from engine.caps import Meter
 from engine.clock import utc
 from engine.config import Settings
@@ -66,6 +67,7 @@ class Supervisor:
         self._inbox = Inbox(queue)
         self._course = Course(str(settings.budget.rate), settings.processes, settings.threads)
         self._slots = Slots(queue, settings, run_id, self._course, self._end_for_lap)
+        self._budget_watch = Watch(queue.budget)
         self._rate_asked = False  # and the budget file may not say it: workers see to it, or we without them
 
     # ---- the run ----------------------------------------------------------------------------------------
@@ -103,6 +105,7 @@ class Supervisor:
             self._lister.end()
             self._slots.end()
             self._monitor.end()
+            self._budget_watch.close()
             forget_course(self.queue)
             threading.excepthook = hook
             for number, handler in before.items():
@@ -174,6 +177,9 @@ class Supervisor:
                     if status.finished(self.queue) and not listings.open_ones(self.queue):
                         self._exit = Exit.OK
                 return
+        removed = self._budget_watch.look(time.monotonic())
+        if removed:
+            events.emit(self.queue, "budget_removed", removed, run=self.run_id)
         capped = self._meter and self._meter.look(self.settings.caps, totals(self.queue.budget))
         if capped:
             self._end(Exit.WORK_REMAINS, capped)

@@ -68,7 +68,12 @@ class Command:
     """One `engine` command in a session of its own. Leaving the context ends whatever is left of it."""
 
     def __init__(
-        self, *args: str | os.PathLike[str], stdin: bytes | None = None, umask: int = -1, **env: str
+        self,
+        *args: str | os.PathLike[str],
+        stdin: bytes | None = None,
+        umask: int = -1,
+        cwd: Path | None = None,
+        **env: str,
     ) -> None:
         self.args = [str(arg) for arg in args]
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
@@ -85,6 +90,7 @@ class Command:
             env=environment(**env),
             start_new_session=True,
             umask=umask,
+            cwd=cwd,
         )
 
     @property

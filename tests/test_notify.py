@@ -129,7 +129,7 @@ def test_https_needs_a_certificate_that_holds(site: Site) -> None:
 def test_a_command_gets_it_on_stdin_and_in_its_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(notify.VARIABLE, SECRET)
+    monkeypatch.setenv("ENGINE_NOTIFY", SECRET)
     out = tmp_path / "two words"
     script = (
         "import json, os, sys; all = [json.load(sys.stdin), dict(os.environ), sys.argv[2:]]; "
@@ -149,7 +149,7 @@ def test_a_command_gets_it_on_stdin_and_in_its_environment(
     }
     assert {name: environment[f"ENGINE_{name}"] for name in wanted} == wanted
     assert environment["ENGINE_QUEUE"] == os.path.abspath("q")
-    assert notify.VARIABLE not in environment
+    assert "ENGINE_NOTIFY" not in environment
 
 
 def test_a_command_that_fails_hangs_or_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

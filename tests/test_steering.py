@@ -250,13 +250,20 @@ def test_a_slow_rate_is_a_course_too(queue: Queue) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"paused": 1}, {"paused": None}, {"threads": "x"}, {"rate": 5}, {"more": 1}, {"processes": [1]}],
+    [{"paused": 1}, {"paused": None}, {"threads": "x"}, {"rate": 5}, {"processes": [1]}],
 )
 def test_a_damaged_course_is_none(queue: Queue, change: dict[str, Any]) -> None:
     publish_course(queue, PAUSED)
     path = Path(queue.live)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert read_course(queue, processes.identity()) is None
+
+
+def test_a_course_with_more_fields_is_one(queue: Queue) -> None:
+    publish_course(queue, PAUSED)
+    path = Path(queue.live)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "more": 1}))
+    assert read_course(queue, processes.identity()) == PAUSED
 
 
 # ---- its end --------------------------------------------------------------------------------------------

@@ -22,7 +22,21 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LAYERS = (
     {"model", "clock"},
     {"errors"},
-    {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace", "heartbeat", "shortages", "turns"},
+    {
+        "durable",
+        "processes",
+        "amounts",
+        "caps",
+        "doubt",
+        "lanes",
+        "pace",
+        "heartbeat",
+        "shortages",
+        "turns",
+        "startup",
+        "children",
+        "cpus",
+    },
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept", "companions"},
     {
         "config",
@@ -63,6 +77,7 @@ ON_THEIR_OWN = {
     "resources.py": {"os.open"},  # a log for who measures
     "slot.py": {"os.unlink"},  # semaphores of dead processes in shared memory
     "witness.py": {"os.open"},  # fixed-size counters, written by durable.pwrite
+    "startup.py": {"os.open", "open"},  # /dev/null in place of a closed stream
     "tickets.py": {"os.open"},  # written by durable.pwrite; they end with the run
 }
 _CHANGES = {

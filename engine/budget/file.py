@@ -259,7 +259,10 @@ class Budget:
         holder = threading.get_native_id()
         while not (stop.is_set() or (give_up is not None and give_up())):
             now = time.monotonic()
-            if now - self._checked_at > CHECK_FILE_S:
+            if self._file.unlinked():
+                if self._file.lock(stop):  # and with that what this process knows is in the new file
+                    self._file.unlock()
+            elif now - self._checked_at > CHECK_FILE_S:
                 self._check_file(now)
             first = self._first(now, holder, avoid) if egress is None else self._one(egress, holder)
             if first.ready == math.inf:
@@ -336,8 +339,8 @@ class Budget:
         self._checked_at = now
         if self._file.replaced():
             with self._file:
-                self._file.reopen()
-            with self._file:  # of the new file
+                if self._file.replaced():  # by a file that has two names, else the lock has followed already
+                    self._file.follow()
                 self._ledger.enter()
 
     def _after_fork(self) -> None:

@@ -6,7 +6,6 @@ lock does not tell the threads of a process apart. Whoever holds them reads and 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -17,12 +16,14 @@ from types import TracebackType
 from filelock import lock_descriptor, unlock_descriptor
 
 from engine import durable
+from engine.budget.remade import taken_over
 from engine.budget.state import MAX_EGRESSES, RECORD_BYTES, offset
 from engine.errors import DiskError, EngineError, UsageError
 
 STUCK_S, STUCK_AGAIN_S = 4.0, 60.0
 SLICE_S = 0.25
 POLL_S = 0.001
+FOLLOW_TIMES = 8
 _ALL: weakref.WeakSet[BudgetFile] = weakref.WeakSet()
 
 
@@ -59,13 +60,16 @@ class BudgetFile:
             if stop is not None and stop.is_set():
                 return False
         try:
-            if lock_descriptor(self._fd, blocking=False) or self._wait_for_lock(stop):
+            if self._lock_file(stop) and (not self.unlinked() or self.follow(stop)):
                 return True
         except BaseException:
             self._mutex.release()
             raise
         self._mutex.release()
         return False
+
+    def _lock_file(self, stop: threading.Event | None) -> bool:
+        return lock_descriptor(self._fd, blocking=False) or self._wait_for_lock(stop)
 
     def unlock(self) -> None:
         """Give both locks back."""
@@ -84,10 +88,17 @@ class BudgetFile:
 
     def write(self, index: int, record: bytes) -> None:
         """Write record `index` in place (-1: the header); only under the lock."""
+        self._write_at(offset(index), record)
+
+    def _write_at(self, at: int, data: bytes) -> None:
         try:
-            durable.pwrite(self._fd, record, offset(index))
+            durable.pwrite(self._fd, data, at)
         except OSError as exc:
             raise _error(exc, f"writing {self.path}") from exc
+
+    def unlinked(self) -> bool:
+        """Whether the file has no name any more. Who takes the lock then goes over to the one that has it."""
+        return os.fstat(self._fd).st_nlink == 0
 
     def replaced(self) -> bool:
         """Whether the path leads to another file by now, or to none."""
@@ -95,6 +106,23 @@ class BudgetFile:
             return os.stat(self.path, follow_symlinks=False).st_ino != self._inode
         except OSError:
             return True
+
+    def follow(self, stop: threading.Event | None = None) -> bool:
+        """Under both locks: go over to the file that the path leads to now, with what is known from this one.
+
+        Two processes with a file each would each grant the whole rate. Where the new one is removed in its turn, and
+        again, this gives up following for now. False when `stop` was set while waiting for the new file's lock.
+        """
+        for _ in range(FOLLOW_TIMES):
+            old = self.read_all()
+            self.reopen()
+            if not self._lock_file(stop):
+                return False
+            for at, data in taken_over(old, self.read_all(), time.monotonic()):
+                self._write_at(at, data)
+            if not self.unlinked():
+                break
+        return True
 
     def reopen(self) -> None:
         """Follow the path anew. The descriptor keeps its number, for other threads may be reading by it; a
@@ -149,11 +177,13 @@ class BudgetFile:
 
 
 def _open(path: str) -> int:
-    """Open the file, making an empty one if there is none: whoever locks it first fills it."""
+    """Open the file, making an empty one if there is none: whoever locks it first fills it.
+
+    In one step: somebody may be removing it as fast as it is made.
+    """
     try:
-        with contextlib.suppress(FileExistsError):
-            durable.create(path, b"", sync=False)
-        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(path, flags, durable.PRIVATE_FILE)
     except OSError as exc:
         raise _error(exc, f"opening {path}") from exc
 

@@ -25,7 +25,7 @@ if _OURS:
 
 import click  # noqa: E402
 
-from engine import __version__, shortages  # noqa: E402
+from engine import __version__, children, shortages, startup  # noqa: E402
 from engine.errors import EngineError, Exit  # noqa: E402
 
 if _OURS:
@@ -116,6 +116,8 @@ def group() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
+    startup.begin()
+    children.prepare()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a title or a path may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
@@ -140,7 +142,8 @@ def invoke(args: list[str]) -> int:
     except click.Abort:
         return 130
     except click.ClickException as exc:
-        exc.show()
+        with contextlib.suppress(OSError):
+            exc.show()
         return Exit.USAGE
     except EngineError as exc:
         say(f"engine: {exc}")
@@ -173,6 +176,9 @@ def invoke(args: list[str]) -> int:
             doing = exc.filename or ("opening files" if durable.is_shortage(exc) else "writing")
             say(f"engine: {durable.disk_error(exc, doing)}")
             return Exit.DISK
+        if not exc.filename and children.users_directory() is None:
+            say("engine: the directory you are in was removed: change to one that is there (cd)")
+            return Exit.USAGE
         say(f"engine: {exc.filename + ': ' if exc.filename else ''}{exc.strerror or exc}")
         return Exit.USAGE
 

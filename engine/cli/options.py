@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from engine import cpus
 from engine.queue.layout import Queue
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -139,9 +139,9 @@ def processes_option(help: str = "Worker processes.") -> Callable[[F], F]:
         "--processes",
         metavar="N",
         type=Whole(1, 256),
-        default=os.cpu_count() or 1,
+        default=cpus.usable,
         envvar="ENGINE_PROCESSES",
-        show_default="cores",
+        show_default="the CPUs this process may use",
         help=help,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from engine import status
@@ -9,7 +11,7 @@ from engine.cli import say
 from engine.cli.options import queue_option
 from engine.errors import Exit
 from engine.queue.layout import open_queue
-from engine.queue.lock import living_holder
+from engine.queue.lock import living_holder, who
 from engine.steering import Ask, answered, ask, read_course
 
 
@@ -28,19 +30,19 @@ def command(root: str) -> int:
         return Exit.OK
     before, path = read_course(queue, run), ask(queue, Ask(paused=True))
     if not answered(queue, path):
-        say(unanswered(run["pid"], "pause"))
+        say(unanswered(run, "pause"))
     elif before is not None and before.paused:
-        say(f"the run (pid {run['pid']}) is paused already: `engine resume -q {root}` has it go on")
+        say(f"the run ({who(run)}) is paused already: `engine resume -q {root}` has it go on")
     else:
         left = status.collect(root)["in_flight"]
         finishes = f", what is in flight ({left:,}) finishes" if left else ""
-        say(f"paused the run (pid {run['pid']}){finishes}: `engine resume -q {root}` has it go on")
+        say(f"paused the run ({who(run)}){finishes}: `engine resume -q {root}` has it go on")
     return Exit.OK
 
 
-def unanswered(pid: int, what: str) -> str:
+def unanswered(run: dict[str, Any], what: str) -> str:
     """What to say when a run has not done in time what it was asked."""
     return (
-        f"asked the run (pid {pid}) to {what}. It has not done so yet: it may still be seeding, or be at its end; "
+        f"asked the run ({who(run)}) to {what}. It has not done so yet: it may still be seeding, or be at its end; "
         "`engine status` tells"
     )

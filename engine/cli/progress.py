@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from engine import status
+from engine import children, status
 from engine.amounts import duration
 from engine.cli.show import eta, limit, panel
 from engine.failures import Latest
@@ -28,6 +28,7 @@ ALARMS = frozenset(
         "no_captions_believed",
         "no_captions_unclear",
         "budget_stuck",
+        "budget_removed",
         "listing_failed",
         "lister_silent",
         "monitor_silent",
@@ -89,7 +90,7 @@ class Progress:
         width, height = live.console.size
         its = panel(
             value,
-            os.path.relpath(self._queue.root),
+            children.shown(self._queue.root),
             self._latest(),
             width=width,
             height=height - 1,

@@ -9,7 +9,7 @@ from engine.cli.options import next_run, queue_option
 from engine.cli.pause import unanswered
 from engine.errors import Exit, UsageError
 from engine.queue.layout import open_queue
-from engine.queue.lock import living_holder
+from engine.queue.lock import living_holder, who
 from engine.steering import Ask, answered, ask, read_course
 
 
@@ -23,9 +23,9 @@ def command(root: str) -> int:
         raise UsageError(f"no run is live here: `{next_run(queue, root)}` goes on with what is left")
     before, path = read_course(queue, run), ask(queue, Ask(paused=False))
     if not answered(queue, path):
-        say(unanswered(run["pid"], "go on"))
+        say(unanswered(run, "go on"))
     elif before is not None and not before.paused:
-        say(f"the run (pid {run['pid']}) is not paused")
+        say(f"the run ({who(run)}) is not paused")
     else:
-        say(f"the run (pid {run['pid']}) goes on")
+        say(f"the run ({who(run)}) goes on")
     return Exit.OK

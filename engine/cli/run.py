@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from engine import durable, events, listings, notify
+from engine import children, durable, events, listings, notify
 from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
@@ -29,7 +29,14 @@ from engine.cli.options import (
 )
 from engine.cli.reading import Reading, reading_options
 from engine.cli.seed import seed_inputs, told
-from engine.cli.ways import ca_bundle_option, check_authorities, proxies_option, proxy_option, proxy_urls
+from engine.cli.ways import (
+    ca_bundle_option,
+    check_authorities,
+    proxies_option,
+    proxy_option,
+    proxy_urls,
+    warn_if_typed,
+)
 from engine.config import Frozen, Settings, check_rehearsal, freeze, frozen_or
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.output_place import refuse_output_place
@@ -161,7 +168,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
 def read_options(values: dict[str, Any]) -> Options:
     """The options as a value, with which of them were given."""
     ctx = click.get_current_context()
-    os.environ.pop(notify.VARIABLE, None)  # read by now, and worker processes have no use for a secret
+    children.forget_secrets()  # they are read by now
     given = frozenset(name for name in values if _is_meant(ctx, name))
     if given & {"manual_only", "generated_only"}:
         given |= {"captions"}  # as it is frozen
@@ -200,6 +207,8 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     if not rehearsal:  # whose own was made a moment ago
         check_authorities(options.ca_bundle)
     target = notify.parse(options.notify) if options.notify else None
+    if target is not None and target.url is not None and target.url.password:
+        warn_if_typed("notify", "put the address into ENGINE_NOTIFY")
     budget = _budget(options.rate)
     caps = _caps(options)
     wanted = _wanted(options)
@@ -214,7 +223,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     queue = make_queue(root, rehearsal=rehearsal) if sources else open_queue(root)
     check_rehearsal(queue, rehearsal)
     refuse_remote(queue.root, "queue")
-    notices = Notices(queue, target, options.ca_bundle)
+    notices = Notices(Queue(os.path.abspath(queue.root)), target, _absolute(options.ca_bundle))
     # Told after the lock is free again: whoever hears of the end may start the next command.
     with notices, _hold(queue):
         notices.begun = True
@@ -239,15 +248,21 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
             attempts=options.attempts,
             deadline_s=options.deadline,
             grace_s=options.grace,
-            ca_bundle=os.path.abspath(options.ca_bundle) if options.ca_bundle else None,
+            ca_bundle=_absolute(options.ca_bundle),
             fetch_mode=options.fetch_mode,
             mask=options.mask,
             on_block=options.on_block,
             limit=options.limit,
             caps=caps,
         )
-        code = notices.code = _work(Queue(settings.queue), settings, options, notices)
+        # All paths are absolute by now, and the directory we were started in may go.
+        with children.standing_in(settings.queue):
+            code = notices.code = _work(Queue(settings.queue), settings, options, notices)
         return code
+
+
+def _absolute(path: str | None) -> str | None:
+    return os.path.abspath(path) if path else None
 
 
 def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) -> int:
@@ -295,7 +310,7 @@ def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) 
 
 def options_root(queue: Queue) -> str:
     """The queue's directory as a person would type it from here."""
-    return os.path.relpath(queue.root)
+    return children.shown(queue.root)
 
 
 def _final(queue: Queue) -> int:

@@ -40,7 +40,7 @@ def command(root: str, pairs: tuple[str, ...]) -> int:
         say(_now(before) if before else "the run is still beginning: ask again in a moment")
         return Exit.OK
     if not answered(queue, ask(queue, wanted)):
-        say(unanswered(run["pid"], f"set {' '.join(pairs)}"))
+        say(unanswered(run, f"set {' '.join(pairs)}"))
         return Exit.OK
     after = read_course(queue, living_holder(queue.run_lock))
     for name in KEYS if after else ():

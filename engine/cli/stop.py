@@ -8,7 +8,7 @@ from engine.cli import say
 from engine.cli.options import queue_option
 from engine.errors import Exit
 from engine.queue.layout import open_queue
-from engine.queue.lock import living_holder
+from engine.queue.lock import living_holder, who
 from engine.steering import request_stop
 
 
@@ -23,5 +23,5 @@ def command(root: str, now: bool) -> int:
         say("engine: no run is live here")
         return Exit.OK
     request_stop(queue, now=now)
-    say(f"asked the run (pid {run['pid']}) to " + ("end now" if now else "finish what is in flight and end"))
+    say(f"asked the run ({who(run)}) to " + ("end now" if now else "finish what is in flight and end"))
     return Exit.OK

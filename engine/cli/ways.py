@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
+from engine import children
 from engine.cli import say
 from engine.errors import UsageError
 from engine.proxies import parse_proxy, read_proxies
 
 F = TypeVar("F", bound=Callable[..., Any])
+_WARNED = "engine.cli.ways.warned of "
 
 proxy_option = click.option(
     "--proxy",
@@ -44,13 +47,31 @@ def way_options(function: F) -> F:
 
 def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
     """The proxies of `--proxy` and `--proxies`, as URLs. Raises UsageError; warnings go to stderr."""
+    children.forget_secrets()  # they are read by now
     urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(proxy, 1)]
+    if any(urlsplit(url).password for url in urls):
+        warn_if_typed(
+            "proxy", "put the proxy into a file of mode 600 for --proxies FILE, or into ENGINE_PROXY"
+        )
     if file:
         more, warnings = read_proxies(file)
         for warning in warnings:
             say(f"warning: {warning}")
         urls += more
     return urls
+
+
+def warn_if_typed(name: str, instead: str) -> None:
+    """Warn, once in a command, of a password in an option that was typed."""
+    ctx = click.get_current_context(silent=True)
+    typed = click.core.ParameterSource.COMMANDLINE
+    if (
+        ctx is not None
+        and ctx.get_parameter_source(name) is typed
+        and ctx.meta.setdefault(_WARNED + name, True)
+    ):
+        ctx.meta[_WARNED + name] = False
+        say(f"warning: --{name}: everyone on this machine can read a password on the command line; {instead}")
 
 
 def check_authorities(ca_bundle: str | None) -> None:

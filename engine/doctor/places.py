@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from engine import durable
+from engine import children, durable
 from engine.amounts import size
 from engine.doctor.finding import Finding, Level, ok, problem
 from engine.errors import UsageError
@@ -123,6 +123,7 @@ def _other_tries(path: str) -> int:
     return subprocess.run(
         [sys.executable, "-I", "-S", "-c", _TRY_LOCK, path],
         stderr=subprocess.DEVNULL,
+        env=children.environment(),
         timeout=30,
         check=False,
     ).returncode

@@ -15,13 +15,14 @@ import os
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
-from engine import durable
+from engine import durable, processes
 from engine.queue import journal
 from engine.queue.chunk import Chunk, read_jobs
 from engine.queue.fold import fold, is_due
 from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
-from engine.queue.lock import Lock, living_holder
+from engine.queue.lock import Lock, living_holder, read_note
 
 _SLOT = 64  # bytes a thread has in `inflight`
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -241,15 +242,26 @@ def _reclaim_one(
         release(queue, os.path.join(path, chunk.name), chunk, 0.0 if touched else None)
 
 
-def living(queue: Queue) -> list[tuple[str, int, list[tuple[Chunk, str]]]]:
-    """(id, pid, what is in flight) of each worker that lives, without touching a lock."""
+def living(queue: Queue, run: dict[str, Any] | None = None) -> list[tuple[str, int, list[tuple[Chunk, str]]]]:
+    """(id, pid, what is in flight) of each worker that lives.
+
+    An onlooker gives the note of the live `run` and touches no lock: a worker in another pid namespace is then taken
+    to live when it is in that run's. Without `run` the caller holds run.lock.
+    """
     found = []
     for worker_id in worker_ids(queue):
         path = os.path.join(queue.workers, worker_id)
-        note = living_holder(os.path.join(path, "lock"))
+        note = _living(os.path.join(path, "lock"), run)
         if note is not None:
             found.append((worker_id, int(note["pid"]), in_flight(path)))
     return found
+
+
+def _living(path: str, run: dict[str, Any] | None) -> dict[str, Any] | None:
+    note = read_note(path)
+    if run is not None and note is not None and processes.elsewhere(note):
+        return note if processes.same_place(note, run) else None
+    return living_holder(path)
 
 
 def run_id() -> str:

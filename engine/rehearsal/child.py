@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
+from engine import children
 from engine.errors import UsageError
 from engine.rehearsal.scenes import parse_scene
 from engine.rehearsal.settings import Address, Settings
@@ -106,13 +106,11 @@ def start(settings: Settings | None = None) -> Rehearsal:
     settings = settings or Settings()
     for text in settings.scenes:
         parse_scene(text)
-    package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(
         [sys.executable, "-m", "engine.rehearsal", "--lifeline"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env=children.environment(),
     )
     assert process.stdin is not None
     assert process.stdout is not None

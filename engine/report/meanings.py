@@ -78,6 +78,7 @@ EVENTS: dict[str, str] = {
     "listing_failed": "a source could not be listed",
     "disk_low": "the disk was nearly full",
     "budget_stuck": "a process that hangs or is stopped held up the others",
+    "budget_removed": "something removed the budget file again and again",
     "no_captions_jump": "suspiciously many videos without captions",
     "no_captions_block": "a hidden block: videos without captions were fetched again",
     "no_captions_believed": "videos without captions were looked at again and believed",

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.errors import EngineError, HeldError
 from engine.queue.layout import Queue, open_queue
-from engine.queue.lock import living_holder
+from engine.queue.lock import is_locked, living_claims, living_holder, who
 from engine.verify.books import Book, Final, read_book, row_faults
 from engine.verify.findings import Audit, Findings
 from engine.verify.papers import (
@@ -49,14 +49,17 @@ def audit(root: str, *, held: bool = False) -> Audit:
 
 
 def _refuse_living(queue: Queue) -> None:
-    locks = [(queue.run_lock, "run"), (queue.seed_lock, "seeding"), (queue.lister_lock, "lister")]
-    locks += [(os.path.join(queue.workers, name, "lock"), "worker") for name in listing(queue.workers)]
-    for path, what in locks:
+    for path, what in (
+        (queue.run_lock, "run"),
+        (queue.seed_lock, "seeding"),
+        (queue.lister_lock, "lister"),
+    ):
         holder = living_holder(path)
         if holder:
-            raise HeldError(
-                f"a {what} holds this queue (pid {holder.get('pid')}): verify it when that is over"
-            )
+            raise HeldError(f"a {what} holds this queue ({who(holder)}): verify it when that is over")
+    claims = [os.path.join(queue.workers, name, "lock") for name in listing(queue.workers)]
+    for holder in living_claims(queue.run_lock, claims):
+        raise HeldError(f"a worker holds this queue ({who(holder)}): verify it when that is over")
 
 
 class _Auditor:
@@ -386,7 +389,8 @@ class _Auditor:
 
 def _in_use(root: str, path: str) -> bool:
     """Whether a temporary file is in the hands of a worker that lives; of this queue none does."""
-    return living_holder(os.path.join(root, TMP, path.split(os.sep)[1], OWNER)) is not None
+    owner = os.path.join(root, TMP, path.split(os.sep)[1], OWNER)
+    return living_holder(owner) is not None or is_locked(owner)
 
 
 def _lines(path: str) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from engine.budget import Budget, BudgetSettings, Outcome, Stamp, parse_rate, snapshot
 from engine.budget.boot import boot_id
 from engine.budget.state import RECORD_BYTES, Header, offset, pack, pack_header, unpack, unpack_header
+from engine.budget.watch import Watch
 from engine.errors import NoProxyError, UsageError
 from engine.model import EgressSpec, Permit
 
@@ -272,13 +274,93 @@ def test_three_lean_failures_in_a_row_switch_it_off_for_an_hour_for_all(path: Pa
     assert not register.lean_off(time.time() - 86400)  # the clock was set back
 
 
-def test_a_removed_file_is_made_again(path: Path) -> None:
+def test_a_removed_file_is_made_again_with_what_is_known(path: Path) -> None:
     budget = opened(path)
     taken(budget)
+    budget.report(taken(budget), Outcome.BLOCKED, job="a")
+    [before] = snapshot(str(path))
+    path.unlink()
+    budget.flush()
+    budget.lean_failed()
+    [after] = snapshot(str(path))
+    assert after.requests == before.requests == 2
+    assert after.state == before.state == "blocked"
+
+
+def test_a_file_that_lost_its_name_but_not_its_last_link_is_noticed_within_a_second(path: Path) -> None:
+    budget = opened(path)
+    taken(budget)
+    os.link(path, path.with_name("kept"))
     path.unlink()
     budget._checked_at = -math.inf  # a second is over
     taken(budget)
-    assert snapshot(str(path))[0].requests == 1
+    assert snapshot(str(path))[0].requests == 2
+
+
+def test_removals_hand_out_no_slot_twice(path: Path) -> None:
+    """By two who find out one after the other, also when the file is gone again before the second does."""
+    one, two = opened(path, rate="20"), opened(path, rate="20")
+    slots = []
+    for turn in range(12):
+        slots.append(taken(one if turn % 3 else two).granted_s)
+        path.unlink()
+    gaps = [after - before for before, after in itertools.pairwise(sorted(slots))]
+    assert min(gaps) > 0.05 - 1e-6, gaps
+
+
+def test_a_file_that_is_removed_each_half_second_still_gives_permits_at_a_slow_rate(path: Path) -> None:
+    """Two who wait know together of every slot that was given."""
+    budgets, over = [opened(path, rate="1"), opened(path, rate="1")], threading.Event()
+    slots: list[float] = []
+
+    def take(budget: Budget) -> None:
+        while not over.is_set():
+            permit = budget.take(stop=over)
+            if permit is not None:
+                slots.append(permit.granted_s)
+
+    threads = [threading.Thread(target=take, args=(budget,)) for budget in budgets]
+    for thread in threads:
+        thread.start()
+    until_s = time.monotonic() + 60.0
+    while len(slots) < 5 and time.monotonic() < until_s:
+        over.wait(0.5)
+        path.unlink(missing_ok=True)
+    over.set()
+    for thread in threads:
+        thread.join()
+    gaps = [after - before for before, after in itertools.pairwise(sorted(slots))]
+    assert len(slots) >= 5
+    assert min(gaps) > 0.5, gaps
+
+
+def test_another_file_in_its_place_takes_over_what_is_newer(path: Path) -> None:
+    budget = opened(path, rate="1")
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    taken(budget)
+    os.replace(copy, path)
+    assert taken(budget).granted_s - time.monotonic() < 1.0  # it waited out the slot that it had given before
+    assert snapshot(str(path))[0].requests == 2
+
+
+def test_a_watch_says_that_something_removes_it_again_and_again(path: Path) -> None:
+    watch = Watch(str(path))
+    assert watch.look(0.0) is None  # it is not there yet
+    said = []
+    for turn in range(8):
+        path.unlink(missing_ok=True)
+        assert watch.look(turn) is None
+        path.write_bytes(b"")
+        said.append(watch.look(turn))
+        assert watch.look(turn) is None
+    assert [text is not None for text in said] == [False, False, False, True, False, False, False, False]
+    assert str(path) in str(said[3])
+    for turn in range(4):
+        path.unlink()
+        path.write_bytes(b"")
+        assert watch.look(1000.0 + 40 * turn) is None, "that is seldom enough"
+    watch.close()
 
 
 def test_another_boot_gives_no_burst_and_keeps_the_counters(path: Path) -> None:

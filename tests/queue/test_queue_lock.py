@@ -130,7 +130,7 @@ def test_notes_that_say_nothing(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"pid": 2**22 + 1}, {"started": "1"}, {"boot": "another"}, {"pid": "1"}, {"pid": None}]
+    "change", [{"pid": 2**22 + 1}, {"started": "1"}, {"boot": None}, {"pid": "1"}, {"pid": None}]
 )
 def test_a_note_of_another_life_is_nobodys(tmp_path: Path, change: dict[str, object]) -> None:
     path = str(tmp_path / "lock")

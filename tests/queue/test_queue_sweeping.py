@@ -18,7 +18,7 @@ from engine.queue.layout import make_queue
 from engine.queue.sweeping import is_output_temporary, sweep_queue
 from engine.repair import repair
 
-sys.path.insert(0, str(Path(__file__).parent / "crash"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
 from small_run import resume, staged
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
