@@ -13,7 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import OK, Hand, Outcome, add, batch, file_rows, ids, open_jobs, reclaim, some_fail, worked
+import recount
+from support import (
+    OK,
+    Hand,
+    Outcome,
+    add,
+    batch,
+    every_step,
+    file_rows,
+    ids,
+    open_jobs,
+    reclaim,
+    some_fail,
+    worked,
+)
 
 from engine import budget as budget_module
 from engine import status
@@ -25,7 +39,7 @@ from engine.model import EgressSpec, Kind
 from engine.monitor import Monitor
 from engine.queue import journal
 from engine.queue import tail as tail_module
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue, chunks_in, make_queue
 from engine.queue.lock import take_or_say_who
 from engine.steering import Course, publish_course
 from engine.supervisor import hold
@@ -108,6 +122,33 @@ def test_finished(tmp_path: Path) -> None:
     assert collect(queue)["state"] == "stopped"
 
 
+def test_finished_means_that_the_rows_are_there(tmp_path: Path) -> None:
+    """All jobs are final, and the run was killed before their rows were in the manifest, and their tokens filed."""
+    queue = batch(tmp_path, 48)
+    hand = Hand(queue)
+    hand.work(1)
+    file_rows(queue)
+    hand.work()
+    hand.close()
+    value = collect(queue)
+    assert (value["ok"], value["rows"], value["state"]) == (48, 16, "stopped")
+    assert status.exit_code(value) == 23
+    assert status.finished(queue) is False
+    for step, died in every_step(lambda: file_rows(queue)):
+        value, rows = collect(queue), len(recount.manifest(Path(queue.root)))
+        over = not chunks_in(queue.done(0), 0)
+        assert value["ok"] == 48, step
+        assert value["rows"] <= rows, step
+        assert (value["state"] == "finished") is over is (status.exit_code(value) == 0), step
+        assert not over or value["rows"] == 48, step
+        assert status.finished(queue) is over, step
+        assert over or died
+    os.truncate(queue.manifest, os.stat(queue.manifest).st_size - 1)
+    value = collect(queue)
+    assert (value["rows"], value["state"], status.exit_code(value)) == (0, "stopped", 23)
+    assert status.finished(queue) is False
+
+
 def test_halted_until_something_is_added(tmp_path: Path) -> None:
     queue = batch(tmp_path, 20)
     snapshot_of(queue, halted=True, total=20)
@@ -173,6 +214,8 @@ COUNTS = dict.fromkeys((*STATES, "total"), 0)
         ("finished", {"ok": 3, "failed": 1}, 3),
         ("stopped", {"ok": 3, "failed": 1, "pending": 1}, 23),
         ("stopped", {"deferred": 1}, 23),
+        ("stopped", {"ok": 3, "rows": 2}, 23),
+        ("stopped", {"ok": 3, "rows": 3}, 23),  # a token still lies in done/
         ("stopped", {}, 0),  # nothing was seeded, nothing is left
         ("halted", {"pending": 1}, 23),
         ("running", {"pending": 1}, 20),

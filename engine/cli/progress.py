@@ -139,10 +139,9 @@ class Progress:
         if self.mode == "none":
             return
         value = status.collect(self._queue.root)
-        left = value["pending"] + value["in_flight"] + value["deferred"] + value["listings"]["open"]
-        value["state"] = (
-            "stopped" if left else "finished"
-        )  # the lock is still ours, but nobody works any more
+        # The lock is still ours, but nobody works any more.
+        over = status.finished(self._queue) and not value["listings"]["open"]
+        value["state"] = "finished" if over else "stopped"
         self._try(value)
         if self._live is not None:
             with contextlib.suppress(OSError, SystemExit):

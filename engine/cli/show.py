@@ -61,6 +61,8 @@ def panel(
         parts.append(_kinds(value))
     if listed := listing_words(value):
         parts.append(Text(f"listings: {listed}"))
+    if words := rows_words(value):
+        parts.append(Text(words, style="yellow"))
     parts += _pace(value, now)
     room = _EGRESSES_SHOWN
     if height is not None:
@@ -118,6 +120,17 @@ def listing_words(value: dict[str, Any]) -> str:
     if its["next_try_s"]:
         counts[0] += f" (next try in {duration(its['next_try_s'])})"
     return ", ".join([*counts, f"{its['found']:,} videos found"]) if counts else ""
+
+
+def rows_words(value: dict[str, Any]) -> str:
+    """What a run that was cut off at its very end has left to do; nothing where that is told by the counts."""
+    final = value["ok"] + value["absent"] + value["failed"]
+    lacking = final - value["rows"]
+    if value["state"] != "stopped" or not final or final < value["total"] or value["listings"]["open"]:
+        return ""
+    if lacking > 0:
+        return f"manifest.jsonl still lacks {lacking:,} row{'s' * (lacking != 1)}: the next run adds them"
+    return "cut off at its very end: the next run finishes it"
 
 
 def _pace(value: dict[str, Any], now: float | None) -> list[Text]:

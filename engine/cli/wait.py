@@ -23,9 +23,12 @@ def command(root: str, timeout: float | None) -> int:
     0: finished, 3: finished and some failed, 23: stopped with work left; after --timeout 20: running, 21: paused,
     22: stalled. At once when no run is live.
     """
+    from engine.cli.show import rows_words
+
     queue = open_queue(root)
     ended(queue, math.inf if timeout is None else timeout)
     value = status.collect(root)
     final = value["ok"] + value["absent"] + value["failed"]
-    say(f"{value['state']}: {final:,} of {value['total']:,} final, {value['failed']:,} failed")
+    said = f"{value['state']}: {final:,} of {value['total']:,} final, {value['failed']:,} failed"
+    say("; ".join(part for part in (said, rows_words(value)) if part))
     return Exit(status.exit_code(value))
