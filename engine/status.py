@@ -11,6 +11,7 @@ import json
 import math
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +38,8 @@ class Tally:
     counts: Counts
     rows: int  # of the final ones, those whose row the manifest holds for good
     all_filed: bool  # no chunk is held, deferred or done: what was begun is through
-    waiting: int
-    waiting_until: float  # wall clock, of the last of them
+    waiting: dict[str, float]  # jobs that wait, and until when by the wall clock
+    reasons: Counter[str]  # the kinds of the failures they wait after
     bad_lines: int
 
 
@@ -55,7 +56,9 @@ def tally(queue: Queue, now: float) -> Tally:
 
 
 def _tally(queue: Queue, checkpoint: Checkpoint, now: float) -> Tally:
-    counts, waiting, until, bad = checkpoint.counts.copy(), 0, now, checkpoint.bad_lines
+    counts, bad = checkpoint.counts.copy(), checkpoint.bad_lines
+    waiting: dict[str, float] = {}
+    reasons: Counter[str] = Counter()
     touched = set(touched_chunks(queue))
     chunks = {chunk for name in checkpoint.open if (chunk := Chunk.parse(name)) is not None}
     for chunk in chunks | touched:
@@ -67,10 +70,11 @@ def _tally(queue: Queue, checkpoint: Checkpoint, now: float) -> Tally:
         for its in tail.finals():
             counts.add(its.final or {})
         times = {**(known.waiting if known else {}), **{v: s.not_before for v, s in tail.state.jobs.items()}}
-        open_times = [at for video_id, at in times.items() if video_id not in final and not is_due(at, now)]
-        waiting += len(open_times)
-        until = max([until, *open_times])
-    return Tally(counts, _rows(queue, checkpoint), not touched, waiting, until, bad)
+        late = {name: at for name, at in times.items() if name not in final and not is_due(at, now)}
+        whys = {**(known.reasons if known else {}), **{v: s.why for v, s in tail.state.jobs.items()}}
+        waiting |= late
+        reasons.update(why for name in late if (why := whys.get(name)))
+    return Tally(counts, _rows(queue, checkpoint), not touched, waiting, reasons, bad)
 
 
 def _rows(queue: Queue, checkpoint: Checkpoint) -> int:
@@ -109,6 +113,7 @@ def empty() -> dict[str, Any]:
         **dict.fromkeys(("total", "pending", "in_flight", "deferred", "ok", "absent", "failed"), 0),
         "kinds": {},
         "rows": 0,
+        "waits": None,
         "rate_per_s": {"1m": 0.0, "15m": 0.0},
         "eta_s": None,
         "limited_by": "nothing",
@@ -130,6 +135,8 @@ def collect(root: str) -> dict[str, Any]:
     if not exists(root):
         return empty()
     queue = open_queue(root)
+    # Before the jobs are counted: what a listing finds is seeded before it is said to be done.
+    listed = listings.summary(queue)
     snapshot = read_snapshot(queue)
     run = living_holder(queue.run_lock)
     now = time.time()
@@ -142,7 +149,7 @@ def collect(root: str) -> dict[str, Any]:
         for worker_id, pid, jobs in (claim.living(queue) if run else [])
     ]
     left = max(0, total - counts.final)
-    deferred = min(tallied.waiting, left)
+    deferred = min(len(tallied.waiting), left)
     in_flight = min(sum(its["in_flight"] for its in workers), left - deferred)
     egresses = budget.snapshot(queue.budget)
     requests, body_bytes = budget.totals(queue.budget)
@@ -154,7 +161,6 @@ def collect(root: str) -> dict[str, Any]:
         "1m": pace.rate(history, pace.MINUTE_S, now, works),
         "15m": pace.rate(history, pace.QUARTER_S, now, works),
     }
-    listed = listings.summary(queue)
     through = _through(tallied, total, listed)
     state = "paused" if paused else _state(run, through, total, left - deferred, snapshot, egresses, now)
     return {
@@ -166,9 +172,10 @@ def collect(root: str) -> dict[str, Any]:
         "deferred": deferred,
         **counts.to_json(),
         "rows": tallied.rows,
+        "waits": _waits(tallied, now),
         "rate_per_s": rates,
         # Nobody knows how much an open listing will add.
-        "eta_s": pace.left(left, history, now, tallied.waiting_until - now)
+        "eta_s": pace.left(left, history, now, max(tallied.waiting.values(), default=now) - now)
         if works and not listed["open"]
         else None,
         "limited_by": _limited_by(run, state, egresses, workers, left - deferred - in_flight),
@@ -200,6 +207,18 @@ def _slot(worker_id: str) -> int:
     """The slot in a worker's id `<run>.<slot>.<n>`."""
     parts = worker_id.split(".")
     return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else 0
+
+
+def _waits(tallied: Tally, now: float) -> dict[str, Any] | None:
+    """In how many seconds the first and the last deferred job are due, and after what kinds of failure they wait."""
+    if not tallied.waiting:
+        return None
+    times = tallied.waiting.values()
+    return {
+        "first_s": round(min(times) - now, 1),
+        "last_s": round(max(times) - now, 1),
+        "kinds": dict(tallied.reasons.most_common()),
+    }
 
 
 def _through(tallied: Tally, total: int, listed: dict[str, Any]) -> bool:
@@ -242,7 +261,7 @@ def _limited_by(
     usable = [egress for egress in egresses if egress.state != "retired"]
     closed = [egress for egress in usable if egress.state != "ok"]
     if usable and len(closed) == len(usable):
-        lost = all(egress.state in ("network", "unreachable") for egress in closed)
+        lost = all(egress.state in ("network", "unreachable") or egress.offline for egress in closed)
         return "network" if lost else "blocks"
     if any(egress.limited for egress in usable):
         return "rate"

@@ -30,7 +30,7 @@ from support import (
 )
 
 from engine import budget as budget_module
-from engine import status
+from engine import listings, status
 from engine.budget import BudgetSettings, EgressView, Rate
 from engine.budget.file import Budget
 from engine.errors import UsageError
@@ -39,6 +39,7 @@ from engine.model import EgressSpec, Kind
 from engine.monitor import Monitor
 from engine.queue import journal
 from engine.queue import tail as tail_module
+from engine.queue.chunk import Chunk
 from engine.queue.layout import Queue, chunks_in, make_queue
 from engine.queue.lock import take_or_say_who
 from engine.steering import Course, publish_course
@@ -267,6 +268,50 @@ def test_waiting_jobs_are_deferred_until_their_time(tmp_path: Path) -> None:
         assert 880 < eta["low"] <= eta["high"] < 901  # the last one is not due before
 
 
+def test_when_deferred_jobs_are_due_and_why(tmp_path: Path) -> None:
+    """As told by the journals, and by the checkpoint once it has gone over them."""
+    queue = batch(tmp_path, 32)
+    waits = dict(zip(ids(3), (300.0, 900.0, 100.0), strict=True))
+    hand = Hand(queue, lambda name: waits.get(name, OK))
+    hand.work()
+    hand.close()
+    for _ in range(2):
+        found = collect(queue)["waits"]
+        assert found["kinds"] == {"network": 3}
+        assert 0 < found["first_s"] <= 100 < 800 < found["last_s"] <= 900
+        file_rows(queue)
+    path = queue.journal(Chunk(0, 0, 0, 16))
+    book = journal.Journal(path)
+    book.write("try", {"job": ids(1)[0], "kind": "timeout", "not_before": time.time() + 400})
+    book.close()
+    assert collect(queue)["waits"]["kinds"] == {"network": 2, "timeout": 1}
+    assert collect(worked(tmp_path / "other", 4))["waits"] is None
+
+
+def test_what_a_listing_found_is_counted_when_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing seeds what it found and is done, all between two looks of a status: never 100 %."""
+    queue = worked(tmp_path, 20)
+    its = listings.Listing(0, "@someone", "channel")
+    listings.save(queue, its)
+    real = listings.summary
+
+    def then_done(at: Queue) -> dict[str, Any]:
+        found = real(at)
+        add(queue, ids(10, 20))
+        its.state = listings.DONE
+        listings.save(queue, its)
+        return found
+
+    monkeypatch.setattr(listings, "summary", then_done)
+    value = collect(queue)
+    monkeypatch.undo()
+    assert value["listings"]["open"] or value["pending"] == 10
+    assert (value["total"], value["pending"]) == (30, 10)
+    assert collect(queue)["total"] == 30
+
+
 @pytest.mark.parametrize("filed", [False, True])
 def test_a_recount_after_torn_journals(tmp_path: Path, filed: bool) -> None:
     """Cut a journal at every byte of its last lines: complete lines count, the rest never does."""
@@ -461,6 +506,9 @@ def view(state: str = "ok", *, limited: bool = False) -> EgressView:
         ([view("blocked"), view("probing")], [{}], 5, "blocks"),
         ([view("blocked"), view("network")], [{}], 5, "blocks"),
         ([view("network"), view("network")], [{}], 5, "network"),
+        ([view("network"), replace(view("probing"), offline=True)], [{}], 5, "network"),
+        ([replace(view("probing"), offline=True)], [{}], 5, "network"),
+        ([view("probing")], [{}], 5, "blocks"),
         ([view("network"), view("retired")], [{}], 5, "network"),
         ([view("retired"), view()], [{}], 5, "workers"),
     ],

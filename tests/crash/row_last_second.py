@@ -22,7 +22,9 @@ LATE_S = 0.4  # the manifest is behind by at most the monitor's second
 
 def _over(queue: Path) -> bool:
     """Whether nothing is left to do, by the files: a row a job, and no token but in filed/."""
-    left = [its for place in ("pending", "workers", "deferred", "done") for its in (queue / place).rglob("*.*.*")]
+    left = [
+        its for place in ("pending", "workers", "deferred", "done") for its in (queue / place).rglob("*.*.*")
+    ]
     return len(recount.manifest(queue)) == VIDEOS and not [its for its in left if its.is_file()]
 
 
