@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from engine.amounts import parse_duration_s
+from engine.cli import tell
+from engine.cli.once import Command
 from engine.cli.options import json_option, older_option, queue_option
 from engine.errors import Exit, UsageError
 from engine.listings import KIND as LISTING
@@ -25,7 +27,7 @@ def check_kinds(kinds: tuple[str, ...]) -> set[str] | None:
     return asked or None
 
 
-@click.command("failures")
+@click.command("failures", cls=Command)
 @queue_option()
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="A table for a spreadsheet.")
@@ -41,5 +43,5 @@ def command(root: str, as_json: bool, as_csv: bool, kinds: tuple[str, ...], olde
     older_than_s = parse_duration_s(older_than, "--older-than") if older_than else None
     write = to_json_lines if as_json else to_csv if as_csv else to_lines
     for line in write(rows_of(open_queue(root), asked, older_than_s)):
-        click.echo(line)
+        tell(line)
     return Exit.OK

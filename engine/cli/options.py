@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.cli.once import Command
+from engine.cli.places import PLACE
 from engine.queue.layout import Queue
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,7 +39,17 @@ class Whole(click.IntRange):
     name = "whole number"
 
 
-class IdCommand(click.Command):
+class Number(click.FloatRange):
+    """A number; `nan` is none, though no range keeps it out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+class IdCommand(Command):
     """A command among whose arguments an 11-character id is an id, also when it begins with a dash.
 
     Names of its own options (`--processes` has 11 characters, too) and values of options stay what they are.
@@ -126,6 +139,7 @@ def queue_option(default: str = "queue_dir") -> Callable[[F], F]:
         "--queue",
         "root",
         metavar="DIR",
+        type=PLACE,
         default=default,
         envvar="ENGINE_QUEUE",
         show_default=True,

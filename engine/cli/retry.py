@@ -7,6 +7,7 @@ import click
 from engine.amounts import parse_duration_s
 from engine.cli import say
 from engine.cli.failures import check_kinds
+from engine.cli.once import Command
 from engine.cli.options import next_run, older_option, queue_option
 from engine.cli.sync import noun
 from engine.errors import Exit
@@ -14,7 +15,7 @@ from engine.listings import KIND as LISTING
 from engine.queue.layout import open_queue
 
 
-@click.command("retry")
+@click.command("retry", cls=Command)
 @queue_option()
 @click.option("--kind", "kinds", metavar="K", multiple=True, help="Only this kind; repeatable.")
 @click.option("--absent", is_flag=True, help="Put back absent jobs as well.")

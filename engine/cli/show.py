@@ -116,7 +116,9 @@ def _counts(value: dict[str, Any], narrow: bool) -> Table | Text:
 
 def _kinds(value: dict[str, Any]) -> Text:
     listed = sorted(value["kinds"].items(), key=lambda its: -its[1])
-    return Text("why not: " + ", ".join(f"{kind} {count:,}" for kind, count in listed), style="dim")
+    return Text(
+        "why not: " + ", ".join(f"{printable(kind)} {count:,}" for kind, count in listed), style="dim"
+    )
 
 
 def listing_words(value: dict[str, Any]) -> str:

@@ -8,15 +8,16 @@ import click
 
 from engine import status
 from engine.cli import say
-from engine.cli.options import queue_option
+from engine.cli.once import Command
+from engine.cli.options import Number, queue_option
 from engine.errors import Exit
 from engine.queue.layout import open_queue
 from engine.steering import ended
 
 
-@click.command("wait")
+@click.command("wait", cls=Command)
 @queue_option()
-@click.option("--timeout", metavar="S", type=click.FloatRange(0), help="Wait for so many seconds at most.")
+@click.option("--timeout", metavar="S", type=Number(0), help="Wait for so many seconds at most.")
 def command(root: str, timeout: float | None) -> int:
     """Wait until no run is live here, and exit as `engine status --exit-code` would.
 

@@ -24,6 +24,14 @@ def printable(text: str, width: int | None = None) -> str:
     return text if width is None else _cut(text, width)
 
 
+def harmless(text: str) -> str:
+    """As `printable`, with its blanks as they are: for a line that holds columns."""
+    if text.isprintable():
+        return text
+    text = _SEQUENCE.sub("", text)
+    return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
+
+
 def columns(text: str) -> int:
     """How many columns a printable text takes in a terminal."""
     return len(text) if text.isascii() else sum(map(_columns, text))
