@@ -28,7 +28,8 @@ def repeats(command: click.Command, ctx: click.Context, args: list[str]) -> Iter
         seen.add(param.name)
 
 
-def _refuse(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+def refuse(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Raise click.UsageError for the first of them."""
     for option in repeats(command, ctx, args):
         names = " or ".join(name for name in (*option.opts, *option.secondary_opts) if name.startswith("--"))
         raise click.UsageError(f"{names or option.opts[0]} is given twice, and only one can hold", ctx)
@@ -38,7 +39,7 @@ class Command(click.Command):
     """A command as all of `engine` are. Raises click.UsageError for what is given twice."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        _refuse(self, ctx, args)
+        refuse(self, ctx, args)
         return super().parse_args(ctx, args)
 
 
@@ -48,5 +49,5 @@ class Group(click.Group):
     command_class = Command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        _refuse(self, ctx, args)
+        refuse(self, ctx, args)
         return super().parse_args(ctx, args)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.cli.once import Command
+from engine.cli.once import Command, refuse
 from engine.cli.places import PLACE
 from engine.queue.layout import Queue
 
@@ -73,6 +73,7 @@ class IdCommand(Command):
             is_value = not is_value and arg in valued
             kept.append(_MARK + arg if is_id else arg)
         if any(option.name == "profile" for option in options):
+            refuse(self, ctx, kept)  # before it is said of one of the two values that it is wrong
             self._read_files(ctx, kept)
         return super().parse_args(ctx, kept)
 

@@ -76,11 +76,12 @@ def _parsed(path: str, data: bytes) -> dict[str, Any]:
     except ValueError as exc:
         said = str(exc)[:200]
         at = re.search(r"\(at line (\d+), ", said)
+        line = int(at[1]) if at else len(text.rstrip().split("\n"))  # "at end of document"
         if not isinstance(exc, tomllib.TOMLDecodeError):  # an integer with thousands of digits
             long = _LONG_NUMBER.search(text)
             line = text.count("\n", 0, long.start()) + 1 if long else 0
             raise UsageError(f"{path}: {_key(text, line)}a number of so many digits is none") from None
-        raise UsageError(f"{path}: {_key(text, int(at[1]) if at else 0)}this is not TOML: {said}") from None
+        raise UsageError(f"{path}: {_key(text, line)}this is not TOML: {said}") from None
 
 
 def _key(text: str, line: int) -> str:
