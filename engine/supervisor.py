@@ -255,7 +255,7 @@ class Supervisor:
             self._look_after_companion(self._lister)
         elif not self._course.paused and time.monotonic() - self._listings_at >= LISTINGS_S:
             self._listings_at = time.monotonic()
-            if listings.open_ones(self.queue):
+            if listings.summary(self.queue)[listings.OPEN]:
                 self._lister.start()
 
     def _finish_monitor(self) -> None:

@@ -184,8 +184,8 @@ def say(text: str) -> None:
         click.echo(harmless(text), err=True)
 
 
-def tell(text: str) -> None:
-    """One line of what was asked for, to stdout, with nothing in it that a terminal would obey."""
+def tell(*lines: str) -> None:
+    """Lines of what was asked for, to stdout, with nothing in them that a terminal would obey."""
     from engine.render.terminal import harmless
 
-    click.echo(harmless(text))
+    click.echo("\n".join(map(harmless, lines)))
