@@ -32,9 +32,20 @@ class Exit(IntEnum):
 
 
 class EngineError(Exception):
-    """Ends the command with a message for a person: what is wrong, where, what to do next."""
+    """Ends the command with a message for a person: what is wrong, where, what to do next.
+
+    Each argument is one line of it: a text of others' that holds a line feed must not look like another message.
+    """
 
     exit_code: Exit = Exit.BUG
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message, line by line."""
+        return tuple(map(str, self.args))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class UsageError(EngineError):

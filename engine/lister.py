@@ -69,10 +69,16 @@ class Lister:
             if not left:
                 return
             due = [its for its in left if its.due(time.time())]
-            if due:
-                self.work(due[0])
-            else:
+            if not due:
                 self._stop.wait(min(listings.next_due_s(left), LOOK_S))
+            for its in due:  # all are read once for all of them, not once for each
+                if self._stop.is_set():
+                    return
+                now = listings.read(
+                    self.queue, its.number
+                )  # a seeding or `sync` may have changed it meanwhile
+                if now is not None and now.due(time.time()):
+                    self.work(now)
 
     def close(self) -> None:
         self._lists.close()

@@ -6,6 +6,7 @@ seeding, `sync`, `retry` and the lister never undo each other. A listing is no j
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -161,10 +162,40 @@ def open_ones(queue: Queue) -> list[Listing]:
 def summary(queue: Queue) -> dict[str, Any]:
     """How many there are by state, how many videos they have found, and, when all open ones wait for another try, how
     long the first of them does."""
-    its = read_all(queue)
+    its = _briefs(queue)
     counts = {state: sum(each.state == state for each in its) for state in STATES}
     wait_s = next_due_s([each for each in its if each.state == OPEN])
     return {**counts, "found": sum(each.found for each in its), "next_try_s": round(wait_s, 1) or None}
+
+
+_Seen = tuple[
+    tuple[int, int, int], Listing | None
+]  # what a file was, by inode, time and size, and what it held
+_seen: dict[str, dict[int, _Seen]] = {}
+
+
+def _briefs(queue: Queue) -> list[Listing]:
+    """All listings, to be looked at and not changed. Whoever asks again in the same process has those read again that
+    were replaced since: with ten thousand of them each look would read them all."""
+    before = _seen.get(queue.root, {})
+    now: dict[int, _Seen] = {}
+    try:
+        with os.scandir(queue.listings) as entries:
+            for entry in entries:
+                stem = entry.name.removesuffix(".json")
+                if stem == entry.name or not is_number(stem):
+                    continue
+                with contextlib.suppress(OSError):  # replaced this moment: the next look has it
+                    stat = entry.stat()
+                    mark = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+                    number = int(stem)
+                    known = before.get(number)
+                    same = known is not None and known[0] == mark
+                    now[number] = known if known and same else (mark, read(queue, number))
+    except OSError:
+        pass
+    _seen[queue.root] = now
+    return [its for _, (_, its) in sorted(now.items()) if its is not None]
 
 
 def nothing() -> dict[str, Any]:

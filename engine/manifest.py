@@ -100,12 +100,13 @@ class Counts:
 @dataclass(slots=True)
 class OpenJournal:
     """How far a chunk's journal went into the manifest, which of its open jobs wait until when, damaged lines,
-    and the CRC-32 of the journal up to there (None: not known)."""
+    the CRC-32 of the journal up to there (None: not known), and after what kinds of failure those jobs wait."""
 
     offset: int = 0
     waiting: dict[str, float] = field(default_factory=dict)
     bad_lines: int = 0
     crc32: int | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -130,6 +131,12 @@ class Checkpoint:
                 name: [its.offset, its.waiting, its.bad_lines, its.crc32] for name, its in self.open.items()
             },
         }
+        reasons: dict[str, list[str]] = {}
+        for its in self.open.values():
+            for job, kind in its.reasons.items():
+                reasons.setdefault(kind, []).append(job)
+        if reasons:
+            value["reasons"] = reasons
         value["crc32"] = _sum(value)
         return (json.dumps(value) + "\n").encode()
 
@@ -146,12 +153,17 @@ def read_checkpoint(queue: Queue) -> Checkpoint | None:
         wanted = value.pop("crc32", None)
         if wanted != _sum(value):
             return None
+        kinds = {job: kind for kind, jobs in value.get("reasons", {}).items() for job in jobs}
         return Checkpoint(
             int(value["length"]),
             Counts.from_json(value["counts"]),
             {
                 name: OpenJournal(
-                    int(offset), {job: float(at) for job, at in waiting.items()}, int(bad), *more
+                    int(offset),
+                    {job: float(at) for job, at in waiting.items()},
+                    int(bad),
+                    more[0] if more else None,
+                    {job: kinds[job] for job in waiting if job in kinds},
                 )
                 for name, (offset, waiting, bad, *more) in value["open"].items()
             },

@@ -139,13 +139,18 @@ class Monitor:
 
     def _checkpoint(self) -> None:
         now = time.time()
-        open_journals = {
-            chunk.name: OpenJournal(
-                self._published.get(chunk.name, 0), tail.waiting(now), tail.bad, self._sums.get(chunk.name)
+        open_journals = {}
+        for chunk, tail in self._tails.items():
+            if not tail.state.end:  # nothing is known of it, and it may be gathered into another segment
+                continue
+            waiting = tail.waiting(now)
+            open_journals[chunk.name] = OpenJournal(
+                self._published.get(chunk.name, 0),
+                waiting,
+                tail.bad,
+                self._sums.get(chunk.name),
+                tail.reasons(waiting),
             )
-            for chunk, tail in self._tails.items()
-            if tail.state.end  # of the others nothing is known, and some may be gathered into another segment
-        }
         write_checkpoint(
             self.queue,
             Checkpoint(self._manifest.size, self._counts, open_journals, self._bad_filed, self._rows_crc32),

@@ -15,6 +15,7 @@ from typing import Any
 MINUTE_S, QUARTER_S, DAY_S = 60.0, 900.0, 86400.0
 FINE_S = 1000.0  # so far back the points lie as close as they were noted
 COARSE_S = 300.0  # and from there on so far apart
+SOON_S = 0.1  # what is left takes some time
 CHANCE = 2.0  # standard deviations of a count: it is as good as never further off
 
 Points = Sequence[Sequence[float]]
@@ -41,7 +42,8 @@ def left(jobs: int, history: Points, now: float, wait_s: float) -> dict[str, flo
         if abs(lately - expected) > CHANCE * math.sqrt(expected) + 1:
             paces.append(lately / lately_s)
     times = [jobs / its for its in paces] + _taken(history, jobs)
-    return {"low": round(max(min(times), wait_s), 1), "high": round(max(*times, wait_s), 1)}
+    low, high = max(min(times), wait_s, SOON_S), max(*times, wait_s, SOON_S)
+    return {"low": round(low, 1), "high": round(high, 1)}
 
 
 def thinned(history: list[list[float]], now: float) -> list[list[float]]:

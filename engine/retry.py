@@ -50,11 +50,13 @@ def retry(
     absent: bool = False,
     older_than_s: float | None = None,
     dry_run: bool = False,
+    on_progress: Callable[[str, int, int], None] | None = None,
 ) -> int:
     """Put jobs back; returns how many (with `dry_run`, how many it would be).
 
     `failed` jobs are taken, with `absent` the absent ones too, with `kinds` only those of these kinds (an
     absent kind that is named is taken without `absent`), with `older_than_s` only those final for so long.
+    `on_progress` hears of each step (what, done, of how many).
     Jobs that are `ok` never are. Raises HeldError beside a live run, monitor, seeding or worker; OSError when
     the disk fails, after which the next run, or another retry, finishes what was begun.
     """
@@ -79,7 +81,7 @@ def retry(
             intent["crc32"] = zlib.crc32(json.dumps(intent).encode())
             durable.publish(queue.retry, (json.dumps(intent) + "\n").encode(), tmp_dir=queue.tmp)
             durable.sync_dir(queue.root)
-            complete(queue)
+            complete(queue, on_progress)
         return count
 
 
@@ -91,7 +93,7 @@ def retry_listings(queue: Queue, *, dry_run: bool = False) -> int:
             return listings.put_back(queue, dry_run=dry_run)
 
 
-def complete(queue: Queue) -> bool:
+def complete(queue: Queue, on_progress: Callable[[str, int, int], None] | None = None) -> bool:
     """Finish a retry that was cut off; True when there was one.
 
     The caller holds run.lock and monitor.lock, and no worker lives. Raises UsageError when the intent cannot
@@ -100,8 +102,13 @@ def complete(queue: Queue) -> bool:
     chunks = _read_intent(queue)
     if chunks is None:
         return False
-    ends = {chunk: reopen(queue, chunk, set(ids)) for chunk, ids in chunks.items()}
+    told = on_progress or (lambda what, done, total: None)
     dropped = {video_id for ids in chunks.values() for video_id in ids}
+    ends, count = {}, 0
+    for chunk, ids in chunks.items():
+        ends[chunk] = reopen(queue, chunk, set(ids))
+        count += len(ids)
+        told("put back", count, len(dropped))
     for chunk in chunks:
         if _filed(queue, chunk):  # its rows are in the manifest, whatever became of their lines since
             dropped |= _without_final(queue, chunk)
@@ -109,8 +116,9 @@ def complete(queue: Queue) -> bool:
     _free(queue, set(chunks))
     frozen = queue.read_batch().get("frozen")
     if isinstance(frozen, dict) and "output" in frozen:
-        for video_id in dropped:
+        for number, video_id in enumerate(dropped, 1):
             output.forget(str(frozen["output"]), video_id)
+            told("looked for leftover output of", number, len(dropped))
     durable.unlink(queue.retry)
     durable.sync_dir(queue.root)
     return True
@@ -209,11 +217,10 @@ def reopen(queue: Queue, chunk: Chunk, ids: set[str], why: str = WHY) -> int:
     """
     book = journal.Journal(queue.journal(chunk))
     try:
-        state = fold(journal.lines(book.path))
+        state = fold(journal.lines(book.path, brief=True))
         book.write_again(state.synced_end)  # also the lines of a retry before this one, whose fsync failed
-        for video_id in sorted(ids):
-            if video_id in state.jobs and state.jobs[video_id].final is not None:
-                book.write("reopen", {"job": video_id, "why": why})
+        final = [its for its in sorted(ids) if its in state.jobs and state.jobs[its].final is not None]
+        book.write_many("reopen", [{"job": video_id, "why": why} for video_id in final])
         book.sync()
         return book.end
     finally:
@@ -222,7 +229,7 @@ def reopen(queue: Queue, chunk: Chunk, ids: set[str], why: str = WHY) -> int:
 
 def _without_final(queue: Queue, chunk: Chunk) -> set[str]:
     """The jobs that whoever claims this chunk will do: it must not find a row of theirs."""
-    states = fold(journal.lines(queue.journal(chunk))).jobs
+    states = fold(journal.lines(queue.journal(chunk), brief=True)).jobs
     jobs = (job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk))
     return {video_id for video_id in jobs if (its := states.get(video_id)) is None or its.final is None}
 

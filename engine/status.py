@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +36,10 @@ class Tally:
     """Jobs by state, as the files say; what is in flight is known only of living workers."""
 
     counts: Counts
-    waiting: int
-    waiting_until: float  # wall clock, of the last of them
+    rows: int  # of the final ones, those whose row the manifest holds for good
+    all_filed: bool  # no chunk is held, deferred or done: what was begun is through
+    waiting: dict[str, float]  # jobs that wait, and until when by the wall clock
+    reasons: Counter[str]  # the kinds of the failures they wait after
     bad_lines: int
 
 
@@ -52,10 +56,12 @@ def tally(queue: Queue, now: float) -> Tally:
 
 
 def _tally(queue: Queue, checkpoint: Checkpoint, now: float) -> Tally:
-    counts, waiting, until, bad = checkpoint.counts.copy(), 0, now, checkpoint.bad_lines
+    counts, bad = checkpoint.counts.copy(), checkpoint.bad_lines
+    waiting: dict[str, float] = {}
+    reasons: Counter[str] = Counter()
+    touched = set(touched_chunks(queue))
     chunks = {chunk for name in checkpoint.open if (chunk := Chunk.parse(name)) is not None}
-    chunks.update(touched_chunks(queue))
-    for chunk in chunks:
+    for chunk in chunks | touched:
         known = checkpoint.open.get(chunk.name)
         tail = Tail(queue, chunk, known.offset if known else 0)
         tail.read()
@@ -64,10 +70,21 @@ def _tally(queue: Queue, checkpoint: Checkpoint, now: float) -> Tally:
         for its in tail.finals():
             counts.add(its.final or {})
         times = {**(known.waiting if known else {}), **{v: s.not_before for v, s in tail.state.jobs.items()}}
-        open_times = [at for video_id, at in times.items() if video_id not in final and not is_due(at, now)]
-        waiting += len(open_times)
-        until = max([until, *open_times])
-    return Tally(counts, waiting, until, bad)
+        late = {name: at for name, at in times.items() if name not in final and not is_due(at, now)}
+        whys = {**(known.reasons if known else {}), **{v: s.why for v, s in tail.state.jobs.items()}}
+        waiting |= late
+        reasons.update(why for name in late if (why := whys.get(name)))
+    return Tally(counts, _rows(queue, checkpoint), not touched, waiting, reasons, bad)
+
+
+def _rows(queue: Queue, checkpoint: Checkpoint) -> int:
+    """How many rows the manifest holds for good; none of a file that is gone or was cut, which the next run makes
+    again."""
+    try:
+        size = os.stat(queue.manifest).st_size
+    except OSError:
+        size = 0
+    return checkpoint.counts.final if size >= checkpoint.length else 0
 
 
 def read_snapshot(queue: Queue) -> dict[str, Any]:
@@ -95,6 +112,8 @@ def empty() -> dict[str, Any]:
         "state": "empty",
         **dict.fromkeys(("total", "pending", "in_flight", "deferred", "ok", "absent", "failed"), 0),
         "kinds": {},
+        "rows": 0,
+        "waits": None,
         "rate_per_s": {"1m": 0.0, "15m": 0.0},
         "eta_s": None,
         "limited_by": "nothing",
@@ -116,6 +135,8 @@ def collect(root: str) -> dict[str, Any]:
     if not exists(root):
         return empty()
     queue = open_queue(root)
+    # Before the jobs are counted: what a listing finds is seeded before it is said to be done.
+    listed = listings.summary(queue)
     snapshot = read_snapshot(queue)
     run = living_holder(queue.run_lock)
     now = time.time()
@@ -128,7 +149,7 @@ def collect(root: str) -> dict[str, Any]:
         for worker_id, pid, jobs in (claim.living(queue, run) if run else [])
     ]
     left = max(0, total - counts.final)
-    deferred = min(tallied.waiting, left)
+    deferred = min(len(tallied.waiting), left)
     in_flight = min(sum(its["in_flight"] for its in workers), left - deferred)
     egresses = budget.snapshot(queue.budget)
     requests, body_bytes = budget.totals(queue.budget)
@@ -140,12 +161,8 @@ def collect(root: str) -> dict[str, Any]:
         "1m": pace.rate(history, pace.MINUTE_S, now, works),
         "15m": pace.rate(history, pace.QUARTER_S, now, works),
     }
-    listed = listings.summary(queue)
-    state = "paused" if paused else _state(run, total, left, left - deferred, snapshot, egresses, now)
-    if state == "finished" and listed["open"]:
-        state = "stopped"
-    elif not total and run is None and not listed["open"] and listed["done"] + listed["failed"]:
-        state = "finished"
+    through = _through(tallied, total, listed)
+    state = "paused" if paused else _state(run, through, total, left - deferred, snapshot, egresses, now)
     return {
         "schema_version": 1,
         "state": state,
@@ -154,9 +171,11 @@ def collect(root: str) -> dict[str, Any]:
         "in_flight": in_flight,
         "deferred": deferred,
         **counts.to_json(),
+        "rows": tallied.rows,
+        "waits": _waits(tallied, now),
         "rate_per_s": rates,
         # Nobody knows how much an open listing will add.
-        "eta_s": pace.left(left, history, now, tallied.waiting_until - now)
+        "eta_s": pace.left(left, history, now, max(tallied.waiting.values(), default=now) - now)
         if works and not listed["open"]
         else None,
         "limited_by": _limited_by(run, state, egresses, workers, left - deferred - in_flight),
@@ -190,17 +209,37 @@ def _slot(worker_id: str) -> int:
     return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else 0
 
 
+def _waits(tallied: Tally, now: float) -> dict[str, Any] | None:
+    """In how many seconds the first and the last deferred job are due, and after what kinds of failure they wait."""
+    if not tallied.waiting:
+        return None
+    times = tallied.waiting.values()
+    return {
+        "first_s": round(min(times) - now, 1),
+        "last_s": round(max(times) - now, 1),
+        "kinds": dict(tallied.reasons.most_common()),
+    }
+
+
+def _through(tallied: Tally, total: int, listed: dict[str, Any]) -> bool:
+    """Whether nothing is left to do: each job is final, its row is in the manifest, its chunk is filed, and no source
+    is still to be listed. A queue into which nothing was put is not through."""
+    if listed["open"] or not tallied.all_filed or tallied.rows < total:
+        return False
+    return bool(total or listed["done"] + listed["failed"])
+
+
 def _state(
     run: dict[str, Any] | None,
+    through: bool,
     total: int,
-    left: int,
     startable: int,
     snapshot: dict[str, Any],
     egresses: list[budget.EgressView],
     now: float,
 ) -> str:
     if run is None:
-        if total and not left:
+        if through:
             return "finished"
         halted = snapshot.get("halted") and snapshot.get("total") == total
         return "halted" if halted else "stopped"
@@ -222,7 +261,7 @@ def _limited_by(
     usable = [egress for egress in egresses if egress.state != "retired"]
     closed = [egress for egress in usable if egress.state != "ok"]
     if usable and len(closed) == len(usable):
-        lost = all(egress.state in ("network", "unreachable") for egress in closed)
+        lost = all(egress.state in ("network", "unreachable") or egress.offline for egress in closed)
         return "network" if lost else "blocks"
     if any(egress.limited for egress in usable):
         return "rate"
@@ -236,7 +275,10 @@ def exit_code(value: dict[str, Any]) -> Exit:
     if value["state"] in live:
         return live[value["state"]]
     listed = value["listings"]
+    final = value["ok"] + value["absent"] + value["failed"]
     if value["pending"] + value["in_flight"] + value["deferred"] + listed["open"]:
+        return Exit.STOPPED
+    if final and value["state"] != "finished":  # all are final, but not all rows are in the manifest
         return Exit.STOPPED
     return Exit.SOME_FAILED if value["failed"] + listed["failed"] else Exit.OK
 
@@ -247,11 +289,12 @@ def dumps(value: dict[str, Any]) -> str:
 
 
 def finished(queue: Queue) -> bool:
-    """Whether every seeded job is final and its chunk filed: no token is left in the hands of a dead worker.
+    """Whether the row of every seeded job is in the manifest and its chunk filed: no token is left in the hands of a
+    dead worker.
 
     For the one who holds seed.lock: nobody can add meanwhile. Open listings are asked about apart.
     """
     checkpoint = read_checkpoint(queue)
     if checkpoint is None:
         return exists(queue.root) and queue.total() == 0
-    return checkpoint.counts.final >= queue.total() and next(touched_chunks(queue), None) is None
+    return _rows(queue, checkpoint) >= queue.total() and next(touched_chunks(queue), None) is None

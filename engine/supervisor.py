@@ -190,7 +190,7 @@ class Supervisor:
         elif egresses and self.settings.on_block == "stop" and not self._course.paused:
             # One that cannot be reached is no way out; if they all cannot, it is the network and no block.
             reached = [its for its in egresses if its.state != "unreachable"] or egresses
-            blocked = all(its.state in ("blocked", "probing") for its in reached)
+            blocked = all(its.refused for its in reached)
             self._blocked_looks = self._blocked_looks + 1 if blocked else 0
             if self._blocked_looks >= BLOCKED_LOOKS:
                 self._halted = True
@@ -275,7 +275,7 @@ class Supervisor:
             self._look_after_companion(self._lister)
         elif not self._course.paused and time.monotonic() - self._listings_at >= LISTINGS_S:
             self._listings_at = time.monotonic()
-            if listings.open_ones(self.queue):
+            if listings.summary(self.queue)[listings.OPEN]:
                 self._lister.start()
 
     def _finish_monitor(self) -> None:

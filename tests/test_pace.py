@@ -125,3 +125,4 @@ def test_nothing_is_negative(
     assert pace.rate(history, window_s, now) >= 0
     eta = pace.left(left, history, now, wait_s)
     assert eta is None or 0 <= eta["low"] <= eta["high"]
+    assert eta is None or (eta["low"] > 0) is (left > 0)  # what is left takes some time

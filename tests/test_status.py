@@ -13,10 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import OK, Hand, Outcome, add, batch, file_rows, ids, open_jobs, reclaim, some_fail, worked
+import recount
+from support import (
+    OK,
+    Hand,
+    Outcome,
+    add,
+    batch,
+    every_step,
+    file_rows,
+    ids,
+    open_jobs,
+    reclaim,
+    some_fail,
+    worked,
+)
 
 from engine import budget as budget_module
-from engine import status
+from engine import listings, status
 from engine.budget import BudgetSettings, EgressView, Rate
 from engine.budget.file import Budget
 from engine.errors import UsageError
@@ -25,7 +39,8 @@ from engine.model import EgressSpec, Kind
 from engine.monitor import Monitor
 from engine.queue import journal
 from engine.queue import tail as tail_module
-from engine.queue.layout import Queue, make_queue
+from engine.queue.chunk import Chunk
+from engine.queue.layout import Queue, chunks_in, make_queue
 from engine.queue.lock import take_or_say_who
 from engine.steering import Course, publish_course
 from engine.supervisor import hold
@@ -108,6 +123,33 @@ def test_finished(tmp_path: Path) -> None:
     assert collect(queue)["state"] == "stopped"
 
 
+def test_finished_means_that_the_rows_are_there(tmp_path: Path) -> None:
+    """All jobs are final, and the run was killed before their rows were in the manifest, and their tokens filed."""
+    queue = batch(tmp_path, 48)
+    hand = Hand(queue)
+    hand.work(1)
+    file_rows(queue)
+    hand.work()
+    hand.close()
+    value = collect(queue)
+    assert (value["ok"], value["rows"], value["state"]) == (48, 16, "stopped")
+    assert status.exit_code(value) == 23
+    assert status.finished(queue) is False
+    for step, died in every_step(lambda: file_rows(queue)):
+        value, rows = collect(queue), len(recount.manifest(Path(queue.root)))
+        over = not chunks_in(queue.done(0), 0)
+        assert value["ok"] == 48, step
+        assert value["rows"] <= rows, step
+        assert (value["state"] == "finished") is over is (status.exit_code(value) == 0), step
+        assert not over or value["rows"] == 48, step
+        assert status.finished(queue) is over, step
+        assert over or died
+    os.truncate(queue.manifest, os.stat(queue.manifest).st_size - 1)
+    value = collect(queue)
+    assert (value["rows"], value["state"], status.exit_code(value)) == (0, "stopped", 23)
+    assert status.finished(queue) is False
+
+
 def test_halted_until_something_is_added(tmp_path: Path) -> None:
     queue = batch(tmp_path, 20)
     snapshot_of(queue, halted=True, total=20)
@@ -173,6 +215,8 @@ COUNTS = dict.fromkeys((*STATES, "total"), 0)
         ("finished", {"ok": 3, "failed": 1}, 3),
         ("stopped", {"ok": 3, "failed": 1, "pending": 1}, 23),
         ("stopped", {"deferred": 1}, 23),
+        ("stopped", {"ok": 3, "rows": 2}, 23),
+        ("stopped", {"ok": 3, "rows": 3}, 23),  # a token still lies in done/
         ("stopped", {}, 0),  # nothing was seeded, nothing is left
         ("halted", {"pending": 1}, 23),
         ("running", {"pending": 1}, 20),
@@ -222,6 +266,50 @@ def test_waiting_jobs_are_deferred_until_their_time(tmp_path: Path) -> None:
         snapshot_of(queue, history=[[time.time() - 50, 0], [time.time(), 27]])
         eta = collect(queue)["eta_s"]
         assert 880 < eta["low"] <= eta["high"] < 901  # the last one is not due before
+
+
+def test_when_deferred_jobs_are_due_and_why(tmp_path: Path) -> None:
+    """As told by the journals, and by the checkpoint once it has gone over them."""
+    queue = batch(tmp_path, 32)
+    waits = dict(zip(ids(3), (300.0, 900.0, 100.0), strict=True))
+    hand = Hand(queue, lambda name: waits.get(name, OK))
+    hand.work()
+    hand.close()
+    for _ in range(2):
+        found = collect(queue)["waits"]
+        assert found["kinds"] == {"network": 3}
+        assert 0 < found["first_s"] <= 100 < 800 < found["last_s"] <= 900
+        file_rows(queue)
+    path = queue.journal(Chunk(0, 0, 0, 16))
+    book = journal.Journal(path)
+    book.write("try", {"job": ids(1)[0], "kind": "timeout", "not_before": time.time() + 400})
+    book.close()
+    assert collect(queue)["waits"]["kinds"] == {"network": 2, "timeout": 1}
+    assert collect(worked(tmp_path / "other", 4))["waits"] is None
+
+
+def test_what_a_listing_found_is_counted_when_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing seeds what it found and is done, all between two looks of a status: never 100 %."""
+    queue = worked(tmp_path, 20)
+    its = listings.Listing(0, "@someone", "channel")
+    listings.save(queue, its)
+    real = listings.summary
+
+    def then_done(at: Queue) -> dict[str, Any]:
+        found = real(at)
+        add(queue, ids(10, 20))
+        its.state = listings.DONE
+        listings.save(queue, its)
+        return found
+
+    monkeypatch.setattr(listings, "summary", then_done)
+    value = collect(queue)
+    monkeypatch.undo()
+    assert value["listings"]["open"] or value["pending"] == 10
+    assert (value["total"], value["pending"]) == (30, 10)
+    assert collect(queue)["total"] == 30
 
 
 @pytest.mark.parametrize("filed", [False, True])
@@ -418,6 +506,9 @@ def view(state: str = "ok", *, limited: bool = False) -> EgressView:
         ([view("blocked"), view("probing")], [{}], 5, "blocks"),
         ([view("blocked"), view("network")], [{}], 5, "blocks"),
         ([view("network"), view("network")], [{}], 5, "network"),
+        ([view("network"), replace(view("probing"), offline=True)], [{}], 5, "network"),
+        ([replace(view("probing"), offline=True)], [{}], 5, "network"),
+        ([view("probing")], [{}], 5, "blocks"),
         ([view("network"), view("retired")], [{}], 5, "network"),
         ([view("retired"), view()], [{}], 5, "workers"),
     ],

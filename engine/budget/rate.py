@@ -13,7 +13,9 @@ MAX_PER_S = 100_000.0
 MIN_PER_S = 1.0 / 86_400.0
 
 _PER = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_RATE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?:/\s*([smhd]))?", re.IGNORECASE)
+_UNIT = "s(?:ec(?:ond)?)?|m(?:in(?:ute)?)?|h(?:our)?|d(?:ay)?"
+_RATE = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?:/\s*({_UNIT}))?", re.IGNORECASE)
+_MAX_CHARS = 40  # nobody means more, and a number of any length would take its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Rate:
 
 
 def parse_rate(text: str) -> Rate:
-    """Read `0.5`, `0.5/s`, `60/m`, `1000/h`, `none` or `auto`.
+    """Read `0.5`, `0.5/s`, `60/min`, `1000/hour`, `none` or `auto`; `/sec`, `/m`, `/h` and `/d` are units as well.
 
     Raises UsageError when it is something else or out of range.
     """
@@ -40,13 +42,13 @@ def parse_rate(text: str) -> Rate:
         return Rate("none")
     if word == "auto":
         return Rate("auto")
-    found = _RATE.fullmatch(word)
+    found = _RATE.fullmatch(word) if len(word) <= _MAX_CHARS else None
     if not found:
         raise UsageError(
             f"--rate {text[:40]!r} is not a rate. Write requests per second and egress, such as 0.5, 30/s, "
             "60/m or 1000/h, or none (no pacing) or auto (find it out)."
         )
-    per_s = float(found[1]) / _PER[(found[2] or "s").lower()]
+    per_s = float(found[1]) / _PER[(found[2] or "s")[0]]
     if not MIN_PER_S <= per_s <= MAX_PER_S:
         raise UsageError(
             f"--rate {text[:40]!r} is out of range: at least 1/d and at most {MAX_PER_S:.0f}/s. "

@@ -42,6 +42,12 @@ class EgressView:
     requests: int
     bytes: int
     limited: bool
+    offline: bool = False  # what closed it, or is being probed, is no block: its connections fail
+
+    @property
+    def refused(self) -> bool:
+        """Whether YouTube refuses it, or did so last and is being asked again."""
+        return self.state in ("blocked", "probing") and not self.offline
 
 
 def snapshot(path: str) -> list[EgressView]:
@@ -94,6 +100,7 @@ def view(state: EgressState, now: float, wall: float, same_boot: bool) -> Egress
         blocked=state.blocked,
         requests=state.requests,
         bytes=state.body_bytes,
+        offline=state.state in (State.OPEN, State.HALF_OPEN) and state.why == Why.NETWORK,
         limited=same_boot and closed and state.interval > 0 and state.tat > now,
     )
 

@@ -26,6 +26,7 @@ if _OURS:
 import click  # noqa: E402
 
 from engine import __version__, children, shortages, startup  # noqa: E402
+from engine.cli.once import Group  # noqa: E402
 from engine.errors import EngineError, Exit  # noqa: E402
 
 if _OURS:
@@ -63,7 +64,7 @@ SECTIONS = {
 COMMANDS = {name: about for commands in SECTIONS.values() for name, about in commands.items()}
 
 
-class Lazy(click.Group):
+class Lazy(Group):
     """A group that knows its commands by name and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -142,11 +143,11 @@ def invoke(args: list[str]) -> int:
     except click.Abort:
         return 130
     except click.ClickException as exc:
-        with contextlib.suppress(OSError):
-            exc.show()
+        _refused(exc)
         return Exit.USAGE
     except EngineError as exc:
-        say(f"engine: {exc}")
+        for number, line in enumerate(exc.lines or ("",)):
+            say(line if number else f"engine: {line}")
         return exc.exit_code
     except (BrokenPipeError, SystemExit):  # click makes the second of the first
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -183,12 +184,33 @@ def invoke(args: list[str]) -> int:
         return Exit.USAGE
 
 
+def _refused(exc: click.ClickException) -> None:
+    """What click says of a wrong command line, with nothing typed there left to steer the terminal."""
+    if isinstance(exc, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        exc.show()  # it is the help, and holds no word of the command line
+        return
+    ctx = exc.ctx if isinstance(exc, click.UsageError) else None
+    if ctx is not None:
+        for line in ctx.get_usage().splitlines():
+            say(line)
+        say(f"Try '{ctx.command_path} {ctx.help_option_names[0]}' for help.")
+        say("")
+    say(f"Error: {exc.format_message()}")
+
+
 def say(text: str) -> None:
-    """Words for people go to stderr, with nothing in them that a terminal would obey."""
-    printable: Callable[[str], str]
+    """One line for people, to stderr, with nothing in it that a terminal would obey."""
+    harmless: Callable[[str], str]
     try:
-        from engine.render.terminal import printable
+        from engine.render.terminal import harmless
     except (ImportError, MemoryError):  # no memory, or the package is gone
-        printable = ascii
+        harmless = ascii
     with contextlib.suppress(OSError):  # nobody listens any more: the exit code still says it
-        click.echo("\n".join(printable(line) for line in text.splitlines()), err=True)
+        click.echo(harmless(text), err=True)
+
+
+def tell(*lines: str) -> None:
+    """Lines of what was asked for, to stdout, with nothing in them that a terminal would obey."""
+    from engine.render.terminal import harmless
+
+    click.echo("\n".join(map(harmless, lines)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from engine.cli.language_codes import check_code, nearest
 from engine.config import Settings
 from engine.errors import UsageError
 
@@ -14,7 +15,10 @@ def languages(text: str) -> tuple[str, ...]:
     codes = tuple(dict.fromkeys(code.strip() for code in text.split(",") if code.strip()))
     for code in codes:
         if not _is_code(code):
-            raise UsageError(f"--languages: {code!r} is not a language code such as en, en-GB, any or orig")
+            meant = nearest(code)
+            hint = f"; did you mean {meant}?" if meant else " such as en, en-GB, any or orig"
+            raise UsageError(f"--languages: {code[:40]!r} is not a language code{hint}")
+        check_code(code, "--languages")
     if not codes:
         raise UsageError("--languages: give at least one, as in -l en,de")
     return codes
@@ -27,6 +31,7 @@ def translation(text: str | None, *, all_languages: bool) -> str | None:
     code = text.strip()
     if not _is_code(code) or code.lower() in ("any", "orig"):
         raise UsageError(f"--translate: {text!r} is not a language code such as en or zh-Hans")
+    check_code(code, "--translate")
     if all_languages:
         raise UsageError(
             "--all-languages takes the captions there are, --translate makes others: give one of them"

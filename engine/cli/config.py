@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from engine.cli import defaults
+from engine.cli import defaults, tell
+from engine.cli.once import Group
 from engine.cli.options import json_option, profile_option, queue_option
 from engine.config import Frozen
 from engine.errors import Exit, NoQueueError, UsageError
@@ -21,7 +21,7 @@ from engine.queue.layout import exists, no_queue, open_queue
 _FROZEN = "the first run of this queue, for good"
 
 
-@click.group("config")
+@click.group("config", cls=Group)
 def command() -> None:
     """What the options are, and where each value comes from."""
 
@@ -57,16 +57,16 @@ def show_command(root: str, profile: str | None, as_json: bool) -> int:
             "options": {name: {"value": value, "from": origin} for name, value, origin in found},
             "files": {path: os.path.exists(path) for path in files},
         }
-        click.echo(json.dumps(value, ensure_ascii=False))
+        click.echo(json.dumps(value))
         return Exit.OK
     wide = max(len(name) for name, _, _ in found)
     shown = [(name, _show(value), origin) for name, value, origin in found]
     room = min(40, max(len(value) for _, value, _ in shown))
     for name, text, origin in shown:
-        click.echo(f"{name:<{wide}}  {text:<{room}}  {origin}")
+        tell(f"{name:<{wide}}  {text:<{room}}  {origin}")
     click.echo()
     for path in files:
-        click.echo(f"{path}: {'read' if os.path.exists(path) else 'not there'}")
+        tell(f"{path}: {'read' if os.path.exists(path) else 'not there'}")
     return Exit.OK
 
 
@@ -125,4 +125,4 @@ def _show(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return shlex.quote(value) if isinstance(value, str) and not value.isprintable() else str(value)
+    return ascii(value) if isinstance(value, str) and not value.isprintable() else str(value)

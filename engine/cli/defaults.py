@@ -17,15 +17,20 @@ so that an error can name the file. A rehearsal has a world of its own and reads
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import stat
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from engine import notify
+from engine.amounts import parse_bytes, parse_duration_s
+from engine.budget import parse_rate
+from engine.cli import captions
+from engine.cli.toml_file import read_toml
 from engine.errors import UsageError
 
 QUEUE_FILE = "engine.toml"
@@ -109,21 +114,11 @@ def options_of(command: click.Command) -> Iterable[click.Option]:
 
 
 def _read(path: str, *, must: bool) -> dict[str, Any]:
-    """What a file holds; nothing when it is not there or, unless it `must`, not to be read by us (another's home)."""
-    try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
-            mode = os.fstat(file.fileno()).st_mode
-    except (FileNotFoundError, NotADirectoryError):
+    """What a file holds; nothing when it is not there. Raises UsageError naming the file."""
+    read = read_toml(path, must=must)
+    if read is None:
         return {}
-    except PermissionError as exc:
-        if must:
-            raise UsageError(f"{path}: {exc.strerror}") from None
-        return {}
-    except OSError as exc:
-        raise UsageError(f"{path}: {exc.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path}: this is not TOML: {exc}") from None
+    table, mode = read
     if mode & (stat.S_IRGRP | stat.S_IROTH) and _has_password(table):
         raise UsageError(f"{path}: it holds a proxy's password and others may read it: chmod 600 {path}")
     return table
@@ -156,21 +151,60 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 
 
 def _checked(ctx: click.Context, option: click.Option, value: Any, path: str, key: str) -> Any:
-    """The value as its option takes it. Raises UsageError in the option's own words, naming the file."""
+    """The value as its option takes it. Raises UsageError naming the file and the key, in the option's own words."""
+    where = f"{path}: {key}"
+    several = value if isinstance(value, list) else [value]
+    for each in several:
+        _check_type(option, each, where)
     if isinstance(value, list) and not option.multiple:
-        value = ",".join(map(str, value))  # languages
-    elif option.multiple and not isinstance(value, list):
-        value = [value]
-    if isinstance(value, dict):
-        raise UsageError(f"{path}: {key} is a table; it must be a value")
-    if option.is_flag != isinstance(value, bool):
-        raise UsageError(
-            f"{path}: {key} = {value!r}: {'true or false' if option.is_flag else 'not a yes or no'}"
-        )
-    if isinstance(value, str) and key in ("proxies", "output", "ca-bundle", "ca_bundle"):
-        value = os.path.join(os.path.dirname(path), os.path.expanduser(value))
+        raise UsageError(f"{where} takes one value, not a list")
+    if option.multiple:
+        value = several
+    is_path = isinstance(value, str) and key in ("proxies", "output", "ca-bundle", "ca_bundle")
+    if is_path:
+        value = os.path.expanduser(value)
     try:
-        option.type_cast_value(ctx, value)
+        cast = option.type_cast_value(ctx, value)
+        if option.name in _MEANINGS:
+            _MEANINGS[option.name](",".join(cast) if isinstance(cast, tuple) else str(cast))
     except click.BadParameter as exc:
-        raise UsageError(f"{path}: {key}: {exc.message}") from None
-    return value
+        raise UsageError(f"{where}: {exc.message}") from None
+    except UsageError as exc:
+        raise UsageError(f"{where}: {exc}") from None
+    return os.path.join(os.path.dirname(path), value) if is_path else value
+
+
+def _check_type(option: click.Option, value: Any, where: str) -> None:
+    """Raise UsageError for what no option takes (a date, a table), or this one does not: TOML has types."""
+    shown = repr(value) if isinstance(value, str | bool | int | float) else str(value)
+    shown = shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "…"
+    if isinstance(value, dict):
+        raise UsageError(f"{where} is a table; it must be a value")
+    if isinstance(value, list):
+        raise UsageError(f"{where}: a list in a list")
+    if not isinstance(value, str | bool | int | float):
+        raise UsageError(f"{where} = {shown}: a {type(value).__name__} is no value for it")
+    if option.is_flag != isinstance(value, bool):
+        raise UsageError(f"{where} = {shown}: {'true or false' if option.is_flag else 'not a yes or no'}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{where} = {shown}: not a number that it can have")
+    if isinstance(value, float) and isinstance(option.type, click.IntRange):
+        raise UsageError(f"{where} = {shown}: it must be a whole number")
+    if isinstance(value, str) and "\0" in value:
+        raise UsageError(f"{where}: there is a NUL in it")
+
+
+def _amount(read: Callable[[str, str], object], option: str) -> Callable[[str], object]:
+    return lambda text: read(text, option)
+
+
+_SHOWN_CHARS = 60
+# Of options that are read as text, what the text must be: said with the file's name while that is known.
+_MEANINGS: dict[str | None, Callable[[str], object]] = {
+    "rate": parse_rate,
+    "languages": captions.languages,
+    "translate": lambda text: captions.translation(text, all_languages=False),
+    "max_bytes": _amount(parse_bytes, "max-bytes"),
+    "max_duration": _amount(parse_duration_s, "max-duration"),
+    "notify": notify.parse,
+}

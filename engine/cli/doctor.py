@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli import say
+from engine.cli import say, tell
+from engine.cli.once import Command
 from engine.cli.options import json_option, processes_option, queue_option, threads_option
+from engine.cli.places import PLACE
 from engine.cli.ways import proxy_urls, way_options
 from engine.errors import Exit
 from engine.proxies import egresses
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
 _STYLE = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command)
 @queue_option()
-@click.option("-o", "--output", metavar="DIR", envvar="ENGINE_OUTPUT", help="Where transcripts will go.")
+@click.option(
+    "-o", "--output", metavar="DIR", type=PLACE, envvar="ENGINE_OUTPUT", help="Where transcripts will go."
+)
 @processes_option("As the run will have them.")
 @threads_option("As the run will have them.")
 @way_options
@@ -81,5 +85,5 @@ def _show(its: Finding) -> None:
     lines = textwrap.wrap(text, width - 22, break_long_words=True) or [""]
     click.echo(click.style(f"{its.level:<8}", fg=_STYLE[its.level]) + head[8:] + lines[0])
     for line in lines[1:]:
-        click.echo(" " * 22 + line)
+        tell(" " * 22 + line)
     sys.stdout.flush()

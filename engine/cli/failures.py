@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+
 import click
 
 from engine.amounts import parse_duration_s
+from engine.cli import tell
+from engine.cli.once import Command
 from engine.cli.options import json_option, older_option, queue_option
+from engine.cli.slow import Slow
 from engine.errors import Exit, UsageError
 from engine.listings import KIND as LISTING
 from engine.model import Kind
 from engine.queue.layout import open_queue
+
+_AT_ONCE = 500  # lines in one write: each by itself is a system call
 
 
 def check_kinds(kinds: tuple[str, ...]) -> set[str] | None:
@@ -25,7 +33,7 @@ def check_kinds(kinds: tuple[str, ...]) -> set[str] | None:
     return asked or None
 
 
-@click.command("failures")
+@click.command("failures", cls=Command)
 @queue_option()
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="A table for a spreadsheet.")
@@ -40,6 +48,10 @@ def command(root: str, as_json: bool, as_csv: bool, kinds: tuple[str, ...], olde
     asked = check_kinds(kinds)
     older_than_s = parse_duration_s(older_than, "--older-than") if older_than else None
     write = to_json_lines if as_json else to_csv if as_csv else to_lines
-    for line in write(rows_of(open_queue(root), asked, older_than_s)):
-        click.echo(line)
+    found = rows_of(open_queue(root), asked, older_than_s)
+    if not sys.stdout.isatty():  # where nobody sees the lines come
+        found = Slow("jobs").over("listed", found)
+    lines = write(found)
+    while block := list(itertools.islice(lines, _AT_ONCE)):
+        tell(*block)
     return Exit.OK

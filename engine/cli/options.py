@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from engine import cpus
+from engine.cli.once import Command, refuse
+from engine.cli.places import PLACE
 from engine.queue.layout import Queue
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,7 +39,17 @@ class Whole(click.IntRange):
     name = "whole number"
 
 
-class IdCommand(click.Command):
+class Number(click.FloatRange):
+    """A number; `nan` is none, though no range keeps it out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+class IdCommand(Command):
     """A command among whose arguments an 11-character id is an id, also when it begins with a dash.
 
     Names of its own options (`--processes` has 11 characters, too) and values of options stay what they are.
@@ -60,6 +73,7 @@ class IdCommand(click.Command):
             is_value = not is_value and arg in valued
             kept.append(_MARK + arg if is_id else arg)
         if any(option.name == "profile" for option in options):
+            refuse(self, ctx, kept)  # before it is said of one of the two values that it is wrong
             self._read_files(ctx, kept)
         return super().parse_args(ctx, kept)
 
@@ -126,6 +140,7 @@ def queue_option(default: str = "queue_dir") -> Callable[[F], F]:
         "--queue",
         "root",
         metavar="DIR",
+        type=PLACE,
         default=default,
         envvar="ENGINE_QUEUE",
         show_default=True,

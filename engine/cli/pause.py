@@ -8,6 +8,7 @@ import click
 
 from engine import status
 from engine.cli import say
+from engine.cli.once import Command
 from engine.cli.options import queue_option
 from engine.errors import Exit
 from engine.queue.layout import open_queue
@@ -15,7 +16,7 @@ from engine.queue.lock import living_holder, who
 from engine.steering import Ask, answered, ask, read_course
 
 
-@click.command("pause")
+@click.command("pause", cls=Command)
 @queue_option()
 def command(root: str) -> int:
     """Have a live run begin nothing new, until `engine resume`.

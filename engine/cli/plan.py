@@ -13,7 +13,7 @@ import click
 from engine import plan
 from engine.amounts import parse_price_per_gb
 from engine.budget import parse_rate
-from engine.cli import say
+from engine.cli import say, tell
 from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
 from engine.cli.reading import Reading, reading_options
 from engine.cli.rejected import guarded
@@ -95,7 +95,7 @@ def command(
         click.echo(json.dumps(_json(its, left, found, str(rate), egresses, per_gb, sampled=bool(sample))))
     else:
         for line in _words(its, queue, left, found, str(rate), egresses, per_gb):
-            click.echo(line)
+            tell(line)
     return Exit.OK
 
 
@@ -122,7 +122,7 @@ def _count(sources: Sequence[str], reading: Reading) -> dict[str, int]:
     unwanted = reading.unwanted()
     streams = reading.opened(sources, errors)
     if errors:
-        raise UsageError("\n".join(errors))
+        raise UsageError(*errors)
     names: set[str] = set()
     read = rejected = listed = 0
     for line in guarded(streams, errors):
@@ -134,7 +134,7 @@ def _count(sources: Sequence[str], reading: Reading) -> dict[str, int]:
         else:
             names.add(line.video_id)
     if errors or (read and read == rejected):
-        raise UsageError("\n".join(errors) or "nothing that was given names a video")
+        raise UsageError(*(errors or ["nothing that was given names a video"]))
     videos = len(unwanted.new(list(names)) if unwanted else names)
     return {"read": read, "videos": videos, "rejected": rejected, "sources": listed}
 

@@ -13,7 +13,7 @@ import click
 
 from engine import children, status
 from engine.amounts import duration
-from engine.cli.show import eta, limit, panel
+from engine.cli.show import eta, limit, panel, wait_words
 from engine.failures import Latest
 from engine.queue.layout import Queue
 from engine.render.terminal import printable
@@ -143,10 +143,9 @@ class Progress:
         if self.mode == "none":
             return
         value = status.collect(self._queue.root)
-        left = value["pending"] + value["in_flight"] + value["deferred"] + value["listings"]["open"]
-        value["state"] = (
-            "stopped" if left else "finished"
-        )  # the lock is still ours, but nobody works any more
+        # The lock is still ours, but nobody works any more.
+        over = status.finished(self._queue) and not value["listings"]["open"]
+        value["state"] = "finished" if over else "stopped"
         self._try(value)
         if self._live is not None:
             with contextlib.suppress(OSError, SystemExit):
@@ -163,13 +162,13 @@ def line(value: dict[str, Any]) -> str:
 def parts(value: dict[str, Any]) -> tuple[list[str], list[str]]:
     """(how far, how fast) in words."""
     final = value["ok"] + value["absent"] + value["failed"]
+    listed = value["listings"]
     far = [
-        f"{final:,}/{value['total']:,}",
+        f"{final:,}/{value['total']:,}{' so far' if listed['open'] else ''}",
         f"ok {value['ok']:,}, absent {value['absent']:,}, failed {value['failed']:,}",
     ]
     if value["deferred"]:
-        far.append(f"deferred {value['deferred']:,}")
-    listed = value["listings"]
+        far.append(wait_words(value, time.time()) or f"deferred {value['deferred']:,}")
     if listed["open"]:
         again = f" (next try in {duration(listed['next_try_s'])})" if listed["next_try_s"] else ""
         far.append(f"listing {listed['open']:,}{again}, found {listed['found']:,}")

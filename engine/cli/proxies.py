@@ -7,13 +7,15 @@ import sys
 
 import click
 
-from engine.cli.options import json_option
+from engine.cli import tell
+from engine.cli.once import Group
+from engine.cli.options import Number, json_option
 from engine.cli.ways import check_authorities, proxy_urls, way_options
 from engine.errors import Exit, UsageError
 from engine.proxies import egresses
 
 
-@click.group("proxies")
+@click.group("proxies", cls=Group)
 def command() -> None:
     """Try the proxies before the night."""
 
@@ -24,7 +26,7 @@ def command() -> None:
     "--deadline",
     "deadline_s",
     metavar="S",
-    type=click.FloatRange(0.1, 600),
+    type=Number(0.1, 600),
     default=20.0,
     show_default=True,
     help="Seconds that each may take.",
@@ -60,7 +62,7 @@ def check_command(
         width = max(len(its.name) for its in results)
         for its in results:
             said = f"{its.failure.kind}: {its.failure.message}" if its.failure else "ok"
-            click.echo(f"{its.name:<{width}}  {1000 * its.elapsed_s:6.0f} ms  {said}")
+            tell(f"{its.name:<{width}}  {1000 * its.elapsed_s:6.0f} ms  {said}")
     sys.stdout.flush()
     bad = sum(its.failure is not None for its in results)
     return Exit.OK if not bad else Exit.NO_PROXY if bad == len(results) else Exit.SOME_FAILED

@@ -95,7 +95,7 @@ class Reading:
                 lines = keep.of(lines)
                 first = next(lines, None)
             except UsageError as exc:
-                errors.append(str(exc))
+                errors.extend(exc.lines)
                 continue
             found.append(itertools.chain([first], lines) if first is not None else iter(()))
         return [*found, _missed(keep)] if found else []

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from engine.cli import say
-from engine.cli.options import IdCommand, Whole, inputs, queue_option
+from engine.cli.options import IdCommand, Number, Whole, inputs, queue_option
+from engine.cli.places import PLACE
 from engine.cli.reading import reading_options
 from engine.cli.run import read_options, run, run_options
 from engine.errors import Exit, UsageError
@@ -47,11 +48,13 @@ def _scenes_help() -> str:
 )
 @click.option("--serve", is_flag=True, help="Run only the stand-in, until ^C.")
 @click.option("--port", type=Whole(0, 65535), default=0, help="The stand-in's port (default: a free one).")
-@click.option("--arrivals", metavar="FILE", help="Log each request the stand-in gets, one JSON line each.")
+@click.option(
+    "--arrivals", metavar="FILE", type=PLACE, help="Log each request the stand-in gets, one JSON line each."
+)
 @click.option(
     "--latency",
     metavar="S",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=0.05,
     show_default=True,
     help="Seconds each answer takes.",
@@ -60,7 +63,7 @@ def _scenes_help() -> str:
 @click.option(
     "--limit-rate",
     metavar="R",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="A hidden rate limit per egress; beyond it the stand-in blocks.",
 )
 @click.option("--real-sizes", is_flag=True, help="Bodies as large as the site's own.")

@@ -44,13 +44,13 @@ class Tally:
         if reason in self._reasons or len(self._reasons) < MAX_REASONS:
             self._reasons[reason] += 1
 
-    def error(self) -> str | None:
-        """What is wrong with a file of which every line was rejected, with the first reasons; else None."""
+    def error(self) -> list[str]:
+        """What is wrong with a file of which every line was rejected, with the first reasons; else nothing."""
         if not self.read or self.read > self.rejected or self._file == ARGUMENT:
-            return None
+            return []
         counted = "its only line was" if self.read == 1 else f"all of its {self.read:,} lines were"
-        shown = "".join(f"\n line {line.line:,}: {_why(line)}" for line in self._first)
-        return f"{self._file}: {counted} rejected, none names a video:{shown}"
+        shown = [f" line {line.line:,}: {_why(line)}" for line in self._first]
+        return [f"{self._file}: {counted} rejected, none names a video:", *shown]
 
     def note(self) -> str | None:
         """The commonest reason, when more than a few lines were rejected; else None."""
@@ -80,9 +80,9 @@ def guarded(streams: Iterable[Iterator[Line]], errors: list[str]) -> Iterator[Li
                     say(f"engine: {without_password(line.text)}: {line.reason}")
                 yield line
         except UsageError as exc:
-            errors.append(str(exc))
+            errors.extend(exc.lines)
             continue
-        if said := tally.error():
-            errors.append(said)
+        if lines := tally.error():
+            errors.extend(lines)
         elif said := tally.note():
             say(said)

@@ -10,8 +10,10 @@ import click
 
 from engine import durable
 from engine.amounts import parse_price_per_gb, size
-from engine.cli import say
+from engine.cli import say, tell
+from engine.cli.once import Command
 from engine.cli.options import json_option, queue_option
+from engine.cli.places import PLACE
 from engine.errors import Exit, UsageError
 from engine.queue.layout import open_queue
 
@@ -19,12 +21,13 @@ DEFAULT_PAGE = "report.html"
 LARGE_BYTES = 1 << 30  # takes some seconds
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @queue_option()
 @click.option("--price", metavar="P", help="What traffic costs, as 4/GB.")
 @click.option(
     "--html",
     "page_path",
+    type=PLACE,
     metavar="[FILE]",
     is_flag=False,
     flag_value=DEFAULT_PAGE,
@@ -54,7 +57,7 @@ def command(root: str, price: str | None, page_path: str | None, as_json: bool) 
         say(f"the report is in {page_path}")
     else:
         for line in report.words(its, shutil.get_terminal_size().columns):
-            click.echo(line)
+            tell(line)
     return Exit.OK
 
 

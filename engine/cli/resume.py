@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from engine.cli import say
+from engine.cli.once import Command
 from engine.cli.options import next_run, queue_option
 from engine.cli.pause import unanswered
 from engine.errors import Exit, UsageError
@@ -13,7 +14,7 @@ from engine.queue.lock import living_holder, who
 from engine.steering import Ask, answered, ask, read_course
 
 
-@click.command("resume")
+@click.command("resume", cls=Command)
 @queue_option()
 def command(root: str) -> int:
     """Have a paused run go on at once."""

@@ -7,14 +7,16 @@ import click
 from engine.amounts import parse_duration_s
 from engine.cli import say
 from engine.cli.failures import check_kinds
+from engine.cli.once import Command
 from engine.cli.options import next_run, older_option, queue_option
+from engine.cli.slow import Slow
 from engine.cli.sync import noun
 from engine.errors import Exit
 from engine.listings import KIND as LISTING
 from engine.queue.layout import open_queue
 
 
-@click.command("retry")
+@click.command("retry", cls=Command)
 @queue_option()
 @click.option("--kind", "kinds", metavar="K", multiple=True, help="Only this kind; repeatable.")
 @click.option("--absent", is_flag=True, help="Put back absent jobs as well.")
@@ -35,7 +37,14 @@ def command(root: str, kinds: tuple[str, ...], absent: bool, older_than: str | N
     sources = retry_listings(queue, dry_run=dry_run) if asked is None or LISTING in asked else 0
     count = 0
     if jobs or asked is None:
-        count = retry(queue, kinds=jobs, absent=absent, older_than_s=older_than_s, dry_run=dry_run)
+        count = retry(
+            queue,
+            kinds=jobs,
+            absent=absent,
+            older_than_s=older_than_s,
+            dry_run=dry_run,
+            on_progress=Slow("jobs"),
+        )
     what = f"{count:,} jobs" if not sources else f"{count:,} jobs and {sources:,} {noun(sources)}"
     if dry_run:
         say(f"{what} would be put back")

@@ -20,6 +20,7 @@ from engine.cli.defaults import origins
 from engine.cli.notices import Notices
 from engine.cli.options import (
     IdCommand,
+    Number,
     Whole,
     inputs,
     processes_option,
@@ -27,6 +28,7 @@ from engine.cli.options import (
     queue_option,
     threads_option,
 )
+from engine.cli.places import PLACE
 from engine.cli.reading import Reading, reading_options
 from engine.cli.seed import seed_inputs, told
 from engine.cli.ways import (
@@ -95,6 +97,11 @@ class Options:
         return Reading(self.column, self.sheet, self.keep_columns, self.skip_known, self.encoding)
 
 
+def _joined(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str:
+    """`-l en -l de` is `-l en,de`."""
+    return ",".join(value)
+
+
 def run_options(*, output: str, rate: str) -> Callable[[F], F]:
     """The options of a run, with these two defaults."""
 
@@ -104,11 +111,12 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         return click.option(*names, envvar=variable, **how)
 
     options = [
-        option("-o", "--output", metavar="DIR", default=output, show_default=True,
+        option("-o", "--output", metavar="DIR", type=PLACE, default=output, show_default=True,
                help="Where transcripts go; not among the queue's own files."),
-        option("-l", "--languages", metavar="L,…", default="en", show_default=True,
-               help="Languages in order of preference, as en,de: en takes en-GB too; any takes what there is, "
-                    "orig the spoken language."),
+        option("-l", "--languages", metavar="L,…", multiple=True, default=("en",), show_default=True,
+               callback=_joined,
+               help="Languages in order of preference, as en,de or repeated: en takes en-GB too; any takes what "
+                    "there is, orig the spoken language."),
         option("--manual-only", is_flag=True, help="Only captions made by people."),
         option("--generated-only", is_flag=True, help="Only generated captions."),
         option("--all-languages", is_flag=True,
@@ -136,9 +144,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="When every egress is blocked."),
         option("--attempts", metavar="N", type=Whole(1, 1000), default=5, show_default=True,
                help="Tries before a job is failed."),
-        option("--deadline", metavar="S", type=click.FloatRange(0.1, 86400), default=60.0, show_default=True,
+        option("--deadline", metavar="S", type=Number(0.1, 86400), default=60.0, show_default=True,
                help="Seconds for one attempt's requests; waiting for permits does not count."),
-        option("--grace", metavar="S", type=click.FloatRange(0, 86400), default=15.0, show_default=True,
+        option("--grace", metavar="S", type=Number(0, 86400), default=15.0, show_default=True,
                help="Seconds that a stop leaves to what is in flight."),
         option("--limit", metavar="N", type=Whole(1), help="Make at most N jobs final, then stop."),
         option("--max-requests", metavar="N", type=Whole(1), help="End this run after N requests."),
@@ -216,7 +224,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     unwanted = options.reading.unwanted()
     streams = options.reading.opened(sources, errors)
     if errors:
-        raise UsageError("\n".join(errors))
+        raise UsageError(*errors)
     if not sources and not exists(root):
         raise NoQueueError(f"no queue in {root}: name the videos, as in `engine run videos.txt`")
     refuse_output_place(root, wanted.output)
@@ -236,7 +244,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         if sources and result:
             say(told(result, queue.rejects))
         if errors or (result and result.read and result.read == result.rejected):
-            raise UsageError("\n".join(errors) or "nothing that was given names a video")
+            raise UsageError(*(errors or ["nothing that was given names a video"]))
         frozen = freeze(queue, wanted, options.given)
         settings = Settings(
             queue=os.path.abspath(queue.root),

@@ -12,7 +12,7 @@ from dataclasses import asdict
 import click
 
 from engine import elsewhere
-from engine.cli import say
+from engine.cli import say, tell
 from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
 from engine.cli.preview import to_json, to_lines
 from engine.cli.reading import Reading, reading_options
@@ -99,9 +99,9 @@ def command(
     elif not (preview or dry_run) and (streams or exists(root)):
         queue = make_queue(root)
         result = seed_inputs(queue, streams, errors, unwanted, max_results)
-        click.echo(json.dumps(_counts(result)) if as_json else told(result, queue.rejects))
+        tell(json.dumps(_counts(result)) if as_json else told(result, queue.rejects))
     for error in errors:
-        say(f"engine: {error}")
+        say(error if error.startswith(" ") else f"engine: {error}")  # a reason below what it is of
     with suppress(AttributeError):
         sys.stdin.close()
     return Exit.USAGE if errors or (result.read and result.read == result.rejected) else Exit.OK
@@ -120,7 +120,7 @@ def _look(
     first = list(itertools.islice(lines, preview)) if preview else []
     if not as_json:
         for text in to_lines(first):
-            click.echo(text)
+            tell(text)
     if dry_run:
         queue = open_queue(root) if exists(root) else None
         result = would_seed(queue, itertools.chain(first, lines), unwanted=unwanted)
@@ -130,7 +130,7 @@ def _look(
         shown = {"preview": [to_json(line) for line in first]} if preview else {}
         click.echo(json.dumps({**(_counts(result) if dry_run else {"schema_version": 1}), **shown}))
     elif dry_run:
-        click.echo(f"{told(result, None)} (dry run: nothing is written)")
+        tell(f"{told(result, None)} (dry run: nothing is written)")
     return result
 
 

@@ -8,6 +8,7 @@ import click
 
 from engine.budget import parse_rate
 from engine.cli import say
+from engine.cli.once import Command
 from engine.cli.options import next_run, queue_option
 from engine.cli.pause import unanswered
 from engine.errors import Exit, UsageError
@@ -18,7 +19,7 @@ from engine.steering import Ask, Course, answered, ask, read_course
 KEYS = ("rate", "threads", "processes")
 
 
-@click.command("set")
+@click.command("set", cls=Command)
 @queue_option()
 @click.argument("pairs", metavar="[KEY=VALUE...]", nargs=-1)
 def command(root: str, pairs: tuple[str, ...]) -> int:

@@ -59,12 +59,18 @@ def panel(
     parts: list[Any] = [_bar(value, max(10, frame - 45) if frame else 30), _counts(value, narrow)]
     if value["kinds"]:
         parts.append(_kinds(value))
-    if listed := listing_words(value):
+    listed = listing_words(value)
+    waits = wait_words(value, time.time() if now is None else now)
+    if listed:
         parts.append(Text(f"listings: {listed}"))
+    if waits:
+        parts.append(Text(waits, style="yellow"))
+    if words := rows_words(value):
+        parts.append(Text(words, style="yellow"))
     parts += _pace(value, now)
     room = _EGRESSES_SHOWN
     if height is not None:
-        room = min(room, max(_LEAST_EGRESSES, height - 12 - len(latest)))
+        room = min(room, max(_LEAST_EGRESSES, height - 12 - len(latest) - bool(listed) - bool(waits)))
     if value["egresses"]:
         parts.append(_egresses(value["egresses"], room, narrow, frame))
     if latest:
@@ -79,10 +85,12 @@ def panel(
 def _bar(value: dict[str, Any], width: int) -> Table:
     final = value["ok"] + value["absent"] + value["failed"]
     row = Table.grid(padding=(0, 1))
-    share = 100.0 * final / value["total"] if value["total"] else 0.0
+    total, listing = value["total"], value["listings"]["open"]
+    # Rounded down: 100 % is said when no job is left and none can come from a channel that is still being listed.
+    share = f"{1000 * final // total / 10:.1f} %" if total else "0.0 %"
     row.add_row(
-        ProgressBar(total=max(1, value["total"]), completed=final, width=width),
-        f"{final:,} of {value['total']:,} final ({share:.1f} %)",
+        ProgressBar(total=max(1, total + bool(listing)), completed=final, width=width),
+        f"{final:,} final, {total:,} found so far" if listing else f"{final:,} of {total:,} final ({share})",
     )
     return row
 
@@ -108,7 +116,9 @@ def _counts(value: dict[str, Any], narrow: bool) -> Table | Text:
 
 def _kinds(value: dict[str, Any]) -> Text:
     listed = sorted(value["kinds"].items(), key=lambda its: -its[1])
-    return Text("why not: " + ", ".join(f"{kind} {count:,}" for kind, count in listed), style="dim")
+    return Text(
+        "why not: " + ", ".join(f"{printable(kind)} {count:,}" for kind, count in listed), style="dim"
+    )
 
 
 def listing_words(value: dict[str, Any]) -> str:
@@ -118,6 +128,17 @@ def listing_words(value: dict[str, Any]) -> str:
     if its["next_try_s"]:
         counts[0] += f" (next try in {duration(its['next_try_s'])})"
     return ", ".join([*counts, f"{its['found']:,} videos found"]) if counts else ""
+
+
+def rows_words(value: dict[str, Any]) -> str:
+    """What a run that was cut off at its very end has left to do; nothing where that is told by the counts."""
+    final = value["ok"] + value["absent"] + value["failed"]
+    lacking = final - value["rows"]
+    if value["state"] != "stopped" or not final or final < value["total"] or value["listings"]["open"]:
+        return ""
+    if lacking > 0:
+        return f"manifest.jsonl still lacks {lacking:,} row{'s' * (lacking != 1)}: the next run adds them"
+    return "cut off at its very end: the next run finishes it"
 
 
 def _pace(value: dict[str, Any], now: float | None) -> list[Text]:
@@ -148,7 +169,7 @@ def limit(value: dict[str, Any]) -> str:
             if waits
             else ""
         )
-        return f"waiting: {'blocked' if name == 'blocks' else 'no network'}{again}"
+        return f"waiting: {_closed(egresses, name)}{again}"
     resting = f"{len(waits):,} of {len(egresses):,} egresses rest" if waits else ""
     words = {"rate": "limited by the rate", "workers": "limited by workers: every thread is busy"}.get(
         name, ""
@@ -159,6 +180,33 @@ def limit(value: dict[str, Any]) -> str:
     if value["state"] == "stalled":
         words = "stalled: no job has become final for minutes; `engine status --json` names the workers"
     return "; ".join(its for its in (words, resting) if its)
+
+
+def _closed(egresses: Sequence[dict[str, Any]], name: str) -> str:
+    """Why nothing can leave. What cannot be reached may be the network, a proxy, or the site behind it: no more is
+    said than is known."""
+    if name == "blocks":
+        lost = sum(its["state"] in ("network", "unreachable") for its in egresses)
+        return f"{len(egresses) - lost:,} blocked, {lost:,} without a connection" if lost else "blocked"
+    if not egresses:
+        return "no network"
+    if len(egresses) > 1:
+        return f"no connection by any of {len(egresses):,} egresses"
+    through = printable(str(egresses[0].get("name")))
+    return "no connection to YouTube" if through == "direct" else f"no connection through {through}"
+
+
+def wait_words(value: dict[str, Any], now: float) -> str:
+    """Until when the deferred jobs wait, and why: `12 wait until 21:40 (server_error)`; nothing when none does."""
+    waits, count = value["waits"], value["deferred"]
+    if not waits or not count:
+        return ""
+    form = "%H:%M" if waits["last_s"] >= 120 else "%H:%M:%S"
+    first, last = (time.strftime(form, time.localtime(now + waits[name])) for name in ("first_s", "last_s"))
+    until = f"until {last}" if first == last else f"until {first} to {last}"
+    kinds = waits["kinds"]
+    each = [f"{printable(kind)} {n:,}" if len(kinds) > 1 else printable(kind) for kind, n in kinds.items()]
+    return f"{count:,} wait{'s' * (count == 1)} {until}" + (f" ({', '.join(each)})" if each else "")
 
 
 def at(value: dict[str, float], now: float) -> str:
@@ -229,6 +277,6 @@ def eta(value: dict[str, float] | None) -> str:
     """The time left, as a range when it is not certain."""
     if value is None:
         return "unknown"
-    low, high = duration(value["low"]), duration(value["high"])
+    low, high = (duration(max(1.0, value[name]) if value["high"] else 0.0) for name in ("low", "high"))
     narrow = value["high"] - value["low"] < 0.1 * value["high"] or value["high"] < 5
     return high if narrow or low == high else f"{low} to {high}"

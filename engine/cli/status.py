@@ -9,6 +9,7 @@ import click
 
 from engine import status
 from engine.cli import say
+from engine.cli.once import Command
 from engine.cli.options import json_option, queue_option
 from engine.errors import Exit, UsageError
 from engine.queue.layout import Queue, no_queue
@@ -16,7 +17,7 @@ from engine.queue.layout import Queue, no_queue
 WATCH_S = 1.0
 
 
-@click.command("status")
+@click.command("status", cls=Command)
 @queue_option()
 @json_option
 @click.option("--watch", is_flag=True, help="Show it again every second until ^C.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from engine.cli import say
+from engine.cli.once import Command
 from engine.cli.options import queue_option
 from engine.errors import Exit
 from engine.queue.layout import open_queue
@@ -12,7 +13,7 @@ from engine.queue.lock import living_holder, who
 from engine.steering import request_stop
 
 
-@click.command("stop")
+@click.command("stop", cls=Command)
 @queue_option()
 @click.option("--now", is_flag=True, help="End at once; what is in flight is fetched again by the next run.")
 def command(root: str, now: bool) -> int:

@@ -6,6 +6,7 @@ import click
 
 from engine import listings
 from engine.cli import say
+from engine.cli.once import Command
 from engine.cli.options import next_run, queue_option
 from engine.errors import Exit
 from engine.queue.layout import open_queue
@@ -13,7 +14,7 @@ from engine.queue.lock import take_or_say_who
 from engine.seed import SEED_WAIT_S
 
 
-@click.command("sync")
+@click.command("sync", cls=Command)
 @queue_option()
 @click.option("--searches", is_flag=True, help="Do searches again as well: their results vary.")
 def command(root: str, searches: bool) -> int:

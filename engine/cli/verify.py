@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
+from engine.cli import tell
+from engine.cli.once import Command
 from engine.cli.options import json_option, queue_option
 from engine.errors import Exit
 from engine.queue.layout import open_queue
 
 
-@click.command("verify")
+@click.command("verify", cls=Command)
 @queue_option()
 @json_option
 @click.option("--repair", "mend", is_flag=True, help="Rebuild what segments and journals can rebuild.")
@@ -37,5 +39,6 @@ def command(root: str, as_json: bool, mend: bool) -> int:
 
         click.echo(json.dumps(value))
     else:
-        click.echo("\n".join(lines))
+        for line in lines:
+            tell(line)
     return Exit.OK if found.ok else Exit.DAMAGED

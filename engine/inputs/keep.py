@@ -14,7 +14,10 @@ class Keep:
 
     def __init__(self, text: str) -> None:
         self._all = text.strip().casefold() == "all"
-        names = next(csv.reader([text], skipinitialspace=True), [])
+        try:
+            names = next(csv.reader([text], skipinitialspace=True), [])
+        except csv.Error as exc:  # a line feed outside quotes
+            raise ValueError(str(exc).partition(" - ")[0]) from None
         self._wanted = {name.strip().casefold(): name.strip() for name in names if name.strip()}
         if not self._wanted:
             raise ValueError("give all, none, or names of columns with commas between them")

@@ -70,7 +70,7 @@ def _lines(
             except UsageError as exc:
                 wrong.append(str(exc))
     if wrong:
-        raise UsageError("\n".join(wrong))
+        raise UsageError(*wrong)
     if not read and not any(entry.filename.startswith("Takeout/") for entry in entries):
         raise UsageError(
             f"{path}: no watch history and no playlist of a Google Takeout in it. "

@@ -46,6 +46,7 @@ class JobState:
     final_end: int = 0  # offset behind its final line
     final_raw: bytes = b""  # the row as it was written
     not_before: float = 0.0  # wall clock
+    why: str | None = None  # the kind of the failure it waits after
     tries: int = 0
     charges: list[tuple[int, int] | None] = field(default_factory=list)  # stamps of the attempts it paid for
     refusals: list[tuple[int, int]] = field(default_factory=list)  # stamps of the blocks it met
@@ -122,6 +123,8 @@ class ChunkState:
             state.tries += 1
             state.deaths.clear()  # it came through an attempt alive: whatever killed those processes, it was not this
             state.not_before = _number(body.get("not_before"))
+            kind = body.get("kind")
+            state.why = kind if isinstance(kind, str) else None
             its = body.get("egress") if body.get("kind") in LINE_KINDS else None
             state.failed_by = its if isinstance(its, str) else None
             stamp = _stamp(body.get("stamp"))

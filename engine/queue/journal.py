@@ -123,9 +123,9 @@ def checksum(path: str, end: int, start: int = 0, value: int = 0) -> int | None:
     return zlib.crc32(data, value) if len(data) == end - start else None
 
 
-def lines(path: str) -> Iterator[Entry]:
-    """The good lines of a journal."""
-    yield from read(path).entries
+def lines(path: str, *, brief: bool = False) -> Iterator[Entry]:
+    """The good lines of a journal. `brief`: see `decode`."""
+    yield from read(path, brief=brief).entries
 
 
 class Journal:
@@ -139,6 +139,11 @@ class Journal:
     def write(self, verb: str, body: dict[str, Any]) -> None:
         """Append one line. After an error the file is what it was before."""
         self._file.append(encode(verb, body))
+
+    def write_many(self, verb: str, bodies: list[dict[str, Any]]) -> None:
+        """Append lines in one write. After an error the file is what it was before."""
+        if bodies:
+            self._file.append(b"".join(encode(verb, body) for body in bodies))
 
     def write_again(self, start: int) -> None:
         """Write the lines behind this offset once more: nobody vouched for them, and they are relied on now."""

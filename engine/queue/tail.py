@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engine.queue import journal
@@ -76,6 +76,11 @@ class Tail:
             for video_id, state in self.state.jobs.items()
             if state.final is None and not state.due(now)
         }
+
+    def reasons(self, names: Iterable[str]) -> dict[str, str]:
+        """Of these jobs, the kinds of the failures they wait after."""
+        jobs = self.state.jobs
+        return {name: why for name in names if (why := jobs[name].why) is not None}
 
     def finals(self) -> Iterator[JobState]:
         """The final jobs. Of a row `final` tells its job and sort, and `final_raw` holds it as it was written."""

@@ -54,7 +54,7 @@ SCENES: dict[str, Entry] = {
     "markup": Entry(Reach.VIDEO, "captions with code in angle brackets, and with real elements"),
     "chorus": Entry(Reach.VIDEO, "hand-made captions that say one line three times"),
     "old_codes": Entry(Reach.VIDEO, "captions in Hebrew, which YouTube calls iw"),
-    "shapes": Entry(Reach.VIDEO, "captions as srv3, srv2, json3 or WebVTT, whatever was asked for"),
+    "shapes": Entry(Reach.VIDEO, "captions as srv3, srv2, json3 or WebVTT, unasked"),
     "no_tracks": Entry(Reach.VIDEO, "the list of captions is there and empty"),
     "live": Entry(Reach.VIDEO, "an event that runs now, without captions"),
     "ended": Entry(Reach.VIDEO, "an event that has just ended, without captions"),

@@ -17,7 +17,7 @@ MARKS = 400  # as many as one could tell apart
 FINE_S = 600.0  # a night so short is told by the second
 _LABELS = {
     "blocked": "every egress blocked",
-    "offline": "no network",
+    "offline": "no connection",
     "idle": "no run",
     "death": "a process died",
 }

@@ -50,6 +50,8 @@ def following(root: str, its: dict[str, Any], *, rehearsal: bool, damaged: bool)
         sources = f"{unlisted:,} {'source' if unlisted == 1 else 'sources'} to list" if unlisted else ""
         what = " and the ".join(part for part in (f"{left:,} that are left" if left else "", sources) if part)
         yield Command(run, f"go on with the {what}, with the same --rate and proxies as before")
+    elif its["state"] == "stopped" and its["total"]:
+        yield Command(run, "add the last rows to the manifest: the run was cut off at its very end")
     if its["failed"] or refused:
         also = ", and each source that could not be listed" if refused else ""
         yield Command(f"engine failures{where}", f"each video that has no transcript{also}, and why")

@@ -65,7 +65,7 @@ MEANINGS: dict[str, Meaning] = {
 # Events of a night, as someone reads them who has not read how it works. Unknown ones keep their names.
 EVENTS: dict[str, str] = {
     "block": "an egress was refused by YouTube",
-    "network_lost": "an egress lost the network",
+    "network_lost": "an egress lost its connection",
     "egress_retired": "an egress was set aside",
     "slot_died": "a worker process died and was replaced",
     "monitor_died": "the process that keeps the manifest died and was replaced",

@@ -15,7 +15,7 @@ from engine.report.value import Report
 
 LABEL = 10
 MOST_EVENTS = 8
-_CLOSED = ("blocked", "refused by YouTube on every egress"), ("offline", "without a network")
+_CLOSED = ("blocked", "refused by YouTube on every egress"), ("offline", "without a connection")
 
 
 def clock(at: float, *, now: float, fine: bool = False) -> str:

@@ -8,7 +8,8 @@ from engine.budget import BudgetSettings, Outcome, parse_rate
 from engine.budget.control import Grant, emptied, fresh, plausible, ready_at, take
 from engine.budget.outcomes import cool_down_s, fault, on_outcome
 from engine.budget.settings import burst, look_ahead_s
-from engine.budget.state import EgressState, State, Why
+from engine.budget.state import AWAY, EgressState, State, Why
+from engine.budget.view import view
 
 T0, WALL = 1000.0, 1.7e9
 
@@ -479,3 +480,33 @@ def test_a_reboot_keeps_what_was_learnt_and_counted_but_gives_no_burst() -> None
     assert (after.interval, after.phase, after.top) == (state.interval, state.phase, state.top)
     assert (after.requests, after.ok, after.blocked) == (state.requests, state.ok, state.blocked)
     assert after.tat == 5.0 + after.interval
+
+
+# What onlookers are told
+
+
+@pytest.mark.parametrize(
+    ("state", "why", "flags", "word", "offline", "refused"),
+    [
+        (State.CLOSED, Why.NONE, 0, "ok", False, False),
+        (State.OPEN, Why.BLOCK, 0, "blocked", False, True),
+        (State.HALF_OPEN, Why.BLOCK, 0, "probing", False, True),
+        (State.OPEN, Why.NETWORK, 0, "network", True, False),
+        (State.OPEN, Why.NETWORK, AWAY, "unreachable", True, False),
+        (
+            State.HALF_OPEN,
+            Why.NETWORK,
+            0,
+            "probing",
+            True,
+            False,
+        ),  # a lost connection being tried is no block
+        (State.CLOSED, Why.NETWORK, 0, "ok", False, False),
+        (State.RETIRED, Why.DEAD, 0, "retired", False, False),
+    ],
+)
+def test_a_block_is_told_from_a_lost_connection(
+    state: State, why: Why, flags: int, word: str, offline: bool, refused: bool
+) -> None:
+    seen = view(new()._replace(state=state, why=why, flags=flags), T0, WALL, True)
+    assert (seen.state, seen.offline, seen.refused) == (word, offline, refused)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from engine import status
-from engine.cli.show import STATE_STYLE, at, duration, eta, limit, panel, show, size
+from engine.cli.progress import line
+from engine.cli.show import STATE_STYLE, at, duration, eta, limit, panel, rows_words, show, size, wait_words
 
 ODD = "p001 \x1b]0;owned\x07\x1b[2Jho\u202est\n:1"
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|4[0-7]|9[0-7]|38|48)[0-9;]*m")
@@ -176,7 +177,7 @@ def test_no_duration_has_sixty_of_anything(seconds: float) -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "text"),
-    [(0, 0, "0 s"), (1, 4, "4 s"), (100, 105, "2 min"), (600, 1200, "10 min to 20 min")],
+    [(0, 0, "0 s"), (0.1, 0.3, "1 s"), (1, 4, "4 s"), (100, 105, "2 min"), (600, 1200, "10 min to 20 min")],
 )
 def test_the_time_left(low: float, high: float, text: str) -> None:
     assert eta({"low": low, "high": high}) == text
@@ -215,7 +216,19 @@ def closed(state: str = "blocked", open_in_s: float = 70.0) -> dict[str, Any]:
         ({"limited_by": "blocks", "egresses": [closed(open_in_s=0.4)]}, "waiting: blocked, trying"),
         (
             {"limited_by": "network", "egresses": [closed("network")]},
-            "waiting: no network, next try in 1 min",
+            "waiting: no connection through p001 host:1, next try in 1 min",
+        ),
+        (
+            {"limited_by": "network", "egresses": [{**closed("network"), "name": "direct"}]},
+            "waiting: no connection to YouTube, next try in 1 min",
+        ),
+        (
+            {"limited_by": "network", "egresses": [closed("network"), closed("unreachable")]},
+            "waiting: no connection by any of 2 egresses, next try in 1 min",
+        ),
+        (
+            {"limited_by": "blocks", "egresses": [closed(), closed("network"), closed("network")]},
+            "waiting: 1 blocked, 2 without a connection, next try in 1 min",
         ),
         ({"limited_by": "workers", "egresses": [egress()]}, "limited by workers: every thread is busy"),
         ({"limited_by": "nothing", "egresses": [egress()]}, ""),
@@ -224,6 +237,79 @@ def closed(state: str = "blocked", open_in_s: float = 70.0) -> dict[str, Any]:
 )
 def test_what_limits(changes: dict[str, Any], words: str) -> None:
     assert limit(value(**changes)) == words
+
+
+def listed(still_open: int) -> dict[str, Any]:
+    return {**status.empty()["listings"], "open": still_open, "done": 1, "found": 3}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**7), st.integers(0, 10**7), st.booleans(), st.integers(60, 120))
+def test_a_hundred_per_cent_is_all_of_it(final: int, left: int, listing: bool, width: int) -> None:
+    """Not what was found so far of a channel that is still being listed, and nothing that was rounded up."""
+    counts = {"ok": final, "absent": 0, "failed": 0, "deferred": 0, "in_flight": 0}
+    found = value(**counts, pending=left, total=final + left, eta_s=None, listings=listed(int(listing)))
+    for text in (" ".join(drawn(found, width).replace("│", " ").split()), line(found)):
+        assert ("100.0 %" in text) <= (final > 0 and not left and not listing), text
+        assert ("so far" in text) is listing
+        assert "left: 0 s" not in text
+
+
+@pytest.mark.parametrize(
+    ("deferred", "waits", "words"),
+    [
+        (
+            12,
+            {"first_s": 3600.0, "last_s": 3620.0, "kinds": {"garbled": 12}},
+            "12 wait until 00:00 (garbled)",
+        ),
+        (1, {"first_s": 300.0, "last_s": 300.0, "kinds": {"timeout": 1}}, "1 waits until 23:05 (timeout)"),
+        (
+            3,
+            {"first_s": 0.4, "last_s": 900.0, "kinds": {"timeout": 2, "garbled": 1}},
+            "3 wait until 23:00 to 23:15 (timeout 2, garbled 1)",
+        ),
+        (
+            2,
+            {"first_s": 5.0, "last_s": 9.0, "kinds": {"\x1b[2Jx": 2}},
+            "2 wait until 23:00:05 to 23:00:09 (x)",
+        ),
+        (2, {"first_s": 5.0, "last_s": 5.0, "kinds": {}}, "2 wait until 23:00:05"),
+        (0, {"first_s": 5.0, "last_s": 5.0, "kinds": {"timeout": 1}}, ""),
+        (0, None, ""),
+    ],
+)
+def test_until_when_deferred_jobs_wait(
+    deferred: int, waits: dict[str, Any] | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    evening = 1_795_388_400.0  # Sunday, 2026-11-22 23:00
+    found = value(deferred=deferred, waits=waits)
+    assert wait_words(found, evening) == words
+    out = io.StringIO()
+    Console(file=out, width=100).print(panel(found, "q", now=evening))
+    assert words in out.getvalue()
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"state": "stopped", "rows": 3}, "manifest.jsonl still lacks 2 rows: the next run adds them"),
+        ({"state": "stopped", "rows": 4}, "manifest.jsonl still lacks 1 row: the next run adds them"),
+        ({"state": "stopped", "rows": 5}, "cut off at its very end: the next run finishes it"),
+        ({"state": "finished", "rows": 5}, ""),
+        ({"state": "running", "rows": 3}, ""),
+        ({"state": "stopped", "rows": 3, "total": 6}, ""),
+        ({"state": "stopped", "rows": 0, "total": 0, "ok": 0}, ""),
+    ],
+)
+def test_a_run_cut_off_at_its_end(changes: dict[str, Any], words: str) -> None:
+    found = value(**{"total": 5, "ok": 5, "absent": 0, "failed": 0, **changes})
+    assert rows_words(found) == words
+    assert words in " ".join(drawn(found, 120).split())
 
 
 def test_when_the_end_will_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,14 @@ def test_sound_and_whole(night: report.Report) -> None:
     assert its.elements["details"] == 5
     assert its.elements["svg"] == its.elements["h1"] == its.elements["main"] == 1
     said = " ".join(its.words)
-    for words in ("1,800", "every egress blocked", "no network", "no run", "a process died", "nearly full"):
+    for words in (
+        "1,800",
+        "every egress blocked",
+        "no connection",
+        "no run",
+        "a process died",
+        "nearly full",
+    ):
         assert words in said
     assert len(text) < 60_000
 

@@ -30,7 +30,8 @@ def test_it_says_the_night(night: report.Report) -> None:
         "2,003: 1,800 with a transcript (89.9 %), 80 without one to fetch, 120 failed, 3 left",
         "40 private its owner keeps it private; nothing to be done",
         "4,000 requests, 80.0 MB, 0.32 at 4/GB; for 1,000 videos 2,000 requests, 40.0 MB, 0.16",
-        "2 runs: worked 8 h 24 min, 30 min refused by YouTube on every egress, 6 min without a network, 1 h between",
+        "2 runs: worked 8 h 24 min, 30 min refused by YouTube on every egress, 6 min without a connection, "
+        "1 h between",
         "30 min of it waiting",
         "2 worker processes died and came back (SIGKILL(-9) 2)",
         "02:00 the disk was nearly full: 900 MiB free",
