@@ -24,11 +24,12 @@ LAYERS = (
     {"errors"},
     {"durable", "processes", "amounts", "caps", "doubt", "lanes", "pace"},
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept", "companions"},
+    {"marker", "ownership", "folding"},
     {"config", "verdict", "manifest", "output", "desk", "known", "events", "steering", "tickets", "listings"},
-    {"witness", "plan", "check", "notify", "sieve"},
+    {"witness", "plan", "check", "notify", "sieve", "destination"},
     {"attempt", "seed", "status", "retry", "verify", "failures", "resources", "doctor"},
     {"holding", "monitor", "recover", "report", "lister"},
-    {"hands", "repair"},
+    {"hands", "repair", "lost"},
     {"worker"},
     {"slot"},
     {"deaths", "monitored"},
@@ -44,7 +45,7 @@ ON_THEIR_OWN = {
     "cli/__init__.py": {"os.open"},  # /dev/null in place of a closed pipe
     "cli/progress.py": {"os.open"},  # the same
     "events.py": {"os.open"},  # O_APPEND: several processes, one write each, by durable.write_all
-    "output.py": {"os.makedirs", "shutil.rmtree"},  # temporary directories
+    "output.py": {"shutil.rmtree"},  # temporary directories
     "queue/claim.py": {"os.open"},  # `inflight`, written by durable.pwrite
     "queue/lock.py": {"os.open", "os.ftruncate"},  # lock files: their notes outlive nobody
     "recover.py": {"shutil.rmtree"},  # leftovers in tmp/

@@ -15,6 +15,7 @@ from engine.cli import say
 from engine.cli.options import json_option, processes_option, queue_option, threads_option
 from engine.cli.ways import proxy_urls, way_options
 from engine.errors import Exit
+from engine.marker import output_of
 from engine.proxies import egresses
 from engine.queue.layout import exists, open_queue
 from engine.render.terminal import printable
@@ -70,8 +71,7 @@ def command(
 
 def _frozen(root: str) -> str:
     """The output directory that the queue has, or the one it would get."""
-    frozen = open_queue(root).read_batch().get("frozen") if exists(root) else None
-    return str(frozen.get("output", "transcripts")) if isinstance(frozen, dict) else "transcripts"
+    return (output_of(open_queue(root)) if exists(root) else None) or "transcripts"
 
 
 def _show(its: Finding) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from engine.cli.options import json_option, queue_option
-from engine.errors import Exit
+from engine.errors import Exit, UsageError
 from engine.queue.layout import open_queue
 
 
@@ -13,21 +13,30 @@ from engine.queue.layout import open_queue
 @queue_option()
 @json_option
 @click.option("--repair", "mend", is_flag=True, help="Rebuild what segments and journals can rebuild.")
-def command(root: str, as_json: bool, mend: bool) -> int:
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    help="With --repair: the output directory was moved to DIR, or is to stay with this copy of the queue.",
+)
+def command(root: str, as_json: bool, mend: bool, output: str | None) -> int:
     """Audit the queue: every job in exactly one state, every ok row's files there with the right sha256.
 
     With --repair, tokens, manifest, checkpoint, status and caches are made again from segments and journals, and
     jobs whose files are not what their rows say are put back for the next run.
 
-    Not beside a live run (exit 11). Exit 14 when damage is found, or left after a repair.
+    Not beside a live run (exit 11). Exit 2 when the output directory is not there or another queue's. Exit 14 when
+    damage is found, or left after a repair.
     """
     from engine.verify import audit
 
     open_queue(root)
+    if output is not None and not mend:
+        raise UsageError("-o goes with --repair: it says where the output directory was moved to")
     if mend:
         from engine.repair import repair
 
-        repaired = repair(root)
+        repaired = repair(root, output)
         found, value, lines = repaired.audit, repaired.to_json(), repaired.lines()
     else:
         found = audit(root)

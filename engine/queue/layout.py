@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -298,7 +299,13 @@ def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
         if not os.path.exists(queue.batch):
             created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             queue.write_batch(
-                {"schema_version": 1, "created_at": created, "rehearsal": rehearsal, "frozen": None}
+                {
+                    "schema_version": 1,
+                    "id": secrets.token_hex(16),
+                    "created_at": created,
+                    "rehearsal": rehearsal,
+                    "frozen": None,
+                }
             )
         # FORMAT comes last: with it the directory is a queue, without it the next command makes it one.
         durable.publish(queue.path("FORMAT"), f"{FORMAT}\n".encode(), tmp_dir=queue.tmp)

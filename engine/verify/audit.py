@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from engine.errors import EngineError, HeldError
+from engine import destination
+from engine.errors import EngineError, HeldError, UsageError
+from engine.marker import output_of
 from engine.queue.layout import Queue, open_queue
 from engine.queue.lock import living_holder
 from engine.verify.books import Book, Final, read_book, row_faults
@@ -26,7 +28,8 @@ from engine.verify.papers import (
     read_promise,
     status_faults,
 )
-from engine.verify.tree import OWNER, TMP, OutputTree, Places, digits, leftovers, listing, tokens
+from engine.verify.strays import output_strays
+from engine.verify.tree import OutputTree, Places, digits, leftovers, listing, tokens
 
 HASHERS = 4
 _BATCH = 64  # rows whose files one task hashes
@@ -37,13 +40,22 @@ _STATES = ("pending", "deferred", "ok", "absent", "failed")
 def audit(root: str, *, held: bool = False) -> Audit:
     """Audit the queue in this directory; nothing is changed and no lock is touched.
 
-    `held`: the caller holds its locks. Raises NoQueueError, UsageError (format), HeldError beside a live run or
-    seeding.
+    `held`: the caller holds its locks and has looked at its output directory. Raises NoQueueError, UsageError (the
+    format; an output directory that is not there or not this queue's), HeldError beside a live run or seeding.
     """
     queue = open_queue(root)
     if not held:
         _refuse_living(queue)
+        destination.check(queue, _output_of(queue))
     return _Auditor(queue).audit()
+
+
+def _output_of(queue: Queue) -> str | None:
+    """Where the output is; None before the first run, and when `batch.json` cannot be read: that is damage."""
+    try:
+        return output_of(queue)
+    except UsageError:
+        return None
 
 
 def _refuse_living(queue: Queue) -> None:
@@ -69,7 +81,9 @@ class _Auditor:
         self.row_counts: Counter[str] = Counter()
         self.row_kinds: Counter[str] = Counter()
         self.formats: dict[str, tuple[str, ...]] = {}  # of the jobs that are ok
+        self.reopened: dict[str, list[dict[str, str]]] = {}
         self.files = 0
+        self.batch = ""
         self.output: OutputTree | None = None
         self.promise = Promise()
         self._tasks: deque[Future[list[tuple[str, str]]]] = deque()
@@ -111,7 +125,9 @@ class _Auditor:
     # ---- the small files --------------------------------------------------------------------------------
     def _output(self) -> None:
         try:
-            output = frozen_output(self.queue.read_batch())
+            batch = self.queue.read_batch()
+            output = frozen_output(batch, self.queue.root)
+            self.batch = str(batch.get("id") or "")
         except EngineError as exc:
             self.findings.problem("unreadable file", self.queue.batch, str(exc))
             return
@@ -270,6 +286,7 @@ class _Auditor:
             self.findings.problem("unreadable file", path, exc.strerror or str(exc))
             book = None
         book = book or Book()
+        self.reopened.update(book.reopened)
         note = self.findings.note
         note("damaged journal line(s), counted as absent", book.bad)
         note("torn journal line(s); the next owner cuts them off", int(book.torn))
@@ -360,27 +377,8 @@ class _Auditor:
             problem(
                 "stray temporary file", path, "left by a process that was killed; the next run removes it"
             )
-        if self.output is None:
-            return
-        for path, video_id, fmt in self.output.entries():
-            full = os.path.join(self.output.root, path)
-            if path.startswith(TMP + os.sep) and _in_use(self.output.root, path):
-                note(
-                    "temporary file(s) of another queue's run, which is at work in the same output directory"
-                )
-            elif path.startswith(TMP + os.sep) or path.endswith(".tmp"):
-                problem("stray temporary file", full, "left by a process that was killed")
-            elif video_id is None:
-                note("file(s) in the output directory that are not this engine's")
-            elif video_id not in self.jobs:
-                note("file(s) in the output directory of videos that are not in this queue")
-            elif fmt not in self.formats.get(video_id, ()):
-                problem("stray file", full, "no ok row names it")
-
-
-def _in_use(root: str, path: str) -> bool:
-    """Whether a temporary file is in the hands of a worker that lives; of this queue none does."""
-    return living_holder(os.path.join(root, TMP, path.split(os.sep)[1], OWNER)) is not None
+        if self.output is not None:
+            output_strays(self.output, self.batch, self.jobs, self.formats, self.reopened, self.findings)
 
 
 def _lines(path: str) -> Iterator[bytes]:

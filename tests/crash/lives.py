@@ -31,7 +31,7 @@ import recount  # noqa: E402
 from faults import KILLED, SYNCS, WRITES, FailingSync, Seam, dying, full, short  # noqa: E402
 from support import STEPS, ids, lines  # noqa: E402
 
-from engine import durable, events, output, seed, status, verdict, verify, worker  # noqa: E402
+from engine import destination, durable, events, output, seed, status, verdict, verify, worker  # noqa: E402
 from engine.budget import BudgetSettings, Rate  # noqa: E402
 from engine.budget.file import Budget  # noqa: E402
 from engine.config import Frozen, Settings, freeze  # noqa: E402
@@ -101,13 +101,15 @@ def run(root: Path, names: list[str], again: bool = False) -> None:
     with hold(queue):
         with take_or_say_who(queue.seed_lock, "seeding"):
             seed.Seeding(queue).add(lines(names))
+        durable.ensure_dirs(str(root / "out"), mode=0o777)
+        batch = destination.claim(queue, str(root / "out"))
         frozen = freeze(queue, Frozen(str(root / "out")), frozenset())
-        durable.ensure_dirs(frozen.output, mode=0o777)
         with take_or_say_who(queue.seed_lock, "seeding"):
             recover(queue)
         settings = Settings(
             queue=queue.root,
             frozen=frozen,
+            batch=batch,
             egresses=(EgressSpec("direct"),),
             budget=BudgetSettings(Rate("none"), 60.0),
             threads=THREADS,
