@@ -132,10 +132,10 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--grace", metavar="S", type=click.FloatRange(0, 86400), default=15.0, show_default=True,
                help="Seconds that a stop leaves to what is in flight."),
         option("--replace", is_flag=True,
-               help="Overwrite files in the output directory that this queue did not write; what ended `kept` because "
-                    "of one is tried again."),
+               help="Overwrite files in the output directory that this queue did not write; what ended `kept` "
+                    "because of one is tried again."),
         click.option("--output-lost", is_flag=True,
-                     help="The output directory is gone for good: begin a new one there, and fetch again what it held."),
+                     help="The output directory is gone for good: begin it anew, and fetch again what it held."),
         option("--limit", metavar="N", type=Whole(1), help="Make at most N jobs final, then stop."),
         option("--max-requests", metavar="N", type=Whole(1), help="End this run after N requests."),
         option("--max-bytes", metavar="SIZE", help="End this run after so many body bytes: 500M, 50G, 1.5T."),
