@@ -193,7 +193,8 @@ def _same(path: str, noted: str, inode: int | None, alike: Callable[[str], bool]
     with contextlib.suppress(OSError):
         if os.path.samefile(path, noted):  # by another name, as through a bind mount
             return True
-    return not alike(noted)
+    # What lies at the noted path may be the noted one, and this a snapshot of it, with the same numbers.
+    return not (alike(noted) and (inode is None or _inode(noted) in (None, inode)))
 
 
 def _inode(path: str) -> int | None:
