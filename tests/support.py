@@ -20,7 +20,7 @@ from engine.manifest import row
 from engine.marker import id_of
 from engine.model import Cost, Cue, Job, Kind, Metadata, Record, Transcript
 from engine.monitor import Monitor
-from engine.output import Output, forgetting, sweep
+from engine.output import Output, TakenError, forgetting, sweep
 from engine.processes import boot_id
 from engine.queue import claim, journal
 from engine.queue.chunk import Chunk, read_jobs
@@ -159,7 +159,10 @@ class Hand:
             )
         transcript = Transcript("en", "English", False, (Cue(0.0, 1.0, f"Hello {job.video_id}"),))
         record = Record(job.video_id, metadata, transcript, job.input, now, batch=self.output.batch)
-        files, sums = self.output.publish(record, state.rows if state else ())
+        try:
+            files, sums = self.output.publish(record, state.rows if state else ())
+        except TakenError:
+            return self.row(job, Kind.KEPT, state)
         return row(
             job,
             kind=None,

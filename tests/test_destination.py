@@ -11,6 +11,7 @@ import pytest
 from support import Crash, add, batch, batch_of, dying_at, ids, output_of, worked
 
 from engine import destination, marker, verify
+from engine.cli import invoke
 from engine.config import Frozen, freeze
 from engine.destination import UNMARKED, Standing, standing
 from engine.errors import HeldError, UsageError
@@ -81,7 +82,7 @@ CASES: dict[str, tuple[Callable[[Queue], None], Standing, Standing]] = {
 
 @pytest.mark.parametrize("ok", [True, False])
 @pytest.mark.parametrize("name", CASES)
-def test_how_it_stands(tmp_path: Path, name: str, ok: bool) -> None:
+def test_how_it_stands(tmp_path: Path, name: str, ok: bool, capsys: pytest.CaptureFixture[str]) -> None:
     queue = worked(tmp_path, 16, lambda _: "ok" if ok else Kind.PRIVATE)
     harm, with_ok, without = CASES[name]
     harm(queue)
@@ -89,13 +90,11 @@ def test_how_it_stands(tmp_path: Path, name: str, ok: bool) -> None:
     assert found is (with_ok if ok else without)
     if found in (Standing.OURS, Standing.FRESH):
         destination.check(queue, output_of(queue))
-        verify.audit(queue.root)
+        assert invoke(["verify", "-q", queue.root]) == 0
         return
-    for refused in (
-        lambda: destination.check(queue, output_of(queue)),
-        lambda: verify.audit(queue.root),
-        lambda: repair(queue.root),
-    ):
+    assert invoke(["verify", "-q", queue.root]) == 2
+    assert output_of(queue) in capsys.readouterr().err
+    for refused in (lambda: destination.check(queue, output_of(queue)), lambda: repair(queue.root)):
         with pytest.raises(UsageError) as said:
             refused()
         assert output_of(queue) in str(said.value)
@@ -201,12 +200,12 @@ def test_a_copy_that_is_to_go_on_is_told_so(tmp_path: Path) -> None:
     copy = Queue(queue.root + ".copy")
     shutil.copytree(queue.root, copy.root)
     with pytest.raises(UsageError, match=f"belongs to the queue {queue.root}"):
-        verify.audit(copy.root)
+        destination.check(copy, output_of(copy))
     with take_or_say_who(queue.run_lock, "run"), pytest.raises(HeldError, match="at work"):
         repair(copy.root, output_of(queue))
     assert repair(copy.root, output_of(queue)).audit.ok
     with pytest.raises(UsageError, match=f"belongs to the queue {copy.root}"):
-        verify.audit(queue.root)
+        destination.check(queue, output_of(queue))
     own = str(tmp_path / "own")
     shutil.copytree(output_of(queue), own)
     assert repair(copy.root, own).audit.ok

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from engine import destination
 from engine.cli.options import json_option, queue_option
 from engine.errors import Exit, UsageError
-from engine.queue.layout import open_queue
+from engine.marker import output_of
+from engine.queue.layout import Queue, open_queue
 
 
 @click.command("verify")
@@ -30,7 +32,7 @@ def command(root: str, as_json: bool, mend: bool, output: str | None) -> int:
     """
     from engine.verify import audit
 
-    open_queue(root)
+    queue = open_queue(root)
     if output is not None and not mend:
         raise UsageError("-o goes with --repair: it says where the output directory was moved to")
     if mend:
@@ -39,6 +41,7 @@ def command(root: str, as_json: bool, mend: bool, output: str | None) -> int:
         repaired = repair(root, output)
         found, value, lines = repaired.audit, repaired.to_json(), repaired.lines()
     else:
+        destination.check(queue, _output(queue))
         found = audit(root)
         value, lines = found.to_json(), found.lines()
     if as_json:
@@ -48,3 +51,11 @@ def command(root: str, as_json: bool, mend: bool, output: str | None) -> int:
     else:
         click.echo("\n".join(lines))
     return Exit.OK if found.ok else Exit.DAMAGED
+
+
+def _output(queue: Queue) -> str | None:
+    """Where the output is; None before the first run, and when `batch.json` cannot be read: the audit says that."""
+    try:
+        return output_of(queue)
+    except UsageError:
+        return None

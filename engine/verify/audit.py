@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from engine import destination
-from engine.errors import EngineError, HeldError, UsageError
-from engine.marker import output_of
+from engine.errors import EngineError, HeldError
 from engine.queue.layout import Queue, open_queue
 from engine.queue.lock import living_holder
 from engine.verify.books import Book, Final, read_book, row_faults
@@ -40,22 +38,13 @@ _STATES = ("pending", "deferred", "ok", "absent", "failed")
 def audit(root: str, *, held: bool = False) -> Audit:
     """Audit the queue in this directory; nothing is changed and no lock is touched.
 
-    `held`: the caller holds its locks and has looked at its output directory. Raises NoQueueError, UsageError (the
-    format; an output directory that is not there or not this queue's), HeldError beside a live run or seeding.
+    `held`: the caller holds its locks. Whether the output directory is the right one is for the caller to ask first
+    (`engine.destination`). Raises NoQueueError, UsageError (format), HeldError beside a live run or seeding.
     """
     queue = open_queue(root)
     if not held:
         _refuse_living(queue)
-        destination.check(queue, _output_of(queue))
     return _Auditor(queue).audit()
-
-
-def _output_of(queue: Queue) -> str | None:
-    """Where the output is; None before the first run, and when `batch.json` cannot be read: that is damage."""
-    try:
-        return output_of(queue)
-    except UsageError:
-        return None
 
 
 def _refuse_living(queue: Queue) -> None:
