@@ -152,9 +152,10 @@ def frozen_or(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
     for name in sorted(given & set(_OPTION)):
         same_place = name == "output" and os.path.realpath(asked[name]) == os.path.realpath(begun[name])
         if asked[name] != begun[name] and not same_place:
+            moved = "; was it moved? `engine verify --repair -o NEW`" if name == "output" else ""
             raise UsageError(
                 f"{_OPTION[name]}: this queue was begun with {_show(begun[name])}, not {_show(asked[name])}; "
-                f"leave the option out, or start another queue with -q"
+                f"leave the option out, or start another queue with -q{moved}"
             )
     return frozen
 
