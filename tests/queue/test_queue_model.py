@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support import Crash, Hand, Outcome, add, dying_at, file_rows, ids, output_of, reclaim
 
-from engine import durable, retry, status, verify
+from engine import destination, durable, retry, status, verify
 from engine import seed as seeding
 from engine.model import Kind
 from engine.output import sweep
@@ -68,6 +68,7 @@ class QueueModel(RuleBasedStateMachine):
         self.queue: Queue = make_queue(str(root / "queue"))
         os.makedirs(root / "out")
         frozen = {"output": str(root / "out"), "languages": ["en"], "formats": ["md"]}
+        destination.claim(self.queue, str(root / "out"))
         self.queue.write_batch({**self.queue.read_batch(), "frozen": frozen})
         self.out = root / "out"
         self.truth: dict[str, Truth] = {}
