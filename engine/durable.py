@@ -121,13 +121,14 @@ def publish_all(
     mode: int = PRIVATE_FILE,
     sync: bool = True,
     over: Container[str] | None = None,
+    sync_names: Callable[[str], None] | None = None,
 ) -> None:
     """`publish` for several (path, content) that belong together: all are durable before the first has its name.
 
     All are written before the first is synced: most file systems then have one commit for them, where one
     after the other has several. With `over` only the paths in it may be replaced: where another one is taken,
-    FileExistsError names it and none of these files is left. The first name is then durable before the second
-    is given, so that no crash leaves one of the others without it.
+    FileExistsError names it and none of these files is left. The first name is then made durable before the second
+    is given, so that no crash leaves one of the others without it: by `sync_names` of its directory, or `sync_dir`.
     """
     temporary = [os.path.join(tmp_dir or os.path.dirname(path), _tmp_name(path)) for path, _ in contents]
     fds: list[int] = []
@@ -147,7 +148,7 @@ def publish_all(
                 rename_new(temporary[at], path)
             named.append(path)
             if sync and over is not None and at == 0 and len(contents) > 1:
-                sync_dir(os.path.dirname(path))
+                (sync_names or sync_dir)(os.path.dirname(path))
     except BaseException as exc:
         if isinstance(exc, OSError):
             exc.filename = contents[at][0]  # the temporary name would tell nobody anything

@@ -9,13 +9,14 @@ neither replaced nor removed (`engine.ownership`), and nothing is written where 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine import durable, marker, processes
@@ -78,6 +79,8 @@ class Output:
         self._touched: set[str] = set()
         self._known: set[str] = set()
         self._lock = threading.Lock()
+        self._turns: dict[str, threading.Lock] = {}  # by directory
+        self._failed: tuple[int, str, str] | None = None  # the first fsync that did
 
     def _begin(self) -> None:
         """Make the temporary directory, with the note. Until it has one, a run that ends may sweep it away.
@@ -119,6 +122,7 @@ class Output:
                 tmp_dir=self._tmp,
                 mode=_FILE_MODE,
                 over=self._replaceable(record.video_id, files, Claim(self.batch, rows)),
+                sync_names=self._sync_names,
             )
         except FileExistsError as exc:
             raise TakenError(os.path.relpath(str(exc.filename), self.root)) from None
@@ -141,7 +145,7 @@ class Output:
 
     def forget(self, video_id: str, rows: tuple[Mapping[str, Any], ...] = ()) -> None:
         """Remove what a job of ours that is not `ok` may have left. `rows` as in `publish`."""
-        forget(self.root, video_id, Claim(self.batch, rows))
+        forget(self.root, video_id, Claim(self.batch, rows), self._sync_names)
 
     def touch(self, video_id: str) -> None:
         """Have the names of a job's files made durable by the next `sync`.
@@ -170,14 +174,33 @@ class Output:
 
     def sync(self, touched: set[str]) -> None:
         for name in sorted(touched):
-            durable.sync_dir(os.path.join(self.root, name) if name else self.root)
+            self._sync_names(os.path.join(self.root, name) if name else self.root)
+
+    def _sync_names(self, path: str) -> None:
+        """Make a directory's names durable. Threads that publish into the same one take turns, and after one failed
+        none tries again: the next fsync would say "fine"."""
+        with self._lock:
+            turn = self._turns.setdefault(path, threading.Lock())
+        with turn:
+            if self._failed is not None:
+                raise OSError(*self._failed)
+            try:
+                durable.sync_dir(path)
+            except OSError as exc:
+                self._failed = (exc.errno or errno.EIO, exc.strerror or str(exc), path)
+                raise
 
     def close(self) -> None:
         """Remove this worker's temporary directory."""
         shutil.rmtree(self._tmp, ignore_errors=True)
 
 
-def forget(root: str, video_id: str, claim: Claim = NOBODY) -> None:
+def forget(
+    root: str,
+    video_id: str,
+    claim: Claim = NOBODY,
+    sync_names: Callable[[str], None] = durable.sync_dir,
+) -> None:
     """Remove what this queue wrote for a job that is not `ok`; what others wrote stays.
 
     Nothing is removed through a symbolic link, nor for what is no id. The record goes last, and durably so: it is
@@ -192,7 +215,7 @@ def forget(root: str, video_id: str, claim: Claim = NOBODY) -> None:
         durable.unlink_quietly(os.path.join(root, relative(video_id, extension)))
     if RECORD in mine:
         if others:
-            durable.sync_dir(directory)
+            sync_names(directory)
         durable.unlink_quietly(os.path.join(root, relative(video_id, RECORD)))
 
 

@@ -376,3 +376,20 @@ def test_a_directory_that_goes_while_files_are_written_is_noticed_before_they_co
     monkeypatch.setattr(durable, "publish_all", then_gone)
     with pytest.raises(DiskError, match="bring it back or mount it"):
         output.publish(a_record())
+
+
+def test_after_a_failed_sync_of_names_none_is_tried_again(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one would say "fine" of names that are not on the disk."""
+    tried: list[int] = []
+
+    def fails(fd: int) -> None:
+        tried.append(fd)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(durable, "_fsync", fails)
+    for again in (lambda: output.publish(a_record()), lambda: output.sync({"dQ"})):
+        with pytest.raises(OSError, match="Input/output error"):
+            again()
+    assert len(tried) == 1
