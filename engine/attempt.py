@@ -15,7 +15,7 @@ from engine.budget import Outcome, Stamp
 from engine.clock import utc
 from engine.manifest import row
 from engine.model import Cost, Failure, Fetched, Job, Kind, Permit, Record, Refused
-from engine.output import Output, forget
+from engine.output import Output, TakenError
 from engine.queue.fold import JobState
 from engine.verdict import REFUSALS, Defer, History, Settle, decide
 
@@ -81,8 +81,19 @@ class Attempts:
     def _ok(self, job: Job, state: JobState, permit: Permit, got: Fetched, elapsed_s: float) -> Recorded:
         self.judge.report(permit, Outcome.OK, job=job.video_id)
         now = utc(self.wall())
-        record = Record(job.video_id, got.metadata, got.transcript, job.input, now, got.transcripts)
-        files, sums = self.output.publish(record)
+        record = Record(
+            job.video_id,
+            got.metadata,
+            got.transcript,
+            job.input,
+            now,
+            got.transcripts,
+            self.output.batch or None,
+        )
+        try:
+            files, sums = self.output.publish(record, state.rows)
+        except TakenError as exc:
+            return self._kept(job, state, permit, got, elapsed_s, exc.path)
         return Recorded(
             "final",
             row(
@@ -100,6 +111,17 @@ class Attempts:
                 finished_at=now,
             ),
         )
+
+    def _kept(
+        self, job: Job, state: JobState, permit: Permit, got: Fetched, elapsed_s: float, path: str
+    ) -> Recorded:
+        """The end of a job whose place in the output directory belongs to a file that this queue did not write."""
+        message = (
+            f"{path} was not written by this queue and stays: move it away, then `engine retry --kind kept`; "
+            "or `engine run --replace`, which overwrites it"
+        )
+        refused = Refused(Failure(Kind.KEPT, message), got.cost, got.metadata)
+        return self.final(job, state, Kind.KEPT, message, refused, self._spent(state) + 1, permit, elapsed_s)
 
     def _refused(self, job: Job, state: JobState, permit: Permit, got: Refused, elapsed_s: float) -> Recorded:
         failure = got.failure
@@ -236,7 +258,7 @@ class Attempts:
         elapsed_s: float,
     ) -> Recorded:
         """A final row that is not `ok`; what the job may have left in the output directory is removed first."""
-        forget(self.output.root, job.video_id)
+        self.output.forget(job.video_id, state.rows)
         return Recorded(
             "final",
             row(

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Literal, Self
 from engine.budget import BudgetSettings
 from engine.caps import Caps
 from engine.errors import UsageError
+from engine.marker import output_of, relative_to
 from engine.model import EgressSpec
 from engine.queue.layout import Queue
 
@@ -61,6 +62,8 @@ class Settings:
     deadline_s: float = 60.0
     grace_s: float = 15.0
     ca_bundle: str | None = field(default=None)
+    batch: str = ""  # the queue's id (`engine.marker`)
+    replace: bool = False  # overwrite files that this queue did not write
     fetch_mode: Literal["lean", "full"] = "lean"
     mask: bool = False  # of each run: it changes the bytes on the wire, not what is recorded
     on_block: str = "wait"
@@ -102,14 +105,33 @@ _OPTION = {
 }
 
 
-def freeze(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
-    """Freeze what the first run wants; later give back what was frozen. As `frozen_or` in all else."""
+def freeze(queue: Queue, wanted: Frozen, given: frozenset[str], *, relative: bool = False) -> Frozen:
+    """Freeze what the first run wants; later give back what was frozen. As `frozen_or` in all else.
+
+    `relative`: the output directory was given by a relative path, and is kept so when it lies beside or below the
+    queue. The absolute path is kept as well, as it is now: older engines know no other.
+    """
     frozen = frozen_or(queue, wanted, given)
     batch = queue.read_batch()
-    if not isinstance(batch.get("frozen"), dict):
-        batch["frozen"] = frozen.to_json()
+    known = batch.get("frozen")
+    if isinstance(known, dict):
+        place = place_of(queue, frozen.output, relative="output_relative" in known)
+        value = {**{name: its for name, its in known.items() if name not in _PLACE}, **place}
+    else:
+        value = {**frozen.to_json(), **place_of(queue, frozen.output, relative=relative)}
+    if value != known:
+        batch["frozen"] = value
         queue.write_batch(batch)
     return frozen
+
+
+_PLACE = ("output", "output_relative")
+
+
+def place_of(queue: Queue, output: str, *, relative: bool) -> dict[str, str]:
+    """What is frozen of where the output is. `relative`: by its path from the queue as well, if that may be."""
+    inside = relative_to(queue, output) if relative else None
+    return {"output": os.path.abspath(output)} | ({"output_relative": inside} if inside else {})
 
 
 def frozen_or(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
@@ -121,17 +143,19 @@ def frozen_or(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
     if not isinstance(known, dict):
         return wanted
     try:
-        frozen = Frozen.from_json(known)
+        frozen = Frozen.from_json({**known, "output": output_of(queue)})
     except (KeyError, TypeError, ValueError):
         raise UsageError(
             f"{queue.batch} is damaged: what the first run froze cannot be read. Bring it back from a copy"
         ) from None
     asked, begun = wanted.to_json(), frozen.to_json()
     for name in sorted(given & set(_OPTION)):
-        if asked[name] != begun[name]:
+        same_place = name == "output" and os.path.realpath(asked[name]) == os.path.realpath(begun[name])
+        if asked[name] != begun[name] and not same_place:
+            moved = "; was it moved? `engine verify --repair -o NEW`" if name == "output" else ""
             raise UsageError(
                 f"{_OPTION[name]}: this queue was begun with {_show(begun[name])}, not {_show(asked[name])}; "
-                f"leave the option out, or start another queue with -q"
+                f"leave the option out, or start another queue with -q{moved}"
             )
     return frozen
 

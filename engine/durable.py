@@ -11,10 +11,13 @@ failed fsync is final, nobody tries it again (the kernel may have dropped the pa
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import functools
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
+from typing import Any
 
 from engine.errors import DiskError
 
@@ -24,10 +27,15 @@ _pwrite = os.pwrite
 _fsync = os.fsync
 _fdatasync = getattr(os, "fdatasync", os.fsync)
 _rename = os.rename
+_link = os.link
 _unlink = os.unlink
 _mkdir = os.mkdir
 _rmdir = os.rmdir
 _truncate = os.ftruncate
+
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+# What a file system answers that does not know the flag, or has no second names for a file.
+_UNABLE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK})
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -112,15 +120,20 @@ def publish_all(
     tmp_dir: str | None = None,
     mode: int = PRIVATE_FILE,
     sync: bool = True,
+    over: Container[str] | None = None,
+    sync_names: Callable[[str], None] | None = None,
 ) -> None:
     """`publish` for several (path, content) that belong together: all are durable before the first has its name.
 
     All are written before the first is synced: most file systems then have one commit for them, where one
-    after the other has several.
+    after the other has several. With `over` only the paths in it may be replaced: where another one is taken,
+    FileExistsError names it and none of these files is left. The first name is then made durable before the second
+    is given, so that no crash leaves one of the others without it: by `sync_names` of its directory, or `sync_dir`.
     """
     temporary = [os.path.join(tmp_dir or os.path.dirname(path), _tmp_name(path)) for path, _ in contents]
     fds: list[int] = []
     at = 0
+    named: list[str] = []
     try:
         for at, (_, data) in enumerate(contents):
             fds.append(_open(temporary[at], _NEW, mode))
@@ -129,13 +142,20 @@ def publish_all(
             for at in range(len(fds)):
                 sync_fd(fds[at])
         for at, (path, _) in enumerate(contents):
-            _rename(temporary[at], path)
+            if over is None or path in over:
+                _rename(temporary[at], path)
+            else:
+                rename_new(temporary[at], path)
+            named.append(path)
+            if sync and over is not None and at == 0 and len(contents) > 1:
+                (sync_names or sync_dir)(os.path.dirname(path))
     except BaseException as exc:
         if isinstance(exc, OSError):
             exc.filename = contents[at][0]  # the temporary name would tell nobody anything
-        for tmp in temporary[: len(fds)]:  # of the next one nobody knows whose it is
+        mine = temporary[: len(fds)]  # of the next one nobody knows whose it is
+        for path in [*mine, *(reversed(named) if isinstance(exc, FileExistsError) else ())]:
             with contextlib.suppress(OSError):
-                _unlink(tmp)
+                _unlink(path)
         raise
     finally:
         for fd in fds:
@@ -178,6 +198,49 @@ def sync_fd(fd: int) -> None:
 
 def rename(src: str, dst: str) -> None:
     _rename(src, dst)
+
+
+def rename_new(src: str, dst: str) -> None:
+    """Rename a file to a name that must be free. Raises FileExistsError when it is taken, OSError otherwise.
+
+    Another process may take the name at any moment, so the system itself has to refuse: by a flag of `rename`, or
+    by a second name for the file. Where a file system can do neither, the name is looked at first.
+    """
+    try:
+        if _rename_noreplace(src, dst):
+            return
+        _link(src, dst)
+    except OSError as exc:
+        if exc.errno not in _UNABLE:
+            raise
+        if os.path.lexists(dst):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), dst) from None
+        _rename(src, dst)
+    else:
+        _unlink(src)
+
+
+def _rename_noreplace(src: str, dst: str) -> bool:
+    """`renameat2` with RENAME_NOREPLACE; False where there is no such call, or not for this file system."""
+    call = _renameat2()
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(src), _AT_FDCWD, os.fsencode(dst), _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(number, os.strerror(number), src, None, dst)
+
+
+@functools.cache
+def _renameat2() -> Callable[..., int] | None:
+    try:
+        call: Any = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # not Linux, or a C library that does not have it
+        return None
+    call.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    return call  # type: ignore[no-any-return]
 
 
 def unlink(path: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from engine import output, shortages
+from engine import shortages
 from engine.attempt import Attempts, Recorded
 from engine.budget import Outcome, Stamp
 from engine.config import Settings
@@ -270,7 +270,7 @@ class Hands:
         if not self._desk.settle(work):
             return False
         self._budget.report(work.permit or permit, Outcome.OTHER, job=item.job.video_id)
-        output.forget(self._settings.frozen.output, item.job.video_id)
+        self._attempts.output.forget(item.job.video_id, item.state.rows)
         if its_own and cost.requests:
             self._write(item.home, "try", self._attempts.gave_way(item.job, item.state, permit, cost))
         return self._again(work, 0.0)

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     PO_TOKEN = "po_token"  # noqa: S105 - the name of a refusal, not a secret
     NOT_YET = "not_yet"
     BLOCKED = "blocked"
+    KEPT = "kept"
     POISON = "poison"
     UNKNOWN = "unknown"
 
@@ -128,7 +129,7 @@ class Record:
     """A video's metadata and transcript: what the `.json` file holds and all formats are rendered from.
 
     `fetched_at` is UTC in RFC 3339, seconds, with `Z`. `transcripts` are all tracks, the best one included, where
-    all were asked for, else empty.
+    all were asked for, else empty. `batch` is the id of the queue that fetched it (None: it has none yet).
     """
 
     video_id: str
@@ -137,6 +138,7 @@ class Record:
     input: Mapping[str, Any]
     fetched_at: str
     transcripts: tuple[Transcript, ...] = ()
+    batch: str | None = None
 
     @property
     def url(self) -> str:

@@ -3,7 +3,9 @@
 Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. Temporary files lie in `.engine-tmp/<worker>/` beside them
 (same file system), so that what a dead worker left is removed as a whole. A file there says whose it is, and its
 worker keeps it locked: queues may share an output directory, also out of several containers, and no run removes what
-another one's worker has in hand.
+another one's worker has in hand. What this queue did not write is
+neither replaced nor removed (`engine.ownership`), and nothing is written where the queue's marker is not
+(`engine.marker`): then it is another directory.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine import durable, processes
+from engine import durable, marker, processes
 from engine.errors import UsageError
 from engine.model import Record
+from engine.ownership import NOBODY, RECORD, Claim, is_ours, sha256
+from engine.queue.claim import Forget
 from engine.queue.lock import Lock, living_holder, read_note
 from engine.queue.names import is_worker
 from engine.queue.sweeping import OWNER, remove_if_empty, remove_worker_output
@@ -31,7 +35,7 @@ _TIMES = 3
 _SWEEPER_S = 5.0  # how long one who sweeps may hold the lock of a directory that he found without an owner
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.[a-z]+")
-_EXTENSIONS = ("json", *FORMATS)
+_EXTENSIONS = (RECORD, *FORMATS)
 _FILE_MODE = 0o644
 _DIR_MODE = 0o755
 
@@ -49,12 +53,27 @@ def _linked(path: str) -> UsageError:
     return UsageError(f"{path} is a symbolic link: output is never written through one; remove it")
 
 
-class Output:
-    """One worker's door to the output directory. `publish` and `forget` are thread-safe."""
+class TakenError(Exception):
+    """A file that this queue did not write has the name of one that was to be published. `path` is relative."""
 
-    def __init__(self, root: str, formats: tuple[str, ...], worker_id: str) -> None:
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+class Output:
+    """One worker's door to the output directory. `publish` and `forget` are thread-safe.
+
+    `batch` is the queue's id: records carry it. With `replace` files of others are overwritten.
+    """
+
+    def __init__(
+        self, root: str, formats: tuple[str, ...], worker_id: str, batch: str = "", *, replace: bool = False
+    ) -> None:
         self.root = root
         self.formats = formats
+        self.batch = batch
+        self._replace = replace
         self._tmp = os.path.join(root, TMP, worker_id)
         self._owner = Lock(os.path.join(self._tmp, OWNER))
         if os.path.islink(os.path.join(root, TMP)):
@@ -63,12 +82,19 @@ class Output:
         self._touched: set[str] = set()
         self._known: set[str] = set()
         self._lock = threading.Lock()
+        self._turns: dict[str, threading.Lock] = {}  # by directory
+        self._failed: tuple[int, str, str] | None = None  # the first fsync that did
 
     def _begin(self) -> None:
-        """Make the temporary directory and lock it. Until it is locked, a run that ends may sweep it away."""
+        """Make the temporary directory and lock it. Until it is locked, a run that ends may sweep it away.
+
+        The output directory itself is not made here: one that is gone by now was removed or is not mounted.
+        """
         for time_left in reversed(range(_TIMES)):
+            marker.check(self.root, self.batch)
             try:
-                os.makedirs(self._tmp, exist_ok=True)
+                for path in (os.path.dirname(self._tmp), self._tmp):
+                    durable.ensure_dir(path, mode=0o777)
                 if self._owner.take(wait_s=_SWEEPER_S, note={}) and self._owner.in_place:
                     return
                 self._owner.release()
@@ -77,25 +103,53 @@ class Output:
                     raise
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._tmp)
 
-    def publish(self, record: Record) -> tuple[dict[str, str], dict[str, str]]:
-        """Write the record and its renderings, each durable before it has its name.
+    def publish(
+        self, record: Record, rows: tuple[Mapping[str, Any], ...] = ()
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Write the record and its renderings, each durable before it has its name, the record first.
 
-        Returns ({format: relative path}, {format: sha256}). The names are durable after the next `sync`.
+        `rows` are the job's rows in its journal so far: with their files it may be overwritten. Returns ({format:
+        relative path}, {format: sha256}). The names are durable after the next `sync`. Raises TakenError, and
+        leaves nothing new, when one of the names belongs to a file that this queue did not write; DiskError when
+        the directory is not ours (any more).
         """
+        marker.check(self.root, self.batch)
         self._make_dir(record.video_id[:2])
         contents = {
-            extension: to_json(record) if extension == "json" else render(record, extension)
-            for extension in ("json", *self.formats)
+            extension: to_json(record) if extension == RECORD else render(record, extension)
+            for extension in (RECORD, *self.formats)
         }
         files = {extension: relative(record.video_id, extension) for extension in contents}
-        durable.publish_all(
-            [(os.path.join(self.root, path), contents[extension]) for extension, path in files.items()],
-            tmp_dir=self._tmp,
-            mode=_FILE_MODE,
-        )
+        try:
+            durable.publish_all(
+                [(os.path.join(self.root, path), contents[extension]) for extension, path in files.items()],
+                tmp_dir=self._tmp,
+                mode=_FILE_MODE,
+                over=self._replaceable(record.video_id, files, Claim(self.batch, rows)),
+                sync_names=self._sync_names,
+            )
+        except FileExistsError as exc:
+            raise TakenError(os.path.relpath(str(exc.filename), self.root)) from None
+        marker.check(self.root, self.batch)  # what was mounted may have gone while we wrote
         sums = {extension: hashlib.sha256(data).hexdigest() for extension, data in contents.items()}
         self.touch(record.video_id)
         return files, sums
+
+    def _replaceable(self, video_id: str, files: Mapping[str, str], claim: Claim) -> set[str]:
+        """Which of these names are taken by files that may be replaced. Raises TakenError for any other."""
+        found = set()
+        for extension, path in files.items():
+            full = os.path.join(self.root, path)
+            if os.path.lexists(full):
+                replace = self._replace and (os.path.islink(full) or not os.path.isdir(full))
+                if not replace and not is_ours(self.root, video_id, extension, claim):
+                    raise TakenError(path)
+                found.add(full)
+        return found
+
+    def forget(self, video_id: str, rows: tuple[Mapping[str, Any], ...] = ()) -> None:
+        """Remove what a job of ours that is not `ok` may have left. `rows` as in `publish`."""
+        forget(self.root, video_id, Claim(self.batch, rows), self._sync_names)
 
     def touch(self, video_id: str) -> None:
         """Have the names of a job's files made durable by the next `sync`.
@@ -124,7 +178,21 @@ class Output:
 
     def sync(self, touched: set[str]) -> None:
         for name in sorted(touched):
-            durable.sync_dir(os.path.join(self.root, name) if name else self.root)
+            self._sync_names(os.path.join(self.root, name) if name else self.root)
+
+    def _sync_names(self, path: str) -> None:
+        """Make a directory's names durable. Threads that publish into the same one take turns, and after one failed
+        none tries again: the next fsync would say "fine"."""
+        with self._lock:
+            turn = self._turns.setdefault(path, threading.Lock())
+        with turn:
+            if self._failed is not None:
+                raise OSError(*self._failed)
+            try:
+                durable.sync_dir(path)
+            except OSError as exc:
+                self._failed = (exc.errno or errno.EIO, exc.strerror or str(exc), path)
+                raise
 
     def close(self) -> None:
         """Remove this worker's temporary directory."""
@@ -133,13 +201,33 @@ class Output:
         self._owner.release()
 
 
-def forget(root: str, video_id: str) -> None:
-    """Remove what a job that is not `ok` may have left. Nothing is removed through a symbolic link, nor for what
-    is no id."""
-    if not _is_id(video_id) or os.path.islink(os.path.join(root, video_id[:2])):
+def forget(
+    root: str,
+    video_id: str,
+    claim: Claim = NOBODY,
+    sync_names: Callable[[str], None] = durable.sync_dir,
+) -> None:
+    """Remove what this queue wrote for a job that is not `ok`; what others wrote stays.
+
+    Nothing is removed through a symbolic link, nor for what is no id. The record goes last, and durably so: it is
+    what the other files are known by.
+    """
+    directory = os.path.join(root, video_id[:2])
+    if not _is_id(video_id) or os.path.islink(directory):
         return
-    for extension in _EXTENSIONS:
+    mine = [extension for extension in _EXTENSIONS if is_ours(root, video_id, extension, claim)]
+    others = [extension for extension in mine if extension != RECORD]
+    for extension in others:
         durable.unlink_quietly(os.path.join(root, relative(video_id, extension)))
+    if RECORD in mine:
+        if others:
+            sync_names(directory)
+        durable.unlink_quietly(os.path.join(root, relative(video_id, RECORD)))
+
+
+def forgetting(root: str, batch: str) -> Forget:
+    """`forget` for what the dead workers of a queue had in flight."""
+    return lambda video_id, rows, since: forget(root, video_id, Claim(batch, rows, since))
 
 
 def sweep(root: str) -> None:
@@ -184,12 +272,3 @@ def intact(root: str, row: Mapping[str, Any]) -> bool:
         and sha256(os.path.join(root, path)) == sums.get(fmt, "")
         for fmt, path in files.items()
     )
-
-
-def sha256(path: str) -> str | None:
-    """A regular file's sha256 in hex, or None when there is none to read."""
-    with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(fd, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    return None

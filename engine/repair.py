@@ -32,7 +32,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine import durable, gather, output, retry
+from engine import destination, durable, gather, marker, output, retry
 from engine.errors import HeldError, UsageError
 from engine.known import ODD, Known, remove_cache
 from engine.manifest import read_checkpoint
@@ -75,8 +75,8 @@ class Repaired:
         yield from self.audit.lines()
 
 
-def repair(root: str) -> Repaired:
-    """Repair the queue in this directory, as far as it can be, and audit it.
+def repair(root: str, moved_to: str | None = None) -> Repaired:
+    """Repair the queue in this directory, as far as it can be, and audit it. `moved_to`: where its output is now.
 
     Holds run.lock, monitor.lock and seed.lock meanwhile. Raises NoQueueError, UsageError (format), HeldError beside
     a live run, monitor, seeding or worker, OSError when the disk fails, after which a second repair goes on.
@@ -96,7 +96,7 @@ def repair(root: str) -> Repaired:
         its.complete_gathering()
         if not its.possible():
             return Repaired(audit(root, held=True))
-        its.check_output()
+        its.open_output(moved_to)
         return Repaired(its.repair(), its.said())
 
 
@@ -137,22 +137,23 @@ class _Repair:
                 read_jobs(self.queue.segment(chunk.segment), chunk)
         except UsageError:
             return False
-        if isinstance(frozen, dict) and isinstance(frozen.get("output"), str):
-            self._output = frozen["output"]
+        if isinstance(frozen, dict):
+            self._output = marker.output_of(self.queue)
         return not damaged and os.path.exists(self.queue.batch)
 
-    def check_output(self) -> None:
-        """Raise UsageError when the whole output directory is gone: perhaps it was moved, or is not mounted, and
-        then nobody wants all its videos fetched again."""
-        if self._output is None or os.path.isdir(self._output):
-            return
-        for chunk in self._chunks():
-            jobs = fold(journal.lines(self.queue.journal(chunk))).jobs.values()
-            if any(its.final is not None and its.final.get("status") == "ok" for its in jobs):
-                raise UsageError(
-                    f"the output directory {self._output} is not there: bring it back (moved? not mounted?), or "
-                    "make an empty one in its place to have all its videos put back, then repair again"
-                )
+    def open_output(self, moved_to: str | None) -> None:
+        """See that the output directory is there and this queue's, or make `moved_to` that. Raises UsageError: it is
+        moved, or not mounted, and then nobody wants all its videos fetched again."""
+        if moved_to is not None:
+            path = os.path.abspath(moved_to)
+            self._say("output", destination.move(self.queue, path, relative=not os.path.isabs(moved_to)))
+            self._output = path
+        elif self._output is not None:
+            destination.check(self.queue, self._output)
+            note = marker.read(self._output, marker.id_of(self.queue.read_batch()))
+            if note is not None and not note.queue:
+                destination.claim(self.queue, self._output)
+                self._say("output", f"wrote the marker in {self._output} again, which could not be read")
 
     def repair(self) -> Audit:
         """All steps, in order; the audit after them."""
@@ -162,7 +163,8 @@ class _Repair:
         self._purge()
         for sentence in mend(self.queue):
             self._say("token", sentence)
-        if count := claim.reclaim(self.queue, "", self._forget):
+        forget = output.forgetting(self._output or "", marker.id_of(self.queue.read_batch()))
+        if count := claim.reclaim(self.queue, "", forget):
             self._say("worker", f"took apart the directories of {count} dead worker(s)")
         self._reopen()
         self._to_done()
@@ -352,6 +354,9 @@ class _Repair:
         if out is not None and _lies_in(path, out):
             if _lies_in(path, os.path.join(out, output.TMP)):
                 output.sweep(out)
+            elif _lies_in(path, os.path.join(out, marker.DIR)):
+                if os.path.basename(path) in marker.leftovers(out, marker.id_of(self.queue.read_batch())):
+                    durable.unlink(path)
             else:
                 durable.unlink(path)
         elif os.path.isdir(path) and not os.path.islink(path):
@@ -360,10 +365,6 @@ class _Repair:
         elif os.path.islink(path) or path.endswith(".tmp") or not os.path.getsize(path):
             durable.unlink(path)
         return not os.path.lexists(path)
-
-    def _forget(self, video_id: str) -> None:
-        if self._output is not None:
-            output.forget(self._output, video_id)
 
 
 def _lies_in(path: str, directory: str) -> bool:

@@ -25,10 +25,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from engine import durable, listings, output
+from engine import durable, listings, marker, output
 from engine.clock import seconds
 from engine.errors import HeldError, UsageError
 from engine.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
+from engine.ownership import Claim
 from engine.queue import claim, journal
 from engine.queue.chunk import Chunk, cut, read_ids, read_jobs
 from engine.queue.fold import fold
@@ -71,18 +72,25 @@ def retry(
             locks.enter_context(take_or_say_who(path, what, wait_s=wait_s, note={"what": WHY}))
         for worker_id, pid, _ in claim.living(queue):
             raise HeldError(f"worker {worker_id} (pid {pid}) still lives: end it first")
+        return put_back(queue, _wants(kinds, absent, older_than_s), dry_run=dry_run)
+
+
+def put_back(queue: Queue, wanted: Callable[[dict[str, Any]], bool], *, dry_run: bool = False) -> int:
+    """Open the jobs again whose rows are wanted; returns how many.
+
+    The caller holds run.lock, monitor.lock and seed.lock, and no worker lives. Raises as `retry`.
+    """
+    complete(queue)
+    chunks = _chosen(queue, wanted)
+    count = sum(map(len, chunks.values()))
+    if count and not dry_run:
+        intent: dict[str, Any] = {"schema_version": 1}
+        intent["chunks"] = {chunk.name: ids for chunk, ids in chunks.items()}
+        intent["crc32"] = zlib.crc32(json.dumps(intent).encode())
+        durable.publish(queue.retry, (json.dumps(intent) + "\n").encode(), tmp_dir=queue.tmp)
+        durable.sync_dir(queue.root)
         complete(queue)
-        wanted = _wants(kinds, absent, older_than_s)
-        chunks = _chosen(queue, wanted)
-        count = sum(map(len, chunks.values()))
-        if count and not dry_run:
-            intent: dict[str, Any] = {"schema_version": 1}
-            intent["chunks"] = {chunk.name: ids for chunk, ids in chunks.items()}
-            intent["crc32"] = zlib.crc32(json.dumps(intent).encode())
-            durable.publish(queue.retry, (json.dumps(intent) + "\n").encode(), tmp_dir=queue.tmp)
-            durable.sync_dir(queue.root)
-            complete(queue, on_progress)
-        return count
+    return count
 
 
 def retry_listings(queue: Queue, *, dry_run: bool = False) -> int:
@@ -114,11 +122,7 @@ def complete(queue: Queue, on_progress: Callable[[str, int, int], None] | None =
             dropped |= _without_final(queue, chunk)
     _rewrite(queue, dropped, ends)
     _free(queue, set(chunks))
-    frozen = queue.read_batch().get("frozen")
-    if isinstance(frozen, dict) and "output" in frozen:
-        for number, video_id in enumerate(dropped, 1):
-            output.forget(str(frozen["output"]), video_id)
-            told("looked for leftover output of", number, len(dropped))
+    _forget(queue, set(chunks), dropped, told)
     durable.unlink(queue.retry)
     durable.sync_dir(queue.root)
     return True
@@ -204,6 +208,23 @@ def _read_intent(queue: Queue) -> dict[Chunk, list[str]] | None:
     if len(parsed) != len(chunks) or not there.issuperset(parsed):
         raise UsageError(f"{queue.retry} is damaged: remove it, then say `engine retry` again")
     return parsed
+
+
+def _forget(
+    queue: Queue, chunks: set[Chunk], dropped: set[str], told: Callable[[str, int, int], None]
+) -> None:
+    """Remove what these jobs left in the output directory (nothing as a rule)."""
+    root = marker.output_of(queue)
+    if root is None:
+        return
+    batch, number = marker.id_of(queue.read_batch()), 0
+    for chunk in chunks:
+        states = fold(journal.lines(queue.journal(chunk))).jobs
+        for video_id in dropped & {job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)}:
+            rows = states[video_id].rows if video_id in states else ()
+            output.forget(root, video_id, Claim(batch, rows))
+            number += 1
+            told("looked for leftover output of", number, len(dropped))
 
 
 def _chunks_of(queue: Queue, segment: int) -> Iterator[Chunk]:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
 
-from engine import durable, events, listings, output, shortages, status
+from engine import durable, events, listings, marker, output, shortages, status
 from engine.budget import Budget, parse_rate, snapshot, totals
 from engine.budget.watch import Watch
 from engine.caps import Meter
@@ -110,6 +110,7 @@ class Supervisor:
             threading.excepthook = hook
             for number, handler in before.items():
                 signal.signal(number, handler)
+        self._look_at_output()
         if self._exit in (Exit.OK, Exit.SOME_FAILED):
             self._exit = Exit.SOME_FAILED if self._failed() else Exit.OK
         self._leave_word()
@@ -180,6 +181,7 @@ class Supervisor:
         removed = self._budget_watch.look(time.monotonic())
         if removed:
             events.emit(self.queue, "budget_removed", removed, run=self.run_id)
+        self._look_at_output()
         capped = self._meter and self._meter.look(self.settings.caps, totals(self.queue.budget))
         if capped:
             self._end(Exit.WORK_REMAINS, capped)
@@ -197,6 +199,14 @@ class Supervisor:
                 self._end(Exit.ALL_BLOCKED, "every egress is blocked: run again later, or with other proxies")
         if self.settings.limit is not None and self._slots.at_limit:
             self._end(Exit.WORK_REMAINS, f"stopped at the limit of {self.settings.limit:,} jobs")
+
+    def _look_at_output(self) -> None:
+        """End the run when the output directory was removed or unmounted: workers notice when they write, and they
+        may have to wait for that."""
+        try:
+            marker.check(self.settings.frozen.output, self.settings.batch)
+        except EngineError as exc:
+            self._end(exc.exit_code, str(exc))
 
     def _end(self, code: int, message: str) -> None:
         """End the run, unless something else ends it already."""
@@ -245,9 +255,8 @@ class Supervisor:
         self._slots.end()
         if self._exit != Exit.DISK:
             with contextlib.suppress(OSError, EngineError):  # else the next run does it, or says why not
-                claim.reclaim(
-                    self.queue, "", lambda video_id: output.forget(self.settings.frozen.output, video_id)
-                )
+                forget = output.forgetting(self.settings.frozen.output, self.settings.batch)
+                claim.reclaim(self.queue, "", forget)
 
     def _now(self) -> bool:
         return len(self._heard) > 1 or 0 in self._heard

@@ -4,7 +4,7 @@
 |-------------------------------------------------------------|--------------------------------------------|
 | unavailable private members_only age_restricted             | absent, at once                            |
 | region_blocked no_captions no_language                      |                                            |
-| too_large po_token not_yet                                  | failed, at once                            |
+| too_large po_token not_yet kept                             | failed, at once                            |
 | network proxy timeout server_error garbled unknown          | 2, 10, 60 s, then every 15 min; failed     |
 |                                                             | when the attempts are spent                |
 | blocked                                                     | again after a while, no attempt spent;     |
@@ -30,7 +30,7 @@ REFUSALS = 3
 # An egress may be found guilty a little later than its victim's last attempt; so many more looks it gets.
 BENEFIT_OF_DOUBT = 3
 
-AT_ONCE = ABSENT_KINDS | {Kind.TOO_LARGE, Kind.PO_TOKEN, Kind.NOT_YET, Kind.POISON}
+AT_ONCE = ABSENT_KINDS | {Kind.TOO_LARGE, Kind.PO_TOKEN, Kind.NOT_YET, Kind.KEPT, Kind.POISON}
 RETRIED = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT, Kind.SERVER_ERROR, Kind.GARBLED, Kind.UNKNOWN})
 
 

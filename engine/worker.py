@@ -64,7 +64,13 @@ class Lap:
         self._hung = 0
         self._replace = False
         self._journal_lock = threading.Lock()
-        self._output = output.Output(settings.frozen.output, settings.frozen.formats, worker_id)
+        self._output = output.Output(
+            settings.frozen.output,
+            settings.frozen.formats,
+            worker_id,
+            settings.batch,
+            replace=settings.replace,
+        )
         self._worker = claim.Worker(self.queue, worker_id, settings.threads)
         self._attempts = Attempts(
             self._output,
@@ -266,9 +272,8 @@ class Lap:
 
     def _reclaim(self) -> None:
         run_id = self._worker.id.partition(".")[0]
-        claim.reclaim(
-            self.queue, run_id, lambda video_id: output.forget(self.settings.frozen.output, video_id)
-        )
+        forget = output.forgetting(self.settings.frozen.output, self.settings.batch)
+        claim.reclaim(self.queue, run_id, forget)
 
     def _shift(self, gap_s: float) -> None:
         """The process was suspended: nobody's deadline ran meanwhile."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+MARKERS = ".engine-batches"  # in the output directory: one file a queue
 SLOT_BYTES = 64  # what one thread has in `inflight`
 
 
@@ -99,7 +100,7 @@ def workers(queue: Path) -> dict[int, Path]:
 
 
 def check_files(queue: Path, out: Path) -> None:
-    """The output directory holds exactly what the `ok` rows name, byte for byte."""
+    """The output directory holds exactly what the `ok` rows name, byte for byte, and markers."""
     named = set()
     for row in manifest(queue):
         assert (row["status"] == "ok") == bool(row["files"]), row
@@ -112,6 +113,7 @@ def check_files(queue: Path, out: Path) -> None:
         os.path.relpath(os.path.join(directory, name), out)
         for directory, _, names in os.walk(out)
         for name in names
+        if os.path.basename(directory) != MARKERS
     }
     assert there == named, sorted(there ^ named)[:10]
 

@@ -14,20 +14,22 @@ from typing import Any
 
 import pytest
 
-from engine import durable
+from engine import destination, durable
 from engine.clock import utc
 from engine.inputs import Line
 from engine.manifest import row
+from engine.marker import id_of
 from engine.model import Cost, Cue, Job, Kind, Metadata, Record, Transcript
 from engine.monitor import Monitor
-from engine.output import Output, forget, sweep
+from engine.output import Output, TakenError, forgetting, sweep
 from engine.processes import boot_id
 from engine.queue import claim, journal
 from engine.queue.chunk import Chunk, read_jobs
 from engine.queue.fold import ChunkState, JobState, fold
 from engine.queue.journal import Journal
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
 from engine.queue.lock import take_or_say_who
+from engine.queue.making import make_queue
 from engine.seed import Seeding
 
 OK = "ok"
@@ -72,12 +74,17 @@ def batch(root: Path, count: int = 40, *, segments: int = 1) -> Queue:
         add(queue, ids(each, number * each))
     os.makedirs(root / "out", exist_ok=True)
     frozen = {"output": str(root / "out"), "languages": ["en"], "formats": ["md"]}
+    destination.claim(queue, str(root / "out"))
     queue.write_batch({**queue.read_batch(), "frozen": frozen})
     return queue
 
 
 def output_of(queue: Queue) -> str:
     return str(queue.read_batch()["frozen"]["output"])
+
+
+def batch_of(queue: Queue) -> str:
+    return id_of(queue.read_batch())
 
 
 class Hand:
@@ -87,7 +94,9 @@ class Hand:
         self.queue = queue
         self.decide = decide
         worker_id = f"{claim.run_id()}.0.{next(_WORKERS)}"
-        self.output = Output(output_of(queue), ("md",), worker_id)  # first, as a worker does it
+        self.output = Output(
+            output_of(queue), ("md",), worker_id, batch_of(queue)
+        )  # first, as a worker does it
         self.worker = claim.Worker(queue, worker_id, 2)
 
     def work(self, chunks: int = 1_000_000, *, sync: bool = True, move: bool = True) -> int:
@@ -139,7 +148,7 @@ class Hand:
             "finished_at": now,
         }
         if isinstance(outcome, Kind):
-            forget(self.output.root, job.video_id)
+            self.output.forget(job.video_id, state.rows if state else ())
             return row(
                 job,
                 kind=outcome,
@@ -151,7 +160,11 @@ class Hand:
                 **common,
             )
         transcript = Transcript("en", "English", False, (Cue(0.0, 1.0, f"Hello {job.video_id}"),))
-        files, sums = self.output.publish(Record(job.video_id, metadata, transcript, job.input, now))
+        record = Record(job.video_id, metadata, transcript, job.input, now, batch=self.output.batch)
+        try:
+            files, sums = self.output.publish(record, state.rows if state else ())
+        except TakenError:
+            return self.row(job, Kind.KEPT, state)
         return row(
             job,
             kind=None,
@@ -188,7 +201,7 @@ def file_rows(queue: Queue) -> None:
 
 
 def reclaim(queue: Queue) -> None:
-    claim.reclaim(queue, "nobody", lambda name: forget(output_of(queue), name))
+    claim.reclaim(queue, "nobody", forgetting(output_of(queue), batch_of(queue)))
 
 
 def finish(queue: Queue, decide: Callable[[str], Outcome] = lambda _: OK) -> None:
@@ -251,6 +264,8 @@ STEPS = (
     "_fsync",
     "_fdatasync",
     "_rename",
+    "_rename_noreplace",
+    "_link",
     "_unlink",
     "_mkdir",
     "_rmdir",

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import ids
 
+from engine import marker
 from engine.attempt import REFUSED_BEFORE, Attempts, Recorded
 from engine.budget import Outcome, Stamp
 from engine.model import Cost, Cue, Failure, Fetched, Job, Kind, Metadata, Permit, Refused, Transcript
@@ -20,6 +21,7 @@ from engine.queue.fold import JobState, fold
 from engine.queue.journal import Entry, decode, encode
 from engine.verdict import REFUSED_WAIT_S
 
+BATCH = "a" * 32
 NAME = ids(1)[0]
 JOB = Job(NAME, {"row": 3})
 PERMIT = Permit(1, 7, 0.0)
@@ -52,11 +54,13 @@ class Bench:
 
 @pytest.fixture
 def root(tmp_path: Path) -> str:
+    (tmp_path / "out").mkdir()
+    marker.write(str(tmp_path / "out"), marker.Note(BATCH))
     return str(tmp_path / "out")
 
 
 def attempts(root: str, bench: Bench, allowed: int = 5) -> Attempts:
-    return Attempts(Output(root, ("md",), "run.0.1"), bench, allowed, NAMES, wall=lambda: WALL)
+    return Attempts(Output(root, ("md",), "run.0.1", BATCH), bench, allowed, NAMES, wall=lambda: WALL)
 
 
 def refuse(root: str, kind: Kind, bench: Bench, state: JobState | None = None, **failure: Any) -> Recorded:
@@ -117,10 +121,28 @@ def test_every_kind_tells_the_budget_and_leaves_nothing_in_the_output(root: str,
         assert (recorded.body["status"], recorded.body["kind"]) == (kind.status, kind)
         assert (recorded.body["files"], recorded.body["sha256"]) == ({}, {})
         assert recorded.body["title"] == "T"
-        assert not any(files for at, _, files in os.walk(root) if TMP not in at)
+        assert not any(files for at, _, files in os.walk(root) if TMP not in at and marker.DIR not in at)
     else:
         assert recorded.again_in_s is not None
         assert recorded.again_in_s > 0
+
+
+def test_a_file_of_others_ends_the_job_and_stays(root: str) -> None:
+    """Whether there is a transcript to be written or none: no verdict removes what this queue did not write."""
+    path = os.path.join(root, NAME[:2], f"{NAME}.md")
+    os.makedirs(os.path.dirname(path))
+    with open(path, "w") as file:
+        file.write("mine")
+    recorded = attempts(root, Bench()).conclude(JOB, JobState(), PERMIT, FETCHED, 0.1)
+    row = recorded.body
+    assert (recorded.verb, row["status"], row["kind"], row["files"]) == ("final", "failed", "kept", {})
+    assert f"{NAME[:2]}/{NAME}.md" in row["message"]
+    assert "--replace" in row["message"]
+    assert (row["title"], row["requests"]) == ("A title", FETCHED.cost.requests)
+    assert refuse(root, Kind.PRIVATE, Bench()).body["kind"] == "private"
+    with open(path) as file:
+        assert file.read() == "mine"
+    assert os.listdir(os.path.dirname(path)) == [f"{NAME}.md"]
 
 
 def test_a_try_says_what_the_next_life_must_know(root: str) -> None:
@@ -250,7 +272,10 @@ def test_a_job_s_life_as_its_journal_tells_it(
 ) -> None:
     """Each line is written, read back and folded: the next attempt knows what the one before it did."""
     bench = Bench()
-    its = attempts(str(tmp_path_factory.getbasetemp() / "lives"), bench)
+    lives = tmp_path_factory.getbasetemp() / "lives"
+    lives.mkdir(exist_ok=True)
+    marker.write(str(lives), marker.Note(BATCH))
+    its = attempts(str(lives), bench)
     state = JobState()
     for tries, (kind, fault) in enumerate(fates, 1):
         number = tries - 1

@@ -13,7 +13,8 @@ from engine.budget import BudgetSettings
 from engine.budget.rate import Rate
 from engine.config import Frozen, Settings, check_rehearsal, freeze
 from engine.errors import UsageError
-from engine.queue.layout import Queue, make_queue, open_queue
+from engine.queue.layout import Queue, open_queue
+from engine.queue.making import make_queue
 
 FIRST = Frozen("/out", ("en", "de"), ("md", "srt"))
 CONTENT = {"captions": "any", "all_languages": False, "translate": None, "metadata": "basic"}

@@ -9,7 +9,8 @@ import pytest
 
 from engine import deaths, events
 from engine.deaths import Deaths
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
+from engine.queue.making import make_queue
 
 
 @pytest.fixture

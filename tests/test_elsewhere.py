@@ -15,7 +15,8 @@ from engine import elsewhere, verify
 from engine.cli import invoke
 from engine.errors import UsageError
 from engine.known import Ids
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
+from engine.queue.making import make_queue
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

@@ -13,7 +13,7 @@ from support import batch, file_rows, finish, ids, some_fail, worked
 
 from engine.failures import COLUMNS, Latest, rows, to_csv, to_json_lines, to_lines
 from engine.model import Kind
-from engine.queue.layout import make_queue
+from engine.queue.making import make_queue
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support import batch, ids, output_of
+from support import batch, batch_of, ids, output_of
 
 from engine.attempt import Attempts, Recorded
 from engine.budget import BudgetSettings, snapshot
@@ -50,7 +50,7 @@ class Bench:
         self.failed: list[BaseException] = []
         self.done: dict[str, Recorded] = {}
         settings = Settings(self.queue.root, Frozen(output_of(self.queue)), EGRESSES, budget)
-        self.output = Output(output_of(self.queue), ("md",), "w")
+        self.output = Output(output_of(self.queue), ("md",), "w", batch_of(self.queue))
         self.attempts = Attempts(self.output, self.budget, 5, tuple(its.name for its in EGRESSES))
         self.resources: Any = SimpleNamespace(
             witness=self.witness, budget=self.budget, canary=canary, stop=threading.Event(), fetcher=self

@@ -14,7 +14,8 @@ from support import add, damage, ids
 
 from engine import known as known_module
 from engine.known import Known, numbers
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
+from engine.queue.making import make_queue
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 PLAIN = ALPHABET[::4]

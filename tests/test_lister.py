@@ -21,8 +21,9 @@ from engine.lister import NOT_ITS_FAULT_S, WAITS_S, Lister
 from engine.listings import Listing
 from engine.model import Cost, EgressSpec, Failure, Kind
 from engine.queue.chunk import read_ids
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
 from engine.queue.lock import take_or_say_who
+from engine.queue.making import make_queue
 from engine.rehearsal import invented_ids
 from engine.seed import Seeding
 from engine.youtube.listing import Page, Stopped

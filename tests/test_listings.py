@@ -13,8 +13,9 @@ from support import batch, lines
 from engine import failures, listings, status, verify
 from engine.inputs import Line
 from engine.listings import Listing, Sources
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
 from engine.queue.lock import take_or_say_who
+from engine.queue.making import make_queue
 from engine.repair import repair
 from engine.retry import retry_listings
 from engine.seed import Seeded, Seeding

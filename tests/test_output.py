@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,33 +16,39 @@ import pytest
 from support import Crash, dying_at, ids
 from test_durable import record
 
+from engine import durable, marker
 from engine.clock import utc
-from engine.errors import UsageError
+from engine.errors import DiskError, UsageError
 from engine.model import Cue, Metadata, Record, Transcript
-from engine.output import OWNER, TMP, Output, forget, intact, relative, sha256, sweep
+from engine.output import OWNER, TMP, Output, TakenError, forget, intact, relative, sha256, sweep
+from engine.ownership import Claim
 
 NAME = "dQw4w9WgXcQ"
+BATCH, OTHER = "a" * 32, "b" * 32
+MINE = Claim(BATCH)
 
 
 def a_record(name: str = NAME, text: str = "Hello") -> Record:
     transcript = Transcript("en", "English", False, (Cue(0.0, 1.0, text),))
-    return Record(name, Metadata(title="A title"), transcript, {"row": 1}, utc(0))
+    return Record(name, Metadata(title="A title"), transcript, {"row": 1}, utc(0), batch=BATCH)
 
 
 @pytest.fixture
 def output(tmp_path: Path) -> Iterator[Output]:
-    found = Output(str(tmp_path / "out"), ("md", "srt"), "run.0.1")
+    (tmp_path / "out").mkdir()
+    marker.write(str(tmp_path / "out"), marker.Note(BATCH))
+    found = Output(str(tmp_path / "out"), ("md", "srt"), "run.0.1", BATCH)
     yield found
     found.close()
 
 
 def files_of(root: str) -> list[str]:
-    """All files but the notes that say whose a temporary directory is."""
+    """All files but markers, and the notes that say whose a temporary directory is."""
     return sorted(
         os.path.relpath(os.path.join(at, name), root)
         for at, _, names in os.walk(root)
         for name in names
-        if name != OWNER
+        if name != OWNER and os.path.basename(at) != marker.DIR
     )
 
 
@@ -62,7 +69,10 @@ def test_each_file_is_durable_before_its_name_and_the_names_before_the_promise(
 ) -> None:
     steps = record(monkeypatch)
     output.publish(a_record())
-    assert steps == ["_mkdir"] + ["_open", "_write"] * 3 + ["_fdatasync"] * 3 + ["_rename"] * 3
+    names = ["_rename_noreplace", "_open", "_fsync"] + [
+        "_rename_noreplace"
+    ] * 2  # the record's first, and durably
+    assert steps == ["_mkdir"] + ["_open", "_write"] * 3 + ["_fdatasync"] * 3 + names
     steps.clear()
     touched = output.touched()
     assert touched == {"", "dQ"}  # the directory itself is new in the root
@@ -104,12 +114,12 @@ def test_never_through_a_symbolic_link(output: Output, tmp_path: Path) -> None:
     os.symlink(mine, os.path.join(output.root, "dQ"))
     with pytest.raises(UsageError, match="symbolic link"):
         output.publish(a_record())
-    forget(output.root, NAME)
+    forget(output.root, NAME, MINE)
     assert os.listdir(mine) == [f"{NAME}.json"]
     assert (mine / f"{NAME}.json").read_text() == "mine"
 
 
-def test_a_link_in_place_of_a_file_is_replaced_and_no_file_is_read_through_one(
+def test_a_link_in_place_of_a_file_stays_and_no_file_is_read_through_one(
     output: Output, tmp_path: Path
 ) -> None:
     (tmp_path / "mine").write_text("mine")
@@ -117,7 +127,12 @@ def test_a_link_in_place_of_a_file_is_replaced_and_no_file_is_read_through_one(
     path = os.path.join(output.root, relative(NAME, "json"))
     os.symlink(tmp_path / "mine", path)
     assert sha256(path) is None
-    output.publish(a_record())
+    with pytest.raises(TakenError, match=f"dQ/{NAME}.json"):
+        output.publish(a_record())
+    assert os.path.islink(path)
+    replacing = Output(output.root, output.formats, "run.0.2", BATCH, replace=True)
+    replacing.publish(a_record())
+    replacing.close()
     assert (tmp_path / "mine").read_text() == "mine"
     assert not os.path.islink(path)
 
@@ -128,8 +143,8 @@ def test_forget_removes_every_format_of_one_video_alone(output: Output) -> None:
     output.publish(a_record())
     for extension in ("txt", "vtt"):  # from a run with other formats
         Path(output.root, relative(NAME, extension)).write_text("")
-    forget(output.root, NAME)
-    forget(output.root, NAME)
+    output.forget(NAME)
+    output.forget(NAME)
     assert files_of(output.root) == sorted(relative(other, extension) for extension in ("json", "md", "srt"))
 
 
@@ -167,6 +182,7 @@ def test_a_row_without_files_is_not_intact(tmp_path: Path, row: dict[str, object
 
 def test_sweep_and_close_remove_what_is_temporary(tmp_path: Path) -> None:
     root = str(tmp_path / "out")
+    os.mkdir(root)
     dead, living = Output(root, ("md",), "run.0.1"), Output(root, ("md",), "run.1.1")
     living.publish(a_record())
     Path(root, TMP, "run.0.1", ".dQw4w9WgXcQ.md.0a1b2c3d.tmp").write_text("half")
@@ -200,6 +216,7 @@ def test_what_others_put_among_temporary_files_stays(tmp_path: Path) -> None:
 
 def test_what_another_queue_s_worker_has_in_hand_is_left_alone(tmp_path: Path) -> None:
     root = str(tmp_path / "out")
+    os.mkdir(root)
     code = (
         "import sys; from engine.output import Output; Output(sys.argv[1], ('md',), 'other.0.1');"
         "print(flush=True); sys.stdin.read()"
@@ -239,7 +256,7 @@ def test_what_is_no_id_is_no_path(tmp_path: Path, video_id: str) -> None:
     root.mkdir()
     for path in (tmp_path / "x.json", tmp_path / "x.md"):
         path.write_text("mine")
-    forget(str(root), video_id)
+    forget(str(root), video_id, MINE)
     assert sorted(its.name for its in tmp_path.iterdir()) == ["out", "x.json", "x.md"]
     assert not intact(
         str(root), {"files": {"json": "../x.json"}, "sha256": {"json": sha256(str(tmp_path / "x.json"))}}
@@ -252,3 +269,147 @@ def test_temporary_files_are_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "out" / ".engine-tmp").symlink_to(tmp_path)
     with pytest.raises(UsageError, match="symbolic link"):
         Output(str(tmp_path / "out"), ("md",), "w")
+
+
+def files(output: Output) -> dict[str, bytes]:
+    """What lies under the video's names."""
+    return {path: Path(output.root, path).read_bytes() for path in files_of(output.root) if path[:2] == "dQ"}
+
+
+def put(output: Output, extension: str, data: bytes = b"mine") -> dict[str, bytes]:
+    """A file of somebody else's under one of the video's names."""
+    os.makedirs(os.path.join(output.root, "dQ"), exist_ok=True)
+    Path(output.root, relative(NAME, extension)).write_bytes(data)
+    return {relative(NAME, extension): data}
+
+
+ANOTHER = json.dumps({"video_id": NAME, "batch": OTHER}).encode()
+
+
+@pytest.mark.parametrize(
+    ("extension", "data"), [("json", b"mine"), ("md", b"mine"), ("srt", b""), ("json", ANOTHER)]
+)
+def test_a_file_of_others_stays_and_nothing_is_written_beside_it(
+    output: Output, extension: str, data: bytes
+) -> None:
+    there = put(output, extension, data)
+    with pytest.raises(TakenError) as taken:
+        output.publish(a_record())
+    assert taken.value.path == relative(NAME, extension)
+    assert files(output) == there
+    output.forget(NAME)
+    assert files(output) == there
+
+
+@pytest.mark.parametrize("extension", ["json", "md", "srt"])
+def test_a_file_that_appears_at_the_last_moment_stays(
+    output: Output, extension: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the rename another process takes the name."""
+    real, there = durable.rename_new, {}
+
+    def late(source: str, path: str) -> None:
+        if path.endswith(extension):
+            there.update(put(output, extension))
+        real(source, path)
+
+    monkeypatch.setattr(durable, "rename_new", late)
+    with pytest.raises(TakenError, match=relative(NAME, extension)):
+        output.publish(a_record())
+    assert files(output) == there
+
+
+def test_with_replace_files_of_others_are_overwritten_but_no_directory_is(output: Output) -> None:
+    replacing = Output(output.root, output.formats, "run.0.2", BATCH, replace=True)
+    for extension in ("json", "md"):
+        put(output, extension)
+    published, _ = replacing.publish(a_record())
+    assert b"mine" not in files(output).values()
+    assert set(files(output)) == set(published.values())
+    os.unlink(os.path.join(output.root, published["md"]))
+    os.mkdir(os.path.join(output.root, published["md"]))
+    with pytest.raises(TakenError, match="md"):
+        replacing.publish(a_record())
+    replacing.close()
+
+
+@pytest.mark.parametrize("with_old", [False, True])
+def test_what_a_death_leaves_at_any_step_is_known_for_ours(output: Output, with_old: bool) -> None:
+    """kill -9 between the renames and the journal line: no row, and yet nothing of it looks foreign."""
+    for step in range(100):
+        if with_old:
+            output.publish(a_record(text="old"))
+        with dying_at(step):
+            try:
+                output.publish(a_record())
+                break
+            except Crash:
+                pass
+        left = files(output)
+        if step % 2:
+            output.publish(a_record())
+            assert len(files(output)) == 3, (step, left)
+        output.forget(NAME)
+        assert files(output) == {}, (step, left)
+    assert step > 12
+
+
+def test_a_death_while_it_removes_leaves_nothing_that_looks_foreign(output: Output) -> None:
+    for step in range(100):
+        output.publish(a_record())
+        with dying_at(step):
+            try:
+                output.forget(NAME)
+                break
+            except Crash:
+                pass
+        output.forget(NAME)
+        assert files(output) == {}, step
+    assert step >= 5
+
+
+def test_a_directory_without_the_marker_is_not_written_to(output: Output) -> None:
+    """It was removed or unmounted amid a run; and made again by somebody, or the mount point shows."""
+    output.publish(a_record())
+    moved = output.root + ".moved"
+    os.rename(output.root, moved)
+    with pytest.raises(DiskError, match=re.escape(output.root)):
+        output.publish(a_record())
+    assert not os.path.exists(output.root)
+    os.mkdir(output.root)
+    with pytest.raises(DiskError, match="is gone, or is another one"):
+        output.publish(a_record())
+    with pytest.raises(DiskError, match="is gone, or is another one"):
+        Output(output.root, ("md",), "run.0.9", BATCH)
+    assert os.listdir(output.root) == []
+
+
+def test_a_directory_that_goes_while_files_are_written_is_noticed_before_they_count(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = durable.publish_all
+
+    def then_gone(*args: object, **how: object) -> None:
+        real(*args, **how)  # type: ignore[arg-type]
+        os.rename(output.root, output.root + ".moved")
+
+    monkeypatch.setattr(durable, "publish_all", then_gone)
+    with pytest.raises(DiskError, match="bring it back or mount it"):
+        output.publish(a_record())
+
+
+def test_after_a_failed_sync_of_names_none_is_tried_again(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one would say "fine" of names that are not on the disk."""
+    tried: list[int] = []
+
+    def fails(fd: int) -> None:
+        tried.append(fd)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(durable, "_fsync", fails)
+    for again in (lambda: output.publish(a_record()), lambda: output.sync({"dQ"})):
+        with pytest.raises(OSError, match="Input/output error"):
+            again()
+    assert len(tried) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import UsageError
 from engine.output_place import misplaced, refuse_output_place
-from engine.queue.layout import make_queue
+from engine.queue.making import make_queue
 from engine.queue.names import OWN
 
 OWN_FILES, OWN_DIR, TRANSCRIPTS, HIDDEN = (

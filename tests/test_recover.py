@@ -14,8 +14,9 @@ from engine.errors import HeldError, UsageError
 from engine.manifest import Checkpoint, OpenJournal, read_checkpoint, write_checkpoint
 from engine.queue import claim
 from engine.queue.chunk import SEGMENT_JOBS, Chunk, cut, encode_segment
-from engine.queue.layout import Queue, chunks_in, deferred_chunks, make_queue
+from engine.queue.layout import Queue, chunks_in, deferred_chunks
 from engine.queue.lock import take_or_say_who
+from engine.queue.making import make_queue
 from engine.recover import recover, tidy
 from engine.repair import repair
 from engine.seed import publish_tokens

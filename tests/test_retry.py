@@ -14,6 +14,7 @@ from support import (
     Crash,
     Hand,
     batch,
+    batch_of,
     damage,
     dying_at,
     every_step,
@@ -135,13 +136,13 @@ def test_waiting_chunks_are_due_at_once(tmp_path: Path) -> None:
 
 def test_what_the_jobs_left_is_removed(tmp_path: Path) -> None:
     queue = worked(tmp_path, 16, lambda name: Kind.NETWORK)
-    one = ids(1)[0]
-    path = os.path.join(output_of(queue), one[:2], f"{one}.json")
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w"):
-        pass
+    paths = [os.path.join(output_of(queue), name[:2], f"{name}.json") for name in ids(2)]
+    for name, path, batch_id in zip(ids(2), paths, (batch_of(queue), "f" * 32), strict=True):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            json.dump({"video_id": name, "batch": batch_id}, file)
     retry(queue)
-    assert not os.path.exists(path)
+    assert [os.path.exists(path) for path in paths] == [False, True]  # the other one is another queue's
 
 
 def test_not_beside_a_run_a_monitor_a_seeding_or_a_worker(
@@ -171,7 +172,7 @@ def test_a_crash_at_any_step_is_finished(tmp_path: Path, torn: bool) -> None:
         queues.append(queue)
         return queue
 
-    queues: list[Queue] = []
+    queues: list[Queue] = []  # all of them copies, over one output directory
     steps = 0
     for step, died in every_step(lambda: retry(fresh()), torn=torn):
         queue = queues[-1]

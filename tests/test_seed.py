@@ -15,8 +15,9 @@ from engine.errors import HeldError, UsageError
 from engine.inputs import Line
 from engine.known import Known
 from engine.queue.chunk import encode_segment, read_ids
-from engine.queue.layout import Queue, chunks_in, make_queue
+from engine.queue.layout import Queue, chunks_in
 from engine.queue.lock import take_or_say_who
+from engine.queue.making import make_queue
 from engine.seed import Seeding, publish_unfinished, seed
 
 pytestmark = pytest.mark.usefixtures("no_fsync")

@@ -40,8 +40,9 @@ from engine.monitor import Monitor
 from engine.queue import journal
 from engine.queue import tail as tail_module
 from engine.queue.chunk import Chunk
-from engine.queue.layout import Queue, chunks_in, make_queue
+from engine.queue.layout import Queue, chunks_in
 from engine.queue.lock import take_or_say_who
+from engine.queue.making import make_queue
 from engine.steering import Course, publish_course
 from engine.supervisor import hold
 

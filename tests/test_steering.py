@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import processes
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
 from engine.queue.lock import take_or_say_who
+from engine.queue.making import make_queue
 from engine.steering import (
     Ask,
     Course,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
+from engine.queue.making import make_queue
 from engine.tickets import Tickets, issue
 
 

@@ -38,6 +38,7 @@ LAYERS = (
         "cpus",
     },
     {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept", "companions"},
+    {"marker", "ownership", "folding"},
     {
         "config",
         "verdict",
@@ -50,11 +51,11 @@ LAYERS = (
         "listings",
     },
     {"output", "output_place"},
-    {"witness", "plan", "check", "notify", "sieve", "joined", "elsewhere"},
+    {"witness", "plan", "check", "notify", "sieve", "joined", "elsewhere", "destination"},
     {"attempt", "gather", "status", "retry", "verify", "failures", "resources", "doctor"},
     {"holding", "monitor", "seed", "report"},
     {"recover", "lister"},
-    {"hands", "repair"},
+    {"hands", "repair", "lost"},
     {"worker"},
     {"slot"},
     {"deaths", "monitored"},
@@ -71,7 +72,6 @@ ON_THEIR_OWN = {
     "cli/progress.py": {"os.open"},  # the same
     "events.py": {"os.open"},  # O_APPEND: several processes, one write each, by durable.write_all
     "heartbeat.py": {"os.write"},  # into a pipe
-    "output.py": {"os.makedirs"},  # temporary directories
     "queue/claim.py": {"os.open"},  # `inflight`, written by durable.pwrite
     "queue/lock.py": {"os.open", "os.ftruncate"},  # lock files: their notes outlive nobody
     "resources.py": {"os.open"},  # a log for who measures

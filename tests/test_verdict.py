@@ -41,6 +41,7 @@ TABLE: dict[Kind, tuple[str, Settle | Defer]] = {
     Kind.PO_TOKEN: ("failed", Settle(Kind.PO_TOKEN)),
     Kind.NOT_YET: ("failed", Settle(Kind.NOT_YET)),
     Kind.BLOCKED: ("failed", Defer(5.0, charged=False)),
+    Kind.KEPT: ("failed", Settle(Kind.KEPT)),
     Kind.POISON: ("failed", Settle(Kind.POISON)),
 }
 

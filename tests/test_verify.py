@@ -13,7 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import OK, Hand, add, batch, damage, file_rows, finish, ids, output_of, some_fail, worked
+from support import (
+    OK,
+    Hand,
+    add,
+    batch,
+    batch_of,
+    damage,
+    file_rows,
+    finish,
+    ids,
+    output_of,
+    some_fail,
+    worked,
+)
 
 from engine import verify
 from engine.errors import DamagedError, HeldError, NoQueueError
@@ -140,6 +153,14 @@ def _ok_file(queue: Queue) -> str:
 def _failed_id(queue: Queue) -> str:
     with open(queue.manifest, encoding="utf-8") as file:
         return str(next(row for line in file if (row := json.loads(line))["status"] != "ok")["video_id"])
+
+
+def _left_over(queue: Queue) -> None:
+    """A record and a text that this queue wrote for a job that failed in the end."""
+    name = _failed_id(queue)
+    record = json.dumps({"video_id": name, "batch": batch_of(queue)}).encode()
+    _write(lambda q: f"{output_of(q)}/{name[:2]}/{name}.json", record)(queue)
+    _write(lambda q: f"{output_of(q)}/{name[:2]}/{name}.md")(queue)
 
 
 def _swap_for_link(queue: Queue) -> None:
@@ -320,10 +341,7 @@ DAMAGES: dict[str, tuple[Callable[[Queue], None], str]] = {
     "file gone": (lambda q: os.unlink(_ok_file(q)), "bad file"),
     "file changed": (lambda q: damage(_ok_file(q), 3), "bad file"),
     "file is a link": (_swap_for_link, "bad file"),
-    "file of a job that failed": (
-        _write(lambda q: f"{output_of(q)}/{_failed_id(q)[:2]}/{_failed_id(q)}.md"),
-        "stray file",
-    ),
+    "file of a job that failed": (_left_over, "stray file"),
     "file of a format the row does not name": (
         _write(lambda q: _ok_file(q).removesuffix("md") + "srt"),
         "stray file",
@@ -433,10 +451,17 @@ def test_the_audit_shares_no_reader_with_the_engine() -> None:
 
 
 def test_what_is_not_ours_in_the_output_directory_is_a_note(tmp_path: Path) -> None:
-    queue = worked(tmp_path, 16)
-    for name in ("readme.txt", "zz/zzzzzzzzzzz.md"):
-        _write(lambda q, name=name: os.path.join(output_of(q), name))(queue)
-    assert len(verify.check(queue.root).notes) == 2
+    queue = worked(tmp_path, 16, lambda name: Kind.PRIVATE if name == ids(1)[0] else OK)
+    failed = f"{ids(1)[0][:2]}/{ids(1)[0]}"
+    record = json.dumps({"video_id": ids(1)[0], "batch": "f" * 32}).encode()
+    for name in ("readme.txt", "zz/zzzzzzzzzzz.md", "half.tmp", f"{failed}.json", f"{failed}.md"):
+        data = record if name.endswith("json") else b"x"
+        _write(lambda q, name=name: os.path.join(output_of(q), name), data)(queue)
+    assert verify.check(queue.root).notes == [
+        "2 file(s) in the output directory that are not this engine's",
+        "1 file(s) in the output directory of videos that are not in this queue",
+        "2 file(s) in the output directory under names of this queue's videos that it did not write; they stay",
+    ]
 
 
 def test_the_report_shows_twenty_of_a_sort(tmp_path: Path) -> None:

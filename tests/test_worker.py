@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 import time
 from collections import Counter
@@ -174,8 +175,8 @@ def test_nothing_is_promised_before_its_files_have_durable_names(
     log: list[tuple[str, Any]] = []
     publish, sync, write = output.Output.publish, output.Output.sync, journal.Journal.write
 
-    def published(self: output.Output, record: Any) -> Any:
-        found = publish(self, record)
+    def published(self: output.Output, record: Any, *rows: Any) -> Any:
+        found = publish(self, record, *rows)
         log.append(("published", record.video_id))
         return found
 
@@ -578,10 +579,10 @@ def test_a_video_that_cannot_be_rendered_is_its_own_trouble(
     desk = Desk(batch(tmp_path, 20), stand_in, attempts=1)
     odd, real = ids(20)[5], output.Output.publish
 
-    def publish(self: output.Output, record: Any) -> Any:
+    def publish(self: output.Output, record: Any, *rows: Any) -> Any:
         if record.video_id == odd:
             raise ValueError("not even \ud800")
-        return real(self, record)
+        return real(self, record, *rows)
 
     monkeypatch.setattr(output.Output, "publish", publish)
     assert desk.lap().why == "stop"
@@ -618,7 +619,7 @@ def test_no_proxy_left(tmp_path: Path, stand_in: Rehearsal) -> None:
 
 def test_a_lap_that_cannot_begin_says_so(tmp_path: Path, stand_in: Rehearsal) -> None:
     desk = Desk(batch(tmp_path, 4), stand_in)
-    os.rmdir(output_of(desk.queue))
+    shutil.rmtree(output_of(desk.queue))
     Path(output_of(desk.queue)).write_text("in the way")
     report = run_lap(desk.settings, desk.resources, "run1.0.1", desk.stop)
     assert (report.why, report.exit_code) == ("error", Exit.DISK)

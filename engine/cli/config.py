@@ -14,6 +14,7 @@ from engine.cli.once import Group
 from engine.cli.options import json_option, profile_option, queue_option
 from engine.config import Frozen
 from engine.errors import Exit, NoQueueError, UsageError
+from engine.marker import output_of
 from engine.proxies import egresses, parse_proxy
 from engine.queue.admission import State, look
 from engine.queue.layout import exists, no_queue, open_queue
@@ -97,7 +98,10 @@ def _origin(ctx: click.Context, option: click.Option) -> str:
 
 def _frozen(root: str) -> dict[str, Any]:
     """What the first run froze, by the options' parameters."""
-    value = open_queue(root).read_batch().get("frozen") if exists(root) else None
+    queue = open_queue(root) if exists(root) else None
+    value = queue.read_batch().get("frozen") if queue else None
+    if queue and isinstance(value, dict) and "output" in value:
+        value = {**value, "output": output_of(queue)}
     if not isinstance(value, dict):
         return {}
     try:

@@ -17,6 +17,7 @@ from engine.cli.options import json_option, processes_option, queue_option, thre
 from engine.cli.places import PLACE
 from engine.cli.ways import proxy_urls, way_options
 from engine.errors import Exit
+from engine.marker import output_of
 from engine.proxies import egresses
 from engine.queue.layout import exists, open_queue
 from engine.render.terminal import printable
@@ -74,8 +75,7 @@ def command(
 
 def _frozen(root: str) -> str:
     """The output directory that the queue has, or the one it would get."""
-    frozen = open_queue(root).read_batch().get("frozen") if exists(root) else None
-    return str(frozen.get("output", "transcripts")) if isinstance(frozen, dict) else "transcripts"
+    return (output_of(open_queue(root)) if exists(root) else None) or "transcripts"
 
 
 def _show(its: Finding) -> None:

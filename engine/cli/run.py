@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import click
 
-from engine import children, durable, events, listings, notify
+from engine import children, destination, events, listings, notify
 from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
 from engine.caps import Caps
@@ -28,6 +26,7 @@ from engine.cli.options import (
     queue_option,
     threads_option,
 )
+from engine.cli.output import open_output
 from engine.cli.places import PLACE
 from engine.cli.reading import Reading, reading_options
 from engine.cli.seed import seed_inputs, told
@@ -43,8 +42,10 @@ from engine.config import Frozen, Settings, check_rehearsal, freeze, frozen_or
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.output_place import refuse_output_place
 from engine.proxies import egresses
-from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_foreign, refuse_remote
+from engine.queue.layout import Queue, exists, open_queue, refuse_foreign
 from engine.queue.lock import Lock
+from engine.queue.making import make_queue
+from engine.queue.mounts import refuse_remote
 from engine.steering import clear_request
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,6 +91,8 @@ class Options:
     keep_columns: str = "all"
     skip_known: tuple[str, ...] = ()
     notify: str | None = field(default=None, repr=False)  # may hold a secret
+    replace: bool = False
+    output_lost: bool = False
     given: frozenset[str] = field(default_factory=frozenset)  # the ones that are not defaults
 
     @property
@@ -148,6 +151,11 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="Seconds for one attempt's requests; waiting for permits does not count."),
         option("--grace", metavar="S", type=Number(0, 86400), default=15.0, show_default=True,
                help="Seconds that a stop leaves to what is in flight."),
+        option("--replace", is_flag=True,
+               help="Overwrite files in the output directory that this queue did not write; what ended `kept` "
+                    "because of one is tried again."),
+        click.option("--output-lost", is_flag=True,
+                     help="The output directory is gone for good: begin it anew, and fetch again what it held."),
         option("--limit", metavar="N", type=Whole(1), help="Make at most N jobs final, then stop."),
         option("--max-requests", metavar="N", type=Whole(1), help="End this run after N requests."),
         option("--max-bytes", metavar="SIZE", help="End this run after so many body bytes: 500M, 50G, 1.5T."),
@@ -237,7 +245,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
         notices.begun = True
         clear_request(queue)  # asked of a run that is gone; what comes from here on is meant for this one
         # Before anything is seeded or frozen: a slip in --output must not stay with the queue.
-        _make_output(frozen_or(queue, wanted, options.given).output)
+        open_output(queue, frozen_or(queue, wanted, options.given).output, lost=options.output_lost)
         result = None
         if sources or unwanted is not None:
             result = seed_inputs(queue, streams, errors, unwanted, options.max_results)
@@ -245,10 +253,13 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
             say(told(result, queue.rejects))
         if errors or (result and result.read and result.read == result.rejected):
             raise UsageError(*(errors or ["nothing that was given names a video"]))
-        frozen = freeze(queue, wanted, options.given)
+        batch_id = destination.claim(queue, frozen_or(queue, wanted, options.given).output)
+        frozen = freeze(queue, wanted, options.given, relative=not os.path.isabs(options.output))
         settings = Settings(
             queue=os.path.abspath(queue.root),
             frozen=frozen,
+            batch=batch_id,
+            replace=options.replace,
             egresses=egresses(proxies, rotating=options.rotating),
             budget=budget,
             processes=1 if options.sequential else options.processes,
@@ -277,6 +288,7 @@ def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) 
     """Recover the queue and run the supervisor over it."""
     from engine.cli.progress import Progress
     from engine.cli.sync import noun
+    from engine.lost import put_kept_back
     from engine.queue.claim import run_id
     from engine.queue.lock import take_or_say_who
     from engine.recover import recover
@@ -284,6 +296,8 @@ def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) 
     from engine.slot import sweep_semaphores
     from engine.supervisor import Supervisor
 
+    if settings.replace and (again := put_kept_back(queue)):
+        say(f"--replace: put back {again:,} video{'s' * (again != 1)} that had ended `kept`")
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
         for sentence in recover(queue):
             say(sentence)
@@ -373,18 +387,3 @@ def _caps(options: Options) -> Caps:
 
 def _formats(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in names)
-
-
-def _make_output(path: str) -> None:
-    """Make the output directory, or say why it cannot be used."""
-    try:
-        durable.ensure_dirs(path, mode=0o777)
-    except OSError as exc:
-        if durable.is_disk_error(exc) and exc.errno != errno.EROFS:
-            raise durable.disk_error(exc, f"making --output {path}") from exc
-        what = "a file, not a directory" if os.path.isfile(path) else exc.strerror
-        raise UsageError(f"--output {path}: {what}: give another place with -o") from None
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise UsageError(f"--output {path}: it cannot be written: give another place with -o")
-    refuse_remote(path, "output directory")
-    sys.stderr.flush()

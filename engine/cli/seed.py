@@ -21,8 +21,9 @@ from engine.errors import Exit
 from engine.inputs import Line
 from engine.known import Ids
 from engine.listings import MAX_RESULTS
-from engine.queue.layout import Queue, exists, make_queue, open_queue, refuse_foreign
+from engine.queue.layout import Queue, exists, open_queue, refuse_foreign
 from engine.queue.lock import take_or_say_who
+from engine.queue.making import make_queue
 from engine.seed import SEED_WAIT_S, Seeding, would_seed
 from engine.sieve import Seeded
 

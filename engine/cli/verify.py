@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import click
 
+from engine import destination
 from engine.cli import tell
 from engine.cli.once import Command
 from engine.cli.options import json_option, queue_option
-from engine.errors import Exit
-from engine.queue.layout import open_queue
+from engine.cli.places import PLACE
+from engine.errors import Exit, UsageError
+from engine.marker import output_of
+from engine.queue.layout import Queue, open_queue
 
 
 @click.command("verify", cls=Command)
 @queue_option()
 @json_option
 @click.option("--repair", "mend", is_flag=True, help="Rebuild what segments and journals can rebuild.")
-def command(root: str, as_json: bool, mend: bool) -> int:
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=PLACE,
+    help="With --repair: the output directory was moved to DIR, or is to stay with this copy of the queue.",
+)
+def command(root: str, as_json: bool, mend: bool, output: str | None) -> int:
     """Audit the queue: every job in exactly one state, every ok row's files there with the right sha256.
 
     With --repair, tokens, manifest, checkpoint, status and caches are made again from segments and journals, and
     jobs whose files are not what their rows say are put back for the next run.
 
-    Not beside a live run (exit 11). Exit 14 when damage is found, or left after a repair.
+    Not beside a live run (exit 11). Exit 2 when the output directory is not there or another queue's. Exit 14 when
+    damage is found, or left after a repair.
     """
     from engine.verify import audit
 
-    open_queue(root)
+    queue = open_queue(root)
+    if output is not None and not mend:
+        raise UsageError("-o goes with --repair: it says where the output directory was moved to")
     if mend:
         from engine.repair import repair
 
-        repaired = repair(root)
+        repaired = repair(root, output)
         found, value, lines = repaired.audit, repaired.to_json(), repaired.lines()
     else:
+        destination.check(queue, _output(queue))
         found = audit(root)
         value, lines = found.to_json(), found.lines()
     if as_json:
@@ -42,3 +56,11 @@ def command(root: str, as_json: bool, mend: bool) -> int:
         for line in lines:
             tell(line)
     return Exit.OK if found.ok else Exit.DAMAGED
+
+
+def _output(queue: Queue) -> str | None:
+    """Where the output is; None before the first run, and when `batch.json` cannot be read: the audit says that."""
+    try:
+        return output_of(queue)
+    except UsageError:
+        return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from engine.doctor.finding import Finding, Level, problem
 from engine.doctor.machine import SHM, authorities, descriptors, proxies, shared_memory
-from engine.doctor.places import output_place, queue_place
+from engine.doctor.places import belongs, names, output_place, queue_place
 from engine.doctor.program import clock, packages, python
 from engine.errors import EngineError
 from engine.model import EgressSpec
@@ -41,6 +41,8 @@ def examine(asked: Asked) -> Iterator[Finding]:
         ("ca bundle", lambda: authorities(asked.ca_bundle)),
         ("queue", lambda: queue_place(asked.queue)),
         ("output", lambda: output_place(asked.output, asked.queue)),
+        ("output", lambda: names(asked.output)),
+        ("output", lambda: belongs(asked.queue)),
         ("proxies", lambda: proxies(asked.egresses, asked.ca_bundle)),
     ]
     for about, check in checks:

@@ -10,16 +10,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from engine import children, durable
+from engine import children, destination, durable, folding, marker
 from engine.amounts import size
 from engine.doctor.finding import Finding, Level, ok, problem
 from engine.errors import UsageError
 from engine.output_place import refuse_output_place
 from engine.queue.admission import State, look
-from engine.queue.layout import file_system, refuse_remote
+from engine.queue.layout import Queue, exists
 from engine.queue.lock import Lock
+from engine.queue.mounts import file_system, refuse_remote
 
 LOW_BYTES, FEW_BYTES = 1 << 30, 100 << 20
+FEW_INODES, NO_INODES = 20_000, 1_000
 _TRY_LOCK = (
     "import fcntl, sys\n"
     "try: fcntl.flock(open(sys.argv[1], 'rb+'), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
@@ -69,6 +71,7 @@ def place(about: str, path: str) -> Iterator[Finding]:
             f"give another place with {option}",
         )
         return
+    yield from _inodes(about, there)
     room = f"{shown}: {file_system(there)}, {size(free)} free"
     if free < LOW_BYTES:
         level = Level.PROBLEM if free < FEW_BYTES else Level.WARNING
@@ -82,6 +85,40 @@ def place(about: str, path: str) -> Iterator[Finding]:
         yield problem(about, f"{there}: {wrong}", f"give a place on a local disk with {option}")
     else:
         yield ok(about, "locks between processes, fsync and rename work there")
+
+
+def _inodes(about: str, path: str) -> Iterator[Finding]:
+    """How many more files the file system takes, where it has a limit: a transcript is two, and room is no help."""
+    known = os.statvfs(path)
+    if known.f_files and known.f_favail < FEW_INODES:
+        level = Level.PROBLEM if known.f_favail < NO_INODES else Level.WARNING
+        seen = f"{path}: only {known.f_favail:,} more files can be made there (free inodes)"
+        yield Finding(
+            level, about, seen, "remove small files there, or give a file system that was made for more"
+        )
+
+
+def names(path: str) -> Iterator[Finding]:
+    """The output's file system keeps names that differ in case apart."""
+    there = _nearest(os.path.abspath(path))
+    usable = os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK) and shutil.disk_usage(there).total
+    if usable and not folding.kept(there):
+        yield Finding(
+            Level.WARNING if sys.platform == "darwin" else Level.PROBLEM,
+            "output",
+            f"{there}: {file_system(there)} takes names that differ only in upper and lower case for the same",
+            "give a directory on another file system with -o (ext4, xfs and btrfs keep case)",
+        )
+
+
+def belongs(root: str) -> Iterator[Finding]:
+    """The output directory that the queue was begun with is there, and is that queue's."""
+    if exists(root):
+        queue = Queue(root)
+        try:
+            destination.check(queue, marker.output_of(queue))
+        except UsageError as exc:
+            yield problem("output", str(exc), "a run would end with this")
 
 
 def try_out(directory: str) -> str:

@@ -8,6 +8,7 @@ journal the deaths, move the tokens, remove the lock last.
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import errno
 import math
@@ -24,8 +25,12 @@ from engine.queue.fold import fold, is_due
 from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.lock import Lock, living_holder, read_note
 
+_BEGAN = "%Y%m%dT%H%M%S"
 _SLOT = 64  # bytes a thread has in `inflight`
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
+
+
+Forget = Callable[[str, tuple[dict[str, Any], ...], float | None], None]
 
 
 class Worker:
@@ -178,11 +183,12 @@ def in_flight(path: str) -> list[tuple[Chunk, str]]:
     return found
 
 
-def reclaim(queue: Queue, run_id: str, forget: Callable[[str], None]) -> int:
+def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
     """Take apart the directories of dead workers; returns how many.
 
     A dead worker of this very run waits for the supervisor's `died` note, so that its jobs are blamed. For each
-    job that was in flight and has no final, `forget` removes what it may have left in the output directory.
+    job that was in flight and has no final, `forget(job, rows, since)` removes what it may have left in the output
+    directory: `rows` its rows in the journal that name files, `since` when the worker's run began.
     """
     count = 0
     for worker_id in worker_ids(queue):
@@ -213,9 +219,7 @@ def reclaim(queue: Queue, run_id: str, forget: Callable[[str], None]) -> int:
     return count
 
 
-def _reclaim_one(
-    queue: Queue, path: str, worker_id: str, *, sure: bool | None, forget: Callable[[str], None]
-) -> None:
+def _reclaim_one(queue: Queue, path: str, worker_id: str, *, sure: bool | None, forget: Forget) -> None:
     busy = in_flight(path)
     for chunk in chunks_in(path):
         gathered = queue.gathered()
@@ -231,7 +235,8 @@ def _reclaim_one(
             known = {job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)}
             open_jobs = [video_id for video_id in open_jobs if video_id in known]
         for video_id in open_jobs:
-            forget(video_id)
+            job = state.jobs.get(video_id)
+            forget(video_id, job.rows if job else (), began_at(worker_id))
         if sure is not None and open_jobs:
             book = journal.Journal(queue.journal(chunk))
             for video_id in open_jobs:
@@ -264,6 +269,14 @@ def _living(path: str, run: dict[str, Any] | None) -> dict[str, Any] | None:
     return living_holder(path)
 
 
+def began_at(worker_id: str) -> float | None:
+    """When the run of this worker began, in seconds since 1970; None when its id does not tell."""
+    try:
+        return float(calendar.timegm(time.strptime(worker_id.partition("-")[0], _BEGAN)))
+    except ValueError:
+        return None
+
+
 def run_id() -> str:
     """A name for a run that no other run has had or will have."""
-    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{os.urandom(3).hex()}"
+    return f"{time.strftime(_BEGAN, time.gmtime())}-{os.getpid()}-{os.urandom(3).hex()}"

@@ -45,6 +45,7 @@ class JobState:
     final: dict[str, Any] | None = None
     final_end: int = 0  # offset behind its final line
     final_raw: bytes = b""  # the row as it was written
+    earlier: tuple[dict[str, Any], ...] = ()  # rows that named files and were reopened since, oldest first
     not_before: float = 0.0  # wall clock
     why: str | None = None  # the kind of the failure it waits after
     tries: int = 0
@@ -64,8 +65,14 @@ class JobState:
         return is_due(self.not_before, now)
 
     def reopened(self) -> JobState:
-        """An open job with a clean slate; what it has cost stays."""
-        return JobState(requests=self.requests, bytes=self.bytes)
+        """An open job with a clean slate; what it has cost, and which files it had, stays."""
+        return JobState(requests=self.requests, bytes=self.bytes, earlier=self.rows)
+
+    @property
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """The rows of this job that name files: what it may have in the output directory."""
+        last = (self.final,) if self.final is not None and self.final.get("files") else ()
+        return (*self.earlier, *last)
 
 
 @dataclass(slots=True)

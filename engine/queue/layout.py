@@ -5,43 +5,20 @@ Which directory is a queue or may become one is for `admission` to say.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from engine import durable
 from engine.errors import NoQueueError, UsageError
 from engine.queue.admission import Place, State, format_text, look
 from engine.queue.chunk import Chunk, Header, read_header
-from engine.queue.lock import take_or_say_who
-from engine.queue.names import DIRS, FORMAT, is_worker
+from engine.queue.names import FORMAT, is_worker
 
-_MAKING_S = 60.0  # how long another process may take to make a queue in the same place
 _LOOKS = 20  # so often a listing is taken again that changed under our eyes
-# flock over these is not what it is on a local disk (see the README's platform line).
-_REMOTE = frozenset(
-    {
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "9p",
-        "afs",
-        "ceph",
-        "glusterfs",
-        "lustre",
-        "beegfs",
-        "gfs2",
-        "ocfs2",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,11 +234,11 @@ class Queue:
         return batch
 
     def write_batch(self, batch: dict[str, Any]) -> None:
-        durable.publish(self.batch, _batch_bytes(batch), tmp_dir=self.tmp)
+        durable.publish(self.batch, batch_bytes(batch), tmp_dir=self.tmp)
         durable.sync_dir(self.root)
 
 
-def _batch_bytes(batch: dict[str, Any]) -> bytes:
+def batch_bytes(batch: dict[str, Any]) -> bytes:
     return (json.dumps({**batch, "crc32": _sum(batch)}, indent=1) + "\n").encode()
 
 
@@ -328,7 +305,7 @@ def open_queue(root: str) -> Queue:
     """
     place = look(root)
     if place.is_queue or place.state is State.UNREADABLE:
-        _check_format(root, place)
+        check_format(root, place)
         return Queue(root)
     raise NoQueueError(no_queue(root, place))
 
@@ -351,7 +328,7 @@ def refuse_foreign(root: str) -> None:
         )
 
 
-def _check_format(root: str, place: Place) -> None:
+def check_format(root: str, place: Place) -> None:
     """Raise UsageError for a queue that this engine cannot go on with."""
     if place.state is State.UNREADABLE:
         raise UsageError(f"the queue in {root} cannot be read: {place.why}")
@@ -361,85 +338,3 @@ def _check_format(root: str, place: Place) -> None:
         raise UsageError(
             f"the queue in {root} has format {format_text(root)}; this engine knows {FORMAT}: use a newer engine"
         )
-
-
-def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
-    """The queue in this directory, made if there is none, or made whole if its making was cut off.
-
-    Raises UsageError when it cannot be written or the directory holds something else; then nothing is changed.
-    """
-    refuse_foreign(root)
-    place = look(root)
-    _check_format(root, place)
-    queue = Queue(root)
-    if place.is_queue and not os.access(root, os.W_OK):
-        raise UsageError(f"the queue in {root} cannot be written: permission denied")
-    try:
-        if not place.is_queue:
-            durable.ensure_dirs(root)
-            _publish_format(queue)
-        _complete(queue, rehearsal)
-    except FileExistsError:
-        raise UsageError(f"{root} is a file, not a directory: give another place with -q") from None
-    except OSError as exc:
-        if durable.is_disk_error(exc) and exc.errno != errno.EROFS:
-            raise durable.disk_error(exc, f"making a queue in {root}") from exc
-        raise UsageError(
-            f"no queue can be made in {root}: {exc.strerror}: give another place with -q"
-        ) from None
-    return queue
-
-
-def _publish_format(queue: Queue) -> None:
-    """FORMAT comes first and is durable before anything else is there: with it the directory is a queue."""
-    try:
-        durable.publish(queue.path("FORMAT"), f"{FORMAT}\n".encode())
-    except FileNotFoundError:
-        if not exists(queue.root):  # else a run that was quicker has swept our temporary file away
-            raise
-    durable.sync_dir(queue.root)
-
-
-def _complete(queue: Queue, rehearsal: bool) -> None:
-    """Make what lacks of a queue: batch.json, then the directories.
-
-    Somebody may have removed a directory later, or a copy left the empty ones behind.
-    """
-    seeded = _has_segments(queue)
-    if not seeded and not os.path.lexists(queue.batch):
-        # One at a time: a second process must not put its batch.json over one that a first run has frozen.
-        with take_or_say_who(queue.seed_lock, "seeding", wait_s=_MAKING_S, note={"what": "make"}):
-            if not os.path.lexists(queue.batch):
-                created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                batch = {"schema_version": 1, "created_at": created, "rehearsal": rehearsal, "frozen": None}
-                durable.publish(queue.batch, _batch_bytes(batch))
-                durable.sync_dir(queue.root)
-    made = [name for name in DIRS if durable.ensure_dir(queue.path(name))]
-    if made or not seeded:  # who made them may have died before their names were durable
-        durable.sync_dir(queue.root)
-
-
-def _has_segments(queue: Queue) -> bool:
-    with contextlib.suppress(OSError):
-        return bool(os.listdir(queue.path("segments")))
-    return False
-
-
-def file_system(path: str) -> str:
-    """The type of the file system a path lies on (`ext4`, `nfs4`, …), `unknown` when the system does not say."""
-    import psutil
-
-    path = os.path.realpath(path)
-    best, kind = "", "unknown"
-    for part in psutil.disk_partitions(all=True):
-        mount = part.mountpoint.rstrip("/") + "/"
-        if (path + "/").startswith(mount) and len(mount) > len(best):
-            best, kind = mount, part.fstype
-    return kind
-
-
-def refuse_remote(path: str, what: str) -> None:
-    """Raise UsageError when a path lies on a remote file system, where locks and fsync promise less."""
-    kind = file_system(path)
-    if kind.lower() in _REMOTE or (kind.startswith("fuse.") and "ssh" in kind):
-        raise UsageError(f"the {what} {path} lies on {kind}, a remote file system: use a local disk")

@@ -30,7 +30,7 @@ _FILES = (*_REPLACED, *LOCKS, "manifest.jsonl", "budget", "events.jsonl", "rejec
 OWN = frozenset({*DIRS, *_FILES, "asked"})
 
 _RANDOM = r"[0-9a-f]{8}"
-_SEGMENT_FILE = r"[0-9]{6,}\.(?:jsonl|json|u64|u64\.odd)"
+_SEGMENT_FILE = r"[0-9]{6,}\.(?:jsonl|json|u64|u64\.odd|u64\.sums)"
 _JOURNAL = r"[0-9]+\.jsonl"
 _TEMPORARY = re.compile(
     rf"\.(?:{'|'.join(map(re.escape, _REPLACED))}|died|{_SEGMENT_FILE}|{_JOURNAL})\.{_RANDOM}\.tmp"

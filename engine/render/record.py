@@ -26,6 +26,7 @@ def to_json(record: Record) -> bytes:
         "schema_version": SCHEMA_VERSION,
         "video_id": record.video_id,
         "url": record.url,
+        **({} if record.batch is None else {"batch": record.batch}),
         "metadata": {k: v for k, v in metadata.items() if v is not None or k not in _SOMETIMES},
         "transcript": _transcript(record.transcript),
         "input": dict(record.input),
@@ -60,6 +61,7 @@ def from_json(data: bytes) -> Record:
             input=dict(document["input"]),
             fetched_at=document["fetched_at"],
             transcripts=tuple(map(_read_transcript, document.get("transcripts") or ())),
+            batch=document.get("batch"),
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ValueError(f"not a record: {type(exc).__name__}: {exc}") from None

@@ -56,6 +56,10 @@ MEANINGS: dict[str, Meaning] = {
     Kind.BLOCKED: Meaning(
         "this video was refused while others passed", "retry another day, or by another proxy", True
     ),
+    Kind.KEPT: Meaning(
+        "a file that this queue did not write has its name, and stays",
+        "move the file away, then retry --kind kept; or run --replace, which overwrites it",
+    ),
     Kind.POISON: Meaning(
         "its process died each time it was in flight", "tell its id to whoever maintains this program"
     ),

@@ -13,9 +13,10 @@ from typing import Any
 
 from engine.errors import EngineError, HeldError
 from engine.queue.layout import Queue, open_queue
-from engine.queue.lock import is_locked, living_claims, living_holder, who
+from engine.queue.lock import living_claims, living_holder, who
 from engine.verify.books import Book, Final, read_book, row_faults
 from engine.verify.findings import Audit, Findings
+from engine.verify.output_strays import output_strays
 from engine.verify.papers import (
     Promise,
     cache_fault,
@@ -27,8 +28,8 @@ from engine.verify.papers import (
     read_promise,
     status_faults,
 )
-from engine.verify.strays import is_temporary, is_temporary_output, leftovers
-from engine.verify.tree import FOREIGN, OWNER, TMP, OutputTree, Places, digits, listing, tokens
+from engine.verify.strays import is_temporary, leftovers
+from engine.verify.tree import FOREIGN, OutputTree, Places, digits, listing, tokens
 
 HASHERS = 4
 _BATCH = 64  # rows whose files one task hashes
@@ -39,8 +40,8 @@ _STATES = ("pending", "deferred", "ok", "absent", "failed")
 def audit(root: str, *, held: bool = False) -> Audit:
     """Audit the queue in this directory; nothing is changed and no lock is touched.
 
-    `held`: the caller holds its locks. Raises NoQueueError, UsageError (format), HeldError beside a live run or
-    seeding.
+    `held`: the caller holds its locks. Whether the output directory is the right one is for the caller to ask first
+    (`engine.destination`). Raises NoQueueError, UsageError (format), HeldError beside a live run or seeding.
     """
     queue = open_queue(root)
     if not held:
@@ -74,7 +75,9 @@ class _Auditor:
         self.row_counts: Counter[str] = Counter()
         self.row_kinds: Counter[str] = Counter()
         self.formats: dict[str, tuple[str, ...]] = {}  # of the jobs that are ok
+        self.reopened: dict[str, list[dict[str, str]]] = {}
         self.files = 0
+        self.batch = ""
         self.output: OutputTree | None = None
         self.promise = Promise()
         self._tasks: deque[Future[list[tuple[str, str]]]] = deque()
@@ -120,7 +123,9 @@ class _Auditor:
     # ---- the small files --------------------------------------------------------------------------------
     def _output(self) -> None:
         try:
-            output = frozen_output(self.queue.read_batch())
+            batch = self.queue.read_batch()
+            output = frozen_output(batch, self.queue.root)
+            self.batch = str(batch.get("id") or "")
         except EngineError as exc:
             self.findings.problem("unreadable file", self.queue.batch, str(exc))
             return
@@ -282,6 +287,7 @@ class _Auditor:
             self.findings.problem("unreadable file", path, exc.strerror or str(exc))
             book = None
         book = book or Book()
+        self.reopened.update(book.reopened)
         note = self.findings.note
         note("damaged journal line(s), counted as absent", book.bad)
         note("torn journal line(s); the next owner cuts them off", int(book.torn))
@@ -363,34 +369,13 @@ class _Auditor:
 
     # ---- leftovers --------------------------------------------------------------------------------------
     def _strays(self) -> None:
-        problem, note = self.findings.problem, self.findings.note
-        note(
+        self.findings.note(
             "file(s) of the queue that others may read: `chmod -R go= DIR`",
             sum(1 for _ in exposed(self.queue)),
         )
         leftovers(self.queue, self.findings)
-        if self.output is None:
-            return
-        for path, video_id, fmt in self.output.entries():
-            full = os.path.join(self.output.root, path)
-            if path.startswith(TMP + os.sep) and _in_use(self.output.root, path):
-                note(
-                    "temporary file(s) of another queue's run, which is at work in the same output directory"
-                )
-            elif is_temporary_output(path):
-                problem("stray temporary file", full, "left by a process that was killed")
-            elif video_id is None:
-                note("file(s) in the output directory that are not this engine's")
-            elif video_id not in self.jobs:
-                note("file(s) in the output directory of videos that are not in this queue")
-            elif fmt not in self.formats.get(video_id, ()):
-                problem("stray file", full, "no ok row names it")
-
-
-def _in_use(root: str, path: str) -> bool:
-    """Whether a temporary file is in the hands of a worker that lives; of this queue none does."""
-    owner = os.path.join(root, TMP, path.split(os.sep)[1], OWNER)
-    return living_holder(owner) is not None or is_locked(owner)
+        if self.output is not None:
+            output_strays(self.output, self.batch, self.jobs, self.formats, self.reopened, self.findings)
 
 
 def _lines(path: str) -> Iterator[bytes]:

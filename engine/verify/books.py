@@ -64,6 +64,9 @@ class Book:
     torn: bool = False
     twice: int = 0
     odd: list[str] = field(default_factory=list)  # what is implausible in whole lines
+    reopened: dict[str, list[dict[str, str]]] = field(
+        default_factory=dict
+    )  # sha256 of files of rows taken back
     data: bytes = b""
 
     def sum_to(self, end: int) -> int:
@@ -119,14 +122,22 @@ def _take(book: Book, verb: str, raw: bytes, body: dict[str, Any], end: int) -> 
     if verb == "final":
         if video_id in book.finals:
             book.twice += 1
+            _take_back(book, video_id, body)
         else:
             book.finals[video_id] = Final(raw, body, end)
     elif verb == "reopen":
-        book.finals.pop(video_id, None)
+        if video_id in book.finals:
+            _take_back(book, video_id, book.finals.pop(video_id).body)
         book.waits.pop(video_id, None)
     elif verb == "try" and body.get("gave_way") is not True:
         at = body.get("not_before")
         book.waits[video_id] = at if isinstance(at, int | float) else 0.0
+
+
+def _take_back(book: Book, video_id: str, row: dict[str, Any]) -> None:
+    sums = row.get("sha256")
+    if isinstance(sums, dict) and sums:
+        book.reopened.setdefault(video_id, []).append(sums)
 
 
 def line_faults(verb: str, body: dict[str, Any], begin: int) -> list[str]:

@@ -203,8 +203,16 @@ def exposed(queue: Queue) -> Iterable[str]:
                 yield queue.path(directory, name)
 
 
-def frozen_output(batch: dict[str, Any]) -> str | None:
-    """The output directory that the first run froze; None before it."""
+def frozen_output(batch: dict[str, Any], root: str) -> str | None:
+    """The output directory that the first run froze; None before it. A path that is kept relative counts from the
+    queue's directory `root`; the absolute one beside it is of the time when it was written."""
     frozen = batch.get("frozen")
     output = frozen.get("output") if isinstance(frozen, dict) else None
-    return output if isinstance(output, str) and "\0" not in output else None
+    if not isinstance(output, str) or "\0" in output:
+        return None
+    inside = frozen.get("output_relative") if isinstance(frozen, dict) else None
+    if isinstance(inside, str) and inside and "\0" not in inside:
+        there = os.path.normpath(os.path.join(os.path.realpath(root), inside))
+        if os.path.isdir(there) or not os.path.isdir(output):
+            return there
+    return output

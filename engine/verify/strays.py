@@ -15,7 +15,7 @@ from engine.verify.tree import FOREIGN, LEFT, NAMED, OWNER, TMP, TOKEN, WORKER, 
 _REPLACED = (
     r"(?:FORMAT|(?:batch|checkpoint|status|control|live|retry|gather)\.json|known\.u64|tickets|captions"
     r"|died"
-    r"|[0-9]+\.jsonl|[0-9]{6,}\.(?:json|u64|u64\.odd))"
+    r"|[0-9]+\.jsonl|[0-9]{6,}\.(?:json|u64|u64\.odd|u64\.sums))"
 )
 _TEMPORARY = re.compile(rf"\.{_REPLACED}\.[0-9a-f]{{8}}\.tmp|manifest\.retry\.tmp")
 _UNBORN = re.compile(r"[0-9]{6,17}|[0-9]{8}T[0-9]{6}-[0-9]+-[0-9a-f]{6}\.[0-9]+\.[0-9]+")

@@ -13,6 +13,7 @@ from engine.queue.layout import Queue
 from engine.verify.findings import Findings
 
 TMP = ".engine-tmp"
+MARKERS = ".engine-batches"
 OWNER = "owner"
 TOKEN = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
 NAMED = re.compile(r"([0-9]{6,})\.([0-9]+\.[0-9]+\.[0-9]+)")

@@ -64,6 +64,7 @@ def work(
     from engine.output import Output
 
     jobs, rest = names.read_text().split(), Counter(counter)
+    out.mkdir(parents=True, exist_ok=True)
     output = Output(str(out), ("md",), f"bare-{os.getpid()}")
     spent_s, done = [0.0] * threads, [0] * threads
 

@@ -57,8 +57,8 @@ class Engine(Contender):
 
     def seed(self, room: Path, names: list[str]) -> None:
         from engine.inputs import Line
-        from engine.queue.layout import make_queue
         from engine.queue.lock import take_or_say_who
+        from engine.queue.making import make_queue
         from engine.seed import Seeding
 
         queue = make_queue(str(room / "queue"))

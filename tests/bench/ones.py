@@ -27,7 +27,7 @@ _TOTAL = re.compile(r"^100\.00\s+\S+\s+(?:\S+\s+)?(\d+)", re.MULTILINE)
 _SEED = """
 import sys
 from engine.inputs import Line
-from engine.queue.layout import make_queue
+from engine.queue.making import make_queue
 from engine.queue.lock import take_or_say_who
 from engine.seed import Seeding
 queue = make_queue(sys.argv[1])

@@ -21,7 +21,7 @@ from engine import cli, durable
 from engine.cli import COMMANDS
 from engine.errors import Exit
 from engine.model import Kind
-from engine.queue.layout import make_queue
+from engine.queue.making import make_queue
 from engine.supervisor import hold
 
 pytestmark = pytest.mark.usefixtures("no_fsync")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from engine.cli import group
 from engine.config import Frozen, freeze
-from engine.queue.layout import make_queue
+from engine.queue.making import make_queue
 
 
 @pytest.fixture(autouse=True)

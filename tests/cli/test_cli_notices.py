@@ -12,8 +12,9 @@ from engine import notify, status
 from engine.cli import invoke
 from engine.cli.notices import Notices
 from engine.errors import DiskError, Exit
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
 from engine.queue.lock import Lock
+from engine.queue.making import make_queue
 
 TARGET = notify.Target("there", command=("true",))
 

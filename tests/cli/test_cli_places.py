@@ -10,7 +10,8 @@ import pytest
 from support import add, ids, print_of
 
 from engine.cli import COMMANDS, invoke
-from engine.queue.layout import exists, make_queue
+from engine.queue.layout import exists
+from engine.queue.making import make_queue
 
 VIDEO = "dQw4w9WgXcQ"
 # Those that would make a queue, and the others.

@@ -75,7 +75,7 @@ def test_from_the_queue_s_own_rows_in_words(here: Path, capsys: pytest.CaptureFi
 def test_a_sample_of_a_rehearsal_is_run_against_the_stand_in(
     here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from engine.queue.layout import make_queue
+    from engine.queue.making import make_queue
     from engine.rehearsal import invented_ids
 
     make_queue("q", rehearsal=True)

@@ -14,7 +14,8 @@ from support import batch, some_fail, worked
 from engine import cli
 from engine.cli.set import read_pairs
 from engine.errors import UsageError
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
+from engine.queue.making import make_queue
 from engine.steering import Ask, Course, Inbox, publish_course
 from engine.supervisor import hold
 

@@ -82,7 +82,14 @@ def full(step: int) -> Fault:
     first = itertools.count()
 
     def fault(number: int, name: str, real: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        if number < step or name in ("_unlink", "_rmdir", "_truncate", "_rename", *SYNCS):
+        if number < step or name in (
+            "_unlink",
+            "_rmdir",
+            "_truncate",
+            "_rename",
+            "_rename_noreplace",
+            *SYNCS,
+        ):
             return real(*args)
         if name == "_open" and not args[1] & os.O_CREAT:
             return real(*args)

@@ -31,7 +31,7 @@ import recount  # noqa: E402
 from faults import KILLED, SYNCS, WRITES, FailingSync, Seam, dying, full, short  # noqa: E402
 from support import STEPS, ids, lines  # noqa: E402
 
-from engine import durable, events, gather, joined, output, seed, status, verdict, verify, worker  # noqa: E402
+from engine import destination, durable, events, gather, joined, output, seed, status, verdict, verify, worker  # noqa: E402
 from engine.budget import BudgetSettings, Rate  # noqa: E402
 from engine.budget.file import Budget  # noqa: E402
 from engine.config import Frozen, Settings, freeze  # noqa: E402
@@ -51,8 +51,9 @@ from engine.model import (  # noqa: E402
 from engine.monitor import Monitor  # noqa: E402
 from engine.queue.chunk import cut  # noqa: E402
 from engine.queue.claim import run_id  # noqa: E402
-from engine.queue.layout import Queue, make_queue, worker_ids  # noqa: E402
+from engine.queue.layout import Queue, worker_ids  # noqa: E402
 from engine.queue.lock import take_or_say_who  # noqa: E402
+from engine.queue.making import make_queue  # noqa: E402
 from engine.recover import recover  # noqa: E402
 from engine.resources import Resources  # noqa: E402
 from engine.retry import retry  # noqa: E402
@@ -104,13 +105,15 @@ def run(root: Path, names: list[str], again: bool = False) -> None:
     with hold(queue):
         with take_or_say_who(queue.seed_lock, "seeding"):
             seed.Seeding(queue).add(lines(names))
+        durable.ensure_dirs(str(root / "out"), mode=0o777)
+        batch = destination.claim(queue, str(root / "out"))
         frozen = freeze(queue, Frozen(str(root / "out")), frozenset())
-        durable.ensure_dirs(frozen.output, mode=0o777)
         with take_or_say_who(queue.seed_lock, "seeding"):
             recover(queue)
         settings = Settings(
             queue=queue.root,
             frozen=frozen,
+            batch=batch,
             egresses=(EgressSpec("direct"),),
             budget=BudgetSettings(Rate("none"), 60.0),
             threads=THREADS,

@@ -104,7 +104,7 @@ class Inside:
                 break
         else:
             raise AssertionError(f"not finished after {LAPS} laps")
-        claim.reclaim(self.queue, "", lambda video_id: output.forget(self.settings.frozen.output, video_id))
+        claim.reclaim(self.queue, "", output.forgetting(self.settings.frozen.output, self.settings.batch))
         if not worker_ids(self.queue):
             output.sweep(self.settings.frozen.output)
         return 3 if status.tally(self.queue, time.time()).counts.failed else 0

@@ -24,7 +24,7 @@ _LINE = re.compile(r"(?P<pid>\d+) +(?P<at>\d+\.\d+) (?P<rest>.*)", re.DOTALL)
 _WHOLE = re.compile(r"(?P<name>\w+)\((?P<args>.*)\) += (?P<result>-?\d+|\?)")
 _RESUMED = re.compile(r"<\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)", re.DOTALL)
 _ARGUMENT = re.compile(
-    r'(?P<hex>"(?:\\x[0-9a-f]{2})*"(?:\.\.\.)?)|(?P<fd>-?\d+|AT_FDCWD)<(?P<path>(?:\\x[0-9a-f]{2})*)>[^,]*|(?P<word>[^,"]+)'
+    r'\s*(?:(?P<hex>"(?:\\x[0-9a-f]{2})*"(?:\.\.\.)?)|(?P<fd>-?\d+|AT_FDCWD)<(?P<path>(?:\\x[0-9a-f]{2})*)>[^,]*|(?P<word>[^,"]+))'
 )
 
 

@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 from support import Hand, add, file_rows, ids, lines, reclaim
 
-from engine import durable, events, output, seed, steering, worker
+from engine import destination, durable, events, output, seed, steering, worker
 from engine.budget import BudgetSettings, Outcome, Rate
 from engine.budget.file import Budget
 from engine.cli import invoke
@@ -31,8 +31,9 @@ from engine.errors import DiskError, Exit, UsageError
 from engine.model import Cost, Cue, EgressSpec, Failure, Fetched, Kind, Metadata, Permit, Refused, Transcript
 from engine.monitor import Monitor
 from engine.queue import claim
-from engine.queue.layout import Queue, deferred_chunks, make_queue, open_queue
+from engine.queue.layout import Queue, deferred_chunks, open_queue
 from engine.queue.lock import take_or_say_who
+from engine.queue.making import make_queue
 from engine.recover import recover
 from engine.resources import Resources, rss_bytes
 from engine.seed import Seeding
@@ -111,6 +112,7 @@ def staged(root: Path) -> Queue:
         queue = make_queue(str(root / "queue"))
         os.makedirs(root / "out", exist_ok=True)
         frozen = Frozen(str(root / "out"))
+        destination.claim(queue, frozen.output)
         queue.write_batch({**queue.read_batch(), "frozen": frozen.to_json()})
         add(queue, IDS[: JOBS[0]])
         early = {IDS[number] for number in (12, 13)}
@@ -189,10 +191,13 @@ def resume(root: Path) -> int:
         steering.clear_request(queue)
         with take_or_say_who(queue.seed_lock, "seeding"):
             Seeding(queue).add(lines(IDS))
+        destination.check(queue, str(root / "out"))
+        batch = destination.claim(queue, str(root / "out"))
         frozen = freeze(queue, Frozen(str(root / "out")), frozenset())
         settings = Settings(
             queue=queue.root,
             frozen=frozen,
+            batch=batch,
             egresses=EGRESSES,
             budget=BudgetSettings(Rate("none"), 60.0),
             threads=2,

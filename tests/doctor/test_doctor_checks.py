@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import subprocess
 from collections import namedtuple
 from collections.abc import Iterable
 from datetime import date
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import worked
 
 from engine import durable
 from engine.doctor import Asked, Finding, Level, examine, machine, places, program
 from engine.model import EgressSpec
-from engine.queue.layout import make_queue
+from engine.queue.making import make_queue
 
 
 def levels(found: Iterable[Finding]) -> list[str]:
@@ -154,7 +157,7 @@ def test_a_place_that_holds_no_files() -> None:
 
 
 def test_a_remote_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.queue.layout.file_system", lambda path: "nfs4")
+    monkeypatch.setattr("engine.queue.mounts.file_system", lambda path: "nfs4")
     its = one(places.place("queue", str(tmp_path)))
     assert (its.level, "nfs4" in its.seen) == (Level.PROBLEM, True)
 
@@ -174,6 +177,40 @@ def test_what_a_file_system_fails_to_do(tmp_path: Path, monkeypatch: pytest.Monk
         patch.setattr(places, "_other_tries", lambda path: places._REFUSED)
         assert "not free" in places.try_out(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_free_inodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.statvfs(tmp_path)
+    for free, levels in (
+        (10**9, [Level.OK]),
+        (10_000, [Level.WARNING, Level.OK]),
+        (12, [Level.PROBLEM, Level.OK]),
+    ):
+        fake = SimpleNamespace(f_files=10**9, f_favail=free)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "statvfs", lambda path, fake=fake: fake if str(path) == str(tmp_path) else real)
+            patch.setattr(places.shutil, "disk_usage", lambda path: (1 << 40, 0, 1 << 40))
+            patch.setattr(places, "try_out", lambda path: "")
+            found = list(places.place("output", str(tmp_path)))
+        assert [its.level for its in found] == [*levels, Level.OK]
+
+
+def test_names_that_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(places.names(str(tmp_path / "none"))) == []
+    monkeypatch.setattr("engine.folding.kept", lambda path: False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert one(places.names(str(tmp_path))).level is Level.PROBLEM
+    assert list(places.names("/proc/none")) == []
+
+
+def test_an_output_directory_that_is_gone_or_another_queue_s(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 4)
+    assert list(places.belongs(queue.root)) == list(places.belongs(str(tmp_path / "none"))) == []
+    shutil.copytree(queue.root, tmp_path / "copy")
+    assert "belongs to the queue" in one(places.belongs(str(tmp_path / "copy"))).seen
+    shutil.rmtree(tmp_path / "out")
+    its = one(places.belongs(queue.root))
+    assert (its.level, "--output-lost" in its.seen) == (Level.PROBLEM, True)
 
 
 def _fails(fd: int) -> None:

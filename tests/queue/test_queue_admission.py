@@ -19,7 +19,8 @@ from engine import durable, verify
 from engine.errors import NoQueueError, UsageError
 from engine.queue import names
 from engine.queue.admission import State, look
-from engine.queue.layout import exists, make_queue, open_queue
+from engine.queue.layout import exists, open_queue
+from engine.queue.making import make_queue
 from engine.recover import recover
 
 pytestmark = pytest.mark.usefixtures("no_fsync")

@@ -47,7 +47,7 @@ sys.stdin.read()
 
 def forgotten(queue: Queue, run: str = "other") -> tuple[int, list[str]]:
     names: list[str] = []
-    return claim.reclaim(queue, run, names.append), names
+    return claim.reclaim(queue, run, lambda name, rows, since: names.append(name)), names
 
 
 @contextmanager

@@ -9,16 +9,9 @@ import pytest
 from support import Crash, dying_at
 
 from engine.errors import EngineError, NoQueueError, UsageError
-from engine.queue.layout import (
-    Queue,
-    chunks_in,
-    deferred_chunks,
-    exists,
-    make_queue,
-    numbered,
-    open_queue,
-    refuse_remote,
-)
+from engine.queue.layout import Queue, chunks_in, deferred_chunks, exists, numbered, open_queue
+from engine.queue.making import make_queue
+from engine.queue.mounts import refuse_remote
 
 
 def test_making_twice_is_opening(tmp_path: Path) -> None:
@@ -105,7 +98,7 @@ def test_listing_ignores_what_is_not_meant(tmp_path: Path) -> None:
     ("kind", "refused"), [("nfs4", True), ("cifs", True), ("fuse.sshfs", True), ("ext4", False)]
 )
 def test_remote_file_systems(monkeypatch: pytest.MonkeyPatch, kind: str, refused: bool) -> None:
-    monkeypatch.setattr("engine.queue.layout.file_system", lambda path: kind)
+    monkeypatch.setattr("engine.queue.mounts.file_system", lambda path: kind)
     if refused:
         with pytest.raises(UsageError, match=kind):
             refuse_remote("/q", "queue")
@@ -115,7 +108,7 @@ def test_remote_file_systems(monkeypatch: pytest.MonkeyPatch, kind: str, refused
 
 @pytest.mark.parametrize("kind", ["overlay", "tmpfs", "xfs", "btrfs", "unknown", "apfs"])
 def test_local_file_systems(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr("engine.queue.layout.file_system", lambda path: kind)
+    monkeypatch.setattr("engine.queue.mounts.file_system", lambda path: kind)
     refuse_remote("/q", "queue")
 
 

@@ -23,14 +23,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support import Crash, Hand, Outcome, add, dying_at, file_rows, ids, output_of, reclaim
 
-from engine import durable, gather, joined, retry, status, verify
+from engine import destination, durable, gather, joined, retry, status, verify
 from engine import seed as seeding
 from engine.model import Kind
 from engine.output import sweep
 from engine.queue import claim, journal
 from engine.queue.chunk import Chunk, read_jobs
 from engine.queue.fold import fold
-from engine.queue.layout import Queue, chunks_in, deferred_chunks, make_queue, worker_ids
+from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
+from engine.queue.making import make_queue
 from engine.recover import recover
 
 CHUNK = 4
@@ -70,6 +71,7 @@ class QueueModel(RuleBasedStateMachine):
         self.queue: Queue = make_queue(str(root / "queue"))
         os.makedirs(root / "out")
         frozen = {"output": str(root / "out"), "languages": ["en"], "formats": ["md"]}
+        destination.claim(self.queue, str(root / "out"))
         self.queue.write_batch({**self.queue.read_batch(), "frozen": frozen})
         self.out = root / "out"
         self.truth: dict[str, Truth] = {}

@@ -14,7 +14,7 @@ from engine import durable, steering
 from engine.known import Known
 from engine.queue import names
 from engine.queue.claim import Worker, run_id
-from engine.queue.layout import make_queue
+from engine.queue.making import make_queue
 from engine.queue.sweeping import is_output_temporary, sweep_queue
 from engine.repair import repair
 

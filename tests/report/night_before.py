@@ -10,7 +10,8 @@ from support import add, ids
 
 from engine.clock import utc
 from engine.manifest import Checkpoint, Counts, write_checkpoint
-from engine.queue.layout import Queue, make_queue
+from engine.queue.layout import Queue
+from engine.queue.making import make_queue
 
 EVENING = 1_795_284_000.0  # 2026-11-21T18:00:00Z
 HOUR = 3600.0

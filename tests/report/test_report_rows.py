@@ -15,7 +15,7 @@ from night_before import EVENING, leave, row
 from support import ids
 
 from engine.clock import seconds, utc
-from engine.queue.layout import make_queue
+from engine.queue.making import make_queue
 from engine.report import timeline
 from engine.report.rows import EXAMPLES, OTHER, Rows, read
 

@@ -1,0 +1,81 @@
+"""Does a file system keep the names of files as they are given?
+
+Two videos' ids may differ in nothing but the case of a letter. Where names are folded (vfat, ext4 with casefold, the
+usual file systems of macOS and Windows) or cut short, the second would take the first one's place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import sys
+
+from engine import durable
+from engine.errors import UsageError
+
+# As long as real ones. The second differs from the first in case alone.
+NAMES = ("aBcDeFgHiJ-.json", "AbCdEfGhIj-.json")
+TMP = ".engine-tmp"  # of the output directory: what a killed process leaves there is swept away
+_TIMES = 3
+
+
+def kept(directory: str) -> bool:
+    """Whether two names that differ in case are two files in this directory, each under its own name.
+
+    Makes a directory of its own there and removes it. Raises OSError when it cannot.
+    """
+    mine = os.path.join(directory, f".engine-names-{secrets.token_hex(4)}")
+    durable.mkdir(mine)
+    try:
+        for name in NAMES:
+            try:
+                durable.create(os.path.join(mine, name), b"", sync=False)
+            except FileExistsError:
+                return False
+            except OSError as exc:
+                if exc.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+                    return False
+                raise
+        return sorted(os.listdir(mine)) == sorted(NAMES)
+    finally:
+        for name in NAMES:
+            with contextlib.suppress(OSError):
+                durable.unlink_quietly(os.path.join(mine, name))
+        with contextlib.suppress(OSError):
+            durable.rmdir(mine)
+
+
+def refuse(directory: str) -> str | None:
+    """Raise UsageError when a directory cannot keep names apart. On macOS, whose usual file systems fold case, it
+    only returns a warning: there a video whose name is taken ends `kept`."""
+    if _kept_in_output(directory):
+        return None
+    what = (
+        f"the file system of {directory} takes names that differ only in upper and lower case for the same: two "
+        "videos would be one file"
+    )
+    if sys.platform == "darwin":
+        return f"{what}; the second ends `kept`"
+    raise UsageError(
+        f"{what}. Give a directory on another file system with -o (ext4, xfs and btrfs keep case)"
+    )
+
+
+def _kept_in_output(directory: str) -> bool:
+    """`kept`, where runs have their temporary files. The end of another queue's run may sweep it away meanwhile."""
+    tmp = os.path.join(directory, TMP)
+    if os.path.islink(tmp):
+        return kept(directory)
+    for time_left in reversed(range(_TIMES)):
+        try:
+            durable.ensure_dir(tmp, mode=0o777)
+            return kept(tmp)
+        except FileNotFoundError:
+            if not time_left:
+                raise
+        finally:
+            with contextlib.suppress(OSError):  # somebody uses it
+                durable.rmdir(tmp)
+    return True

@@ -1,0 +1,86 @@
+"""Making a queue in a directory, step by step, each of which can be repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from datetime import UTC, datetime
+
+from engine import durable
+from engine.errors import UsageError
+from engine.queue.admission import look
+from engine.queue.layout import Queue, batch_bytes, check_format, exists, refuse_foreign
+from engine.queue.lock import take_or_say_who
+from engine.queue.names import DIRS, FORMAT
+
+_MAKING_S = 60.0  # how long another process may take to make a queue in the same place
+
+
+def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
+    """The queue in this directory, made if there is none, or made whole if its making was cut off.
+
+    Raises UsageError when it cannot be written or the directory holds something else; then nothing is changed.
+    """
+    refuse_foreign(root)
+    place = look(root)
+    check_format(root, place)
+    queue = Queue(root)
+    if place.is_queue and not os.access(root, os.W_OK):
+        raise UsageError(f"the queue in {root} cannot be written: permission denied")
+    try:
+        if not place.is_queue:
+            durable.ensure_dirs(root)
+            _publish_format(queue)
+        _complete(queue, rehearsal)
+    except FileExistsError:
+        raise UsageError(f"{root} is a file, not a directory: give another place with -q") from None
+    except OSError as exc:
+        if durable.is_disk_error(exc) and exc.errno != errno.EROFS:
+            raise durable.disk_error(exc, f"making a queue in {root}") from exc
+        raise UsageError(
+            f"no queue can be made in {root}: {exc.strerror}: give another place with -q"
+        ) from None
+    return queue
+
+
+def _publish_format(queue: Queue) -> None:
+    """FORMAT comes first and is durable before anything else is there: with it the directory is a queue."""
+    try:
+        durable.publish(queue.path("FORMAT"), f"{FORMAT}\n".encode())
+    except FileNotFoundError:
+        if not exists(queue.root):  # else a run that was quicker has swept our temporary file away
+            raise
+    durable.sync_dir(queue.root)
+
+
+def _complete(queue: Queue, rehearsal: bool) -> None:
+    """Make what lacks of a queue: batch.json, then the directories.
+
+    Somebody may have removed a directory later, or a copy left the empty ones behind.
+    """
+    seeded = _has_segments(queue)
+    if not seeded and not os.path.lexists(queue.batch):
+        # One at a time: a second process must not put its batch.json over one that a first run has frozen.
+        with take_or_say_who(queue.seed_lock, "seeding", wait_s=_MAKING_S, note={"what": "make"}):
+            if not os.path.lexists(queue.batch):
+                created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                batch = {
+                    "schema_version": 1,
+                    "id": secrets.token_hex(16),
+                    "created_at": created,
+                    "rehearsal": rehearsal,
+                    "frozen": None,
+                }
+                durable.publish(queue.batch, batch_bytes(batch))
+                durable.sync_dir(queue.root)
+    made = [name for name in DIRS if durable.ensure_dir(queue.path(name))]
+    if made or not seeded:  # who made them may have died before their names were durable
+        durable.sync_dir(queue.root)
+
+
+def _has_segments(queue: Queue) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(os.listdir(queue.path("segments")))
+    return False
