@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from nights import _nights, night, place, quiet  # noqa: F401 - fixtures
 
 from engine import durable
@@ -18,6 +19,11 @@ from engine import durable
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     cache = Path(__file__).parents[1] / ".pytest_cache" / "pycache"
     sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache))
+
+
+# How long an example takes says something about the machine, nothing about the engine.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @functools.cache
