@@ -77,15 +77,23 @@ class Lateness:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
+    def __repr__(self) -> str:
+        return f"{self.crowd:.1f} wanted each core, the latest wake-up was {1000 * self.late_s:.0f} ms late"
+
     @property
-    def crowded(self) -> bool:
-        """Whether there was less for a process than it may need; what it did not get done says nothing then."""
-        return sum(self._crowds) > CROWDED * len(self._crowds)
+    def crowd(self) -> float:
+        """How many wanted each core, in the mean."""
+        return sum(self._crowds) / max(1, len(self._crowds))
+
+    @property
+    def slack(self) -> float:
+        """How many times longer than on a machine of its own something may have taken."""
+        return max(1.0, self.crowd)
 
     @property
     def prompt(self) -> bool:
         """Whether who asked to be woken was: times are as the engine made them, and not as the machine did."""
-        return self.late_s < PROMPT_S and not self.crowded
+        return self.late_s < PROMPT_S and self.crowd < CROWDED
 
     def _look(self) -> None:
         due_s = time.monotonic()

@@ -233,7 +233,6 @@ def _as_it_is(url: str) -> Iterator[str]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_one_of_four_dies_one_is_blocked_one_trickles(tmp_path: Path) -> None:
     """The healthy one and the recovered ones carry at least 90 % of what they can, and no job fails for it.
 

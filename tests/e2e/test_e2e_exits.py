@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import recount
 from commands import Batch, Command, Ended, command_line, engine, videos
 from nights import Place, played
-
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
 
 CANARY = "kanarienvogel-7f3a"
 

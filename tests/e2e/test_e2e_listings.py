@@ -17,8 +17,6 @@ from nights import Place, played
 
 from engine.rehearsal import invented_ids
 
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
-
 SEED = 8
 LISTER = "engine.lister"
 

@@ -6,12 +6,9 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import recount
 from commands import Batch, Ended, kinds, videos
 from nights import Place, played
-
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
 
 SEED = 6
 
