@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import HANG_S, ends
 
 from engine import events, listings
 from engine.budget import BudgetSettings, Rate
@@ -223,10 +224,10 @@ def test_probing_is_left_to_the_jobs_where_there_are_any(tmp_path: Path, jobs: i
 
     thread = threading.Thread(target=take, daemon=True)
     thread.start()
-    thread.join(1.0 if jobs else 10.0)
+    thread.join(1.0 if jobs else HANG_S)
     assert thread.is_alive() == bool(jobs)
     bench.lister._stop.set()
-    thread.join(5.0)
+    ends(thread)
 
 
 def test_a_channel_without_some_tabs_is_done_all_the_same(bench: Bench) -> None:
@@ -342,6 +343,5 @@ def test_it_ends_when_no_listing_is_open(bench: Bench) -> None:
     bench.site.lists["videos"] = IDS[:30]
     thread: Any = threading.Thread(target=bench.lister.run, daemon=True)
     thread.start()
-    thread.join(10.0)
-    assert not thread.is_alive()
+    ends(thread)
     assert bench.listing.state == "done"

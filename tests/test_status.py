@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import ends, until
 from support import OK, Hand, Outcome, add, batch, file_rows, ids, open_jobs, reclaim, some_fail, worked
 
 from engine import budget as budget_module
@@ -338,13 +339,11 @@ def test_never_backwards_beside_a_monitor_and_workers_that_die(tmp_path: Path) -
     with hold(queue):
         try:
             settle()
-            deadline = time.monotonic() + 20
-            while time.monotonic() < deadline and not status.finished(queue):
-                time.sleep(0.01)
+            until(lambda: status.finished(queue), 20.0, "for everything to be filed")
         finally:
             ended.set()
             for thread in threads:
-                thread.join(20)
+                ends(thread)
     assert errors == []
     values.append(collect(queue))
     assert len(values) > 10

@@ -254,7 +254,7 @@ def test_one_of_four_dies_one_is_blocked_one_trickles(tmp_path: Path) -> None:
             Rates(root / "q" / "budget") as rates,
         ):
             options = f"-p 2 -t 8 --deadline 4 --rate {rate}/s"
-            done = run(root, stand_in, urls_of(stand_in, "abcd"), 440, options, pace=30, timeout_s=240)
+            done = run(root, stand_in, urls_of(stand_in, "abcd"), 440, options, pace=30)
             return done, good_at(stand_in), rates
 
     with ThreadPoolExecutor(2) as side_by_side:
