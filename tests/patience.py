@@ -18,6 +18,7 @@ FOR_EVER_S = 86_400.0  # for what must end by an event and not by its own limit:
 STEP_S = 1.0  # whoever looks again after longer than this was not woken, and has waited no longer than this
 TICK_S = 0.01
 PROMPT_S = 0.02
+BUSY = 4.0  # so many for each core are more than the nights that are played side by side, and others besides
 CROWDED = 1.5  # so many for each core, and a process lacks what it needs
 
 

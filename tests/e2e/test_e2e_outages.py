@@ -13,12 +13,11 @@ import pytest
 import recount
 from commands import PROCESSES, THREADS, Batch, Ended, videos, watching
 from nights import Place, played
-from patience import Lateness
+from patience import BUSY, Lateness
 
 BEGINS_AFTER = 60  # requests
 PROBE_GAP_S = 2.9  # at least 3 s, less what a request takes to arrive
 BACK_WITHIN_S = 10.0
-BUSY = 4.0  # so many for each core are more than the nights that are played side by side
 
 
 @dataclass(frozen=True)

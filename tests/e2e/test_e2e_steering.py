@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 import recount
 from commands import Batch, Command, Ended, until, videos
 from nights import Place, played
-from patience import Lateness, crowd
+from patience import BUSY, Lateness, crowd
 
 SEED = 8
 SLOW, FAST = 5.0, 40.0
 BURST, LATE_S = 2, 0.25
-BUSY = 4.0  # so many for each core are more than the nights that are played side by side
 
 
 def arrived(batch: Batch) -> int:
