@@ -24,10 +24,14 @@ CROWDED = 1.5  # so many for each core, and a process lacks what it needs
 
 def crowd() -> float:
     """How many want each core, by now or in the last minute; 1 at least."""
-    with open("/proc/loadavg", encoding="ascii") as file:
-        minute, _, _, tasks, _ = file.read().split()
+    minute, _, _, tasks, _ = _loads()
     running = float(tasks.partition("/")[0])
     return max(1.0, max(running, float(minute)) / len(os.sched_getaffinity(0)))
+
+
+def _loads() -> list[str]:
+    with open("/proc/loadavg", encoding="ascii") as file:
+        return file.read().split()
 
 
 class Limit:
@@ -117,8 +121,7 @@ class Lateness:
 
 def _wanting() -> float:
     """How many want each core at this moment, this one left out."""
-    with open("/proc/loadavg", encoding="ascii") as file:
-        running = int(file.read().split()[3].partition("/")[0])
+    running = int(_loads()[3].partition("/")[0])
     return max(0, running - 1) / len(os.sched_getaffinity(0))
 
 

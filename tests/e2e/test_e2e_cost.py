@@ -80,7 +80,7 @@ def test_capped_planned_and_finished_with_costs_that_add_up(tmp_path: Path, site
     (tmp_path / "videos.txt").write_text("\n".join(invented_ids(150)))
     by = through(site, "east", "west")
 
-    capped = engine(tmp_path, "run", "videos.txt", *by, "--max-requests", "80")
+    capped = engine(tmp_path, "run", "videos.txt", *by, "--rate", "40", "--max-requests", "80")
     assert capped.returncode == 4, capped.stderr
     assert "stopped at --max-requests 80" in capped.stderr
     first = status(tmp_path)

@@ -79,7 +79,7 @@ class Steered:
 
 
 def steered(place: Place) -> Steered:
-    batch = place.batch(videos(110, SEED), place.stand_in(seed=SEED))
+    batch = place.batch(videos(300, SEED), place.stand_in(seed=SEED))
     night, wire = Steered(batch), place.root / "wire"
 
     def does(*args: str) -> None:
@@ -150,7 +150,7 @@ def test_the_wire_follows_the_rate(night: Steered) -> None:
 def test_exit_codes_and_the_end_of_a_steered_run(night: Steered) -> None:
     assert night.said["wait --timeout 1"].code == 21
     assert night.said["run"].code == night.said["waited"].code == night.said["status --exit-code"].code == 0
-    assert "finished: 110 of 110 final, 0 failed" in night.said["waited"].err
+    assert "finished: 300 of 300 final, 0 failed" in night.said["waited"].err
     once_each(night.batch)
 
 
@@ -208,7 +208,7 @@ def test_threads_and_processes_of_a_live_run(night: tuple[Batch, list[Ended], En
 
 def ended_in_a_pause(place: Place) -> tuple[Batch, dict[str, int]]:
     """Paused runs that are ended by a signal, by command, and with kill -9; then one that is left alone."""
-    batch = place.batch(videos(100, SEED), place.stand_in(seed=SEED, latency_s=0.25))
+    batch = place.batch(videos(200, SEED), place.stand_in(seed=SEED, latency_s=0.25))
     codes = {}
     for way in ("INT", "stop", "KILL", "capped"):
         lasts_s = int(10 * max(1.0, crowd() / 2))  # so that it is paused before
