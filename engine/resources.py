@@ -141,6 +141,7 @@ def open_door(settings: Settings, budget: Budget, take: Callable[[int], Permit])
         settings.egresses,
         take=take,
         stale=budget.stale,
+        unused=budget.unused,
         ca_bundle=settings.ca_bundle,
         log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),
     )

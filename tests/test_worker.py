@@ -763,6 +763,29 @@ def test_a_suspended_process_gives_everybody_their_time_back(tmp_path: Path, sta
     assert hands.PARK_S == 90.0
 
 
+def test_a_permit_that_went_stale_before_its_request_counts_as_none(
+    tmp_path: Path, stand_in: Rehearsal
+) -> None:
+    """As on a busy machine, where a thread comes to its first request too late: another permit is taken."""
+    before = sum(stand_in.stats()["requests"].values())
+    desk = Desk(batch(tmp_path, 3), stand_in, threads=1)
+    rate = BudgetSettings(Rate("fixed", 100.0), 60.0)
+    desk.resources.budget.steer(rate)
+    desk.resources.wanted = rate
+
+    def late(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+        wait_until(lambda: time.monotonic() > permit.expires_s, 20.0, "it to go stale", each_s=0.005)
+        return fetch(video_id, permit)
+
+    desk.wrap(late)
+    desk.lap()
+    sent = sum(stand_in.stats()["requests"].values()) - before
+    desk.resources.budget.flush()
+    assert [its.requests for its in snapshot(desk.queue.budget)] == [sent]
+    assert sum(row["requests"] for row in desk.rows().values()) == sent
+    desk.sound()
+
+
 def test_another_rate_is_followed_amid_a_lap(tmp_path: Path, stand_in: Rehearsal) -> None:
     """Its word comes by any thread; a lap that waits for an hour's slot goes on at once."""
     desk = Desk(batch(tmp_path, 8), stand_in, threads=2)

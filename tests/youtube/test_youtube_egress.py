@@ -79,10 +79,13 @@ def test_every_request_takes_a_permit_the_first_is_prepaid(site: Site, make_door
 def test_a_stale_permit_is_thrown_away(site: Site, make_door: MakeDoor) -> None:
     site.answers["/watch"] = Reply("x")
     taken: list[int] = []
-    door = make_door(take=lambda e: taken.append(e) or permit(e))  # type: ignore[func-returns-value]
-    with door.attempt(permit(for_s=-1), 30) as attempt:
+    unused: list[Permit] = []
+    door = make_door(take=lambda e: taken.append(e) or permit(e), unused=unused.append)  # type: ignore[func-returns-value]
+    stale = permit(for_s=-1)
+    with door.attempt(stale, 30) as attempt:
         attempt.get(WATCH)
     assert taken == [0]
+    assert unused == [stale]
 
 
 def test_an_interrupted_permit_comes_through_and_nothing_is_sent(site: Site, make_door: MakeDoor) -> None:
