@@ -108,6 +108,18 @@ def check_gone(night: Outage) -> None:
     assert {"network_lost", "probe", "network_back"} <= set(names), names
 
 
+def test_a_second_probe_that_comes_too_soon_is_found() -> None:
+    machine = Lateness()
+    night = Outage(None, None, [], [], 0.0, 0.1, 10.0, 0.0, machine)  # type: ignore[arg-type]
+    wave = [0.1, 0.2, 0.3]
+    assert single_probes(night, [*wave, 3.3, 6.5]) == 3
+    for too_soon in ([3.3, 4.3, 7.5], [2.0, 5.0, 8.0]):
+        with pytest.raises(AssertionError):
+            single_probes(night, [*wave, *too_soon])
+    with pytest.raises(AssertionError, match="is probed"):
+        single_probes(night, wave)
+
+
 @played(outage, scene="429", lasted_s=8, count=150, pause_s=1.0)
 def test_a_block_costs_no_job_and_no_attempt(night: Outage) -> None:
     check_block(night)
