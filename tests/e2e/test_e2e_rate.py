@@ -39,7 +39,6 @@ def paced(place: Place, count: int) -> None:
     assert len(arrived_s) == 2 * count
     used = (len(arrived_s) - 1) / (RATE * (max(arrived_s) - min(arrived_s)))
     print(f"{used:.4f} of the rate used, fullest window {most_over(sent_s):.2f} over; {machine}")
-    assert used <= 1.0 + (BURST + RATE * late_s) / len(arrived_s)
     assert used >= 0.98 or not machine.prompt
     batch.clean()
 
