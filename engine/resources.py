@@ -163,6 +163,7 @@ def open_door(
         settings.egresses,
         take=take,
         stale=budget.stale,
+        unused=budget.unused,
         ca_bundle=settings.ca_bundle,
         log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),
         turn=turn,

@@ -17,12 +17,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
 import recount
+from patience import HANG_S, Limit, until
 
 from engine.rehearsal import Rehearsal, invented_ids, parse_scene
 from engine.rehearsal.scenes import video_fault
@@ -40,15 +41,6 @@ def environment(**more: str) -> dict[str, str]:
     names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("ENGINE_") and k not in names}
     return {**kept, "COLUMNS": "120", **more}
-
-
-def until(what: Callable[[], Any], within_s: float, why: str, *, each_s: float = 0.02) -> Any:
-    """Wait for the first true answer; fails with the reason when none comes in time."""
-    ends_at = time.monotonic() + within_s
-    while not (found := what()):
-        assert time.monotonic() < ends_at, f"waited {within_s:g} s in vain: {why}"
-        time.sleep(each_s)
-    return found
 
 
 @dataclass(frozen=True)
@@ -102,15 +94,14 @@ class Command:
         return self.process.poll() is None
 
     def wait(self, timeout_s: float = 60.0) -> Ended:
-        """Wait for its end."""
-        try:
-            code = self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            said = self.said()
-            self.kill_all()
-            raise AssertionError(
-                f"engine {' '.join(self.args)} did not end in {timeout_s:g} s\n{said}"
-            ) from None
+        """Wait for its end, so many shares at most."""
+        limit = Limit(timeout_s)
+        while (code := self.process.poll()) is None:
+            if limit.over:
+                said = self.said()
+                self.kill_all()
+                raise AssertionError(f"engine {' '.join(self.args)} did not end in {timeout_s:g} s\n{said}")
+            time.sleep(0.01)
         return Ended(code, _read(self._out), _read(self._err))
 
     def said(self) -> str:
@@ -321,7 +312,7 @@ class Onlooker:
         while not self._over.wait(self._pause_s):
             began = time.monotonic()
             with Command("status", "-q", self._batch.queue, "--json") as command:
-                ended = command.wait(30.0)
+                ended = command.wait(20.0)
             self._answers.append((ended, time.monotonic() - began))
 
     def __enter__(self) -> Self:
@@ -330,7 +321,7 @@ class Onlooker:
 
     def __exit__(self, *exc: object) -> None:
         self._over.set()
-        self._thread.join(40.0)
+        self._thread.join(HANG_S)
 
     @property
     def last(self) -> dict[str, Any] | None:
@@ -355,9 +346,7 @@ class Onlooker:
             for name in (*self.NEVER_BACK, "final"):
                 assert last is None or value[name] >= last[name], (name, last, value)
             last = value
-        median_s = statistics.median(took_s for _, took_s in self._answers)
-        assert median_s < 5.0  # a hang, not a slow machine
-        return median_s
+        return statistics.median(took_s for _, took_s in self._answers)
 
 
 @contextlib.contextmanager

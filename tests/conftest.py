@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from nights import _nights, night, place, quiet  # noqa: F401 - fixtures
 
 from engine import durable
-
-# How long an example takes says how busy the machine is.
-settings.register_profile("any machine", deadline=None)
-settings.load_profile("any machine")
 
 # Hundreds of interpreters are started here. Where they must not leave what they compiled in the tree, as in many
 # containers, each would compile all of the engine again, which is a fifth of what a short run costs.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     cache = Path(__file__).parents[1] / ".pytest_cache" / "pycache"
     sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache))
+
+
+# How long an example takes says something about the machine, nothing about the engine.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import HANG_S, Limit, ends
 from support import ids
 
 from engine.desk import Desk, Item, OpenChunk, Work
@@ -76,7 +77,7 @@ class Waiter:
         return not self.ended.wait(0.05)
 
     def comes(self) -> object:
-        assert self.ended.wait(5.0), "it waits for ever"
+        assert self.ended.wait(HANG_S), "it waits for ever"
         return self.result
 
 
@@ -207,13 +208,13 @@ def test_a_refused_job_gives_way_while_its_egress_is_probed() -> None:
 def test_a_short_wait_is_parked_and_a_long_one_leaves_with_the_chunk() -> None:
     desk = Desk()
     home = lay(desk, [JobState(), JobState(not_before=12345.0)])
-    now = time.monotonic()
     first = begin(desk, 0)
+    before = time.monotonic()
     done(desk, first, again_in_s=10.0)
     assert desk.unstarted() == 1
     due = desk.next_due()
     assert due is not None
-    assert 9.0 < due - now < 11.0
+    assert before + 10.0 <= due <= time.monotonic() + 10.0
     done(desk, begin(desk, 0), again_in_s=PARK_S + 1)
     assert home.away == {ids(2)[1]: 12345.0}
     assert desk.take_idle() == []  # the parked one is still to be done here
@@ -345,15 +346,14 @@ def test_threads_and_a_keeper_work_everything_off() -> None:
     threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 20
-    while not home.idle and time.monotonic() < deadline:
+    limit = Limit(20.0)
+    while not home.idle and not limit.over:
         desk.wake(time.monotonic())
         desk.attention.wait(0.002)
         desk.attention.clear()
     desk.stop()
     for thread in threads:
-        thread.join(5)
-    assert not any(thread.is_alive() for thread in threads)
+        ends(thread)
     assert sorted(finals) == sorted(ids(200))
     assert most[0] > 1
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import HANG_S
 
 from engine import durable, events
 from engine.queue import claim
@@ -70,7 +71,7 @@ def test_several_processes_write_whole_lines(tmp_path: Path) -> None:
         "for n in range(200): events.emit(Queue(sys.argv[1]), 'e', 'x' * (n % 90), who=sys.argv[2], n=n)"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(who)]) for who in range(3)]
-    assert [writer.wait(30) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(HANG_S) for writer in writers] == [0, 0, 0]
     found = told(Queue(str(tmp_path)))
     assert len(found) == 600
     for who in "012":

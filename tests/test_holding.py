@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from patience import FOR_EVER_S, Limit
 from support import batch, batch_of, ids, output_of
 
 from engine.attempt import Attempts, Recorded
@@ -87,9 +88,9 @@ class Bench:
         self.holding.hold(work, permit, BARE, 0.1)
 
     def look_until_done(self, count: int, *, busy: bool = True) -> None:
-        end = time.monotonic() + 10
+        limit = Limit(10.0)
         while len(self.done) < count:
-            assert time.monotonic() < end, (self.done, self.failed)
+            assert not limit.over, (self.done, self.failed)
             self.holding.look(busy=busy)
             self.desk.attention.wait(0.02)
             self.desk.attention.clear()
@@ -194,6 +195,7 @@ def test_captions_after_all_have_everything_fetched_again(bench: Bench, shown: F
 
 
 def test_a_first_video_with_captions_is_waited_for_while_there_are_others(blind: Bench) -> None:
+    blind.holding._patience_s = FOR_EVER_S
     for name in NAMES[:5]:
         blind.bare(name)
     ends_at = time.monotonic() + 0.5
@@ -233,9 +235,9 @@ def test_a_canary_that_cannot_be_had_decides_nothing(bench: Bench) -> None:
     bench.site[CANARY] = Refused(Failure(Kind.SERVER_ERROR, "500"), Cost(1, 10))
     for name in NAMES[:5]:
         bench.bare(name)
-    end = time.monotonic() + 5
+    limit = Limit(5.0)
     while not (bench.asked and bench.witness.read(0).lease <= time.monotonic() + 5.0):
-        assert time.monotonic() < end
+        assert not limit.over
         bench.holding.look(busy=True)
         time.sleep(0.01)
     bench.holding.look(busy=True)
@@ -386,8 +388,8 @@ def test_what_a_thread_dies_of_reaches_the_keeper(bench: Bench, monkeypatch: pyt
     monkeypatch.setattr(bench, "fetch", lambda *_: 1 / 0)
     for name in NAMES[:5]:
         bench.bare(name)
-    end = time.monotonic() + 5
+    limit = Limit(5.0)
     while not bench.failed:
-        assert time.monotonic() < end
+        assert not limit.over
         bench.holding.look(busy=True)
     assert isinstance(bench.failed[0], ZeroDivisionError)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import HANG_S
 from support import OK, Crash, Hand, add, batch, dying_at, file_rows, finish, ids, reclaim, some_fail, worked
 
 from engine import status, verify
@@ -266,7 +267,7 @@ def test_the_process_files_what_is_there_when_asked_to_finish(tmp_path: Path) ->
     hand.close()
     process = _process(queue)
     process.send_signal(signal.SIGCONT)
-    _, said = process.communicate(b"finish\n", timeout=30)
+    _, said = process.communicate(b"finish\n", timeout=HANG_S)
     assert (process.returncode, said) == (0, b"")
     assert sorted(rows(queue)) == sorted(ids(40))
     assert verify.audit(queue.root).problems == []
@@ -278,7 +279,7 @@ def test_the_process_leaves_when_its_input_ends_and_a_second_is_refused(tmp_path
         with pytest.raises(HeldError):
             take_or_say_who(queue.monitor_lock, "monitor")
     process = _process(queue)
-    process.communicate(timeout=30)
+    process.communicate(timeout=HANG_S)
     assert process.returncode == 0
 
 
@@ -361,9 +362,9 @@ def test_a_pause_is_no_time_in_which_nothing_got_done(
 ) -> None:
     """An hour of it: the rates, the ETA and the idle time go on behind it as they were before it."""
     queue = batch(tmp_path, 32)
-    real, own, at = time.time, time.monotonic, [0.0]
-    monkeypatch.setattr(time, "time", lambda: real() + at[0])
-    monkeypatch.setattr(time, "monotonic", lambda: own() + at[0])
+    wall, own, at = time.time(), time.monotonic(), [0.0]
+    monkeypatch.setattr(time, "time", lambda: wall + at[0])
+    monkeypatch.setattr(time, "monotonic", lambda: own + at[0])
     hand = Hand(queue)
     with hold(queue), take_or_say_who(queue.monitor_lock, "monitor"):
         monitor = Monitor(queue)

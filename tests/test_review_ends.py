@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import HANG_S
 from support import Hand, add, batch, file_rows, finish, ids, reclaim
 
 from engine import durable
@@ -64,7 +65,9 @@ def test_a_reader_that_is_gone_does_not_end_the_run(tmp_path: Path, mode: str) -
     )
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=writer, timeout=20, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writer, stderr=writer, timeout=HANG_S, check=False
+    )
     os.close(writer)
     assert done.returncode == 7
 
@@ -146,8 +149,8 @@ def test_a_stop_asked_while_a_run_still_seeds_is_heard(tmp_path: Path) -> None:
         while feed.poll() is None and not (lock.exists() and lock.stat().st_size):
             time.sleep(0.005)
         stop = [sys.executable, "-m", "engine", "stop", "-q", "q"]
-        subprocess.run(stop, cwd=tmp_path, check=True, capture_output=True, timeout=20)
-        _, said = feed.communicate("", timeout=30)
+        subprocess.run(stop, cwd=tmp_path, check=True, capture_output=True, timeout=HANG_S)
+        _, said = feed.communicate("", timeout=HANG_S)
     finally:
         feed.kill()
     assert feed.returncode == 4, said
@@ -181,7 +184,7 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
         for way, heard in ((signal.SIG_IGN, "True True"), (signal.SIG_DFL, "False True")):
             signal.signal(signal.SIGHUP, way)
             said = subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_S
             )
             assert said.stdout.split("\n")[0] == heard
     finally:

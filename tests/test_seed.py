@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from patience import ends
 from support import Crash, Hand, add, batch, dying_at, finish, ids, lines
 
 from engine import verify
@@ -174,7 +174,7 @@ def test_beside_a_worker_that_claims(tmp_path: Path) -> None:
     for number in range(1, 10):
         add(queue, ids(40, 40 * number - 24))
     over.set()
-    worker.join(30.0)
+    ends(worker)
     finish(queue)
     found = verify.audit(queue.root)
     assert (found.problems, found.rows) == ([], 16 + 9 * 40)
@@ -187,7 +187,7 @@ def test_two_seedings_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30.0)
+        ends(thread)
     assert held(queue) == ids(30)
     monkeypatch.setattr("engine.seed.SEED_WAIT_S", 0.0)
     with take_or_say_who(queue.seed_lock, "seeding"), pytest.raises(HeldError):
@@ -198,7 +198,5 @@ def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
     queue = make_queue(str(tmp_path / "q"))
     with pytest.raises(Crash), dying_at(3):
         add(queue, ids(20))
-    began = time.monotonic()
-    add(queue, ids(20))
-    assert time.monotonic() - began < 5.0
+    add(queue, ids(20))  # it does not wait for a lock, it says who has it
     assert next(lines(ids(1))).video_id == held(queue)[0]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import recount
+from patience import ends, until
 from support import (
     OK,
     Hand,
@@ -427,13 +428,11 @@ def test_never_backwards_beside_a_monitor_and_workers_that_die(tmp_path: Path) -
     with hold(queue):
         try:
             settle()
-            deadline = time.monotonic() + 20
-            while time.monotonic() < deadline and not status.finished(queue):
-                time.sleep(0.01)
+            until(lambda: status.finished(queue), 20.0, "for everything to be filed")
         finally:
             ended.set()
             for thread in threads:
-                thread.join(20)
+                ends(thread)
     assert errors == []
     values.append(collect(queue))
     assert len(values) > 10

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import FOR_EVER_S
 
 from engine import processes
 from engine.queue.layout import Queue
@@ -186,14 +186,12 @@ def test_what_was_asked_of_a_run_that_is_gone_is_forgotten(queue: Queue) -> None
 
 def test_whoever_asks_hears_when_it_is_done(queue: Queue) -> None:
     path = ask(queue, ASKS[0])
-    began_s = time.monotonic()
-    assert not answered(queue, path, 60.0), "no run is live"
-    assert time.monotonic() - began_s < 30.0
+    assert not answered(queue, path, FOR_EVER_S), "no run is live"
     with take_or_say_who(queue.run_lock, "run", note={}):
         assert not answered(queue, path, 0.05)
         inbox = threading.Thread(target=lambda: taken(queue))
         inbox.start()
-        assert answered(queue, path, 10.0)
+        assert answered(queue, path, FOR_EVER_S)
         inbox.join()
 
 
@@ -289,9 +287,7 @@ def test_the_end_of_a_run_is_seen_however_it_comes(queue: Queue) -> None:
         assert not ended(queue, 0.0)
         assert not ended(queue, 0.05)
         (run.kill if kill else run.stdin.close)()
-        began_s = time.monotonic()
-        assert ended(queue, 30.0)
-        assert time.monotonic() - began_s < 20.0
+        assert ended(queue, FOR_EVER_S)
         run.wait()
         run.stdout.close()
 

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from patience import HANG_S
 
 from engine.queue.layout import Queue
 from engine.queue.making import make_queue
@@ -98,7 +99,7 @@ def test_several_processes_never_exceed_it(queue: Queue) -> None:
         assert taker.stdin is not None
         taker.stdin.write("go\n")
         taker.stdin.flush()
-    said = [taker.communicate(timeout=60)[0] for taker in takers]
+    said = [taker.communicate(timeout=HANG_S)[0] for taker in takers]
     kept = sum(map(int, said))
     tickets, left = Tickets(queue), 0
     while tickets.take():

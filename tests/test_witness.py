@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import HANG_S
 from support import batch, worked
 
 from engine.model import Kind
@@ -151,7 +152,7 @@ def test_threads_and_processes_lose_no_count(path: str, witness: Witness) -> Non
         thread.start()
     for thread in threads:
         thread.join()
-    assert [other.wait(timeout=30) for other in others] == [0, 0]
+    assert [other.wait(timeout=HANG_S) for other in others] == [0, 0]
     assert witness.read(2).history.length == 180
     assert witness.read(0).history.length == 120
     assert witness.read(0).shown == 60.0

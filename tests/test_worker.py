@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import HANG_S, Limit, ends
+from patience import until as wait_until
 from support import batch, file_rows, ids, output_of, reclaim
 
 from engine import durable, hands, holding, output, verdict, verify, worker
@@ -64,7 +66,7 @@ class Desk:
     def __init__(self, queue: Queue, stand_in: Rehearsal, **options: Any) -> None:
         self.queue = queue
         self.stop = threading.Event()
-        options = {"threads": 4, "lap_s": 60.0, "deadline_s": 5.0, **options}
+        options = {"threads": 4, "lap_s": 600.0, "deadline_s": 60.0, **options}
         self.settings = Settings(
             queue=queue.root,
             frozen=Frozen(output_of(queue)),
@@ -100,21 +102,20 @@ class Desk:
         self._others = set(threading.enumerate())
         thread = threading.Thread(target=lambda: reports.append(self.at_work.run()))
         thread.start()
-        deadline = time.monotonic() + 20
-        ends = until or (lambda: len(self.rows()) >= self.queue.total())
-        while thread.is_alive() and time.monotonic() < deadline and not ends():
+        limit = Limit(20.0)
+        there = until or (lambda: len(self.rows()) >= self.queue.total())
+        while thread.is_alive() and not there():
+            assert not limit.over, "the lap does not get there"
             thread.join(0.01)
-        assert time.monotonic() < deadline, "the lap does not get there"
         self.stop.set()
-        thread.join(20)
-        assert not thread.is_alive(), "the lap does not end"
+        ends(thread, "the lap does not end")
         return reports[0]
 
     def die(self) -> None:
         """Let the kernel's part of this worker's death happen, after its threads' part."""
         for thread in threading.enumerate():
             if thread.name.startswith("fetch-") and thread not in self._others:
-                thread.join(20)
+                ends(thread)
         os.close(self.at_work._worker._inflight)
         self.at_work._worker._lock._close()
 
@@ -295,11 +296,11 @@ def test_a_stop_lets_what_is_in_flight_finish_and_begins_nothing(tmp_path: Path,
     def held(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
         if len(desk.fetched) == 4:
             desk.stop.set()  # all four threads have a job
-        go.wait(10)
+            threading.Timer(0.3, go.set).start()
+        go.wait(HANG_S)
         return fetch(video_id, permit)
 
     desk.wrap(held)
-    threading.Timer(0.3, go.set).start()
     report = desk.lap(lambda: False)
     assert report.why == "stop"
     assert (report.finals, len(desk.rows()), len(set(desk.fetched))) == (4, 4, 4)
@@ -324,9 +325,17 @@ def test_retries_are_parked_and_hold_no_thread(tmp_path: Path, stand_in: Rehears
     assert {row["status"] for row in rows} == {"ok"}
     assert {row["attempts"] for row in rows} <= {2, 3}
     assert len(desk.tries()) == sum(row["attempts"] - 1 for row in rows)
-    # With two threads: the second job was begun before the first came again.
-    assert len(set(desk.fetched[:10])) >= 9
     desk.sound()
+
+
+def test_two_threads_get_through_jobs_that_are_all_to_be_tried_again_later(
+    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "WAITS_S", (80.0,))  # shorter than what leaves with its chunk
+    stand_in.scene("error500", replace=True)
+    desk = Desk(batch(tmp_path, 30), stand_in, threads=2)
+    desk.lap(lambda: len(desk.fetched) >= 30)
+    assert sorted(desk.fetched) == sorted(ids(30))
 
 
 def test_a_long_wait_leaves_with_its_chunk(
@@ -340,7 +349,7 @@ def test_a_long_wait_leaves_with_its_chunk(
     found = deferred_chunks(desk.queue)
     assert [chunk.jobs for _, chunk, _ in found] == [16, 16]
     earliest = min(line["not_before"] for line in desk.tries())
-    assert 890 < found[0][0] - before < 930
+    assert before + 890 < found[0][0] < time.time() + 930
     assert 0 <= found[0][0] - earliest <= 2
     assert (len(desk.rows()), len(desk.tries())) == (0, 32)
     assert len(desk.fetched) == 32
@@ -409,7 +418,7 @@ def test_a_process_that_met_a_failing_disk_writes_no_line_more(
 
     def around(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
         if video_id == late:
-            let_go.wait(20)
+            let_go.wait(HANG_S)
         return fetch(video_id, permit)
 
     def failing(fd: int) -> None:
@@ -424,7 +433,7 @@ def test_a_process_that_met_a_failing_disk_writes_no_line_more(
     fail = desk.at_work._fail
     desk.at_work.hands._fail = lambda exc: (fail(exc), back.set())  # type: ignore[func-returns-value]
     let_go.set()
-    assert back.wait(10), "its thread ended, and said why"
+    assert back.wait(HANG_S), "its thread ended, and said why"
     assert list(desk.entries()) == before
 
 
@@ -471,7 +480,7 @@ def test_a_hung_thread_is_replaced_and_its_late_answer_is_nothing(
         (work,) = [its for its in desk.at_work.desk.in_flight.values() if its.item.job.video_id == video_id]
         assert work.permit == permit  # whose egress is told when the thread hangs
         if video_id in stuck:
-            let_go.wait(20)
+            let_go.wait(HANG_S)
             try:
                 return fetch(video_id, permit)
             finally:
@@ -487,8 +496,8 @@ def test_a_hung_thread_is_replaced_and_its_late_answer_is_nothing(
     assert all(rows[name]["elapsed_s"] >= 0.5 for name in stuck)
     lines = sum(1 for _ in desk.entries())
     let_go.set()
-    assert returned.acquire(timeout=10)
-    assert returned.acquire(timeout=10)
+    assert returned.acquire(timeout=HANG_S)
+    assert returned.acquire(timeout=HANG_S)
     assert worker_ids(desk.queue) == []
     desk.lap()
     assert sum(1 for entry in desk.entries() if entry.verb == "final") == 24
@@ -558,18 +567,30 @@ def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
     desk.sound()
 
 
-def test_waiting_for_a_permit_is_no_hanging(tmp_path: Path, stand_in: Rehearsal) -> None:
-    desk = Desk(batch(tmp_path, 3), stand_in, deadline_s=0.1, threads=3)
+def test_waiting_for_a_permit_is_no_hanging(
+    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper looks again and again at one that has waited for an hour."""
+    desk = Desk(batch(tmp_path, 3), stand_in, threads=3)
+    watch, looks = Lap._watch, [0]
+
+    def counted(lap: Lap, now: float) -> None:
+        watch(lap, now)
+        looks[0] += 1
 
     def slowly(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
         (work,) = [its for its in desk.at_work.desk.in_flight.values() if its.item.job.video_id == video_id]
         work.waiting = True
-        time.sleep(0.6)
+        work.since -= 3600.0
+        seen = looks[0]
+        wait_until(lambda: looks[0] >= seen + 3, 20.0, "for the keeper to look")
         work.waiting, work.since = False, time.monotonic()
         return fetch(video_id, permit)
 
+    monkeypatch.setattr(Lap, "_watch", counted)
     desk.wrap(slowly)
     desk.lap()
+    assert not desk.tries()
     assert not any(row["kind"] == "timeout" for row in desk.rows().values())
 
 
@@ -729,17 +750,41 @@ def test_a_suspended_process_gives_everybody_their_time_back(tmp_path: Path, sta
 
     def look(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
         (work,) = desk.at_work.desk.in_flight.values()
-        before = work.busy(time.monotonic())
+        now = time.monotonic()
+        before = work.busy(now)
         desk.at_work._shift(100.0)
-        seen.append(before - work.busy(time.monotonic()))
+        seen.append(before - work.busy(now))
         work.since -= 100.0
         return fetch(video_id, permit)
 
     desk.wrap(look)
     desk.lap()
     assert seen
-    assert all(99 < its <= 100 for its in seen)
+    assert seen == pytest.approx([100.0] * len(seen))
     assert hands.PARK_S == 90.0
+
+
+def test_a_permit_that_went_stale_before_its_request_counts_as_none(
+    tmp_path: Path, stand_in: Rehearsal
+) -> None:
+    """As on a busy machine, where a thread comes to its first request too late: another permit is taken."""
+    before = sum(stand_in.stats()["requests"].values())
+    desk = Desk(batch(tmp_path, 3), stand_in, threads=1)
+    rate = BudgetSettings(Rate("fixed", 100.0), 60.0)
+    desk.resources.budget.steer(rate)
+    desk.resources.wanted = rate
+
+    def late(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+        wait_until(lambda: time.monotonic() > permit.expires_s, 20.0, "it to go stale", each_s=0.005)
+        return fetch(video_id, permit)
+
+    desk.wrap(late)
+    desk.lap()
+    sent = sum(stand_in.stats()["requests"].values()) - before
+    desk.resources.budget.flush()
+    assert [its.requests for its in snapshot(desk.queue.budget)] == [sent]
+    assert sum(row["requests"] for row in desk.rows().values()) == sent
+    desk.sound()
 
 
 def test_another_rate_is_followed_amid_a_lap(tmp_path: Path, stand_in: Rehearsal) -> None:

@@ -33,7 +33,8 @@ class Door:
     """All egresses of a run, for all threads of a process.
 
     `take(egress_index)` gives a permit, blocking until it is due; it may raise `errors.Interrupted`.
-    `stale(permit)` says whether a prepaid permit has to be thrown away (default: by its `expires_s`).
+    `stale(permit)` says whether a prepaid permit has to be thrown away (default: by its `expires_s`), and
+    `unused(permit)` is told of one that is: no request was sent with it.
     `ca_bundle` None means certifi's. `connect_s` bounds each step of connecting, `read_s` each wait for an
     answer, `max_bytes` one decoded body. `log(egress_index, sent_at_s)` is called for each request (monotonic
     clock). `turn()` waits until a thread may read on in a large answer (see `engine.turns`); False when it is to
@@ -47,6 +48,7 @@ class Door:
         *,
         take: Callable[[int], Permit],
         stale: Callable[[Permit], bool] | None = None,
+        unused: Callable[[Permit], None] = lambda permit: None,
         ca_bundle: str | None = None,
         connect_s: float = 10.0,
         read_s: float = 20.0,
@@ -57,6 +59,7 @@ class Door:
         self.specs = tuple(specs)
         self.take = take
         self.stale = stale or (lambda permit: time.monotonic() > permit.expires_s)
+        self.unused = unused
         self.connect_s, self.read_s, self.max_bytes = connect_s, read_s, max_bytes
         self.log = log
         self.turn = turn

@@ -241,7 +241,10 @@ class Attempt:
         )
         if self._clock.is_over():
             raise self._late()
-        if not self._prepaid or self.door.stale(self.permit):
+        if self._prepaid and self.door.stale(self.permit):
+            self.door.unused(self.permit)
+            self._prepaid = False
+        if not self._prepaid:
             self.permit = self.door.take(self.index)
         self._prepaid = False
         self._requests += 1

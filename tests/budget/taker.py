@@ -1,6 +1,7 @@
 """A process that uses a budget, for tests with real ones.
 
 taker.py take PATH RATE THREADS START SECONDS   takes from START (monotonic) on; prints when each was granted
+                                                and when it was had
 taker.py hold PATH                              takes the lock, says so and keeps it
 """
 
@@ -19,12 +20,12 @@ from engine.model import EgressSpec
 def take(path: str, rate: str, threads: str, start: str, seconds: str) -> None:
     budget = Budget.open(path, [EgressSpec("direct")], BudgetSettings(parse_rate(rate)))
     stop, begin = threading.Event(), threading.Event()
-    logs: list[list[float]] = [[] for _ in range(int(threads))]
+    logs: list[list[tuple[float, float]]] = [[] for _ in range(int(threads))]
 
-    def work(log: list[float]) -> None:
+    def work(log: list[tuple[float, float]]) -> None:
         begin.wait()
-        while budget.take(stop=stop) is not None:
-            log.append(time.monotonic())
+        while (permit := budget.take(stop=stop)) is not None:
+            log.append((permit.granted_s, time.monotonic()))
 
     workers = [threading.Thread(target=work, args=(log,)) for log in logs]
     for worker in workers:
@@ -36,7 +37,7 @@ def take(path: str, rate: str, threads: str, start: str, seconds: str) -> None:
     for worker in workers:
         worker.join()
     budget.close()
-    print(json.dumps([at for log in logs for at in log]))
+    print(json.dumps([both for log in logs for both in log]))
 
 
 def hold(path: str) -> None:

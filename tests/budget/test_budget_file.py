@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import Lateness, ends, shares_s
 
 from engine.budget import Budget, BudgetSettings, Outcome, Stamp, parse_rate, snapshot
 from engine.budget.boot import boot_id
@@ -69,17 +70,24 @@ def test_requests_outcomes_and_bytes_are_counted_for_status(path: Path) -> None:
 
 def test_a_second_process_opens_the_same_budget(path: Path) -> None:
     one, two = opened(path, rate="5"), opened(path, rate="5")
-    permits = [taken(one), taken(two), taken(one)]
-    slots = [permit.granted_s for permit in permits]
-    assert slots[1] - slots[0] == pytest.approx(0.2, abs=0.05)
-    assert slots[2] - slots[1] == pytest.approx(0.2, abs=1e-6)
+    with Lateness() as machine:
+        permits = [taken(one), taken(two), taken(one)]
+    first, second, third = (permit.granted_s for permit in permits)
+    assert second - first > 0.15
+    assert third - second > 0.2 - 1e-6
+    if machine.prompt:  # or else a slot was slept through, and the next one was taken
+        assert second - first < 0.25
+        assert third - second < 0.2 + 1e-6
 
 
 def test_a_permit_comes_at_its_slot_and_goes_stale(path: Path) -> None:
     budget = opened(path, rate="20")
     for _ in range(5):
-        permit = taken(budget)
-        assert permit.granted_s <= time.monotonic() <= permit.expires_s + 0.05
+        with Lateness() as machine:
+            permit = taken(budget)
+            had_s = time.monotonic()
+        assert permit.granted_s <= had_s
+        assert had_s <= permit.expires_s + 0.05 or not machine.prompt
         assert permit.expires_s - permit.granted_s == pytest.approx(0.05)
     assert budget.stale(Permit(0, permit.epoch, time.monotonic() - 0.001))
     assert not budget.stale(Permit(0, permit.epoch, math.inf))
@@ -87,28 +95,36 @@ def test_a_permit_comes_at_its_slot_and_goes_stale(path: Path) -> None:
 
 def test_who_wakes_too_late_takes_anew(path: Path) -> None:
     class Sleepy(threading.Event):
-        """Comes back 0.2 s late, once."""
+        """Comes back 0.2 s late, once, and says when."""
 
-        late_s = 0.2
+        late_s, woke_s = 0.2, 0.0
 
         def wait(self, timeout: float | None = None) -> bool:
             late_s, self.late_s = self.late_s, 0.0
-            return super().wait((timeout or 0.0) + late_s)
+            found = super().wait((timeout or 0.0) + late_s)
+            self.woke_s = self.woke_s or time.monotonic()
+            return found
 
     budget = opened(path, rate="30")
     taken(budget)
-    budget._given[0].acquire()  # the wait for the turn is not the one that is late
-    threading.Timer(0.01, budget._given[0].release).start()
-    stop = Sleepy()
-    state = budget._ledger.peek(0)
-    assert state is not None
-    threading.Event().wait(state.tat - 0.04 - time.monotonic())  # so that it reserves at once, and waits then
-    permit = budget.take(egress=0, stop=stop)
-    assert permit is not None
-    assert stop.late_s == 0.0
-    assert time.monotonic() < permit.expires_s
+    had = 1
+    while had < 200:
+        budget._given[0].acquire()  # the wait for the turn is not the one that is late
+        threading.Timer(0.01, budget._given[0].release).start()
+        stop = Sleepy()
+        state = budget._ledger.peek(0)
+        assert state is not None
+        # So that it reserves at once, and waits then; a busy machine may be there when the slot is due already.
+        threading.Event().wait(max(0.0, state.tat - 0.04 - time.monotonic()))
+        permit = budget.take(egress=0, stop=stop)
+        assert permit is not None
+        had += 1
+        if stop.woke_s:
+            break
+    assert stop.woke_s, "it never waited for its slot"
+    assert permit.expires_s > stop.woke_s
     budget.flush()
-    assert snapshot(str(path))[0].requests == 2
+    assert snapshot(str(path))[0].requests == had
 
 
 def test_any_takes_what_is_free_and_spreads(path: Path) -> None:
@@ -121,12 +137,15 @@ def test_any_takes_what_is_free_and_spreads(path: Path) -> None:
 def test_any_goes_round_an_egress_that_is_blocked(path: Path) -> None:
     budget = opened(path, n=2, pace=1.0)
     permit = taken(budget, 0)
+    before_s = time.monotonic()
     budget.report(permit, Outcome.BLOCKED, job="a")
+    view = snapshot(str(path))[0]
+    assert view.open_in_s + (time.monotonic() - before_s) > 2.5
+    assert view.open_in_s <= 3.3
     assert not budget.current(permit)
     assert not budget.usable(0)
     assert {taken(budget).egress for _ in range(10)} == {1}
     assert [view.state for view in snapshot(str(path))] == ["blocked", "ok"]
-    assert 2.5 < snapshot(str(path))[0].open_in_s <= 3.3
 
 
 def test_a_block_is_probed_by_one_and_ends_with_its_answer(path: Path) -> None:
@@ -201,10 +220,10 @@ def test_waiting_ends_when_it_is_told_to(path: Path) -> None:
     waiter.start()
     queued.start()
     asked.set()
-    queued.join(5)
+    ends(queued)
     assert snapshot(str(path))[0].limited
     stop.set()
-    waiter.join(5)
+    ends(waiter)
     assert results == [None, None]
 
 
@@ -375,9 +394,11 @@ def test_another_boot_gives_no_burst_and_keeps_the_counters(path: Path) -> None:
     path.write_bytes(pack_header(header._replace(boot_id=b"another boot 123")) + data[RECORD_BYTES:])
     before = time.monotonic()
     budget = opened(path, rate="20")
-    slots = [taken(budget).granted_s for _ in range(3)]
+    with Lateness() as machine:
+        slots = [taken(budget).granted_s for _ in range(3)]
     assert slots[0] >= before + 0.05
-    assert slots[2] - slots[0] == pytest.approx(0.1)
+    assert slots[2] - slots[0] > 0.1 - 1e-6
+    assert slots[2] - slots[0] < 0.1 + 1e-6 or not machine.prompt
     assert snapshot(str(path))[0].requests == 6
 
 
@@ -394,7 +415,7 @@ def test_a_record_that_cannot_be_is_put_right(path: Path, change: dict[str, floa
     began = time.monotonic()
     taken(budget)
     taken(budget)
-    assert time.monotonic() - began < 2
+    assert shares_s(began) < 2, "what it said was waited for"
     assert snapshot(str(path))[0].requests == 3
 
 
@@ -441,7 +462,7 @@ def test_whatever_happens_to_the_file_permits_are_had(
             stamp = budget.report(permit, Outcome.OTHER, job="a")
             assert budget.fault(stamp) is None
         taken(budget)
-        assert time.monotonic() - began < 5
+        assert shares_s(began) < 5, "what it said was waited for"
         assert len(snapshot(str(path))) == 3
 
 
@@ -478,7 +499,8 @@ def test_another_rate_holds_in_all_processes_whoever_hears_of_it_first(path: Pat
     for budget in budgets:  # also the one that has not heard of it: the record says it
         for _ in range(5):
             taken(budget)
-    assert 13 / 50 <= time.monotonic() - begun_s < 10.0
+    assert time.monotonic() - begun_s >= 13 / 50
+    assert shares_s(begun_s) < 10.0, "an hour for each, by the old rate"
     assert snapshot(str(path))[0].rate_per_s == pytest.approx(50)
     assert [its.settings.rate.per_s for its in budgets] == [pytest.approx(1 / 3600), 50.0, 50.0]
     for budget in budgets:

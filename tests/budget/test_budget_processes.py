@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from patience import HANG_S, Lateness, ends, until
 
 from engine.budget import Budget, BudgetSettings, parse_rate, snapshot
 from engine.budget.settings import burst
@@ -55,25 +57,35 @@ def take_one(budget: Budget, taken: threading.Event) -> None:
     taken.set()
 
 
+def fullest(times: list[float], window_s: float) -> int:
+    """The most of these in any window of this length."""
+    first = most = 0
+    for last, at in enumerate(times):
+        while at - times[first] > window_s:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
 @pytest.mark.parametrize(("rate", "seconds"), [(50, 2.5), (500, 2.0)])
 def test_four_processes_of_16_threads_keep_one_rate(tmp_path: Path, rate: int, seconds: float) -> None:
     path = tmp_path / "budget"
     begin = time.monotonic() + 1.2
     takers = [start("take", path, rate, 16, begin, seconds) for _ in range(4)]
-    logs = [json.loads(taker.communicate(timeout=60)[0]) for taker in takers]
-    times = sorted(at for log in logs for at in log)
-    span = times[-1] - times[0]
+    with Lateness() as machine:
+        logs = [json.loads(taker.communicate(timeout=HANG_S)[0]) for taker in takers]
+    granted, had = (sorted(moments) for moments in zip(*itertools.chain(*logs), strict=True))
+    span = granted[-1] - granted[0]
     for window_s in (0.1, 1.0, span):
-        allowed = rate * window_s + burst(1 / rate) + rate * LATE_S + 1
-        first = 0
-        for last, at in enumerate(times):
-            while at - times[first] > window_s:
-                first += 1
-            assert last - first + 1 <= allowed
-    assert len(times) - 1 >= 0.98 * rate * span
+        allowed = rate * window_s + burst(1 / rate) + 1
+        assert fullest(granted, window_s) <= allowed
+        # A machine that is busy with other things hands over late what was granted in time, and wakes too late
+        # whoever waits for its slot, which is lost then.
+        assert fullest(had, window_s) <= allowed + rate * LATE_S or not machine.prompt
+    assert len(granted) - 1 >= 0.98 * rate * span or not machine.prompt
     assert all(log for log in logs), "a process got nothing"
     (view,) = snapshot(str(path))
-    assert view.requests == len(times)
+    assert view.requests == len(granted)
 
 
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
@@ -85,9 +97,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
             taker.start()
             assert not taken.wait(0.05)
             holder.kill()
-            killed_at = time.monotonic()
-            assert taken.wait(5)
-            assert time.monotonic() - killed_at < 1.0
+            until(taken.is_set, 1.0, "for the lock of a killed process")
             taker.join()
 
 
@@ -101,18 +111,15 @@ def test_a_stopped_holder_is_told_within_5_s_and_waited_for(tmp_path: Path) -> N
         taker = threading.Thread(target=take_one, args=(budget, taken))
         stop = threading.Event()
         quitter = threading.Thread(target=lambda: budget.take(stop=stop))
-        began = time.monotonic()
         taker.start()
         quitter.start()
-        assert stuck.wait(8)
-        assert time.monotonic() - began <= 5.0
+        until(stuck.is_set, 5.0, "to be told")
         assert "kill -CONT" in told[0]
         stop.set()
-        quitter.join(2)
-        assert not quitter.is_alive(), "a thread that is to stop waits for a stopped process"
+        ends(quitter, "a thread that is to stop waits for a stopped process")
         assert not taken.is_set()
-    assert taken.wait(5)
-    taker.join()
+    ends(taker)
+    assert taken.is_set()
 
 
 def test_a_forked_child_has_a_lock_of_its_own(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
+from patience import HANG_S
 from support import batch, ids, some_fail, worked
 
 from engine import cli, durable
@@ -380,7 +381,7 @@ def process(*args: str | bytes, cwd: Path, **env: str) -> subprocess.CompletedPr
         env={**os.environ, "PYTHONPATH": root, **env},
         capture_output=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=HANG_S,
         check=False,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import HANG_S
 
 from engine import notify, status
 from engine.cli import invoke
@@ -100,7 +101,7 @@ def test_a_stall_is_told_once_each_time(
         its.tick()
         for thread in threading.enumerate():
             if thread is not mine and thread.daemon:
-                thread.join(5)
+                thread.join(HANG_S)
     assert [(notice["event"], notice["state"], notice["exit_code"]) for notice in told] == [
         ("stalled", "stalled", None),
         ("stalled", "stalled", None),

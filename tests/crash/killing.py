@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import os
 import random
 import signal
 import time
@@ -14,10 +13,11 @@ from typing import Any
 
 import recount
 from commands import MONITOR, WORKER, Batch, Command, kill, until
+from patience import crowd
 
 from engine.rehearsal import parse_scene
 
-MOST_SLACK = 12.0
+MOST_SLACK = 24.0
 ORPHANS_S = 1.0  # who has lost the supervisor is gone by then
 REQUESTS_PLAIN = 2  # of a video that nothing is wrong with
 REQUESTS_A_JOB = 3  # of a job in flight at a kill, sent again; on average
@@ -25,7 +25,7 @@ REQUESTS_A_JOB = 3  # of a job in flight at a kill, sent again; on average
 
 def slack() -> float:
     """How much longer than promised a time may be on a machine that has other work to do as well."""
-    return min(MOST_SLACK, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+    return min(MOST_SLACK, crowd())
 
 
 @dataclass

@@ -21,6 +21,7 @@ from typing import Any
 import recount
 from commands import Batch, Command, until, videos
 from nights import Place
+from patience import BUSY, Lateness, ends
 from scorecard import Told, row
 
 HOUR_S, MONTH_S = 3600.0, 30 * 86400.0
@@ -65,7 +66,7 @@ def looked_at(batch: Batch, clock: Clock) -> Iterator[list[dict[str, Any]]]:
     def look() -> None:
         while not over.wait(0.5):
             with Command("status", "-q", batch.queue, "--json", **clock.env) as command:
-                ended = command.wait(30)
+                ended = command.wait(30.0)
             if ended.code == 10:
                 continue
             if ended.code:
@@ -87,7 +88,7 @@ def looked_at(batch: Batch, clock: Clock) -> Iterator[list[dict[str, Any]]]:
         yield seen
     finally:
         over.set()
-        thread.join(40)
+        ends(thread)
     assert not wrong, wrong[0]
 
 
@@ -108,6 +109,7 @@ def steps(place: Place, seed: int) -> str | Told:
     batch = place.batch(videos(45, seed), site)
     offset_s, told = 0.0, 0
     with (
+        Lateness() as machine,
         looked_at(batch, clock) as seen,
         batch.start(*FEW, "--rate", f"{RATE_PER_S:g}/s", **clock.env) as run,
     ):
@@ -125,7 +127,8 @@ def steps(place: Place, seed: int) -> str | Told:
     arrived_s = sorted(its["t"] for its in site.arrivals())
     assert len(arrived_s) == 2 * len(batch.ids), "nothing was fetched twice"
     rate = (len(arrived_s) - 6) / (arrived_s[-1] - arrived_s[5])
-    assert abs(rate / RATE_PER_S - 1) <= WITHIN, rate
+    assert rate / RATE_PER_S - 1 <= WITHIN, rate
+    assert rate / RATE_PER_S - 1 >= -WITHIN or machine.crowd > BUSY, (rate, machine)
     batch.clean()
     return f"{told} times set, {rate:.2f} requests a second of {RATE_PER_S:g}, {len(seen)} looks"
 

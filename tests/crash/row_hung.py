@@ -14,6 +14,7 @@ import time
 import recount
 from commands import Batch, videos
 from nights import Place
+from patience import BUSY, Lateness
 from scorecard import row
 
 DEADLINE_S = 4.0
@@ -62,7 +63,7 @@ def fetch(place: Place, seed: int) -> str:
     site = place.stand_in(seed=seed, scenes=(f"{scene}=0.1",))
     batch = place.batch(videos(70, seed), site)
     pace = ("--rate", f"{RATE_PER_S:g}/s", "--deadline", f"{DEADLINE_S:g}", "--attempts", "1")
-    with Watch(batch) as watch:
+    with Lateness() as machine, Watch(batch) as watch:
         ended = batch.run(*THREADS, *pace)
     arrivals = site.arrivals()
     hung_s = {its["video_id"]: its["t"] for its in arrivals if its["scene"] == scene}
@@ -72,12 +73,14 @@ def fetch(place: Place, seed: int) -> str:
     kinds = collections.Counter(its["kind"] for its in rows.values())
     assert kinds == {"timeout": len(hung_s), None: len(rows) - len(hung_s)}, kinds
     late_s = {name: watch.last_s[name] - at_s for name, at_s in hung_s.items()}
-    assert max(late_s.values()) <= DEADLINE_S + SLACK_S + LOOK_S, late_s
-    assert all(
-        rows[name]["elapsed_s"] <= DEADLINE_S + SLACK_S + 2.0 for name in hung_s
-    )  # and waits for permits
+    slack_s = SLACK_S * machine.slack
+    assert max(late_s.values()) <= DEADLINE_S + slack_s + LOOK_S, late_s
+    elapsed_s = {name: rows[name]["elapsed_s"] for name in hung_s}  # waits for permits included
+    assert max(elapsed_s.values()) <= DEADLINE_S + slack_s + 2.0, elapsed_s
     rate = _pace([its["t"] for its in arrivals])
-    assert rate >= PACE * RATE_PER_S, f"{rate:.2f} requests a second of {RATE_PER_S:g}"
+    assert rate >= PACE * RATE_PER_S or machine.crowd > BUSY, (
+        f"{rate:.2f} requests a second of {RATE_PER_S:g}"
+    )
     batch.clean()
     took = f"{max(late_s.values()):.2f} s"
     return (

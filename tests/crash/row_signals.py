@@ -24,7 +24,9 @@ from pathlib import Path
 
 import recount
 from commands import COMMAND, Batch, Command, environment, session_members, until, videos
+from killing import slack
 from nights import Place
+from patience import HANG_S, Limit
 from scorecard import Told, row
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -95,7 +97,7 @@ def once(place: Place, seed: int) -> str:
     codes = {128 + number} | ({-number} if early else set())  # who has no handler yet ends of the signal
     finished = ended.code == 0 and set(batch.rows()) == set(batch.ids)
     assert ended.code in codes or finished, (number.name, group, ended)
-    assert took_s < GRACE_S + SLACK_S + BUSY_S, took_s
+    assert took_s < (GRACE_S + SLACK_S + BUSY_S) * slack(), took_s
     if (batch.queue / "batch.json").exists() and ended.code == 128 + number and batch.out.exists():
         batch.clean(finished=False)
     _same_counts(batch)
@@ -131,7 +133,7 @@ def twice(place: Place, seed: int) -> str:
     # Two that come in one moment are heard in the order of their numbers, not in that of their sending.
     heard = {128 + number, 128 + second} if gap_s < 0.1 else {128 + number}
     assert ended.code in heard, (number.name, second.name, ended)
-    assert took_s < SLACK_S + BUSY_S, took_s
+    assert took_s < (SLACK_S + BUSY_S) * slack(), took_s
     # Rows of the last seconds may be in the journals alone, so that their files have no row in the manifest yet.
     assert recount.leftovers(batch.queue, batch.out) == []
     _same_counts(batch)
@@ -167,7 +169,7 @@ def terminal(place: Place, seed: int) -> str:
     shown = _watch(master, lambda: _requests(batch) >= random.Random(seed).randrange(1, 100))
     gone_s = time.monotonic()
     os.close(master)
-    code = process.wait(GRACE_S + 20)
+    code = process.wait(HANG_S)
     took_s = time.monotonic() - gone_s
     until(lambda: not session_members(process.pid), 3.0, "orphans of a run whose terminal is gone")
     assert b"Traceback" not in shown, shown
@@ -177,9 +179,9 @@ def terminal(place: Place, seed: int) -> str:
 
 def _watch(master: int, enough: Callable[[], bool]) -> bytes:
     """Read what a terminal shows until there is enough."""
-    shown, ends_at = b"", time.monotonic() + 30
+    shown, limit = b"", Limit(30.0)
     while not enough():
-        assert time.monotonic() < ends_at, shown
+        assert not limit.over, shown
         ready, _, _ = select.select([master], [], [], 0.02)
         with contextlib.suppress(OSError):
             shown += os.read(master, 65536) if ready else b""
@@ -193,7 +195,7 @@ def _requests(batch: Batch) -> int:
 
 def _lost(batch: Batch, took_s: float) -> str:
     """What holds after a terminal is gone."""
-    assert took_s < GRACE_S + SLACK_S + BUSY_S, took_s
+    assert took_s < (GRACE_S + SLACK_S + BUSY_S) * slack(), took_s
     stops = [its for its in recount.events(batch.queue) if its["event"] == "stop"]
     assert [its["exit_code"] for its in stops] == [129], stops
     batch.clean(finished=False)

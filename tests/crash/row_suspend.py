@@ -17,7 +17,9 @@ from pathlib import Path
 
 import recount
 from commands import WORKER, Batch, until, videos
+from killing import slack
 from nights import Place
+from patience import BUSY
 from scorecard import row, share
 
 FEW = ("-p", "2", "-t", "4")
@@ -86,7 +88,8 @@ def everything(place: Place, seed: int) -> str:
     sent_s = sorted(float(line.split()[0]) for line in wire.read_bytes().splitlines())
     # Who had its permit before sends at once: one a thread at most, and only within the time it is good for.
     burst = _most_in_a_second([at_s for at_s in sent_s if at_s > back_s - 2.0])
-    assert burst <= RATE_PER_S + BURST + 2, f"{burst} requests in one second after {stopped_s:g} s"
+    late = RATE_PER_S if slack() > BUSY else 0  # on a busy machine some leave a second later than they may
+    assert burst <= RATE_PER_S + BURST + 2 + late, f"{burst} requests in one second after {stopped_s:g} s"
     return f"{len(pids)} processes stopped for {stopped_s:g} s, at most {burst} requests in a second after it"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scorecard import Row, alone, quick
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.crash
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from nights import played
 from scorecard import Row, quick
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.crash
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import recount
 from commands import WORKER, Batch, Ended, until, videos
 from nights import Place, played
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.crash
 SLOW_S = 0.25
 FEW = ("-p", "2", "-t", "4")
 
@@ -30,14 +30,15 @@ def suspended(place: Place) -> Suspended:
     """A worker stopped for longer than an attempt may take."""
     site = place.stand_in(seed=8, latency_s=SLOW_S)
     batch = place.batch(videos(150, 8), site)
-    with batch.start(*FEW, "--deadline", "3") as run:
+    with batch.start(*FEW, "--deadline", "6") as run:
         batch.seen(12)
         pid = run.members(WORKER)[0]
         claim = until(lambda: recount.workers(batch.queue).get(pid), 20.0, "its directory")
         until(lambda: recount.busy(claim), 20.0, "it is at work")
         os.kill(pid, signal.SIGSTOP)
         held, before = recount.busy(claim), batch.status()
-        time.sleep(4.0)
+        time.sleep(7.0)
+        until(lambda: batch.status()["ok"] > before["ok"] + 10, 60.0, "for the other worker to go on")
         kept, after = recount.busy(claim), batch.status()
         os.kill(pid, signal.SIGCONT)
         ended = run.wait()

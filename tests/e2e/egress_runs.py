@@ -16,6 +16,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
+from patience import HANG_S
+
 import engine
 from engine.budget import EgressView, snapshot
 from engine.rehearsal import Rehearsal, invented_ids
@@ -141,7 +143,6 @@ def run(
     videos: int,
     options: str,
     pace: float = 1.0,
-    timeout_s: float = 110.0,
 ) -> Done:
     """Run to the end."""
     its = subprocess.run(
@@ -151,6 +152,6 @@ def run(
         check=False,
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=2 * HANG_S,
     )
     return Done(its.returncode, its.stdout + its.stderr, tmp_path / "q", tmp_path / "o")

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from patience import HANG_S
+
 QUICK = ("--latency", "0", "-p", "1", "-t", "4", "--progress", "none")
 
 
@@ -19,7 +21,7 @@ def engine(where: Path, *args: str, **env: str) -> subprocess.CompletedProcess[s
         env={**kept, "ENGINE_OUTPUT": str(where / "out"), "PYTHONPATH": os.getcwd(), **env},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_S,
         check=False,
     )
 

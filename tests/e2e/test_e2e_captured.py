@@ -6,14 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 from commands import Batch, Ended, kinds
 from nights import Place, played
 
 from engine.rehearsal import CAPTURES
 from engine.rehearsal.captured import read_asset
-
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import HANG_S, Limit
 
 from engine.rehearsal import Rehearsal, Settings, invented_ids, parse_scene, start
 
@@ -38,7 +39,7 @@ def launch(cwd: Path, *args: str, **env: str) -> subprocess.Popen[str]:
 def engine(cwd: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     with launch(cwd, *args, **env) as process:
         try:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate(timeout=HANG_S)
         finally:
             process.kill()
     return subprocess.CompletedProcess(args, process.returncode, out, err)
@@ -79,7 +80,7 @@ def test_capped_planned_and_finished_with_costs_that_add_up(tmp_path: Path, site
     (tmp_path / "videos.txt").write_text("\n".join(invented_ids(150)))
     by = through(site, "east", "west")
 
-    capped = engine(tmp_path, "run", "videos.txt", *by, "--max-requests", "80")
+    capped = engine(tmp_path, "run", "videos.txt", *by, "--rate", "40", "--max-requests", "80")
     assert capped.returncode == 4, capped.stderr
     assert "stopped at --max-requests 80" in capped.stderr
     first = status(tmp_path)
@@ -145,9 +146,9 @@ def test_a_cap_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, o
 
 def until(true: Callable[[], bool], run: subprocess.Popen[str]) -> None:
     """Wait until the run has come so far; there is nothing to be told by but its files and the stand-in."""
-    ends_at = time.monotonic() + 60
+    limit = Limit(60.0)
     while not true():
-        assert time.monotonic() < ends_at
+        assert not limit.over
         assert run.poll() is None, "the run ended before"
         time.sleep(0.02)
 
@@ -171,7 +172,7 @@ def test_a_soft_block_costs_no_video(tmp_path: Path, site: Rehearsal) -> None:
         site.scene("soft_block")
         until(lambda: "no_captions_block" in told() and told().count("probe") >= 3, run)
         site.scene(str(real), replace=True)
-        _, said = run.communicate(timeout=90)
+        _, said = run.communicate(timeout=HANG_S)
     finally:
         run.kill()
     assert run.returncode == 0, said

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import recount
-from commands import Batch, Command, Ended, command_line, engine, videos
+from commands import Batch, Command, Ended, command_line, engine, until, videos
 from nights import Place, played
-
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
 
 CANARY = "kanarienvogel-7f3a"
 
@@ -68,7 +65,7 @@ def nobody_tells(batch: Batch, ended: Ended) -> None:
 def secret_password(place: Place) -> tuple[Batch, Ended, list[str]]:
     """A run by a proxy with a password from a file, and the command lines of its processes."""
     site = place.stand_in(seed=1, auth=f"anna:{CANARY}", latency_s=0.3)
-    batch = place.batch(videos(30, 1), site)
+    batch = place.batch(videos(60, 1), site)
     proxies = place.root / "proxies.txt"
     proxies.write_text(f"127.0.0.1:{site.address.port}:anna:{CANARY}\n")
     proxies.chmod(0o600)
@@ -158,12 +155,12 @@ def test_a_rehearsal_stays_one(place: Place) -> None:
 
 def beside(place: Place) -> dict[str, object]:
     """A live run, and everything that may or may not be done beside it."""
-    site = place.stand_in(seed=2, latency_s=0.8)
+    site = place.stand_in(seed=2)
     batch = place.batch(videos(40, 2), site)
     more = videos(70, 2)[40:]
     (place.root / "more.txt").write_text("\n".join(more))
-    with batch.start("-p", "2", "-t", "4") as run:
-        batch.seen(8)
+    with batch.start("-p", "2", "-t", "4", "--rate", "1/s") as run:
+        batch.seen(4)
         found: dict[str, object] = {"pid": run.pid, "live": batch.status()}
         second = engine(*batch.run_args(place.root / "more.txt"))
         found["second"], found["seeded"] = second, len(recount.seeded(batch.queue))
@@ -171,6 +168,7 @@ def beside(place: Place) -> dict[str, object]:
             found[name] = batch.does(name)
         found["seed"] = batch.does("seed", place.root / "more.txt")
         found["still"] = run.live
+        assert batch.does("set", "rate=none").code == 0
         found["ended"] = run.wait()
         batch.gone(run)
     batch.ids += more
@@ -201,11 +199,13 @@ def test_beside_a_live_run(night: dict[str, object]) -> None:
 
 def ten(place: Place) -> tuple[Batch, list[tuple[int, Ended]]]:
     """Ten runs at once, each with a video of its own."""
-    site = place.stand_in(seed=2, latency_s=3.0)  # the one is still at it when the last begins
+    site = place.stand_in(seed=2, scenes=("429",))  # the one is still at it when the last begins
     batch = place.batch([], site)
     names = videos(10, 2)
     runs = [Command(*batch.run_args(name, "-p", "1")) for name in names]
     batch.pids += [run.pid for run in runs]
+    until(lambda: sum(run.live for run in runs) <= 1, 60.0, "for nine to be refused")
+    site.scene(replace=True)
     ended = [(run.pid, run.wait()) for run in runs]
     for run in runs:
         batch.gone(run)

@@ -20,7 +20,6 @@ from commands import Ended, engine, environment
 from frozen import PLACE, Recipe, finish, kinds, missing, names, unpack
 from nights import Place, played
 
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
 LOOKS = """
 import contextlib, io, json, sys
 from engine.cli import invoke

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import recount
 from commands import engine, environment
+from patience import HANG_S
 
 import engine as package
 
@@ -173,7 +174,7 @@ def test_a_directory_without_permission(made: bool, open_path: Path) -> None:
             cwd="/",
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG_S,
             check=False,
         )
         assert "Traceback" not in ended.stderr, ended.stderr

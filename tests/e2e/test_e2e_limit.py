@@ -101,7 +101,6 @@ def simulated(rate: str) -> Seen:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("rate", ["auto", "30"])
 def test_a_real_hidden_limit_is_used_as_the_simulated_one(place: Place, rate: str) -> None:

@@ -17,8 +17,6 @@ from nights import Place, played
 
 from engine.rehearsal import invented_ids
 
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
-
 SEED = 8
 LISTER = "engine.lister"
 
@@ -77,7 +75,7 @@ class Killed:
 
 def killed(place: Place) -> Killed:
     """A channel of 150: the lister is killed, then the whole run, both while it is being listed."""
-    batch = place.batch([], place.stand_in(seed=SEED, latency_s=0.15))
+    batch = place.batch([], place.stand_in(seed=SEED, latency_s=0.3))
     with start(batch, "@made-up-150", "-t", "4") as command:
         kill_lister(batch, command, 30)
         until(lambda: listing(batch)["found"] >= 60, 60.0, "for the next lister to go on", each_s=0.005)

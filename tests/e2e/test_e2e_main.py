@@ -69,7 +69,6 @@ def test_status_agrees_with_a_recount() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
 def test_five_thousand_jobs() -> None:
     main = undisturbed(5000, 0.05)
     check(main, 5000)

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from commands import Command, engine, session_members, until
 
-pytestmark = pytest.mark.timeout(120)
 SECRET = "T0pS3cretOfTheHook"
 
 

@@ -13,8 +13,7 @@ import pytest
 import recount
 from commands import PROCESSES, THREADS, Batch, Ended, videos, watching
 from nights import Place, played
-
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
+from patience import BUSY, Lateness
 
 BEGINS_AFTER = 60  # requests
 PROBE_GAP_S = 2.9  # at least 3 s, less what a request takes to arrive
@@ -30,8 +29,10 @@ class Outage:
     arrivals: list[dict[str, Any]]
     sent_s: list[float]  # when requests left, by the adapter's own log
     began_s: float
+    set_s: float  # by then it had begun
     lasted_s: float
     status_s: float
+    machine: Lateness
 
 
 def outage(place: Place, scene: str, lasted_s: float, count: int, pause_s: float) -> Outage:
@@ -39,15 +40,21 @@ def outage(place: Place, scene: str, lasted_s: float, count: int, pause_s: float
     site = place.stand_in(seed=3)
     batch = place.batch(videos(count, 3), site)
     wire = place.root / "wire"
-    with watching(batch, pause_s) as onlooker, batch.start(ENGINE_WIRE_LOG=str(wire)) as run:
+    with (
+        Lateness() as machine,
+        watching(batch, pause_s) as onlooker,
+        batch.start(ENGINE_WIRE_LOG=str(wire)) as run,
+    ):
         batch.seen(BEGINS_AFTER)
         began_s = time.monotonic()
         site.scene(f"{scene}@0-{lasted_s:g}")
+        set_s = time.monotonic()
         ended = run.wait(lasted_s + 80)
         batch.gone(run)
     arrivals = site.arrivals()
     began_s = next((its["t"] for its in arrivals if its["status"] == 429), began_s)
-    return Outage(batch, ended, arrivals, read_wire(wire), began_s, lasted_s, onlooker.check(at_least=5))
+    status_s = onlooker.check(at_least=5)
+    return Outage(batch, ended, arrivals, read_wire(wire), began_s, set_s, lasted_s, status_s, machine)
 
 
 def read_wire(path: Path) -> list[float]:
@@ -65,27 +72,28 @@ def nobody_lost(night: Outage) -> None:
 
 def back_in_time(night: Outage) -> None:
     """Work went on by itself soon after the end."""
-    over_s = night.began_s + night.lasted_s
-    answered = [its["t"] for its in night.arrivals if its["status"] == 200 and its["t"] > night.began_s + 1.0]
+    answered = [its["t"] for its in night.arrivals if its["status"] == 200 and its["t"] > night.set_s]
     assert answered, "nothing was fetched after the outage"
-    assert min(answered) >= over_s - 0.5
-    assert min(answered) - over_s <= BACK_WITHIN_S
+    assert min(answered) >= night.began_s + night.lasted_s - 0.5
+    assert min(answered) - night.set_s - night.lasted_s <= BACK_WITHIN_S * night.machine.slack
 
 
-def single_probes(sent_s: list[float]) -> None:
-    """At most the requests in flight, and then one at a time."""
+def single_probes(night: Outage, sent_s: list[float]) -> int:
+    """What was in flight, all at the beginning, and then one at a time; returns how many were in flight.
+
+    On a busy machine one in flight may get away a while after the others.
+    """
     gaps = [after - before for before, after in itertools.pairwise(sent_s)]
-    assert not gaps or min(gaps) >= PROBE_GAP_S, gaps
+    wave = max((number for number, gap in enumerate(gaps, 1) if gap < PROBE_GAP_S), default=0) + 1
+    assert sent_s[wave:], "an outage of this length is probed"
+    assert sent_s[wave - 1] < night.set_s + 1.0 or night.machine.crowd > BUSY, sent_s
+    return wave
 
 
 def check_block(night: Outage) -> None:
     nobody_lost(night)
     refused_s = [its["t"] for its in night.arrivals if its["status"] == 429]
-    first_wave = [at_s for at_s in refused_s if at_s < night.began_s + 1.0]
-    probes = refused_s[len(first_wave) :]
-    assert len(first_wave) <= PROCESSES * THREADS
-    single_probes([first_wave[-1], *probes])
-    assert probes, "an outage of this length is probed"
+    assert single_probes(night, refused_s) <= PROCESSES * THREADS
     back_in_time(night)
     names = [event["event"] for event in recount.events(night.batch.queue)]
     assert {"start", "block", "resume", "stop"} <= set(names), names
@@ -94,27 +102,35 @@ def check_block(night: Outage) -> None:
 def check_gone(night: Outage) -> None:
     nobody_lost(night)
     silent = [at_s for at_s in night.sent_s if night.began_s < at_s < night.began_s + night.lasted_s]
-    first_wave = [at_s for at_s in silent if at_s < night.began_s + 1.0]
-    probes = silent[len(first_wave) :]
-    assert probes, "an outage of this length is probed"
-    single_probes(probes)
+    single_probes(night, silent)
     back_in_time(night)
     names = [event["event"] for event in recount.events(night.batch.queue)]
     assert {"network_lost", "probe", "network_back"} <= set(names), names
 
 
-@played(outage, scene="429", lasted_s=8, count=90, pause_s=1.0)
+def test_a_second_probe_that_comes_too_soon_is_found() -> None:
+    machine = Lateness()
+    night = Outage(None, None, [], [], 0.0, 0.1, 10.0, 0.0, machine)  # type: ignore[arg-type]
+    wave = [0.1, 0.2, 0.3]
+    assert single_probes(night, [*wave, 3.3, 6.5]) == 3
+    for too_soon in ([3.3, 4.3, 7.5], [2.0, 5.0, 8.0]):
+        with pytest.raises(AssertionError):
+            single_probes(night, [*wave, *too_soon])
+    with pytest.raises(AssertionError, match="is probed"):
+        single_probes(night, wave)
+
+
+@played(outage, scene="429", lasted_s=8, count=150, pause_s=1.0)
 def test_a_block_costs_no_job_and_no_attempt(night: Outage) -> None:
     check_block(night)
 
 
-@played(outage, scene="gone", lasted_s=10, count=90, pause_s=1.0)
+@played(outage, scene="gone", lasted_s=10, count=150, pause_s=1.0)
 def test_a_lost_network_costs_no_job_and_no_attempt(night: Outage) -> None:
     check_gone(night)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 @played(outage, scene="429", lasted_s=20, count=300, pause_s=0.05)
 def test_a_block_of_twenty_seconds(night: Outage) -> None:
     check_block(night)
@@ -122,7 +138,6 @@ def test_a_block_of_twenty_seconds(night: Outage) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 @played(outage, scene="gone", lasted_s=60, count=300, pause_s=0.2)
 def test_a_network_gone_for_a_minute(night: Outage) -> None:
     check_gone(night)
@@ -185,7 +200,6 @@ def blocked_night(place: Place) -> tuple[Batch, Ended, list[dict[str, Any]]]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(400)
 @played(blocked_night)
 def test_a_night_that_is_blocked_three_times_for_an_hour(
     night: tuple[Batch, Ended, list[dict[str, Any]]],

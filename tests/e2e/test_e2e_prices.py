@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import recount
 from commands import Batch, Ended, expected_kinds, videos
 from nights import Place, played
-
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
 
 COUNT, SEED, SCENE = 40, 3, "no_captions=0.05"
 PROCESSES, THREADS = 2, 3

@@ -6,12 +6,9 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import recount
 from commands import Batch, Ended, kinds, videos
 from nights import Place, played
-
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
 
 SEED = 6
 
@@ -34,7 +31,7 @@ def resumed(place: Place) -> Resumed:
     states = {"nothing": batch.status()}
     assert batch.does("seed", batch.file).code == 0
     states["seeded"] = batch.status()
-    with batch.start("-p", "2", "-t", "4") as run:
+    with batch.start("-p", "2", "-t", "4", "--rate", "12/s") as run:
         batch.seen(40)
         states["running"] = batch.status()
         run.kill_all()

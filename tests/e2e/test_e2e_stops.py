@@ -11,14 +11,13 @@ import termios
 import time
 from dataclasses import dataclass
 
-import pytest
 import recount
 from commands import COMMAND, Batch, Ended, environment, session_members, until, videos
 from nights import Place, played
-
-pytestmark = pytest.mark.timeout(300)  # waiting for a night included
+from patience import HANG_S, Limit
 
 SLOW_S = 0.25  # an answer takes so long: there is always something in flight
+DRAIN_S, NOW_S = 16.0, 5.0  # shares
 FEW = ("-p", "2", "-t", "4")
 
 
@@ -32,7 +31,6 @@ class Stop:
 
     why: str
     ended: Ended
-    took_s: float
     final: int
 
 
@@ -41,30 +39,27 @@ def stopped_again_and_again(place: Place) -> tuple[Batch, list[Stop]]:
     batch = slow_batch(place)
     stops = []
 
-    def note(why: str, ended: Ended, asked_s: float) -> None:
-        took_s = time.monotonic() - asked_s
-        stops.append(Stop(why, ended, took_s, len(recount.manifest(batch.queue))))
+    def note(why: str, ended: Ended) -> None:
+        stops.append(Stop(why, ended, len(recount.manifest(batch.queue))))
         batch.clean(finished=False)
 
     seen = 0
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with batch.start(*FEW) as run:
             batch.seen(seen + 12)
-            asked_s = time.monotonic()
             run.signal(number)
-            ended = run.wait(20)
+            ended = run.wait(DRAIN_S)
             batch.gone(run)
-        note(number.name, ended, asked_s)
+        note(number.name, ended)
         seen = sum(batch.site.stats()["requests"].values()) if batch.site else 0
     with batch.start(*FEW) as run:
         batch.seen(seen + 12)
-        asked_s = time.monotonic()
         assert batch.does("stop").code == 0
-        ended = run.wait(20)
+        ended = run.wait(DRAIN_S)
         batch.gone(run)
-    note("stop", ended, asked_s)
-    note("limit", batch.run(*FEW, "--limit", "7"), time.monotonic())
-    note("end", batch.run(), time.monotonic())
+    note("stop", ended)
+    note("limit", batch.run(*FEW, "--limit", "7"))
+    note("end", batch.run())
     return batch, stops
 
 
@@ -78,7 +73,6 @@ def test_each_stop_has_its_code_and_the_next_run_goes_on(night: tuple[Batch, lis
     assert finals == sorted(set(finals)), "each run made some final, none lost any"
     by_why = {its.why: its for its in stops}
     assert by_why["limit"].final - by_why["stop"].final == 7
-    assert max(by_why[its].took_s for its in ("SIGINT", "SIGTERM", "SIGHUP", "stop")) < 16.0
     for why in ("SIGINT", "SIGTERM", "SIGHUP", "stop", "limit"):
         assert "work remains" in by_why[why].ended.err
     batch.clean()
@@ -87,7 +81,7 @@ def test_each_stop_has_its_code_and_the_next_run_goes_on(night: tuple[Batch, lis
     assert sum(batch.site.stats()["requests"].values()) == 2 * len(batch.ids), "a drain repeats no request"
 
 
-def twice(place: Place, number: int) -> tuple[Batch, Ended, float]:
+def twice(place: Place, number: int) -> tuple[Batch, Ended]:
     """Two signals while every job hangs."""
     site = place.stand_in(seed=7, scenes=("hang=1",))
     batch = place.batch(videos(8, 7), site)
@@ -96,20 +90,17 @@ def twice(place: Place, number: int) -> tuple[Batch, Ended, float]:
         run.signal(number)
         time.sleep(0.5)  # it drains: eight hanging jobs take longer
         assert run.live
-        asked_s = time.monotonic()
         run.signal(number)
-        ended = run.wait(20)
-        took_s = time.monotonic() - asked_s
+        ended = run.wait(NOW_S)
         batch.gone(run)
     site.scene(replace=True)
-    return batch, ended, took_s
+    return batch, ended
 
 
-def check_twice(night: tuple[Batch, Ended, float], code: int) -> None:
-    batch, ended, took_s = night
+def check_twice(night: tuple[Batch, Ended], code: int) -> None:
+    batch, ended = night
     assert ended.code == code, ended.said
     assert "Traceback" not in ended.said
-    assert took_s < 5.0
     assert batch.status()["in_flight"] == 0
     assert batch.run().code == 0
     batch.clean()
@@ -117,12 +108,12 @@ def check_twice(night: tuple[Batch, Ended, float], code: int) -> None:
 
 
 @played(twice, number=signal.SIGINT)
-def test_a_second_int_ends_it_now(night: tuple[Batch, Ended, float]) -> None:
+def test_a_second_int_ends_it_now(night: tuple[Batch, Ended]) -> None:
     check_twice(night, 130)
 
 
 @played(twice, number=signal.SIGTERM)
-def test_a_second_term_ends_it_now(night: tuple[Batch, Ended, float]) -> None:
+def test_a_second_term_ends_it_now(night: tuple[Batch, Ended]) -> None:
     check_twice(night, 143)
 
 
@@ -145,8 +136,8 @@ def on_a_terminal(place: Place) -> tuple[Batch, int, str]:
     )
     os.close(slave)
     batch.pids.append(process.pid)
-    shown, typed, ends_at = b"", False, time.monotonic() + 40
-    while time.monotonic() < ends_at:
+    shown, typed, limit = b"", False, Limit(40.0)
+    while not limit.over:
         ready, _, _ = select.select([master], [], [], 0.05)
         try:
             piece = os.read(master, 65536) if ready else None
@@ -156,7 +147,7 @@ def on_a_terminal(place: Place) -> tuple[Batch, int, str]:
         if not typed and batch.site and sum(batch.site.stats()["requests"].values()) >= 12:
             os.write(master, b"\x03")
             typed = True
-    code = process.wait(10)
+    code = process.wait(HANG_S)
     until(lambda: not session_members(process.pid), 3.0, "orphans of a run on a terminal")
     os.close(master)
     return batch, code, shown.decode("utf-8", "replace")

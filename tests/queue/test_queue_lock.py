@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from patience import HANG_S, ends
 from support import Crash, dying_at
 
 from engine.errors import HeldError
@@ -91,10 +92,10 @@ def test_waiting_for_it(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     first, second = Lock(path), Lock(path)
     assert first.take()
-    waiter = threading.Thread(target=lambda: second.take(wait_s=10.0))
+    waiter = threading.Thread(target=lambda: second.take(wait_s=HANG_S))
     waiter.start()
     first.release()
-    waiter.join(10.0)
+    ends(waiter)
     assert second.held
     second.release()
     assert not second.held

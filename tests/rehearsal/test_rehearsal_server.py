@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPSConnection
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import psutil
 import pytest
 import requests
 import yt_dlp
+from patience import HANG_S, until
 from youtube_transcript_api import YouTubeTranscriptApi, _errors
 from youtube_transcript_api.proxies import GenericProxyConfig
 
@@ -55,11 +57,8 @@ def _listens(rehearsal: Rehearsal) -> bool:
     return True
 
 
-def _until(true: Callable[[], bool], wait_s: float = 10.0) -> None:
-    end_s = time.monotonic() + wait_s
-    while not true():
-        assert time.monotonic() < end_s, "it did not happen"
-        time.sleep(0.01)
+def _until(true: Callable[[], bool]) -> None:
+    until(true, 10.0, "it did not happen")
 
 
 def _session(rehearsal: Rehearsal, egress: str | None = None) -> requests.Session:
@@ -72,11 +71,11 @@ def _session(rehearsal: Rehearsal, egress: str | None = None) -> requests.Sessio
 
 def _player(session: requests.Session, video_id: str, client: str = "ANDROID") -> requests.Response:
     body = {"context": {"client": {"clientName": client}}, "videoId": video_id}
-    return session.post(f"{SITE}/youtubei/v1/player", json=body, timeout=10)
+    return session.post(f"{SITE}/youtubei/v1/player", json=body, timeout=HANG_S)
 
 
-def _timedtext(session: requests.Session, video_id: str, timeout_s: float = 10) -> requests.Response:
-    return session.get(f"{SITE}/api/timedtext?v={video_id}&lang=en", timeout=timeout_s)
+def _timedtext(session: requests.Session, video_id: str, read_s: float = HANG_S) -> requests.Response:
+    return session.get(f"{SITE}/api/timedtext?v={video_id}&lang=en", timeout=(HANG_S, read_s))
 
 
 def _spoilt(scene: str, kind: str) -> str:
@@ -181,8 +180,8 @@ def test_a_hang_is_taken_and_not_answered(rehearsal: Rehearsal) -> None:
     rehearsal.scene("hang")
     video_id = _spoilt("hang", "timedtext")
     with pytest.raises(requests.ReadTimeout):
-        _timedtext(_session(rehearsal), video_id, timeout_s=0.3)
-    assert rehearsal.arrivals()[-1]["scene"] == "hang"
+        _timedtext(_session(rehearsal), video_id, read_s=0.3)
+    _until(lambda: rehearsal.arrivals()[-1]["scene"] == "hang")
     assert rehearsal.arrivals()[-1]["status"] == 0
 
 
@@ -190,7 +189,7 @@ def test_a_trickle_comes_byte_by_byte(rehearsal: Rehearsal) -> None:
     rehearsal.scene("trickle")
     video_id = _spoilt("trickle", "timedtext")
     url = f"{SITE}/api/timedtext?v={video_id}&lang=en"
-    with _session(rehearsal).get(url, stream=True, timeout=5) as answer:
+    with _session(rehearsal).get(url, stream=True, timeout=HANG_S) as answer:
         started_s = time.monotonic()
         assert [len(answer.raw.read1(1000, decode_content=False)) for _ in range(3)] == [1, 1, 1]
         assert time.monotonic() - started_s > 0.15
@@ -199,10 +198,10 @@ def test_a_trickle_comes_byte_by_byte(rehearsal: Rehearsal) -> None:
 def test_a_redirect_leads_away(rehearsal: Rehearsal) -> None:
     rehearsal.scene("redirect")
     url = f"{SITE}/api/timedtext?v={_spoilt('redirect', 'timedtext')}&lang=en"
-    answer = _session(rehearsal).get(url, allow_redirects=False, timeout=5)
+    answer = _session(rehearsal).get(url, allow_redirects=False, timeout=HANG_S)
     assert (answer.status_code, answer.headers["Location"][:23]) == (302, "https://www.google.com/")
     with pytest.raises(requests.exceptions.ProxyError, match="502"):
-        _session(rehearsal).get(answer.headers["Location"], timeout=5)
+        _session(rehearsal).get(answer.headers["Location"], timeout=HANG_S)
 
 
 def test_a_gone_network_refuses_and_drops_and_comes_back(rehearsal: Rehearsal) -> None:
@@ -220,8 +219,13 @@ def test_a_gone_network_refuses_and_drops_and_comes_back(rehearsal: Rehearsal) -
 
 
 def test_a_window_of_gone_opens_by_itself(rehearsal: Rehearsal) -> None:
-    rehearsal.scene("gone@0-0.3")
-    assert not _listens(rehearsal)
+    def closed(for_s: float) -> bool:
+        rehearsal.scene(f"gone@0-{for_s:g}", replace=True)
+        return not _listens(rehearsal)
+
+    assert any(closed(for_s) for for_s in (0.3, 3.0, 30.0)), (
+        "on a busy machine a short one may be over already"
+    )
     _until(lambda: _listens(rehearsal))
 
 
@@ -252,7 +256,7 @@ def test_body_bytes_are_counted_as_they_go_out(rehearsal: Rehearsal, scene: str)
     rehearsal.scene(*filter(None, [scene]))
     video_id, got = _spoilt("truncated", "timedtext"), 0
     url = f"{SITE}/api/timedtext?v={video_id}&lang=en"
-    with _session(rehearsal, f"counted{scene}").get(url, stream=True, timeout=5) as answer:
+    with _session(rehearsal, f"counted{scene}").get(url, stream=True, timeout=HANG_S) as answer:
         whole = int(answer.headers["Content-Length"])
         while part := answer.raw.read1(1000, decode_content=False):
             got += len(part)
@@ -291,7 +295,7 @@ def test_a_password_is_asked_for_and_never_shown() -> None:
 
 def _tunnel(rehearsal: Rehearsal, host: str = "www.youtube.com") -> HTTPSConnection:
     context = ssl.create_default_context(cafile=rehearsal.ca_bundle)
-    connection = HTTPSConnection("127.0.0.1", rehearsal.address.port, timeout=5, context=context)
+    connection = HTTPSConnection("127.0.0.1", rehearsal.address.port, timeout=HANG_S, context=context)
     connection.set_tunnel(host, 443)
     return connection
 
@@ -362,7 +366,7 @@ def test_two_requests_sent_at_once_are_answered_in_order(rehearsal: Rehearsal) -
     ],
 )
 def test_nonsense_is_refused_and_hurts_nobody(rehearsal: Rehearsal, sent: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", rehearsal.address.port), timeout=5) as sock:
+    with socket.create_connection(("127.0.0.1", rehearsal.address.port), timeout=HANG_S) as sock:
         sock.sendall(sent)
         got = b""
         try:
@@ -375,7 +379,7 @@ def test_nonsense_is_refused_and_hurts_nobody(rehearsal: Rehearsal, sent: bytes)
 
 
 def test_nonsense_in_place_of_tls_ends_that_connection_only(rehearsal: Rehearsal) -> None:
-    with socket.create_connection(("127.0.0.1", rehearsal.address.port), timeout=5) as sock:
+    with socket.create_connection(("127.0.0.1", rehearsal.address.port), timeout=HANG_S) as sock:
         sock.sendall(b"CONNECT www.youtube.com:443 HTTP/1.1\r\n\r\n")
         assert sock.recv(4096).startswith(b"HTTP/1.1 200")
         sock.sendall(b"this is not TLS" * 10)
@@ -391,16 +395,16 @@ def test_control_is_on_the_proxy_port_too_and_says_what_it_wants(rehearsal: Rehe
     url = f"http://127.0.0.1:{rehearsal.address.port}"
     with requests.Session() as session:
         session.trust_env = False
-        assert session.get(f"{url}/__stats", timeout=5).json()["connections"]["open"] >= 1
-        assert "arrivals" in session.get(f"{url}/__log", timeout=5).json()
-        assert session.post(f"{url}/__scene", json={"scenes": ["bot"]}, timeout=5).json() == {
+        assert session.get(f"{url}/__stats", timeout=HANG_S).json()["connections"]["open"] >= 1
+        assert "arrivals" in session.get(f"{url}/__log", timeout=HANG_S).json()
+        assert session.post(f"{url}/__scene", json={"scenes": ["bot"]}, timeout=HANG_S).json() == {
             "scenes": ["bot"]
         }
         for body in ({"scenes": ["nonsense"]}, {}, [1], {"scenes": 5}):
-            answer = session.post(f"{url}/__scene", json=body, timeout=5)
+            answer = session.post(f"{url}/__scene", json=body, timeout=HANG_S)
             assert answer.status_code == 400
             assert answer.json()["error"]
-        assert "POST /__scene" in session.get(f"{url}/__what", timeout=5).json()["error"]
+        assert "POST /__scene" in session.get(f"{url}/__what", timeout=HANG_S).json()["error"]
     with pytest.raises(UsageError, match="There is no scene"):
         rehearsal.scene("nonsense")
     assert rehearsal.stats()["scenes"] == ["bot"], "a scene that cannot be read changes nothing"
@@ -414,7 +418,7 @@ def test_arrivals_are_written_to_a_file(tmp_path: Path) -> None:
             _player(session, video_id)
             _timedtext(session, video_id)
         _until(lambda: file.read_bytes().count(b"\n") == 10)
-        session.get(f"{SITE}/watch?v={IDS[5]}", timeout=5)
+        session.get(f"{SITE}/watch?v={IDS[5]}", timeout=HANG_S)
         kept = rehearsal.arrivals()
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert rows == kept
@@ -484,7 +488,7 @@ def test_alone_it_ends_by_a_signal() -> None:
         said = json.loads(process.stdout.readline())
         assert set(said) == {"port", "control_port", "ca"}
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=HANG_S) == 0
     assert not os.path.exists(said["ca"])
 
 
@@ -499,11 +503,11 @@ def test_many_connections_at_once(rehearsal: Rehearsal) -> None:
     clients, rounds = 120, 10
     ids = list(invented_ids(clients * rounds, seed=9))
     before = rehearsal.stats()
-    together = threading.Barrier(clients, timeout=60)
+    together = threading.Barrier(clients, timeout=HANG_S)
 
     def work(k: int) -> int:
         connection = _tunnel(rehearsal)
-        connection.timeout = 60
+        connection.timeout = HANG_S
         connection.connect()
         together.wait()
         right = 0
@@ -522,11 +526,12 @@ def test_many_connections_at_once(rehearsal: Rehearsal) -> None:
 
 
 def test_latency_holds_an_answer_and_not_the_server() -> None:
-    with start(Settings(latency_s=0.3)) as rehearsal:
+    with start(Settings(latency_s=0.5)) as rehearsal:
         started_s = time.monotonic()
         with ThreadPoolExecutor(8) as pool:
             found: list[Any] = list(pool.map(lambda i: _player(_session(rehearsal), i), IDS[:8]))
         took_s = time.monotonic() - started_s
+        came_s = sorted(its["t"] for its in rehearsal.arrivals())
     assert all(answer.status_code == 200 for answer in found)
-    assert took_s > 0.3
-    assert took_s < 8 * 0.3, "one after the other would take this long"
+    assert took_s > 0.5
+    assert min(b - a for a, b in pairwise(came_s)) < 0.5, "one is taken while another waits for its answer"

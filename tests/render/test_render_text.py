@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import growth
 
 from engine.model import Cue, Transcript
 from engine.render.text import clean, lines, spoken
@@ -42,6 +43,11 @@ def test_cleaning_twice_changes_nothing(raw: str) -> None:
 def test_the_short_cut_agrees_with_the_long_way(raw: str) -> None:
     # An invisible character at the end forces the long way.
     assert clean(raw) == clean(f"{raw}\u200b")
+
+
+def test_a_text_made_to_be_slow_is_not() -> None:
+    for act in (lambda n: clean("&" + "amp;" * n), lambda n: clean("<b " * n)):
+        assert growth(act, 10_000, 200_000) < 100, "20 times as long; its square would be 400"
 
 
 def cues(*given: tuple[float, float, str]) -> tuple[Cue, ...]:

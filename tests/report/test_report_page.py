@@ -138,7 +138,11 @@ def test_hostile_text_stays_text(night: report.Report, text: str) -> None:
     assert not {"\u202e", "\u2066", "\x1b"} & set("".join(its.words))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.text(max_size=80))
 def test_any_text_stays_text(night: report.Report, text: str) -> None:
     plain, its = Outline(report.page(with_text(night, "plain"))), Outline(report.page(with_text(night, text)))

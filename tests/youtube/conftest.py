@@ -32,7 +32,7 @@ def make_door(site: Site) -> Iterator[Callable[..., Door]]:
     doors = []
 
     def make(*specs: EgressSpec, **options: Any) -> Door:
-        options = {"take": permit, "ca_bundle": site.ca_bundle, "connect_s": 2.0, "read_s": 2.0, **options}
+        options = {"take": permit, "ca_bundle": site.ca_bundle, "connect_s": 60.0, "read_s": 60.0, **options}
         door = Door(specs or (EgressSpec("p001", site.proxy_url),), **options)
         doors.append(door)
         return door

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import requests
+from patience import HANG_S, shares_s, until
 from youtube_site import Asked, Reply, Site, permit, reset
 
 from engine.errors import Interrupted, UsageError
 from engine.model import EgressSpec, Failure, Kind, Permit
+from engine.youtube import line
 from engine.youtube.egress import Attempt, Door
 from engine.youtube.failures import classify
 from engine.youtube.line import HOSTS, youtube_host
@@ -23,13 +25,23 @@ from engine.youtube.line import HOSTS, youtube_host
 PLAYER = "https://www.youtube.com/youtubei/v1/player"
 WATCH = "https://www.youtube.com/watch?v=x"
 MakeDoor = Callable[..., Door]
-TOLERANCE_S = 1.0  # for a busy machine; what is tested would last for ever
+TOLERANCE_S = 1.0  # what is tested would last for ever
+SCALES = (1.0, 5.0, 25.0)  # a busy machine may need longer for a request than the shortest times allow
 
 
 def failure_of(attempt: Attempt, url: str = PLAYER) -> Failure:
     with pytest.raises(Exception) as caught:
         attempt.get(url)
     return classify(caught.value, attempt.answer)
+
+
+def connected(site: Site, make_door: MakeDoor, **options: Any) -> Door:
+    """A door with a connection: what comes next is one request and nothing else."""
+    site.answers["/watch"] = Reply("x")
+    door = make_door(**options)
+    with door.attempt(permit(), 60.0) as attempt:
+        attempt.get(WATCH)
+    return door
 
 
 def fails(door: Door, url: str = PLAYER, deadline_s: float = 30.0) -> Failure:
@@ -67,10 +79,13 @@ def test_every_request_takes_a_permit_the_first_is_prepaid(site: Site, make_door
 def test_a_stale_permit_is_thrown_away(site: Site, make_door: MakeDoor) -> None:
     site.answers["/watch"] = Reply("x")
     taken: list[int] = []
-    door = make_door(take=lambda e: taken.append(e) or permit(e))  # type: ignore[func-returns-value]
-    with door.attempt(permit(for_s=-1), 30) as attempt:
+    unused: list[Permit] = []
+    door = make_door(take=lambda e: taken.append(e) or permit(e), unused=unused.append)  # type: ignore[func-returns-value]
+    stale = permit(for_s=-1)
+    with door.attempt(stale, 30) as attempt:
         attempt.get(WATCH)
     assert taken == [0]
+    assert unused == [stale]
 
 
 def test_an_interrupted_permit_comes_through_and_nothing_is_sent(site: Site, make_door: MakeDoor) -> None:
@@ -145,9 +160,11 @@ HEADS = {
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
 def test_a_trickle_is_held_to_the_deadline(head: bytes, site: Site, make_door: MakeDoor) -> None:
     site.answers["/youtubei/v1/player"] = trickle(site, head)
+    door = connected(site, make_door)
     began = time.monotonic()
-    assert fails(make_door(), deadline_s=0.5).kind is Kind.TIMEOUT
-    assert 0.45 < time.monotonic() - began < 0.5 + TOLERANCE_S
+    assert fails(door, deadline_s=0.5).kind is Kind.TIMEOUT
+    assert time.monotonic() - began > 0.45
+    assert shares_s(began) < 0.5 + TOLERANCE_S
 
 
 def test_a_trickling_proxy_is_held_to_the_deadline(site: Site, make_door: MakeDoor) -> None:
@@ -160,46 +177,69 @@ def test_a_trickling_proxy_is_held_to_the_deadline(site: Site, make_door: MakeDo
     site.tunnel = tunnel
     began = time.monotonic()
     assert fails(make_door(), deadline_s=0.5).kind is Kind.TIMEOUT
-    assert time.monotonic() - began < 0.5 + TOLERANCE_S
+    assert shares_s(began) < 0.5 + TOLERANCE_S
 
 
 def test_the_deadline_is_summed_over_requests_without_the_wait_for_permits(
     site: Site, make_door: MakeDoor
 ) -> None:
+    scale = [1.0]
+
     def answer(_: Asked, sock: socket.socket) -> Reply:
-        site.stopping.wait(0.3)
+        site.stopping.wait(0.3 * scale[0])
         return Reply("x")
 
     def take(egress: int) -> Permit:
-        site.stopping.wait(0.5)
+        site.stopping.wait(0.5 * scale[0])
         return permit(egress)
 
+    def second_fails() -> bool:
+        """Whether of two requests that are answered in 0.3 s each the first is within 0.5 s, and both are not."""
+        with door.attempt(permit(), 0.5 * scale[0]) as attempt:
+            try:
+                attempt.get(PLAYER)
+            except requests.RequestException:
+                return False
+            failure = failure_of(attempt)
+        assert failure.kind is Kind.TIMEOUT
+        assert f"{0.5 * scale[0]:g} s" in failure.message
+        return True
+
     site.answers["/youtubei/v1/player"] = answer
-    with make_door(take=take).attempt(permit(), 0.5) as attempt:
-        attempt.get(PLAYER)
-        failure = failure_of(attempt)
-    assert failure.kind is Kind.TIMEOUT
-    assert "0.5 s" in failure.message
-    with make_door().attempt(permit(), 0.2) as attempt:
+    door = connected(site, make_door, take=take, read_s=60.0)
+    assert any(second_fails() for scale[0] in SCALES)
+    with connected(site, make_door).attempt(permit(), 0.2 * scale[0]) as attempt:
         failure_of(attempt)
         assert failure_of(attempt).kind is Kind.TIMEOUT
     assert attempt.cost.requests == 1  # nothing is sent when no time is left
 
 
 def test_a_deadline_is_extended_while_a_request_waits(site: Site, make_door: MakeDoor) -> None:
-    door = make_door()
+    extended = []
 
     def answer(_: Asked, sock: socket.socket) -> Reply:
-        door.extend(5.0)
+        door.extend(60.0)
+        extended.append(True)
         sock.sendall(b"HTTP/1.1 200 ok\r\nContent-Length: 10\r\n\r\n")
         for _n in range(10):
-            site.stopping.wait(0.05)
+            site.stopping.wait(deadline_s / 6)
             sock.sendall(b"x")
         return Reply(b"", headers={"Content-Length": "0"})
 
+    def comes() -> bool:
+        with door.attempt(permit(), deadline_s) as attempt:
+            try:
+                return attempt.get(PLAYER).text == "x" * 10
+            except requests.RequestException:
+                return False
+
     site.answers["/youtubei/v1/player"] = answer
-    with door.attempt(permit(), 0.3) as attempt:
-        assert attempt.get(PLAYER).text == "x" * 10
+    door = connected(site, make_door, read_s=60.0)
+    deadline_s = 0.3
+    while not comes():
+        assert not extended, "it was extended, and cut off all the same"
+        assert deadline_s < 30.0, "no request came within its deadline"
+        deadline_s *= 5.0
 
 
 def test_a_suspend_does_not_count(site: Site, make_door: MakeDoor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +252,7 @@ def test_a_suspend_does_not_count(site: Site, make_door: MakeDoor, monkeypatch: 
         return Reply("late")
 
     site.answers["/youtubei/v1/player"] = answer
-    with make_door().attempt(permit(for_s=1e6), 5.0) as attempt:
+    with make_door(read_s=30.0).attempt(permit(for_s=1e6), 100.0) as attempt:
         assert attempt.get(PLAYER).text == "late"
         assert attempt.get(PLAYER).text == "late"
 
@@ -223,13 +263,14 @@ def test_the_word_of_a_suspend_may_come_a_moment_late(
     slept_s = [0.0]
     monotonic = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: monotonic() + slept_s[0])
-    door = make_door(read_s=30.0)
+    monkeypatch.setattr(line, "NOTICE_S", 60.0)
+    door = connected(site, make_door, read_s=30.0)
 
     def answer(_: Asked, sock: socket.socket) -> Reply:
         slept_s[0] += 6  # more than the deadline, but not so much that a wait alone would tell
         sock.sendall(b"HTTP/1.1 200 ok\r\nContent-Length: 4\r\n\r\n")
-        threading.Timer(0.1, door.extend, (6.0,)).start()
-        site.stopping.wait(0.2)
+        site.stopping.wait(0.1)
+        door.extend(6.0)
         sock.sendall(b"late")
         return Reply(b"", headers={"Content-Length": "0"})
 
@@ -350,7 +391,7 @@ def test_no_more_handshakes_than_threads(site: Site, make_door: MakeDoor) -> Non
         for n in range(25):
             with door.attempt(permit(), 30) as attempt:
                 if n == 0:
-                    together.wait(10)
+                    together.wait(HANG_S)
                 attempt.get(WATCH)
                 attempt.get(WATCH)
 
@@ -374,10 +415,10 @@ def test_open_connections_stay_within_threads_and_egresses(site: Site, make_door
         for attempt in attempts:
             attempt.__enter__()
             attempt.get(WATCH)
+            until(lambda: site.open <= threads + 3, 5.0, "the site to notice what was closed")
         for attempt in attempts:
             attempt.__exit__(None, None, None)
     assert site.connections == 12
-    assert site.most_open <= threads + 3 + 1  # the site notices a close a little late
     with door.attempt(permit(2), 30) as attempt:
         attempt.get(WATCH)
     assert site.connections == 12
@@ -539,7 +580,7 @@ def test_connecting_is_bounded_over_all_addresses(
         began = time.monotonic()
         failure = fails(make_door(EgressSpec("direct"), connect_s=0.4))
         assert failure.kind is Kind.NETWORK
-        assert time.monotonic() - began < 0.4 + TOLERANCE_S
+        assert shares_s(began) < 0.4 + TOLERANCE_S
         for sock in waiting:
             sock.close()
 
