@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import sys
 
@@ -19,6 +20,7 @@ from engine.errors import UsageError
 NAMES = ("aBcDeFgHiJ-.json", "AbCdEfGhIj-.json")
 TMP = ".engine-tmp"  # of the output directory: what a killed process leaves there is swept away
 _TIMES = 3
+_PROBE = re.compile(r"\.engine-names-[0-9a-f]{8}")
 
 
 def kept(directory: str) -> bool:
@@ -40,11 +42,23 @@ def kept(directory: str) -> bool:
                 raise
         return sorted(os.listdir(mine)) == sorted(NAMES)
     finally:
-        for name in NAMES:
-            with contextlib.suppress(OSError):
-                durable.unlink_quietly(os.path.join(mine, name))
+        remove_probe(mine)
+
+
+def is_probe(name: str) -> bool:
+    """Whether `kept` makes a directory of this name."""
+    return _PROBE.fullmatch(name) is not None
+
+
+def remove_probe(path: str) -> None:
+    """Remove such a directory and the names that `kept` makes in it."""
+    if os.path.islink(path):
+        return
+    for name in NAMES:
         with contextlib.suppress(OSError):
-            durable.rmdir(mine)
+            durable.unlink_quietly(os.path.join(path, name))
+    with contextlib.suppress(OSError):
+        durable.rmdir(path)
 
 
 def refuse(directory: str) -> str | None:

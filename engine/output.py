@@ -19,13 +19,13 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine import durable, marker, processes
+from engine import durable, folding, marker, processes
 from engine.errors import UsageError
 from engine.model import Record
 from engine.ownership import NOBODY, RECORD, Claim, is_ours, sha256
 from engine.queue.claim import Forget
 from engine.queue.lock import Lock, living_holder, read_note
-from engine.queue.names import is_worker
+from engine.queue.names import is_directory, is_worker
 from engine.queue.sweeping import OWNER, remove_if_empty, remove_worker_output
 from engine.render import FORMATS, render
 from engine.render.record import to_json
@@ -225,6 +225,13 @@ def forget(
         durable.unlink_quietly(os.path.join(root, relative(video_id, RECORD)))
 
 
+def left(root: str, video_id: str) -> bool:
+    """Whether any file lies under the names of a video, whoever wrote it."""
+    return any(
+        os.path.lexists(os.path.join(root, relative(video_id, extension))) for extension in _EXTENSIONS
+    )
+
+
 def forgetting(root: str, batch: str) -> Forget:
     """`forget` for what the dead workers of a queue had in flight."""
     return lambda video_id, rows, since: forget(root, video_id, Claim(batch, rows, since))
@@ -237,12 +244,16 @@ def sweep(root: str) -> None:
     with contextlib.suppress(OSError):
         for name in filter(is_worker, _entries(tmp)):
             _sweep_one(os.path.join(tmp, name))
+        for name in filter(folding.is_probe, _entries(tmp)):
+            folding.remove_probe(os.path.join(tmp, name))
         if not os.path.islink(tmp):
             remove_if_empty(tmp)
 
 
 def _sweep_one(path: str) -> None:
     """Remove a worker's temporary directory, unless the worker lives. Locked meanwhile: it may be about to begin."""
+    if not is_directory(path):  # a link to somebody's, whose files are not ours to lock
+        return
     owner = Lock(os.path.join(path, OWNER))
     if processes.is_this(read_note(owner.path)):  # of a lap that failed in this very process
         remove_worker_output(path)

@@ -72,11 +72,18 @@ def retry(
             locks.enter_context(take_or_say_who(path, what, wait_s=wait_s, note={"what": WHY}))
         for worker_id, pid, _ in claim.living(queue):
             raise HeldError(f"worker {worker_id} (pid {pid}) still lives: end it first")
-        return put_back(queue, _wants(kinds, absent, older_than_s), dry_run=dry_run)
+        wanted = _wants(kinds, absent, older_than_s)
+        return put_back(queue, wanted, dry_run=dry_run, on_progress=on_progress)
 
 
-def put_back(queue: Queue, wanted: Callable[[dict[str, Any]], bool], *, dry_run: bool = False) -> int:
-    """Open the jobs again whose rows are wanted; returns how many.
+def put_back(
+    queue: Queue,
+    wanted: Callable[[dict[str, Any]], bool],
+    *,
+    dry_run: bool = False,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> int:
+    """Open the jobs again whose rows are wanted; returns how many. `on_progress` as in `retry`.
 
     The caller holds run.lock, monitor.lock and seed.lock, and no worker lives. Raises as `retry`.
     """
@@ -89,7 +96,7 @@ def put_back(queue: Queue, wanted: Callable[[dict[str, Any]], bool], *, dry_run:
         intent["crc32"] = zlib.crc32(json.dumps(intent).encode())
         durable.publish(queue.retry, (json.dumps(intent) + "\n").encode(), tmp_dir=queue.tmp)
         durable.sync_dir(queue.root)
-        complete(queue)
+        complete(queue, on_progress)
     return count
 
 
@@ -213,18 +220,20 @@ def _read_intent(queue: Queue) -> dict[Chunk, list[str]] | None:
 def _forget(
     queue: Queue, chunks: set[Chunk], dropped: set[str], told: Callable[[str, int, int], None]
 ) -> None:
-    """Remove what these jobs left in the output directory (nothing as a rule)."""
+    """Remove what these jobs left in the output directory: nothing as a rule, and then no journal is read for it."""
     root = marker.output_of(queue)
     if root is None:
         return
     batch, number = marker.id_of(queue.read_batch()), 0
     for chunk in chunks:
-        states = fold(journal.lines(queue.journal(chunk))).jobs
-        for video_id in dropped & {job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)}:
+        mine = dropped & {job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)}
+        left = [video_id for video_id in mine if output.left(root, video_id)]
+        states = fold(journal.lines(queue.journal(chunk))).jobs if left else {}
+        for video_id in left:
             rows = states[video_id].rows if video_id in states else ()
             output.forget(root, video_id, Claim(batch, rows))
-            number += 1
-            told("looked for leftover output of", number, len(dropped))
+        number += len(mine)
+        told("looked for leftover output of", number, len(dropped))
 
 
 def _chunks_of(queue: Queue, segment: int) -> Iterator[Chunk]:

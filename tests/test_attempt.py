@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -59,8 +60,13 @@ def root(tmp_path: Path) -> str:
     return str(tmp_path / "out")
 
 
+_LAPS = itertools.count(1)  # an id is never used twice
+
+
 def attempts(root: str, bench: Bench, allowed: int = 5) -> Attempts:
-    return Attempts(Output(root, ("md",), "run.0.1", BATCH), bench, allowed, NAMES, wall=lambda: WALL)
+    return Attempts(
+        Output(root, ("md",), f"run.0.{next(_LAPS)}", BATCH), bench, allowed, NAMES, wall=lambda: WALL
+    )
 
 
 def refuse(root: str, kind: Kind, bench: Bench, state: JobState | None = None, **failure: Any) -> Recorded:

@@ -140,8 +140,8 @@ def test_every_command_that_seeds_keeps_them(
         assert invoke([*args, "--skip-known", "known.txt", "-q", "none"]) == 0
     assert not Path("none").exists()
     # A run that is given nothing to seed has listings that are open.
-    assert invoke(["rehearse", IDS[1], "-q", "q", "-o", "o"]) == 0
-    assert invoke(["rehearse", "--videos", "0", "--skip-known", "known.txt", "-q", "q", "-o", "o"]) == 0
+    assert invoke(["rehearse", IDS[1], "-q", "q", "-o", "other"]) == 0
+    assert invoke(["rehearse", "--videos", "0", "--skip-known", "known.txt", "-q", "q", "-o", "other"]) == 0
     assert unknown(Queue("q"), IDS[:2]) == [IDS[1]]
     assert invoke(["seed", IDS[0], "-q", "q"]) == 0
     assert "added 1" in capsys.readouterr().out, "what is given by name is added all the same"

@@ -153,11 +153,11 @@ def test_the_audit_names_strays_and_doubles_and_repair_leaves_words_alone(queue:
     value = json.loads(Path(queue.listing(0)).read_text())
     Path(queue.listing(1)).write_text(json.dumps({**value, "number": 1}))
     Path(queue.listings, "notes.txt").write_text("mine")
-    Path(queue.listings, ".000000.json.ab.tmp").write_text("half")
+    Path(queue.listings, ".000000.json.0123abcd.tmp").write_text("half")
     found = verify.audit(queue.root)
-    assert sorted(found.totals) == ["duplicate listing", "stray file", "stray temporary file"]
+    assert sorted(found.totals) == ["duplicate listing", "stray temporary file"]
     repaired = repair(queue.root)
-    assert sorted(repaired.audit.totals) == ["duplicate listing", "stray file"]
+    assert sorted(repaired.audit.totals) == ["duplicate listing"]
     assert Path(queue.listings, "notes.txt").read_text() == "mine"
 
 

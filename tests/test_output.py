@@ -19,6 +19,7 @@ from test_durable import record
 from engine import durable, marker
 from engine.clock import utc
 from engine.errors import DiskError, UsageError
+from engine.folding import NAMES
 from engine.model import Cue, Metadata, Record, Transcript
 from engine.output import OWNER, TMP, Output, TakenError, forget, intact, relative, sha256, sweep
 from engine.ownership import Claim
@@ -197,6 +198,7 @@ def test_sweep_and_close_remove_what_is_temporary(tmp_path: Path) -> None:
 def test_what_others_put_among_temporary_files_stays(tmp_path: Path) -> None:
     root = tmp_path / "out"
     tmp = root / TMP
+    root.mkdir()
     dead = Output(str(root), ("md",), "run.0.1")
     notes = [
         tmp / "notes.txt",
@@ -208,10 +210,14 @@ def test_what_others_put_among_temporary_files_stays(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text("precious")
     (tmp / "run.0.2").symlink_to(tmp / "photos")
+    probe = tmp / ".engine-names-0123abcd"  # of a process that was killed as it tried how names are kept
+    probe.mkdir()
+    (probe / NAMES[0]).touch()
     dead.close()
     sweep(str(root))
     assert all(path.read_text() == "precious" for path in notes)
     assert sorted(os.listdir(tmp / "run.0.1")) == ["notes.txt"]
+    assert not probe.exists()
 
 
 def test_what_another_queue_s_worker_has_in_hand_is_left_alone(tmp_path: Path) -> None:

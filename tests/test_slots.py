@@ -15,6 +15,7 @@ from engine.budget import BudgetSettings, Rate
 from engine.config import Frozen, Settings
 from engine.errors import Exit
 from engine.model import EgressSpec
+from engine.processes import namespace
 from engine.queue.layout import Queue
 from engine.slot import NO_MEMORY, RATE, Slot, sweep_semaphores
 from engine.slots import START_LIMIT, Slots
@@ -234,7 +235,8 @@ def test_want_of_memory_ends_the_run_once_nothing_gets_done_any_more(
 def test_only_semaphores_of_this_queues_dead_runs_are_swept(tmp_path: Path) -> None:
     """Other programs use loky as well, and their processes may be of another process table."""
     gone = 4_194_303
-    names = [f"sem.loky-{pid}-abc" for pid in (gone, gone - 1, os.getpid())] + [f"sem.{gone}", "sem.loky-x"]
+    names = [f"sem.loky-{pid}-{namespace()}.abc" for pid in (gone, gone - 1, os.getpid())]
+    names += [f"sem.loky-{gone}-1.abc", f"sem.loky-{gone}-abc", f"sem.{gone}", "sem.loky-x"]
     for name in names:
         (tmp_path / name).touch()
     sweep_semaphores({gone, os.getpid()}, str(tmp_path))
