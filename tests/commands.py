@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
@@ -56,6 +56,33 @@ class Ended:
         return self.out + self.err
 
 
+# Options of one value, by each of their names: an option given twice is refused.
+_ONCE = {
+    name: names[-1]
+    for names in (
+        ("-q", "--queue"),
+        ("-o", "--output"),
+        ("-p", "--processes"),
+        ("-t", "--threads"),
+        ("-l", "--languages"),
+        ("--rate",),
+        ("--progress",),
+        ("--ca-bundle",),
+        ("--attempts",),
+        ("--deadline",),
+    )
+    for name in names
+}
+
+
+def last_wins(args: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """These arguments, of an option that is given more than once only the last: defaults come first in a test."""
+    texts = [str(arg) for arg in args]
+    last = {_ONCE[text]: at for at, text in enumerate(texts) if text in _ONCE}
+    gone = {at for at, text in enumerate(texts) if text in _ONCE and last[_ONCE[text]] != at}
+    return [text for at, text in enumerate(texts) if at not in gone and at - 1 not in gone]
+
+
 class Command:
     """One `engine` command in a session of its own. Leaving the context ends whatever is left of it."""
 
@@ -67,7 +94,7 @@ class Command:
         cwd: Path | None = None,
         **env: str,
     ) -> None:
-        self.args = [str(arg) for arg in args]
+        self.args = last_wins(args)
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         self._stdin: IO[bytes] | int = subprocess.DEVNULL
         if stdin is not None:
@@ -216,7 +243,7 @@ class Batch:
         args += ["-p", PROCESSES, "-t", THREADS]
         if self.site is not None:
             args += ["--proxy", proxy or self.site.proxy_url, "--ca-bundle", self.site.ca_bundle]
-        return [str(arg) for arg in (*args, *more)]
+        return last_wins((*args, *more))
 
     def start(self, *more: str | os.PathLike[str], proxy: str | None = None, **env: str) -> Command:
         """Start a run that seeds the list and goes on where the last one was."""

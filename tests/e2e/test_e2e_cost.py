@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import last_wins
 from patience import HANG_S, Limit
 
 from engine.rehearsal import Rehearsal, Settings, invented_ids, parse_scene, start
@@ -27,7 +28,7 @@ def site() -> Iterator[Rehearsal]:
 
 def launch(cwd: Path, *args: str, **env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "engine", *args],
+        [sys.executable, "-m", "engine", *last_wins(args)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), **env},
         stdout=subprocess.PIPE,
