@@ -111,8 +111,8 @@ class Recording:
     def take(self, calls: Iterable[Call]) -> None:
         """Add a log's calls. Raises ValueError for what has no place in this model."""
         for call in calls:
-            paths = [self._inside(arg) for arg in call.args if isinstance(arg, bytes) and arg[:1] == b"/"]
-            if any(path is not None for path in paths):
+            # Whoever stands in the queue names it with every `openat`, also of what lies elsewhere.
+            if any(path is not None for path in self._paths(call)):
                 self._take(call)
 
     def matches(self) -> list[str]:
