@@ -167,8 +167,14 @@ class Output:
 
     def _make_dir(self, name: str) -> None:
         path = os.path.join(self.root, name)
-        if not durable.ensure_dir(path, mode=_DIR_MODE) and os.path.islink(path):
+        try:
+            made = durable.ensure_dir(path, mode=_DIR_MODE)
+        except FileExistsError:
+            made = False
+        if not made and os.path.islink(path):
             raise _linked(path)
+        if not made and not os.path.isdir(path):
+            raise TakenError(name)  # somebody's file, where our directory would be
 
     def touched(self) -> set[str]:
         """The directories whose names are not durable yet; the caller must `sync` them."""

@@ -423,3 +423,11 @@ def test_after_a_failed_sync_of_names_none_is_tried_again(
         with pytest.raises(OSError, match="Input/output error"):
             again()
     assert len(tried) == 1
+
+
+def test_a_file_of_others_where_a_directory_would_be(output: Output) -> None:
+    path = Path(output.root, NAME[:2])
+    path.write_text("mine")
+    with pytest.raises(TakenError, match=NAME[:2]):
+        output.publish(a_record())
+    assert path.read_text() == "mine"
