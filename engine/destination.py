@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shlex
 from collections.abc import Iterator
 from enum import Enum
@@ -22,16 +23,17 @@ from typing import Any
 
 from engine import folding, marker
 from engine.config import place_of
-from engine.errors import HeldError, UsageError
+from engine.errors import UsageError
 from engine.manifest import read_checkpoint
+from engine.output import intact
 from engine.queue import journal
 from engine.queue.chunk import Chunk
 from engine.queue.fold import fold
 from engine.queue.layout import Queue
-from engine.queue.lock import living_holder
 from engine.queue.mounts import refuse_remote
 from engine.queue.tail import touched_chunks
 
+LOOKED_AT = 400  # rows whose files are looked at before a directory is taken for a queue's output
 UNMARKED = "unmarked"  # in batch.json: it got its id after its first run, and no marker yet
 
 
@@ -69,11 +71,16 @@ def check(queue: Queue, output: str | None, found: Standing | None = None) -> No
     if found is Standing.COPIED:
         note = marker.read(output, marker.id_of(queue.read_batch()))
         first = note.queue if note else "another queue"
+        go_on = f"`engine verify --repair {where} -o {there}`"
+        if first == os.path.realpath(queue.root):
+            raise UsageError(
+                f"the queue {root} was brought back from a copy: it is not the directory that its output {output} "
+                f"knows. To go on with it: {go_on}"
+            )
         raise UsageError(
-            f"the output directory {output} belongs to the queue {first}; the queue {root} is a copy of that one, or "
-            f"was brought back from a copy. Go on with {first}. If this is the one to go on with: `engine verify "
-            f"--repair {where} -o {there}`. If it is to have an output of its own: copy that one, too, and `engine "
-            f"verify --repair {where} -o COPY`"
+            f"the output directory {output} belongs to the queue {first}; the queue {root} is a copy of that one. Go "
+            f"on with {first}. If the copy is the one to go on with: move {first} away, then {go_on}. If it is to "
+            f"have an output of its own: copy that one, too, and `engine verify --repair {where} -o COPY`"
         )
     what = "is another one than before: its marker is missing" if os.path.isdir(output) else "is not there"
     raise UsageError(
@@ -107,7 +114,8 @@ def move(queue: Queue, output: str, *, relative: bool) -> str:
     """Make another directory (or the same one again) the queue's output; returns a sentence that says so.
 
     The caller holds the queue's locks. `relative`: the path was given so. Raises UsageError when there is no such
-    directory, or nothing of this queue in it; HeldError while the queue that it belonged to is at work.
+    directory, when it does not hold what the queue's rows say, or when it belongs to the queue that this one is a
+    copy of.
     """
     batch = queue.read_batch()
     if not isinstance(batch.get("frozen"), dict):
@@ -118,17 +126,18 @@ def move(queue: Queue, output: str, *, relative: bool) -> str:
         )
     batch_id = marker.id_of(batch)
     note = marker.read(output, batch_id) if batch_id else None
-    if note is None and any_ok(queue) and not any_file(queue, output):
+    right, looked = fitting(queue, output)
+    if right * 2 < looked:
         raise UsageError(
-            f"-o {output}: nothing of the queue {os.path.abspath(queue.root)} lies there. Name the directory that "
-            "its output was moved to"
+            f"-o {output}: of {looked:,} transcripts of the queue {os.path.abspath(queue.root)}, {right:,} lie there "
+            "as their rows say. Its output was moved to another directory: name that one. If they are gone for good: "
+            f"`{_command(queue)} -q {shlex.quote(queue.root)} --output-lost` fetches them again"
         )
-    if note is not None and note.queue and not marker.is_queue_of(note, queue):
-        holder = living_holder(Queue(note.queue).run_lock)
-        if holder:
-            raise HeldError(
-                f"a run of the queue {note.queue} (pid {holder.get('pid')}) is at work in {output}"
-            )
+    if note is not None and not marker.belongs(note, queue, output) and _original(note, queue):
+        raise UsageError(
+            f"-o {output}: it belongs to the queue {note.queue}, of which {os.path.abspath(queue.root)} is a copy. "
+            "Move that queue away first; or copy the output, too, and name the copy"
+        )
     refuse_remote(output, "output directory")
     if not os.access(output, os.W_OK | os.X_OK):
         raise UsageError(f"-o {output}: it cannot be written")
@@ -145,6 +154,25 @@ def move(queue: Queue, output: str, *, relative: bool) -> str:
         if old is not None and marker.is_queue_of(old, queue):
             marker.remove(before, batch_id)
     return f"the output directory is {output}"
+
+
+def _original(note: marker.Note, queue: Queue) -> bool:
+    """Whether the queue that a marker names is there, in another place than this one, which is a copy of it."""
+    if not note.queue or note.queue == os.path.realpath(queue.root) or marker.is_queue_of(note, queue):
+        return False
+    return marker.is_of(note.queue, note.id)
+
+
+def fitting(queue: Queue, output: str) -> tuple[int, int]:
+    """(how many, of how many) `ok` rows name files that lie in this directory with the right sha256. Of a large queue
+    some are drawn."""
+    drawn: list[dict[str, Any]] = []
+    for number, row in enumerate(_ok_rows(queue)):
+        if number < LOOKED_AT:
+            drawn.append(row)
+        elif (at := random.randrange(number + 1)) < LOOKED_AT:
+            drawn[at] = row
+    return sum(intact(output, row) for row in drawn), len(drawn)
 
 
 def any_ok(queue: Queue) -> bool:

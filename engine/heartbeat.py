@@ -15,6 +15,7 @@ import threading
 import time
 
 BEAT_S = 1.0
+STARTING_S = 180.0  # so long a process may take before its first beat
 SUSPEND_GAP_S = 2.0  # the supervisor itself did not run for so long: nobody was silent for that time
 
 
@@ -58,12 +59,14 @@ class Heart:
 class Pulse:
     """The supervisor's side: for how long a child has been silent, in seconds of the supervisor's own time.
 
-    A time in which the supervisor did not run either (the machine slept, all were stopped) does not count.
+    A time in which the supervisor did not run either (the machine slept, all were stopped) does not count. `begun`:
+    something has come; until then the process may only be starting, which takes long on a busy machine.
     """
 
     def __init__(self, fd: int, now: float | None = None) -> None:
         self._fd = fd
         self._heard_at = self._looked_at = time.monotonic() if now is None else now
+        self.begun = False
         os.set_blocking(fd, False)
 
     def silent_s(self, now: float | None = None) -> float:
@@ -75,7 +78,7 @@ class Pulse:
         self._looked_at = now
         with contextlib.suppress(OSError):  # nothing there, or the child is gone, which shows elsewhere
             while os.read(self._fd, 4096):
-                self._heard_at = now
+                self._heard_at, self.begun = now, True
         return now - self._heard_at
 
     def forgive(self) -> None:

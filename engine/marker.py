@@ -61,6 +61,13 @@ def id_of(batch: dict[str, Any]) -> str:
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 
+def formats_of(batch: dict[str, Any]) -> tuple[str, ...]:
+    """The formats in `batch.json` that the queue writes beside each record."""
+    frozen = batch.get("frozen")
+    value = frozen.get("formats") if isinstance(frozen, dict) else None
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
 # ---- where the output is --------------------------------------------------------------------------------
 def output_of(queue: Queue) -> str | None:
     """The absolute path of the queue's output directory; None before the first run.
@@ -175,13 +182,15 @@ def belongs(note: Note, queue: Queue, output: str) -> bool:
 def is_queue_of(note: Note, queue: Queue) -> bool:
     """Whether this queue is the directory that the marker names."""
 
-    def its_queue(path: str) -> bool:
-        try:
-            return id_of(Queue(path).read_batch()) == note.id
-        except Exception:  # noqa: BLE001 - whatever lies there is not it
-            return False
+    return _same(queue.root, note.queue, note.queue_inode, lambda path: is_of(path, note.id))
 
-    return _same(queue.root, note.queue, note.queue_inode, its_queue)
+
+def is_of(path: str, batch: str) -> bool:
+    """Whether the queue of this id, or a copy of it, lies at this path."""
+    try:
+        return id_of(Queue(path).read_batch()) == batch
+    except Exception:  # noqa: BLE001 - whatever lies there is not it
+        return False
 
 
 def _same(path: str, noted: str, inode: int | None, alike: Callable[[str], bool]) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from engine import children, events, shortages
 from engine.config import Settings
 from engine.errors import EngineError, Exit
-from engine.heartbeat import Pulse
+from engine.heartbeat import STARTING_S, Pulse, is_stopped
 from engine.queue.layout import Queue
 from engine.slot import signals_held
 
@@ -99,8 +99,11 @@ class Companion:
 
     def _end_if_silent(self) -> bool:
         """Kill it when it has said nothing for too long: stopped, or hung. The next look starts another."""
-        silent_s = self._pulse.silent_s() if self._pulse is not None else 0.0
-        if self._process is None or silent_s < SILENT_S:
+        if self._process is None or self._pulse is None:
+            return False
+        silent_s = self._pulse.silent_s()
+        starting = not self._pulse.begun and not is_stopped(self._process.pid)
+        if silent_s < (STARTING_S if starting else SILENT_S):
             return False
         reason = f"the {self._name} (pid {self._process.pid}) has not answered for {silent_s:.0f} s: it is replaced"
         events.emit(self._queue, f"{self._name}_silent", reason)

@@ -125,7 +125,7 @@ class Output:
                 [(os.path.join(self.root, path), contents[extension]) for extension, path in files.items()],
                 tmp_dir=self._tmp,
                 mode=_FILE_MODE,
-                over=self._replaceable(record.video_id, files, Claim(self.batch, rows)),
+                over=self._replaceable(record.video_id, files, Claim(self.batch, rows, self.formats)),
                 sync_names=self._sync_names,
             )
         except FileExistsError as exc:
@@ -149,7 +149,7 @@ class Output:
 
     def forget(self, video_id: str, rows: tuple[Mapping[str, Any], ...] = ()) -> None:
         """Remove what a job of ours that is not `ok` may have left. `rows` as in `publish`."""
-        forget(self.root, video_id, Claim(self.batch, rows), self._sync_names)
+        forget(self.root, video_id, Claim(self.batch, rows, self.formats), self._sync_names)
 
     def touch(self, video_id: str) -> None:
         """Have the names of a job's files made durable by the next `sync`.
@@ -167,8 +167,14 @@ class Output:
 
     def _make_dir(self, name: str) -> None:
         path = os.path.join(self.root, name)
-        if not durable.ensure_dir(path, mode=_DIR_MODE) and os.path.islink(path):
+        try:
+            made = durable.ensure_dir(path, mode=_DIR_MODE)
+        except FileExistsError:
+            made = False
+        if not made and os.path.islink(path):
             raise _linked(path)
+        if not made and not os.path.isdir(path):
+            raise TakenError(name)  # somebody's file, where our directory would be
 
     def touched(self) -> set[str]:
         """The directories whose names are not durable yet; the caller must `sync` them."""
@@ -232,9 +238,9 @@ def left(root: str, video_id: str) -> bool:
     )
 
 
-def forgetting(root: str, batch: str) -> Forget:
+def forgetting(root: str, batch: str, formats: tuple[str, ...]) -> Forget:
     """`forget` for what the dead workers of a queue had in flight."""
-    return lambda video_id, rows, since: forget(root, video_id, Claim(batch, rows, since))
+    return lambda video_id, rows, since: forget(root, video_id, Claim(batch, rows, formats, since))
 
 
 def sweep(root: str) -> None:

@@ -1,9 +1,10 @@
 """Which files under a video's names in the output directory this queue wrote: only those may it replace or remove.
 
 A file is ours when a row of the video in our journal names it with the sha256 that it has, or when it is, or lies
-beside, a record (`dQ/dQw4w9WgXcQ.json`) that carries our batch's id. The record takes its name first and loses it
-last, so what a killed process leaves always lies beside one. A record from before there were ids is ours as well
-when the video was in flight in a process of ours that died, and it was fetched since that process began.
+beside, a record (`dQ/dQw4w9WgXcQ.json`) that carries our batch's id, in a format that this queue writes. The record
+takes its name first and loses it last, so what a killed process leaves always lies beside one. A record from before
+there were ids is ours as well when the video was in flight in a process of ours that died, and it was fetched since
+that process began.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What this queue has to show for a video: its batch's id, the rows in its journal, and (for a video that was in
-    flight in a process that died) since when that process ran, in seconds since 1970."""
+    """What this queue has to show for a video: its batch's id, the rows in its journal, the formats that it writes
+    beside the record, and (for a video that was in flight in a process that died) since when that process ran, in
+    seconds since 1970."""
 
     batch: str
     rows: tuple[Row, ...] = ()
+    formats: tuple[str, ...] = ()
     since: float | None = None
 
 
@@ -43,7 +46,9 @@ def is_ours(root: str, video_id: str, extension: str, claim: Claim) -> bool:
     path = os.path.join(root, video_id[:2], f"{video_id}.{extension}")
     if not _is_file(path):
         return False
-    return _named(path, extension, claim.rows) or _beside_ours(root, video_id, claim)
+    if _named(path, extension, claim.rows):
+        return True
+    return extension in (RECORD, *claim.formats) and _beside_ours(root, video_id, claim)
 
 
 def _named(path: str, extension: str, rows: Iterable[Row]) -> bool:

@@ -163,7 +163,8 @@ class _Repair:
         self._purge()
         for sentence in mend(self.queue):
             self._say("token", sentence)
-        forget = output.forgetting(self._output or "", marker.id_of(self.queue.read_batch()))
+        batch = self.queue.read_batch()
+        forget = output.forgetting(self._output or "", marker.id_of(batch), marker.formats_of(batch))
         if count := claim.reclaim(self.queue, "", forget):
             self._say("worker", f"took apart the directories of {count} dead worker(s)")
         self._reopen()

@@ -224,14 +224,15 @@ def _forget(
     root = marker.output_of(queue)
     if root is None:
         return
-    batch, number = marker.id_of(queue.read_batch()), 0
+    known, number = queue.read_batch(), 0
+    batch, formats = marker.id_of(known), marker.formats_of(known)
     for chunk in chunks:
         mine = dropped & {job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)}
         left = [video_id for video_id in mine if output.left(root, video_id)]
         states = fold(journal.lines(queue.journal(chunk))).jobs if left else {}
         for video_id in left:
             rows = states[video_id].rows if video_id in states else ()
-            output.forget(root, video_id, Claim(batch, rows))
+            output.forget(root, video_id, Claim(batch, rows, formats))
         number += len(mine)
         told("looked for leftover output of", number, len(dropped))
 

@@ -28,7 +28,7 @@ from loky.backend.synchronize import SemLock
 from engine import children, durable, shortages
 from engine.budget import parse_rate
 from engine.config import Settings
-from engine.heartbeat import Heart, Pulse, is_stopped
+from engine.heartbeat import STARTING_S, Heart, Pulse, is_stopped
 from engine.processes import SIGNALS, leave_signals_to_supervisor, namespace
 from engine.worker import Report
 
@@ -246,6 +246,8 @@ class Slot:
         if silent_s > STOPPED_LOOK_S and any(map(is_stopped, self._executor._processes)):
             self._pulse.forgive()
             return 0.0
+        if not self._pulse.begun:  # it is only starting, perhaps on a busy machine
+            return max(0.0, silent_s - STARTING_S)
         return silent_s
 
     def kill(self) -> None:

@@ -166,7 +166,8 @@ class Slots:
         events.emit(
             self._queue,
             "worker_silent",
-            f"a worker process has stood still for {silent_s:.0f} s: it is replaced. It had {', '.join(jobs[:8])}",
+            f"a worker process has stood still for {silent_s:.0f} s: it is replaced"
+            + (f". It had {', '.join(jobs[:8])}" if jobs else ""),
             slot=slot.number,
             worker=slot.worker_id,
             jobs=jobs[:EVENT_JOBS],

@@ -255,7 +255,8 @@ class Supervisor:
         self._slots.end()
         if self._exit != Exit.DISK:
             with contextlib.suppress(OSError, EngineError):  # else the next run does it, or says why not
-                forget = output.forgetting(self.settings.frozen.output, self.settings.batch)
+                frozen = self.settings.frozen
+                forget = output.forgetting(frozen.output, self.settings.batch, frozen.formats)
                 claim.reclaim(self.queue, "", forget)
 
     def _now(self) -> bool:

@@ -272,7 +272,8 @@ class Lap:
 
     def _reclaim(self) -> None:
         run_id = self._worker.id.partition(".")[0]
-        forget = output.forgetting(self.settings.frozen.output, self.settings.batch)
+        frozen = self.settings.frozen
+        forget = output.forgetting(frozen.output, self.settings.batch, frozen.formats)
         claim.reclaim(self.queue, run_id, forget)
 
     def _shift(self, gap_s: float) -> None:

@@ -201,7 +201,7 @@ def file_rows(queue: Queue) -> None:
 
 
 def reclaim(queue: Queue) -> None:
-    claim.reclaim(queue, "nobody", forgetting(output_of(queue), batch_of(queue)))
+    claim.reclaim(queue, "nobody", forgetting(output_of(queue), batch_of(queue), ("md",)))
 
 
 def finish(queue: Queue, decide: Callable[[str], Outcome] = lambda _: OK) -> None:

@@ -8,16 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import Crash, add, batch, batch_of, dying_at, ids, output_of, worked
+from support import Crash, add, batch, batch_of, dying_at, ids, output_of, print_of, worked
 
 from engine import destination, marker, verify
 from engine.cli import invoke
 from engine.config import Frozen, freeze
 from engine.destination import UNMARKED, Standing, standing
-from engine.errors import HeldError, UsageError
+from engine.errors import UsageError
 from engine.model import Kind
 from engine.queue.layout import Queue
-from engine.queue.lock import take_or_say_who
 from engine.queue.making import make_queue
 from engine.repair import repair
 
@@ -202,23 +201,60 @@ def test_a_copy_that_is_to_go_on_is_told_so(tmp_path: Path) -> None:
     shutil.copytree(queue.root, copy.root)
     with pytest.raises(UsageError, match=f"belongs to the queue {queue.root}"):
         destination.check(copy, output_of(copy))
-    with take_or_say_who(queue.run_lock, "run"), pytest.raises(HeldError, match="at work"):
+    with pytest.raises(UsageError, match=r"of which .* is a copy"):
         repair(copy.root, output_of(queue))
-    assert repair(copy.root, output_of(queue)).audit.ok
-    with pytest.raises(UsageError, match=f"belongs to the queue {copy.root}"):
-        destination.check(queue, output_of(queue))
+    destination.check(queue, output_of(queue))  # nothing was taken from it
     own = str(tmp_path / "own")
     shutil.copytree(output_of(queue), own)
     assert repair(copy.root, own).audit.ok
-    assert repair(queue.root, output_of(queue)).audit.ok
     assert verify.audit(copy.root).ok
+    assert verify.audit(queue.root).ok
+    output = output_of(queue)
+    os.rename(queue.root, queue.root + ".gone")
+    assert repair(copy.root, output).audit.ok
+
+
+def test_a_queue_brought_back_from_a_copy_goes_on(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 16)
+    _copied(queue)
+    with pytest.raises(UsageError, match="was brought back from a copy: it is not the directory"):
+        destination.check(queue, output_of(queue))
+    assert repair(queue.root, output_of(queue)).audit.ok
+    destination.check(queue, output_of(queue))
+
+
+def _older(output: str) -> None:
+    """The transcripts of an earlier fetch, which the rows say nothing of."""
+    for path in Path(output).glob("??/*.json"):
+        path.write_bytes(path.read_bytes().replace(b"fetched_at", b"fetched_at "))
+
+
+def _others(output: str) -> None:
+    """The output of another queue with the same videos."""
+    shutil.rmtree(output)
+    os.rename(output_of(worked(Path(output).parent / "other", 16)), output)
+
+
+@pytest.mark.parametrize("harm", [_older, _others])
+def test_a_directory_whose_files_the_rows_do_not_know_is_not_where_it_was_moved_to(
+    tmp_path: Path, harm: Callable[[str], None]
+) -> None:
+    """Taken for it, all of its files would count as strays: nothing in it, nor in the queue, changes."""
+    queue = worked(tmp_path / "one", 16)
+    wrong = str(tmp_path / "wrong")
+    shutil.copytree(output_of(queue), wrong)
+    harm(wrong)
+    before = print_of(Path(wrong))
+    with pytest.raises(UsageError, match=r"of 16 transcripts .*, 0 lie there"):
+        repair(queue.root, wrong)
+    assert print_of(Path(wrong)) == before
     assert verify.audit(queue.root).ok
 
 
 def test_where_nothing_of_it_lies_it_cannot_have_been_moved_to(tmp_path: Path) -> None:
     queue = worked(tmp_path, 16)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="nothing of the queue"):
+    with pytest.raises(UsageError, match=r"of 16 transcripts .*, 0 lie there"):
         repair(queue.root, str(tmp_path / "empty"))
     with pytest.raises(UsageError, match="no such directory"):
         repair(queue.root, str(tmp_path / "none"))

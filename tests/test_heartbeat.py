@@ -28,9 +28,11 @@ def pipe() -> Iterator[Pipe]:
 
 def test_silence_grows_until_a_beat_comes(pipe: Pipe) -> None:
     pulse = Pulse(pipe[0], now=100.0)
+    assert not pulse.begun
     assert [pulse.silent_s(now) for now in (101.0, 102.5, 104.0)] == [1.0, 2.5, 4.0]
     Heart(pipe[1]).beat()
     assert pulse.silent_s(105.0) == 0.0
+    assert pulse.begun
     assert pulse.silent_s(106.0) == 1.0
 
 

@@ -26,7 +26,7 @@ from engine.ownership import Claim
 
 NAME = "dQw4w9WgXcQ"
 BATCH, OTHER = "a" * 32, "b" * 32
-MINE = Claim(BATCH)
+MINE = Claim(BATCH, formats=("md", "srt"))
 
 
 def a_record(name: str = NAME, text: str = "Hello") -> Record:
@@ -138,15 +138,19 @@ def test_a_link_in_place_of_a_file_stays_and_no_file_is_read_through_one(
     assert not os.path.islink(path)
 
 
-def test_forget_removes_every_format_of_one_video_alone(output: Output) -> None:
+def test_forget_removes_every_format_that_we_write_of_one_video_alone(output: Output) -> None:
     other = ids(1)[0]
     output.publish(a_record(other))
     output.publish(a_record())
-    for extension in ("txt", "vtt"):  # from a run with other formats
-        Path(output.root, relative(NAME, extension)).write_text("")
+    theirs = [
+        relative(NAME, extension) for extension in ("txt", "vtt")
+    ]  # formats that this queue does not write
+    for path in theirs:
+        Path(output.root, path).write_text("")
     output.forget(NAME)
     output.forget(NAME)
-    assert files_of(output.root) == sorted(relative(other, extension) for extension in ("json", "md", "srt"))
+    ours = [relative(other, extension) for extension in ("json", "md", "srt")]
+    assert files_of(output.root) == sorted([*ours, *theirs])
 
 
 @pytest.mark.parametrize("harm", ["gone", "changed", "directory", "one more", "no sum"])
@@ -419,3 +423,11 @@ def test_after_a_failed_sync_of_names_none_is_tried_again(
         with pytest.raises(OSError, match="Input/output error"):
             again()
     assert len(tried) == 1
+
+
+def test_a_file_of_others_where_a_directory_would_be(output: Output) -> None:
+    path = Path(output.root, NAME[:2])
+    path.write_text("mine")
+    with pytest.raises(TakenError, match=NAME[:2]):
+        output.publish(a_record())
+    assert path.read_text() == "mine"

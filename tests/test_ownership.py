@@ -30,41 +30,64 @@ def row(**files: bytes) -> dict[str, Any]:
     return {"sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
 
 
+WRITTEN = ("md", "srt")
+MINE = Claim(BATCH, formats=WRITTEN)
 BEGAN = 1795338322.0  # 2026-11-22T09:05:22Z
 CASES: dict[str, tuple[dict[str, bytes], Claim, set[str]]] = {
-    "nothing there": ({}, Claim(BATCH), set()),
+    "nothing there": ({}, MINE, set()),
     "a record of ours and what lies beside it": (
         {"json": record(), "md": NOTES},
-        Claim(BATCH),
+        MINE,
         {"json", "md"},
     ),
-    "another batch's": ({"json": record(batch=OTHER), "md": NOTES}, Claim(BATCH), set()),
-    "no record": ({"md": NOTES}, Claim(BATCH), set()),
-    "no record, named by the journal": ({"md": NOTES, "srt": b"x"}, Claim(BATCH, (row(md=NOTES),)), {"md"}),
-    "named, with another sum": ({"md": b"edited"}, Claim(BATCH, (row(md=NOTES),)), set()),
-    "named by an earlier row": ({"md": NOTES}, Claim(BATCH, (row(md=NOTES), row(md=b"new"))), {"md"}),
-    "without an id": ({"json": record(batch=None), "md": NOTES}, Claim(BATCH), set()),
+    "another batch's": ({"json": record(batch=OTHER), "md": NOTES}, MINE, set()),
+    "a format that this queue does not write": (
+        {"json": record(), "md": NOTES, "txt": NOTES},
+        MINE,
+        {"json", "md"},
+    ),
+    "no record": ({"md": NOTES}, MINE, set()),
+    "no record, named by the journal": (
+        {"md": NOTES, "srt": b"x"},
+        Claim(BATCH, (row(md=NOTES),), WRITTEN),
+        {"md"},
+    ),
+    "named, with another sum": (
+        {"md": b"edited"},
+        Claim(BATCH, (row(md=NOTES),), WRITTEN),
+        set(),
+    ),
+    "named by an earlier row": (
+        {"md": NOTES},
+        Claim(BATCH, (row(md=NOTES), row(md=b"new")), WRITTEN),
+        {"md"},
+    ),
+    "without an id": ({"json": record(batch=None), "md": NOTES}, MINE, set()),
     "without an id, named": (
         {"json": record(batch=None), "md": b"damaged"},
-        Claim(BATCH, (row(json=record(batch=None), md=NOTES),)),
+        Claim(BATCH, formats=WRITTEN, rows=(row(json=record(batch=None), md=NOTES),)),
         {"json", "md"},
     ),
     "without an id, in flight since before": (
         {"json": record(batch=None), "md": NOTES},
-        Claim(BATCH, since=BEGAN),
+        Claim(BATCH, formats=WRITTEN, since=BEGAN),
         {"json", "md"},
     ),
     "without an id, older than what was in flight": (
         {"json": record(batch=None), "md": NOTES},
-        Claim(BATCH, since=BEGAN + 1),
+        Claim(BATCH, formats=WRITTEN, since=BEGAN + 1),
         set(),
     ),
-    "another batch's, in flight": ({"json": record(batch=OTHER)}, Claim(BATCH, since=BEGAN), set()),
-    "another video's, where names are folded": ({"json": record(FOLDED), "md": NOTES}, Claim(BATCH), set()),
-    "damaged, and still carries our id": ({"json": b"\xff" + record()[1:-1]}, Claim(BATCH), {"json"}),
-    "damaged beyond that": ({"json": record()[:20], "md": NOTES}, Claim(BATCH), set()),
-    "no JSON": ({"json": b"mine"}, Claim(BATCH), set()),
-    "a list": ({"json": b"[]"}, Claim(BATCH), set()),
+    "another batch's, in flight": (
+        {"json": record(batch=OTHER)},
+        Claim(BATCH, formats=WRITTEN, since=BEGAN),
+        set(),
+    ),
+    "another video's, where names are folded": ({"json": record(FOLDED), "md": NOTES}, MINE, set()),
+    "damaged, and still carries our id": ({"json": b"\xff" + record()[1:-1]}, MINE, {"json"}),
+    "damaged beyond that": ({"json": record()[:20], "md": NOTES}, MINE, set()),
+    "no JSON": ({"json": b"mine"}, MINE, set()),
+    "a list": ({"json": b"[]"}, MINE, set()),
     "a queue without an id": ({"json": record(batch=None), "md": NOTES}, Claim(""), set()),
     "an empty id": ({"json": record(batch=None)[:-1] + b',"batch":""}'}, Claim(""), set()),
 }
@@ -85,4 +108,6 @@ def test_a_link_or_a_directory_is_nobody_s(tmp_path: Path) -> None:
     (tmp_path / "dQ" / f"{NAME}.json").symlink_to(tmp_path / "real")
     (tmp_path / "dQ" / f"{NAME}.md").mkdir()
     for extension in ("json", "md"):
-        assert not is_ours(str(tmp_path), NAME, extension, Claim(BATCH, (row(json=record()),)))
+        assert not is_ours(
+            str(tmp_path), NAME, extension, Claim(BATCH, formats=WRITTEN, rows=(row(json=record()),))
+        )

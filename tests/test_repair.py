@@ -337,8 +337,9 @@ def test_dying_at_any_step_is_repaired(
     shutil.copytree(tmp_path / "b", tmp_path / "kept")
 
     def fresh() -> None:
-        shutil.rmtree(tmp_path / "b")
+        os.rename(tmp_path / "b", tmp_path / "old")  # removed only then: else its inodes may be given again
         shutil.copytree(tmp_path / "kept", tmp_path / "b")
+        shutil.rmtree(tmp_path / "old")
 
     repair(queue.root)
     wanted = verify.audit(queue.root)

@@ -36,6 +36,7 @@ from engine.model import Kind
 from engine.queue.journal import Journal, encode
 from engine.queue.layout import Queue, chunks_in
 from engine.queue.lock import take_or_say_who
+from engine.repair import repair
 from engine.seed import publish_tokens
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -342,10 +343,6 @@ DAMAGES: dict[str, tuple[Callable[[Queue], None], str]] = {
     "file changed": (lambda q: damage(_ok_file(q), 3), "bad file"),
     "file is a link": (_swap_for_link, "bad file"),
     "file of a job that failed": (_left_over, "stray file"),
-    "file of a format the row does not name": (
-        _write(lambda q: _ok_file(q).removesuffix("md") + "srt"),
-        "stray file",
-    ),
     "temporary output": (
         _write(lambda q: f"{output_of(q)}/.engine-tmp/run.0.1/.dQw4w9WgXcQ.json.0a1b2c3d.tmp"),
         "stray temporary file",
@@ -516,3 +513,16 @@ def test_an_id_that_is_none_is_damage_and_no_trouble(tmp_path: Path, byte: bytes
     name = ids(16)[3].encode()
     Path(queue.segment(0)).write_bytes(data.replace(name, name[:4] + byte + name[5:]))
     assert "bad segment" in verify.audit(queue.root).totals
+
+
+def test_what_others_keep_beside_a_transcript_is_theirs(tmp_path: Path) -> None:
+    """A format that this queue does not write, under the name of one of its videos: neither damage nor removed."""
+    queue = worked(tmp_path, 8)
+    theirs = [path.with_suffix(".txt") for path in Path(output_of(queue)).glob("??/*.json")]
+    for path in theirs:
+        path.write_text("mine")
+    found = verify.audit(queue.root)
+    assert found.ok, found.problems
+    assert any("did not write" in note for note in found.notes)
+    assert repair(queue.root).audit.ok
+    assert [path.read_text() for path in theirs] == ["mine"] * 8

@@ -40,7 +40,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "gentle": {"rate": "0.25/s", "processes": 1, "threads": 4},
     "night": {"rate": "auto", "max-duration": "10h", "progress": "plain"},
 }
-_NOT_IN_FILES = {"root", "profile", "limit", "column"}
+_NOT_IN_FILES = {"root", "profile", "limit", "column", "replace", "output_lost"}
 _FOUND = "engine.cli.defaults"
 
 

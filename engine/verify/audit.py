@@ -22,6 +22,7 @@ from engine.verify.papers import (
     cache_fault,
     count_faults,
     exposed,
+    frozen_formats,
     frozen_output,
     known_fault,
     listing_faults,
@@ -78,6 +79,7 @@ class _Auditor:
         self.reopened: dict[str, list[dict[str, str]]] = {}
         self.files = 0
         self.batch = ""
+        self.written: tuple[str, ...] = ()  # formats beside the records
         self.output: OutputTree | None = None
         self.promise = Promise()
         self._tasks: deque[Future[list[tuple[str, str]]]] = deque()
@@ -126,6 +128,7 @@ class _Auditor:
             batch = self.queue.read_batch()
             output = frozen_output(batch, self.queue.root)
             self.batch = str(batch.get("id") or "")
+            self.written = frozen_formats(batch)
         except EngineError as exc:
             self.findings.problem("unreadable file", self.queue.batch, str(exc))
             return
@@ -375,7 +378,8 @@ class _Auditor:
         )
         leftovers(self.queue, self.findings)
         if self.output is not None:
-            output_strays(self.output, self.batch, self.jobs, self.formats, self.reopened, self.findings)
+            found = (self.jobs, self.formats, self.reopened, self.findings)
+            output_strays(self.output, self.batch, self.written, *found)
 
 
 def _lines(path: str) -> Iterator[bytes]:

@@ -25,12 +25,14 @@ _OTHER_QUEUES = (
 def output_strays(
     output: OutputTree,
     batch: str,
+    written: tuple[str, ...],
     jobs: set[str],
     formats: Mapping[str, tuple[str, ...]],
     reopened: Mapping[str, list[dict[str, str]]],
     findings: Findings,
 ) -> None:
-    """Look at every file in the output directory. `formats`: those of the jobs that are ok. `reopened`: sha256 by
+    """Look at every file in the output directory. `written`: the formats that this queue writes
+    beside a record. `formats`: those of the jobs that are ok. `reopened`: sha256 by
     format of rows that were taken back."""
     for path, video_id, fmt in output.entries():
         full = os.path.join(output.root, path)
@@ -54,7 +56,7 @@ def output_strays(
             findings.note("file(s) in the output directory of videos that are not in this queue")
         elif fmt not in formats.get(video_id, ()):
             sums = {its.get(fmt) for its in reopened.get(video_id, ())} - {None}
-            if _is_ours(output.root, path, video_id, batch, sums):
+            if _is_ours(output.root, path, video_id, batch if fmt in ("json", *written) else "", sums):
                 findings.problem("stray file", full, "no ok row names it")
             else:
                 findings.note(_OTHER_QUEUES)

@@ -216,3 +216,10 @@ def frozen_output(batch: dict[str, Any], root: str) -> str | None:
         if os.path.isdir(there) or not os.path.isdir(output):
             return there
     return output
+
+
+def frozen_formats(batch: dict[str, Any]) -> tuple[str, ...]:
+    """The formats that the first run froze, beside the record."""
+    frozen = batch.get("frozen")
+    formats = frozen.get("formats") if isinstance(frozen, dict) else None
+    return tuple(map(str, formats)) if isinstance(formats, list) else ()

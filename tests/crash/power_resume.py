@@ -104,7 +104,9 @@ class Inside:
                 break
         else:
             raise AssertionError(f"not finished after {LAPS} laps")
-        claim.reclaim(self.queue, "", output.forgetting(self.settings.frozen.output, self.settings.batch))
+        frozen = self.settings.frozen
+        forget = output.forgetting(frozen.output, self.settings.batch, frozen.formats)
+        claim.reclaim(self.queue, "", forget)
         if not worker_ids(self.queue):
             output.sweep(self.settings.frozen.output)
         return 3 if status.tally(self.queue, time.time()).counts.failed else 0

@@ -331,16 +331,8 @@ class QueueModel(RuleBasedStateMachine):
         return [name for name in open_names if name not in state.jobs or state.jobs[name].due(time.time())]
 
     def _really_open(self, names: set[str]) -> set[str]:
-        final = {
-            name
-            for verb, body in recount.journal_lines(Path(self.queue.root))
-            for name in [body.get("video_id") or body.get("job")]
-            if verb == "final"
-        }
-        reopened = {
-            body["job"] for verb, body in recount.journal_lines(Path(self.queue.root)) if verb == "reopen"
-        }
-        return {name for name in names if name not in final or name in reopened}
+        final = recount.folded(Path(self.queue.root))  # a job may have been final and reopened more than once
+        return {name for name in names if name not in final}
 
     def _tokens(self) -> dict[Chunk, list[str]]:
         found: dict[Chunk, list[str]] = {}
