@@ -229,7 +229,7 @@ def _socks_manager(
         from urllib3.contrib.socks import SOCKSHTTPSConnection, SOCKSProxyManager
     except ImportError:
         raise UsageError(
-            "A SOCKS proxy needs one more package. Install it with: pip install 'requests[socks]'"
+            "A SOCKS proxy needs one more package. Install it with: pip install '.[socks]' in engine's directory"
         ) from None
 
     class Connection(_Phases, SOCKSHTTPSConnection):
