@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ import click
 from engine import children
 from engine.cli import say
 from engine.errors import UsageError
-from engine.proxies import parse_proxy, read_proxies
+from engine.proxies import NO_SOCKS, parse_proxy, read_proxies
 
 F = TypeVar("F", bound=Callable[..., Any])
 _WARNED = "engine.cli.ways.warned of "
@@ -58,6 +59,8 @@ def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
         for warning in warnings:
             say(f"warning: {warning}")
         urls += more
+    if any(url.startswith("socks") for url in urls) and importlib.util.find_spec("socks") is None:
+        raise UsageError(NO_SOCKS)  # before a queue is made for a run that cannot be
     return urls
 
 

@@ -20,6 +20,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from engine.errors import UsageError
+from engine.proxies import NO_SOCKS
 from engine.youtube.failures import Phase
 
 MAX_ADDRESSES = 4  # of a name are tried
@@ -228,9 +229,7 @@ def _socks_manager(
         import socks  # type: ignore[import-untyped]  # noqa: F401 - urllib3 only warns when it is missing
         from urllib3.contrib.socks import SOCKSHTTPSConnection, SOCKSProxyManager
     except ImportError:
-        raise UsageError(
-            "A SOCKS proxy needs one more package. Install it with: pip install '.[socks]' in engine's directory"
-        ) from None
+        raise UsageError(NO_SOCKS) from None
 
     class Connection(_Phases, SOCKSHTTPSConnection):
         pass
