@@ -15,9 +15,6 @@ from engine.errors import UsageError
 from engine.model import EgressSpec
 
 SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
-NO_SOCKS = (
-    "A SOCKS proxy needs one more package. Install it with: pip install '.[socks]' in engine's directory"
-)
 DIRECT = EgressSpec("direct")
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")

@@ -13,7 +13,7 @@ import click
 from engine import children
 from engine.cli import say
 from engine.errors import UsageError
-from engine.proxies import NO_SOCKS, parse_proxy, read_proxies
+from engine.proxies import parse_proxy, read_proxies
 
 F = TypeVar("F", bound=Callable[..., Any])
 _WARNED = "engine.cli.ways.warned of "
@@ -60,6 +60,8 @@ def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
             say(f"warning: {warning}")
         urls += more
     if any(url.startswith("socks") for url in urls) and importlib.util.find_spec("socks") is None:
+        from engine.youtube.sockets import NO_SOCKS
+
         raise UsageError(NO_SOCKS)  # before a queue is made for a run that cannot be
     return urls
 

@@ -20,8 +20,11 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from engine.errors import UsageError
-from engine.proxies import NO_SOCKS
 from engine.youtube.failures import Phase
+
+NO_SOCKS = (
+    "A SOCKS proxy needs one more package. Install it with: pip install '.[socks]' in engine's directory"
+)
 
 MAX_ADDRESSES = 4  # of a name are tried
 MAX_INTERIM = 10
