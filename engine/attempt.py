@@ -16,6 +16,7 @@ from engine.clock import utc
 from engine.manifest import row
 from engine.model import Cost, Failure, Fetched, Job, Kind, Permit, Record, Refused
 from engine.output import Output, TakenError
+from engine.ownership import another_queue_wrote
 from engine.queue.fold import JobState
 from engine.verdict import REFUSALS, Defer, History, Settle, decide
 
@@ -117,7 +118,10 @@ class Attempts:
     ) -> Recorded:
         """The end of a job whose place in the output directory belongs to a file that this queue did not write."""
         message = (
-            f"{path} was not written by this queue and stays: move it away, then `engine retry --kind kept`; "
+            f"{path} was written by another queue and stays: the transcript is there, there is nothing to do. "
+            "For a copy of your own, fetch it in a new queue with another -o"
+            if another_queue_wrote(self.output.root, job.video_id, self.output.batch)
+            else f"{path} was not written by this queue and stays: move it away, then `engine retry --kind kept`; "
             "or `engine run --replace`, which overwrites it"
         )
         refused = Refused(Failure(Kind.KEPT, message), got.cost, got.metadata)

@@ -51,6 +51,15 @@ def is_ours(root: str, video_id: str, extension: str, claim: Claim) -> bool:
     return extension in (RECORD, *claim.formats) and _beside_ours(root, video_id, claim)
 
 
+def another_queue_wrote(root: str, video_id: str, batch: str) -> bool:
+    """Whether the record there is this video's, and carries the id of another queue."""
+    data = _read(os.path.join(root, video_id[:2], f"{video_id}.{RECORD}"))
+    value = _parsed(data) if data is not None else None
+    if value is None or value.get("video_id") != video_id:
+        return False
+    return isinstance(value.get("batch"), str) and value["batch"] not in ("", batch)
+
+
 def _named(path: str, extension: str, rows: Iterable[Row]) -> bool:
     wanted = {row["sha256"].get(extension) for row in rows if isinstance(row.get("sha256"), Mapping)} - {None}
     return bool(wanted) and sha256(path) in wanted

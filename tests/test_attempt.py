@@ -133,6 +133,16 @@ def test_every_kind_tells_the_budget_and_leaves_nothing_in_the_output(root: str,
         assert recorded.again_in_s > 0
 
 
+def test_where_another_queue_wrote_it_there_is_nothing_to_do(root: str) -> None:
+    path = os.path.join(root, NAME[:2], f"{NAME}.json")
+    os.makedirs(os.path.dirname(path))
+    with open(path, "w") as file:
+        file.write(f'{{"video_id":"{NAME}","batch":"{"b" * 32}"}}')
+    message = attempts(root, Bench()).conclude(JOB, JobState(), PERMIT, FETCHED, 0.1).body["message"]
+    assert "there is nothing to do" in message
+    assert "--replace" not in message
+
+
 def test_a_file_of_others_ends_the_job_and_stays(root: str) -> None:
     """Whether there is a transcript to be written or none: no verdict removes what this queue did not write."""
     path = os.path.join(root, NAME[:2], f"{NAME}.md")

@@ -7,16 +7,20 @@ import difflib
 from engine.errors import UsageError
 
 SPECIAL = ("any", "orig")
+_NO_COUNTRY = frozenset({"XA", "XB", "XX", "ZZ"})
+"""Codes of countries that stand for none."""
 
 
 def check_code(code: str, option: str) -> None:
     """Raise UsageError for what is no language's code, naming the one that was probably meant.
 
-    Only the language is judged: what follows it (`en-GB`, `zh-Hans`) may be YouTube's own, as in `en-eEY6OEpapPo`.
+    The language is judged, and two letters behind it, which are a country (`en-UK` is none). Anything else there may
+    be YouTube's own, as in `en-eEY6OEpapPo`.
     """
-    if code.lower() in SPECIAL or _known(code.partition("-")[0]) or _known(code):
+    country_fits = _country_fits(code)
+    if code.lower() in SPECIAL or (country_fits and (_known(code.partition("-")[0]) or _known(code))):
         return
-    meant = nearest(code)
+    meant = nearest(code) if country_fits else _other_country(code)
     hint = f"did you mean {meant}?" if meant else "write a code such as en, en-GB or zh-Hans, or any or orig"
     raise UsageError(f"{option}: {code[:40]!r} is not a language code; {hint}")
 
@@ -31,7 +35,11 @@ def nearest(word: str) -> str | None:
         return langcodes.standardize_tag(name)
     name = name.replace("-", " ")
     country = name.upper()
-    if len(country) == 2 and langcodes.Language.make(territory=country).is_valid():
+    if (
+        len(country) == 2
+        and country not in _NO_COUNTRY
+        and langcodes.Language.make(territory=country).is_valid()
+    ):
         language = langcodes.Language.make(territory=country).maximize().language
         if language and language != "und":
             usual = langcodes.Language.make(language=language).maximize().territory == country
@@ -42,6 +50,27 @@ def nearest(word: str) -> str | None:
         names = {langcodes.Language.get(its).display_name().lower(): its for its in LANGUAGE_ALPHA3}
         near = difflib.get_close_matches(name.lower(), names, 1, 0.75)
         return names[near[0]] if near else None
+
+
+def _country_fits(code: str) -> bool:
+    """Whether what follows the language, where it is two letters, is a country's code."""
+    import langcodes
+
+    country = code.partition("-")[2].upper()
+    if len(country) != 2 or not country.isascii() or not country.isalpha():
+        return True
+    return country not in _NO_COUNTRY and langcodes.Language.make(territory=country).is_valid()
+
+
+def _other_country(code: str) -> str | None:
+    """The code that was meant by one of a country that is none: the country's right name, or the language alone."""
+    import langcodes
+
+    language = code.partition("-")[0]
+    if not _known(language):
+        return None
+    meant = str(langcodes.standardize_tag(code))
+    return meant if _country_fits(meant) else language.lower()
 
 
 def _known(code: str) -> bool:

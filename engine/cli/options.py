@@ -115,7 +115,13 @@ def _unmark(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
 
 def inputs(required: bool) -> Callable[[F], F]:
     """The INPUT arguments."""
-    return click.argument("inputs", metavar="INPUT...", nargs=-1, required=required, callback=_unmark)
+    return click.argument(
+        "inputs",
+        metavar="INPUT..." if required else "[INPUT]...",
+        nargs=-1,
+        required=required,
+        callback=_unmark,
+    )
 
 
 def profile_option(*, expose: bool = False) -> Callable[[F], F]:

@@ -86,7 +86,7 @@ def command(
     these is rejected by name and number in rejects.csv and never stops the good ones. A file of which every line
     is rejected is an error (exit code 2), with its first reasons. Works beside a live run.
 
-    --preview and --dry-run write nothing: neither a queue nor rejects.csv. Without the second, reading ends
+    --preview and --dry-run write nothing: neither a queue nor rejects.csv. Without --dry-run, reading ends
     after the lines that the first shows.
     """
     refuse_foreign(root)

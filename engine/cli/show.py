@@ -146,7 +146,7 @@ def _pace(value: dict[str, Any], now: float | None) -> list[Text]:
     spent = f"{value['requests']:,} requests, {size(value['bytes'])}"
     if value["state"] not in ("running", "stalled", "paused"):
         return [Text(spent)]
-    fast = f"{rates['1m']:.2f}/s over 1 min, {rates['15m']:.2f}/s over 15; {spent}"
+    fast = f"{rates['1m']:.2f}/s over 1 min, {rates['15m']:.2f}/s over 15 min; {spent}"
     left = f"left: {eta(value['eta_s'])}"
     if now is not None and value["eta_s"] and value["eta_s"]["high"]:
         left += f", done {at(value['eta_s'], now)}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from engine import destination
-from engine.cli import tell
+from engine.cli import say, tell
 from engine.cli.once import Command
-from engine.cli.options import json_option, queue_option
+from engine.cli.options import json_option, next_run, queue_option
 from engine.cli.places import PLACE
-from engine.errors import Exit, UsageError
+from engine.errors import EngineError, Exit, UsageError
 from engine.marker import output_of
 from engine.queue.layout import Queue, open_queue
 
@@ -55,7 +57,21 @@ def command(root: str, as_json: bool, mend: bool, output: str | None) -> int:
     else:
         for line in lines:
             tell(line)
+    if not found.ok:
+        _say_next(queue, root, mended=mend)
     return Exit.OK if found.ok else Exit.DAMAGED
+
+
+def _say_next(queue: Queue, root: str, *, mended: bool) -> None:
+    """What to do about damage; nothing where not even `batch.json` can be read, of which the audit has told."""
+    try:
+        run = next_run(queue, root)
+    except EngineError:
+        return
+    if mended:
+        say(f"next: `{run}` goes on with what is left")
+    else:
+        say(f"next: after a crash run again, `{run}`; else `engine verify --repair -q {shlex.quote(root)}`")
 
 
 def _output(queue: Queue) -> str | None:

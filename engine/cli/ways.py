@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -58,6 +59,10 @@ def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
         for warning in warnings:
             say(f"warning: {warning}")
         urls += more
+    if any(url.startswith("socks") for url in urls) and importlib.util.find_spec("socks") is None:
+        from engine.youtube.sockets import NO_SOCKS
+
+        raise UsageError(NO_SOCKS)  # before a queue is made for a run that cannot be
     return urls
 
 

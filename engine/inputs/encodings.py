@@ -32,6 +32,9 @@ _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 # What people's files are in. charset-normalizer knows more, and takes short texts for all of it.
 _LATIN = ["cp1252", "cp1250", "cp1254", "cp1257", "cp1258", "mac_roman"]
 _OTHERS = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp874"]
+_RARE = frozenset({"cp1257", "cp1258", "mac_roman"})
+"""Taken only from so many telling bytes as a chance likeness does not come by."""
+_ENOUGH_BYTES = 32
 _EAST_ASIAN = ["gb18030", "big5", "cp932", "euc_jp", "cp949"]
 _FALLBACK = "cp1252"
 _NO_TEXT = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
@@ -86,7 +89,7 @@ def guessed(data: bytes) -> str:
     import charset_normalizer
 
     sample = _telling_lines(data)
-    narrow = _LATIN if _is_latin(sample) else _OTHERS + _EAST_ASIAN + _LATIN
+    narrow = [name for name in _candidates(sample) if name not in _far_fetched(sample)]
     found = charset_normalizer.from_bytes(sample, cp_isolation=narrow, enable_fallback=False)
     best = found.best()
     if best is None:
@@ -97,12 +100,25 @@ def guessed(data: bytes) -> str:
         if match.chaos <= best.chaos + 0.05 and match.coherence >= best.coherence - 0.06
         for name in (*match.could_be_from_charset, match.encoding)
     }
-    east_asian = [name for name in _EAST_ASIAN if _decodes(sample, name)] if narrow is not _LATIN else []
+    east_asian = [name for name in _EAST_ASIAN if _decodes(sample, name)] if not _is_latin(sample) else []
     if east_asian and best.encoding in _EAST_ASIAN:
         named = max(east_asian, key=lambda name: _typical_share(sample, name))
         if _typical_share(sample, named) > 0.6:
             return named
     return next((name for name in narrow if name in likely), best.encoding)
+
+
+def _candidates(sample: bytes) -> list[str]:
+    return _LATIN if _is_latin(sample) else _OTHERS + _EAST_ASIAN + _LATIN
+
+
+def _far_fetched(sample: bytes) -> frozenset[str]:
+    """The encodings that this text would be taken for by chance: what reads as cp1252 is no old Mac's, and a few
+    accents are no ground for a rare one."""
+    if not _decodes(sample, _FALLBACK):
+        return frozenset()
+    few = sum(byte > 127 for byte in sample) < _ENOUGH_BYTES
+    return _RARE if few else frozenset({"mac_roman"})
 
 
 class Recoded(io.RawIOBase):

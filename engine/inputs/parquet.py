@@ -26,7 +26,7 @@ def read_parquet(path: str, *, column: str | None = None) -> Iterator[Line]:
         from pyarrow import parquet
     except ImportError:
         raise UsageError(
-            f"{path}: a Parquet file: pip install 'engine[parquet]' to read it, or export it as CSV."
+            f"{path}: a Parquet file: pip install '.[parquet]' in engine's directory to read it, or export it as CSV."
         ) from None
     stream = open_seekable(path)
     try:

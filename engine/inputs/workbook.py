@@ -55,7 +55,7 @@ def read_workbook(path: str, *, column: str | None = None, sheet: str | None = N
         import openpyxl
     except ImportError:
         raise UsageError(
-            f"{path}: reading a workbook takes one more package: pip install 'engine[xlsx]', "
+            f"{path}: reading a workbook takes one more package: pip install '.[xlsx]' in engine's directory, "
             "or save the sheet as CSV and give that."
         ) from None
     stream = open_zip(path)

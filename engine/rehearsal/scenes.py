@@ -87,7 +87,7 @@ SCENES: dict[str, Entry] = {
     "soft_block": Entry(Reach.EGRESS, "players answer as ever, but without captions, whoever asks"),
     "cookies": Entry(Reach.EGRESS, "each answer sets eight new cookies of 3 kB"),
     "early_hints": Entry(Reach.EGRESS, "each answer comes after an answer 103"),
-    "captured": Entry(Reach.SET, "real answers of the site, for the ids of `captured_ids()`"),
+    "captured": Entry(Reach.SET, "real answers of the site, for the videos they are of"),
 }
 
 # What a mix is made of, by weight. Hanging and trickling cost a deadline each, so they are rare.

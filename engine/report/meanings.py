@@ -58,7 +58,7 @@ MEANINGS: dict[str, Meaning] = {
     ),
     Kind.KEPT: Meaning(
         "a file that this queue did not write has its name, and stays",
-        "move the file away, then retry --kind kept; or run --replace, which overwrites it",
+        "nothing, if another queue wrote it: the transcript is there; else move it away, then retry --kind kept",
     ),
     Kind.POISON: Meaning(
         "its process died each time it was in flight", "tell its id to whoever maintains this program"

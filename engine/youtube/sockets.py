@@ -22,6 +22,10 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from engine.errors import UsageError
 from engine.youtube.failures import Phase
 
+NO_SOCKS = (
+    "A SOCKS proxy needs one more package. Install it with: pip install '.[socks]' in engine's directory"
+)
+
 MAX_ADDRESSES = 4  # of a name are tried
 MAX_INTERIM = 10
 
@@ -228,9 +232,7 @@ def _socks_manager(
         import socks  # type: ignore[import-untyped]  # noqa: F401 - urllib3 only warns when it is missing
         from urllib3.contrib.socks import SOCKSHTTPSConnection, SOCKSProxyManager
     except ImportError:
-        raise UsageError(
-            "A SOCKS proxy needs one more package. Install it with: pip install 'requests[socks]'"
-        ) from None
+        raise UsageError(NO_SOCKS) from None
 
     class Connection(_Phases, SOCKSHTTPSConnection):
         pass

@@ -22,6 +22,8 @@ from engine.errors import UsageError
         (("--translate", "any"), "'any' is not a language code"),
         (("--translate", ""), "'' is not a language code"),
         (("-l", "en,../x"), "'../x' is not a language code"),
+        (("-l", "en-UK"), "'en-UK' is not a language code; did you mean en-GB?"),
+        (("-l", "xx"), "'xx' is not a language code; write a code such as en, en-GB"),
         (("-l", " , "), "give at least one"),
         (("--metadata", "some"), "'some'"),
     ],

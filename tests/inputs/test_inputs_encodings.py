@@ -58,6 +58,20 @@ def test_a_table_is_decoded_and_its_encoding_said(tmp_path: Path, encoding: str)
     ]
 
 
+@pytest.mark.parametrize(
+    "titles",
+    [
+        ["\u00dcber"],
+        ["\u00c4gypten", "it\u2019s", "\u00c4rger"],
+        ["\u00c9T\u00c9", "Ich m\u00f6chte f\u00fcr dich", "\u00c7a va"],
+        ["ni\u00f1o", "\u00dcber uns", "cora\u00e7\u00e3o"],
+    ],
+)
+def test_a_few_accents_are_no_ground_for_a_rare_encoding(titles: list[str]) -> None:
+    text = "id;title\r\n" + "".join(f"{A};{title}\r\n" for title in titles)
+    assert guessed(text.encode("cp1252")) == "cp1252"
+
+
 @pytest.mark.parametrize("name", ["x.txt", "x.csv", "x.jsonl", "x.json", "stdin", "x.csv.gz"])
 def test_every_way_in(tmp_path: Path, name: str) -> None:
     if name.startswith("x.json"):

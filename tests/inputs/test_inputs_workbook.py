@@ -164,7 +164,7 @@ def test_an_empty_sheet(tmp_path: Path) -> None:
 
 def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(UsageError, match=r"pip install 'engine\[xlsx\]'"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[xlsx\]'"):
         read(str(DATA))
 
 
