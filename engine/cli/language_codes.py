@@ -7,6 +7,8 @@ import difflib
 from engine.errors import UsageError
 
 SPECIAL = ("any", "orig")
+_NO_LANGUAGE = frozenset({"all", "mis", "mul", "und", "zxx"})
+"""Codes that stand for none or many; `all` is yt-dlp's word for every track (and the code of Allar)."""
 _NO_COUNTRY = frozenset({"XA", "XB", "XX", "ZZ"})
 """Codes of countries that stand for none."""
 
@@ -17,6 +19,9 @@ def check_code(code: str, option: str) -> None:
     The language is judged, and two letters behind it, which are a country (`en-UK` is none). Anything else there may
     be YouTube's own, as in `en-eEY6OEpapPo`.
     """
+    if code.lower() in _NO_LANGUAGE:
+        hint = "did you mean any (one that there is), or --all-languages (every one)?"
+        raise UsageError(f"{option}: {code[:40]!r} is no single language; {hint}")
     country_fits = _country_fits(code)
     if code.lower() in SPECIAL or (country_fits and (_known(code.partition("-")[0]) or _known(code))):
         return

@@ -22,6 +22,7 @@ from engine.errors import UsageError
         (("--translate", "any"), "'any' is not a language code"),
         (("--translate", ""), "'' is not a language code"),
         (("-l", "en,../x"), "'../x' is not a language code"),
+        (("-l", "all"), "did you mean any (one that there is), or --all-languages"),
         (("-l", "en-UK"), "'en-UK' is not a language code; did you mean en-GB?"),
         (("-l", "xx"), "'xx' is not a language code; write a code such as en, en-GB"),
         (("-l", " , "), "give at least one"),
@@ -32,7 +33,9 @@ def test_what_makes_no_sense_is_said_before_anything_is_made(
     args: tuple[str, ...], words: str, tmp_path: Path
 ) -> None:
     with pytest.raises((UsageError, click.UsageError)) as told:
-        group.main(["run", "dQw4w9WgXcQ", "-q", str(tmp_path / "q"), *args], standalone_mode=False)
+        # Should it be accepted after all, its run finds nobody at this proxy and ends.
+        nobody = ["--proxy", "http://127.0.0.1:9", "--attempts", "1", "--max-duration", "1s"]
+        group.main(["run", "dQw4w9WgXcQ", "-q", str(tmp_path / "q"), *nobody, *args], standalone_mode=False)
     assert words in str(told.value)
     assert not (tmp_path / "q").exists()
 
