@@ -449,6 +449,12 @@ def test_control_c_while_the_program_is_still_being_read(tmp_path: Path) -> None
     root = Path(cli.__file__).parents[2]
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
     done = subprocess.run(
-        [sys.executable, "-m", "engine.cli", "status"], env=env, capture_output=True, check=False
+        [sys.executable, "-m", "engine.cli", "status"],
+        env=env,
+        capture_output=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background job ignores it
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
