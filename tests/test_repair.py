@@ -337,9 +337,13 @@ def test_dying_at_any_step_is_repaired(
     shutil.copytree(tmp_path / "b", tmp_path / "kept")
 
     def fresh() -> None:
-        os.rename(tmp_path / "b", tmp_path / "old")  # removed only then: else its inodes may be given again
+        if not (
+            tmp_path / "first"
+        ).exists():  # it stays: the inodes that the marker names must not be given again
+            os.rename(tmp_path / "b", tmp_path / "first")
+        else:
+            shutil.rmtree(tmp_path / "b")
         shutil.copytree(tmp_path / "kept", tmp_path / "b")
-        shutil.rmtree(tmp_path / "old")
 
     repair(queue.root)
     wanted = verify.audit(queue.root)
