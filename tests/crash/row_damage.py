@@ -73,6 +73,9 @@ class Trials:
         self.check(queue, {sort}, 0)
 
     def _fresh(self) -> Path:
+        first = self.at.with_name(f"{self.at.name}-first")
+        if self.at.exists() and not first.exists():
+            self.at.rename(first)  # it stays: the inodes that its marker names must not be given again
         shutil.rmtree(self.at, ignore_errors=True)
         shutil.copytree(self.template, self.at)
         return self.at / "queue"
