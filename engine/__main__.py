@@ -1,10 +1,10 @@
 """The command `engine`, and `python -m engine`."""
 
-from engine import startup
+from engine.process import startup
 
 
 def main() -> None:
-    """Run the command; see `engine.startup` for what must come before it is even imported."""
+    """Run the command; see `engine.process.startup` for what must come before it is even imported."""
     startup.begin()
     from engine.cli import main as command
 

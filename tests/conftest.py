@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from nights import _nights, night, place, quiet  # noqa: F401 - fixtures
 
-from engine import durable
+from engine.storage import disk
 
 # Hundreds of interpreters are started here. Where they must not leave what they compiled in the tree, as in many
 # containers, each would compile all of the engine again, which is a fifth of what a short run costs.
@@ -47,5 +47,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the disk where a test is about processes that die, not about power cuts."""
-    monkeypatch.setattr(durable, "_fsync", lambda fd: None)
-    monkeypatch.setattr(durable, "_fdatasync", lambda fd: None)
+    monkeypatch.setattr(disk, "_fsync", lambda fd: None)
+    monkeypatch.setattr(disk, "_fdatasync", lambda fd: None)

@@ -15,11 +15,11 @@ import pytest
 from patience import HANG_S
 from support import Hand, add, batch, file_rows, finish, ids, reclaim
 
-from engine import durable
 from engine.cli import say
 from engine.cli.progress import Progress
-from engine.status import collect, finished
-from engine.tickets import Tickets, issue
+from engine.monitor.status import collect, finished
+from engine.queue.tickets import Tickets, issue
+from engine.storage import disk
 
 
 def test_not_finished_while_a_dead_worker_still_has_a_token(tmp_path: Path) -> None:
@@ -44,14 +44,14 @@ def test_a_token_that_moves_back_while_it_is_looked_for_is_seen(
     chunk = hand.worker.claim(0.0)
     assert chunk is not None
     hand.chunk(chunk, move=False)
-    from engine.queue import tail
+    from engine.queue import journal_reader
 
     def moves(its: object) -> list[str]:
         hand.worker.give_back(chunk, 0.0)  # after deferred/ was listed, before workers/ is
         return []
 
-    monkeypatch.setattr(tail, "worker_ids", moves)
-    assert chunk in set(tail.touched_chunks(queue))
+    monkeypatch.setattr(journal_reader, "worker_ids", moves)
+    assert chunk in set(journal_reader.touched_chunks(queue))
     hand.close()
 
 
@@ -59,7 +59,7 @@ def test_a_token_that_moves_back_while_it_is_looked_for_is_seen(
 def test_a_reader_that_is_gone_does_not_end_the_run(tmp_path: Path, mode: str) -> None:
     queue = batch(tmp_path)
     code = (
-        "import sys; from engine.cli.progress import Progress; from engine.queue.layout import Queue\n"
+        "import sys; from engine.cli.progress import Progress; from engine.queue.directory import Queue\n"
         f"its = Progress(Queue({queue.root!r}), {mode!r}); its._next_at = 0.0; its(); its._next_at = 0.0\n"
         "its(); its.close(); sys.stdout.flush(); sys.stderr.flush(); sys.exit(7)"
     )
@@ -162,8 +162,8 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
     add(queue, ids(16, 100))
     code = (
         "import os, signal, sys\n"
-        "from engine.supervisor import Companion, MonitorProcess, Supervisor\n"
-        "import engine.supervisor as s\n"
+        "from engine.run.supervisor import Companion, MonitorProcess, Supervisor\n"
+        "import engine.run.supervisor as s\n"
         "class Seen(Exception): pass\n"
         "def look(self):\n"
         "    print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, callable(signal.getsignal(signal.SIGTERM)))\n"
@@ -171,7 +171,7 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
         "Supervisor._open_budget = look\n"
         "its = Supervisor.__new__(Supervisor)\n"
         "from types import SimpleNamespace\n"
-        "from engine.queue.layout import Queue\n"
+        "from engine.queue.directory import Queue\n"
         f"its.queue = Queue({queue.root!r}); its.settings = SimpleNamespace(processes=0, threads=1, egresses=())\n"
         "its.run_id, its._monitor, its._heard = 'r', MonitorProcess(its.queue), []\n"
         "its._slots = SimpleNamespace(end=lambda: None)\n"
@@ -197,6 +197,6 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
     [(errno.EMFILE, "ulimit"), (errno.ENOENT, "removed"), (errno.ENOSPC, "Make room"), (errno.EIO, "mend")],
 )
 def test_what_to_do_fits_what_is_wrong(number: int, word: str) -> None:
-    said = str(durable.disk_error(OSError(number, os.strerror(number)), "writing the queue"))
+    said = str(disk.disk_error(OSError(number, os.strerror(number)), "writing the queue"))
     assert word in said
     assert "run again" in said

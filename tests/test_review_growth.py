@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from support import Kind, make_queue, worked
 
-from engine import listings, retry
 from engine.cli import failures as failures_command
 from engine.cli import invoke
 from engine.cli.slow import EACH_S, Slow
-from engine.lister import Lister
-from engine.listings import DONE, Listing
-from engine.queue import journal
-from engine.queue.layout import Queue
+from engine.queue import channel_state, journal
+from engine.queue.channel_state import DONE, Listing
+from engine.queue.directory import Queue
+from engine.recovery import requeue
+from engine.run.lister import Lister
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -47,7 +47,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], Counter[str
 def listed(root: Path, count: int) -> Queue:
     queue = make_queue(str(root))
     for number in range(count):
-        listings.save(queue, Listing(number, f"@channel-{number}", "channel", parts=["videos"]))
+        channel_state.save(queue, Listing(number, f"@channel-{number}", "channel", parts=["videos"]))
     return queue
 
 
@@ -62,16 +62,16 @@ class Worked(Lister):
     def work(self, its: Listing) -> None:
         self.done.append(its.number)
         its.state, its.parts = DONE, []
-        listings.save(self.queue, its)
+        channel_state.save(self.queue, its)
         if its.number == 3:  # somebody seeds another one meanwhile, and takes one away
-            listings.save(self.queue, Listing(1000, "@late", "channel", parts=["videos"]))
-            listings.save(self.queue, Listing(5, "@channel-5", "channel", state=DONE))
+            channel_state.save(self.queue, Listing(1000, "@late", "channel", parts=["videos"]))
+            channel_state.save(self.queue, Listing(5, "@channel-5", "channel", state=DONE))
 
 
 def test_listing_reads_each_source_a_few_times(
     tmp_path: Path, counted: Callable[[Any, str], Counter[str]]
 ) -> None:
-    calls = counted(listings, "read")
+    calls = counted(channel_state, "read")
     for count in (SOME, MANY):
         calls.clear()
         lister = Worked(listed(tmp_path / str(count), count))
@@ -84,22 +84,22 @@ def test_looking_again_reads_only_what_has_changed(
     tmp_path: Path, counted: Callable[[Any, str], Counter[str]]
 ) -> None:
     queue = listed(tmp_path / "q", MANY)
-    calls = counted(listings, "read")
-    assert listings.summary(queue)["open"] == MANY
+    calls = counted(channel_state, "read")
+    assert channel_state.summary(queue)["open"] == MANY
     assert calls["read"] == MANY
     for number in range(3):
-        its = listings.read(queue, number)
+        its = channel_state.read(queue, number)
         assert its is not None
         its.state, its.found = DONE, 7
-        listings.save(queue, its)
+        channel_state.save(queue, its)
         calls.clear()
-        assert listings.summary(queue)["done"] == number + 1
-        assert listings.summary(queue)["found"] == 7 * (number + 1)
+        assert channel_state.summary(queue)["done"] == number + 1
+        assert channel_state.summary(queue)["found"] == 7 * (number + 1)
         assert calls["read"] == 1
     os.unlink(queue.listing(MANY - 1))
     Path(queue.listing(4)).write_bytes(b"{")
-    assert listings.summary(queue)["open"] == MANY - 5
-    assert listings.summary(queue) == {**listings.summary(queue), "done": 3, "failed": 0}
+    assert channel_state.summary(queue)["open"] == MANY - 5
+    assert channel_state.summary(queue) == {**channel_state.summary(queue), "done": 3, "failed": 0}
 
 
 def test_a_retry_reads_each_journal_a_few_times(
@@ -120,7 +120,7 @@ def test_a_retry_reads_each_journal_a_few_times(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(journal, "decode", decode)
             steps.clear()
-            assert retry.retry(queue, on_progress=lambda *its: steps.append(its)) == count
+            assert requeue.retry(queue, on_progress=lambda *its: steps.append(its)) == count
         assert all(whole), "a row was parsed of which only its sort is asked"
         lines[count] = len(whole)
         assert [its for its in steps if its[0] == "put back"][-1] == ("put back", count, count)

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from support import Hand, batch, file_rows, finish, output_of
 
-from engine import durable
-from engine.manifest import read_checkpoint
 from engine.model import Kind
-from engine.monitor import Monitor
-from engine.output import Output
-from engine.queue.chunk import cut
+from engine.monitor.monitor import Monitor
+from engine.output.publisher import Output
+from engine.queue.directory import Queue
 from engine.queue.journal import Journal
-from engine.queue.layout import Queue
-from engine.retry import retry
-from engine.seed import publish_unfinished
+from engine.queue.manifest import read_checkpoint
+from engine.queue.segments import cut
+from engine.recovery.requeue import retry
+from engine.seeding.seed import publish_unfinished
+from engine.storage import disk
 
 
 class Steps:
@@ -27,7 +27,7 @@ class Steps:
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[tuple[str, str]] = []
-        sync_dir, rename = durable.sync_dir, durable._rename
+        sync_dir, rename = disk.sync_dir, disk._rename
 
         def spy_sync(path: str) -> None:
             self.seen.append(("sync", os.path.relpath(path, root)))
@@ -37,8 +37,8 @@ class Steps:
             self.seen.append(("rename", os.path.relpath(dst, root)))
             rename(src, dst)
 
-        monkeypatch.setattr(durable, "sync_dir", spy_sync)
-        monkeypatch.setattr(durable, "_rename", spy_rename)
+        monkeypatch.setattr(disk, "sync_dir", spy_sync)
+        monkeypatch.setattr(disk, "_rename", spy_rename)
 
 
 def test_a_filed_token_is_durable_before_the_checkpoint_forgets_its_chunk(
@@ -80,15 +80,15 @@ def test_the_owner_of_a_journal_syncs_its_name_though_another_made_it(
 
 def test_a_new_directory_has_a_durable_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = Steps(tmp_path, monkeypatch)
-    durable.ensure_dirs(str(tmp_path / "a" / "b"))
+    disk.ensure_dirs(str(tmp_path / "a" / "b"))
     assert steps.seen == [("sync", "."), ("sync", "a")]
-    durable.ensure_dirs(str(tmp_path / "a" / "b"))
+    disk.ensure_dirs(str(tmp_path / "a" / "b"))
     assert len(steps.seen) == 2
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
-        durable.ensure_dirs(str(tmp_path / "file"))
+        disk.ensure_dirs(str(tmp_path / "file"))
     with pytest.raises(OSError):
-        durable.ensure_dirs(str(tmp_path / "file" / "b"))
+        disk.ensure_dirs(str(tmp_path / "file" / "b"))
 
 
 def test_names_that_another_process_made_are_synced_by_whoever_relies_on_them(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_rows_come_once_when_the_monitor_dies_while_it_derives_the_manifest_anew
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.monitor.write_checkpoint", dies)
+        patch.setattr("engine.monitor.monitor.write_checkpoint", dies)
         monitor = Monitor(queue)
         with pytest.raises(KeyboardInterrupt):
             monitor.tick()  # the rows are in the manifest, its checkpoint is not there yet
@@ -167,19 +167,19 @@ def test_a_retry_after_one_whose_fsync_failed_writes_its_lines_again(
             raise OSError(errno.EIO, "failing")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="failing"):
-        patch.setattr(durable, "_fdatasync", fails)
+        patch.setattr(disk, "_fdatasync", fails)
         retry(queue)
     lines = path.read_bytes()[before:]
     assert lines.count(b"reopen ") == 16
     again: list[bytes] = []
-    pwrite = durable._pwrite
+    pwrite = disk._pwrite
 
     def spy(fd: int, data: memoryview, offset: int) -> int:
         if os.readlink(f"/proc/self/fd/{fd}") == str(path):
             again.append(bytes(data))
         return pwrite(fd, data, offset)
 
-    monkeypatch.setattr(durable, "_pwrite", spy)
+    monkeypatch.setattr(disk, "_pwrite", spy)
     retry(queue)
     assert len(again) == 1
     assert again[0].endswith(lines)

@@ -1,4 +1,8 @@
-"""The shape of the code: layers, the two doors, what is named where. It reads the source and runs nothing."""
+"""The shape of the code: the one way to the disk and to the network, what is named where. It reads the source and
+runs nothing.
+
+That imports point down is checked by import-linter (setup.cfg), in `scripts/check`.
+"""
 
 from __future__ import annotations
 
@@ -18,67 +22,20 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "engine").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-# Bottom up. A name (a module of `engine`, or a package as a whole) imports from lower lines only.
-LAYERS = (
-    {"model", "clock"},
-    {"errors"},
-    {
-        "durable",
-        "processes",
-        "amounts",
-        "caps",
-        "doubt",
-        "lanes",
-        "pace",
-        "heartbeat",
-        "shortages",
-        "turns",
-        "startup",
-        "children",
-        "cpus",
-    },
-    {"youtube", "render", "inputs", "budget", "rehearsal", "proxies", "queue", "kept", "companions"},
-    {"marker", "ownership", "folding"},
-    {
-        "config",
-        "verdict",
-        "manifest",
-        "desk",
-        "known",
-        "events",
-        "steering",
-        "tickets",
-        "listings",
-    },
-    {"output", "output_place"},
-    {"witness", "plan", "check", "notify", "sieve", "joined", "elsewhere", "destination"},
-    {"attempt", "gather", "status", "retry", "verify", "failures", "resources", "doctor"},
-    {"holding", "monitor", "seed", "report"},
-    {"recover", "lister"},
-    {"hands", "repair", "lost"},
-    {"worker"},
-    {"slot"},
-    {"deaths", "monitored"},
-    {"slots"},
-    {"supervisor"},
-    {"cli"},
-    {"__main__"},
-)
-
-# Who but `durable` changes the disk by itself, and why that is right there.
+# Who but `storage.disk` changes the disk by itself, and why that is right there.
 ON_THEIR_OWN = {
-    "budget/records.py": {"os.open"},  # opens the file once; its records go through durable.pwrite
+    "budget/records.py": {"os.open"},  # opens the file once; its records go through disk.pwrite
     "cli/__init__.py": {"os.open"},  # /dev/null in place of a closed pipe
     "cli/progress.py": {"os.open"},  # the same
-    "events.py": {"os.open"},  # O_APPEND: several processes, one write each, by durable.write_all
-    "heartbeat.py": {"os.write"},  # into a pipe
-    "queue/claim.py": {"os.open"},  # `inflight`, written by durable.pwrite
-    "queue/lock.py": {"os.open", "os.ftruncate"},  # lock files: their notes outlive nobody
-    "resources.py": {"os.open"},  # a log for who measures
-    "slot.py": {"os.unlink"},  # semaphores of dead processes in shared memory
-    "witness.py": {"os.open"},  # fixed-size counters, written by durable.pwrite
-    "startup.py": {"os.open", "open"},  # /dev/null in place of a closed stream
-    "tickets.py": {"os.open"},  # written by durable.pwrite; they end with the run
+    "queue/events.py": {"os.open"},  # O_APPEND: several processes, one write each, by disk.write_all
+    "process/heartbeat.py": {"os.write"},  # into a pipe
+    "queue/claims.py": {"os.open"},  # `inflight`, written by disk.pwrite
+    "storage/locks.py": {"os.open", "os.ftruncate"},  # lock files: their notes outlive nobody
+    "worker/context.py": {"os.open"},  # a log for who measures
+    "run/worker_process.py": {"os.unlink"},  # semaphores of dead processes in shared memory
+    "worker/witness.py": {"os.open"},  # fixed-size counters, written by disk.pwrite
+    "process/startup.py": {"os.open", "open"},  # /dev/null in place of a closed stream
+    "queue/tickets.py": {"os.open"},  # written by disk.pwrite; they end with the run
 }
 _CHANGES = {
     f"os.{name}"
@@ -90,20 +47,10 @@ _CHANGES = {
 _WRITING = ("O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC")
 
 # Modules whose tests bear another name: what is tested is what they do together.
-TESTED_ELSEWHERE = {
-    "__init__": "cli/test_cli_commands.py",  # the version
-    "__main__": "cli/test_cli_commands.py",
-    "check": "e2e",
-    "clock": "test_output.py",
-    "errors": "cli/test_cli_commands.py",
-    "hands": "test_worker.py",
-    "joined": "test_gather.py",
-    "manifest": "test_monitor.py",
-    "model": "test_verdict.py",
-    "monitored": "crash",
-    "resources": "test_worker.py",
-    "slot": "e2e",
-}
+TESTED_ELSEWHERE = {"model": "worker/test_worker_retry_policy.py", "errors": "cli/test_cli_commands.py"}
+PACKAGES = {path.parent.name for path in (ROOT / "engine").glob("*/__init__.py")}
+LOOSE = {path.stem for path in (ROOT / "engine").glob("[!_]*.py")}
+APART = ("tidy", "review_")  # tests of no one module
 
 
 @cache
@@ -123,36 +70,6 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: imports are absolute here"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def layer(name: str) -> int:
-    found = [number for number, names in enumerate(LAYERS) if name in names]
-    assert len(found) == 1, f"give engine.{name} its one place in LAYERS"
-    return found[0]
-
-
-def unit(dotted: str) -> str:
-    """`engine.queue.lock.Lock` is of `queue`."""
-    return dotted.split(".")[1]
-
-
-@pytest.mark.parametrize("path", MODULES, ids=short)
-def test_imports_point_down(path: Path) -> None:
-    mine = path.relative_to(ROOT / "engine").parts[0].removesuffix(".py")
-    if mine == "__init__":
-        assert not [name for name in imports(path) if name.startswith("engine")]
-        return
-    for name in imports(path):
-        if name.startswith("engine.") and unit(name) not in (mine, "__version__"):
-            assert layer(unit(name)) < layer(mine), f"{short(path)} imports {name}"
-
-
-def test_the_table_names_what_is_there_and_nothing_else() -> None:
-    there = {path.relative_to(ROOT / "engine").parts[0].removesuffix(".py") for path in MODULES} - {
-        "__init__"
-    }
-    assert set().union(*LAYERS) == there
-    assert sum(map(len, LAYERS)) == len(there)
 
 
 def _calls(path: Path) -> Iterator[str]:
@@ -178,7 +95,7 @@ def _calls(path: Path) -> Iterator[str]:
 
 
 def test_one_door_to_the_disk() -> None:
-    found = {short(path): set(_calls(path)) for path in MODULES if short(path) != "durable.py"}
+    found = {short(path): set(_calls(path)) for path in MODULES if short(path) != "storage/disk.py"}
     found = {name: calls for name, calls in found.items() if calls and not name.startswith("rehearsal/")}
     assert found == ON_THEIR_OWN
 
@@ -186,13 +103,13 @@ def test_one_door_to_the_disk() -> None:
 @pytest.mark.parametrize(
     ("foreign", "where"),
     [
-        ("loky", "slot.py"),
-        ("requests", "youtube/"),
-        ("urllib3", "youtube/"),
+        ("loky", "run/worker_process.py"),
+        ("requests", ("network/", "youtube/")),
+        ("urllib3", ("network/", "youtube/")),
         ("yt_dlp", "youtube/"),
         ("youtube_transcript_api", "youtube/"),
         ("trustme", "rehearsal/"),
-        ("numpy", "known.py"),
+        ("numpy", "queue/id_index.py"),
         ("filelock", ""),
         ("rich", "cli/"),
         ("click", "cli/"),
@@ -201,7 +118,7 @@ def test_one_door_to_the_disk() -> None:
         ("charset_normalizer", "inputs/encodings.py"),
     ],
 )
-def test_where_the_libraries_are_used(foreign: str, where: str) -> None:
+def test_where_the_libraries_are_used(foreign: str, where: str | tuple[str, ...]) -> None:
     users = [short(path) for path in MODULES if any(name.split(".")[0] == foreign for name in imports(path))]
     assert users
     assert all(user.startswith(where) for user in users), users
@@ -209,8 +126,8 @@ def test_where_the_libraries_are_used(foreign: str, where: str) -> None:
 
 def test_one_door_to_the_network() -> None:
     users = {short(path) for path in MODULES if {"socket", "ssl", "http.client"} & set(imports(path))}
-    users.remove("notify.py")  # to an address that the user names; it fetches nothing
-    assert all(user.startswith(("youtube/", "rehearsal/")) for user in users), users
+    users.remove("run/notify.py")  # to an address that the user names; it fetches nothing
+    assert all(user.startswith(("network/", "youtube/", "rehearsal/")) for user in users), users
 
 
 @pytest.mark.parametrize("word", sorted({*map(str, Kind), *COMMANDS}))
@@ -236,29 +153,28 @@ def test_every_module_says_what_it_is() -> None:
     ] == []
 
 
+def test_few_modules_stand_alone() -> None:
+    assert len(LOOSE) <= 6, LOOSE
+
+
 def test_tests_mirror_the_package() -> None:
-    assert [name for name, count in Counter(path.name for path in TESTS).items() if count > 1] == [
-        "conftest.py"
-    ]
-    units = set().union(*LAYERS)
+    doubled = [name for name, count in Counter(path.name for path in TESTS).items() if count > 1]
+    assert doubled == ["conftest.py"]
     for path in TESTS:
         *directory, name = path.relative_to(ROOT / "tests").parts
         if not name.startswith("test_"):
             continue
         if directory:
-            assert directory[0] in units | {"e2e", "crash"}, path
-            assert name.startswith(f"test_{directory[0]}_"), path
+            assert directory[0] in PACKAGES | {"e2e", "crash", "helpers"}, path
+            assert name.startswith(f"test_{directory[0]}"), path
         else:
             stem = name.removeprefix("test_").removesuffix(".py")
-            assert stem in units or stem in ("tidy", "patience") or stem.startswith("review_"), path
+            assert stem in LOOSE or stem.startswith(APART), path
 
 
 def test_every_module_has_its_tests() -> None:
     there = {path.relative_to(ROOT / "tests").as_posix() for path in TESTS}
-    for path in sorted((ROOT / "engine").glob("*.py")):
-        name = path.stem
-        elsewhere = TESTED_ELSEWHERE.get(name, f"test_{name}.py")
-        assert elsewhere in there or any(its.startswith(f"{elsewhere}/test_") for its in there), name
-        assert name not in TESTED_ELSEWHERE or f"test_{name}.py" not in there, f"{name} has its own by now"
-    for package in sorted(path.parent.name for path in (ROOT / "engine").glob("*/__init__.py")):
-        assert any(re.match(rf"(?:{package}/)?test_{package}", its) for its in there), package
+    for name in sorted(LOOSE):
+        assert TESTED_ELSEWHERE.get(name, f"test_{name}.py") in there, name
+    for package in sorted(PACKAGES):
+        assert any(path.startswith(f"{package}/test_{package}") for path in there), package

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from engine.budget.rate import Rate, describe, parse_rate
 from engine.budget.settings import BudgetSettings, Outcome, Stamp
-from engine.budget.view import EgressView, snapshot, totals
+from engine.budget.snapshot import EgressView, snapshot, totals
 
 if TYPE_CHECKING:
-    from engine.budget.file import Budget
+    from engine.budget.limiter import Budget
 
 __all__ = [
     "Budget",
@@ -32,7 +32,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import `Budget` (and with it the file lock) only for those who use it: `engine status` does not."""
     if name == "Budget":
-        from engine.budget.file import Budget
+        from engine.budget.limiter import Budget
 
         return Budget
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

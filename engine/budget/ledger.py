@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engine.budget.control import begun_anew, emptied, fresh, plausible
+from engine.budget.pacing import begun_anew, emptied, fresh, plausible
 from engine.budget.records import BudgetFile
 from engine.budget.register import Register
 from engine.budget.settings import BudgetSettings

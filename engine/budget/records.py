@@ -15,10 +15,10 @@ from types import TracebackType
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from engine import durable
 from engine.budget.remade import taken_over
 from engine.budget.state import MAX_EGRESSES, RECORD_BYTES, offset
 from engine.errors import DiskError, EngineError, UsageError
+from engine.storage import disk
 
 STUCK_S, STUCK_AGAIN_S = 4.0, 60.0
 SLICE_S = 0.25
@@ -92,7 +92,7 @@ class BudgetFile:
 
     def _write_at(self, at: int, data: bytes) -> None:
         try:
-            durable.pwrite(self._fd, data, at)
+            disk.pwrite(self._fd, data, at)
         except OSError as exc:
             raise _error(exc, f"writing {self.path}") from exc
 
@@ -183,14 +183,14 @@ def _open(path: str) -> int:
     """
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(path, flags, durable.PRIVATE_FILE)
+        return os.open(path, flags, disk.PRIVATE_FILE)
     except OSError as exc:
         raise _error(exc, f"opening {path}") from exc
 
 
 def _error(exc: OSError, doing: str) -> DiskError | UsageError:
-    if durable.is_disk_error(exc) or durable.is_shortage(exc):
-        return durable.disk_error(exc, doing)
+    if disk.is_disk_error(exc) or disk.is_shortage(exc):
+        return disk.disk_error(exc, doing)
     return UsageError(f"{doing}: {exc.strerror or exc}. The queue directory must be there and writable.")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-from engine.budget.boot import boot_id
-from engine.budget.climb import configure
-from engine.budget.control import begun_anew, emptied, fresh, plausible
+from engine.budget.pacing import begun_anew, emptied, fresh, plausible
+from engine.budget.rate_controller import configure
 from engine.budget.records import BudgetFile
 from engine.budget.settings import BudgetSettings
 from engine.budget.state import (
@@ -26,6 +25,7 @@ from engine.budget.state import (
     unpack_header,
 )
 from engine.errors import UsageError
+from engine.storage.boot import boot_id
 
 HEADER = -1
 LEAN_FAILURES = 3

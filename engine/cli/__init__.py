@@ -25,9 +25,10 @@ if _OURS:
 
 import click  # noqa: E402
 
-from engine import __version__, children, shortages, startup  # noqa: E402
+from engine import __version__  # noqa: E402
 from engine.cli.once import Group  # noqa: E402
 from engine.errors import EngineError, Exit  # noqa: E402
+from engine.process import environment, shortages, startup  # noqa: E402
 
 if _OURS:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -118,7 +119,7 @@ def group() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
     startup.begin()
-    children.prepare()
+    environment.prepare()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a title or a path may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
@@ -167,17 +168,17 @@ def invoke(args: list[str]) -> int:
         say(f"engine: {short}")
         return short.exit_code
     except OSError as exc:
-        from engine import durable
+        from engine.storage import disk
 
         short = shortages.raised(exc)
         if short is not None:
             say(f"engine: {short}")
             return short.exit_code
-        if durable.is_disk_error(exc) or durable.is_shortage(exc):
-            doing = exc.filename or ("opening files" if durable.is_shortage(exc) else "writing")
-            say(f"engine: {durable.disk_error(exc, doing)}")
+        if disk.is_disk_error(exc) or disk.is_shortage(exc):
+            doing = exc.filename or ("opening files" if disk.is_shortage(exc) else "writing")
+            say(f"engine: {disk.disk_error(exc, doing)}")
             return Exit.DISK
-        if not exc.filename and children.users_directory() is None:
+        if not exc.filename and environment.users_directory() is None:
             say("engine: the directory you are in was removed: change to one that is there (cd)")
             return Exit.USAGE
         say(f"engine: {exc.filename + ': ' if exc.filename else ''}{exc.strerror or exc}")
@@ -202,7 +203,7 @@ def say(text: str) -> None:
     """One line for people, to stderr, with nothing in it that a terminal would obey."""
     harmless: Callable[[str], str]
     try:
-        from engine.render.terminal import harmless
+        from engine.output.terminal import harmless
     except (ImportError, MemoryError):  # no memory, or the package is gone
         harmless = ascii
     with contextlib.suppress(OSError):  # nobody listens any more: the exit code still says it
@@ -211,6 +212,6 @@ def say(text: str) -> None:
 
 def tell(*lines: str) -> None:
     """Lines of what was asked for, to stdout, with nothing in them that a terminal would obey."""
-    from engine.render.terminal import harmless
+    from engine.output.terminal import harmless
 
     click.echo("\n".join(map(harmless, lines)))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from engine.cli.language_codes import check_code, nearest
-from engine.config import Settings
 from engine.errors import UsageError
+from engine.settings import Settings
 
 
 def languages(text: str) -> tuple[str, ...]:

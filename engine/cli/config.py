@@ -12,12 +12,12 @@ import click
 from engine.cli import defaults, tell
 from engine.cli.once import Group
 from engine.cli.options import json_option, profile_option, queue_option
-from engine.config import Frozen
 from engine.errors import Exit, NoQueueError, UsageError
-from engine.marker import output_of
-from engine.proxies import egresses, parse_proxy
+from engine.network.proxies import egresses, parse_proxy
 from engine.queue.admission import State, look
-from engine.queue.layout import exists, no_queue, open_queue
+from engine.queue.directory import exists, no_queue, open_queue
+from engine.queue.marker import output_of
+from engine.settings import Frozen
 
 _FROZEN = "the first run of this queue, for good"
 

@@ -26,12 +26,12 @@ from typing import Any
 
 import click
 
-from engine import notify
-from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import parse_rate
 from engine.cli import captions
 from engine.cli.toml_file import read_toml
 from engine.errors import UsageError
+from engine.run import notify
+from engine.units import parse_bytes, parse_duration_s
 
 QUEUE_FILE = "engine.toml"
 USER_FILE = "config.toml"

@@ -17,10 +17,10 @@ from engine.cli.options import json_option, processes_option, queue_option, thre
 from engine.cli.places import PLACE
 from engine.cli.ways import proxy_urls, way_options
 from engine.errors import Exit
-from engine.marker import output_of
-from engine.proxies import egresses
-from engine.queue.layout import exists, open_queue
-from engine.render.terminal import printable
+from engine.network.proxies import egresses
+from engine.output.terminal import printable
+from engine.queue.directory import exists, open_queue
+from engine.queue.marker import output_of
 
 if TYPE_CHECKING:
     from engine.doctor import Finding

@@ -7,15 +7,15 @@ import sys
 
 import click
 
-from engine.amounts import parse_duration_s
 from engine.cli import tell
 from engine.cli.once import Command
 from engine.cli.options import json_option, older_option, queue_option
 from engine.cli.slow import Slow
 from engine.errors import Exit, UsageError
-from engine.listings import KIND as LISTING
 from engine.model import Kind
-from engine.queue.layout import open_queue
+from engine.queue.channel_state import KIND as LISTING
+from engine.queue.directory import open_queue
+from engine.units import parse_duration_s
 
 _AT_ONCE = 500  # lines in one write: each by itself is a system call
 
@@ -42,8 +42,8 @@ def check_kinds(kinds: tuple[str, ...]) -> set[str] | None:
 def command(root: str, as_json: bool, as_csv: bool, kinds: tuple[str, ...], older_than: str | None) -> int:
     """One line for each job that is not ok: id, kind, message. A source that could not be listed stands there by its
     name, its kind is `listing`."""
-    from engine.failures import rows as rows_of
-    from engine.failures import to_csv, to_json_lines, to_lines
+    from engine.monitor.failed_jobs import rows as rows_of
+    from engine.monitor.failed_jobs import to_csv, to_json_lines, to_lines
 
     asked = check_kinds(kinds)
     older_than_s = parse_duration_s(older_than, "--older-than") if older_than else None

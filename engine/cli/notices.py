@@ -8,10 +8,11 @@ import time
 from types import TracebackType
 from typing import Self
 
-from engine import notify, status
 from engine.cli import say
 from engine.errors import EngineError, Exit
-from engine.queue.layout import Queue
+from engine.monitor import status
+from engine.queue.directory import Queue
+from engine.run import notify
 
 LOOK_S = 10.0
 

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
-from engine import cpus
 from engine.cli.once import Command, refuse
 from engine.cli.places import PLACE
-from engine.queue.layout import Queue
+from engine.process import cpus
+from engine.queue.directory import Queue
 
 F = TypeVar("F", bound=Callable[..., Any])
 

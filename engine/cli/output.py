@@ -6,11 +6,12 @@ import errno
 import os
 import sys
 
-from engine import destination, durable, folding
 from engine.cli import say
 from engine.errors import UsageError
-from engine.queue.layout import Queue
+from engine.output import destination, folding
+from engine.queue.directory import Queue
 from engine.queue.mounts import refuse_remote
+from engine.storage import disk
 
 
 def open_output(queue: Queue, path: str, *, lost: bool) -> None:
@@ -34,7 +35,7 @@ def open_output(queue: Queue, path: str, *, lost: bool) -> None:
     else:
         refuse_remote(path, "output directory")
     if lost and gone:
-        from engine.lost import put_lost_back
+        from engine.recovery.lost_output import put_lost_back
 
         count = put_lost_back(queue, path)
         say(f"{path} is begun anew: {count:,} video{'s' * (count != 1)} will be fetched again")
@@ -47,10 +48,10 @@ def open_output(queue: Queue, path: str, *, lost: bool) -> None:
 def _make_output(path: str) -> None:
     """Make the output directory, or say why it cannot be used."""
     try:
-        durable.ensure_dirs(path, mode=0o777)
+        disk.ensure_dirs(path, mode=0o777)
     except OSError as exc:
-        if durable.is_disk_error(exc) and exc.errno != errno.EROFS:
-            raise durable.disk_error(exc, f"making --output {path}") from exc
+        if disk.is_disk_error(exc) and exc.errno != errno.EROFS:
+            raise disk.disk_error(exc, f"making --output {path}") from exc
         what = "a file, not a directory" if os.path.isfile(path) else exc.strerror
         raise UsageError(f"--output {path}: {what}: give another place with -o") from None
     if not os.access(path, os.W_OK | os.X_OK):

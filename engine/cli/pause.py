@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from engine import status
 from engine.cli import say
 from engine.cli.once import Command
 from engine.cli.options import queue_option
 from engine.errors import Exit
-from engine.queue.layout import open_queue
-from engine.queue.lock import living_holder, who
-from engine.steering import Ask, answered, ask, read_course
+from engine.monitor import status
+from engine.queue.control import Ask, answered, ask, read_course
+from engine.queue.directory import open_queue
+from engine.storage.locks import living_holder, who
 
 
 @click.command("pause", cls=Command)

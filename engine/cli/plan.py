@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from engine import plan
-from engine.amounts import parse_price_per_gb
 from engine.budget import parse_rate
 from engine.cli import say, tell
 from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
@@ -22,9 +20,11 @@ from engine.cli.sync import noun
 from engine.cli.ways import proxy_urls
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.inputs import source_of
+from engine.monitor.status import tally
 from engine.queue.admission import State, look
-from engine.queue.layout import Queue, exists, no_queue, open_queue, refuse_foreign
-from engine.status import tally
+from engine.queue.directory import Queue, exists, no_queue, open_queue, refuse_foreign
+from engine.report import forecast
+from engine.units import parse_price_per_gb
 
 # How a sample may have ended and still say what was asked for.
 _SAMPLED = (Exit.OK, Exit.SOME_FAILED, Exit.WORK_REMAINS)
@@ -81,8 +81,8 @@ def command(
     found = _count(inputs, options.reading) if inputs else {"read": 0, "videos": 0, "rejected": 0}
     queue = open_queue(root) if exists(root) else None
     left = max(0, queue.total() - tally(queue, time.time()).counts.final) if queue else 0
-    measured = plan.Measured.of(plan.rows(queue)) if queue else None
-    its = plan.forecast(
+    measured = forecast.Measured.of(forecast.rows(queue)) if queue else None
+    its = forecast.forecast(
         left + found["videos"],
         measured,
         rate=rate,
@@ -140,7 +140,7 @@ def _count(sources: Sequence[str], reading: Reading) -> dict[str, int]:
 
 
 def _json(
-    its: plan.Plan,
+    its: forecast.Plan,
     left: int,
     found: dict[str, int],
     rate: str,
@@ -167,7 +167,7 @@ def _json(
 
 
 def _words(
-    its: plan.Plan,
+    its: forecast.Plan,
     queue: Queue | None,
     left: int,
     found: dict[str, int],
@@ -206,7 +206,7 @@ def _words(
         yield f"cost      {_span(its.cost, lambda n: f'{n:,.2f}')} at {per_gb:g}/GB"
 
 
-def _span(its: plan.Range, write: Any) -> str:
+def _span(its: forecast.Range, write: Any) -> str:
     """A number, with the interval when its ends would read differently."""
     expected, low, high = write(its.expected), write(its.low), write(its.high)
     return str(expected) if low == high else f"{expected} ({low} to {high})"

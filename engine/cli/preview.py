@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.inputs import Line, source_of
 from engine.inputs.rejects import without_password
-from engine.render.terminal import columns, printable
+from engine.output.terminal import columns, printable
 
 MAX_VALUE_CHARS = 60
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import click
 
-from engine import children, status
-from engine.amounts import duration
 from engine.cli.show import eta, limit, panel, wait_words
-from engine.failures import Latest
-from engine.queue.layout import Queue
-from engine.render.terminal import printable
+from engine.monitor import status
+from engine.monitor.failed_jobs import Latest
+from engine.output.terminal import printable
+from engine.process import environment
+from engine.queue.directory import Queue
+from engine.units import duration
 
 BAR_S, PLAIN_S, JSON_S = 0.5, 30.0, 1.0
 LISTEN_S = 1.0
@@ -90,7 +91,7 @@ class Progress:
         width, height = live.console.size
         its = panel(
             value,
-            children.shown(self._queue.root),
+            environment.shown(self._queue.root),
             self._latest(),
             width=width,
             height=height - 1,

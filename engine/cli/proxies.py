@@ -12,7 +12,7 @@ from engine.cli.once import Group
 from engine.cli.options import Number, json_option
 from engine.cli.ways import check_authorities, proxy_urls, way_options
 from engine.errors import Exit, UsageError
-from engine.proxies import egresses
+from engine.network.proxies import egresses
 
 
 @click.group("proxies", cls=Group)
@@ -39,7 +39,7 @@ def check_command(
 
     Exit codes: 0 all work; 3 some do not; 12 none does.
     """
-    from engine.check import Checked, check
+    from engine.youtube.proxy_check import Checked, check
 
     urls = proxy_urls(proxy, proxies)
     if not urls:

@@ -16,8 +16,8 @@ from engine.cli.options import Whole, column_option
 from engine.errors import UsageError
 from engine.inputs import Keep, Line, read
 from engine.inputs.encodings import checked
-from engine.known import Ids
-from engine.listings import MAX_RESULTS
+from engine.queue.channel_state import MAX_RESULTS
+from engine.queue.id_index import Ids
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -15,8 +15,8 @@ from engine.cli.places import PLACE
 from engine.cli.reading import reading_options
 from engine.cli.run import read_options, run, run_options
 from engine.errors import Exit, UsageError
-from engine.listings import read_all
-from engine.queue.layout import Queue, exists, refuse_foreign
+from engine.queue.channel_state import read_all
+from engine.queue.directory import Queue, exists, refuse_foreign
 from engine.rehearsal import SCENES, Settings, captured_ids, invented_ids, start
 
 DEFAULT_VIDEOS = 300
@@ -127,7 +127,7 @@ def _serve(settings: Settings) -> int:
     """Run the stand-in until a signal ends it."""
     import signal
 
-    from engine.processes import SignalEvent
+    from engine.storage.processes import SignalEvent
 
     ended = SignalEvent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from engine.cli import say
 from engine.errors import UsageError
 from engine.inputs import Line, source_of
-from engine.inputs.readers import ARGUMENT
+from engine.inputs.reader import ARGUMENT
 from engine.inputs.rejects import escape, without_password
 
 FEW = 3

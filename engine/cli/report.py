@@ -8,14 +8,14 @@ import shutil
 
 import click
 
-from engine import durable
-from engine.amounts import parse_price_per_gb, size
 from engine.cli import say, tell
 from engine.cli.once import Command
 from engine.cli.options import json_option, queue_option
 from engine.cli.places import PLACE
 from engine.errors import Exit, UsageError
-from engine.queue.layout import open_queue
+from engine.queue.directory import open_queue
+from engine.storage import disk
+from engine.units import parse_price_per_gb, size
 
 DEFAULT_PAGE = "report.html"
 LARGE_BYTES = 1 << 30  # takes some seconds
@@ -71,8 +71,8 @@ def _size(path: str) -> int:
 def _write(path: str, text: str) -> None:
     """Put the page there, whole or not at all."""
     try:
-        durable.publish(os.path.abspath(path), text.encode(), sync=False)
+        disk.publish(os.path.abspath(path), text.encode(), sync=False)
     except OSError as exc:
-        if durable.is_disk_error(exc):
-            raise durable.disk_error(exc, f"writing {path}") from exc
+        if disk.is_disk_error(exc):
+            raise disk.disk_error(exc, f"writing {path}") from exc
         raise UsageError(f"--html {path}: {exc.strerror}: give another file") from None

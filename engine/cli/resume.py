@@ -9,9 +9,9 @@ from engine.cli.once import Command
 from engine.cli.options import next_run, queue_option
 from engine.cli.pause import unanswered
 from engine.errors import Exit, UsageError
-from engine.queue.layout import open_queue
-from engine.queue.lock import living_holder, who
-from engine.steering import Ask, answered, ask, read_course
+from engine.queue.control import Ask, answered, ask, read_course
+from engine.queue.directory import open_queue
+from engine.storage.locks import living_holder, who
 
 
 @click.command("resume", cls=Command)

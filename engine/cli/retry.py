@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from engine.amounts import parse_duration_s
 from engine.cli import say
 from engine.cli.failures import check_kinds
 from engine.cli.once import Command
@@ -12,8 +11,9 @@ from engine.cli.options import next_run, older_option, queue_option
 from engine.cli.slow import Slow
 from engine.cli.sync import noun
 from engine.errors import Exit
-from engine.listings import KIND as LISTING
-from engine.queue.layout import open_queue
+from engine.queue.channel_state import KIND as LISTING
+from engine.queue.directory import open_queue
+from engine.units import parse_duration_s
 
 
 @click.command("retry", cls=Command)
@@ -28,7 +28,7 @@ def command(root: str, kinds: tuple[str, ...], absent: bool, older_than: str | N
 
     Videos without captions may have some in a few weeks: `engine retry --kind no_captions --older-than 14d`.
     """
-    from engine.retry import retry, retry_listings
+    from engine.recovery.requeue import retry, retry_listings
 
     asked = check_kinds(kinds)
     older_than_s = parse_duration_s(older_than, "--older-than") if older_than else None

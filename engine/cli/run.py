@@ -9,10 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from engine import children, destination, events, listings, notify
-from engine.amounts import parse_bytes, parse_duration_s
 from engine.budget import BudgetSettings, describe, parse_rate
-from engine.caps import Caps
 from engine.cli import captions, say
 from engine.cli.defaults import origins
 from engine.cli.notices import Notices
@@ -38,15 +35,21 @@ from engine.cli.ways import (
     proxy_urls,
     warn_if_typed,
 )
-from engine.config import Frozen, Settings, check_rehearsal, freeze, frozen_or
 from engine.errors import Exit, NoQueueError, UsageError
-from engine.output_place import refuse_output_place
-from engine.proxies import egresses
-from engine.queue.layout import Queue, exists, open_queue, refuse_foreign
-from engine.queue.lock import Lock
+from engine.limits import Caps
+from engine.network.proxies import egresses
+from engine.output import destination
+from engine.output.placement import refuse_output_place
+from engine.process import environment
+from engine.queue import channel_state, events
+from engine.queue.control import clear_request
+from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
 from engine.queue.making import make_queue
 from engine.queue.mounts import refuse_remote
-from engine.steering import clear_request
+from engine.run import notify
+from engine.settings import Frozen, Settings, check_rehearsal, freeze, frozen_or
+from engine.storage.locks import Lock
+from engine.units import parse_bytes, parse_duration_s
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("md", "txt", "srt", "vtt")
@@ -74,7 +77,7 @@ class Options:
     progress: str
     verbose: int
     column: str | None
-    max_results: int = listings.MAX_RESULTS
+    max_results: int = channel_state.MAX_RESULTS
     max_requests: int | None = None
     max_bytes: str | None = None
     max_duration: str | None = None
@@ -184,7 +187,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
 def read_options(values: dict[str, Any]) -> Options:
     """The options as a value, with which of them were given."""
     ctx = click.get_current_context()
-    children.forget_secrets()  # they are read by now
+    environment.forget_secrets()  # they are read by now
     given = frozenset(name for name in values if _is_meant(ctx, name))
     if given & {"manual_only", "generated_only"}:
         given |= {"captions"}  # as it is frozen
@@ -275,7 +278,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
             caps=caps,
         )
         # All paths are absolute by now, and the directory we were started in may go.
-        with children.standing_in(settings.queue):
+        with environment.standing_in(settings.queue):
             code = notices.code = _work(Queue(settings.queue), settings, options, notices)
         return code
 
@@ -288,13 +291,13 @@ def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) 
     """Recover the queue and run the supervisor over it."""
     from engine.cli.progress import Progress
     from engine.cli.sync import noun
-    from engine.lost import put_kept_back
-    from engine.queue.claim import run_id
-    from engine.queue.lock import take_or_say_who
-    from engine.recover import recover
-    from engine.seed import SEED_WAIT_S
-    from engine.slot import sweep_semaphores
-    from engine.supervisor import Supervisor
+    from engine.queue.claims import run_id
+    from engine.recovery.lost_output import put_kept_back
+    from engine.recovery.startup import recover
+    from engine.run.supervisor import Supervisor
+    from engine.run.worker_process import sweep_semaphores
+    from engine.seeding.seed import SEED_WAIT_S
+    from engine.storage.locks import take_or_say_who
 
     if settings.replace and (again := put_kept_back(queue)):
         say(f"--replace: put back {again:,} video{'s' * (again != 1)} that had ended `kept`")
@@ -302,7 +305,7 @@ def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) 
         for sentence in recover(queue):
             say(sentence)
         left = queue.total() - _final(queue)
-        to_list = len(listings.open_ones(queue))
+        to_list = len(channel_state.open_ones(queue))
     sweep_semaphores(events.past_runs(queue))
     pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
     sources = f" and {to_list:,} {noun(to_list)} to list" if to_list else ""
@@ -332,19 +335,19 @@ def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) 
 
 def options_root(queue: Queue) -> str:
     """The queue's directory as a person would type it from here."""
-    return children.shown(queue.root)
+    return environment.shown(queue.root)
 
 
 def _final(queue: Queue) -> int:
     import time
 
-    from engine.status import tally
+    from engine.monitor.status import tally
 
     return tally(queue, time.time()).counts.final
 
 
 def _hold(queue: Queue) -> Lock:
-    from engine.supervisor import hold
+    from engine.run.supervisor import hold
 
     return hold(queue)
 

@@ -11,7 +11,6 @@ from dataclasses import asdict
 
 import click
 
-from engine import elsewhere
 from engine.cli import say, tell
 from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
 from engine.cli.preview import to_json, to_lines
@@ -19,13 +18,14 @@ from engine.cli.reading import Reading, reading_options
 from engine.cli.rejected import guarded
 from engine.errors import Exit
 from engine.inputs import Line
-from engine.known import Ids
-from engine.listings import MAX_RESULTS
-from engine.queue.layout import Queue, exists, open_queue, refuse_foreign
-from engine.queue.lock import take_or_say_who
+from engine.queue.channel_state import MAX_RESULTS
+from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
+from engine.queue.id_index import Ids
 from engine.queue.making import make_queue
-from engine.seed import SEED_WAIT_S, Seeding, would_seed
-from engine.sieve import Seeded
+from engine.seeding import elsewhere
+from engine.seeding.dedup import Seeded
+from engine.seeding.seed import SEED_WAIT_S, Seeding, would_seed
+from engine.storage.locks import take_or_say_who
 
 
 def seed_inputs(

@@ -12,9 +12,9 @@ from engine.cli.once import Command
 from engine.cli.options import next_run, queue_option
 from engine.cli.pause import unanswered
 from engine.errors import Exit, UsageError
-from engine.queue.layout import open_queue
-from engine.queue.lock import living_holder
-from engine.steering import Ask, Course, answered, ask, read_course
+from engine.queue.control import Ask, Course, answered, ask, read_course
+from engine.queue.directory import open_queue
+from engine.storage.locks import living_holder
 
 KEYS = ("rate", "threads", "processes")
 

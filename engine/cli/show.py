@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engine.amounts import duration as duration
-from engine.amounts import size as size
-from engine.render.terminal import printable
+from engine.output.terminal import printable
+from engine.units import duration as duration
+from engine.units import size as size
 
 STATE_STYLE = {
     "running": "green",

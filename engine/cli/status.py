@@ -7,12 +7,12 @@ import time
 
 import click
 
-from engine import status
 from engine.cli import say
 from engine.cli.once import Command
 from engine.cli.options import json_option, queue_option
 from engine.errors import Exit, UsageError
-from engine.queue.layout import Queue, no_queue
+from engine.monitor import status
+from engine.queue.directory import Queue, no_queue
 
 WATCH_S = 1.0
 
@@ -61,7 +61,7 @@ def _watch(root: str) -> int:
     from rich.live import Live
 
     from engine.cli.show import panel
-    from engine.failures import Latest
+    from engine.monitor.failed_jobs import Latest
 
     console = Console(highlight=False)
     latest, its = Latest(Queue(root)), None

@@ -8,9 +8,9 @@ from engine.cli import say
 from engine.cli.once import Command
 from engine.cli.options import queue_option
 from engine.errors import Exit
-from engine.queue.layout import open_queue
-from engine.queue.lock import living_holder, who
-from engine.steering import request_stop
+from engine.queue.control import request_stop
+from engine.queue.directory import open_queue
+from engine.storage.locks import living_holder, who
 
 
 @click.command("stop", cls=Command)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from engine import listings
 from engine.cli import say
 from engine.cli.once import Command
 from engine.cli.options import next_run, queue_option
 from engine.errors import Exit
-from engine.queue.layout import open_queue
-from engine.queue.lock import take_or_say_who
-from engine.seed import SEED_WAIT_S
+from engine.queue import channel_state
+from engine.queue.directory import open_queue
+from engine.seeding.seed import SEED_WAIT_S
+from engine.storage.locks import take_or_say_who
 
 
 @click.command("sync", cls=Command)
@@ -26,8 +26,8 @@ def command(root: str, searches: bool) -> int:
     """
     queue = open_queue(root)
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-        count = listings.sync(queue, searches=searches)
-        left = len(listings.open_ones(queue)) - count
+        count = channel_state.sync(queue, searches=searches)
+        left = len(channel_state.open_ones(queue)) - count
     if count:
         say(f"{count:,} {noun(count)} to be listed again: `{next_run(queue, root)}` does it")
     elif left:

@@ -6,14 +6,14 @@ import shlex
 
 import click
 
-from engine import destination
 from engine.cli import say, tell
 from engine.cli.once import Command
 from engine.cli.options import json_option, next_run, queue_option
 from engine.cli.places import PLACE
 from engine.errors import EngineError, Exit, UsageError
-from engine.marker import output_of
-from engine.queue.layout import Queue, open_queue
+from engine.output import destination
+from engine.queue.directory import Queue, open_queue
+from engine.queue.marker import output_of
 
 
 @click.command("verify", cls=Command)
@@ -42,7 +42,7 @@ def command(root: str, as_json: bool, mend: bool, output: str | None) -> int:
     if output is not None and not mend:
         raise UsageError("-o goes with --repair: it says where the output directory was moved to")
     if mend:
-        from engine.repair import repair
+        from engine.recovery.repair import repair
 
         repaired = repair(root, output)
         found, value, lines = repaired.audit, repaired.to_json(), repaired.lines()

@@ -6,13 +6,13 @@ import math
 
 import click
 
-from engine import status
 from engine.cli import say
 from engine.cli.once import Command
 from engine.cli.options import Number, queue_option
 from engine.errors import Exit
-from engine.queue.layout import open_queue
-from engine.steering import ended
+from engine.monitor import status
+from engine.queue.control import ended
+from engine.queue.directory import open_queue
 
 
 @click.command("wait", cls=Command)

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import click
 
-from engine import children
 from engine.cli import say
 from engine.errors import UsageError
-from engine.proxies import parse_proxy, read_proxies
+from engine.network.proxies import parse_proxy, read_proxies
+from engine.process import environment
 
 F = TypeVar("F", bound=Callable[..., Any])
 _WARNED = "engine.cli.ways.warned of "
@@ -48,7 +48,7 @@ def way_options(function: F) -> F:
 
 def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
     """The proxies of `--proxy` and `--proxies`, as URLs. Raises UsageError; warnings go to stderr."""
-    children.forget_secrets()  # they are read by now
+    environment.forget_secrets()  # they are read by now
     urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(proxy, 1)]
     if any(urlsplit(url).password for url in urls):
         warn_if_typed(
@@ -60,7 +60,7 @@ def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
             say(f"warning: {warning}")
         urls += more
     if any(url.startswith("socks") for url in urls) and importlib.util.find_spec("socks") is None:
-        from engine.youtube.sockets import NO_SOCKS
+        from engine.network.sockets import NO_SOCKS
 
         raise UsageError(NO_SOCKS)  # before a queue is made for a run that cannot be
     return urls
@@ -85,6 +85,6 @@ def check_authorities(ca_bundle: str | None) -> None:
         return
     if not os.access(ca_bundle, os.R_OK):
         raise UsageError(f"--ca-bundle {ca_bundle}: no such file, or it cannot be read")
-    from engine.youtube.sockets import tls_context
+    from engine.network.sockets import tls_context
 
     tls_context(ca_bundle)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from engine.doctor.filesystem import belongs, names, output_place, queue_place
 from engine.doctor.finding import Finding, Level, problem
-from engine.doctor.machine import SHM, authorities, descriptors, proxies, shared_memory
-from engine.doctor.places import belongs, names, output_place, queue_place
-from engine.doctor.program import clock, packages, python
+from engine.doctor.host import SHM, authorities, descriptors, proxies, shared_memory
+from engine.doctor.software import clock, packages, python
 from engine.errors import EngineError
 from engine.model import EgressSpec
 

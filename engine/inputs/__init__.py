@@ -1,11 +1,11 @@
 """Reading what people have: lists of videos in text, tables and JSON."""
 
-from engine.inputs.ids import video_id, why_not
-from engine.inputs.keep import Keep
-from engine.inputs.lines import Line
-from engine.inputs.readers import read
+from engine.inputs.kept_columns import Keep
+from engine.inputs.line import Line
+from engine.inputs.reader import read
 from engine.inputs.rejects import Rejects
 from engine.inputs.sources import Source, find_source, source_of
+from engine.inputs.video_ids import video_id, why_not
 
 __all__ = [
     "Keep",

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 
 from engine.errors import UsageError
-from engine.inputs.history import CELL, cells
-from engine.inputs.ids import find
-from engine.inputs.lines import Line, Readable
+from engine.inputs.line import Line, Readable
+from engine.inputs.takeout_history import CELL, cells
+from engine.inputs.video_ids import find
 
 LOOK_CHARS = 1 << 20
 """In so many characters a history shows its first cell, below styles and scripts."""

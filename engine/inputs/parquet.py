@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from engine.errors import UsageError
-from engine.inputs.lines import Line, without_surrogates
-from engine.inputs.opening import open_seekable
-from engine.inputs.table import Row, read_rows
+from engine.inputs.csv_table import Row, read_rows
+from engine.inputs.line import Line, without_surrogates
+from engine.inputs.opener import open_seekable
 
 MAGIC = b"PAR1"
 BATCH_ROWS = 4096

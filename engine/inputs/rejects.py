@@ -8,9 +8,9 @@ import os
 import re
 from types import TracebackType
 
-from engine import durable
 from engine.errors import DiskError, UsageError
-from engine.inputs.lines import Line
+from engine.inputs.line import Line
+from engine.storage import disk
 
 HEADER = b"file,line,text,reason\n"
 MAX_TEXT_CHARS = 200
@@ -60,7 +60,7 @@ class Rejects:
         self.count = 0
         self._rows = io.StringIO()
         self._writer = csv.writer(self._rows, lineterminator="\n")
-        self._file: durable.AppendFile | None = None
+        self._file: disk.AppendFile | None = None
         self._bytes_left: int | None = None  # not known before the first one
         self._left_out: Line | None = None  # the first of those that go unnamed
         self._named = 0
@@ -88,7 +88,7 @@ class Rejects:
             return
         try:
             if self._file is None:
-                self._file = durable.AppendFile(self.path)
+                self._file = disk.AppendFile(self.path)
             self._file.append(data if self._file.size else HEADER + data)
         except OSError as exc:
             raise self._error(exc) from None
@@ -125,8 +125,8 @@ class Rejects:
         self.close()
 
     def _error(self, exc: OSError) -> DiskError | UsageError:
-        if durable.is_disk_error(exc):
-            return durable.disk_error(exc, f"writing {self.path}")
+        if disk.is_disk_error(exc):
+            return disk.disk_error(exc, f"writing {self.path}")
         return UsageError(
             f"{self.path}: cannot be written: {exc.strerror or exc}. Move it away or mend its mode."
         )

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from engine.inputs.handles import composed, handle, is_name
-from engine.inputs.ids import HOSTS, video_id
-from engine.inputs.lines import Line
+from engine.inputs.line import Line
 from engine.inputs.pasted import plain_query, trimmed, unwrapped
+from engine.inputs.video_ids import HOSTS, video_id
 
 CHANNEL, PLAYLIST, SEARCH = "channel", "playlist", "search"
 TABS = ("videos", "shorts", "streams")

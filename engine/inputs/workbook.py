@@ -17,11 +17,11 @@ from xml.etree.ElementTree import ParseError
 
 from engine.errors import UsageError
 from engine.inputs.behind import Behind, look_behind
-from engine.inputs.ids import video_id
-from engine.inputs.lines import Line
-from engine.inputs.opening import open_zip, too_far, unpacks_too_far
+from engine.inputs.csv_table import Row, read_rows
+from engine.inputs.line import Line
+from engine.inputs.opener import open_zip, too_far, unpacks_too_far
 from engine.inputs.sources import find_source
-from engine.inputs.table import Row, read_rows
+from engine.inputs.video_ids import video_id
 
 MAX_ROWS = 1_048_576
 """As many as a sheet may have; a file can claim more and cost hours of empty ones."""

@@ -21,12 +21,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from engine import durable
+from engine.storage import disk
 
 VERBS = frozenset({"try", "final", "reopen", "died", "synced"})
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 _SUM = 9  # a space and eight digits
-# How `engine.manifest.row` begins. The rest of such a line is what was written, by its sum, and need not be read.
+# How `engine.queue.manifest.row` begins. The rest of such a line is what was written, by its sum, and need not be
+# read.
 _BRIEF = re.compile(
     rb'final \{"video_id": "([\w-]{11})", "status": "([a-z]+)", "kind": (?:null|"([a-z_]+)"), .*\}'
 )
@@ -134,7 +135,7 @@ class Journal:
     def __init__(self, path: str) -> None:
         self.path = path
         self._name_synced = False
-        self._file = durable.AppendFile(path)
+        self._file = disk.AppendFile(path)
 
     def write(self, verb: str, body: dict[str, Any]) -> None:
         """Append one line. After an error the file is what it was before."""
@@ -161,7 +162,7 @@ class Journal:
         """
         self._file.sync()
         if not self._name_synced:
-            durable.sync_dir(os.path.dirname(self.path))
+            disk.sync_dir(os.path.dirname(self.path))
             self._name_synced = True
 
     def close(self) -> None:

@@ -8,12 +8,12 @@ import os
 import secrets
 from datetime import UTC, datetime
 
-from engine import durable
 from engine.errors import UsageError
 from engine.queue.admission import look
-from engine.queue.layout import Queue, batch_bytes, check_format, exists, refuse_foreign
-from engine.queue.lock import take_or_say_who
+from engine.queue.directory import Queue, batch_bytes, check_format, exists, refuse_foreign
 from engine.queue.names import DIRS, FORMAT
+from engine.storage import disk
+from engine.storage.locks import take_or_say_who
 
 _MAKING_S = 60.0  # how long another process may take to make a queue in the same place
 
@@ -31,14 +31,14 @@ def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
         raise UsageError(f"the queue in {root} cannot be written: permission denied")
     try:
         if not place.is_queue:
-            durable.ensure_dirs(root)
+            disk.ensure_dirs(root)
             _publish_format(queue)
         _complete(queue, rehearsal)
     except FileExistsError:
         raise UsageError(f"{root} is a file, not a directory: give another place with -q") from None
     except OSError as exc:
-        if durable.is_disk_error(exc) and exc.errno != errno.EROFS:
-            raise durable.disk_error(exc, f"making a queue in {root}") from exc
+        if disk.is_disk_error(exc) and exc.errno != errno.EROFS:
+            raise disk.disk_error(exc, f"making a queue in {root}") from exc
         raise UsageError(
             f"no queue can be made in {root}: {exc.strerror}: give another place with -q"
         ) from None
@@ -48,11 +48,11 @@ def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
 def _publish_format(queue: Queue) -> None:
     """FORMAT comes first and is durable before anything else is there: with it the directory is a queue."""
     try:
-        durable.publish(queue.path("FORMAT"), f"{FORMAT}\n".encode())
+        disk.publish(queue.path("FORMAT"), f"{FORMAT}\n".encode())
     except FileNotFoundError:
         if not exists(queue.root):  # else a run that was quicker has swept our temporary file away
             raise
-    durable.sync_dir(queue.root)
+    disk.sync_dir(queue.root)
 
 
 def _complete(queue: Queue, rehearsal: bool) -> None:
@@ -73,11 +73,11 @@ def _complete(queue: Queue, rehearsal: bool) -> None:
                     "rehearsal": rehearsal,
                     "frozen": None,
                 }
-                durable.publish(queue.batch, batch_bytes(batch))
-                durable.sync_dir(queue.root)
-    made = [name for name in DIRS if durable.ensure_dir(queue.path(name))]
+                disk.publish(queue.batch, batch_bytes(batch))
+                disk.sync_dir(queue.root)
+    made = [name for name in DIRS if disk.ensure_dir(queue.path(name))]
     if made or not seeded:  # who made them may have died before their names were durable
-        durable.sync_dir(queue.root)
+        disk.sync_dir(queue.root)
 
 
 def _has_segments(queue: Queue) -> bool:

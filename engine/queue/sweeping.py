@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Callable
 
-from engine import durable
 from engine.queue.names import (
     is_birth,
     is_directory,
@@ -21,6 +20,7 @@ from engine.queue.names import (
     is_temporary,
     made_in_birth,
 )
+from engine.storage import disk
 
 OWNER = "owner"
 _OUTPUT_TEMPORARY = re.compile(r"\.(?:[A-Za-z0-9_-]{11}\.(?:json|md|txt|srt|vtt)|owner)\.[0-9a-f]{8}\.tmp")
@@ -65,7 +65,7 @@ def is_output_temporary(name: str) -> bool:
 def remove_if_empty(path: str) -> bool:
     """Remove a directory; False when it is not there or something is in it."""
     try:
-        durable.rmdir(path)
+        disk.rmdir(path)
     except OSError as exc:
         if exc.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR):
             return False
@@ -86,7 +86,7 @@ def _remove_file(path: str) -> bool:
     if not is_file(path):
         return False
     with contextlib.suppress(FileNotFoundError):
-        durable.unlink(path)
+        disk.unlink(path)
     return True
 
 

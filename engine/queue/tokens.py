@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from engine import durable
 from engine.errors import UsageError
-from engine.queue.chunk import cut
-from engine.queue.layout import Queue, is_number, numbered
+from engine.queue.directory import Queue, is_number, numbered
+from engine.queue.segments import cut
 from engine.queue.sweeping import remove_birth
+from engine.storage import disk
 
 
 def files(queue: Queue) -> list[int]:
@@ -25,9 +25,9 @@ def next_number(queue: Queue) -> int:
 def make_directories(queue: Queue, segment: int) -> None:
     """Make a segment's directories but that of its free tokens, durably."""
     for path in (queue.journal_dir(segment), queue.done(segment), queue.filed(segment)):
-        durable.ensure_dir(path)
+        disk.ensure_dir(path)
     for parent in ("journal", "done", "filed"):
-        durable.sync_dir(queue.path(parent))
+        disk.sync_dir(queue.path(parent))
 
 
 def publish_tokens(queue: Queue, segment: int) -> None:
@@ -39,11 +39,11 @@ def publish_tokens(queue: Queue, segment: int) -> None:
     born = os.path.join(queue.tmp, f"{segment:06d}")
     remove_birth(born)
     try:
-        durable.mkdir(born)
+        disk.mkdir(born)
     except FileExistsError:
         raise UsageError(f"{born} holds what no engine put there: move it away, then seed again") from None
     for chunk in cut(queue.segment(segment)):
-        durable.create(os.path.join(born, chunk.token), b"", sync=False)
-    durable.sync_dir(born)
-    durable.rename(born, queue.pending(segment))
-    durable.sync_dir(queue.path("pending"))
+        disk.create(os.path.join(born, chunk.token), b"", sync=False)
+    disk.sync_dir(born)
+    disk.rename(born, queue.pending(segment))
+    disk.sync_dir(queue.path("pending"))

@@ -6,10 +6,10 @@
 Nothing here imports the server: it runs in a child process.
 """
 
-from engine.rehearsal.captured import CAPTURES, Capture, captured_ids
-from engine.rehearsal.child import Rehearsal, start
-from engine.rehearsal.invent import Video, invent, invented_ids
-from engine.rehearsal.scenes import SCENES, Scene, parse_scene
+from engine.rehearsal.child_process import Rehearsal, start
+from engine.rehearsal.generated_videos import Video, invent, invented_ids
+from engine.rehearsal.recorded_responses import CAPTURES, Capture, captured_ids
+from engine.rehearsal.scenarios import SCENES, Scene, parse_scene
 from engine.rehearsal.settings import Address, Settings
 
 __all__ = [

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from engine.errors import UsageError
-from engine.rehearsal.scenes import SCENES
+from engine.rehearsal.scenarios import SCENES
 from engine.rehearsal.settings import Address, Settings
 
 

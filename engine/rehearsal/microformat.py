@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 
-from engine.rehearsal.invent import Video
+from engine.rehearsal.generated_videos import Video
 
 _CATEGORIES = ("Education", "Howto & Style", "Music", "People & Blogs", "Science & Technology")
 _COUNTRIES = ("AT", "CH", "DE", "FR", "GB", "IS", "JP", "US")

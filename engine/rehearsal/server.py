@@ -22,14 +22,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from engine.errors import UsageError
-from engine.rehearsal.answers import Answer, Stage
-from engine.rehearsal.arrivals import Arrivals
-from engine.rehearsal.authority import authority
+from engine.rehearsal.certificates import authority
+from engine.rehearsal.connection import Connection
 from engine.rehearsal.listener import Listener
 from engine.rehearsal.request import Request
-from engine.rehearsal.scenes import Scene, parse_scene
+from engine.rehearsal.request_log import Arrivals
+from engine.rehearsal.responses import Answer, Stage
+from engine.rehearsal.scenarios import Scene, parse_scene
 from engine.rehearsal.settings import Address, Settings
-from engine.rehearsal.wire import Connection
 
 __all__ = ["Address", "Settings", "serve"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from html import escape
 
-from engine.rehearsal.bodies import JSON, TEXT, XML, Body, dumps
-from engine.rehearsal.invent import Video
-from engine.rehearsal.players import SMALL_PLAYER, details, track
+from engine.rehearsal.compressed_bodies import JSON, TEXT, XML, Body, dumps
+from engine.rehearsal.generated_videos import Video
+from engine.rehearsal.player_responses import SMALL_PLAYER, details, track
 
 MEGABYTE = 1 << 20
 HUGE_BYTES = 31 * MEGABYTE  # just below what is taken

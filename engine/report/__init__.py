@@ -3,9 +3,9 @@
 `make` reads; `words`, `page` and `Report.to_json` write. Nothing here changes the queue or takes a lock.
 """
 
-from engine.report.made import make
-from engine.report.page import page
-from engine.report.value import Report
-from engine.report.words import words
+from engine.report.build import make
+from engine.report.html import page
+from engine.report.model import Report
+from engine.report.text import words
 
 __all__ = ["Report", "make", "page", "words"]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from engine.amounts import duration
+from engine.report.model import Chart
+from engine.report.text import clock
 from engine.report.timeline import Spell, joined
-from engine.report.value import Chart
-from engine.report.words import clock
+from engine.units import duration
 
 HEIGHT = 100.0
 MARKS = 400  # as many as one could tell apart

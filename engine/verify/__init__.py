@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.errors import DamagedError
-from engine.verify.audit import audit
+from engine.verify.auditor import audit
 from engine.verify.findings import Audit, Problem
 
 __all__ = ["Audit", "Problem", "audit", "check"]

@@ -1,6 +1,7 @@
 """What lies in the output directory that no `ok` row names: left over from this queue, or of others.
 
-By the page on the format alone: nothing here is shared with `engine.output`, `engine.ownership` or `engine.marker`.
+By the page on the format alone: nothing here is shared with `engine.output.publisher`, `engine.output.ownership` or
+`engine.queue.marker`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from engine.queue.lock import is_locked, living_holder
+from engine.storage.locks import is_locked, living_holder
+from engine.verify.directory_scan import MARKERS, OWNER, TMP, OutputTree
 from engine.verify.findings import Findings
 from engine.verify.strays import is_temporary_output
-from engine.verify.tree import MARKERS, OWNER, TMP, OutputTree
 
 _OTHERS = "file(s) in the output directory that are not this engine's"
 _OTHER_QUEUES = (

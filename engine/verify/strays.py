@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 
-from engine.queue.layout import Queue
+from engine.queue.directory import Queue
+from engine.verify.directory_scan import FOREIGN, LEFT, NAMED, OWNER, TMP, TOKEN, WORKER, listing
 from engine.verify.findings import Findings
-from engine.verify.tree import FOREIGN, LEFT, NAMED, OWNER, TMP, TOKEN, WORKER, listing
 
 _REPLACED = (
     r"(?:FORMAT|(?:batch|checkpoint|status|control|live|retry|gather)\.json|known\.u64|tickets|captions"

@@ -12,7 +12,8 @@ from typing import Any
 from xml.parsers import expat
 
 from engine.model import Cue, Failure, Kind
-from engine.youtube.failures import FailureError, UnreadableError
+from engine.network.answer import FailureError
+from engine.youtube.classify import UnreadableError
 from engine.youtube.markup import said
 
 MAX_CUES = 250_000  # twelve hours with a cue for each word

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.model import Failure, Kind
-from engine.youtube.failures import FailureError, by_status
-from engine.youtube.line import Attempt
-from engine.youtube.transcripts import PLAYER
-from engine.youtube.wording import refusal
+from engine.network.answer import FailureError
+from engine.network.session import Attempt
+from engine.youtube.classify import by_status
+from engine.youtube.library_client import PLAYER
+from engine.youtube.messages import refusal
 
 _FIELDS = "microformat,playabilityStatus"  # the latter says why there is none of the former
 _VERSION = "2.20260708.00.00"  # as in yt-dlp 2026.10.26; YouTube takes versions that are years old

@@ -40,7 +40,7 @@ class Counter:
 
 def lean(proxy: str, ca: str) -> Callable[[str], Any]:
     from engine.model import EgressSpec, Permit
-    from engine.youtube import Door, Fetcher, FetchSettings
+    from engine.youtube.fetcher import Door, Fetcher, FetchSettings
 
     def permit(egress: int) -> Permit:
         return Permit(0, 0, time.monotonic() + 60)
@@ -59,9 +59,9 @@ def work(
     fetch: Callable[[str], Any], out: Path, names: Path, counter: Path, threads: int
 ) -> dict[str, float]:
     """Do jobs until none are left; how many, and the seconds that all threads spent in their fetches."""
-    from engine.clock import utc
     from engine.model import Fetched, Record
-    from engine.output import Output
+    from engine.output.publisher import Output
+    from engine.storage.timestamps import utc
 
     jobs, rest = names.read_text().split(), Counter(counter)
     out.mkdir(parents=True, exist_ok=True)

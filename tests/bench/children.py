@@ -22,7 +22,7 @@ sys.path.append(str(HERE.parent))
 from injected import injected  # noqa: E402
 
 CANNED = {"engine.youtube": "from canned import fetch; Fetcher.fetch = fetch"}
-UNSYNCED = {"engine.durable": "_fsync = _fdatasync = lambda fd: None"}
+UNSYNCED = {"engine.storage.disk": "_fsync = _fdatasync = lambda fd: None"}
 _ROOM = tempfile.TemporaryDirectory(prefix="engine-bench-")
 ENGINE = [sys.executable, "-m", "engine"]
 
@@ -90,7 +90,7 @@ def measured(
 
 def role(process: psutil.Process) -> str:
     line = " ".join(process.cmdline())
-    if "engine.monitor" in line:
+    if "engine.monitor.monitor" in line:
         return "monitor"
     return "worker" if "popen_loky" in line else "supervisor" if " run " in line else "other"
 

@@ -57,9 +57,9 @@ class Engine(Contender):
 
     def seed(self, room: Path, names: list[str]) -> None:
         from engine.inputs import Line
-        from engine.queue.lock import take_or_say_who
         from engine.queue.making import make_queue
-        from engine.seed import Seeding
+        from engine.seeding.seed import Seeding
+        from engine.storage.locks import take_or_say_who
 
         queue = make_queue(str(room / "queue"))
         with take_or_say_who(queue.seed_lock, "seeding"):
@@ -67,16 +67,16 @@ class Engine(Contender):
                                for n, name in enumerate(names))  # fmt: skip
 
     def worker(self, room: Path, number: int) -> Callable[[], None]:
-        from engine.queue.claim import Worker, run_id
-        from engine.queue.layout import open_queue
+        from engine.queue.claims import Worker, run_id
+        from engine.queue.directory import open_queue
 
         queue = open_queue(str(room / "queue"))
         return lambda: self._work(Worker(queue, f"{run_id()}.{number}.1", 16))
 
     def _work(self, worker: Any) -> None:
-        from engine.queue.chunk import read_jobs
-        from engine.queue.fold import fold
+        from engine.queue.job_state import fold
         from engine.queue.journal import Entry, Journal, lines
+        from engine.queue.segments import read_jobs
 
         while (chunk := worker.claim(time.time())) is not None:
             journal = Journal(worker.queue.journal(chunk))
@@ -100,7 +100,7 @@ class Engine(Contender):
 
     @contextlib.contextmanager
     def beside(self, room: Path) -> Iterator[object]:
-        command = [sys.executable, "-m", "engine.monitor", str(room / "queue")]
+        command = [sys.executable, "-m", "engine.monitor.monitor", str(room / "queue")]
         with subprocess.Popen(command, stdin=subprocess.PIPE) as monitor:
             yield None
             monitor.communicate(b"finish\n")

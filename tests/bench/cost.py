@@ -112,7 +112,7 @@ def _library(proxy: str, ca: str) -> Callable[[str], object]:
 def _engine(mode: str) -> Callable[[str, str], Callable[[str], object]]:
     def make(proxy: str, ca: str) -> Callable[[str], object]:
         from engine.model import EgressSpec, Fetched, Permit
-        from engine.youtube import Door, Fetcher, FetchSettings
+        from engine.youtube.fetcher import Door, Fetcher, FetchSettings
 
         def permit(egress: int) -> Permit:
             return Permit(0, 0, time.monotonic() + 60)

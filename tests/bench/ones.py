@@ -28,8 +28,8 @@ _SEED = """
 import sys
 from engine.inputs import Line
 from engine.queue.making import make_queue
-from engine.queue.lock import take_or_say_who
-from engine.seed import Seeding
+from engine.storage.locks import take_or_say_who
+from engine.seeding.seed import Seeding
 queue = make_queue(sys.argv[1])
 for name in sys.stdin.read().split():
     with take_or_say_who(queue.seed_lock, "seeding"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from engine.manifest import row
 from engine.model import Cost, Job, Metadata, Transcript
+from engine.queue.manifest import row
 from engine.rehearsal import invented_ids
 
 _SUM = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

@@ -12,12 +12,12 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from engine.budget.climb import configure
-from engine.budget.control import Grant, fresh, take
-from engine.budget.outcomes import on_outcome
+from engine.budget.circuit_breaker import on_outcome
+from engine.budget.pacing import Grant, fresh, take
+from engine.budget.rate_controller import configure
 from engine.budget.settings import BudgetSettings, Outcome
 from engine.budget.state import EgressState
-from engine.rehearsal.limit import HiddenLimit
+from engine.rehearsal.hidden_limit import HiddenLimit
 
 WALL = 1_700_000_000.0
 START = 1000.0
@@ -77,7 +77,7 @@ class WindowServer:
 
 @dataclass
 class StandInServer:
-    """The limit of the stand-in itself (`engine.rehearsal.limit`), for the same stretch without a clock."""
+    """The limit of the stand-in itself (`engine.rehearsal.hidden_limit`), for the same stretch without a clock."""
 
     limit: Callable[[float], float]
     hidden: HiddenLimit

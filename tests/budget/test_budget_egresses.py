@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.budget import Budget, BudgetSettings, Outcome, parse_rate, snapshot
-from engine.budget.control import Grant, fresh, plausible, take
-from engine.budget.outcomes import (
+from engine.budget.circuit_breaker import (
     AWAY_S,
     MAX_AWAY_S,
     PROBES,
@@ -26,6 +25,7 @@ from engine.budget.outcomes import (
     recalled,
     silent_probe,
 )
+from engine.budget.pacing import Grant, fresh, plausible, take
 from engine.budget.state import AWAY, NETWORK_JOBS, NO_JOBS, EgressState, State, Why
 from engine.model import EgressSpec
 

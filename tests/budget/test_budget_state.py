@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.budget import BudgetSettings, parse_rate
-from engine.budget.control import Grant, emptied, fresh, plausible, take
-from engine.budget.outcomes import on_outcome
+from engine.budget.circuit_breaker import on_outcome
+from engine.budget.pacing import Grant, emptied, fresh, plausible, take
 from engine.budget.settings import Outcome
 from engine.budget.state import (
     RECORD_BYTES,

@@ -10,8 +10,8 @@ import pytest
 from engine.budget import BudgetSettings
 from engine.budget.rate import Rate
 from engine.cli import captions, group
-from engine.config import Frozen, Settings
 from engine.errors import UsageError
+from engine.settings import Frozen, Settings
 
 
 @pytest.mark.parametrize(

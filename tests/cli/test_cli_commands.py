@@ -18,12 +18,13 @@ import pytest
 from patience import HANG_S
 from support import batch, ids, some_fail, worked
 
-from engine import cli, durable
+from engine import cli
 from engine.cli import COMMANDS
 from engine.errors import Exit
 from engine.model import Kind
 from engine.queue.making import make_queue
-from engine.supervisor import hold
+from engine.run.supervisor import hold
+from engine.storage import disk
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -119,7 +120,7 @@ def test_one_bad_input_of_two_loses_nothing(engine: Engine) -> None:
 
 
 def test_seed_beside_a_seeding_names_who(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine.queue.lock import take_or_say_who
+    from engine.storage.locks import take_or_say_who
 
     monkeypatch.setattr("engine.cli.seed.SEED_WAIT_S", 0.0)
     queue = make_queue("queue_dir")
@@ -288,14 +289,14 @@ def test_authorities_that_are_none_are_said_before_anything_begins(engine: Engin
 def test_a_failing_disk_under_the_output_directory_is_no_wrong_usage(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mkdir = durable._mkdir
+    mkdir = disk._mkdir
 
     def full(path: str, mode: int) -> None:
         if os.path.basename(path) == "new":
             raise OSError(errno.ENOSPC, "No space left on device", path)
         mkdir(path, mode)
 
-    monkeypatch.setattr(durable, "_mkdir", full)
+    monkeypatch.setattr(disk, "_mkdir", full)
     said = engine("run", NAME, "-o", "new")
     assert said.code == Exit.DISK
     assert "--output" in said.err
@@ -364,7 +365,7 @@ def test_errors_from_below(
     def fail(root: str) -> None:
         raise raised
 
-    monkeypatch.setattr("engine.status.collect", fail)
+    monkeypatch.setattr("engine.monitor.status.collect", fail)
     own = SimpleNamespace(**{**vars(os), "dup2": lambda fd, to: None})
     monkeypatch.setattr(cli, "os", own)  # a broken pipe replaces stdout, which is pytest's here
     said = engine("status")

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from engine.cli import group
-from engine.config import Frozen, freeze
 from engine.queue.making import make_queue
+from engine.settings import Frozen, freeze
 
 
 @pytest.fixture(autouse=True)

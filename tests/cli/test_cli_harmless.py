@@ -13,8 +13,8 @@ import pytest
 from support import Kind, worked
 
 from engine.cli import group, invoke
-from engine.manifest import read_checkpoint, write_checkpoint
-from engine.queue.layout import Queue
+from engine.queue.directory import Queue
+from engine.queue.manifest import read_checkpoint, write_checkpoint
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

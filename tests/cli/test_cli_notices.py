@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from patience import HANG_S
 
-from engine import notify, status
 from engine.cli import invoke
 from engine.cli.notices import Notices
 from engine.errors import DiskError, Exit
-from engine.queue.layout import Queue
-from engine.queue.lock import Lock
+from engine.monitor import status
+from engine.queue.directory import Queue
 from engine.queue.making import make_queue
+from engine.run import notify
+from engine.storage.locks import Lock
 
 TARGET = notify.Target("there", command=("true",))
 

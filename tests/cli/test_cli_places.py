@@ -10,7 +10,7 @@ import pytest
 from support import add, ids, print_of
 
 from engine.cli import COMMANDS, invoke
-from engine.queue.layout import exists
+from engine.queue.directory import exists
 from engine.queue.making import make_queue
 
 VIDEO = "dQw4w9WgXcQ"

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from support import some_fail, worked
 
-from engine import events, status
 from engine.cli import progress
 from engine.cli.progress import Progress, line
-from engine.queue.layout import Queue
+from engine.monitor import status
+from engine.queue import events
+from engine.queue.directory import Queue
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

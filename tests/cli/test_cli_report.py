@@ -10,9 +10,9 @@ import pytest
 from support import file_rows, some_fail, worked
 
 from engine.cli import invoke
-from engine.clock import utc
-from engine.failures import rows
-from engine.manifest import read_checkpoint
+from engine.monitor.failed_jobs import rows
+from engine.queue.manifest import read_checkpoint
+from engine.storage.timestamps import utc
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 Said = pytest.CaptureFixture[str]

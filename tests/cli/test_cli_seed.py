@@ -11,7 +11,7 @@ import recount
 from engine.cli import invoke
 from engine.cli.preview import to_lines
 from engine.inputs import Line
-from engine.render.terminal import columns
+from engine.output.terminal import columns
 
 A, B, C = "dQw4w9WgXcQ", "jNQXAC9IVRw", "-wtIMTCHWuI"
 

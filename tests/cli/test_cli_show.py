@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from engine import status
 from engine.cli.progress import line
 from engine.cli.show import STATE_STYLE, at, duration, eta, limit, panel, rows_words, show, size, wait_words
+from engine.monitor import status
 
 ODD = "p001 \x1b]0;owned\x07\x1b[2Jho\u202est\n:1"
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|4[0-7]|9[0-7]|38|48)[0-9;]*m")

@@ -14,10 +14,10 @@ from support import batch, some_fail, worked
 from engine import cli
 from engine.cli.set import read_pairs
 from engine.errors import UsageError
-from engine.queue.layout import Queue
+from engine.queue.control import Ask, Course, Inbox, publish_course
+from engine.queue.directory import Queue
 from engine.queue.making import make_queue
-from engine.steering import Ask, Course, Inbox, publish_course
-from engine.supervisor import hold
+from engine.run.supervisor import hold
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -137,7 +137,7 @@ def test_no_run_is_live(queue: Queue, capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_run_that_does_not_look_yet(
     queue: Queue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.steering.answered.__defaults__", (0.01,))
+    monkeypatch.setattr("engine.queue.control.answered.__defaults__", (0.01,))
     with hold(queue):
         for command in (["pause"], ["resume"], ["set", "rate=2"]):
             code, err = said(capsys, *command)

@@ -1,4 +1,4 @@
-"""Faults at a chosen step to disk, put into `engine.durable` in a process of its own (nothing is ever undone).
+"""Faults at a chosen step to disk, put into `engine.storage.disk` in a process of its own (nothing is ever undone).
 
 A *step* is a call of one of the names by which `durable` reaches the system. Its number counts from 0, in
 whichever thread it happens.
@@ -18,7 +18,7 @@ from typing import Any
 
 from support import STEPS
 
-from engine import durable
+from engine.storage import disk
 
 KILLED = 9  # how a process ends that dies at a step
 WRITES, SYNCS = ("_write", "_pwrite"), ("_fsync", "_fdatasync")
@@ -37,8 +37,8 @@ class Seam:
         self._lock = threading.Lock()
         self._fault = fault
         for name in STEPS:
-            real = (lambda fd: None) if name in SYNCS else getattr(durable, name)
-            setattr(durable, name, self._wrapped(name, real) if name in only else real)
+            real = (lambda fd: None) if name in SYNCS else getattr(disk, name)
+            setattr(disk, name, self._wrapped(name, real) if name in only else real)
 
     def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:

@@ -31,10 +31,9 @@ import recount  # noqa: E402
 from faults import KILLED, SYNCS, WRITES, FailingSync, Seam, dying, full, short  # noqa: E402
 from support import STEPS, ids, lines  # noqa: E402
 
-from engine import destination, durable, events, gather, joined, output, seed, status, verdict, verify, worker  # noqa: E402
+from engine import verify  # noqa: E402
 from engine.budget import BudgetSettings, Rate  # noqa: E402
-from engine.budget.file import Budget  # noqa: E402
-from engine.config import Frozen, Settings, freeze  # noqa: E402
+from engine.budget.limiter import Budget  # noqa: E402
 from engine.errors import EngineError, Exit  # noqa: E402
 from engine.model import (  # noqa: E402
     Cost,
@@ -48,19 +47,27 @@ from engine.model import (  # noqa: E402
     Refused,
     Transcript,
 )
-from engine.monitor import Monitor  # noqa: E402
-from engine.queue.chunk import cut  # noqa: E402
-from engine.queue.claim import run_id  # noqa: E402
-from engine.queue.layout import Queue, worker_ids  # noqa: E402
-from engine.queue.lock import take_or_say_who  # noqa: E402
+from engine.monitor import status  # noqa: E402
+from engine.monitor.monitor import Monitor  # noqa: E402
+from engine.output import destination, publisher  # noqa: E402
+from engine.queue import events, gathering, joined_segment  # noqa: E402
+from engine.queue.claims import run_id  # noqa: E402
+from engine.queue.directory import Queue, worker_ids  # noqa: E402
 from engine.queue.making import make_queue  # noqa: E402
-from engine.recover import recover  # noqa: E402
-from engine.resources import Resources  # noqa: E402
-from engine.retry import retry  # noqa: E402
-from engine.supervisor import hold  # noqa: E402
-from engine.witness import lay_out  # noqa: E402
-from engine.worker import Lap  # noqa: E402
-from engine.youtube import Fetcher  # noqa: E402, F401 - loaded before the forks
+from engine.queue.segments import cut  # noqa: E402
+from engine.recovery.requeue import retry  # noqa: E402
+from engine.recovery.startup import recover  # noqa: E402
+from engine.run.supervisor import hold  # noqa: E402
+from engine.seeding import seed  # noqa: E402
+from engine.settings import Frozen, Settings, freeze  # noqa: E402
+from engine.storage import disk  # noqa: E402
+from engine.storage.locks import take_or_say_who  # noqa: E402
+from engine.worker import main as worker  # noqa: E402
+from engine.worker import retry_policy  # noqa: E402
+from engine.worker.context import Resources  # noqa: E402
+from engine.worker.main import Lap  # noqa: E402
+from engine.worker.witness import lay_out  # noqa: E402
+from engine.youtube.fetcher import Fetcher  # noqa: E402, F401 - loaded before the forks
 
 THREADS = 2
 FEW, ALL = ids(6), ids(11)
@@ -73,11 +80,11 @@ SAID = {"short": (0,), "full": (Exit.DISK,), "eio": (Exit.DISK,), "die": (KILLED
 # ---- what the processes do -------------------------------------------------------------------------------
 def hurry() -> None:
     """The same work with shorter times and smaller pieces."""
-    verdict.WAITS_S = (0.01, 0.01, 0.01)
+    retry_policy.WAITS_S = (0.01, 0.01, 0.01)
     worker.SYNC_S, worker.IDLE_S, worker.BREATH_S, worker.RECLAIM_S = 0.02, 0.01, 0.001, 0.05
     seed.SEGMENT_JOBS = 5
-    seed.chunk_size = joined.chunk_size = lambda count, cores: 3
-    gather.MANY = (
+    seed.chunk_size = joined_segment.chunk_size = lambda count, cores: 3
+    gathering.MANY = (
         2  # at the start of a run what nobody has touched, at its end and the next start what is filed
     )
     events.utc = lambda *args, **kwargs: "2026-11-22T09:00:00.000Z"  # the same bytes in each life
@@ -105,7 +112,7 @@ def run(root: Path, names: list[str], again: bool = False) -> None:
     with hold(queue):
         with take_or_say_who(queue.seed_lock, "seeding"):
             seed.Seeding(queue).add(lines(names))
-        durable.ensure_dirs(str(root / "out"), mode=0o777)
+        disk.ensure_dirs(str(root / "out"), mode=0o777)
         batch = destination.claim(queue, str(root / "out"))
         frozen = freeze(queue, Frozen(str(root / "out")), frozenset())
         with take_or_say_who(queue.seed_lock, "seeding"):
@@ -128,7 +135,7 @@ def run(root: Path, names: list[str], again: bool = False) -> None:
                 monitor.finish()
                 monitor.close()
             if status.finished(queue) and not worker_ids(queue):
-                output.sweep(frozen.output)
+                publisher.sweep(frozen.output)
                 return
             _lap(queue, settings, f"{name}.0.{number}", root / "fetched", again)
         raise AssertionError("it does not get there")
@@ -184,8 +191,8 @@ def command_line(act: Callable[[], None]) -> int:
         print(f"engine: {exc}", file=sys.stderr)
         return int(exc.exit_code)
     except OSError as exc:
-        if durable.is_disk_error(exc):
-            print(f"engine: {durable.disk_error(exc, exc.filename or 'writing')}", file=sys.stderr)
+        if disk.is_disk_error(exc):
+            print(f"engine: {disk.disk_error(exc, exc.filename or 'writing')}", file=sys.stderr)
             return int(Exit.DISK)
         traceback.print_exc()
         return int(Exit.BUG)

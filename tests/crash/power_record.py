@@ -35,9 +35,9 @@ RUN_S = 120.0
 ENGINE = Path(__file__).resolve().parents[2]
 # Sooner than in earnest, so that a short run has all sorts of steps.
 _HURRIED = {
-    "engine.worker": "SYNC_S = 0.3",
-    "engine.verdict": "WAITS_S = (0.2, 0.4, 0.6); LONG_WAIT_S = 1.0",
-    "engine.gather": f"MANY = 2; UNTOUCHED_JOBS = {FIRST // 2}",
+    "engine.worker.main": "SYNC_S = 0.3",
+    "engine.worker.retry_policy": "WAITS_S = (0.2, 0.4, 0.6); LONG_WAIT_S = 1.0",
+    "engine.queue.gathering": f"MANY = 2; UNTOUCHED_JOBS = {FIRST // 2}",
 }
 
 

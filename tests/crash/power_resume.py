@@ -21,20 +21,24 @@ from unittest import mock
 from commands import unpaced
 from power_ops import Files
 
-from engine import durable, output, processes, status, supervisor, worker
-from engine.budget import register, view
-from engine.budget.file import Budget
+from engine.budget import register, snapshot
+from engine.budget.limiter import Budget
 from engine.cli import invoke
-from engine.config import Settings
 from engine.model import Cost, Cue, Failure, Fetched, Kind, Metadata, Permit, Refused, Transcript
-from engine.monitor import Monitor
-from engine.queue import claim
-from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
-from engine.queue.lock import take_or_say_who
-from engine.resources import Resources
-from engine.witness import lay_out
-from engine.worker import Lap
-from engine.youtube import egress
+from engine.monitor import status
+from engine.monitor.monitor import Monitor
+from engine.network import client
+from engine.output import publisher
+from engine.queue import claims
+from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
+from engine.run import supervisor
+from engine.settings import Settings
+from engine.storage import disk, processes
+from engine.storage.locks import take_or_say_who
+from engine.worker import main
+from engine.worker.context import Resources
+from engine.worker.main import Lap
+from engine.worker.witness import lay_out
 
 LAPS = 4  # more than any damage needs; a queue that is not finished by then never will be
 LAP_S = 20.0
@@ -105,10 +109,10 @@ class Inside:
         else:
             raise AssertionError(f"not finished after {LAPS} laps")
         frozen = self.settings.frozen
-        forget = output.forgetting(frozen.output, self.settings.batch, frozen.formats)
-        claim.reclaim(self.queue, "", forget)
+        forget = publisher.forgetting(frozen.output, self.settings.batch, frozen.formats)
+        claims.reclaim(self.queue, "", forget)
         if not worker_ids(self.queue):
-            output.sweep(self.settings.frozen.output)
+            publisher.sweep(self.settings.frozen.output)
         return 3 if status.tally(self.queue, time.time()).counts.failed else 0
 
     def _lap(self, number: int) -> None:
@@ -116,7 +120,7 @@ class Inside:
         resources = Resources(self.settings, stop, threading.Event())
         resources.fetcher = self.site  # type: ignore[assignment]
         lap = Lap(self.settings, resources, f"{self.run_id}.0.{number}", stop)
-        reports: list[worker.Report] = []
+        reports: list[main.Report] = []
         thread = threading.Thread(target=lambda: reports.append(lap.run()), name="lap")
         thread.start()
         ends_at = time.monotonic() + LAP_S
@@ -143,16 +147,16 @@ def spared() -> Iterator[None]:
     """Another boot of the machine, on which nothing is synced for real and no keeper rests long."""
     with contextlib.ExitStack() as stack:
         for target, name, value in (
-            (durable, "_fsync", lambda fd: None),
-            (durable, "_fdatasync", lambda fd: None),
-            (worker, "IDLE_S", 0.01),
-            (worker, "BREATH_S", 0.001),
+            (disk, "_fsync", lambda fd: None),
+            (disk, "_fdatasync", lambda fd: None),
+            (main, "IDLE_S", 0.01),
+            (main, "BREATH_S", 0.001),
         ):
             stack.enter_context(mock.patch.object(target, name, value))
-        for module in (register, view):
+        for module in (register, snapshot):
             stack.enter_context(mock.patch.object(module, "boot_id", lambda: b"the next boot id"))
         stack.enter_context(mock.patch.object(processes, "boot_id", lambda: "the next boot"))
-        stack.enter_context(mock.patch.object(egress, "Door"))  # nobody goes through it
+        stack.enter_context(mock.patch.object(client, "Door"))  # nobody goes through it
         yield
 
 

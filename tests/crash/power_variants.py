@@ -16,7 +16,10 @@ from unittest import mock
 from power_ops import Step
 from power_play import Variant
 
-from engine import durable, gather, output, recover
+from engine.output import publisher
+from engine.queue import gathering
+from engine.recovery import startup
+from engine.storage import disk
 
 
 def _unsynced(pattern: str) -> Callable[[list[Step]], list[Step]]:
@@ -83,8 +86,8 @@ def _patched(module: object, name: str, value: object) -> Callable[[], AbstractC
     return lambda: mock.patch.object(module, name, value)
 
 
-class _NotCutBack(durable.AppendFile):
-    def __init__(self, path: str, *, length: int | None = None, mode: int = durable.PRIVATE_FILE) -> None:
+class _NotCutBack(disk.AppendFile):
+    def __init__(self, path: str, *, length: int | None = None, mode: int = disk.PRIVATE_FILE) -> None:
         super().__init__(path, mode=mode)
 
 
@@ -121,31 +124,31 @@ VARIANTS = [
     Variant("gathered segments removed before the new one is there", _removed_too_early, near=_GATHERED),
     Variant(
         "a gathering that was cut off is forgotten",
-        patched=_patched(gather, "complete", lambda queue: False),
+        patched=_patched(gathering, "complete", lambda queue: False),
         near=_GATHERED,
     ),
     Variant("synced before the fsyncs", _synced_too_early, near=f"write {_JOURNAL} synced", focus=_FILES),
     Variant(
         "manifest not cut back to its checkpoint",
-        patched=_patched(durable, "AppendFile", _NotCutBack),
+        patched=_patched(disk, "AppendFile", _NotCutBack),
         near=r"\w+ " + _MANIFEST,
     ),
     Variant(
         "torn journal line not cut off",
-        patched=_patched(durable, "_last_line_end", lambda fd, size: size),
+        patched=_patched(disk, "_last_line_end", lambda fd, size: size),
         near=r"\w+ " + _JOURNAL,
         focus=_JOURNAL,
         model="ext4",
     ),
     Variant(
         "ok rows believed without a look",
-        patched=_patched(output, "intact", lambda root, row: True),
+        patched=_patched(publisher, "intact", lambda root, row: True),
         near=r"\w+ " + _JOURNAL,
         focus=_FILES,
     ),
     Variant(
         "tokens not compared with segments",
-        patched=_patched(recover, "_check_tokens", lambda queue: []),
+        patched=_patched(startup, "_check_tokens", lambda queue: []),
         near=r"\w+ " + _FILED,
         focus=_FILED,
     ),

@@ -20,7 +20,7 @@ from scorecard import Told, row
 from small_run import IDS, SPECIAL, resume, small, staged, told
 
 from engine.errors import EngineError, Exit
-from engine.verify.books import row_faults
+from engine.verify.journal_reader import row_faults
 
 TRUTH = ("segments", "batch.json", "FORMAT", "retry.json")  # without these nobody can go on
 STRIDE = 40

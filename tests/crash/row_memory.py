@@ -167,8 +167,8 @@ def leak(place: Place, seed: int) -> str:
     batch = place.batch(videos(400, seed), site)
     changes = {
         "engine.youtube": _LEAKY.format(piece=piece),
-        "engine.worker": f"LEAK_BYTES, SYNC_S = {ALLOWANCE}, {CHECK_S}",
-        "engine.config": _LAPS.format(lap_s=lap_s),
+        "engine.worker.main": f"LEAK_BYTES, SYNC_S = {ALLOWANCE}, {CHECK_S}",
+        "engine.settings": _LAPS.format(lap_s=lap_s),
     }
     with Memory(batch) as memory:
         ended = batch.run(*FEW, "--rate", "60/s", **injected(place.root, changes), timeout_s=150)

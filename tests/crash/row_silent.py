@@ -18,7 +18,10 @@ from nights import Place
 from scorecard import row
 
 SILENT_S = 8.0
-SHORTER = {"engine.monitored": f"SILENT_S = {SILENT_S}", "engine.slots": f"SILENT_S = {SILENT_S}"}
+SHORTER = {
+    "engine.run.helper_process": f"SILENT_S = {SILENT_S}",
+    "engine.run.worker_pool": f"SILENT_S = {SILENT_S}",
+}
 # Holds the interpreter's lock and sleeps: nothing else in the process runs meanwhile, as with an expression that
 # does not end, but it takes no processor.
 STANDS_STILL = """

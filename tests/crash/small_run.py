@@ -22,26 +22,29 @@ from unittest.mock import patch
 
 from support import Hand, add, file_rows, ids, lines, reclaim
 
-from engine import destination, durable, events, output, seed, steering, worker
 from engine.budget import BudgetSettings, Outcome, Rate
-from engine.budget.file import Budget
+from engine.budget.limiter import Budget
 from engine.cli import invoke
-from engine.config import Frozen, Settings, check_rehearsal, freeze
 from engine.errors import DiskError, Exit, UsageError
 from engine.model import Cost, Cue, EgressSpec, Failure, Fetched, Kind, Metadata, Permit, Refused, Transcript
-from engine.monitor import Monitor
-from engine.queue import claim
-from engine.queue.layout import Queue, deferred_chunks, open_queue
-from engine.queue.lock import take_or_say_who
+from engine.monitor.monitor import Monitor
+from engine.monitor.status import tally
+from engine.output import destination, publisher
+from engine.queue import claims, control, events
+from engine.queue.directory import Queue, deferred_chunks, open_queue
 from engine.queue.making import make_queue
-from engine.recover import recover
-from engine.resources import Resources, rss_bytes
-from engine.seed import Seeding
-from engine.status import tally
-from engine.supervisor import Supervisor, hold
-from engine.tickets import issue
-from engine.witness import NAME, Witness, lay_out
-from engine.worker import Lap
+from engine.queue.tickets import issue
+from engine.recovery.startup import recover
+from engine.run.supervisor import Supervisor, hold
+from engine.seeding import seed
+from engine.seeding.seed import Seeding
+from engine.settings import Frozen, Settings, check_rehearsal, freeze
+from engine.storage import disk
+from engine.storage.locks import take_or_say_who
+from engine.worker import main
+from engine.worker.context import Resources, rss_bytes
+from engine.worker.main import Lap
+from engine.worker.witness import NAME, Witness, lay_out
 
 JOBS, CHUNK = (24, 12), 4
 IDS = ids(sum(JOBS))
@@ -55,10 +58,10 @@ def small() -> Iterator[None]:
     """Small chunks, short waits, and no disk to wait for: these trials are not about power."""
     with (
         patch.object(seed, "chunk_size", lambda jobs, cores: CHUNK),
-        patch.object(worker, "IDLE_S", 0.004),
-        patch.object(worker, "BREATH_S", 0.0),
-        patch.object(durable, "_fsync", lambda fd: None),
-        patch.object(durable, "_fdatasync", lambda fd: None),
+        patch.object(main, "IDLE_S", 0.004),
+        patch.object(main, "BREATH_S", 0.0),
+        patch.object(disk, "_fsync", lambda fd: None),
+        patch.object(disk, "_fdatasync", lambda fd: None),
     ):
         yield
 
@@ -136,7 +139,7 @@ def staged(root: Path) -> Queue:
             file.write(b'final {"video_id": "torn')
         hand.output.close()
         hand.die()
-        claim.blame(queue, hand.worker.id, sure=True)
+        claims.blame(queue, hand.worker.id, sure=True)
         add(queue, IDS[JOBS[0] :])
         hand = Hand(queue, lambda name: SPECIAL.get(name, "ok"))
         for chunk in list(iter(lambda: hand.worker.claim(time.time()), None)):
@@ -158,9 +161,9 @@ def _laid_out(queue: Queue) -> None:
         budget.report(permit, Outcome.OK, job=IDS[0])
     lay_out(queue)
     issue(queue, 1000)
-    steering.request_stop(queue, now=True)
-    steering.ask(queue, steering.Ask(paused=True, rate="9/s", threads=3))
-    steering.publish_course(queue, steering.Course("9/s", 1, 3, paused=True))
+    control.request_stop(queue, now=True)
+    control.ask(queue, control.Ask(paused=True, rate="9/s", threads=3))
+    control.publish_course(queue, control.Course("9/s", 1, 3, paused=True))
     events.emit(queue, "start", "1 x 2", run="r")
     events.emit(queue, "slot_died", "{SIGKILL(-9)}", slot=0, worker="r.0.1", jobs=[IDS[8]])
     with take_or_say_who(queue.seed_lock, "seeding"):
@@ -188,7 +191,7 @@ def resume(root: Path) -> int:
     queue = open_queue(str(root / "queue"))
     check_rehearsal(queue, False)
     with hold(queue):
-        steering.clear_request(queue)
+        control.clear_request(queue)
         with take_or_say_who(queue.seed_lock, "seeding"):
             Seeding(queue).add(lines(IDS))
         destination.check(queue, str(root / "out"))
@@ -207,8 +210,8 @@ def resume(root: Path) -> int:
         with take_or_say_who(queue.seed_lock, "seeding"):
             recover(queue)
             tally(queue, time.time())
-        output.sweep(frozen.output)
-        supervisor = Supervisor(queue, settings, claim.run_id())
+        publisher.sweep(frozen.output)
+        supervisor = Supervisor(queue, settings, claims.run_id())
         supervisor._open_budget()
         for number in range(ROUNDS):
             _lap(queue, settings, f"{supervisor.run_id}.0.{number}")

@@ -1,6 +1,6 @@
 """Real commands of which one process runs under strace, and has the k-th call of a sort fail or kill it.
 
-So the seam in `engine.durable` is not believed blindly: whatever way a step takes to the kernel, it is met here.
+So the seam in `engine.storage.disk` is not believed blindly: whatever way a step takes to the kernel, it is met here.
 strace counts the calls of each thread for itself; the first thread to come to its k-th is hit, and with an
 injected error each of them.
 """
@@ -28,7 +28,7 @@ JOBS, THREADS, REQUESTS_A_JOB = 6, 2, 2
 OPTIONS = ("-p", "1", "-t", str(THREADS), "--grace", "3")
 WHAT = {  # role: what its command line holds
     "worker": "popen_loky",
-    "monitor": "engine.monitor",
+    "monitor": "engine.monitor.monitor",
     "supervisor": " run ",
     "seed": " seed ",
     "retry": " retry ",

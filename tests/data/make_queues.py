@@ -2,9 +2,9 @@
 
     .venv/bin/python tests/data/make_queues.py [NAME…]
 
-A queue that must be caught between two steps is made by a command in whose processes one call of `engine.durable`
-(or of what the recipe names) kills the process or hangs until all of it is killed. What a recipe says of the
-queue is checked before it is packed, and how it ends is found out by finishing it.
+A queue that must be caught between two steps is made by a command in whose processes one call of
+`engine.storage.disk` (or of what the recipe names) kills the process or hangs until all of it is killed. What a
+recipe says of the queue is checked before it is packed, and how it ends is found out by finishing it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 import recount
 from commands import MONITOR, engine, kill, until, videos

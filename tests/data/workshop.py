@@ -13,7 +13,9 @@ import recount
 from commands import Command, Ended, engine, until, videos
 from injected import injected
 
-SHORT = {"engine.rehearsal.invent": "CUES = 8"}  # transcripts of eight lines: the archives stay small
+SHORT = {
+    "engine.rehearsal.generated_videos": "CUES = 8"
+}  # transcripts of eight lines: the archives stay small
 STEPS = (
     "_open",
     "_write",

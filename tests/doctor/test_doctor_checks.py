@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from support import worked
 
-from engine import durable
-from engine.doctor import Asked, Finding, Level, examine, machine, places, program
+from engine.doctor import Asked, Finding, Level, examine, filesystem, host, software
 from engine.model import EgressSpec
 from engine.queue.making import make_queue
+from engine.storage import disk
 
 
 def levels(found: Iterable[Finding]) -> list[str]:
@@ -55,7 +55,7 @@ def test_a_sound_machine(tmp_path: Path) -> None:
     ],
 )
 def test_yt_dlp_ages(version: str, level: Level, says: str) -> None:
-    its = program.age(version, date(2026, 11, 22))
+    its = software.age(version, date(2026, 11, 22))
     assert its.level is level
     assert says in its.seen
 
@@ -67,7 +67,7 @@ def test_packages_that_are_missing_or_too_old(monkeypatch: pytest.MonkeyPatch) -
         "requires",
         lambda name: ["click>=8.1", "rich>=999", "nobody-has-this>=1", "extra>=1; extra == 'x'"],
     )
-    found = {its.about: its for its in program.packages()}
+    found = {its.about: its for its in software.packages()}
     assert found["rich"].level is found["nobody-has-this"].level is Level.PROBLEM
     assert "needed is 999" in found["rich"].seen
     assert found["packages"].seen == f"click {real('click')}"
@@ -77,12 +77,12 @@ def test_packages_that_are_missing_or_too_old(monkeypatch: pytest.MonkeyPatch) -
 def test_the_clock(tmp_path: Path) -> None:
     queue = make_queue(str(tmp_path / "q"))
     Path(queue.events).write_text("")
-    assert one(program.clock(queue.root)).level is Level.OK
-    behind = one(program.clock(queue.root, now=os.stat(queue.events).st_mtime - 3600))
+    assert one(software.clock(queue.root)).level is Level.OK
+    behind = one(software.clock(queue.root, now=os.stat(queue.events).st_mtime - 3600))
     assert behind.level is Level.PROBLEM
     assert "the queue was last worked on" in behind.seen
     assert (
-        one(program.clock(str(tmp_path), now=86_400.0)).level is Level.PROBLEM
+        one(software.clock(str(tmp_path), now=86_400.0)).level is Level.PROBLEM
     )  # a machine without a battery
 
 
@@ -100,23 +100,23 @@ def test_open_files(
     monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], threads: int, level: Level
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda what: limits)
-    assert one(machine.descriptors(2, threads)).level is level
+    assert one(host.descriptors(2, threads)).level is level
 
 
 def test_certificates(tmp_path: Path) -> None:
-    assert one(machine.authorities(None)).level is Level.OK
+    assert one(host.authorities(None)).level is Level.OK
     (tmp_path / "empty.pem").write_text("nothing\n")
     for path in ("missing.pem", "empty.pem"):
-        assert one(machine.authorities(str(tmp_path / path))).level is Level.PROBLEM
+        assert one(host.authorities(str(tmp_path / path))).level is Level.PROBLEM
 
 
 def test_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert one(machine.shared_memory()).level is Level.OK
+    assert one(host.shared_memory()).level is Level.OK
     usage = namedtuple("usage", "free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(0))
-    assert one(machine.shared_memory()).level is Level.WARNING
+    assert one(host.shared_memory()).level is Level.WARNING
     monkeypatch.setattr("multiprocessing.context.BaseContext.Lock", _no_semaphore)
-    assert one(machine.shared_memory()).level is Level.PROBLEM
+    assert one(host.shared_memory()).level is Level.PROBLEM
 
 
 def _no_semaphore(self: object) -> None:
@@ -125,20 +125,20 @@ def _no_semaphore(self: object) -> None:
 
 def test_proxies_that_nobody_reaches() -> None:
     dead = tuple(EgressSpec(f"p00{n} 127.0.0.1:9", "http://u:T0pS3cret@127.0.0.1:9") for n in (1, 2))
-    found = list(machine.proxies(dead, None))
+    found = list(host.proxies(dead, None))
     assert levels(found) == ["warning", "warning", "problem"]
     assert not re.search("T0pS3cret", repr(found))
-    assert list(machine.proxies((), None)) == []
+    assert list(host.proxies((), None)) == []
 
 
 # ---- where things will lie ------------------------------------------------------------------------------
 def test_a_file_in_the_way_and_a_place_without_leave(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    its = one(places.place("output", str(tmp_path / "file")))
+    its = one(filesystem.place("output", str(tmp_path / "file")))
     assert (its.level, "-o" in its.advice) == (Level.PROBLEM, True)
     if os.geteuid() != 0:
         tmp_path.chmod(0o500)
-        assert one(places.place("queue", str(tmp_path / "q"))).level is Level.PROBLEM
+        assert one(filesystem.place("queue", str(tmp_path / "q"))).level is Level.PROBLEM
 
 
 @pytest.mark.parametrize(
@@ -147,35 +147,35 @@ def test_a_file_in_the_way_and_a_place_without_leave(tmp_path: Path) -> None:
 def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, level: Level) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(20 << 30, 0, free))
-    assert next(places.place("queue", str(tmp_path))).level is level
+    assert next(filesystem.place("queue", str(tmp_path))).level is level
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc here")
 def test_a_place_that_holds_no_files() -> None:
-    its = one(places.place("output", "/proc/transcripts"))
+    its = one(filesystem.place("output", "/proc/transcripts"))
     assert (its.level, "-o" in its.advice, "room" in its.advice) == (Level.PROBLEM, True, False)
 
 
 def test_a_remote_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.queue.mounts.file_system", lambda path: "nfs4")
-    its = one(places.place("queue", str(tmp_path)))
+    its = one(filesystem.place("queue", str(tmp_path)))
     assert (its.level, "nfs4" in its.seen) == (Level.PROBLEM, True)
 
 
 def test_what_a_file_system_fails_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert places.try_out(str(tmp_path)) == ""
+    assert filesystem.try_out(str(tmp_path)) == ""
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "_rename", lambda src, dst: None)
-        assert "rename" in places.try_out(str(tmp_path))
+        patch.setattr(disk, "_rename", lambda src, dst: None)
+        assert "rename" in filesystem.try_out(str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "_fdatasync", _fails)
-        assert "Input/output error" in places.try_out(str(tmp_path))
+        patch.setattr(disk, "_fdatasync", _fails)
+        assert "Input/output error" in filesystem.try_out(str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr(places, "_other_tries", lambda path: 0)
-        assert "keep another out" in places.try_out(str(tmp_path))
+        patch.setattr(filesystem, "_other_tries", lambda path: 0)
+        assert "keep another out" in filesystem.try_out(str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr(places, "_other_tries", lambda path: places._REFUSED)
-        assert "not free" in places.try_out(str(tmp_path))
+        patch.setattr(filesystem, "_other_tries", lambda path: filesystem._REFUSED)
+        assert "not free" in filesystem.try_out(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -189,27 +189,27 @@ def test_free_inodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fake = SimpleNamespace(f_files=10**9, f_favail=free)
         with monkeypatch.context() as patch:
             patch.setattr(os, "statvfs", lambda path, fake=fake: fake if str(path) == str(tmp_path) else real)
-            patch.setattr(places.shutil, "disk_usage", lambda path: (1 << 40, 0, 1 << 40))
-            patch.setattr(places, "try_out", lambda path: "")
-            found = list(places.place("output", str(tmp_path)))
+            patch.setattr(filesystem.shutil, "disk_usage", lambda path: (1 << 40, 0, 1 << 40))
+            patch.setattr(filesystem, "try_out", lambda path: "")
+            found = list(filesystem.place("output", str(tmp_path)))
         assert [its.level for its in found] == [*levels, Level.OK]
 
 
 def test_names_that_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(places.names(str(tmp_path / "none"))) == []
-    monkeypatch.setattr("engine.folding.kept", lambda path: False)
+    assert list(filesystem.names(str(tmp_path / "none"))) == []
+    monkeypatch.setattr("engine.output.folding.kept", lambda path: False)
     monkeypatch.setattr("sys.platform", "linux")
-    assert one(places.names(str(tmp_path))).level is Level.PROBLEM
-    assert list(places.names("/proc/none")) == []
+    assert one(filesystem.names(str(tmp_path))).level is Level.PROBLEM
+    assert list(filesystem.names("/proc/none")) == []
 
 
 def test_an_output_directory_that_is_gone_or_another_queue_s(tmp_path: Path) -> None:
     queue = worked(tmp_path, 4)
-    assert list(places.belongs(queue.root)) == list(places.belongs(str(tmp_path / "none"))) == []
+    assert list(filesystem.belongs(queue.root)) == list(filesystem.belongs(str(tmp_path / "none"))) == []
     shutil.copytree(queue.root, tmp_path / "copy")
-    assert "belongs to the queue" in one(places.belongs(str(tmp_path / "copy"))).seen
+    assert "belongs to the queue" in one(filesystem.belongs(str(tmp_path / "copy"))).seen
     shutil.rmtree(tmp_path / "out")
-    its = one(places.belongs(queue.root))
+    its = one(filesystem.belongs(queue.root))
     assert (its.level, "--output-lost" in its.seen) == (Level.PROBLEM, True)
 
 

@@ -10,7 +10,7 @@ from commands import Batch, Ended, kinds
 from nights import Place, played
 
 from engine.rehearsal import CAPTURES
-from engine.rehearsal.captured import read_asset
+from engine.rehearsal.recorded_responses import read_asset
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,17 @@ from commands import COMMAND, Ended, engine, until
 from containers import inside, permitted
 
 from engine.errors import HeldError
-from engine.output import TMP, Output, sweep
-from engine.processes import namespace
-from engine.queue.lock import Lock, is_locked, kept_free, living_holder, read_note, take_or_say_who
-from engine.slot import sweep_semaphores
+from engine.output.publisher import TMP, Output, sweep
+from engine.run.worker_process import sweep_semaphores
+from engine.storage.locks import Lock, is_locked, kept_free, living_holder, read_note, take_or_say_who
+from engine.storage.processes import namespace
 
 HOLD = (
-    "import sys; from engine.queue.lock import take_or_say_who\n"
+    "import sys; from engine.storage.locks import take_or_say_who\n"
     "lock = take_or_say_who(sys.argv[1], 'run'); print('held', flush=True); sys.stdin.read()"
 )
 WORK = (
-    "import sys; from engine.output import Output; Output(sys.argv[1], ('md',), 'other.0.1')\n"
+    "import sys; from engine.output.publisher import Output; Output(sys.argv[1], ('md',), 'other.0.1')\n"
     "print('held', flush=True); sys.stdin.read()"
 )
 

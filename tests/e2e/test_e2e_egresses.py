@@ -31,7 +31,7 @@ from patience import HANG_S, until
 from support import states
 
 from engine.errors import Exit
-from engine.queue.layout import Queue
+from engine.queue.directory import Queue
 from engine.rehearsal import Rehearsal, Settings, start
 
 SLOTS = ("p001", "p002", "p003", "p004")

@@ -20,7 +20,7 @@ from commands import PROCESSES, THREADS, until, videos
 from nights import Place
 
 from engine.budget import BudgetSettings, parse_rate
-from engine.rehearsal.limit import HiddenLimit
+from engine.rehearsal.hidden_limit import HiddenLimit
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "budget"))
 

@@ -18,7 +18,7 @@ from nights import Place, played
 from engine.rehearsal import invented_ids
 
 SEED = 8
-LISTER = "engine.lister"
+LISTER = "engine.run.lister"
 
 
 def ids(count: int) -> set[str]:

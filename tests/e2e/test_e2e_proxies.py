@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from egress_runs import PASSWORD, closed_port, proxies_file
 
-from engine.check import check
 from engine.cli import invoke as cli
 from engine.errors import Exit
 from engine.model import EgressSpec, Kind
-from engine.proxies import egresses
+from engine.network.proxies import egresses
 from engine.rehearsal import Rehearsal, Settings, start
+from engine.youtube.proxy_check import check
 
 
 @pytest.fixture(scope="module")

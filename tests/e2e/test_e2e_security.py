@@ -32,8 +32,8 @@ import yaml
 from commands import Batch, Command, Ended, command_line, session_members, until, videos
 from nights import Place, played
 
-from engine.rehearsal import invent, parse_scene
-from engine.rehearsal.hostile import TITLES
+from engine.rehearsal import generated_videos, parse_scene
+from engine.rehearsal.malicious_responses import TITLES
 
 SEED = 11
 CANARY = "canary-9f2c-p4ss"
@@ -116,10 +116,10 @@ def test_each_hostile_answer_has_its_named_outcome(night: Hostile) -> None:
 def test_titles_arrive_whole_and_break_nothing(night: Hostile) -> None:
     """Escapes, NUL, surrogates, bidi controls, 10,000 characters, YAML, formulas: data in the files, no more."""
     names = [name for name in night.batch.ids if fate(name) == "hostile"]
-    met = {invent(SEED, name).view_count % len(TITLES) for name in names}
+    met = {generated_videos(SEED, name).view_count % len(TITLES) for name in names}
     assert len(met) >= 7, met
     for name in names:
-        title = TITLES[invent(SEED, name).view_count % len(TITLES)].encode("utf-8", "replace")
+        title = TITLES[generated_videos(SEED, name).view_count % len(TITLES)].encode("utf-8", "replace")
         files = {
             its: night.batch.out / name[:2] / f"{name}.{its}" for its in ("json", "md", "txt", "srt", "vtt")
         }

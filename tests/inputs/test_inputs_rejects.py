@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import durable
 from engine.errors import DiskError, UsageError
 from engine.inputs import Line, Rejects
 from engine.inputs.rejects import escape, without_password
+from engine.storage import disk
 
 
 def bad(text: str, file: str = "x.txt", reason: str = "empty") -> Line:
@@ -145,7 +145,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
 
 def test_closing_makes_it_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
-    monkeypatch.setattr(durable, "_fdatasync", lambda fd: synced.append(os.fstat(fd).st_size))
+    monkeypatch.setattr(disk, "_fdatasync", lambda fd: synced.append(os.fstat(fd).st_size))
     written(tmp_path / "r.csv", bad("x"))
     assert synced == [(tmp_path / "r.csv").stat().st_size]
 
@@ -154,7 +154,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(fd: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(durable, "_write", full)
+    monkeypatch.setattr(disk, "_write", full)
     rejects = Rejects(str(tmp_path / "r.csv"))
     rejects.add(bad("x"))
     with pytest.raises(DiskError, match="No space left"):

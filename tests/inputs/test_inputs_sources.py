@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.inputs import find_source, history, read, source_of, video_id
-from engine.inputs.lines import rejected
+from engine.inputs import find_source, read, source_of, takeout_history, video_id
+from engine.inputs.line import rejected
 from engine.inputs.sources import Source
 
 UC = "UCxqPAgubo4coVn9Lx1FuKcg"
@@ -126,6 +126,6 @@ def test_one_on_the_command_line_is_no_missing_file() -> None:
 def test_what_a_history_tells_of_is_no_source() -> None:
     url = f"{SITE}/@handle"
     assert source_of(rejected("list.txt", 1, url, "no video")) == Source("channel", "@handle")
-    seen = history.element({"title": "Visited a channel", "titleUrl": url}, "watch-history.json", 1)
+    seen = takeout_history.element({"title": "Visited a channel", "titleUrl": url}, "watch-history.json", 1)
     assert seen.video_id is None
     assert source_of(seen) is None

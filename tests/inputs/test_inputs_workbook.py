@@ -208,7 +208,7 @@ def test_sizes_and_rows_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("engine.inputs.workbook.MAX_ROWS", 1000)
     with pytest.raises(UsageError, match="more than 1,000 rows"):
         all_of(_parts(DATA, tmp_path / "x.xlsx", sheet1=far.encode()))
-    monkeypatch.setattr("engine.inputs.opening.FREE_BYTES", 1 << 16)
+    monkeypatch.setattr("engine.inputs.opener.FREE_BYTES", 1 << 16)
     with pytest.raises(UsageError, match="200 times"):
         all_of(_parts(DATA, tmp_path / "y.xlsx", sheet1=b" " * (1 << 20)))
     monkeypatch.setattr("engine.inputs.workbook.MAX_SHARED_BYTES", 10)

@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import Crash, add, batch, dying_at, every_step, ids, print_of
 
-from engine import durable, verify
+from engine import verify
 from engine.errors import NoQueueError, UsageError
 from engine.queue import names
 from engine.queue.admission import State, look
-from engine.queue.layout import exists, open_queue
+from engine.queue.directory import exists, open_queue
 from engine.queue.making import make_queue
-from engine.recover import recover
+from engine.recovery.startup import recover
+from engine.storage import disk
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -404,7 +405,7 @@ def test_names_that_a_kill_left_unsynced_are_made_durable(
 ) -> None:
     """Whoever made the directories may have died before; once a segment lies there they are durable."""
     synced: list[str] = []
-    monkeypatch.setattr(durable, "sync_dir", synced.append)
+    monkeypatch.setattr(disk, "sync_dir", synced.append)
     for _ in range(2):
         queue = make_queue(str(place))
         assert synced.pop() == str(place)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from support import Crash, dying_at
 
 from engine.errors import DiskError
-from engine.manifest import row
 from engine.model import Cost, Job, Kind, Metadata
 from engine.queue.journal import VERBS, Journal, decode, encode, parse, read
+from engine.queue.manifest import row
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -180,7 +180,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: p
             raise OSError(28, "No space left on device")
         return real(fd, bytes(data)[:10])
 
-    monkeypatch.setattr("engine.durable._write", full)
+    monkeypatch.setattr("engine.storage.disk._write", full)
     with pytest.raises((OSError, DiskError)):
         journal.write("try", {"job": "two", "message": "x" * 100})
     monkeypatch.undo()
@@ -192,7 +192,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: p
 
 def test_short_counts_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
-    monkeypatch.setattr("engine.durable._write", lambda fd, data: real(fd, bytes(data)[:3]))
+    monkeypatch.setattr("engine.storage.disk._write", lambda fd, data: real(fd, bytes(data)[:3]))
     journal = Journal(str(tmp_path / "0.jsonl"))
     journal.write("try", {"job": "one"})
     journal.close()

@@ -23,16 +23,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support import Crash, Hand, Outcome, add, dying_at, file_rows, ids, output_of, reclaim
 
-from engine import destination, durable, gather, joined, retry, status, verify
-from engine import seed as seeding
+from engine import verify
 from engine.model import Kind
-from engine.output import sweep
-from engine.queue import claim, journal
-from engine.queue.chunk import Chunk, read_jobs
-from engine.queue.fold import fold
-from engine.queue.layout import Queue, chunks_in, deferred_chunks, worker_ids
+from engine.monitor import status
+from engine.output import destination
+from engine.output.publisher import sweep
+from engine.queue import claims, gathering, joined_segment, journal
+from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
+from engine.queue.job_state import fold
 from engine.queue.making import make_queue
-from engine.recover import recover
+from engine.queue.segments import Chunk, read_jobs
+from engine.recovery import requeue
+from engine.recovery.startup import recover
+from engine.seeding import seed as seeding
+from engine.storage import disk
 
 CHUNK = 4
 LONG_S = 900.0
@@ -59,11 +63,11 @@ class QueueModel(RuleBasedStateMachine):
         super().__init__()
         self.room = tempfile.TemporaryDirectory(prefix="engine-model-")
         self.patches = [
-            patch.object(durable, "_fsync", lambda fd: None),
-            patch.object(durable, "_fdatasync", lambda fd: None),
+            patch.object(disk, "_fsync", lambda fd: None),
+            patch.object(disk, "_fdatasync", lambda fd: None),
             patch.object(seeding, "chunk_size", lambda jobs, cores: CHUNK),
-            patch.object(joined, "chunk_size", lambda jobs, cores: CHUNK),
-            patch.object(gather, "MANY", 2),  # segments are gathered all the time
+            patch.object(joined_segment, "chunk_size", lambda jobs, cores: CHUNK),
+            patch.object(gathering, "MANY", 2),  # segments are gathered all the time
         ]
         for its in self.patches:
             its.start()
@@ -161,7 +165,7 @@ class QueueModel(RuleBasedStateMachine):
         worker_id = self.hand.worker.id
         self._gone()
         if blamed is not None:
-            claim.blame(self.queue, worker_id, sure=blamed)
+            claims.blame(self.queue, worker_id, sure=blamed)
             reclaim(self.queue)
             if expected is not None:
                 state = fold(journal.lines(self.queue.journal(expected[0]))).jobs[expected[1]]
@@ -216,9 +220,9 @@ class QueueModel(RuleBasedStateMachine):
             if its.end in (Kind.NETWORK, *((Kind.PRIVATE,) if absent else ()))
         }
         if step is None:
-            assert retry.retry(self.queue, absent=absent) == len(wanted)
+            assert requeue.retry(self.queue, absent=absent) == len(wanted)
         else:
-            self._dies(lambda: retry.retry(self.queue, absent=absent), step, torn)
+            self._dies(lambda: requeue.retry(self.queue, absent=absent), step, torn)
             began = os.path.exists(self.queue.retry)
             recover(self.queue)
             if not began and self._really_open(wanted) != wanted:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from support import add, batch, finish, ids
 
-from engine import durable, steering
-from engine.known import Known
-from engine.queue import names
-from engine.queue.claim import Worker, run_id
+from engine.queue import control, names
+from engine.queue.claims import Worker, run_id
+from engine.queue.id_index import Known
 from engine.queue.making import make_queue
 from engine.queue.sweeping import is_output_temporary, sweep_queue
-from engine.repair import repair
+from engine.recovery.repair import repair
+from engine.storage import disk
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
 from small_run import resume, staged
@@ -29,23 +29,23 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths of all files and directories that are made through `durable`, in order."""
     paths: list[str] = []
     for name in ("_open", "_mkdir"):
-        real = getattr(durable, name)
+        real = getattr(disk, name)
 
         def call(path: str, flags: int, *more: Any, real: Any = real, name: str = name) -> Any:
             if name == "_mkdir" or flags & os.O_EXCL:
                 paths.append(path)
             return real(path, flags, *more)
 
-        monkeypatch.setattr(durable, name, call)
+        monkeypatch.setattr(disk, name, call)
     return paths
 
 
 def test_each_name_that_a_queue_and_a_run_make_is_known(tmp_path: Path, made: list[str]) -> None:
     """Whoever gives a new file a place in the queue adds its name, else nobody would sweep it."""
     queue = staged(tmp_path)
-    steering.ask(queue, steering.Ask(paused=True))
+    control.ask(queue, control.Ask(paused=True))
     repair(queue.root)
-    steering.clear_request(queue)
+    control.clear_request(queue)
     resume(tmp_path)
     first = [os.path.relpath(path, queue.root) for path in made if path.startswith(queue.root + os.sep)]
     own = {name for name in (path.split(os.sep)[0] for path in first) if not names.is_first(name)}

@@ -28,8 +28,16 @@ from youtube_transcript_api import YouTubeTranscriptApi, _errors
 from youtube_transcript_api.proxies import GenericProxyConfig
 
 from engine.errors import UsageError
-from engine.rehearsal import CAPTURES, Rehearsal, Settings, invent, invented_ids, parse_scene, start
-from engine.rehearsal.scenes import passing_fault
+from engine.rehearsal import (
+    CAPTURES,
+    Rehearsal,
+    Settings,
+    generated_videos,
+    invented_ids,
+    parse_scene,
+    start,
+)
+from engine.rehearsal.scenarios import passing_fault
 
 IDS = list(invented_ids(50))
 SITE = "https://www.youtube.com"
@@ -93,7 +101,7 @@ def test_unmodified_youtube_transcript_api(rehearsal: Rehearsal, monkeypatch: py
         found = api.fetch(video_id)
         assert len(found) == 300
         assert found[-1].text == f"end of {video_id} in en"
-        assert found.is_generated is not invent(1, video_id).manual
+        assert found.is_generated is not generated_videos(1, video_id).manual
 
 
 def test_unmodified_yt_dlp(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -117,7 +125,7 @@ def test_unmodified_yt_dlp(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
             }
         },
     }
-    video = invent(1, IDS[0])
+    video = generated_videos(1, IDS[0])
     with yt_dlp.YoutubeDL(options) as dl:
         found = dl.extract_info(f"{SITE}/watch?v={IDS[0]}")
     assert (found["title"], found["duration"]) == (video.title, video.duration_s)

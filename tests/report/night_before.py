@@ -8,10 +8,10 @@ from typing import Any
 
 from support import add, ids
 
-from engine.clock import utc
-from engine.manifest import Checkpoint, Counts, write_checkpoint
-from engine.queue.layout import Queue
+from engine.queue.directory import Queue
 from engine.queue.making import make_queue
+from engine.queue.manifest import Checkpoint, Counts, write_checkpoint
+from engine.storage.timestamps import utc
 
 EVENING = 1_795_284_000.0  # 2026-11-21T18:00:00Z
 HOUR = 3600.0

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from youtube_site import VIDEO, Asked, Reply, Site, permit, player
 
-from engine.attempt import Attempts
 from engine.budget import Outcome
 from engine.model import EgressSpec, Failure, Fetched, Kind, Refused
+from engine.network.client import Door
 from engine.rehearsal import Rehearsal, Settings, invented_ids, start
-from engine.youtube import Fetcher, FetchSettings
-from engine.youtube.egress import Door
+from engine.worker.attempt import Attempts
+from engine.youtube.fetcher import Fetcher, FetchSettings
 
 MakeDoor = Callable[..., Door]
 IDS = list(invented_ids(12, 3))

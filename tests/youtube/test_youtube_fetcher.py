@@ -16,9 +16,10 @@ from youtube_site import VIDEO, Asked, Reply, Site, asset, permit, player
 
 from engine.errors import DiskError, Interrupted
 from engine.model import EgressSpec, Fetched, Kind, Permit, Refused
+from engine.network import sockets
+from engine.network.client import Door
 from engine.rehearsal import CAPTURES, Rehearsal, Settings, invented_ids, start
-from engine.youtube import Fetcher, FetchSettings, sockets
-from engine.youtube.egress import Door
+from engine.youtube.fetcher import Fetcher, FetchSettings
 
 MakeDoor = Callable[..., Door]
 NO_CAPTIONS = "dsMFmonKDD4"
@@ -388,7 +389,7 @@ def test_a_refused_session_is_not_used_again(site: Site, make_door: MakeDoor) ->
 
 
 def test_importing_is_light() -> None:
-    code = "import sys, engine.youtube.failures, engine.youtube; print('yt_dlp' in sys.modules)"
+    code = "import sys, engine.youtube.classify, engine.youtube; print('yt_dlp' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
 

@@ -19,21 +19,22 @@ from typing import Any
 
 import pytest
 
-import engine.proxies
-import engine.render
+import engine.network
+import engine.output
 import engine.youtube
 from engine.model import Cue, Metadata, Record, Transcript
-from engine.render import FORMATS, render, to_json
-from engine.render.terminal import printable
+from engine.network.answer import FailureError
+from engine.output.formats import FORMATS, render, to_json
+from engine.output.terminal import printable
 from engine.youtube.bounds import bounded
-from engine.youtube.choice import Wanted, choose, spoken_language
-from engine.youtube.failures import FailureError, UnreadableError
+from engine.youtube.classify import UnreadableError
 from engine.youtube.languages import match
-from engine.youtube.listed import listed
 from engine.youtube.markup import said
+from engine.youtube.messages import clean, kind_of, refusal
 from engine.youtube.metadata import read_metadata
 from engine.youtube.timedtext import parse
-from engine.youtube.wording import clean, kind_of, refusal
+from engine.youtube.track_choice import Wanted, choose, spoken_language
+from engine.youtube.tracks import listed
 
 TIMES = 4
 LIMIT = 9.0  # linear is 4, quadratic 16
@@ -64,7 +65,7 @@ def _cost_s(act: Callable[[str], object], text: str) -> float:
 
 def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
     """Every expression of the modules that read or write foreign text."""
-    for package in (engine.youtube, engine.render, engine.proxies):
+    for package in (engine.youtube, engine.output, engine.network):
         names = [package.__name__]
         if hasattr(package, "__path__"):
             names += [its.name for its in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
@@ -90,8 +91,8 @@ def _expressions(value: Any, depth: int = 3) -> Iterator[re.Pattern[Any]]:
 PATTERNS = dict(patterns())
 # Only ever asked about a whole text, or its beginning: they do not start again at each character.
 ANCHORED = re.compile(
-    r"engine\.(proxies|youtube\.formats\._(CLOCK|NAME|TIMES)|youtube\.timedtext\._HEAD|youtube\.listing\._VIDEO_ID"
-    r"|render\.text\._PLAIN)\b.*"
+    r"engine\.(network\.proxies|youtube\.formats\._(CLOCK|NAME|TIMES)|youtube\.timedtext\._HEAD"
+    r"|youtube\.channel_pages\._VIDEO_ID|output\.plain_text\._PLAIN)\b.*"
 )
 CHARS = (
     "<", ">", "&", "&#", "&#x", "-", "->", "--", " ", "\n", "\n ", "\t", "a", "a ", "9", "9:", ":", "[", "](", "[[",
@@ -104,8 +105,8 @@ CHARS = (
 
 def test_the_walk_finds_the_expressions() -> None:
     assert len(PATTERNS) > 25, sorted(PATTERNS)
-    assert "engine.render.subtitles._ARROW.0" in PATTERNS
-    assert any(name.startswith("engine.youtube.wording._WORDING") for name in PATTERNS)
+    assert "engine.output.subtitles._ARROW.0" in PATTERNS
+    assert any(name.startswith("engine.youtube.messages._WORDING") for name in PATTERNS)
 
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))

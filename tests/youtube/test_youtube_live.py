@@ -9,11 +9,11 @@ import pytest
 from youtube_site import VIDEO, Reply, Site, permit, player
 
 from engine.model import Fetched, Kind, Metadata, Refused
-from engine.youtube import Fetcher, FetchSettings
-from engine.youtube.egress import Door
+from engine.network.client import Door
+from engine.youtube.fetcher import Fetcher, FetchSettings
 from engine.youtube.live import is_live, not_yet
+from engine.youtube.messages import refusal
 from engine.youtube.metadata import read_metadata, with_microformat
-from engine.youtube.wording import refusal
 
 MakeDoor = Callable[..., Door]
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_youtube_wording import json_values
+from test_youtube_messages import json_values
 from youtube_site import VIDEO, Asked, Reply, Site, permit, player
 
 from engine.errors import Interrupted
 from engine.model import Fetched, Kind, Metadata, Permit, Refused
-from engine.youtube import Fetcher, FetchSettings
-from engine.youtube.failures import FailureError
+from engine.network.answer import FailureError
+from engine.youtube.fetcher import Fetcher, FetchSettings
 from engine.youtube.metadata import with_microformat
 from engine.youtube.microformat import read
 

@@ -17,15 +17,16 @@ from markdown_it.token import Token
 from youtube_transcript_api._transcripts import _TranscriptParser
 
 from engine.model import Cue, Kind, Metadata, Record, Transcript
-from engine.rehearsal.captured import read_asset
-from engine.rehearsal.invent import invent, invented_ids
+from engine.network.answer import FailureError
+from engine.output.formats import from_json, render, to_json
+from engine.output.markdown import paragraphs as markdown_paragraphs
+from engine.output.plain_text import clean
+from engine.rehearsal.caption_responses import TimedText
+from engine.rehearsal.generated_videos import invent, invented_ids
+from engine.rehearsal.recorded_responses import read_asset
 from engine.rehearsal.shapes import SHAPES
-from engine.rehearsal.timedtext import TimedText
-from engine.render import from_json, render, to_json
-from engine.render.markdown import paragraphs as markdown_paragraphs
-from engine.render.text import clean
 from engine.youtube import formats
-from engine.youtube.failures import FailureError, UnreadableError
+from engine.youtube.classify import UnreadableError
 from engine.youtube.timedtext import parse, plain
 
 HEAD = '<?xml version="1.0" encoding="utf-8" ?><transcript>'

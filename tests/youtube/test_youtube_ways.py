@@ -14,12 +14,12 @@ from youtube_site import VIDEO, Reply, Site, permit, player
 
 from engine.errors import Interrupted, UsageError
 from engine.model import EgressSpec, Failure, Fetched, Kind, Refused
-from engine.proxies import egresses, parse_proxy, read_proxies
-from engine.turns import LARGE_BYTES, turns
-from engine.youtube import Fetcher, FetchSettings
-from engine.youtube.egress import Attempt, Door
-from engine.youtube.failures import classify
-from engine.youtube.opinion import Opinion
+from engine.network.client import Attempt, Door
+from engine.network.proxies import egresses, parse_proxy, read_proxies
+from engine.network.turns import LARGE_BYTES, turns
+from engine.youtube.classify import classify
+from engine.youtube.fetcher import Fetcher, FetchSettings
+from engine.youtube.second_client import Opinion
 
 PLAYER = "https://www.youtube.com/youtubei/v1/player"
 MakeDoor = Callable[..., Door]

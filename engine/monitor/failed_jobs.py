@@ -1,0 +1,140 @@
+"""The jobs that are not `ok`, for people, for programs, for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from engine.output.terminal import printable
+from engine.queue import channel_state
+from engine.queue.directory import Queue
+from engine.queue.manifest import read_checkpoint
+from engine.storage.timestamps import seconds
+
+COLUMNS = ("video_id", "status", "kind", "message", "attempts", "title", "channel", "egress", "finished_at")
+_TAIL_BYTES = 1 << 18
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def rows(
+    queue: Queue, kinds: Collection[str] | None = None, older_than_s: float | None = None
+) -> Iterator[dict[str, Any]]:
+    """Jobs and listings that are not `ok`; of these kinds, and jobs that are final for so long, if given."""
+    yield from _jobs(queue, kinds, older_than_s)
+    if (not kinds and older_than_s is None) or (kinds and channel_state.KIND in kinds):
+        yield from channel_state.failure_rows(queue)
+
+
+def _jobs(
+    queue: Queue, kinds: Collection[str] | None, older_than_s: float | None
+) -> Iterator[dict[str, Any]]:
+    """The manifest's rows, as far as the checkpoint promises it."""
+    before = None if older_than_s is None else time.time() - older_than_s
+    checkpoint = read_checkpoint(queue)
+    if checkpoint is None:
+        return
+    at = 0
+    try:
+        with open(queue.manifest, "rb") as file:
+            for line in file:
+                at += len(line)
+                if at > checkpoint.length:
+                    return
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue  # `engine verify` tells of damage
+                if not isinstance(row, dict) or row.get("status") == "ok":
+                    continue
+                if kinds and str(row.get("kind")) not in kinds:
+                    continue
+                if before is None or (seconds(row.get("finished_at")) or 0.0) <= before:
+                    yield row
+    except FileNotFoundError:
+        return
+
+
+class Latest:
+    """The last rows that are not `ok`, as the manifest grows: call it again and again."""
+
+    def __init__(self, queue: Queue, count: int = 3) -> None:
+        self._path = queue.manifest
+        self._count = count
+        self._found: list[dict[str, Any]] = []
+        self._at: int | None = None
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """These rows, the newest last; none where there is no manifest."""
+        try:
+            with open(self._path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                if self._at is None or size < self._at:  # the first look, or a retry made it anew
+                    self._found, self._at = [], max(0, size - _TAIL_BYTES)
+                file.seek(self._at)
+                data = file.read(_TAIL_BYTES * 4)
+        except OSError:
+            return []
+        end = data.rfind(b"\n") + 1
+        self._at += end
+        for line in data[:end].splitlines():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(row, dict) and row.get("status") in ("absent", "failed"):
+                self._found.append(row)
+        del self._found[: -self._count]
+        return list(self._found)
+
+
+def to_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A line a job for a terminal: id, kind, message, title. Nothing in them can steer the terminal."""
+    for row in found:
+        parts = [
+            f"{printable(str(row.get('video_id'))):11}",
+            f"{printable(str(row.get('kind'))):14}",
+            printable(str(row.get("message") or "-"), 120),
+        ]
+        if row.get("title"):
+            parts.append(f"({printable(str(row['title']), 60)})")
+        yield "  ".join(parts)
+
+
+def to_json_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The rows as they are, each with the version of this schema, one JSON object a line. Everything but ASCII is
+    escaped, as it may go to any terminal."""
+    for row in found:
+        yield json.dumps({"schema_version": 1, **row})
+
+
+def to_csv(found: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A table with a header, one physical line a job, without line ends.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front; ids stay as they are, also
+    those that begin with `-`, for programs read them.
+    """
+    yield _record(COLUMNS)
+    for row in found:
+        yield _record([_cell(name, row.get(name)) for name in COLUMNS])
+
+
+def _cell(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return str(value)
+    if name == "video_id" and not value.startswith("@"):  # which only a listing's source does
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _record(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()

@@ -1,0 +1,293 @@
+"""The output directory: record and renderings of each video, published whole or not at all.
+
+Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. Temporary files lie in `.engine-tmp/<worker>/` beside them
+(same file system), so that what a dead worker left is removed as a whole. A file there says whose it is, and its
+worker keeps it locked: queues may share an output directory, also out of several containers, and no run removes what
+another one's worker has in hand. What this queue did not write is
+neither replaced nor removed (`engine.output.ownership`), and nothing is written where the queue's marker is not
+(`engine.queue.marker`): then it is another directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.errors import UsageError
+from engine.model import Record
+from engine.output import folding
+from engine.output.formats import FORMATS, render
+from engine.output.json_record import to_json
+from engine.output.ownership import NOBODY, RECORD, Claim, is_ours, sha256
+from engine.queue import marker
+from engine.queue.claims import Forget
+from engine.queue.names import is_directory, is_worker
+from engine.queue.sweeping import OWNER, remove_if_empty, remove_worker_output
+from engine.storage import disk, processes
+from engine.storage.locks import Lock, living_holder, read_note
+
+TMP = ".engine-tmp"
+_TIMES = 3
+_SWEEPER_S = 5.0  # how long one who sweeps may hold the lock of a directory that he found without an owner
+_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.[a-z]+")
+_EXTENSIONS = (RECORD, *FORMATS)
+_FILE_MODE = 0o644
+_DIR_MODE = 0o755
+
+
+def relative(video_id: str, extension: str) -> str:
+    """A file's path within the output directory. `video_id` is 11 characters of A-Z a-z 0-9 _ -."""
+    return f"{video_id[:2]}/{video_id}.{extension}"
+
+
+def _is_id(video_id: str) -> bool:
+    return _ID.fullmatch(video_id) is not None
+
+
+def _linked(path: str) -> UsageError:
+    return UsageError(f"{path} is a symbolic link: output is never written through one; remove it")
+
+
+class TakenError(Exception):
+    """A file that this queue did not write has the name of one that was to be published. `path` is relative."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+class Output:
+    """One worker's door to the output directory. `publish` and `forget` are thread-safe.
+
+    `batch` is the queue's id: records carry it. With `replace` files of others are overwritten.
+    """
+
+    def __init__(
+        self, root: str, formats: tuple[str, ...], worker_id: str, batch: str = "", *, replace: bool = False
+    ) -> None:
+        self.root = root
+        self.formats = formats
+        self.batch = batch
+        self._replace = replace
+        self._tmp = os.path.join(root, TMP, worker_id)
+        self._owner = Lock(os.path.join(self._tmp, OWNER))
+        if os.path.islink(os.path.join(root, TMP)):
+            raise _linked(os.path.join(root, TMP))
+        self._begin()
+        self._touched: set[str] = set()
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+        self._turns: dict[str, threading.Lock] = {}  # by directory
+        self._failed: tuple[int, str, str] | None = None  # the first fsync that did
+
+    def _begin(self) -> None:
+        """Make the temporary directory and lock it. Until it is locked, a run that ends may sweep it away.
+
+        The output directory itself is not made here: one that is gone by now was removed or is not mounted.
+        """
+        for time_left in reversed(range(_TIMES)):
+            marker.check(self.root, self.batch)
+            try:
+                for path in (os.path.dirname(self._tmp), self._tmp):
+                    disk.ensure_dir(path, mode=0o777)
+                if self._owner.take(wait_s=_SWEEPER_S, note={}) and self._owner.in_place:
+                    return
+                self._owner.release()
+            except FileNotFoundError:
+                if not time_left:
+                    raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._tmp)
+
+    def publish(
+        self, record: Record, rows: tuple[Mapping[str, Any], ...] = ()
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Write the record and its renderings, each durable before it has its name, the record first.
+
+        `rows` are the job's rows in its journal so far: with their files it may be overwritten. Returns ({format:
+        relative path}, {format: sha256}). The names are durable after the next `sync`. Raises TakenError, and
+        leaves nothing new, when one of the names belongs to a file that this queue did not write; DiskError when
+        the directory is not ours (any more).
+        """
+        marker.check(self.root, self.batch)
+        self._make_dir(record.video_id[:2])
+        contents = {
+            extension: to_json(record) if extension == RECORD else render(record, extension)
+            for extension in (RECORD, *self.formats)
+        }
+        files = {extension: relative(record.video_id, extension) for extension in contents}
+        try:
+            disk.publish_all(
+                [(os.path.join(self.root, path), contents[extension]) for extension, path in files.items()],
+                tmp_dir=self._tmp,
+                mode=_FILE_MODE,
+                over=self._replaceable(record.video_id, files, Claim(self.batch, rows, self.formats)),
+                sync_names=self._sync_names,
+            )
+        except FileExistsError as exc:
+            raise TakenError(os.path.relpath(str(exc.filename), self.root)) from None
+        marker.check(self.root, self.batch)  # what was mounted may have gone while we wrote
+        sums = {extension: hashlib.sha256(data).hexdigest() for extension, data in contents.items()}
+        self.touch(record.video_id)
+        return files, sums
+
+    def _replaceable(self, video_id: str, files: Mapping[str, str], claim: Claim) -> set[str]:
+        """Which of these names are taken by files that may be replaced. Raises TakenError for any other."""
+        found = set()
+        for extension, path in files.items():
+            full = os.path.join(self.root, path)
+            if os.path.lexists(full):
+                replace = self._replace and (os.path.islink(full) or not os.path.isdir(full))
+                if not replace and not is_ours(self.root, video_id, extension, claim):
+                    raise TakenError(path)
+                found.add(full)
+        return found
+
+    def forget(self, video_id: str, rows: tuple[Mapping[str, Any], ...] = ()) -> None:
+        """Remove what a job of ours that is not `ok` may have left. `rows` as in `publish`."""
+        forget(self.root, video_id, Claim(self.batch, rows, self.formats), self._sync_names)
+
+    def touch(self, video_id: str) -> None:
+        """Have the names of a job's files made durable by the next `sync`.
+
+        Also for files that another process published: nobody knows whether it came to sync their names. The
+        same holds for a directory's own name, so the root is synced with the first use of each directory,
+        whoever made it.
+        """
+        name = video_id[:2]
+        with self._lock:
+            if name not in self._known:
+                self._known.add(name)
+                self._touched.add("")
+            self._touched.add(name)
+
+    def _make_dir(self, name: str) -> None:
+        path = os.path.join(self.root, name)
+        try:
+            made = disk.ensure_dir(path, mode=_DIR_MODE)
+        except FileExistsError:
+            made = False
+        if not made and os.path.islink(path):
+            raise _linked(path)
+        if not made and not os.path.isdir(path):
+            raise TakenError(name)  # somebody's file, where our directory would be
+
+    def touched(self) -> set[str]:
+        """The directories whose names are not durable yet; the caller must `sync` them."""
+        with self._lock:
+            touched, self._touched = self._touched, set()
+        return touched
+
+    def sync(self, touched: set[str]) -> None:
+        for name in sorted(touched):
+            self._sync_names(os.path.join(self.root, name) if name else self.root)
+
+    def _sync_names(self, path: str) -> None:
+        """Make a directory's names durable. Threads that publish into the same one take turns, and after one failed
+        none tries again: the next fsync would say "fine"."""
+        with self._lock:
+            turn = self._turns.setdefault(path, threading.Lock())
+        with turn:
+            if self._failed is not None:
+                raise OSError(*self._failed)
+            try:
+                disk.sync_dir(path)
+            except OSError as exc:
+                self._failed = (exc.errno or errno.EIO, exc.strerror or str(exc), path)
+                raise
+
+    def close(self) -> None:
+        """Remove this worker's temporary directory."""
+        with contextlib.suppress(OSError):
+            remove_worker_output(self._tmp)
+        self._owner.release()
+
+
+def forget(
+    root: str,
+    video_id: str,
+    claim: Claim = NOBODY,
+    sync_names: Callable[[str], None] = disk.sync_dir,
+) -> None:
+    """Remove what this queue wrote for a job that is not `ok`; what others wrote stays.
+
+    Nothing is removed through a symbolic link, nor for what is no id. The record goes last, and durably so: it is
+    what the other files are known by.
+    """
+    directory = os.path.join(root, video_id[:2])
+    if not _is_id(video_id) or os.path.islink(directory):
+        return
+    mine = [extension for extension in _EXTENSIONS if is_ours(root, video_id, extension, claim)]
+    others = [extension for extension in mine if extension != RECORD]
+    for extension in others:
+        disk.unlink_quietly(os.path.join(root, relative(video_id, extension)))
+    if RECORD in mine:
+        if others:
+            sync_names(directory)
+        disk.unlink_quietly(os.path.join(root, relative(video_id, RECORD)))
+
+
+def left(root: str, video_id: str) -> bool:
+    """Whether any file lies under the names of a video, whoever wrote it."""
+    return any(
+        os.path.lexists(os.path.join(root, relative(video_id, extension))) for extension in _EXTENSIONS
+    )
+
+
+def forgetting(root: str, batch: str, formats: tuple[str, ...]) -> Forget:
+    """`forget` for what the dead workers of a queue had in flight."""
+    return lambda video_id, rows, since: forget(root, video_id, Claim(batch, rows, formats, since))
+
+
+def sweep(root: str) -> None:
+    """Remove temporary files, only while no worker of this queue lives; those of living workers of others stay, and
+    what no engine put there."""
+    tmp = os.path.join(root, TMP)
+    with contextlib.suppress(OSError):
+        for name in filter(is_worker, _entries(tmp)):
+            _sweep_one(os.path.join(tmp, name))
+        for name in filter(folding.is_probe, _entries(tmp)):
+            folding.remove_probe(os.path.join(tmp, name))
+        if not os.path.islink(tmp):
+            remove_if_empty(tmp)
+
+
+def _sweep_one(path: str) -> None:
+    """Remove a worker's temporary directory, unless the worker lives. Locked meanwhile: it may be about to begin."""
+    if not is_directory(path):  # a link to somebody's, whose files are not ours to lock
+        return
+    owner = Lock(os.path.join(path, OWNER))
+    if processes.is_this(read_note(owner.path)):  # of a lap that failed in this very process
+        remove_worker_output(path)
+        return
+    with contextlib.suppress(OSError):
+        if not living_holder(owner.path) and owner.take():
+            with owner:
+                remove_worker_output(path)
+
+
+def _entries(path: str) -> list[str]:
+    try:
+        return [] if os.path.islink(path) else os.listdir(path)
+    except OSError:
+        return []
+
+
+def intact(root: str, row: Mapping[str, Any]) -> bool:
+    """Whether the files a row names are there with the right sha256."""
+    files, sums = row.get("files"), row.get("sha256")
+    if not isinstance(files, dict) or not isinstance(sums, dict):
+        return False
+    # A sum that is missing must not equal that of a file that is.
+    return bool(files) and all(
+        isinstance(path, str)
+        and _PATH.fullmatch(path) is not None
+        and sha256(os.path.join(root, path)) == sums.get(fmt, "")
+        for fmt, path in files.items()
+    )

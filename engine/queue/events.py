@@ -1,0 +1,60 @@
+"""The events of the night, one line each in `events.jsonl`, for people and for the report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from typing import Any
+
+from engine.queue.directory import Queue
+from engine.storage import disk
+from engine.storage.timestamps import utc
+
+TAIL_BYTES = 1 << 18
+_RUN = re.compile(rb'"run": "[0-9]{8}T[0-9]{6}-([0-9]{1,9})-')  # see engine.queue.claims
+
+
+def emit(queue: Queue, event: str, reason: str = "", **details: Any) -> None:
+    """Append an event. One short write with O_APPEND, so several processes may; a full disk loses it, no more."""
+    line = json.dumps({"at": utc(ms=True), "event": event, "reason": reason, **details}) + "\n"
+    with contextlib.suppress(OSError):
+        fd = os.open(
+            queue.events,
+            os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+            disk.PRIVATE_FILE,
+        )
+        try:
+            disk.write_all(fd, line.encode())
+        finally:
+            os.close(fd)
+
+
+def past_runs(queue: Queue) -> set[int]:
+    """The process ids of all runs that this queue has had."""
+    pids: set[int] = set()
+    with contextlib.suppress(OSError), open(queue.events, "rb") as file:
+        for line in file:
+            found = _RUN.search(line) if b'"start"' in line else None
+            if found is not None:
+                pids.add(int(found[1]))
+    return pids
+
+
+def late(queue: Queue, within_s: float) -> list[dict[str, Any]]:
+    """The events of the last so many seconds, oldest first, as far as the end of the file reaches back."""
+    try:
+        with open(queue.events, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return []
+    since, found = utc(time.time() - within_s, ms=True), []
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            event = json.loads(line)
+            if isinstance(event, dict) and str(event.get("at")) >= since:
+                found.append(event)
+    return found

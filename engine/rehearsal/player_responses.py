@@ -1,0 +1,194 @@
+"""Player answers: what plays, with which caption tracks, and how the site says no."""
+
+from __future__ import annotations
+
+from engine.rehearsal.compressed_bodies import JSON, Body, dumps
+from engine.rehearsal.generated_videos import Video
+
+LANGUAGES = {
+    "en": "English",
+    "de": "German",
+    "is": "Icelandic",
+    "iw": "Hebrew",
+    "cy": "Welsh",
+    "en-GB": "English (United Kingdom)",
+    "es-419": "Spanish (Latin America)",
+    "fr": "French",
+    "ja": "Japanese",
+    "pt-BR": "Portuguese (Brazil)",
+    "zh-Hans": "Chinese (Simplified)",
+}
+_TRANSLATIONS = ("de", "en", "fr", "ja", "zh-Hans")
+
+
+def track(video_id: str, language: str, *, generated: bool, po_token: bool = False) -> dict[str, object]:
+    """One entry of `captionTracks`, as the site gives it to an ANDROID client."""
+    name = LANGUAGES[language] + (" (auto-generated)" if generated else "")
+    url = (
+        f"https://www.youtube.com/api/timedtext?v={video_id}&caps=asr&opi=112496729&hl=en&ip=0.0.0.0&ipbits=0"
+        f"&expire=4102444800&sparams=ip,ipbits,expire,v,caps,opi&signature=00.00&key=yt8"
+        + ("&kind=asr" if generated else "")
+        + ("&exp=xpe" if po_token else "")
+        + f"&lang={language}&fmt=srv3"
+    )
+    found: dict[str, object] = {
+        "baseUrl": url,
+        "name": {"runs": [{"text": name}]},
+        "vssId": ("a." if generated else ".") + language,
+        "languageCode": language,
+        "isTranslatable": True,
+        "trackName": "",
+    }
+    if generated:
+        found["kind"] = "asr"
+    return found
+
+
+def details(video: Video, *, upcoming: bool = False) -> dict[str, object]:
+    """`videoDetails` of a player answer."""
+    found: dict[str, object] = {
+        "videoId": video.video_id,
+        "title": video.title,
+        "lengthSeconds": str(video.duration_s),
+        "keywords": list(video.keywords),
+        "channelId": video.channel_id,
+        "isOwnerViewing": False,
+        "shortDescription": video.description,
+        "isCrawlable": True,
+        "allowRatings": True,
+        "viewCount": str(video.view_count),
+        "author": video.channel,
+        "isPrivate": False,
+        "isUnpluggedCorpus": False,
+        "isLiveContent": upcoming,
+    }
+    if upcoming:
+        found["isUpcoming"] = True
+    return found
+
+
+def playable_head(shared: dict[str, object]) -> tuple[bytes, bytes]:
+    """Heads of a player answer, with and without captions, from the fields all videos share.
+
+    The first ends inside `captionTracks`, the second where `videoDetails` may begin.
+    """
+    rest = dict(shared)
+    captions = rest.pop("captions", None)
+    rest.pop("videoDetails", None)
+    without = dumps(rest)[:-1] + b","
+    renderer: dict[str, object] = {}
+    if isinstance(captions, dict):
+        renderer = dict(captions.get("playerCaptionsTracklistRenderer", {}))
+    renderer.pop("captionTracks", None)
+    # The captured indices point into a longer list of tracks than an invented video has; `captions_end` has its own.
+    renderer.pop("audioTracks", None)
+    renderer.pop("defaultAudioTrackIndex", None)
+    renderer.pop("defaultTranslationSourceTrackIndices", None)
+    start = dumps(renderer)[:-1] + (b"," if renderer else b"")
+    return without + b'"captions":{"playerCaptionsTracklistRenderer":' + start + b'"captionTracks":[', without
+
+
+SMALL_PLAYER: dict[str, object] = {
+    "responseContext": {"visitorData": "rehearsal"},
+    "playabilityStatus": {"status": "OK", "playableInEmbed": True},
+    "streamingData": {
+        "expiresInSeconds": "21540",
+        "formats": [
+            {
+                "itag": 18,
+                "url": "https://rehearsal.googlevideo.com/videoplayback?itag=18",
+                "mimeType": 'video/mp4; codecs="avc1.42001E, mp4a.40.2"',
+                "bitrate": 500000,
+                "width": 640,
+                "height": 360,
+                "quality": "medium",
+                "fps": 25,
+                "qualityLabel": "360p",
+                "audioQuality": "AUDIO_QUALITY_LOW",
+                "approxDurationMs": "1200000",
+                "audioSampleRate": "44100",
+                "audioChannels": 2,
+            }
+        ],
+    },
+    "captions": {
+        "playerCaptionsTracklistRenderer": {
+            "translationLanguages": [
+                {"languageCode": code, "languageName": {"runs": [{"text": LANGUAGES[code]}]}}
+                for code in _TRANSLATIONS
+            ]
+        }
+    },
+}
+
+
+# Playability as the site words it: (status, reason, reason in the error screen's second line).
+REFUSED: dict[str, tuple[str, str, str]] = {
+    "unavailable": ("ERROR", "This video is unavailable", ""),
+    "private": ("LOGIN_REQUIRED", "This video is private", ""),
+    "members": (
+        "UNPLAYABLE",
+        "This video is available to this channel's members on level: Friend (or any higher level). Join this "
+        "channel to get access to members-only content and other exclusive perks.",
+        "",
+    ),
+    "region": (
+        "UNPLAYABLE",
+        "The uploader has not made this video available in your country",
+        "The uploader has not made this video available in your country",
+    ),
+    "premiere": ("LIVE_STREAM_OFFLINE", "Premieres in 3 hours", ""),
+    "bot": ("LOGIN_REQUIRED", "Sign in to confirm you’re not a bot", "This helps protect our community. "),
+    "later": ("UNPLAYABLE", "This content isn't available, try again later.", ""),
+}
+_AGE_REASONS = ("This video may be inappropriate for some users.", "Sign in to confirm your age")
+
+
+def refusal(name: str, video: Video) -> Body:
+    """A player answer that says no."""
+    if name == "age":
+        reason = _AGE_REASONS[video.view_count % 2]
+        status, second = "LOGIN_REQUIRED", ""
+    else:
+        status, reason, second = REFUSED[name]
+    playability: dict[str, object] = {"status": status, "reason": reason}
+    screen: dict[str, object] = {"reason": {"runs": [{"text": reason}]}}
+    if second:
+        screen["subreason"] = {"runs": [{"text": second}]}
+    playability["errorScreen"] = {"playerErrorMessageRenderer": screen}
+    answer: dict[str, object] = {
+        "responseContext": {"visitorData": "rehearsal"},
+        "playabilityStatus": playability,
+    }
+    # The site tells who made a video and how long it is where it only withholds it, and nothing otherwise.
+    if name in ("age", "region", "members", "premiere"):
+        answer["videoDetails"] = details(video, upcoming=name == "premiere")
+    return Body(dumps(answer), JSON)
+
+
+def tracks(video: Video, fault: str | None) -> list[dict[str, object]]:
+    """The caption tracks of a video, by the scene that touches it."""
+    if fault == "no_language":
+        language = "is" if video.view_count % 2 else "cy"
+        return [track(video.video_id, language, generated=not video.manual)]
+    if fault == "dubbed":
+        return [track(video.video_id, language, generated=True) for language in ("en", "de")]
+    if fault == "polyglot":
+        manual = ("de", "en-GB", "es-419", "fr", "ja", "pt-BR", "zh-Hans")
+        found = [track(video.video_id, language, generated=False) for language in manual]
+        return [*found, track(video.video_id, "en", generated=True)]
+    tracks = [track(video.video_id, "en", generated=not video.manual, po_token=fault == "po_token")]
+    if video.variant % 4 == 0:
+        tracks.append(track(video.video_id, "de", generated=False, po_token=fault == "po_token"))
+    return tracks
+
+
+def captions_end(video: Video, fault: str | None) -> bytes:
+    """What follows the head of `playable_head` with captions, up to where `videoDetails` may begin."""
+    listed = tracks(video, fault)
+    indices = list(range(len(listed)))
+    audio: list[dict[str, object]] = [{"captionTrackIndices": indices, "defaultCaptionTrackIndex": 0}]
+    if fault == "dubbed":
+        audio = [{"captionTrackIndices": indices, "audioTrackId": its} for its in ("en-US.10", "de-DE.4")]
+    end = b",".join(map(dumps, listed)) + b'],"audioTracks":' + dumps(audio)
+    return end + b',"defaultAudioTrackIndex":' + dumps(len(audio) - 1) + b"}},"

@@ -1,0 +1,100 @@
+"""One pass over the manifest: when jobs became final, what each sort cost, and a few examples of each kind."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.model import Kind, Status
+from engine.queue.directory import Queue
+from engine.queue.manifest import read_checkpoint
+from engine.report.timeline import Timeline
+from engine.storage.timestamps import seconds
+
+EXAMPLES = 3  # of each kind, the latest
+_KINDS = frozenset(map(str, Kind))
+OTHER = "other"  # whatever else a row may say
+
+
+@dataclass(slots=True)
+class Cost:
+    """Jobs of one status, and the requests and body bytes that they took."""
+
+    jobs: int = 0
+    requests: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class Rows:
+    """What the manifest says. Its size does not depend on how many rows there are."""
+
+    finished: Timeline = field(default_factory=Timeline)
+    costs: dict[str, Cost] = field(default_factory=lambda: {str(its): Cost() for its in Status})
+    kinds: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, deque[dict[str, Any]]] = field(default_factory=dict)
+    undated: int = 0
+    bad_lines: int = 0
+    _day: str = ""
+    _day_s: float | None = None
+
+    def add(self, line: bytes, now: float) -> None:
+        """Count a line; what is no row is a bad line."""
+        try:
+            row = json.loads(line)
+            cost = self.costs[row["status"]]
+            requests, n_bytes = int(row["requests"]), int(row["bytes"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            self.bad_lines += 1
+            return
+        cost.jobs += 1
+        cost.requests += max(0, requests)
+        cost.bytes += max(0, n_bytes)
+        at = self._seconds(row.get("finished_at"))
+        if at is None or not 0 < at <= now + 1:
+            self.undated += 1
+        else:
+            self.finished.add(int(at))
+        if row["status"] != Status.OK:
+            kind = row.get("kind")
+            kind = kind if isinstance(kind, str) and kind in _KINDS else OTHER
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            shown = {name: _text(row.get(name)) for name in ("video_id", "title", "message")}
+            self.examples.setdefault(kind, deque(maxlen=EXAMPLES)).append(shown)
+
+    def _seconds(self, text: object) -> float | None:
+        """The time in the form that rows have it, `2026-11-22T21:03:11Z`, read by the day: there are few days
+        and many rows."""
+        if not isinstance(text, str) or len(text) != 20 or text[10] != "T" or text[19] != "Z":
+            return seconds(text)
+        if text[:10] != self._day:
+            self._day, self._day_s = text[:10], seconds(text[:10] + "T00:00:00Z")
+        try:
+            hours, minutes, its_seconds = int(text[11:13]), int(text[14:16]), int(text[17:19])
+        except ValueError:
+            return None
+        return None if self._day_s is None else self._day_s + hours * 3600 + minutes * 60 + its_seconds
+
+
+def _text(value: object) -> str:
+    return value[:200] if isinstance(value, str) else ""
+
+
+def read(queue: Queue, now: float) -> Rows:
+    """The rows as far as the checkpoint promises them; none when there is no checkpoint."""
+    rows, checkpoint = Rows(), read_checkpoint(queue)
+    if checkpoint is None:
+        return rows
+    left = checkpoint.length
+    try:
+        with open(queue.manifest, "rb") as file:
+            for line in file:
+                left -= len(line)
+                if left < 0:
+                    break
+                rows.add(line, now)
+    except FileNotFoundError:
+        pass  # as much as there is
+    return rows

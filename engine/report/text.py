@@ -1,0 +1,195 @@
+"""The report as text for a terminal. Nothing foreign in it can steer one."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from engine.output.terminal import columns, printable
+from engine.report.kind_help import EVENTS
+from engine.report.model import Report
+from engine.report.run_history import Notable
+from engine.units import duration, size
+
+LABEL = 10
+MOST_EVENTS = 8
+_CLOSED = ("blocked", "refused by YouTube on every egress"), ("offline", "without a connection")
+
+
+def clock(at: float, *, now: float, fine: bool = False) -> str:
+    """A moment in this machine's time zone: the time (`fine`: to the second), and the day when it is not today."""
+    local, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
+    text = local.strftime("%H:%M:%S" if fine else "%H:%M")
+    if local.date() != today.date():
+        text = local.strftime("%d %b ") + text
+    return text if local.year == today.year else local.strftime("%Y ") + text
+
+
+def zone(now: float) -> str:
+    """The name of the zone that the times are in."""
+    return datetime.fromtimestamp(now).astimezone().tzname() or "local time"
+
+
+def words(report: Report, width: int = 80) -> Iterator[str]:
+    """The lines, at most `width` columns wide but for commands, which stay whole."""
+    yield from _Writer(report, max(60, width)).lines()
+
+
+class _Writer:
+    def __init__(self, report: Report, width: int) -> None:
+        self.its, self.width = report, width
+
+    def lines(self) -> Iterator[str]:
+        its = self.its
+        rehearsal = ", a rehearsal" if its.rehearsal else ""
+        yield from self.said(
+            its.status["state"],
+            f"{printable(its.queue)}{rehearsal}, {self.at(its.at)} (times are {zone(its.at)})",
+        )
+        yield from self.said("videos", summary(its))
+        yield from self.said("sources", sources(its))
+        yield from self.kinds()
+        yield from self.said("cost", cost(its))
+        yield from self.said("time", times(its))
+        for number, hour in enumerate(its.slowest):
+            waited = f", {duration(hour.waiting_s)} of it waiting" if hour.waiting_s >= 1 else ""
+            yield from self.said(
+                "" if number else "slowest",
+                f"{self.at(hour.since)}  {hour.per_hour:,.0f} videos an hour{waited}",
+            )
+        for number, egress in enumerate(its.worst):
+            yield from self.said("" if number else "egresses", refused(egress))
+        yield from self.said("deaths", deaths(its))
+        for number, event in enumerate(its.notable[:MOST_EVENTS]):
+            yield from self.said("" if number else "events", self.event(event))
+        more = len(its.notable) - MOST_EVENTS
+        if more > 0:
+            yield from self.said("", f"and {more} more sorts of event: events.jsonl has them all")
+        yield from self.said("damaged", damaged(its))
+        if its.following:
+            yield ""
+            yield "next"
+        for command in its.following:
+            yield f"  {command.line}"
+            yield from textwrap.wrap(
+                command.why, self.width, initial_indent="      ", subsequent_indent="      "
+            )
+
+    def kinds(self) -> Iterator[str]:
+        width = max((len(kind.kind) for kind in self.its.kinds), default=0)
+        digits = max((len(f"{kind.jobs:,}") for kind in self.its.kinds), default=0)
+        status = ""
+        for kind in self.its.kinds:
+            label, status = "" if kind.status == status else kind.status, kind.status
+            start = f"{kind.jobs:>{digits},}  {kind.kind:<{width}}  "
+            yield from self.said(label, f"{start}{kind.means}; {kind.advice}", indent=len(start))
+
+    def event(self, event: Notable) -> str:
+        often = f", {event.count:,} times until {self.at(event.last)}" if event.count > 1 else ""
+        reason = said(event)
+        return f"{self.at(event.first)}  {happened(event)}{often}{': ' + reason if reason else ''}"
+
+    def at(self, at: float) -> str:
+        return clock(at, now=self.its.at)
+
+    def said(self, label: str, text: str, *, indent: int = 0) -> Iterator[str]:
+        """A labelled paragraph; nothing when there is no text."""
+        if not text:
+            return
+        room = self.width - LABEL
+        # Wide characters take two columns; then fewer of them fit.
+        room -= columns(text) - len(text) if columns(text) > len(text) else 0
+        wrapped = textwrap.wrap(text, max(20, room), subsequent_indent=" " * indent, drop_whitespace=True)
+        for number, line in enumerate(wrapped):
+            yield f"{'' if number else label:<{LABEL}}{line}"
+
+
+def happened(event: Notable) -> str:
+    """What an event was, in words."""
+    return EVENTS.get(event.event) or printable(event.event)
+
+
+def said(event: Notable) -> str:
+    """Its reason, the last time it happened."""
+    return printable(event.reason.strip("{}"), 200)
+
+
+def summary(its: Report) -> str:
+    """How many videos became what."""
+    status = its.status
+    share = f" ({100 * status['ok'] / status['total']:.1f} %)" if status["total"] else ""
+    left = f", {its.left:,} left" if its.left else ""
+    return (
+        f"{status['total']:,}: {status['ok']:,} with a transcript{share}, {status['absent']:,} without one to "
+        f"fetch, {status['failed']:,} failed{left}"
+    )
+
+
+def sources(its: Report) -> str:
+    """How far channels, playlists and searches are listed; nothing when there are none."""
+    listed = its.status.get("listings") or {}
+    named = (("done", "listed"), ("failed", "that could not be listed"), ("open", "still to list"))
+    counts = [f"{listed[name]:,} {what}" for name, what in named if listed.get(name)]
+    return ", ".join([*counts, f"{listed['found']:,} videos found"]) if counts else ""
+
+
+def cost(its: Report) -> str:
+    """What was spent, all in all and for 1,000 videos."""
+    requests, n_bytes, price = its.requests, its.bytes, its.price
+    text = f"{requests:,} requests, {size(n_bytes)}"
+    text += "" if price is None else f", {price:,.2f} at {its.price_per_gb:g}/GB"
+    each = its.per_thousand(requests), its.per_thousand(n_bytes)
+    if each[0] is None or each[1] is None:
+        return text
+    text += f"; for 1,000 videos {each[0]:,.0f} requests, {size(round(each[1]))}"
+    return text if price is None else f"{text}, {its.per_thousand(price):,.2f}"
+
+
+def times(its: Report) -> str:
+    """When it was, and what became of the time."""
+    when = its.times
+    if when.started is None or when.ended is None:
+        return "no run so far"
+    span = f"{clock(when.started, now=its.at)} to {clock(when.ended, now=its.at)}"
+    if not when.runs:
+        return f"{span}; events.jsonl tells of no run"
+    parts = [f"worked {duration(when.working_s)}"]
+    for name, what in _CLOSED:
+        waited = getattr(when, f"{name}_s")
+        if waited >= 0.5:
+            parts.append(f"{duration(waited)} {what}")
+    if when.between_s >= 1:
+        parts.append(f"{duration(when.between_s)} between runs")
+    runs = f"{when.runs:,} run{'' if when.runs == 1 else 's'}"
+    return f"{span}, {runs}: {', '.join(parts)}"
+
+
+def refused(egress: dict[str, Any]) -> str:
+    """How often an egress was refused."""
+    state = "" if egress["state"] == "ok" else f", now {egress['state']}"
+    share = 100 * egress["blocked_share"]
+    return (
+        f"{printable(str(egress['name']))}: {share:.3g} % of {egress['requests']:,} requests refused{state}"
+    )
+
+
+def deaths(its: Report) -> str:
+    """What died and was replaced; nothing when nothing did."""
+    workers = sum(its.deaths.values())
+    parts = []
+    if workers:
+        how = ", ".join(
+            f"{printable(why.strip('{}'), 60) or 'unknown'} {n:,}" for why, n in its.deaths.items()
+        )
+        parts.append(f"{workers:,} worker process{'' if workers == 1 else 'es'} died and came back ({how})")
+    if its.monitor_deaths:
+        parts.append(f"the monitor {its.monitor_deaths:,} time{'' if its.monitor_deaths == 1 else 's'}")
+    return "; ".join(parts)
+
+
+def damaged(its: Report) -> str:
+    """Which files hold lines that could not be read; nothing when none does."""
+    found = ", ".join(f"{count:,} in {name}" for name, count in its.bad_lines.items() if count)
+    return f"lines that could not be read: {found}" if found else ""

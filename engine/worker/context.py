@@ -1,0 +1,218 @@
+"""What a worker process keeps from lap to lap: its hold on the budget, its connections, its fetcher."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from engine.budget import BudgetSettings
+from engine.budget.limiter import Budget
+from engine.errors import Interrupted
+from engine.model import Permit
+from engine.network.turns import turns
+from engine.queue import events
+from engine.queue.directory import Queue
+from engine.settings import Settings
+from engine.storage import disk
+from engine.worker.scheduler import Work
+from engine.worker.witness import NAME, Witness
+
+if TYPE_CHECKING:
+    from engine.network.client import Door
+    from engine.youtube.fetcher import Fetcher
+
+
+TAIL_BYTES = 1 << 16
+_EVENTS = {"retired": "egress_retired"}
+
+
+class Resources:
+    """Opened once in a worker process.
+
+    `stop` ends waits for first permits, `abort` also those amid an attempt. `wanted` is how the budget is to be
+    kept from now on, set by any thread; None: as it was opened.
+    """
+
+    wanted: BudgetSettings | None = None
+
+    def __init__(self, settings: Settings, stop: threading.Event, abort: threading.Event) -> None:
+        # Imported here and not above: they cost a worker a tenth of a second, and an onlooker nothing.
+        from engine.youtube.fetcher import Fetcher, FetchSettings
+
+        queue = Queue(settings.queue)
+        self.stop = stop
+        self.abort = abort
+        self._queue = queue
+        self._canary: str | None = None
+        self.witness = Witness(queue.path(NAME))
+        self.budget = open_budget(queue, settings)
+        self.door = open_door(settings, self.budget, self._take, self._take_turn)
+        self.fetcher: Fetcher = Fetcher(
+            self.door,
+            FetchSettings(
+                languages=settings.frozen.languages,
+                captions=settings.frozen.captions,
+                all_languages=settings.frozen.all_languages,
+                translate=settings.frozen.translate,
+                metadata=settings.frozen.metadata,
+                fetch_mode=settings.fetch_mode,
+                mask=settings.mask,
+                deadline_s=settings.deadline_s,
+            ),
+            lean_allowed=lambda: not self.budget.lean_off(),
+            lean_failed=self.budget.lean_failed,
+            lean_worked=self.budget.lean_worked,
+        )
+        self._mine = threading.local()
+        self.rss_bytes = rss_bytes()  # what this process began with
+
+    def follow(self) -> None:
+        """Keep the budget as it is wanted. For the keeper. Raises DiskError."""
+        wanted = self.wanted
+        if wanted is not None and wanted != self.budget.settings:
+            self.budget.steer(wanted)
+
+    @property
+    def canary(self) -> str | None:
+        """A video that was fetched before, by this process or another; None as long as none was."""
+        if self._canary is None:
+            self._canary = last_ok(self._queue)
+        return self._canary
+
+    @canary.setter
+    def canary(self, video_id: str) -> None:
+        self._canary = video_id
+
+    @contextlib.contextmanager
+    def waits(self, work: Work) -> Iterator[None]:
+        """Let permits waited for in this thread count as this work's waiting, not as its time."""
+        self._mine.work = work
+        try:
+            yield
+        finally:
+            self._mine.work = None
+
+    def _take(self, egress: int) -> Permit:
+        """A permit for a further request of an attempt. Raises Interrupted when the attempt must step back."""
+        work: Work | None = getattr(self._mine, "work", None)
+        with _waiting(work):
+            permit = self.budget.take(
+                egress=egress,
+                stop=self.abort,
+                give_up=lambda: (work is not None and work.abandoned) or not self.budget.usable(egress),
+            )
+        if permit is None:
+            raise Interrupted
+        if work is not None:
+            work.permit = permit
+        return permit
+
+    def _take_turn(self) -> bool:
+        """Wait for leave to hold a large answer; False when the attempt must step back."""
+        work: Work | None = getattr(self._mine, "work", None)
+        with _waiting(work):
+            return turns.take(lambda: self.abort.is_set() or (work is not None and work.abandoned))
+
+
+@contextlib.contextmanager
+def _waiting(work: Work | None) -> Iterator[None]:
+    """Let what passes inside count as waiting, not as the work's time."""
+    if work is None:
+        yield
+        return
+    work.busy_s += time.monotonic() - work.since
+    work.waiting = True
+    try:
+        yield
+    finally:
+        work.since = time.monotonic()
+        work.waiting = False
+
+
+def open_budget(queue: Queue, settings: Settings) -> Budget:
+    """The budget of a run under way, for a process of it; what happens there becomes an event.
+
+    Raises UsageError, DiskError.
+    """
+    return Budget.open(
+        queue.budget,
+        settings.egresses,
+        settings.budget,
+        on_stuck=lambda text: events.emit(queue, "budget_stuck", text),
+        on_event=lambda *its: tell(queue, *its),
+    )
+
+
+def open_door(
+    settings: Settings,
+    budget: Budget,
+    take: Callable[[int], Permit],
+    turn: Callable[[], bool] = turns.take,
+) -> Door:
+    """The run's egresses, as a process of it uses them; `take` gives a permit for one, or raises Interrupted.
+
+    `turn` as in `Door`.
+    """
+    from engine.network.client import Door
+
+    return Door(
+        settings.egresses,
+        take=take,
+        stale=budget.stale,
+        unused=budget.unused,
+        ca_bundle=settings.ca_bundle,
+        log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),
+        turn=turn,
+    )
+
+
+def tell(queue: Queue, egress: str, what: str, wait_s: float) -> None:
+    """Note what the budget saw happen to an egress."""
+    reason = f"opens again in {wait_s:.0f} s" if what in ("block", "network_lost") else ""
+    if what == "retired":
+        reason = (
+            f"its connections fail while those of others work; tried again in {wait_s:.0f} s"
+            if wait_s
+            else "it wants another user or password (407); not used again in this run"
+        )
+    events.emit(queue, _EVENTS.get(what, what), reason, egress=egress, wait_s=round(wait_s, 1))
+
+
+def last_ok(queue: Queue) -> str | None:
+    """A video whose row in the manifest is ok, from its end; None when there is none."""
+    try:
+        with open(queue.manifest, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            if row["status"] == "ok":
+                return str(row["video_id"])
+    return None
+
+
+def wire_log(path: str | None) -> Callable[[int, float], None] | None:
+    """A log of requests as they leave: `<monotonic time> <egress index>` lines, for who wants to check the rate."""
+    if not path:
+        return None
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return lambda egress, at_s: disk.write_all(fd, b"%.6f %d\n" % (at_s, egress))
+
+
+def rss_bytes() -> int:
+    """This process's resident memory, in bytes."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)

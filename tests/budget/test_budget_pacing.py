@@ -1,0 +1,512 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.budget import BudgetSettings, Outcome, parse_rate
+from engine.budget.circuit_breaker import cool_down_s, fault, on_outcome
+from engine.budget.pacing import Grant, emptied, fresh, plausible, ready_at, take
+from engine.budget.settings import burst, look_ahead_s
+from engine.budget.snapshot import view
+from engine.budget.state import AWAY, EgressState, State, Why
+
+T0, WALL = 1000.0, 1.7e9
+
+
+def settings(rate: str = "1", pace: float = 1.0) -> BudgetSettings:
+    return BudgetSettings(parse_rate(rate), pace)
+
+
+def new(rate: str = "1") -> EgressState:
+    return fresh(7, b"direct", T0, WALL, settings(rate))
+
+
+def granted(state: EgressState, now: float, rate: str = "1", holder: int = 1) -> tuple[EgressState, Grant]:
+    state, result = take(state, now, settings(rate), holder)
+    assert isinstance(result, Grant), f"waits {result} s"
+    return state, result
+
+
+def tell(
+    state: EgressState,
+    outcome: Outcome,
+    now: float,
+    *,
+    job: int = 1,
+    epoch: int | None = None,
+    granted_s: float | None = None,
+    rate: str = "1",
+    retry_after_s: float | None = None,
+    pace: float = 1.0,
+) -> tuple[EgressState, int]:
+    return on_outcome(
+        state,
+        outcome,
+        epoch=state.epoch if epoch is None else epoch,
+        granted_s=now if granted_s is None else granted_s,
+        job=job,
+        now=now,
+        wall=WALL + now,
+        settings=settings(rate, pace),
+        retry_after_s=retry_after_s,
+    )
+
+
+# Slots
+
+
+@given(
+    st.sampled_from([0.5, 5.0, 50.0, 499.0, 500.0, 2000.0]),
+    st.lists(st.one_of(st.just(0.0), st.floats(0, 0.01), st.floats(0, 20)), max_size=300),
+)
+def test_no_window_holds_more_than_was_promised(per_s: float, pauses: list[float]) -> None:
+    """Permits are used at the earliest (their slot) or the latest time (when they go stale), whichever is worse."""
+    run = settings(str(per_s))
+    state, now, used = new(str(per_s)), T0, []
+    for number, pause in enumerate(pauses):
+        now += pause
+        state, result = take(state, now, run, 1)
+        if isinstance(result, Grant):
+            assert now <= result.expires
+            assert result.slot >= now
+            used.append(max(result.slot, now) if number % 2 else result.expires)
+        assert plausible(state, now, run)
+    used.sort()
+    late = look_ahead_s(1 / per_s)
+    for first in range(len(used)):
+        for last in range(first, len(used)):
+            window = used[last] - used[first]
+            assert last - first + 1 <= per_s * (window + late) + burst(1 / per_s) + 1 + 1e-6
+
+
+@given(st.sampled_from(["0.5", "50", "2000"]), st.integers(1, 200))
+def test_with_demand_no_slot_is_lost(rate: str, n: int) -> None:
+    run, state, now = settings(rate), new(rate), T0
+    slots = []
+    while len(slots) < n:
+        state, result = take(state, now, run, 1)
+        if isinstance(result, Grant):
+            slots.append(result.slot)
+        else:
+            now += result
+    assert slots[-1] - slots[0] == pytest.approx((n - 1) / float(rate), abs=1e-6)
+
+
+def test_who_comes_late_for_a_slot_does_not_slow_the_others_down() -> None:
+    state, now = new("10"), T0
+    for _ in range(100):
+        state, _ = granted(state, now, "10")
+        now = max(now, state.tat + 0.09)  # nearly an interval late, each time
+    assert state.tat - T0 == pytest.approx(100 / 10)
+
+
+def test_without_pacing_every_take_is_granted_at_once_and_never_stale() -> None:
+    state = new("none")
+    for _ in range(100):
+        state, grant = granted(state, T0, "none")
+        assert grant.slot == T0
+        assert grant.expires == math.inf
+    assert state.requests == 100
+
+
+def test_a_wait_is_the_time_after_which_it_is_granted() -> None:
+    state, _ = granted(new(), T0)
+    state, wait_s = take(state, T0, settings(), 1)
+    assert wait_s == pytest.approx(1.0 - 0.05)
+    assert ready_at(state) == pytest.approx(T0 + wait_s)
+    granted(state, T0 + wait_s + 1e-9)
+
+
+# Blocks
+
+
+def opened(rate: str = "1", retry_after_s: float | None = None) -> tuple[EgressState, Grant]:
+    state, grant = granted(new(rate), T0, rate)
+    state, _ = tell(state, Outcome.BLOCKED, T0 + 1, rate=rate, retry_after_s=retry_after_s)
+    return state, grant
+
+
+def test_a_block_opens_and_one_probe_goes_out_after_about_3_s() -> None:
+    state, _ = opened()
+    assert (state.state, state.why) == (State.OPEN, Why.BLOCK)
+    wait_s = take(state, T0 + 1, settings(), 1)[1]
+    assert isinstance(wait_s, float)
+    assert 3.0 <= wait_s <= 3.3
+    state, probe = granted(state, T0 + 1 + wait_s)
+    assert state.state == State.HALF_OPEN
+    assert isinstance(take(state, T0 + 6, settings(), 2)[1], float)
+    assert probe.epoch == state.epoch
+
+
+def test_the_prober_may_take_more_and_nobody_else() -> None:
+    state, _ = opened()
+    state, first = granted(state, T0 + 5, holder=1)
+    state, second = granted(state, T0 + 7, holder=1)
+    assert first.epoch == second.epoch
+    assert ready_at(state, holder=1) < T0 + 10 < ready_at(state, holder=2)
+
+
+def test_a_dead_prober_is_replaced_after_its_deadline() -> None:
+    state, _ = opened()
+    state, dead = granted(state, T0 + 5, holder=1)
+    state, wait_s = take(state, T0 + 5, settings(), 2)
+    assert wait_s == 30.0
+    state, probe = granted(state, T0 + 35, holder=2)
+    assert probe.epoch == dead.epoch + 1
+    late, _ = tell(state, Outcome.BLOCKED, T0 + 36, epoch=dead.epoch)
+    assert late.state == State.HALF_OPEN  # its loss does not count any more
+    back, _ = tell(state, Outcome.OK, T0 + 36, epoch=dead.epoch)
+    assert back.state == State.CLOSED  # but an answer is an answer
+
+
+def test_losses_from_before_the_opening_do_not_open_again() -> None:
+    state, grant = opened()
+    for job in range(2, 30):
+        after, _ = tell(state, Outcome.BLOCKED, T0 + 1.5, job=job, epoch=grant.epoch)
+        assert (after.epoch, after.open_until, after.fails) == (state.epoch, state.open_until, 1)
+    state, _ = granted(after, T0 + 5)
+    state, _ = tell(state, Outcome.OK, T0 + 5.2)
+    rate = state.rate_per_s
+    state, _ = tell(state, Outcome.BLOCKED, T0 + 5.3, job=40, epoch=grant.epoch)
+    assert (state.state, state.rate_per_s) == (State.CLOSED, rate)
+
+
+def test_an_old_success_does_not_close() -> None:
+    state, grant = opened()
+    state, _ = tell(state, Outcome.OK, T0 + 1.1, epoch=grant.epoch)
+    assert state.state == State.OPEN
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "least", "most"), [(60.0, 60.0, 60.0), (1.0, 3.0, 3.3), (1e9, 21600, 21600)]
+)
+def test_retry_after_is_obeyed_when_longer_up_to_6_hours(asked_s: float, least: float, most: float) -> None:
+    state, _ = opened(retry_after_s=asked_s)
+    assert least - 1e-6 <= state.open_until - (T0 + 1) <= most + 1e-6
+
+
+@pytest.mark.parametrize("asked_s", [math.nan, -5.0, 0.0])
+def test_a_senseless_retry_after_is_ignored(asked_s: float) -> None:
+    state, _ = opened(retry_after_s=asked_s)
+    assert 3.0 <= state.open_until - (T0 + 1) <= 3.3
+
+
+def probe_refused(state: EgressState, times: int) -> EgressState:
+    for _ in range(times):
+        now = state.open_until + 0.01
+        state, _ = granted(state, now)
+        state, _ = tell(state, Outcome.BLOCKED, now + 0.1)
+    return state
+
+
+def test_cool_downs_grow_by_half_up_to_10_minutes() -> None:
+    run = settings()
+    waits = [cool_down_s(fails, Why.BLOCK, 1 << 31, run) for fails in range(1, 60)]
+    assert waits[:4] == pytest.approx([3.0, 4.5, 6.75, 10.125], rel=0.1)
+    assert all(3.0 <= wait <= 660 for wait in waits)
+    assert waits[-1] >= 540
+    assert cool_down_s(60, Why.NETWORK, 5, run) <= 11
+    assert cool_down_s(1, Why.BLOCK, 5, settings(pace=60)) == cool_down_s(1, Why.BLOCK, 5, run) / 60
+
+
+@pytest.mark.parametrize(("refusals", "share"), [(0, 0.95), (1, 0.6), (5, 0.6)])
+def test_what_is_left_of_the_rate(refusals: int, share: float) -> None:
+    """One refusal alone may be an accident; a refused probe is a block, and the first block cuts deep."""
+    state = probe_refused(opened()[0], refusals)
+    now = state.open_until + 0.01
+    state, _ = granted(state, now)
+    state, _ = tell(state, Outcome.OK, now + 0.1)
+    assert state.rate_per_s == pytest.approx(share, rel=1e-6)
+    assert state.tat == pytest.approx(now + 0.1 + state.interval)
+
+
+def busy(state: EgressState, start: float, seconds: float, rate: str) -> tuple[EgressState, float]:
+    """Take whatever is to be had for so long."""
+    now = start
+    while now < start + seconds:
+        state, result = take(state, now, settings(rate), 1)
+        if state.interval == 0:
+            break
+        now += result if isinstance(result, float) else 0.0
+    return state, now
+
+
+def test_a_set_rate_is_the_ceiling_it_climbs_back_to() -> None:
+    state = probe_refused(opened("10")[0], 1)
+    now = state.open_until + 0.01
+    state, _ = granted(state, now, "10")
+    state, _ = tell(state, Outcome.OK, now, rate="10")
+    assert state.rate_per_s == pytest.approx(6.0)
+    state, now = busy(state, now, 90, "10")
+    assert state.rate_per_s == pytest.approx(9.3, rel=1e-3)
+    state, now = busy(state, now, 900 + 180 + 60 + 60, "10")
+    assert state.rate_per_s == pytest.approx(10.0)
+    state, now = busy(state, now, 600, "10")
+    assert state.rate_per_s == pytest.approx(10.0)
+
+
+def blocked_for(
+    seconds: float, *, worked: bool = True, asked: bool = False, away_s: float = 0.0
+) -> EgressState:
+    """At 10/s: blocked so long as probes tell (or as the server asks), then away, then open again."""
+    state, now = new("10"), T0
+    if worked:
+        state, _ = granted(state, now, "10")
+        state, _ = tell(state, Outcome.OK, now, rate="10")
+    state, _ = granted(state, now + 1, "10")
+    state, _ = tell(state, Outcome.BLOCKED, T0 + 1, rate="10", retry_after_s=seconds if asked else None)
+    while not asked and state.open_until < T0 + 1 + seconds:
+        now = state.open_until + 0.01
+        state, _ = granted(state, now, "10")
+        state, _ = tell(state, Outcome.BLOCKED, now, rate="10")
+    now = state.open_until + away_s
+    state, _ = granted(state, now, "10")
+    return tell(state, Outcome.OK, now, rate="10")[0]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_after_a_block_of_an_hour_nothing_is_tried_for_a_night(asked: bool) -> None:
+    state = blocked_for(3600, asked=asked)
+    assert 20 * 2900 <= state.hold_s <= 20 * 3700
+    assert state.top == pytest.approx(8.0)
+    state, _ = busy(state, T0 + 8000, 7200, "10")
+    assert state.rate_per_s == pytest.approx(8.0)
+
+
+def test_the_longest_hold_is_a_day() -> None:
+    assert blocked_for(6 * 3600).hold_s == 24 * 3600
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        blocked_for(50),
+        blocked_for(3600, worked=False),  # blocked before it came
+        blocked_for(20, away_s=30_000),  # the run was stopped meanwhile: nobody knows how long the block was
+    ],
+)
+def test_other_blocks_put_exploring_off_for_a_quarter_of_an_hour(state: EgressState) -> None:
+    assert (state.hold_s, state.top) == (900.0, pytest.approx(9.3))
+
+
+def test_an_idle_egress_does_not_grow() -> None:
+    state, now = busy(new("auto"), T0, 60, "auto")
+    rate = state.rate_per_s
+    assert rate > 0.4
+    for _ in range(50):
+        now += 60
+        state, _ = granted(state, now, "auto")
+    assert state.rate_per_s < 1.1 * rate
+
+
+def test_auto_doubles_each_minute() -> None:
+    state, now = busy(new("auto"), T0, 60, "auto")
+    one = state.rate_per_s
+    state, now = busy(state, now, 60, "auto")
+    assert state.rate_per_s / one == pytest.approx(2.0, rel=0.1)
+
+
+def test_no_pacing_is_cut_to_what_was_measured_and_comes_back() -> None:
+    state, now = new("none"), T0
+    for number in range(1000):
+        state, _ = granted(state, T0 + number / 100, "none")
+    state, _ = tell(state, Outcome.BLOCKED, T0 + 10, rate="none")
+    now = state.open_until + 0.1
+    state, _ = granted(state, now, "none")
+    state, _ = tell(state, Outcome.OK, now, rate="none")
+    assert state.rate_per_s == pytest.approx(60, rel=0.1)
+    state, _ = busy(state, now, 60 + 900 + 180 + 8 * 60, "none")
+    assert state.rate_per_s == math.inf
+
+
+@given(
+    st.lists(st.sampled_from([Outcome.OK, Outcome.BLOCKED]), min_size=1, max_size=60), st.floats(0.1, 5000)
+)
+def test_blocks_never_end_the_work_and_nothing_passes_the_ceiling(
+    outcomes: list[Outcome], pause: float
+) -> None:
+    state, now = new(), T0
+    for outcome in outcomes:
+        now = max(now + pause, ready_at(state) + 0.01)
+        state, _ = granted(state, now)
+        state, _ = tell(state, outcome, now)
+        assert 1 / 30 - 1e-9 <= state.rate_per_s <= 1.0 + 1e-9
+        assert plausible(state, now, settings())
+
+
+# The network, dead egresses, other answers
+
+
+def test_five_jobs_without_network_open_and_an_answer_closes_at_the_same_rate() -> None:
+    state, _ = granted(new(), T0)
+    for job in (1, 1, 2, 3, 4, 4, 1):
+        state, _ = tell(state, Outcome.NETWORK, T0 + 1, job=job)
+        assert state.state == State.CLOSED
+    state, _ = tell(state, Outcome.NETWORK, T0 + 2, job=5)
+    assert (state.state, state.why) == (State.OPEN, Why.NETWORK)
+    for _ in range(20):
+        now = state.open_until + 0.01
+        state, _ = granted(state, now)
+        state, _ = tell(state, Outcome.NETWORK, now)
+        assert 3.0 <= state.open_until - now <= 11.0
+    now = state.open_until + 0.01
+    state, _ = granted(state, now)
+    state, _ = tell(state, Outcome.OTHER, now)
+    assert (state.state, state.rate_per_s) == (State.CLOSED, 1.0)
+
+
+def test_a_success_between_starts_the_count_anew() -> None:
+    state, _ = granted(new(), T0)
+    for job in range(1, 5):
+        state, _ = tell(state, Outcome.NETWORK, T0 + 1, job=job)
+    state, _ = tell(state, Outcome.OK, T0 + 2)
+    for job in range(5, 9):
+        state, _ = tell(state, Outcome.NETWORK, T0 + 3, job=job)
+    assert state.state == State.CLOSED
+
+
+def test_a_probe_that_says_nothing_is_followed_by_another_soon() -> None:
+    state = probe_refused(opened()[0], 6)
+    fails = state.fails
+    now = state.open_until + 0.01
+    state, _ = granted(state, now)
+    state, _ = tell(state, Outcome.NETWORK, now)
+    assert (state.state, state.fails) == (State.OPEN, fails)
+    assert state.open_until == pytest.approx(now + 3.0)
+
+
+def test_a_dead_egress_is_retired_for_good() -> None:
+    state, _ = granted(new(), T0)
+    state, spell = tell(state, Outcome.DEAD, T0)
+    assert take(state, T0 + 1e6, settings(), 1)[1] == math.inf
+    assert fault(state, spell) is True
+    state, _ = tell(state, Outcome.OK, T0 + 1)
+    assert state.state == State.RETIRED
+
+
+# Who is to blame
+
+
+def test_a_job_alone_in_trouble_is_to_blame_once_others_pass() -> None:
+    for outcome in (Outcome.NETWORK, Outcome.OTHER):
+        state, _ = granted(new(), T0)
+        state, spell = tell(state, outcome, T0 + 1)
+        assert fault(state, spell) is None
+        state, _ = tell(state, Outcome.OK, T0 + 2)
+        assert fault(state, spell) is False
+
+
+def test_a_success_sent_before_the_trouble_says_nothing_about_it() -> None:
+    state, _ = granted(new(), T0)
+    state, spell = tell(state, Outcome.NETWORK, T0 + 1)
+    state, _ = tell(state, Outcome.OK, T0 + 1.1, granted_s=T0 + 0.9)
+    assert fault(state, spell) is None
+
+
+def test_a_refusal_is_the_jobs_own_when_the_probe_passes() -> None:
+    state, _ = granted(new(), T0)
+    state, spell = tell(state, Outcome.BLOCKED, T0 + 1)
+    state, _ = granted(state, T0 + 5)
+    state, _ = tell(state, Outcome.OK, T0 + 5)
+    assert fault(state, spell) is False
+
+
+@pytest.mark.parametrize("by", ["another job", "a probe"])
+def test_a_block_is_the_egress_when_another_is_refused_too(by: str) -> None:
+    state, grant = granted(new(), T0)
+    state, spell = tell(state, Outcome.BLOCKED, T0 + 1, job=1)
+    if by == "another job":
+        again, _ = tell(state, Outcome.BLOCKED, T0 + 1.1, job=1, epoch=grant.epoch)
+        assert fault(again, spell) is None
+        state, late = tell(state, Outcome.BLOCKED, T0 + 1.1, job=2, epoch=grant.epoch)
+        assert late == spell
+    else:
+        state = probe_refused(state, 1)
+    assert fault(state, spell) is True
+    now = state.open_until + 0.01
+    state, _ = granted(state, now)
+    state, _ = tell(state, Outcome.OK, now)
+    assert fault(state, spell) is True
+    assert state.spell == spell + 1
+
+
+def test_a_failure_that_comes_late_belongs_to_the_outage_it_was_sent_in() -> None:
+    state, grant = granted(new(), T0)
+    for job in range(1, 6):
+        state, spell = tell(state, Outcome.NETWORK, T0 + 1, job=job)
+    now = state.open_until + 0.01
+    state, _ = granted(state, now)
+    state, _ = tell(state, Outcome.OK, now)
+    state, late = tell(state, Outcome.NETWORK, now + 30, job=9, epoch=grant.epoch)
+    assert late == spell
+    assert fault(state, late) is True
+    assert state.trouble_since == 0
+
+
+def test_blame_is_remembered_for_64_spells() -> None:
+    state, now, spells = new("1000"), T0, []
+    for number in range(80):
+        now += 10
+        for job in range(5 if number % 2 else 1):
+            state, spell = tell(state, Outcome.NETWORK, now, job=job + 1, rate="1000")
+        spells.append(spell)
+        now = max(now, state.open_until) + 1
+        state, _ = granted(state, now, "1000")
+        state, _ = tell(state, Outcome.OK, now, rate="1000")
+    for number, spell in enumerate(spells):
+        assert fault(state, spell) is (number % 2 == 1 and number > 80 - 64)
+    assert fault(state, state.spell + 5) is False
+
+
+# After a reboot
+
+
+@pytest.mark.parametrize(("off_s", "left_s"), [(10.0, 50.0), (100.0, 0.0), (-1e7, 21600.0)])
+def test_a_cool_down_outlives_a_reboot_by_the_wall_clock(off_s: float, left_s: float) -> None:
+    state, _ = opened(retry_after_s=60.0)
+    wall = WALL + T0 + 1 + off_s
+    after = emptied(state, 5.0, wall, settings())
+    assert after.state == State.OPEN
+    assert after.open_until == pytest.approx(5.0 + left_s)
+
+
+def test_a_reboot_keeps_what_was_learnt_and_counted_but_gives_no_burst() -> None:
+    state = probe_refused(opened()[0], 1)
+    now = state.open_until + 0.01
+    state, _ = granted(state, now)
+    state, _ = tell(state, Outcome.OK, now)
+    after = emptied(state, 5.0, WALL + now, settings())
+    assert (after.interval, after.phase, after.top) == (state.interval, state.phase, state.top)
+    assert (after.requests, after.ok, after.blocked) == (state.requests, state.ok, state.blocked)
+    assert after.tat == 5.0 + after.interval
+
+
+# What onlookers are told
+
+
+@pytest.mark.parametrize(
+    ("state", "why", "flags", "word", "offline", "refused"),
+    [
+        (State.CLOSED, Why.NONE, 0, "ok", False, False),
+        (State.OPEN, Why.BLOCK, 0, "blocked", False, True),
+        (State.HALF_OPEN, Why.BLOCK, 0, "probing", False, True),
+        (State.OPEN, Why.NETWORK, 0, "network", True, False),
+        (State.OPEN, Why.NETWORK, AWAY, "unreachable", True, False),
+        (
+            State.HALF_OPEN,
+            Why.NETWORK,
+            0,
+            "probing",
+            True,
+            False,
+        ),  # a lost connection being tried is no block
+        (State.CLOSED, Why.NETWORK, 0, "ok", False, False),
+        (State.RETIRED, Why.DEAD, 0, "retired", False, False),
+    ],
+)
+def test_a_block_is_told_from_a_lost_connection(
+    state: State, why: Why, flags: int, word: str, offline: bool, refused: bool
+) -> None:
+    seen = view(new()._replace(state=state, why=why, flags=flags), T0, WALL, True)
+    assert (seen.state, seen.offline, seen.refused) == (word, offline, refused)

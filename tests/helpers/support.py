@@ -1,0 +1,338 @@
+"""Small batches for tests: seeded queues, a worker that needs no network, and faults at every step to disk."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.inputs import Line
+from engine.model import Cost, Cue, Job, Kind, Metadata, Record, Transcript
+from engine.monitor.monitor import Monitor
+from engine.output import destination
+from engine.output.publisher import Output, TakenError, forgetting, sweep
+from engine.queue import claims, journal
+from engine.queue.directory import Queue
+from engine.queue.job_state import ChunkState, JobState, fold
+from engine.queue.journal import Journal
+from engine.queue.making import make_queue
+from engine.queue.manifest import row
+from engine.queue.marker import id_of
+from engine.queue.segments import Chunk, read_jobs
+from engine.seeding.seed import Seeding
+from engine.storage import disk
+from engine.storage.locks import take_or_say_who
+from engine.storage.processes import boot_id
+from engine.storage.timestamps import utc
+
+OK = "ok"
+_WORKERS = itertools.count()
+Outcome = str | Kind | float  # "ok", why not, or for how many seconds the job waits
+
+
+def video_id(number: int) -> str:
+    """An id like real ones: its last character carries four bits."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    text = alphabet[(number % 16) * 4]
+    number //= 16
+    for _ in range(10):
+        text = alphabet[(number * 29 + 7) % 64] + text
+        number //= 64
+    return text
+
+
+def ids(count: int, start: int = 0) -> list[str]:
+    return [video_id(start + number) for number in range(count)]
+
+
+def lines(names: Iterable[str]) -> Iterator[Line]:
+    """Input lines; every third has columns of its own."""
+    for number, name in enumerate(names):
+        yield Line(
+            "list.txt", number + 1, name, name, {"row": number, "topic": "ä"} if number % 3 == 0 else {}, None
+        )
+
+
+def add(queue: Queue, names: Iterable[str]) -> None:
+    """Seed these ids, as one seeding."""
+    with take_or_say_who(queue.seed_lock, "seeding"):
+        Seeding(queue).add(lines(names))
+
+
+def batch(root: Path, count: int = 40, *, segments: int = 1) -> Queue:
+    """A queue of `count` jobs in so many segments; its output directory is beside it."""
+    queue = make_queue(str(root / "queue"))
+    each = count // segments
+    for number in range(segments):
+        add(queue, ids(each, number * each))
+    os.makedirs(root / "out", exist_ok=True)
+    frozen = {"output": str(root / "out"), "languages": ["en"], "formats": ["md"]}
+    destination.claim(queue, str(root / "out"))
+    queue.write_batch({**queue.read_batch(), "frozen": frozen})
+    return queue
+
+
+def output_of(queue: Queue) -> str:
+    return str(queue.read_batch()["frozen"]["output"])
+
+
+def batch_of(queue: Queue) -> str:
+    return id_of(queue.read_batch())
+
+
+class Hand:
+    """A worker that fetches nothing: it claims chunks and settles each job as it is told."""
+
+    def __init__(self, queue: Queue, decide: Callable[[str], Outcome] = lambda _: OK) -> None:
+        self.queue = queue
+        self.decide = decide
+        worker_id = f"{claims.run_id()}.0.{next(_WORKERS)}"
+        self.output = Output(
+            output_of(queue), ("md",), worker_id, batch_of(queue)
+        )  # first, as a worker does it
+        self.worker = claims.Worker(queue, worker_id, 2)
+
+    def work(self, chunks: int = 1_000_000, *, sync: bool = True, move: bool = True) -> int:
+        """Work through so many chunks; returns how many there were."""
+        for number in range(chunks):
+            chunk = self.worker.claim(time.time())
+            if chunk is None:
+                return number
+            self.chunk(chunk, sync=sync, move=move)
+        return chunks
+
+    def chunk(self, chunk: Chunk, *, sync: bool = True, move: bool = True) -> None:
+        """Settle a chunk's open jobs; without `sync` nothing is promised, without `move` the token stays."""
+        book = Journal(self.queue.journal(chunk))
+        state = fold(journal.lines(book.path))
+        waits: list[float] = []
+        for job in read_jobs(self.queue.segment(chunk.segment), chunk):
+            its = state.jobs.get(job.video_id)
+            if its is not None and its.final is not None:
+                continue
+            if its is not None and not its.due(time.time()):
+                waits.append(its.not_before)
+                continue
+            outcome = self.decide(job.video_id)
+            if isinstance(outcome, float):
+                waits.append(time.time() + outcome)
+                book.write("try", {"job": job.video_id, "n": 1, "kind": "network", "not_before": waits[-1]})
+            else:
+                book.write("final", self.row(job, outcome, its))
+        self.output.sync(self.output.touched())
+        if sync:
+            book.sync()
+            book.write("synced", {"end": book.end})
+        book.close()
+        if move and waits:
+            self.worker.give_back(chunk, min(waits))
+        elif move:
+            self.worker.finish(chunk)
+
+    def row(self, job: Job, outcome: Outcome, state: JobState | None = None) -> dict[str, Any]:
+        now = utc()
+        cost = Cost(2, 1000) + (Cost(state.requests, state.bytes) if state else Cost())
+        metadata = Metadata(title=f"About {job.video_id} ☂", channel="Someone", duration_s=60)
+        common: dict[str, Any] = {
+            "attempts": 1,
+            "cost": cost,
+            "egress": "direct",
+            "elapsed_s": 0.1,
+            "finished_at": now,
+        }
+        if isinstance(outcome, Kind):
+            self.output.forget(job.video_id, state.rows if state else ())
+            return row(
+                job,
+                kind=outcome,
+                message="it said no",
+                metadata=None,
+                transcript=None,
+                files={},
+                sha256={},
+                **common,
+            )
+        transcript = Transcript("en", "English", False, (Cue(0.0, 1.0, f"Hello {job.video_id}"),))
+        record = Record(job.video_id, metadata, transcript, job.input, now, batch=self.output.batch)
+        try:
+            files, sums = self.output.publish(record, state.rows if state else ())
+        except TakenError:
+            return self.row(job, Kind.KEPT, state)
+        return row(
+            job,
+            kind=None,
+            message=None,
+            metadata=metadata,
+            transcript=transcript,
+            files=files,
+            sha256=sums,
+            **common,
+        )
+
+    def close(self) -> None:
+        """Leave in good order."""
+        self.output.close()
+        self.worker.close()
+
+    def die(self) -> None:
+        """Leave as a killed process does: the kernel closes its descriptors, and that is all."""
+        with contextlib.suppress(OSError):
+            os.close(self.worker._inflight)
+        if self.worker._lock.held:
+            self.worker._lock.write_note(
+                {"pid": os.getpid(), "started": "of another life", "boot": boot_id()}
+            )
+            self.worker._lock._close()
+
+
+def file_rows(queue: Queue) -> None:
+    """One monitor, until nothing moves any more."""
+    with take_or_say_who(queue.monitor_lock, "monitor"):
+        monitor = Monitor(queue)
+        monitor.finish()
+        monitor.close()
+
+
+def reclaim(queue: Queue) -> None:
+    claims.reclaim(queue, "nobody", forgetting(output_of(queue), batch_of(queue), ("md",)))
+
+
+def finish(queue: Queue, decide: Callable[[str], Outcome] = lambda _: OK) -> None:
+    """Work off what is left and file it, as the next run would."""
+    sweep(output_of(queue))
+    reclaim(queue)
+    for _ in range(4):
+        hand = Hand(queue, decide)
+        worked = hand.work()
+        hand.close()
+        file_rows(queue)
+        if not worked:
+            break
+    sweep(output_of(queue))
+
+
+def worked(
+    root: Path, count: int = 40, decide: Callable[[str], Outcome] = lambda _: OK, segments: int = 1
+) -> Queue:
+    """A batch worked through."""
+    queue = batch(root, count, segments=segments)
+    finish(queue, decide)
+    return queue
+
+
+def some_fail(name: str) -> Outcome:
+    """Of every ten ids some fail and some are absent."""
+    return {0: Kind.NETWORK, 1: Kind.BLOCKED, 2: Kind.PRIVATE}.get(sum(name.encode()) % 10, OK)
+
+
+def states(queue: Queue) -> dict[str, ChunkState]:
+    """All journals folded, by path."""
+    found = {}
+    for segment in queue.segments():
+        for name in sorted(os.listdir(queue.journal_dir(segment))):
+            path = os.path.join(queue.journal_dir(segment), name)
+            found[path] = fold(journal.lines(path))
+    return found
+
+
+def open_jobs(queue: Queue) -> set[str]:
+    """The jobs that are not final, whatever their chunk's token says."""
+    from engine.queue.segments import read_ids
+
+    everything = {name for segment in queue.segments() for name in read_ids(queue.segment(segment))}
+    final = {
+        name for state in states(queue).values() for name, its in state.jobs.items() if its.final is not None
+    }
+    return everything - final
+
+
+class Crash(BaseException):
+    """The process is dead: from here on nothing reaches the disk."""
+
+
+STEPS = (
+    "_open",
+    "_write",
+    "_pwrite",
+    "_fsync",
+    "_fdatasync",
+    "_rename",
+    "_rename_noreplace",
+    "_link",
+    "_unlink",
+    "_mkdir",
+    "_rmdir",
+    "_truncate",
+)
+
+
+@contextmanager
+def dying_at(step: int, *, torn: bool = False) -> Iterator[list[int]]:
+    """Die at the `step`-th call (from 0) of anything in `durable` that changes the disk.
+
+    With `torn` a write that is the last call leaves half of its bytes. Yields a list whose one number says how
+    many calls there were.
+    """
+    calls = [0]
+    patch = pytest.MonkeyPatch()
+
+    def dying(real: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            number, calls[0] = calls[0], calls[0] + 1
+            if number < step:
+                return real(*args, **kwargs)
+            if number == step and torn and name in ("_write", "_pwrite"):
+                real(args[0], bytes(args[1])[: len(args[1]) // 2], *args[2:])
+            raise Crash
+
+        return call
+
+    for name in STEPS:
+        patch.setattr(disk, name, dying(getattr(disk, name), name))
+    try:
+        yield calls
+    finally:
+        patch.undo()
+
+
+def every_step(act: Callable[[], object], torn: bool = False) -> Iterator[tuple[int, bool]]:
+    """Call `act` again and again, dying at step 0, 1, 2, …; the caller tidies up after each. Ends when it lives."""
+    for step in itertools.count():
+        died = False
+        with dying_at(step, torn=torn):
+            try:
+                act()
+            except Crash:
+                died = True
+        yield step, died
+        if not died:
+            return
+
+
+def print_of(root: Path) -> dict[str, tuple[object, ...]]:
+    """All that may not change where nothing may change: names, modes, times, and what is in the files and links."""
+
+    def one(path: Path) -> tuple[object, ...]:
+        about = path.lstat()
+        small = stat.S_ISREG(about.st_mode) and about.st_size < 1 << 20
+        data = path.read_bytes() if small else os.readlink(path) if path.is_symlink() else None
+        return about.st_mode, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns, data
+
+    return {str(path): one(path) for path in (root, *sorted(root.rglob("*")))}
+
+
+def damage(path: str, offset: int, byte: int = 0xFF) -> None:
+    """Flip bits of one byte of a file."""
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        was = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([was ^ byte]))

@@ -1,0 +1,103 @@
+"""Turns: one thread at a time, given back however its scope is left, and never waited for without an end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from engine.network.turns import Turns
+
+
+def elsewhere(act: Callable[[], object]) -> None:
+    """Let another thread do it, to its end."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            act()
+        except BaseException as exc:
+            failed.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+def test_one_thread_at_a_time() -> None:
+    turns = Turns()
+    inside = most = 0
+    lock = threading.Lock()
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            with turns.scope():
+                assert turns.take()
+                with lock:
+                    inside += 1
+                    most = max(most, inside)
+                with lock:
+                    inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert not turns.mine
+
+
+def test_the_outermost_scope_gives_it_back_and_an_error_does_not_change_that() -> None:
+    turns = Turns()
+
+    def free() -> bool:
+        found = []
+
+        def look() -> None:
+            with turns.scope():
+                found.append(turns.take(lambda: True))
+
+        elsewhere(look)
+        return found[0]
+
+    with pytest.raises(KeyError), turns.scope():
+        with pytest.raises(ValueError, match="inner"), turns.scope():
+            assert turns.take()
+            assert turns.take(), "a thread that has it need not wait"
+            raise ValueError("inner")
+        assert turns.mine
+        assert not free()
+        raise KeyError
+    assert not turns.mine
+    assert free()
+
+
+def test_who_is_told_to_or_has_waited_long_enough_gives_up() -> None:
+    turns = Turns()
+    asked = 0
+
+    def give_up() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 2
+
+    def wait() -> None:
+        with turns.scope():
+            assert not turns.take(give_up)
+            assert not turns.take(wait_max_s=0.5)
+            assert not turns.mine
+
+    with turns.scope():
+        turns.take()
+        elsewhere(wait)
+    assert asked == 2
+
+
+def test_outside_a_scope_nobody_would_give_it_back() -> None:
+    with pytest.raises(RuntimeError, match="outside"):
+        Turns().take()

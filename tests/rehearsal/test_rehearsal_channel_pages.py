@@ -1,0 +1,62 @@
+"""The made-up lists: how many videos they have, how they grow, and what they say no to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from engine.rehearsal import channel_pages, invented_ids
+from engine.rehearsal.request import Request, read_request
+
+
+def lists(count: int, uploads: int = 0) -> dict[str, tuple[str, ...]]:
+    return {
+        tab: channel_pages.ids(channel_pages._List(count, tab), 1, uploads)
+        for tab in channel_pages.PAGE_VIDEOS
+    }
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 150, 1000])
+def test_the_tabs_of_a_channel_are_its_uploads(count: int) -> None:
+    its = lists(count)
+    tabs = its["videos"] + its["shorts"] + its["streams"]
+    assert sorted(tabs) == sorted(its["playlist"]) == sorted(invented_ids(count))
+
+
+def test_what_is_uploaded_comes_first_and_moves_nothing() -> None:
+    before, after = lists(150), lists(150, 40)
+    for tab, names in before.items():
+        if tab != "search":
+            assert after[tab][len(after[tab]) - len(names) :] == names
+    assert len(after["playlist"]) == 190
+
+
+def test_addresses_lead_to_lists_or_nowhere() -> None:
+    site = "https://www.youtube.com"
+    its = channel_pages.resolve(f"{site}/@made-up-150/videos")
+    assert its is not None
+    assert its["endpoint"]["browseEndpoint"]["browseId"] == "UCmade-up000000000000150"
+    assert channel_pages.resolve(f"{site}/@nobody/videos") is None
+    assert channel_pages.resolve("https://example.com/@made-up-150") is None
+    for browse_id in ("UCnobodynobodynobodynobo", "VLPLnothing-here", "VLPLmade-up-9999999999"):
+        assert "alerts" in channel_pages.browse({"browseId": browse_id}, 1, 0)
+
+
+def test_a_token_of_others_is_refused() -> None:
+    for token in ("", "abc", "WzFd", "eyJhIjoxfQ=="):
+        with pytest.raises(ValueError, match="not a continuation"):
+            channel_pages.browse({"continuation": token}, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("navigation/resolve_url", "resolve"), ("browse", "browse"), ("search", "search")],
+)
+def test_requests_for_lists_are_known_by_their_path(path: str, kind: str) -> None:
+    body: dict[str, Any] = {"url": "x", "context": {}}
+    target = f"/youtubei/v1/{path}?prettyPrint=false"
+    assert read_request("POST", target, {}, json.dumps(body).encode()) == Request(kind, "", body=body)
+    with pytest.raises(ValueError, match="JSON"):
+        read_request("POST", target, {}, b"[]")

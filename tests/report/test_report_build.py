@@ -1,0 +1,104 @@
+"""The report of whole queues: a night, a live one, a finished one, none, and one with damage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from night_before import EVENING, HOUR, a_night, event, leave, row
+from support import batch, ids, some_fail, worked
+
+from engine import report
+from engine.errors import NoQueueError
+from engine.model import Kind
+from engine.report.kind_help import MEANINGS
+from engine.storage.locks import Lock
+from engine.storage.timestamps import seconds
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
+
+def test_a_night(tmp_path: Path) -> None:
+    its = report.make(a_night(tmp_path / "q", left=7).root, price_per_gb=4.0)
+    assert (its.final, its.left, its.status["state"]) == (2000, 7, "stopped")
+    assert {kind.kind: kind.jobs for kind in its.kinds} == dict.fromkeys(
+        ("private", "no_captions", "timeout", "blocked", "network"), 40
+    )
+    times = its.times
+    assert (times.runs, times.started, times.ended) == (2, EVENING, EVENING + 10 * HOUR)
+    assert times.blocked_s == HOUR / 2
+    assert times.offline_s == pytest.approx(360)
+    # the killed run is known to have worked until its last row, shortly before 21:00
+    assert times.running_s == pytest.approx(9 * HOUR, abs=60)
+    assert times.between_s == pytest.approx(HOUR, abs=60)
+    assert times.working_s == pytest.approx(times.running_s - times.blocked_s - times.offline_s)
+    assert [hour.since for hour in its.slowest] == [EVENING + HOUR, EVENING + 7 * HOUR]
+    assert [hour.waiting_s for hour in its.slowest] == [HOUR / 2, pytest.approx(360)]
+    assert its.deaths == {"{SIGKILL(-9)}": 2}
+    assert (its.requests, its.bytes) == (4000, 80_000_000)
+    assert its.price == pytest.approx(0.32)
+    assert its.per_thousand(its.requests) == 2000
+    assert its.chart is not None
+    assert sum(its.chart.jobs) == 2000
+    assert [spell.why for spell in its.chart.closed] == ["blocked", "offline"]
+
+
+def test_json_is_one_document_with_times_as_text(tmp_path: Path) -> None:
+    its = json.loads(json.dumps(report.make(a_night(tmp_path / "q").root).to_json()))
+    assert (its["schema_version"], its["state"], its["total"]) == (1, "finished", 2000)
+    assert seconds(its["time"]["started"]) == EVENING
+    assert its["cost"]["by_status"]["ok"]["jobs"] == 1800
+    assert its["cost"]["price"] is None
+    assert sum(its["chart"]["jobs"]) == 2000
+    assert its["bad_lines"] == {"journals": 0, "manifest": 0, "events": 0}
+    assert its["next"][0]["line"].startswith("engine failures -q ")
+
+
+def test_nothing_done_yet(tmp_path: Path) -> None:
+    its = report.make(batch(tmp_path, 16).root)
+    assert (its.left, its.chart, its.kinds, its.slowest) == (16, None, (), ())
+    assert its.per_thousand(its.requests) is None
+    assert "no run so far" in "\n".join(report.words(its))
+    assert "<svg" not in report.page(its)
+
+
+def test_no_queue(tmp_path: Path) -> None:
+    with pytest.raises(NoQueueError):
+        report.make(str(tmp_path))
+
+
+def test_a_real_queue_without_events(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 40, some_fail)
+    its = report.make(queue.root)
+    assert its.status["state"] == "finished"
+    assert sum(kind.jobs for kind in its.kinds) == its.status["absent"] + its.status["failed"] > 0
+    assert "events.jsonl tells of no run" in "\n".join(report.words(its))
+
+
+def test_a_live_one_is_not_told_to_retry(tmp_path: Path) -> None:
+    queue = a_night(tmp_path / "q", 100, left=5)
+    lock = Lock(queue.run_lock)
+    assert lock.take(note={"since": "2026-11-21T22:00:00Z"})
+    with lock:
+        its = report.make(queue.root)
+    assert its.status["state"] == "running"
+    assert [command.line.split()[1] for command in its.following] == ["status", "stop", "failures"]
+
+
+def test_damage_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    rows = [row(name, EVENING + n) for n, name in enumerate(ids(50))]
+    queue = leave(tmp_path / "q", rows, [event(EVENING, "start", egresses=1)], extra=b"\xff\xfe\n{}\n")
+    with open(queue.events, "ab") as file:
+        file.write(b"\x00\x01\n")
+    its = report.make(queue.root)
+    assert its.bad_lines == {"journals": 0, "manifest": 2, "events": 1}
+    assert any(command.line.startswith("engine verify") for command in its.following)
+    said = " ".join("\n".join(report.words(its)).split())
+    assert "lines that could not be read: 2 in manifest, 1 in events" in said
+    assert "2 in manifest, 1 in events" in report.page(its)
+
+
+def test_every_kind_has_a_meaning() -> None:
+    assert set(MEANINGS) == set(Kind)
+    assert not any(its.again for kind, its in MEANINGS.items() if Kind(kind).status == "absent")

@@ -1,0 +1,350 @@
+"""The lister at work: what it seeds when, where it goes on, when it stops, and what a failure costs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from patience import HANG_S, ends
+
+from engine.budget import BudgetSettings, Rate
+from engine.errors import Interrupted
+from engine.inputs import Line
+from engine.model import Cost, EgressSpec, Failure, Kind
+from engine.queue import channel_state, events
+from engine.queue.channel_state import Listing
+from engine.queue.directory import Queue
+from engine.queue.making import make_queue
+from engine.queue.segments import read_ids
+from engine.rehearsal import invented_ids
+from engine.run.lister import NOT_ITS_FAULT_S, WAITS_S, Lister
+from engine.seeding.seed import Seeding
+from engine.settings import Frozen, Settings
+from engine.storage.locks import take_or_say_who
+from engine.youtube.channel_pages import Page, Stopped
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
+IDS = list(invented_ids(4000))
+REFUSED = Failure(Kind.BLOCKED, "YouTube answers 429")
+NO = Failure(Kind.SERVER_ERROR, "YouTube answers 500")
+
+
+class Site:
+    """Pages of 30 in the place of yt-dlp; it stops at the page it is told to, `times` times."""
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[str]] = {}
+        self.stops: dict[str, tuple[int, Stopped, int]] = {}
+        self.asked: list[int] = []  # pages
+
+    def pages(self, url: str, token: str | None = None) -> Iterator[Page | Stopped]:
+        part = url.rpartition("/")[2]
+        if part not in self.lists:
+            yield Stopped(NO, wrong=True, missing=True, channel_id="UCtopic")
+            return
+        videos, at = self.lists[part], 0
+        while True:
+            stop_at, stopped, times = self.stops.get(part, (-1, Stopped(NO), 0))
+            if at == stop_at and times:
+                self.stops[part] = (stop_at, stopped, times - 1)
+                yield stopped
+                return
+            self.asked.append(at)
+            jumps = at == 0 and token is not None
+            following = int(token or 0) if jumps else at + 1
+            more = following * 30 < len(videos)
+            yield Page(
+                tuple(videos[at * 30 : at * 30 + 30]), str(following) if more else None, repeated=jumps
+            )
+            if not more:
+                return
+            at = following
+
+    def close(self) -> None: ...
+
+
+class Bench:
+    """A queue with one source, a lister over the made-up site, and what it has done."""
+
+    def __init__(self, root: Path, source: str = "@one", kind: str = "channel", pace: float = 1.0) -> None:
+        self.queue = make_queue(str(root / "q"))
+        with take_or_say_who(self.queue.seed_lock, "seeding"):
+            channel_state.Sources(self.queue).add(kind, source)
+        self.site = Site()
+        self.lister = Lister(self.queue, settings(self.queue, pace), threading.Event())
+        self.lister._lists.close()
+        self.lister._lists = self.site  # type: ignore[assignment]
+
+    @property
+    def listing(self) -> Listing:
+        its = channel_state.read(self.queue, 0)
+        assert its is not None
+        return its
+
+    def work(self) -> Listing:
+        self.site.asked.clear()
+        self.lister.work(self.listing)
+        return self.listing
+
+    def segments(self) -> list[int]:
+        return [self.queue.header(number).jobs for number in self.queue.segments()]
+
+    def seeded(self) -> list[str]:
+        return [name for number in self.queue.segments() for name in read_ids(self.queue.segment(number))]
+
+    def add(self, names: list[str]) -> None:
+        with take_or_say_who(self.queue.seed_lock, "seeding"):
+            Seeding(self.queue).add(Line("f", 1, name, name, {}, None) for name in names)
+
+
+def settings(queue: Queue, pace: float = 1.0) -> Settings:
+    budget = BudgetSettings(Rate(None), pace)
+    return Settings(queue.root, Frozen("/nowhere"), (EgressSpec("direct"),), budget)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    its = Bench(tmp_path)
+    yield its
+    its.lister.close()
+
+
+def test_the_first_page_at_once_then_more_and_more_up_to_a_thousand(bench: Bench) -> None:
+    bench.site.lists["videos"] = IDS[:3500]
+    its = bench.work()
+    assert bench.segments() == [30, 30, 60, 120, 240, 480, 900, 900, 740]
+    assert bench.seeded() == IDS[:3500]
+    assert (its.state, its.found, its.added, its.parts, its.token) == ("done", 3500, 3500, [], None)
+    assert [event["event"] for event in events.late(bench.queue, 60.0)] == ["listed"]
+
+
+def test_its_videos_say_where_they_came_from(bench: Bench) -> None:
+    bench.site.lists["videos"] = IDS[:1]
+    bench.work()
+    assert '"source": "@one"' in Path(bench.queue.segment(0)).read_text()
+
+
+def test_a_failure_in_the_middle_costs_a_wait_and_no_page(bench: Bench) -> None:
+    bench.site.lists["videos"] = IDS[:300]
+    bench.site.stops["videos"] = (5, Stopped(NO), 1)
+    before = time.time()
+    its = bench.work()
+    assert (its.state, its.found, its.tries, its.last_error) == ("open", 150, 1, NO.message)
+    assert before + WAITS_S[0] <= (its.next_try or 0) <= time.time() + WAITS_S[0]
+    assert bench.seeded() == IDS[:150]
+    its = bench.work()
+    assert bench.site.asked == [0, *range(5, 10)], "its first page again, then where it was"
+    assert (its.state, its.found, its.added, its.tries) == ("done", 300, 300, 0)
+    assert bench.seeded() == IDS[:300]
+
+
+def test_a_death_after_a_seeding_counts_nothing_twice(bench: Bench) -> None:
+    bench.site.lists["videos"] = IDS[:300]
+
+    class Dead(BaseException):
+        pass
+
+    saves, save = [0], channel_state.save
+
+    def dying(queue: Queue, its: Listing) -> None:
+        saves[0] += 1
+        if saves[0] == 3:
+            raise Dead
+        save(queue, its)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channel_state, "save", dying)
+        with pytest.raises(Dead):
+            bench.work()
+    assert bench.listing.found == 60
+    assert len(bench.seeded()) == 120, "seeded, but not noted"
+    its = bench.work()
+    assert (its.state, its.found) == ("done", 300)
+    assert bench.seeded() == IDS[:300], "each once"
+
+
+def test_it_is_given_up_after_four_failures_without_coming_on(bench: Bench) -> None:
+    bench.site.lists["videos"] = IDS[:300]
+    bench.site.stops["videos"] = (5, Stopped(NO), 99)
+    for wait_s in (60, 600, 3600):
+        before = time.time()
+        its = bench.work()
+        assert before + wait_s <= (its.next_try or 0) <= time.time() + wait_s
+    its = bench.work()
+    assert its.next_try is None
+    assert (its.state, its.tries, its.found) == ("failed", 4, 150)
+    assert bench.site.asked == [0, 1, 2, 3, 4], "the place to go on at is not trusted for ever"
+    assert [event["event"] for event in events.late(bench.queue, 60.0)][-1] == "listing_failed"
+
+
+def test_one_that_comes_on_is_not_given_up(bench: Bench) -> None:
+    bench.site.lists["videos"] = IDS[:300]
+    for page in range(1, 9):
+        bench.site.stops["videos"] = (page, Stopped(NO), 1)
+        its = bench.work()
+        assert (its.state, its.tries) == ("open", 1)
+
+
+def test_a_wrong_source_fails_at_once(bench: Bench) -> None:
+    bench.site.lists["videos"] = IDS[:30]
+    bench.site.stops["videos"] = (0, Stopped(NO, wrong=True), 1)
+    its = bench.work()
+    assert (its.state, its.tries, its.next_try, its.last_error) == ("failed", 1, None, NO.message)
+
+
+def blocked(bench: Bench) -> None:
+    """A page is refused, and that opens the egress."""
+    bench.lister._source = "@one"
+    bench.lister._told(bench.lister._take(), REFUSED, Cost(1, 10))
+    assert not bench.lister._budget.calm(0)
+
+
+def test_a_block_is_the_egresss_and_costs_the_listing_nothing(bench: Bench) -> None:
+    blocked(bench)
+    for _ in range(6):
+        its = bench.listing
+        bench.lister._failed(its, Stopped(REFUSED))
+    assert (its.state, its.tries) == ("open", 0)
+    assert 0 < (its.next_try or 0) - time.time() <= NOT_ITS_FAULT_S
+
+
+@pytest.mark.parametrize("jobs", [1, 0])
+def test_probing_is_left_to_the_jobs_where_there_are_any(tmp_path: Path, jobs: int) -> None:
+    bench = Bench(tmp_path, pace=1000.0)
+    blocked(bench)
+    bench.add(IDS[:jobs])
+
+    def take() -> None:
+        with contextlib.suppress(Interrupted):
+            bench.lister._take()
+
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    thread.join(1.0 if jobs else HANG_S)
+    assert thread.is_alive() == bool(jobs)
+    bench.lister._stop.set()
+    ends(thread)
+
+
+def test_a_channel_without_some_tabs_is_done_all_the_same(bench: Bench) -> None:
+    bench.site.lists["shorts"] = IDS[:10]
+    assert bench.work().state == "done"
+    assert bench.seeded() == IDS[:10]
+
+
+def test_one_without_any_tab_is_listed_by_its_uploads(bench: Bench) -> None:
+    bench.site.lists["playlist?list=UUtopic"] = IDS[:40]
+    its = bench.work()
+    assert (its.state, its.found) == ("done", 40)
+    assert list(its.heads) == ["UUtopic"]
+    with take_or_say_who(bench.queue.seed_lock, "seeding"):
+        channel_state.sync(bench.queue)
+    bench.site.lists["playlist?list=UUtopic"] = IDS[40:45] + IDS[:40]
+    assert bench.work().found == 45, "and synced so"
+
+
+def test_one_with_nothing_at_all_is_done(bench: Bench) -> None:
+    its = bench.work()
+    assert (its.state, its.found) == ("done", 0)
+
+
+def test_a_tab_that_was_asked_for_and_is_not_there_fails(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "@one/shorts")
+    bench.site.lists["videos"] = IDS[:10]
+    assert bench.work().state == "failed"
+
+
+def synced(bench: Bench, newer: int) -> Listing:
+    """Once more, with so many videos on top of 300."""
+    with take_or_say_who(bench.queue.seed_lock, "seeding"):
+        assert channel_state.sync(bench.queue) == 1
+    bench.site.lists["videos"] = IDS[300 : 300 + newer] + IDS[:300]
+    return bench.work()
+
+
+@pytest.fixture
+def listed(bench: Bench) -> Bench:
+    """A bench whose channel of 300 was listed whole."""
+    bench.site.lists["videos"] = IDS[:300]
+    assert bench.work().state == "done"
+    return bench
+
+
+@pytest.mark.parametrize(("newer", "pages"), [(0, [0]), (10, [0, 1]), (30, [0, 1]), (100, [0, 1, 2, 3, 4])])
+def test_a_sync_reads_down_to_what_was_there(listed: Bench, newer: int, pages: list[int]) -> None:
+    its = synced(listed, newer)
+    assert listed.site.asked == pages
+    assert (its.state, its.found, its.added) == ("done", 300 + newer, 300 + newer)
+    assert sorted(listed.seeded()) == sorted(IDS[: 300 + newer])
+    assert its.heads["videos"] == listed.site.lists["videos"][:30]
+
+
+def test_videos_that_came_in_another_way_stop_no_sync(listed: Bench) -> None:
+    listed.add(IDS[300:330])
+    synced(listed, 60)
+    assert set(listed.seeded()) == set(IDS[:360])
+
+
+def test_a_sync_that_was_cut_off_misses_nothing(listed: Bench) -> None:
+    listed.site.stops["videos"] = (1, Stopped(NO), 1)
+    assert synced(listed, 60).state == "open"
+    assert len(listed.seeded()) == 330
+    assert listed.work().state == "done"
+    assert set(listed.seeded()) == set(IDS[:360])
+
+
+def test_a_playlist_is_read_whole_each_time(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "PLxxxxxxxxxx", "playlist")
+    part = "playlist?list=PLxxxxxxxxxx"
+    bench.site.lists[part] = IDS[:90]
+    assert bench.work().heads == {}
+    with take_or_say_who(bench.queue.seed_lock, "seeding"):
+        channel_state.sync(bench.queue)
+    bench.site.lists[part] = IDS[:100]
+    assert bench.work().found == 100
+    assert bench.site.asked == [0, 1, 2, 3]
+    bench.lister.close()
+
+
+def test_a_search_begins_again_where_another_list_goes_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "search:bread", "search")
+    bench.site.lists["ytsearch50:bread"] = IDS[:50]
+    bench.site.stops["ytsearch50:bread"] = (1, Stopped(NO), 1)
+    assert bench.work().token is None
+    assert bench.work().found == 50
+    bench.lister.close()
+
+
+def test_more_asked_of_a_search_under_way_is_not_forgotten(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "search:bread", "search")
+    its = bench.listing
+    bench.site.lists["ytsearch50:bread"], bench.site.lists["ytsearch80:bread"] = IDS[:50], IDS[:80]
+    with take_or_say_who(bench.queue.seed_lock, "seeding"):
+        assert channel_state.Sources(bench.queue).add("search", "search:bread", 80)
+    bench.lister.work(its)  # as it was read before
+    assert (bench.listing.state, bench.listing.max_results) == ("done", 80)
+    assert bench.seeded() == IDS[:80]
+    bench.lister.close()
+
+
+def test_settings_travel_whole_and_a_cut_letter_is_none(tmp_path: Path) -> None:
+    its = settings(make_queue(str(tmp_path / "q")))
+    assert Settings.unpack(io.BytesIO(its.pack())) == its
+    for length in (0, 5, 20):
+        with pytest.raises(EOFError):
+            Settings.unpack(io.BytesIO(its.pack()[:length]))
+
+
+def test_it_ends_when_no_listing_is_open(bench: Bench) -> None:
+    bench.site.lists["videos"] = IDS[:30]
+    thread: Any = threading.Thread(target=bench.lister.run, daemon=True)
+    thread.start()
+    ends(thread)
+    assert bench.listing.state == "done"

@@ -1,0 +1,75 @@
+"""What the supervisor does by itself, without processes; with them: the end-to-end tests and `crash/`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support import batch, finish, output_of
+
+from engine.budget import BudgetSettings, Rate
+from engine.errors import Exit
+from engine.model import EgressSpec
+from engine.queue import channel_state
+from engine.queue.claims import run_id
+from engine.queue.control import Ask
+from engine.run.helper_process import ListerProcess
+from engine.run.supervisor import Supervisor
+from engine.settings import Frozen, Settings
+from engine.storage.locks import Lock
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
+
+def test_a_clean_end_leaves_nothing_of_those_who_died_on_the_way(tmp_path: Path) -> None:
+    """A monitor killed before it could rename its checkpoint, a worker killed before its directory had a name."""
+    queue = batch(tmp_path, 4)
+    egresses = (EgressSpec("direct"),)
+    settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
+    supervisor = Supervisor(queue, settings, "run")
+    seeding, unborn = Lock(queue.seed_lock), f"{run_id()}.0.1"
+    for beside in (True, False):
+        Path(queue.tmp, ".checkpoint.json.1a2b3c4d.tmp").write_bytes(b"{")
+        Path(queue.tmp, unborn).mkdir(exist_ok=True)
+        Path(queue.tmp, unborn, "lock").touch()
+        assert not beside or seeding.take()
+        supervisor._leave_word()
+        assert bool(os.listdir(queue.tmp)) is beside, "a seeding has its own there"
+        seeding.release()
+
+
+@pytest.mark.parametrize("state", channel_state.STATES)
+def test_a_run_ends_when_all_jobs_are_final_and_no_listing_is_open(tmp_path: Path, state: str) -> None:
+    queue = batch(tmp_path, 4)
+    finish(queue)
+    assert channel_state.Sources(queue).add("channel", "@one")
+    (its,) = channel_state.read_all(queue)
+    its.state = state
+    channel_state.save(queue, its)
+    egresses = (EgressSpec("direct"),)
+    settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
+    supervisor = Supervisor(queue, settings, "run")
+    supervisor._look()
+    assert supervisor._exit == (None if state == channel_state.OPEN else Exit.OK)
+    assert supervisor._failed() == (state == channel_state.FAILED), "which makes it exit 3"
+
+
+def test_a_paused_run_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = batch(tmp_path, 4)
+    assert channel_state.Sources(queue).add("channel", "@one")
+    egresses = (EgressSpec("direct"),)
+    settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
+    supervisor = Supervisor(queue, settings, "run")
+    started: list[object] = []
+
+    def start(self: ListerProcess) -> None:
+        started.append(self)
+
+    monkeypatch.setattr(ListerProcess, "start", start)
+    supervisor._steer(Ask(paused=True))
+    supervisor._look_after_lister()
+    assert started == []
+    supervisor._steer(Ask(paused=False))
+    supervisor._look_after_lister()
+    assert started == [supervisor._lister]

@@ -1,0 +1,377 @@
+"""The desk: what may begin, what waits, what has left; threads that wait are woken."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from patience import HANG_S, Limit, ends
+from support import ids
+
+from engine.model import Job
+from engine.queue.job_state import ChunkState, Death, JobState
+from engine.queue.segments import Chunk
+from engine.worker.scheduler import Desk, Item, OpenChunk, Work
+
+PARK_S = 90.0
+
+
+class NoJournal:
+    """The desk holds a chunk's journal for the keeper and never looks into it."""
+
+    end = 0
+
+
+def chunk_of(states: list[JobState], k: int = 0, start: int = 0) -> tuple[OpenChunk, list[Item]]:
+    journal: Any = NoJournal()
+    home = OpenChunk(Chunk(0, k, 0, len(states)), journal, ChunkState(), open=len(states))
+    names = ids(len(states), start)
+    return home, [Item(home, Job(name), state) for name, state in zip(names, states, strict=True)]
+
+
+def lay(desk: Desk, states: list[JobState], k: int = 0, start: int = 0) -> OpenChunk:
+    home, items = chunk_of(states, k, start)
+    desk.put_chunk(home, [(item, 0.0) for item in items])
+    return home
+
+
+def suspect() -> JobState:
+    return JobState(deaths={"w": Death(False, True)})
+
+
+def refused() -> JobState:
+    return JobState(refusals=[(1, 1)])
+
+
+def begin(desk: Desk, thread: int, **how: Any) -> Work:
+    assert desk.reserve()
+    work = desk.begin(thread, **how)
+    assert work is not None
+    return work
+
+
+def done(desk: Desk, work: Work, again_in_s: float | None = None) -> None:
+    assert desk.settle(work)
+    desk.end(work, again_in_s=again_in_s, park_up_to_s=PARK_S)
+
+
+class Waiter:
+    """A call in a thread of its own that is expected to wait."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.result: object = None
+        self.ended = threading.Event()
+        self._call = call
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        self.result = self._call()
+        self.ended.set()
+
+    def waits(self) -> bool:
+        return not self.ended.wait(0.05)
+
+    def comes(self) -> object:
+        assert self.ended.wait(HANG_S), "it waits for ever"
+        return self.result
+
+
+def test_jobs_come_in_order_and_their_chunk_is_idle_when_all_are_final() -> None:
+    desk = Desk()
+    home = lay(desk, [JobState() for _ in range(3)])
+    for number in range(3):
+        assert desk.take_idle() == []
+        work = begin(desk, 0)
+        assert work.item.job.video_id == ids(3)[number]
+        assert desk.in_flight == {0: work}
+        done(desk, work)
+    assert desk.in_flight == {}
+    assert desk.take_idle() == [home]
+    assert desk.take_idle() == []
+
+
+def test_no_more_reservations_than_jobs() -> None:
+    desk = Desk()
+    lay(desk, [JobState()])
+    assert desk.reserve()
+    second = Waiter(desk.reserve)
+    assert second.waits()
+    desk.cancel()
+    assert second.comes() is True
+
+
+def test_a_chunk_wakes_those_who_wait() -> None:
+    desk = Desk()
+    waiting = [Waiter(desk.reserve) for _ in range(3)]
+    assert all(its.waits() for its in waiting)
+    lay(desk, [JobState() for _ in range(3)])
+    assert [its.comes() for its in waiting] == [True] * 3
+
+
+def test_a_stop_wakes_everybody_and_begins_nothing() -> None:
+    desk = Desk()
+    lay(desk, [JobState()])
+    work = begin(desk, 0)
+    reserving = Waiter(desk.reserve)
+    assert reserving.waits()
+    desk.attention.clear()
+    desk.stop()
+    assert reserving.comes() is False
+    assert desk.begin(1) is None
+    assert desk.attention.is_set()
+    done(desk, work)  # what is in flight may finish
+    assert len(desk.take_rest()) == 1
+
+
+def test_the_keeper_hears_that_too_few_jobs_are_left() -> None:
+    desk = Desk(low_water=2)
+    lay(desk, [JobState() for _ in range(4)])
+    heard = []
+    for thread in range(4):
+        desk.attention.clear()
+        begin(desk, thread)
+        heard.append(desk.attention.is_set())
+    assert heard == [False, False, True, True]
+    assert desk.unstarted() == 0
+
+
+def test_a_suspect_runs_alone() -> None:
+    desk = Desk()
+    lay(desk, [JobState(), suspect(), JobState()])
+    first = begin(desk, 0)
+    assert first.item.state.deaths  # suspects go first when nothing is in flight
+    others = Waiter(lambda: desk.reserve() and desk.begin(1))
+    assert others.waits()
+    done(desk, first)
+    second = others.comes()
+    assert isinstance(second, Work)
+    assert not second.item.state.deaths
+    assert len(desk.in_flight) == 1
+
+
+def test_a_suspect_waits_until_the_others_are_through_and_keeps_new_ones_out() -> None:
+    desk = Desk()
+    lay(desk, [JobState(), JobState(), JobState()])
+    running = [begin(desk, 0), begin(desk, 1)]
+    lay(desk, [suspect()], k=1, start=3)
+    alone = Waiter(lambda: desk.reserve() and desk.begin(2))
+    assert alone.waits()
+    done(desk, running[0])
+    assert alone.waits()
+    done(desk, running[1])
+    work = alone.comes()
+    assert isinstance(work, Work)
+    assert work.item.state.deaths
+    assert list(desk.in_flight.values()) == [work]
+
+
+def test_who_reserved_before_a_suspect_came_waits_as_well() -> None:
+    desk = Desk()
+    lay(desk, [JobState(), JobState()])
+    running = begin(desk, 0)
+    assert desk.reserve()
+    lay(desk, [suspect()], k=1, start=2)
+    late = Waiter(lambda: desk.begin(1))
+    assert late.waits()
+    done(desk, running)
+    work = late.comes()
+    assert isinstance(work, Work)
+    assert work.item.state.deaths
+    assert list(desk.in_flight.values()) == [work]
+
+
+def test_one_refused_job_is_out_at_a_time() -> None:
+    desk = Desk()
+    lay(desk, [refused(), refused(), JobState()])
+    first, second = begin(desk, 0), begin(desk, 1)
+    assert [first.was_refused, second.was_refused] == [True, False]
+    third = Waiter(lambda: desk.reserve() and desk.begin(2))
+    assert third.waits()
+    done(desk, first)
+    work = third.comes()
+    assert isinstance(work, Work)
+    assert work.was_refused
+
+
+def test_a_refused_job_gives_way_while_its_egress_is_probed() -> None:
+    desk = Desk()
+    lay(desk, [refused(), JobState()])
+    assert not begin(desk, 0, probing=True).was_refused
+    assert begin(desk, 1, probing=True).was_refused  # nobody else is there
+
+
+def test_a_short_wait_is_parked_and_a_long_one_leaves_with_the_chunk() -> None:
+    desk = Desk()
+    home = lay(desk, [JobState(), JobState(not_before=12345.0)])
+    first = begin(desk, 0)
+    before = time.monotonic()
+    done(desk, first, again_in_s=10.0)
+    assert desk.unstarted() == 1
+    due = desk.next_due()
+    assert due is not None
+    assert before + 10.0 <= due <= time.monotonic() + 10.0
+    done(desk, begin(desk, 0), again_in_s=PARK_S + 1)
+    assert home.away == {ids(2)[1]: 12345.0}
+    assert desk.take_idle() == []  # the parked one is still to be done here
+    desk.wake(due - 0.1)
+    assert desk.unstarted() == 0
+    desk.wake(due)
+    assert desk.next_due() is None
+    work = begin(desk, 0)
+    assert work.item is first.item
+    done(desk, work)
+    assert (home.open, desk.take_idle()) == (1, [home])
+
+
+def test_a_parked_job_wakes_a_waiting_thread() -> None:
+    desk = Desk()
+    home, items = chunk_of([JobState()])
+    desk.put_chunk(home, [(items[0], 0.001)])
+    waiting = Waiter(desk.reserve)
+    assert waiting.waits()
+    desk.wake(time.monotonic() + 1)
+    assert waiting.comes() is True
+
+
+def test_a_job_that_stepped_back_comes_first_again() -> None:
+    desk = Desk()
+    lay(desk, [JobState() for _ in range(3)])
+    work = begin(desk, 0)
+    done(desk, work, again_in_s=0.0)
+    assert begin(desk, 0).item is work.item
+
+
+def test_an_abandoned_thread_must_leave_everything_alone() -> None:
+    desk = Desk()
+    lay(desk, [JobState(), JobState()])
+    hung, quick = begin(desk, 0), begin(desk, 1)
+    assert desk.abandon(hung)
+    assert not desk.settle(hung)
+    assert desk.settle(quick)
+    assert not desk.abandon(quick)  # it just came back
+    desk.end(hung, again_in_s=None, park_up_to_s=PARK_S)
+    assert list(desk.in_flight) == [1]
+
+
+def test_an_abandoned_thread_s_successor_keeps_its_slot() -> None:
+    desk = Desk()
+    home = lay(desk, [JobState(), JobState()])
+    hung = begin(desk, 0)
+    assert desk.abandon(hung)
+    desk.end(hung, again_in_s=None, park_up_to_s=PARK_S)
+    successor = begin(desk, 0)
+    assert desk.in_flight == {0: successor}
+    done(desk, successor)
+    assert home.idle
+
+
+@pytest.mark.parametrize(("waiting", "busy"), [(False, 7.0), (True, 3.0)])
+def test_waiting_for_permits_is_not_being_busy(waiting: bool, busy: float) -> None:
+    _, items = chunk_of([JobState()])
+    work = Work(items[0], 0, started=0.0, waiting=waiting, busy_s=3.0, since=100.0)
+    assert work.busy(104.0) == busy
+
+
+ENDS = st.sampled_from([None, None, 0.0, 0.001, PARK_S + 1])
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.sampled_from(["plain", "plain", "suspect", "refused"]), min_size=1, max_size=25),
+    st.integers(1, 5),
+    st.data(),
+)
+def test_every_job_is_settled_whatever_becomes_of_it(
+    kinds: list[str], threads: int, data: st.DataObject
+) -> None:
+    """One thread plays all of them, in any order: nobody is lost, and the rules hold at every step."""
+    desk = Desk(low_water=threads)
+    make = {"plain": JobState, "suspect": suspect, "refused": refused}
+    home = lay(desk, [make[kind]() for kind in kinds])
+    ended: list[str] = []
+    running: dict[int, Work] = {}
+    for _ in range(2000):
+        desk.wake(time.monotonic() + 10)
+        if desk.take_idle():
+            break
+        idle = [thread for thread in range(threads) if thread not in running]
+        if idle and desk._startable() > 0 and (not running or data.draw(st.booleans())):
+            work = begin(desk, idle[0], probing=data.draw(st.booleans()))
+            running[work.thread] = work
+            out = [its.item.state for its in running.values()]
+            assert len(out) == 1 or not any(its.deaths for its in out)
+            assert sum(bool(its.refusals) for its in out if not its.deaths) <= 1
+            continue
+        assert running, "jobs are left, nothing is in flight and nothing may begin"
+        work = running.pop(data.draw(st.sampled_from(sorted(running))))
+        again_in_s = data.draw(ENDS)
+        if again_in_s is None or again_in_s > PARK_S:
+            ended.append(work.item.job.video_id)
+        done(desk, work, again_in_s)
+    assert sorted(ended) == sorted(ids(len(kinds)))
+    assert home.open == len(home.away)
+    assert desk.in_flight == {}
+
+
+def test_threads_and_a_keeper_work_everything_off() -> None:
+    desk = Desk(low_water=4)
+    states = [suspect() if n % 40 == 7 else refused() if n % 11 == 3 else JobState() for n in range(200)]
+    home = lay(desk, states)
+    finals: list[str] = []
+    most = [0]
+
+    def work() -> None:
+        while desk.reserve():
+            its = desk.begin(threading.get_ident())
+            if its is None:
+                return
+            with desk.changed:
+                if its.item.state.deaths and len(desk.in_flight) > 1:
+                    finals.append("not alone")
+                most[0] = max(most[0], len(desk.in_flight))
+            time.sleep(0.0005)  # the fetch
+            tried = its.item.state.tries
+            its.item.state.tries += 1
+            if desk.settle(its):
+                again = 0.002 if tried == 0 and len(finals) % 3 == 0 else None
+                if again is None:
+                    finals.append(its.item.job.video_id)
+                desk.end(its, again_in_s=again, park_up_to_s=PARK_S)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    limit = Limit(20.0)
+    while not home.idle and not limit.over:
+        desk.wake(time.monotonic())
+        desk.attention.wait(0.002)
+        desk.attention.clear()
+    desk.stop()
+    for thread in threads:
+        ends(thread)
+    assert sorted(finals) == sorted(ids(200))
+    assert most[0] > 1
+
+
+def test_a_job_goes_by_another_egress_than_it_failed_by() -> None:
+    desk = Desk()
+    lay(desk, [JobState(failed_by="a"), JobState(failed_by="a"), JobState(failed_by="b"), JobState()])
+    names = ids(4)
+    assert desk.shunned() is None
+    assert begin(desk, 1, egress="a").item.job.video_id == names[2]
+    assert begin(desk, 2, egress="a").item.job.video_id == names[3]
+    assert desk.shunned() == "a"  # what is left would rather not
+    assert begin(desk, 3, egress="a").item.job.video_id == names[0]  # and yet it must
+    assert begin(desk, 4, egress="b").item.job.video_id == names[1]
+    assert desk.shunned() is None
+
+
+def test_who_waits_longest_goes_first_where_there_is_one_egress() -> None:
+    desk = Desk()
+    lay(desk, [JobState(failed_by="a"), JobState()])
+    assert begin(desk, 1).item.job.video_id == ids(1)[0]
