@@ -176,7 +176,7 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
         "its.run_id, its._monitor, its._heard = 'r', MonitorProcess(its.queue), []\n"
         "its._slots = SimpleNamespace(end=lambda: None)\n"
         "its._budget_watch = SimpleNamespace(close=lambda: None)\n"
-        "its._lister = Companion(its.queue, 'lister')\n"
+        "its._lister = Companion(its.queue, 'lister', 'engine.run.lister')\n"
         "try: its.run()\n"
         "except Seen: pass\n"
     )

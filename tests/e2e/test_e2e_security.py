@@ -32,7 +32,7 @@ import yaml
 from commands import Batch, Command, Ended, command_line, session_members, until, videos
 from nights import Place, played
 
-from engine.rehearsal import generated_videos, parse_scene
+from engine.rehearsal import invent, parse_scene
 from engine.rehearsal.malicious_responses import TITLES
 
 SEED = 11
@@ -76,7 +76,7 @@ def hostile(place: Place) -> Hostile:
         "plain",
         "-v",
     ]
-    args += ["-p", "2", "-t", "4", "--attempts", "1", "--deadline", "30", "--proxies", proxies]
+    args += ["-p", "2", "-t", "4", "--attempts", "2", "--deadline", "300", "--proxies", proxies]
     args += ["--ca-bundle", site.ca_bundle, "-f", "md", "-f", "txt", "-f", "srt", "-f", "vtt"]
     lines, environments = [], []
     with Command(*args, umask=0) as run:
@@ -116,10 +116,10 @@ def test_each_hostile_answer_has_its_named_outcome(night: Hostile) -> None:
 def test_titles_arrive_whole_and_break_nothing(night: Hostile) -> None:
     """Escapes, NUL, surrogates, bidi controls, 10,000 characters, YAML, formulas: data in the files, no more."""
     names = [name for name in night.batch.ids if fate(name) == "hostile"]
-    met = {generated_videos(SEED, name).view_count % len(TITLES) for name in names}
+    met = {invent(SEED, name).view_count % len(TITLES) for name in names}
     assert len(met) >= 7, met
     for name in names:
-        title = TITLES[generated_videos(SEED, name).view_count % len(TITLES)].encode("utf-8", "replace")
+        title = TITLES[invent(SEED, name).view_count % len(TITLES)].encode("utf-8", "replace")
         files = {
             its: night.batch.out / name[:2] / f"{name}.{its}" for its in ("json", "md", "txt", "srt", "vtt")
         }

@@ -36,7 +36,9 @@ class Stop:
 
 def stopped_again_and_again(place: Place) -> tuple[Batch, list[Stop]]:
     """A batch stopped by each signal, by command and at a limit, then finished."""
-    batch = slow_batch(place)
+    batch = slow_batch(
+        place, 150
+    )  # so many that on a busy machine, too, no run gets to the end before it is stopped
     stops = []
 
     def note(why: str, ended: Ended) -> None:

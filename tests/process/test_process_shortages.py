@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import recount
 from commands import COMMAND, environment, until
+from patience import HANG_S
 
 import engine
 from engine.errors import Exit
@@ -68,7 +69,7 @@ def run(
         text=True,
         check=False,
         preexec_fn=limit,
-        timeout=100,
+        timeout=HANG_S,
     )
     assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr
     return ended

@@ -15,7 +15,7 @@ from engine.rehearsal import (
     SCENES,
     Settings,
     captured_ids,
-    generated_videos,
+    invent,
     invented_ids,
     malicious_responses,
     parse_scene,
@@ -103,7 +103,7 @@ def test_what_comes_around_an_answer() -> None:
 def test_without_scenes_a_video_plays_and_says_what_was_invented(real_sizes: bool) -> None:
     on = stage(real_sizes=real_sizes)
     for video_id, kind in itertools.product(IDS[:20], ("player", "opinion")):
-        answer, video = player(on, kind, video_id), generated_videos(1, video_id)
+        answer, video = player(on, kind, video_id), invent(1, video_id)
         assert answer["playabilityStatus"]["status"] == "OK"
         told = answer["videoDetails"]
         assert (told["videoId"], told["title"], told["author"]) == (video_id, video.title, video.channel)

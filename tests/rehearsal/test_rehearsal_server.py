@@ -32,7 +32,7 @@ from engine.rehearsal import (
     CAPTURES,
     Rehearsal,
     Settings,
-    generated_videos,
+    invent,
     invented_ids,
     parse_scene,
     start,
@@ -101,7 +101,7 @@ def test_unmodified_youtube_transcript_api(rehearsal: Rehearsal, monkeypatch: py
         found = api.fetch(video_id)
         assert len(found) == 300
         assert found[-1].text == f"end of {video_id} in en"
-        assert found.is_generated is not generated_videos(1, video_id).manual
+        assert found.is_generated is not invent(1, video_id).manual
 
 
 def test_unmodified_yt_dlp(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_unmodified_yt_dlp(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
             }
         },
     }
-    video = generated_videos(1, IDS[0])
+    video = invent(1, IDS[0])
     with yt_dlp.YoutubeDL(options) as dl:
         found = dl.extract_info(f"{SITE}/watch?v={IDS[0]}")
     assert (found["title"], found["duration"]) == (video.title, video.duration_s)
