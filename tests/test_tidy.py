@@ -15,9 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli import COMMANDS
-from engine.model import Kind
-
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "engine").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -50,7 +47,7 @@ _WRITING = ("O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC")
 TESTED_ELSEWHERE = {"model": "worker/test_worker_retry_policy.py", "errors": "cli/test_cli_commands.py"}
 PACKAGES = {path.parent.name for path in (ROOT / "engine").glob("*/__init__.py")}
 LOOSE = {path.stem for path in (ROOT / "engine").glob("[!_]*.py")}
-APART = ("tidy", "review_")  # tests of no one module
+APART = ("tidy", "docs", "review_")  # tests of no one module
 
 
 @cache
@@ -128,15 +125,6 @@ def test_one_door_to_the_network() -> None:
     users = {short(path) for path in MODULES if {"socket", "ssl", "http.client"} & set(imports(path))}
     users.remove("run/notify.py")  # to an address that the user names; it fetches nothing
     assert all(user.startswith(("network/", "youtube/", "rehearsal/")) for user in users), users
-
-
-@pytest.mark.parametrize("word", sorted({*map(str, Kind), *COMMANDS}))
-def test_the_readme_names_every_kind_and_every_command(word: str) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    if word in COMMANDS:
-        assert f"engine {word}" in text
-    else:
-        assert re.search(rf"\b{word}\b", text), f"{word} is missing in README.md"
 
 
 def test_files_are_short_and_finished() -> None:
