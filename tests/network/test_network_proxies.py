@@ -62,8 +62,8 @@ def test_every_form(text: str, url: str) -> None:
         (f"user:{SECRET}@host", "host:port"),
         (f"::1:80:user:{SECRET}", "host:port"),
         (f"ho st:80:user:{SECRET}", "host:port"),
-        (f"user:12:{SECRET}@host:80", "two ways"),
-        (f"host:80:user:{SECRET}@x:80", "two ways"),
+        (f"user:12:{SECRET}@host:80", "two readings"),
+        (f"host:80:user:{SECRET}@x:80", "two readings"),
         (f"ftp://user:{SECRET}@host:1", "'ftp'"),
         (f"http://user:{SECRET}@:1", "host:port"),
         (f"http://user:{SECRET}@ho st:1", "host:port"),
@@ -121,7 +121,7 @@ def test_user_and_password_arrive_as_they_were(user: str, password: str) -> None
     try:
         assert parse_proxy(f"host:1:{user}:{password}", "here") == url
     except UsageError as exc:
-        assert "two ways" in str(exc)
+        assert "two readings" in str(exc)
 
 
 def test_a_file(tmp_path: Path) -> None:

@@ -99,5 +99,5 @@ def test_who_is_told_to_or_has_waited_long_enough_gives_up() -> None:
 
 
 def test_outside_a_scope_nobody_would_give_it_back() -> None:
-    with pytest.raises(RuntimeError, match="outside"):
+    with pytest.raises(RuntimeError, match="inside a scope"):
         Turns().take()

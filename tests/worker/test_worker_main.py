@@ -547,7 +547,7 @@ def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
     also when the lap ends with that."""
     before = sum(stand_in.stats()["requests"].values())
     desk = Desk(batch(tmp_path, 1), stand_in)
-    door = desk.resources.fetcher.door
+    door = desk.resources.fetcher.client
     take = door.take
 
     def closed(_: int) -> Permit:

@@ -1,4 +1,4 @@
-"""Pages of lists through the door: where they go on, and what stops them."""
+"""Pages of lists through the client: where they go on, and what stops them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from youtube_site import Asked, Reply, Site, permit
 from engine.errors import Interrupted
 from engine.model import Failure, Kind
 from engine.rehearsal import channel_pages
-from engine.youtube.channel_pages import Lists, Page, Stopped, address
+from engine.youtube.channel_pages import ListingClient, Page, Stopped, listing_url
 
 VIDEOS = channel_pages.ids(channel_pages._List(80, "videos"), 1, 0)
 CHANNEL = "https://www.youtube.com/@made-up-80/videos"
@@ -37,11 +37,13 @@ def asked(site: Site) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def lists(make_door: Any) -> Callable[..., Got]:
+def lists(make_client: Any) -> Callable[..., Got]:
     told: list[Failure | None] = []
 
-    def go(url: str = CHANNEL, token: str | None = None, take: Any = permit) -> Got:
-        its = Lists(make_door(max_bytes=1 << 20), take, lambda _, failure, __: told.append(failure), 5.0)
+    def go(url: str = CHANNEL, token: str | None = None, acquire: Any = permit) -> Got:
+        its = ListingClient(
+            make_client(max_bytes=1 << 20), acquire, lambda _, failure, __: told.append(failure), 5.0
+        )
         try:
             return list(its.pages(url, token))
         finally:
@@ -121,8 +123,8 @@ def test_a_bad_page_never_passes_for_the_end(
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (address("playlist", "PLnot-here-at-all", "", None), "The playlist does not exist"),
-        (address("channel", "UCnobodynobodynobodynobo", "videos", None), "This channel does not exist"),
+        (listing_url("playlist", "PLnot-here-at-all", "", None), "The playlist does not exist"),
+        (listing_url("channel", "UCnobodynobodynobodynobo", "videos", None), "This channel does not exist"),
     ],
 )
 def test_a_source_that_is_not_there_is_wrong_for_good(
@@ -155,7 +157,7 @@ def test_whatever_yt_dlp_raises_becomes_data(
         yield {"id": VIDEOS[0], "ie_key": "Youtube"}
         raise exc
 
-    monkeypatch.setattr(Lists, "_entries", entries)
+    monkeypatch.setattr(ListingClient, "_entries", entries)
     got = lists()
     assert names(got) == [VIDEOS[0]]
     assert type(exc).__name__ in stopped(got).failure.message
@@ -171,7 +173,7 @@ def test_giving_way_passes_through(asked: Any, lists: Any) -> None:
         return permit()
 
     with pytest.raises(Interrupted):
-        lists(take=take)
+        lists(acquire=take)
 
 
 @pytest.mark.parametrize(
@@ -188,4 +190,4 @@ def test_giving_way_passes_through(asked: Any, lists: Any) -> None:
     ],
 )
 def test_addresses(its: Any, url: str) -> None:
-    assert address(*its) == url
+    assert listing_url(*its) == url

@@ -26,15 +26,15 @@ from engine.model import Cue, Metadata, Record, Transcript
 from engine.network.answer import FailureError
 from engine.output.formats import FORMATS, render, to_json
 from engine.output.terminal import printable
-from engine.youtube.bounds import bounded
 from engine.youtube.classify import UnreadableError
 from engine.youtube.languages import match
-from engine.youtube.markup import said
-from engine.youtube.messages import clean, kind_of, refusal
+from engine.youtube.markup import strip_markup
+from engine.youtube.messages import clean, kind_of
 from engine.youtube.metadata import read_metadata
+from engine.youtube.player import bounded, refusal
 from engine.youtube.timedtext import parse
 from engine.youtube.track_choice import Wanted, choose, spoken_language
-from engine.youtube.tracks import listed
+from engine.youtube.tracks import list_tracks
 
 TIMES = 4
 LIMIT = 9.0  # linear is 4, quadratic 16
@@ -106,7 +106,7 @@ CHARS = (
 def test_the_walk_finds_the_expressions() -> None:
     assert len(PATTERNS) > 25, sorted(PATTERNS)
     assert "engine.output.subtitles._ARROW.0" in PATTERNS
-    assert any(name.startswith("engine.youtube.messages._WORDING") for name in PATTERNS)
+    assert any(name.startswith("engine.youtube.messages._PATTERNS") for name in PATTERNS)
 
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))
@@ -221,7 +221,7 @@ def test_words_of_the_site_cost_no_more_when_they_are_longer(piece: str) -> None
     long = 1 << 20
     assert _cost_s(look, piece * (TIMES * long)) < 3 * _cost_s(look, piece * long) + LEAST_S
     assert growth(printable, lambda n: piece * n) < LIMIT  # type: ignore[arg-type]
-    assert growth(said, lambda n: piece * n) < LIMIT  # type: ignore[arg-type]
+    assert growth(strip_markup, lambda n: piece * n) < LIMIT  # type: ignore[arg-type]
 
 
 def test_a_title_and_a_description_have_an_end() -> None:
@@ -260,7 +260,7 @@ def test_a_list_of_tracks_has_an_end() -> None:
         "translationLanguages": 500,
         "audioTracks": 500,
     }
-    tracks = listed(None, "x", bounded(answer(100_000)))  # type: ignore[arg-type]
+    tracks = list_tracks(None, "x", bounded(answer(100_000)))  # type: ignore[arg-type]
     assert len(tracks) == 500
     with pytest.raises(FailureError):
         choose(tracks, Wanted(("de",), translate="fr"), spoken_language(answer(600)))
@@ -268,7 +268,7 @@ def test_a_list_of_tracks_has_an_end() -> None:
     first, second = absurd["captions"]["playerCaptionsTracklistRenderer"]["captionTracks"]
     first["baseUrl"] += "x" * 10_000
     second["languageCode"] = "x" * 1_000
-    assert listed(None, "x", bounded(absurd)) == []  # type: ignore[arg-type]
+    assert list_tracks(None, "x", bounded(absurd)) == []  # type: ignore[arg-type]
 
 
 def test_a_code_of_any_length_is_looked_at_briefly() -> None:

@@ -15,8 +15,7 @@ from engine.errors import Interrupted
 from engine.model import Fetched, Kind, Metadata, Permit, Refused
 from engine.network.answer import FailureError
 from engine.youtube.fetcher import Fetcher, FetchSettings
-from engine.youtube.metadata import with_microformat
-from engine.youtube.microformat import read
+from engine.youtube.metadata import read_microformat, with_microformat
 
 RENDERER = {
     "externalVideoId": VIDEO,
@@ -29,7 +28,7 @@ RENDERER = {
 GOOD = {"microformat": {"playerMicroformatRenderer": RENDERER}}
 
 
-def full(site: Site, make_door: Any, web: Any, **door: Any) -> Fetched | Refused:
+def full(site: Site, make_client: Any, web: Any, **client: Any) -> Fetched | Refused:
     """Fetch with full metadata, `web` being the answer to the WEB client."""
     site.video()
 
@@ -38,11 +37,11 @@ def full(site: Site, make_door: Any, web: Any, **door: Any) -> Fetched | Refused
         return its(asked, sock) if callable(its) else its
 
     site.answers["/youtubei/v1/player"] = answer
-    return Fetcher(make_door(**door), FetchSettings(metadata="full", deadline_s=5)).fetch(VIDEO, permit())
+    return Fetcher(make_client(**client), FetchSettings(metadata="full", deadline_s=5)).fetch(VIDEO, permit())
 
 
-def test_three_requests_and_what_they_tell(site: Site, make_door: Any) -> None:
-    result = full(site, make_door, Reply(GOOD))
+def test_three_requests_and_what_they_tell(site: Site, make_client: Any) -> None:
+    result = full(site, make_client, Reply(GOOD))
     assert isinstance(result, Fetched)
     assert result.cost.requests == len(site.asked) == 3
     assert result.metadata.title == "Surface Go Review - It’s Awesome"
@@ -57,9 +56,9 @@ def test_three_requests_and_what_they_tell(site: Site, make_door: Any) -> None:
     assert body["context"]["client"]["clientVersion"] == asked.headers["x-youtube-client-version"]
 
 
-def test_basic_asks_for_none_of_it(site: Site, make_door: Any) -> None:
+def test_basic_asks_for_none_of_it(site: Site, make_client: Any) -> None:
     site.video()
-    result = Fetcher(make_door(), FetchSettings()).fetch(VIDEO, permit())
+    result = Fetcher(make_client(), FetchSettings()).fetch(VIDEO, permit())
     assert isinstance(result, Fetched)
     assert result.cost.requests == 2
     assert result.metadata.publish_date is result.metadata.available_countries is None
@@ -89,9 +88,9 @@ def refusing(status: str, reason: str) -> Reply:
     ],
 )
 def test_its_failures_are_the_attempt_s_and_never_final(
-    web: Any, kind: Kind, words: str, site: Site, make_door: Any
+    web: Any, kind: Kind, words: str, site: Site, make_client: Any
 ) -> None:
-    result = full(site, make_door, web)
+    result = full(site, make_client, web)
     assert isinstance(result, Refused)
     assert result.failure.kind is kind
     assert result.failure.message.startswith("full metadata: ")
@@ -101,14 +100,14 @@ def test_its_failures_are_the_attempt_s_and_never_final(
     assert result.failure.retry_after_s == (9 if "429" in words else None)
 
 
-def test_it_is_not_asked_for_a_video_that_has_nothing_to_record(site: Site, make_door: Any) -> None:
+def test_it_is_not_asked_for_a_video_that_has_nothing_to_record(site: Site, make_client: Any) -> None:
     site.video({"playabilityStatus": {"status": "LOGIN_REQUIRED", "reason": "This video is private"}})
-    result = Fetcher(make_door(), FetchSettings(metadata="full")).fetch(VIDEO, permit())
+    result = Fetcher(make_client(), FetchSettings(metadata="full")).fetch(VIDEO, permit())
     assert isinstance(result, Refused)
     assert (result.failure.kind, result.cost.requests) == (Kind.PRIVATE, 1)
 
 
-def test_it_gives_way(site: Site, make_door: Any) -> None:
+def test_it_gives_way(site: Site, make_client: Any) -> None:
     granted: list[int] = []
 
     def take(_: int) -> Permit:
@@ -118,13 +117,13 @@ def test_it_gives_way(site: Site, make_door: Any) -> None:
         return permit()
 
     with pytest.raises(Interrupted):
-        full(site, make_door, Reply(GOOD), take=take)
+        full(site, make_client, Reply(GOOD), acquire=take)
     assert len(site.asked) == 2
 
 
 def test_what_web_will_not_play_it_still_describes() -> None:
     answer = {**GOOD, "playabilityStatus": {"status": "LOGIN_REQUIRED", "reason": "confirm your age"}}
-    assert read(answer, VIDEO) == RENDERER
+    assert read_microformat(answer, VIDEO) == RENDERER
 
 
 @given(json_values)
@@ -135,7 +134,7 @@ def test_odd_answers_are_failures(odd: Any) -> None:
         {"microformat": {"playerMicroformatRenderer": {"externalVideoId": "x"}}},
     ):
         with pytest.raises(FailureError):
-            read(answer, VIDEO)
+            read_microformat(answer, VIDEO)
 
 
 keys = st.sampled_from(["publishDate", "uploadDate", "category", "likeCount", "availableCountries"])

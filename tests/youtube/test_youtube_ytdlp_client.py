@@ -12,7 +12,8 @@ from youtube_site import VIDEO, Site, permit
 
 from engine.model import Kind
 from engine.network.answer import FailureError
-from engine.youtube.second_client import Opinion
+from engine.youtube.library_client import library_client
+from engine.youtube.ytdlp_client import YtdlpClient
 
 # What asking about one video can raise. A class that is new here was looked at: does it mean a refusal of the
 # site's that the player answer does not show?
@@ -43,7 +44,7 @@ def test_every_class_of_yt_dlp_is_known() -> None:
 
 @pytest.mark.parametrize("name", sorted(KNOWN))
 def test_whatever_it_raises_becomes_a_failure(
-    name: str, site: Site, make_door: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, site: Site, make_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = classes()[name]
 
@@ -51,8 +52,8 @@ def test_whatever_it_raises_becomes_a_failure(
         raise kind.__new__(kind)  # some cannot be made without what they are about
 
     monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", extract_info)
-    with make_door().attempt(permit(), 5) as attempt, pytest.raises(FailureError) as caught:
-        Opinion().tracks(attempt, VIDEO)
+    with make_client().attempt(permit(), 5) as attempt, pytest.raises(FailureError) as caught:
+        YtdlpClient().tracks(library_client(attempt, VIDEO))
     assert caught.value.failure.kind is Kind.GARBLED
     assert name in caught.value.failure.message
     assert site.asked == []
