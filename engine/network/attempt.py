@@ -111,7 +111,10 @@ class Attempt:
         self.client.count_handshake()
 
     def send(self, request: requests.PreparedRequest, host: str) -> requests.Response:
-        """Send one request to a host, for the session's adapter. Raises FailureError, Interrupted, what `requests` raises."""
+        """Send one request; called by the session's adapter.
+
+        Raises FailureError, errors.Interrupted, and what `requests` raises.
+        """
         kind = _KINDS.get(urlsplit(str(request.url)).path, "other")
         self.answer = Answer(
             kind="page" if host == "consent.youtube.com" else kind,

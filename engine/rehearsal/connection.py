@@ -1,7 +1,7 @@
-"""One client connection: a forward proxy up to CONNECT, then TLS, then HTTP/1.1 as the site.
+"""One client connection: a proxy up to CONNECT, then TLS, then HTTP/1.1 as the site.
 
-TLS runs over memory buffers inside the protocol: asyncio's own TLS transport keeps a quarter of a megabyte
-for each connection, and here a fault must be able to cut a connection at any byte.
+TLS runs over memory buffers inside the protocol. asyncio's own TLS transport takes a quarter of a megabyte for each
+connection, and a fault must be able to cut a connection at any byte.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import ssl
 import struct
 from typing import Any, Protocol
 
+from engine.rehearsal.canned_responses import Response
 from engine.rehearsal.request import Request, read_request
-from engine.rehearsal.responses import Answer
 
 HOSTS = (
     "www.youtube.com",
@@ -45,7 +45,7 @@ _REASONS = {
 }
 
 
-class House(Protocol):
+class Host(Protocol):
     """What a connection needs from the server it belongs to."""
 
     loop: asyncio.AbstractEventLoop
@@ -53,26 +53,26 @@ class House(Protocol):
 
     def opened(self, connection: Connection) -> None: ...
     def closed(self, connection: Connection) -> None: ...
-    def shaken(self, resumed: bool) -> None: ...
-    def admit(self, authorization: str) -> tuple[int, str]: ...
-    def answer(self, request: Request, egress: str) -> Answer: ...
-    def other(self, target: str, egress: str, status: int) -> None: ...
+    def handshake_done(self, resumed: bool) -> None: ...
+    def connect_status(self, authorization: str) -> tuple[int, str]: ...
+    def answer(self, request: Request, egress: str) -> Response: ...
+    def unknown(self, target: str, egress: str, status: int) -> None: ...
     def sent(self, egress: str, n: int) -> None: ...
     def control(self, method: str, target: str, body: bytes) -> tuple[int, dict[str, Any]]: ...
 
 
 class Connection(asyncio.Protocol):
-    """One connection. `egress` is the proxy user name, "" before CONNECT and for clients that give none."""
+    """One connection. `egress` is the proxy user name, empty before CONNECT and for clients without one."""
 
-    def __init__(self, house: House, *, control_only: bool = False) -> None:
-        self._house = house
+    def __init__(self, host: Host, *, control_only: bool = False) -> None:
+        self._host = host
         self._control_only = control_only
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._tls: ssl.SSLObject | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._shaken = False
+        self._handshake_done = False
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
         self.egress = ""
@@ -83,13 +83,13 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         if not self._control_only:
-            self._house.opened(self)
+            self._host.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
-        self._house.closed(self)
+        self._host.closed(self)
 
     def data_received(self, data: bytes) -> None:
         if self._tls is None:
@@ -101,14 +101,14 @@ class Connection(asyncio.Protocol):
     # --- TLS ----------------------------------------------------------------------------------------------
 
     def _feed(self, data: bytes) -> bool:
-        """Put bytes through TLS into the buffer; False when there is nothing to read (yet, or ever)."""
+        """Decrypt bytes into the buffer. False when there is nothing to read, yet or ever."""
         assert self._tls is not None
         self._incoming.write(data)
         try:
-            if not self._shaken:
+            if not self._handshake_done:
                 self._tls.do_handshake()
-                self._shaken = True
-                self._house.shaken(bool(self._tls.session_reused))
+                self._handshake_done = True
+                self._host.handshake_done(bool(self._tls.session_reused))
             while True:
                 piece = self._tls.read(65536)
                 if not piece:
@@ -119,7 +119,7 @@ class Connection(asyncio.Protocol):
             self._flush()
             return bool(self._buffer)
         except ssl.SSLError:
-            # The alert that says why is still to be sent.
+            # Send the alert that says why.
             self._flush()
             self.close()
             return False
@@ -138,12 +138,12 @@ class Connection(asyncio.Protocol):
             self._flush()
 
     def close(self) -> None:
-        """End the connection after what is still to be sent."""
+        """Close the connection after what is still to be sent."""
         if self._transport is not None:
             self._transport.close()
 
     def reset(self) -> None:
-        """End the connection at once, by a TCP reset."""
+        """End the connection at once by a TCP reset."""
         if self._transport is None:
             return
         sock = self._transport.get_extra_info("socket")
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
     # --- HTTP ---------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        """Take requests off the buffer, one at a time: the next one waits for the answer to the last."""
+        """Handle the requests in the buffer, one after another. Each waits until the one before is answered."""
         while not self._busy and self._transport is not None and not self._transport.is_closing():
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0:
@@ -183,9 +183,9 @@ class Connection(asyncio.Protocol):
             body = bytes(self._buffer[end + 4 : end + 4 + length])
             del self._buffer[: end + 4 + length]
             if self._tls is None:
-                self._outside(first[0], first[1], headers, body)
+                self._handle_proxy_request(first[0], first[1], headers, body)
             else:
-                self._inside(first[0], first[1], headers, body)
+                self._handle_site_request(first[0], first[1], headers, body)
 
     def _refuse(self, status: int, why: str) -> None:
         self._reply(status, "text/plain; charset=utf-8", f"{why}\n".encode(), (("Connection", "close"),))
@@ -198,18 +198,18 @@ class Connection(asyncio.Protocol):
         head += "".join(f"{name}: {value}\r\n" for name, value in headers)
         self._write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
-    def _outside(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
-        """A request to the proxy itself: CONNECT or control."""
+    def _handle_proxy_request(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
+        """Handle a request to the proxy itself: CONNECT or control."""
         if target.startswith("/__"):
-            status, found = self._house.control(method, target, body)
+            status, found = self._host.control(method, target, body)
             self._reply(status, "application/json", json.dumps(found).encode() + b"\n")
             return
         if method != "CONNECT" or self._control_only:
             self._refuse(
-                400, "this is a stand-in for www.youtube.com over https: use CONNECT, or GET /__stats"
+                400, "this proxy answers as www.youtube.com over https: use CONNECT, or GET /__stats"
             )
             return
-        status, self.egress = self._house.admit(headers.get("proxy-authorization", ""))
+        status, self.egress = self._host.connect_status(headers.get("proxy-authorization", ""))
         if status == 0:
             self.reset()
             return
@@ -222,72 +222,72 @@ class Connection(asyncio.Protocol):
             )
             self.close()
             return
-        host, _, port = target.rpartition(":")
-        if host.lower() not in HOSTS or port != "443":
-            self._refuse(502, f"this stand-in does not answer for {target}")
+        name, _, port = target.rpartition(":")
+        if name.lower() not in HOSTS or port != "443":
+            self._refuse(502, f"this rehearsal server does not answer for {target}")
             return
         self._write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        self._tls = self._house.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = self._host.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
         if self._buffer:
             data = bytes(self._buffer)
             self._buffer.clear()
             self._feed(data)
 
-    def _inside(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
-        """A request to the site."""
+    def _handle_site_request(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
+        """Handle a request to the site."""
         try:
             request = read_request(method, target, headers, body)
         except ValueError as exc:
-            self._house.other(target, self.egress, 400)
+            self._host.unknown(target, self.egress, 400)
             self._reply(400, "text/plain; charset=utf-8", f"{exc}\n".encode())
             return
         if request is None:
-            self._house.other(target, self.egress, 404)
+            self._host.unknown(target, self.egress, 404)
             self._reply(404, "text/html; charset=utf-8", b"<html><title>404 Not Found</title></html>")
             return
-        answer = self._house.answer(request, self.egress)
+        response = self._host.answer(request, self.egress)
         gzip = "gzip" in headers.get("accept-encoding", "")
         head_only = method == "HEAD"
         close = headers.get("connection", "").lower() == "close"
-        if answer.manner == "hang":
+        if response.delivery == "hang":
             self._busy = True
-        elif answer.delay_s > 0:
+        elif response.delay_s > 0:
             self._busy = True
-            self._timer = self._house.loop.call_later(
-                answer.delay_s, self._deliver, answer, gzip, head_only, close
+            self._timer = self._host.loop.call_later(
+                response.delay_s, self._deliver, response, gzip, head_only, close
             )
         else:
-            self._deliver(answer, gzip, head_only, close)
+            self._deliver(response, gzip, head_only, close)
 
-    def _deliver(self, answer: Answer, gzip: bool, head_only: bool, close: bool) -> None:
+    def _deliver(self, response: Response, gzip: bool, head_only: bool, close: bool) -> None:
         was_busy, self._busy, self._timer = self._busy, False, None
-        if answer.manner == "reset":
+        if response.delivery == "reset":
             self.reset()
             return
-        if answer.hints:
+        if response.early_hints:
             self._write(b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload; as=style\r\n\r\n")
-        body = answer.body.gzipped(answer.end) if gzip else answer.body.plain(answer.end)
+        body = response.body.gzipped(response.end) if gzip else response.body.plain(response.end)
         head = (
-            f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Status')}\r\n"
-            f"Content-Type: {answer.body.content_type}\r\n"
+            f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Status')}\r\n"
+            f"Content-Type: {response.body.content_type}\r\n"
             + ("Content-Encoding: gzip\r\n" if gzip else "")
-            + "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+            + "".join(f"{name}: {value}\r\n" for name, value in response.headers)
             + ("Connection: close\r\n" if close else "")
             + f"Content-Length: {len(body)}\r\n\r\n"
         ).encode()
         if head_only:
             self._write(head)
-        elif answer.manner == "truncated":
-            self._house.sent(self.egress, len(body) // 2)
+        elif response.delivery == "truncated":
+            self._host.sent(self.egress, len(body) // 2)
             self._write(head + body[: len(body) // 2])
             close = True
-        elif answer.manner == "trickle":
+        elif response.delivery == "trickle":
             self._busy = True
             self._write(head)
             self._trickle(body, 0)
             return
         else:
-            self._house.sent(self.egress, len(body))
+            self._host.sent(self.egress, len(body))
             self._write(head + body)
         if close:
             self.close()
@@ -300,6 +300,6 @@ class Connection(asyncio.Protocol):
             self._timer = None
             self._work()
             return
-        self._house.sent(self.egress, 1)
+        self._host.sent(self.egress, 1)
         self._write(body[at : at + 1])
-        self._timer = self._house.loop.call_later(TRICKLE_S, self._trickle, body, at + 1)
+        self._timer = self._host.loop.call_later(TRICKLE_S, self._trickle, body, at + 1)

@@ -32,7 +32,13 @@ def make_client(site: Site) -> Iterator[Callable[..., Client]]:
     clients = []
 
     def make(*specs: EgressSpec, **options: Any) -> Client:
-        options = {"acquire": permit, "ca_bundle": site.ca_bundle, "connect_s": 60.0, "read_s": 60.0, **options}
+        options = {
+            "acquire": permit,
+            "ca_bundle": site.ca_bundle,
+            "connect_s": 60.0,
+            "read_s": 60.0,
+            **options,
+        }
         client = Client(specs or (EgressSpec("p001", site.proxy_url),), **options)
         clients.append(client)
         return client

@@ -13,7 +13,7 @@ from engine.rehearsal.request import Request, read_request
 
 def lists(count: int, uploads: int = 0) -> dict[str, tuple[str, ...]]:
     return {
-        tab: channel_pages.ids(channel_pages._List(count, tab), 1, uploads)
+        tab: channel_pages.ids(channel_pages._Listing(count, tab), 1, uploads)
         for tab in channel_pages.PAGE_VIDEOS
     }
 

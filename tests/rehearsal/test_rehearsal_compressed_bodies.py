@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.rehearsal import generated_videos, invented_ids
+from engine.rehearsal import invent, invented_ids
 from engine.rehearsal.caption_responses import TimedText
 from engine.rehearsal.compressed_bodies import JSON, Body
 from engine.rehearsal.player_responses import SMALL_PLAYER, playable_head
@@ -47,9 +47,9 @@ def test_ids_are_valid_distinct_and_the_same_for_a_seed() -> None:
 
 def test_a_video_depends_on_seed_and_id_alone() -> None:
     ids = list(invented_ids(200))
-    first = [generated_videos(1, i) for i in ids]
-    assert [generated_videos(1, i) for i in reversed(ids)] == first[::-1]
-    assert [generated_videos(2, i) for i in ids] != first
+    first = [invent(1, i) for i in ids]
+    assert [invent(1, i) for i in reversed(ids)] == first[::-1]
+    assert [invent(2, i) for i in ids] != first
     assert {video.manual for video in first} == {True, False}
     assert len({video.title for video in first}) == 200
 
@@ -63,7 +63,7 @@ def test_a_head_and_an_end_make_json(head: bytes) -> None:
 def test_a_transcript_has_the_same_cues_in_every_format() -> None:
     texts = TimedText()
     for video_id in itertools.islice(invented_ids(3), 3):
-        video = generated_videos(1, video_id)
+        video = invent(1, video_id)
         found = {fmt: _plain(texts, video_id, fmt) for fmt in ("srv1", "srv3", "json3", "vtt")}
         srv1 = [(float(e.attrib["start"]), e.text or "") for e in ElementTree.fromstring(found["srv1"])]
         srv3 = [(int(e.attrib["t"]) / 1000, e.text or "") for e in ElementTree.fromstring(found["srv3"])[0]]
@@ -76,5 +76,5 @@ def test_a_transcript_has_the_same_cues_in_every_format() -> None:
 
 
 def _plain(texts: TimedText, video_id: str, fmt: str) -> bytes:
-    body, end = texts.answer(generated_videos(1, video_id), "en", fmt)
+    body, end = texts.answer(invent(1, video_id), "en", fmt)
     return body.plain(end)

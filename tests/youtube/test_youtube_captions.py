@@ -12,7 +12,7 @@ from youtube_site import VIDEO, Asked, Reply, Site, permit, player
 from engine.budget import Outcome
 from engine.model import EgressSpec, Failure, Fetched, Kind, Refused
 from engine.network.client import Client
-from engine.rehearsal import Rehearsal, Settings, invented_ids, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
 from engine.worker.attempt import Attempts
 from engine.youtube.fetcher import Fetcher, FetchSettings
 
@@ -22,7 +22,7 @@ IDS = list(invented_ids(12, 3))
 
 @pytest.fixture(scope="module")
 def rehearsal() -> Iterator[Rehearsal]:
-    with start(Settings(latency_s=0)) as found:
+    with start(RehearsalSettings(latency_s=0)) as found:
         yield found
 
 
@@ -35,11 +35,11 @@ def client(rehearsal: Rehearsal) -> Iterator[Client]:
 
 @contextmanager
 def playing(rehearsal: Rehearsal, *scenes: str) -> Iterator[None]:
-    rehearsal.scene(*scenes, replace=True)
+    rehearsal.play(*scenes, replace=True)
     try:
         yield
     finally:
-        rehearsal.scene(replace=True)
+        rehearsal.play(replace=True)
 
 
 def fetch(client: Client, video_id: str = IDS[0], **settings: Any) -> Fetched | Refused:
@@ -235,7 +235,7 @@ def test_a_mask_that_the_site_rejects_costs_requests_and_no_video(
 
 
 def test_a_mask_saves_bytes() -> None:
-    with start(Settings(latency_s=0, real_sizes=True)) as found:
+    with start(RehearsalSettings(latency_s=0, real_sizes=True)) as found:
         results = []
         for mask in (False, True):  # of a run, like its client
             client = Client([EgressSpec("p001", found.proxy_url)], acquire=permit, ca_bundle=found.ca_bundle)

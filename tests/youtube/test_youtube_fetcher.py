@@ -18,7 +18,7 @@ from engine.errors import DiskError, Interrupted
 from engine.model import EgressSpec, Fetched, Kind, Permit, Refused
 from engine.network import sockets
 from engine.network.client import Client
-from engine.rehearsal import CAPTURES, Rehearsal, Settings, invented_ids, start
+from engine.rehearsal import CAPTURES, Rehearsal, RehearsalSettings, invented_ids, start
 from engine.youtube.fetcher import Fetcher, FetchSettings
 
 MakeClient = Callable[..., Client]
@@ -401,7 +401,7 @@ def test_importing_is_light() -> None:
 
 @pytest.fixture(scope="module")
 def rehearsal() -> Iterator[Rehearsal]:
-    with start(Settings(latency_s=0, scenes=("captured",))) as found:
+    with start(RehearsalSettings(latency_s=0, scenarios=("captured",))) as found:
         yield found
 
 
@@ -446,10 +446,10 @@ SCENES = [
 
 @pytest.mark.parametrize(("scene", "kind"), SCENES)
 def test_scenes(scene: str, kind: Kind, stage: Fetcher, rehearsal: Rehearsal) -> None:
-    rehearsal.scene(scene, replace=True)
+    rehearsal.play(scene, replace=True)
     try:
         result = stage.fetch(next(iter(invented_ids(1, len(scene) + ord(scene[0])))), permit())
     finally:
-        rehearsal.scene("captured", replace=True)
+        rehearsal.play("captured", replace=True)
     assert isinstance(result, Refused)
     assert result.failure.kind is kind

@@ -23,8 +23,8 @@ from engine.output.markdown import paragraphs as markdown_paragraphs
 from engine.output.plain_text import clean
 from engine.rehearsal.caption_responses import TimedText
 from engine.rehearsal.generated_videos import invent, invented_ids
+from engine.rehearsal.rare_responses import SHAPES
 from engine.rehearsal.recorded_responses import read_asset
-from engine.rehearsal.shapes import SHAPES
 from engine.youtube import formats
 from engine.youtube.classify import UnreadableError
 from engine.youtube.timedtext import parse, plain
