@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from engine.rehearsal import Settings, invented_ids, start
+from engine.rehearsal import RehearsalSettings, invented_ids, start
 
 THREADS = 8
 WARM_UP = 3 * THREADS  # each thread has its connection, and the interpreter has specialised its code
@@ -233,7 +233,7 @@ def play(turns: int, scale: float) -> dict[str, list[dict[str, float]]]:
     """The figures of each contender, turn by turn."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     with contextlib.ExitStack() as stack:
-        stand_in = stack.enter_context(start(Settings(latency_s=0.0, real_sizes=True)))
+        stand_in = stack.enter_context(start(RehearsalSettings(latency_s=0.0, real_sizes=True)))
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
         children = [stack.enter_context(Child(name, stand_in, directory)) for name in CONTENDERS]
         for child in children:

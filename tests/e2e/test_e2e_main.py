@@ -11,7 +11,7 @@ import yaml
 from commands import expected_kinds, kinds
 from main_job import ABSENT, SEED, Undisturbed, undisturbed
 
-from engine.rehearsal import generated_videos
+from engine.rehearsal import invent
 
 
 def check(main: Undisturbed, count: int) -> None:
@@ -42,7 +42,7 @@ def test_every_sort_of_fault_was_played() -> None:
 def test_records_say_what_the_site_said() -> None:
     main = undisturbed(1000, 0.6)
     for video_id in random.Random(1).sample([i for i, row in main.rows.items() if row["status"] == "ok"], 25):
-        row, video = main.rows[video_id], generated_videos(SEED, video_id)
+        row, video = main.rows[video_id], invent(SEED, video_id)
         record = json.loads((main.batch.out / row["files"]["json"]).read_text())
         wanted = {"title": video.title, "channel": video.channel, "channel_id": video.channel_id}
         wanted["duration_s"] = video.duration_s

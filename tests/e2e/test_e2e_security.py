@@ -32,7 +32,7 @@ import yaml
 from commands import Batch, Command, Ended, command_line, session_members, until, videos
 from nights import Place, played
 
-from engine.rehearsal import generated_videos, parse_scene
+from engine.rehearsal import invent, parse_scenario
 from engine.rehearsal.malicious_responses import TITLES
 
 SEED = 11
@@ -44,7 +44,7 @@ CONTROL = [*map(chr, range(32)), "\x7f", "\x9b", "\u202e", "\u2066"]
 
 def fate(video_id: str) -> str | None:
     """The first scene that touches a video, as the stand-in plays them."""
-    scenes = [parse_scene(text) for text in SCENES]
+    scenes = [parse_scenario(text) for text in SCENES]
     return next((scene.name for scene in scenes if scene.touches(SEED, video_id)), None)
 
 
@@ -58,7 +58,7 @@ class Hostile:
 
 def hostile(place: Place) -> Hostile:
     """One run over hostile and ordinary videos, by a proxy with a password, with umask 000."""
-    site = place.stand_in(seed=SEED, scenes=SCENES, auth=f"*:{CANARY}")
+    site = place.stand_in(seed=SEED, scenarios=SCENES, auth=f"*:{CANARY}")
     batch = place.batch(videos(60, SEED), site)
     proxies = place.root / "proxies.txt"
     proxies.write_text(site.proxy_url_as("user", CANARY) + "\n")
@@ -116,10 +116,10 @@ def test_each_hostile_answer_has_its_named_outcome(night: Hostile) -> None:
 def test_titles_arrive_whole_and_break_nothing(night: Hostile) -> None:
     """Escapes, NUL, surrogates, bidi controls, 10,000 characters, YAML, formulas: data in the files, no more."""
     names = [name for name in night.batch.ids if fate(name) == "hostile"]
-    met = {generated_videos(SEED, name).view_count % len(TITLES) for name in names}
+    met = {invent(SEED, name).view_count % len(TITLES) for name in names}
     assert len(met) >= 7, met
     for name in names:
-        title = TITLES[generated_videos(SEED, name).view_count % len(TITLES)].encode("utf-8", "replace")
+        title = TITLES[invent(SEED, name).view_count % len(TITLES)].encode("utf-8", "replace")
         files = {
             its: night.batch.out / name[:2] / f"{name}.{its}" for its in ("json", "md", "txt", "srt", "vtt")
         }
