@@ -53,7 +53,7 @@ def _reached(phase: RequestPhase) -> None:
         current.attempt.reached(phase)
 
 
-class _Deadline:
+class _DeadlineMixin:
     """Mixed into a socket class: no receive waits beyond the attempt's deadline."""
 
     limit_s: float | None = None  # the ordinary timeout, as set by urllib3
@@ -73,11 +73,11 @@ class _Deadline:
         return cast(bytes, super().recv(*args, **kwargs))  # type: ignore[misc]
 
 
-class _PlainSocket(_Deadline, socket.socket):
+class _PlainSocket(_DeadlineMixin, socket.socket):
     """A connection to a proxy, before TLS."""
 
 
-class _TLSSocket(_Deadline, ssl.SSLSocket):
+class _TLSSocket(_DeadlineMixin, ssl.SSLSocket):
     """A connection to the site."""
 
 

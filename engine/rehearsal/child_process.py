@@ -107,7 +107,7 @@ def start(settings: RehearsalSettings | None = None) -> Rehearsal:
     for text in settings.scenarios:
         parse_scenario(text)
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine.rehearsal", "--until-stdin-ends"],
+        [sys.executable, "-m", "engine.rehearsal"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment.environment(),

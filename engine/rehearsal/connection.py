@@ -1,20 +1,16 @@
-"""One client connection: a proxy up to CONNECT, then TLS, then HTTP/1.1 as the site.
-
-TLS runs over memory buffers inside the protocol. asyncio's own TLS transport takes a quarter of a megabyte for each
-connection, and a fault must be able to cut a connection at any byte.
-"""
+"""One client connection: a proxy up to CONNECT, then TLS, then HTTP/1.1 as the site."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl
-import struct
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from engine.rehearsal.canned_responses import Response
 from engine.rehearsal.request import Request, read_request
+from engine.rehearsal.tls_connection import TLSConnection
 
 HOSTS = (
     "www.youtube.com",
@@ -28,21 +24,6 @@ HOSTS = (
 MAX_HEAD_BYTES = 65536
 MAX_BODY_BYTES = 1 << 20
 TRICKLE_S = 0.2
-
-_REASONS = {
-    200: "OK",
-    204: "No Content",
-    302: "Found",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    407: "Proxy Authentication Required",
-    411: "Length Required",
-    413: "Content Too Large",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    502: "Bad Gateway",
-}
 
 
 class Host(Protocol):
@@ -61,97 +42,30 @@ class Host(Protocol):
     def control(self, method: str, target: str, body: bytes) -> tuple[int, dict[str, Any]]: ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(TLSConnection):
     """One connection. `egress` is the proxy user name, empty before CONNECT and for clients without one."""
 
     def __init__(self, host: Host, *, control_only: bool = False) -> None:
+        super().__init__()
         self._host = host
         self._control_only = control_only
-        self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
-        self._tls: ssl.SSLObject | None = None
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._handshake_done = False
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
         self.egress = ""
 
-    # --- what asyncio calls -------------------------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        super().connection_made(transport)
         if not self._control_only:
             self._host.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._transport = None
+        super().connection_lost(exc)
         self._host.closed(self)
 
-    def data_received(self, data: bytes) -> None:
-        if self._tls is None:
-            self._buffer += data
-        elif not self._feed(data):
-            return
-        self._work()
-
-    # --- TLS ----------------------------------------------------------------------------------------------
-
-    def _feed(self, data: bytes) -> bool:
-        """Decrypt bytes into the buffer. False when there is nothing to read, yet or ever."""
-        assert self._tls is not None
-        self._incoming.write(data)
-        try:
-            if not self._handshake_done:
-                self._tls.do_handshake()
-                self._handshake_done = True
-                self._host.handshake_done(bool(self._tls.session_reused))
-            while True:
-                piece = self._tls.read(65536)
-                if not piece:
-                    self.close()
-                    return False
-                self._buffer += piece
-        except ssl.SSLWantReadError:
-            self._flush()
-            return bool(self._buffer)
-        except ssl.SSLError:
-            # Send the alert that says why.
-            self._flush()
-            self.close()
-            return False
-
-    def _flush(self) -> None:
-        if self._outgoing.pending and self._transport is not None:
-            self._transport.write(self._outgoing.read())
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._tls is None:
-            self._transport.write(data)
-        else:
-            self._tls.write(data)
-            self._flush()
-
-    def close(self) -> None:
-        """Close the connection after what is still to be sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def reset(self) -> None:
-        """End the connection at once by a TCP reset."""
-        if self._transport is None:
-            return
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._transport.abort()
-
-    # --- HTTP ---------------------------------------------------------------------------------------------
+    def _handshake_done(self, resumed: bool) -> None:
+        self._host.handshake_done(resumed)
 
     def _work(self) -> None:
         """Handle the requests in the buffer, one after another. Each waits until the one before is answered."""
@@ -194,9 +108,7 @@ class Connection(asyncio.Protocol):
     def _reply(
         self, status: int, content_type: str, body: bytes, headers: tuple[tuple[str, str], ...] = ()
     ) -> None:
-        head = f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}\r\nContent-Type: {content_type}\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in headers)
-        self._write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        self._write(_head(status, content_type, len(body), headers) + body)
 
     def _handle_proxy_request(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
         """Handle a request to the proxy itself: CONNECT or control."""
@@ -227,11 +139,7 @@ class Connection(asyncio.Protocol):
             self._refuse(502, f"this rehearsal server does not answer for {target}")
             return
         self._write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        self._tls = self._host.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        if self._buffer:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            self._feed(data)
+        self._start_tls(self._host.tls)
 
     def _handle_site_request(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
         """Handle a request to the site."""
@@ -267,14 +175,12 @@ class Connection(asyncio.Protocol):
         if response.early_hints:
             self._write(b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload; as=style\r\n\r\n")
         body = response.body.gzipped(response.end) if gzip else response.body.plain(response.end)
-        head = (
-            f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Status')}\r\n"
-            f"Content-Type: {response.body.content_type}\r\n"
-            + ("Content-Encoding: gzip\r\n" if gzip else "")
-            + "".join(f"{name}: {value}\r\n" for name, value in response.headers)
-            + ("Connection: close\r\n" if close else "")
-            + f"Content-Length: {len(body)}\r\n\r\n"
-        ).encode()
+        headers = response.headers
+        if gzip:
+            headers += (("Content-Encoding", "gzip"),)
+        if close:
+            headers += (("Connection", "close"),)
+        head = _head(response.status, response.body.content_type, len(body), headers)
         if head_only:
             self._write(head)
         elif response.delivery == "truncated":
@@ -303,3 +209,10 @@ class Connection(asyncio.Protocol):
         self._host.sent(self.egress, 1)
         self._write(body[at : at + 1])
         self._timer = self._host.loop.call_later(TRICKLE_S, self._trickle, body, at + 1)
+
+
+def _head(status: int, content_type: str, length: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The status line and headers of a response."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {content_type}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()

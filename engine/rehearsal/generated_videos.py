@@ -13,48 +13,21 @@ _MASK = (1 << 64) - 1
 
 # Awkward on purpose: quotes, ampersands, markup, other scripts, colons (YAML), a pipe (tables).
 _WORDS = (
-    "slow rivers",
-    "winter bread",
-    "a quiet engine",
-    "the north road",
-    "seven bridges",
-    "glass and sand",
-    "night trains",
-    "“small” lies",
-    "salt & iron",
-    "Überfahrt",
-    "雨の日",
-    "café noir",
-    "how it's made: paper",
-    "part 2 | copper",
-    "# one",
-    "<live>",
-    "-- dashes",
-    "100 % wool",
-    "what's next?",
-    "ночь",
-    "🎻 strings",
+    "slow rivers", "winter bread", "a quiet engine", "the north road", "seven bridges", "glass and sand",
+    "night trains", "“small” lies", "salt & iron", "Überfahrt", "雨の日", "café noir", "how it's made: paper",
+    "part 2 | copper", "# one", "<live>", "-- dashes", "100 % wool", "what's next?", "ночь", "🎻 strings",
     "the last kiln",
-)
+)  # fmt: skip
 _CHANNELS = ("Harbour Workshop", "Näherei Süd", "Field & Fold", "Радио Восток", "The Quiet Lab", "山の声")
 _SENTENCES = (
-    "so today we begin where we left off",
-    "it's not as hard as it looks",
-    "you can see the difference — almost at once",
-    "salt & pepper, nothing else",
-    "if a < b, swap them, that is all there is to it",
-    "[Music]",
-    'he said "wait" and nobody did',
-    "and that, I think,\nis the whole point",
-    "noch einmal, bitte",
-    "雨が降っています",
-    "thank you 🙏 for watching",
-    "let us look at this from the other side",
-    "the second part takes a little longer",
-    "water, sand, and a great deal of patience",
-    "nobody knew why it worked",
+    "so today we begin where we left off", "it's not as hard as it looks",
+    "you can see the difference — almost at once", "salt & pepper, nothing else",
+    "if a < b, swap them, that is all there is to it", "[Music]", 'he said "wait" and nobody did',
+    "and that, I think,\nis the whole point", "noch einmal, bitte", "雨が降っています", "thank you 🙏 for watching",
+    "let us look at this from the other side", "the second part takes a little longer",
+    "water, sand, and a great deal of patience", "nobody knew why it worked",
     "we measured it twice to be sure",
-)
+)  # fmt: skip
 CUES = 300
 VARIANTS = 16
 

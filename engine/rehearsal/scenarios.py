@@ -93,24 +93,14 @@ SCENARIOS: dict[str, ScenarioType] = {
 # The members of a mix, by weight. Hanging and trickling each cost a whole deadline, so they are rare.
 MIXES: dict[str, tuple[tuple[str, float], ...]] = {
     "absent": (
-        ("no_captions", 40),
-        ("unavailable", 20),
-        ("private", 15),
-        ("no_language", 10),
-        ("members", 5),
-        ("age", 5),
+        ("no_captions", 40), ("unavailable", 20), ("private", 15), ("no_language", 10), ("members", 5), ("age", 5),
         ("region", 5),
     ),
     "flaky": (
-        ("error500", 25),
-        ("reset", 25),
-        ("garbled", 18),
-        ("truncated", 15),
-        ("empty", 13),
-        ("trickle", 2),
+        ("error500", 25), ("reset", 25), ("garbled", 18), ("truncated", 15), ("empty", 13), ("trickle", 2),
         ("hang", 2),
     ),
-}
+}  # fmt: skip
 
 _PATTERN = re.compile(
     r"(?P<name>[a-z0-9_]+)(?:=(?P<share>\d*\.?\d+%?))?"

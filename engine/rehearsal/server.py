@@ -1,7 +1,4 @@
-"""The rehearsal server: one event loop that owns the listener, the connections, the responder and the log.
-
-`serve` runs it in this process until it is stopped; `start` in `engine.rehearsal` runs it as a child process.
-"""
+"""The rehearsal server: one event loop that owns the listener, the connections, the responder and the log."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import base64
 import contextlib
 import gc
 import os
-import signal
 import ssl
 import tempfile
 from collections import Counter
@@ -28,8 +24,6 @@ from engine.rehearsal.request_log import RequestLog
 from engine.rehearsal.responses import Responder
 from engine.rehearsal.scenarios import parse_scenario
 from engine.rehearsal.settings import Address, RehearsalSettings
-
-__all__ = ["Address", "RehearsalSettings", "serve"]
 
 FLUSH_S = 0.2
 
@@ -89,12 +83,8 @@ class Server:
         changes_s = []
         for scenario in self.responder.faults.scenarios:
             since_s = self.responder.faults.first_s if scenario.since_s is None else scenario.since_s
-            if (
-                scenario.name != "gone"
-                or scenario.egress is not None
-                or scenario.share < 1
-                or since_s is None
-            ):
+            affects_all = scenario.name == "gone" and scenario.egress is None and scenario.share >= 1
+            if not affects_all or since_s is None:
                 continue
             gone = gone or scenario.plays("", now_s, since_s)
             ends_s = (since_s + scenario.start_s, since_s + scenario.end_s)
@@ -169,38 +159,30 @@ def _credentials(authorization: str) -> tuple[str, str]:
     return user, password
 
 
-def serve(
-    settings: RehearsalSettings, ready: Callable[[Address], None], *, until_ends: int | None = None
-) -> None:
-    """Serve until INT, TERM or HUP, or, with `until_ends`, until that descriptor reads end-of-file.
+def serve(settings: RehearsalSettings, ready: Callable[[Address], None], *, until_ends: int) -> None:
+    """Serve until the descriptor `until_ends` reads end-of-file. `ready` is called once the server listens.
 
-    `ready` is called once it listens. With `until_ends` signal handlers are left as they are. Raises UsageError when
-    it cannot start.
+    Raises UsageError when it cannot start.
     """
     with contextlib.ExitStack() as stack:
         directory = settings.ca_dir
         if directory is None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-rehearsal-"))
-        context, ca_path = authority(directory)
-        asyncio.run(_serve(settings, context, ca_path, ready, until_ends))
+        asyncio.run(_serve(settings, *authority(directory), ready, until_ends))
 
 
 async def _serve(
     settings: RehearsalSettings,
-    context: ssl.SSLContext,
+    tls: ssl.SSLContext,
     ca_path: str,
     ready: Callable[[Address], None],
-    until_ends: int | None,
+    until_ends: int,
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    server = Server(settings, context, ca_path)
+    server = Server(settings, tls, ca_path)
     try:
-        if until_ends is None:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, stop.set)
-        else:
-            loop.add_reader(until_ends, _stop_at_end, until_ends, stop)
+        loop.add_reader(until_ends, _stop_at_end, until_ends, stop)
         address = await server.open()
         # Objects that exist now stay, so the collector need not visit them again under load.
         gc.collect()
@@ -208,8 +190,7 @@ async def _serve(
         ready(address)
         await stop.wait()
     finally:
-        if until_ends is not None:
-            loop.remove_reader(until_ends)
+        loop.remove_reader(until_ends)
         server.close()
 
 

@@ -459,7 +459,7 @@ def test_what_keeps_it_from_starting_is_said(rehearsal: Rehearsal, tmp_path: Pat
         start(RehearsalSettings(ca_dir=str(tmp_path)))
 
 
-def test_signals_of_the_terminal_do_not_end_a_child_but_its_lifeline_does() -> None:
+def test_signals_of_the_terminal_do_not_end_it() -> None:
     rehearsal = start(RehearsalSettings(latency_s=0))
     process = psutil.Process(rehearsal.pid)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -484,20 +484,6 @@ def test_it_ends_when_its_parent_is_killed() -> None:
     child = int(pid)
     _until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
     assert not os.path.exists(ca), "and leaves nothing behind"
-
-
-def test_alone_it_ends_by_a_signal() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "engine.rehearsal", "--latency", "0", "--scene", "flaky=0.1"],
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        said = json.loads(process.stdout.readline())
-        assert set(said) == {"port", "control_port", "ca"}
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=HANG_S) == 0
-    assert not os.path.exists(said["ca"])
 
 
 def test_importing_it_brings_no_server_along() -> None:
