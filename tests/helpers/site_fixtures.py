@@ -28,7 +28,7 @@ def site(authority: trustme.CA, tmp_path: Any) -> Iterator[Site]:
 
 @pytest.fixture
 def make_client(site: Site) -> Iterator[Callable[..., Client]]:
-    """A client with one egress through the site (or others), which grants every permit at once."""
+    """A client with one egress through the site (or others) that grants every permit at once."""
     clients = []
 
     def make(*specs: EgressSpec, **options: Any) -> Client:

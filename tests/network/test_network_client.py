@@ -1,4 +1,4 @@
-"""The client on the wire: a loopback site, real sockets, real TLS."""
+"""The HTTP client against a loopback site, with real sockets and TLS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from engine.youtube.classify import classify
 PLAYER = "https://www.youtube.com/youtubei/v1/player"
 WATCH = "https://www.youtube.com/watch?v=x"
 MakeClient = Callable[..., Client]
-TOLERANCE_S = 1.0  # what is tested would last for ever
+TOLERANCE_S = 1.0  # without a deadline it would last for ever
 SCALES = (1.0, 5.0, 25.0)  # a busy machine may need longer for a request than the shortest times allow
 
 
@@ -36,7 +36,7 @@ def failure_of(attempt: Attempt, url: str = PLAYER) -> Failure:
 
 
 def connected(site: Site, make_client: MakeClient, **options: Any) -> Client:
-    """A client with a connection: what comes next is one request and nothing else."""
+    """A client with an open connection, so that what follows is one request and nothing else."""
     site.answers["/watch"] = Reply("x")
     client = make_client(**options)
     with client.attempt(permit(), 60.0) as attempt:
@@ -101,7 +101,7 @@ def test_an_interrupted_permit_comes_through_and_nothing_is_sent(site: Site, mak
     assert attempt.cost.requests == len(site.asked) == 1
 
 
-# Where it may lead.
+# Allowed hosts.
 
 AWAY = [
     "https://127.0.0.1/", "http://www.youtube.com/", "https://www.youtube.com:8443/", "https://youtube.com.evil.test/",
@@ -269,7 +269,7 @@ def test_the_word_of_a_suspend_may_come_a_moment_late(
     client = connected(site, make_client, read_s=30.0)
 
     def answer(_: Asked, sock: socket.socket) -> Reply:
-        slept_s[0] += 6  # more than the deadline, but not so much that a wait alone would tell
+        slept_s[0] += 6  # more than the deadline, but too little to be noticed by a wait alone
         sock.sendall(b"HTTP/1.1 200 ok\r\nContent-Length: 4\r\n\r\n")
         site.stopping.wait(0.1)
         client.extend(6.0)
@@ -488,7 +488,7 @@ def test_the_environment_decides_nothing(
     assert "authorization" not in site.asked[0].headers
 
 
-# What goes wrong on the way.
+# Transport failures.
 
 
 def free_port() -> int:
@@ -598,7 +598,7 @@ def test_an_untrusted_certificate_is_refused(site: Site, make_client: MakeClient
     assert not site.asked
 
 
-def test_settings_that_cannot_work_are_said_at_once(make_client: MakeClient, tmp_path: Any) -> None:
+def test_settings_that_cannot_work_are_reported_at_once(make_client: MakeClient, tmp_path: Any) -> None:
     with pytest.raises(UsageError, match="--ca-bundle"):
         make_client(ca_bundle=str(tmp_path / "none.pem"))
     (tmp_path / "empty.pem").write_text("nothing")

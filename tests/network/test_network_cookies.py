@@ -26,7 +26,7 @@ def serve(site: Site, *cookies: str) -> None:
 
         class Raw:
             def raw(self) -> bytes:
-                lines = "".join(f"Set-Cookie: {its.replace('#', str(n))}\r\n" for its in cookies)
+                lines = "".join(f"Set-Cookie: {cookie.replace('#', str(n))}\r\n" for cookie in cookies)
                 return f"HTTP/1.1 204 X\r\n{lines}Content-Length: 0\r\n\r\n".encode()
 
         return Raw()

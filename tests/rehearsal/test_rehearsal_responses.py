@@ -1,4 +1,4 @@
-"""The answers, without sockets: what each scene says, in which order scenes go, and that nights repeat."""
+"""Responses, without sockets: what each scenario does, their precedence, and that runs repeat."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def tracks(answer: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_scene_is_tested_here_or_on_the_wire() -> None:
+def test_every_scenario_is_tested_here_or_in_the_server_tests() -> None:
     here = {"no_language", "po_token", "hidden", "huge", "no_captions", "captured", "slow", "consent"}
     here |= {"dubbed", "polyglot", "429_translated"}
     here |= {row[0] for row in ODD} | {"cookies", "early_hints"}
@@ -101,7 +101,7 @@ def test_what_comes_around_an_answer() -> None:
 
 
 @pytest.mark.parametrize("real_sizes", [False, True])
-def test_without_scenes_a_video_plays_and_says_what_was_invented(real_sizes: bool) -> None:
+def test_without_scenarios_a_video_plays_and_says_what_was_invented(real_sizes: bool) -> None:
     on = responder(real_sizes=real_sizes)
     for video_id, kind in itertools.product(IDS[:20], ("player", "other_client")):
         answer, video = player(on, kind, video_id), invent(1, video_id)
@@ -166,7 +166,7 @@ def test_a_soft_block_shows_nobody_captions_while_it_lasts_and_spares_who_has_a_
     assert on.blocked == 0
 
 
-def test_hidden_captions_are_shown_to_the_second_opinion_only() -> None:
+def test_hidden_captions_are_shown_to_the_second_client_only() -> None:
     on = responder("hidden")
     assert tracks(player(on, "player")) == []
     assert tracks(player(on, "other_client"))[0]["languageCode"] == "en"
@@ -180,11 +180,11 @@ def test_no_language_offers_another_language_only() -> None:
 
 
 def audio(answer: dict[str, Any]) -> list[Any]:
-    """The ids of the tracks of sound, the default one first, and how many captions each has."""
+    """The ids of the audio tracks, the default one first, and how many captions each has."""
     renderer = answer["captions"]["playerCaptionsTracklistRenderer"]
     ordered = renderer["audioTracks"][renderer["defaultAudioTrackIndex"] :] + renderer["audioTracks"]
-    return [its.get("audioTrackId") for its in ordered[: len(renderer["audioTracks"])]] + [
-        len(its["captionTrackIndices"]) for its in renderer["audioTracks"]
+    return [audio.get("audioTrackId") for audio in ordered[: len(renderer["audioTracks"])]] + [
+        len(audio["captionTrackIndices"]) for audio in renderer["audioTracks"]
     ]
 
 
@@ -210,7 +210,7 @@ def test_a_translation_is_a_text_of_its_own() -> None:
     assert f"end of {IDS[0]} in fr".encode() in translated
     assert translated != whole(ask(on, "timedtext"))
     offered = player(on)["captions"]["playerCaptionsTracklistRenderer"]["translationLanguages"]
-    assert {"de", "fr", "zh-Hans"} <= {its["languageCode"] for its in offered}
+    assert {"de", "fr", "zh-Hans"} <= {language["languageCode"] for language in offered}
 
 
 def test_translations_alone_can_be_refused() -> None:
@@ -222,7 +222,7 @@ def test_translations_alone_can_be_refused() -> None:
 
 
 @pytest.mark.parametrize("scene", [(), ("captured",)])
-def test_the_web_client_is_told_dates_and_countries(scene: tuple[str, ...]) -> None:
+def test_the_web_client_gets_dates_and_countries(scene: tuple[str, ...]) -> None:
     on = responder(*scene)
     for video_id in [*IDS[:20], *captured_ids()]:
         answer = player(on, "metadata", video_id)
@@ -355,11 +355,11 @@ def test_slow_is_a_tail_on_some_requests() -> None:
     assert max(delays) > 2
 
 
-def test_the_same_seed_gives_the_same_night_in_any_order() -> None:
+def test_the_same_seed_gives_the_same_run_in_any_order() -> None:
     scenes = ("flaky=0.5", "absent=0.3", "slow=0.2")
     requests = [(i, kind) for i in IDS[:150] for kind in ("player", "timedtext")] * 3
 
-    def night(order: list[tuple[str, str]], seed: int = 1) -> dict[tuple[str, str, int], tuple[Any, ...]]:
+    def play(order: list[tuple[str, str]], seed: int = 1) -> dict[tuple[str, str, int], tuple[Any, ...]]:
         on, seen, n = responder(*scenes, seed=seed), {}, dict.fromkeys(requests, 0)
         for video_id, kind in order:
             n[video_id, kind] += 1
@@ -368,8 +368,8 @@ def test_the_same_seed_gives_the_same_night_in_any_order() -> None:
         return seen
 
     shuffled = random.Random(5).sample(requests, len(requests))
-    assert night(requests) == night(shuffled)
-    assert night(requests) != night(requests, seed=2)
+    assert play(requests) == play(shuffled)
+    assert play(requests) != play(requests, seed=2)
 
 
 def test_blocks_go_before_passing_faults_and_those_before_refusals() -> None:

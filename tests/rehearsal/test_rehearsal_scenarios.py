@@ -1,4 +1,4 @@
-"""Scenes: how they are written, when they play, and that they fall on the same videos each time."""
+"""Scenarios: how they are written, when they play, and that they affect the same videos each time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOREVER = float("inf")
         (" captured ", Scenario("captured")),
     ],
 )
-def test_a_scene_is_read(text: str, scene: Scenario) -> None:
+def test_a_scenario_is_parsed(text: str, scene: Scenario) -> None:
     assert parse_scenario(text) == scene
 
 
@@ -49,7 +49,7 @@ def test_a_scene_is_read(text: str, scene: Scenario) -> None:
         ("429@4-4", "ends before it starts"),
     ],
 )
-def test_a_scene_that_cannot_be_read_says_what_to_write(text: str, word: str) -> None:
+def test_a_scenario_that_cannot_be_parsed_says_what_to_write(text: str, word: str) -> None:
     with pytest.raises(UsageError, match=word):
         parse_scenario(text)
 
@@ -64,7 +64,7 @@ def test_a_scene_that_cannot_be_read_says_what_to_write(text: str, word: str) ->
         st.one_of(st.none(), st.from_regex(r"[a-z0-9]{1,6}", fullmatch=True)),
     )
 )
-def test_what_a_scene_prints_reads_back(scene: Scenario) -> None:
+def test_what_a_scenario_prints_can_be_parsed(scene: Scenario) -> None:
     assert parse_scenario(str(scene)) == scene
 
 
@@ -94,7 +94,7 @@ def test_a_draw_depends_on_its_parts_alone(seed: int, text: str, n: int) -> None
     assert 0 <= draw(seed, text, n) < 1
 
 
-def test_shares_hold_and_differ_by_seed_and_scene() -> None:
+def test_shares_hold_and_differ_by_seed_and_scenario() -> None:
     ids = list(invented_ids(4000))
     picked = {
         (name, seed): {i for i in ids if Scenario(name, 0.1).touches(seed, i)}
@@ -105,7 +105,7 @@ def test_shares_hold_and_differ_by_seed_and_scene() -> None:
     assert len(set(map(frozenset, picked.values()))) == 4
 
 
-def test_mixes_give_every_member_and_only_scenes_of_their_reach() -> None:
+def test_mixes_give_every_member_and_only_scenarios_of_their_reach() -> None:
     ids = list(invented_ids(3000))
     refused = Counter(video_fault(Scenario("absent"), 1, i) for i in ids)
     assert set(refused) == {name for name, _ in MIXES["absent"]}

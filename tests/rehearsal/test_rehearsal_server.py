@@ -1,4 +1,4 @@
-"""The stand-in on the wire: unmodified clients through it, what faults look like, control, life and death."""
+"""The rehearsal server: unmodified clients, faults as seen by a client, control, start and stop."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _timedtext(session: requests.Session, video_id: str, read_s: float = HANG_S)
 
 
 def _spoilt(scene: str, kind: str) -> str:
-    """An id whose first request of this kind the scene spoils."""
+    """An id whose first request of this kind the scenario spoils."""
     return next(i for i in IDS if transient_fault(parse_scenario(scene), 1, i)[1] == kind)
 
 
@@ -159,7 +159,7 @@ def test_the_library_sees_captured_answers_as_in_its_own_tests(rehearsal: Rehear
         assert caught.type is EXPECTED[video_id]
 
 
-# --- faults on the wire -----------------------------------------------------------------------------------
+# --- faults as seen by a client ----------------------------------------------------------------------------
 
 
 def test_reset_is_a_broken_connection_and_the_next_one_works(rehearsal: Rehearsal) -> None:
@@ -396,7 +396,7 @@ def test_nonsense_in_place_of_tls_ends_that_connection_only(rehearsal: Rehearsal
     assert _works(_session(rehearsal), IDS[0])
 
 
-# --- control, files, life and death -----------------------------------------------------------------------
+# --- control, files, start and stop -----------------------------------------------------------------------
 
 
 def test_control_is_on_the_proxy_port_too_and_says_what_it_wants(rehearsal: Rehearsal) -> None:
@@ -446,7 +446,7 @@ def test_a_kept_authority_is_used_again(tmp_path: Path) -> None:
     assert (tmp_path / "ca.key").stat().st_mode & 0o077 == 0
 
 
-def test_what_keeps_it_from_starting_is_said(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_what_prevents_its_start_is_reported(rehearsal: Rehearsal, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{rehearsal.address.port}"):
         start(RehearsalSettings(port=rehearsal.address.port))
     with pytest.raises(UsageError, match="no scenario"):
@@ -525,7 +525,7 @@ def test_latency_holds_an_answer_and_not_the_server() -> None:
         with ThreadPoolExecutor(8) as pool:
             found: list[Any] = list(pool.map(lambda i: _player(_session(rehearsal), i), IDS[:8]))
         took_s = time.monotonic() - started_s
-        came_s = sorted(its["t"] for its in rehearsal.arrivals())
+        came_s = sorted(row["t"] for row in rehearsal.arrivals())
     assert all(answer.status_code == 200 for answer in found)
     assert took_s > 0.5
     assert min(b - a for a, b in pairwise(came_s)) < 0.5, "one is taken while another waits for its answer"

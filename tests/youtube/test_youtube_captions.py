@@ -1,4 +1,4 @@
-"""Attempts at captions of all sorts, against the embedded stand-in and a site that says what the test wants."""
+"""Attempts at captions of all sorts, against the rehearsal server and a site that answers what the test wants."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def test_all_tracks_the_best_one_first(rehearsal: Rehearsal, client: Client) -> 
     assert isinstance(result, Fetched)
     assert result.cost.requests == 1 + 8 + 1
     assert result.transcript is result.transcripts[0]
-    listed = [(its.language, its.is_generated) for its in result.transcripts]
+    listed = [(transcript.language, transcript.is_generated) for transcript in result.transcripts]
     assert listed[0] == ("ja", False)
     assert len(set(listed)) == 8
     assert ("en", True) in listed
-    for its in result.transcripts:
-        assert its.cues[-1].text == f"end of {IDS[0]} in {its.language}"
+    for transcript in result.transcripts:
+        assert transcript.cues[-1].text == f"end of {IDS[0]} in {transcript.language}"
     assert result.metadata.category
 
 
@@ -114,12 +114,12 @@ def test_all_tracks_are_had_whatever_languages_were_named(rehearsal: Rehearsal, 
     with playing(rehearsal, "no_language"):
         result = fetch(client, all_languages=True, languages=("en",))
     assert isinstance(result, Fetched)
-    assert [its.language for its in result.transcripts] in (["is"], ["cy"])
+    assert [transcript.language for transcript in result.transcripts] in (["is"], ["cy"])
     assert isinstance(plain := fetch(client), Fetched)
     assert plain.transcripts == ()
 
 
-def test_all_tracks_of_the_second_opinion(rehearsal: Rehearsal, client: Client) -> None:
+def test_all_tracks_of_the_second_client(rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "hidden"):
         result = fetch(client, all_languages=True)
         translated = fetch(client, translate="fr")
@@ -142,7 +142,7 @@ def test_of_several_tracks_one_may_be_empty_but_not_the_best(site: Site, make_cl
     site.answers["/api/timedtext"] = empty_but("de")
     good = fetch(make_client(), VIDEO, all_languages=True, languages=("de",))
     assert isinstance(good, Fetched)
-    assert [len(its.cues) for its in good.transcripts] == [1] + [0] * 8
+    assert [len(transcript.cues) for transcript in good.transcripts] == [1] + [0] * 8
     bad = fetch(make_client(), VIDEO, all_languages=True, languages=("fr", "cs"))
     assert isinstance(bad, Refused)
     assert bad.failure.kind is Kind.GARBLED
@@ -155,7 +155,7 @@ def test_two_tracks_in_one_language_are_two(site: Site, make_client: MakeClient)
     site.video(answer)
     result = fetch(make_client(), "F1xioXWb8CY", all_languages=True)
     assert isinstance(result, Fetched)
-    names = [its.language_name for its in result.transcripts]
+    names = [transcript.language_name for transcript in result.transcripts]
     assert names == ["English", "English (auto-generated)", "English - described"]
 
 
@@ -167,9 +167,9 @@ def test_a_translation(rehearsal: Rehearsal, client: Client) -> None:
         result = fetch(client, video_id, translate="ja")
         assert got(result) == ("ja", True, 2)
         assert isinstance(result, Fetched)
-        its = result.transcript
-        assert (its.translated_from, its.language_name) == ("en", "Japanese")
-        assert its.cues[-1].text == f"end of {video_id} in ja"
+        transcript = result.transcript
+        assert (transcript.translated_from, transcript.language_name) == ("en", "Japanese")
+        assert transcript.cues[-1].text == f"end of {video_id} in ja"
 
 
 def outcome(failure: Failure) -> Outcome:

@@ -1,4 +1,4 @@
-"""Pages of lists through the client: where they go on, and what stops them."""
+"""Pages of listings: where they resume, and what stops them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Got = list[Page | Stopped]
 
 @pytest.fixture
 def asked(site: Site) -> list[dict[str, Any]]:
-    """The bodies of the requests for pages; the site answers as the stand-in does."""
+    """The bodies of the requests for pages; the site answers like the rehearsal server."""
     bodies: list[dict[str, Any]] = []
 
-    def browse(its: Asked, _: object) -> Reply:
-        bodies.append(json.loads(its.body))
+    def browse(request: Asked, _: object) -> Reply:
+        bodies.append(json.loads(request.body))
         return Reply(channel_pages.browse(bodies[-1], 1, 0))
 
-    site.answers[API + "navigation/resolve_url"] = lambda its, _: Reply(
-        channel_pages.resolve(json.loads(its.body)["url"]) or {}
+    site.answers[API + "navigation/resolve_url"] = lambda request, _: Reply(
+        channel_pages.resolve(json.loads(request.body)["url"]) or {}
     )
     site.answers[API + "browse"] = browse
     return bodies
@@ -41,25 +41,25 @@ def lists(make_client: Any) -> Callable[..., Got]:
     told: list[Failure | None] = []
 
     def go(url: str = CHANNEL, token: str | None = None, acquire: Any = permit) -> Got:
-        its = ListingClient(
+        client = ListingClient(
             make_client(max_bytes=1 << 20), acquire, lambda _, failure, __: told.append(failure), 5.0
         )
         try:
-            return list(its.pages(url, token))
+            return list(client.pages(url, token))
         finally:
-            its.close()
+            client.close()
 
     go.told = told  # type: ignore[attr-defined]
     return go
 
 
 def spoil(site: Site, nth: int, reply: Any) -> None:
-    """Answer the nth request for a page in another way."""
+    """Give another answer to the nth request for a page."""
     good, seen = site.answers[API + "browse"], [0]
 
-    def answer(its: Asked, sock: Any) -> Any:
+    def answer(request: Asked, sock: Any) -> Any:
         seen[0] += 1
-        return reply if seen[0] == nth else good(its, sock)
+        return reply if seen[0] == nth else good(request, sock)
 
     site.answers[API + "browse"] = answer
 
@@ -112,9 +112,9 @@ def test_a_bad_page_never_passes_for_the_end(
 ) -> None:
     spoil(site, 3, reply)
     got = lists()
-    its = stopped(got)
-    assert not its.wrong
-    assert its.failure.kind in (kind, Kind.PROXY if kind is Kind.NETWORK else kind)
+    stop = stopped(got)
+    assert not stop.wrong
+    assert stop.failure.kind in (kind, Kind.PROXY if kind is Kind.NETWORK else kind)
     assert tuple(names(got)) == VIDEOS[:60], "what came before it is handed over"
     assert isinstance(got[-2], Page)
     assert got[-2].following not in (None, asked[-1].get("continuation")), "and where to go on"
@@ -130,23 +130,23 @@ def test_a_bad_page_never_passes_for_the_end(
 def test_a_source_that_is_not_there_is_wrong_for_good(
     asked: Any, lists: Any, source: str, words: str
 ) -> None:
-    its = stopped(lists(source))
-    assert its.wrong
-    assert words in its.failure.message
+    stop = stopped(lists(source))
+    assert stop.wrong
+    assert words in stop.failure.message
 
 
 def test_a_404_at_the_beginning_is_final_and_later_is_not(site: Site, asked: Any, lists: Any) -> None:
     spoil(site, 2, Reply(status=404))
     assert not stopped(lists()).wrong
     site.answers[API + "navigation/resolve_url"] = Reply({"error": {"code": 404}}, status=404)
-    its = stopped(lists())
-    assert its.wrong
-    assert its.failure.message == "YouTube knows no such channel or playlist"
+    stop = stopped(lists())
+    assert stop.wrong
+    assert stop.failure.message == "YouTube knows no such channel or playlist"
 
 
 def test_a_channel_without_the_tab(asked: Any, lists: Any) -> None:
-    its = stopped(lists("https://www.youtube.com/@made-up-4/shorts"))
-    assert (its.wrong, its.missing, its.channel_id) == (True, True, "UCmade-up000000000000004")
+    stop = stopped(lists("https://www.youtube.com/@made-up-4/shorts"))
+    assert (stop.wrong, stop.missing, stop.channel_id) == (True, True, "UCmade-up000000000000004")
 
 
 @pytest.mark.parametrize("exc", [RecursionError("x"), KeyError("x"), RuntimeError("x"), MemoryError()])
@@ -163,7 +163,7 @@ def test_whatever_yt_dlp_raises_becomes_data(
     assert type(exc).__name__ in stopped(got).failure.message
 
 
-def test_giving_way_passes_through(asked: Any, lists: Any) -> None:
+def test_an_interruption_passes_through(asked: Any, lists: Any) -> None:
     count = [0]
 
     def take(*_: Any) -> Any:
@@ -177,7 +177,7 @@ def test_giving_way_passes_through(asked: Any, lists: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("its", "url"),
+    ("arguments", "url"),
     [
         (("channel", "@a-b", "shorts", None), "https://www.youtube.com/@a-b/shorts"),
         (("channel", "@a-b/shorts", "shorts", None), "https://www.youtube.com/@a-b/shorts"),
@@ -189,5 +189,5 @@ def test_giving_way_passes_through(asked: Any, lists: Any) -> None:
         (("search", "search:a b", "", 7), "ytsearch7:a b"),
     ],
 )
-def test_addresses(its: Any, url: str) -> None:
-    assert listing_url(*its) == url
+def test_listing_urls(arguments: Any, url: str) -> None:
+    assert listing_url(*arguments) == url

@@ -1,4 +1,4 @@
-"""Whole attempts: what a video costs and what becomes of it."""
+"""Whole attempts: what a video costs and what they return."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_CAPTIONS = "dsMFmonKDD4"
 
 
 class Lean:
-    """The hooks, as a list of what was told."""
+    """The hooks, as a list of their calls."""
 
     def __init__(self, *, allowed: bool = True) -> None:
         self.told: list[str] = []
@@ -198,7 +198,7 @@ def test_a_captcha_page_is_a_block(site: Site, make_client: MakeClient) -> None:
     assert refused(fetch(make_client(), fetch_mode="full")) == (Kind.BLOCKED, 1)
 
 
-# The second opinion.
+# The second client.
 
 
 def test_no_captions_is_confirmed_by_one_request(
@@ -244,7 +244,7 @@ def test_captions_another_client_sees_are_fetched(site: Site, make_client: MakeC
     ],
     ids=str,
 )
-def test_a_failed_opinion_is_never_no_captions(
+def test_a_failed_second_client_is_never_no_captions(
     second: Reply, kind: Kind, site: Site, make_client: MakeClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
     site.video()
@@ -253,7 +253,7 @@ def test_a_failed_opinion_is_never_no_captions(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_opinion_that_hangs_is_held_to_the_deadline(site: Site, make_client: MakeClient) -> None:
+def test_a_second_client_that_hangs_keeps_the_deadline(site: Site, make_client: MakeClient) -> None:
     site.video()
 
     def answer(asked: Asked, _: Any) -> Reply | None:
@@ -264,7 +264,9 @@ def test_an_opinion_that_hangs_is_held_to_the_deadline(site: Site, make_client: 
 
     site.answers["/youtubei/v1/player"] = answer
     deadlines_s = (0.5, 5.0, 30.0)  # a busy machine may need longer for the first answer
-    assert (Kind.TIMEOUT, 2) in (refused(fetch(make_client(), deadline_s=its)) for its in deadlines_s)
+    assert (Kind.TIMEOUT, 2) in (
+        refused(fetch(make_client(), deadline_s=deadline_s)) for deadline_s in deadlines_s
+    )
 
 
 def test_an_odd_refusal_is_confirmed(site: Site, make_client: MakeClient) -> None:
@@ -286,7 +288,7 @@ def test_a_po_token_is_confirmed(site: Site, make_client: MakeClient) -> None:
     assert isinstance(fetch(make_client()), Fetched)
 
 
-def test_opinions_in_many_threads(site: Site, make_client: MakeClient) -> None:
+def test_second_clients_in_many_threads(site: Site, make_client: MakeClient) -> None:
     site.video(player("youtube_transcripts_disabled"))
     fetcher = Fetcher(make_client(), FetchSettings())
     results: list[Any] = []
@@ -304,7 +306,7 @@ def test_opinions_in_many_threads(site: Site, make_client: MakeClient) -> None:
     assert len(results) == 12
 
 
-# What leaves, and what does not.
+# What is raised, and what is returned.
 
 
 @pytest.mark.parametrize(
@@ -317,10 +319,10 @@ def test_opinions_in_many_threads(site: Site, make_client: MakeClient) -> None:
     ],
 )
 @pytest.mark.parametrize("at", ["connecting", "another way"])
-def test_want_of_memory_or_descriptors_is_no_outcome_of_a_video(
+def test_a_shortage_of_memory_or_descriptors_is_no_failure_of_a_video(
     lack: Exception, error: type[Exception], at: str, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether it comes at the first connection or after an answer that asks for another way."""
+    """At the first connection, and at the second request."""
 
     def short(*_: object, **__: object) -> None:
         raise lack
@@ -336,10 +338,10 @@ def test_want_of_memory_or_descriptors_is_no_outcome_of_a_video(
 
 @pytest.mark.parametrize("error", [Interrupted, DiskError])
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_an_attempt_gives_way_from_anywhere(
+def test_an_attempt_can_be_interrupted_anywhere(
     error: type[Exception], at: int, site: Site, make_client: MakeClient
 ) -> None:
-    """At the opinion's request, at the transcript's, at the full way's page."""
+    """At the second client's request, at the transcript's, at the watch page."""
     site.video()
     answers = [{**player(), "captions": {}}, player(), {}]
     site.answers["/youtubei/v1/player"] = Reply(answers[at])
@@ -396,7 +398,7 @@ def test_importing_is_light() -> None:
     assert run.stdout == "False\n"
 
 
-# Against the embedded stand-in.
+# Against the rehearsal server.
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def test_the_mask_asks_for_less(site: Site, make_client: MakeClient) -> None:
     assert "$fields=playabilityStatus,captions." in site.asked[0].target.replace("%24", "$")
 
 
-def test_an_answer_about_another_video_is_not_believed(site: Site, make_client: MakeClient) -> None:
+def test_an_answer_about_another_video_is_odd(site: Site, make_client: MakeClient) -> None:
     with make_client().attempt(permit(), 30) as attempt:
         client = library_client(attempt, "aaaaaaaaaaA")
         for answer in (player(), player("youtube_transcripts_disabled")):
@@ -82,7 +82,9 @@ def test_a_text_out_of_the_ordinary_is_read_by_the_library(site: Site, make_clie
             site.video(xml=xml)
             track = client.tracks(lean=True)[0]
             assert [cue.text for cue in client.read(track).cues] == [said]
-        assert [cue.text for cue in track.fetch()] == ["plain"]  # whoever else asks gets what was sent
+        assert [cue.text for cue in track.fetch()] == [
+            "plain"
+        ]  # other users of the session get what was sent
 
 
 def test_an_answer_that_is_no_json_is_left_to_the_library(site: Site, make_client: MakeClient) -> None:

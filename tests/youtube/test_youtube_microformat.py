@@ -1,4 +1,4 @@
-"""Full metadata: what the third request asks, what it adds, and what its failures are."""
+"""Full metadata: what the third request sends, what it adds, and how it fails."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def full(site: Site, make_client: Any, web: Any, **client: Any) -> Fetched | Ref
     site.video()
 
     def answer(asked: Asked, sock: Any) -> Any:
-        its = web if asked.client == "WEB" else Reply(player(), zipped=True)
-        return its(asked, sock) if callable(its) else its
+        reply = web if asked.client == "WEB" else Reply(player(), zipped=True)
+        return reply(asked, sock) if callable(reply) else reply
 
     site.answers["/youtubei/v1/player"] = answer
     return Fetcher(make_client(**client), FetchSettings(metadata="full", deadline_s=5)).fetch(VIDEO, permit())
@@ -107,7 +107,7 @@ def test_it_is_not_asked_for_a_video_that_has_nothing_to_record(site: Site, make
     assert (result.failure.kind, result.cost.requests) == (Kind.PRIVATE, 1)
 
 
-def test_it_gives_way(site: Site, make_client: Any) -> None:
+def test_it_can_be_interrupted(site: Site, make_client: Any) -> None:
     granted: list[int] = []
 
     def take(_: int) -> Permit:

@@ -1,4 +1,4 @@
-"""Events that are to come, run, or have just ended; and recordings, which are none of these."""
+"""Player answers of live events: to come, running, just ended; and recordings, which are none of these."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The caption list read without the library."""
+"""The caption list, parsed without the library."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_it_is_the_library_s_list(site: Site, make_client: Any) -> None:
         return sorted(
             (
                 t.language_code, t.language, t.is_generated, t._url, t.is_translatable,
-                [(its.language_code, its.language) for its in t.translation_languages],
+                [(language.language_code, language.language) for language in t.translation_languages],
             )
             for t in tracks
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""On the wire: answers before the answer, odd encodings, large bodies, and proxies by any address and password."""
+"""Interim answers, odd encodings, large bodies, and proxies with any address and password."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MakeClient = Callable[..., Client]
 
 
 class Bytes:
-    """An answer exactly as it goes over the wire."""
+    """The exact bytes of an answer."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
@@ -108,7 +108,7 @@ def test_large_answers_are_read_one_at_a_time_and_small_ones_beside_them(
             may_end.wait(60)
 
     def second() -> None:
-        with client.attempt(permit(), 0.5) as attempt:  # waiting for a turn is not its time
+        with client.attempt(permit(), 0.5) as attempt:  # waiting for a turn does not count
             attempt.get("https://www.youtube.com/watch?v=2")
             second_has_it.set()
 
@@ -168,10 +168,10 @@ def test_a_fetch_leaves_nothing_of_a_large_refusal_behind(site: Site, make_clien
         assert attempt.session.attached.player is None
 
 
-def test_yt_dlp_is_shown_only_that_an_answer_came(
+def test_yt_dlp_gets_only_that_an_answer_came(
     site: Site, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own expressions over titles and descriptions take minutes for texts made for that."""
+    """yt-dlp's expressions over titles and descriptions take minutes for texts made for that."""
     import yt_dlp.extractor.youtube as youtube
 
     seen: list[str] = []
@@ -279,7 +279,9 @@ def test_a_password_arrives_byte_for_byte_in_utf_8(
         (b"http://user:secret\xed\xb2\x80@host:80", "not UTF-8"),
     ],
 )
-def test_what_cannot_be_sent_is_said_by_file_and_line(line: bytes, says: str, tmp_path: Any) -> None:
+def test_a_login_that_cannot_be_sent_is_reported_by_file_and_line(
+    line: bytes, says: str, tmp_path: Any
+) -> None:
     file = tmp_path / "proxies.txt"
     file.write_bytes(b"\xef\xbb\xbf# mine\r\nhost:1\r\n" + line + b"\r\n")
     with pytest.raises(UsageError, match=says) as told:

@@ -1,4 +1,4 @@
-"""yt-dlp's own exceptions never leave the second opinion, and a release with new ones is noticed."""
+"""yt-dlp's own exceptions never leave the second client, and a release with new ones is noticed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from engine.network.answer import FailureError
 from engine.youtube.library_client import library_client
 from engine.youtube.ytdlp_client import YtdlpClient
 
-# What asking about one video can raise. A class that is new here was looked at: does it mean a refusal of the
-# site's that the player answer does not show?
+# What extracting one video can raise. Before adding a new class, check whether it means a refusal by the site that
+# the player answer does not show.
 KNOWN = {
     "YoutubeDLError", "ExtractorError", "UnsupportedError", "RegexNotFoundError", "GeoRestrictedError",
     "UserNotLive", "DownloadError", "EntryNotInPlaylist", "SameFileError", "PostProcessingError",
@@ -30,15 +30,15 @@ KNOWN = {
 
 def classes() -> dict[str, type[BaseException]]:
     return {
-        name: its
+        name: cls
         for module in (yt_dlp.utils, networking)
-        for name, its in inspect.getmembers(module, inspect.isclass)
-        if issubclass(its, yt_dlp.utils.YoutubeDLError)
+        for name, cls in inspect.getmembers(module, inspect.isclass)
+        if issubclass(cls, yt_dlp.utils.YoutubeDLError)
     }
 
 
 def test_every_class_of_yt_dlp_is_known() -> None:
-    """A new release with a new class is noticed here."""
+    """A new release with a new class fails here."""
     assert set(classes()) == KNOWN
 
 
@@ -49,7 +49,7 @@ def test_whatever_it_raises_becomes_a_failure(
     kind = classes()[name]
 
     def extract_info(*_: Any, **__: Any) -> None:
-        raise kind.__new__(kind)  # some cannot be made without what they are about
+        raise kind.__new__(kind)  # some constructors need arguments
 
     monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", extract_info)
     with make_client().attempt(permit(), 5) as attempt, pytest.raises(FailureError) as caught:
