@@ -17,7 +17,7 @@ from engine.cli.run import read_options, run, run_options
 from engine.errors import Exit, UsageError
 from engine.queue.channel_state import read_all
 from engine.queue.directory import Queue, exists, refuse_foreign
-from engine.rehearsal import SCENARIOS, RehearsalSettings, captured_ids, invented_ids, start
+from engine.rehearsal import CAPTURES, SCENARIOS, RehearsalSettings, invented_ids, start
 
 DEFAULT_VIDEOS = 300
 _ITS_OWN = ("proxy", "proxies", "ca_bundle")
@@ -118,7 +118,7 @@ def command(
 
 
 def _invented(videos: int | None, scenes: tuple[str, ...], seed: int) -> list[str]:
-    captured = list(captured_ids()) if "captured" in scenes else []
+    captured = list(CAPTURES) if "captured" in scenes else []
     count = videos if videos is not None else 0 if captured else DEFAULT_VIDEOS
     return captured + list(invented_ids(count, seed))
 

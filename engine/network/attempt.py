@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -26,13 +25,9 @@ from engine.network.turns import LARGE_BYTES, turns
 if TYPE_CHECKING:
     from engine.network.client import Client
 
-OVERRUN_S, NOTICE_S = (
-    0.2,
-    0.6,
-)  # a wait that overran this long is suspicious; `extra_s` then gets so long to grow
-SUSPEND_S = (
-    2.0  # a wait that overran this long means that the process was stopped, not that the server is slow
-)
+# A wait that overran by OVERRUN_S is suspicious; then the thread waits NOTICE_S for the deadline to be extended. One
+# that overran by SUSPEND_S means that the process was stopped, not that the server is slow.
+OVERRUN_S, NOTICE_S, SUSPEND_S = 0.2, 0.6, 2.0
 MAX_BODIES = 4  # all bodies of an attempt together may be this many times as large as one
 _CHUNK_BYTES = 64 << 10
 # The encodings in which an answer is read. Some others take quadratic time (`punycode`), and where an answer names
@@ -74,9 +69,7 @@ class Attempt:
         self._session.adapter.attempt = self
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         session, self._session = self.session, None
         session.adapter.attempt = None
         with self._scope:

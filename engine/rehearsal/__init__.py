@@ -9,7 +9,7 @@ outside `rehearse` and the tests depends on it.
 
 from engine.rehearsal.child_process import Rehearsal, start
 from engine.rehearsal.generated_videos import Video, invent, invented_ids
-from engine.rehearsal.recorded_responses import CAPTURES, Capture, captured_ids
+from engine.rehearsal.recorded_responses import CAPTURES, Capture
 from engine.rehearsal.scenarios import SCENARIOS, Scenario, parse_scenario
 from engine.rehearsal.settings import Address, RehearsalSettings
 
@@ -22,7 +22,6 @@ __all__ = [
     "RehearsalSettings",
     "Scenario",
     "Video",
-    "captured_ids",
     "invent",
     "invented_ids",
     "parse_scenario",

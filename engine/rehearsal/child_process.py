@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
-from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import UsageError
@@ -91,9 +90,7 @@ class Rehearsal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

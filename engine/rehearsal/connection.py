@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from engine.rehearsal import control
 from engine.rehearsal.canned_responses import Response
-from engine.rehearsal.request import Request, read_request
+from engine.rehearsal.request import read_request
 from engine.rehearsal.tls_connection import TLSConnection
+
+if TYPE_CHECKING:
+    from engine.rehearsal.server import Server
 
 HOSTS = (
     "www.youtube.com",
@@ -26,28 +30,12 @@ MAX_BODY_BYTES = 1 << 20
 TRICKLE_S = 0.2
 
 
-class Host(Protocol):
-    """What a connection needs from the server it belongs to."""
-
-    loop: asyncio.AbstractEventLoop
-    tls: ssl.SSLContext
-
-    def opened(self, connection: Connection) -> None: ...
-    def closed(self, connection: Connection) -> None: ...
-    def handshake_done(self, resumed: bool) -> None: ...
-    def connect_status(self, authorization: str) -> tuple[int, str]: ...
-    def answer(self, request: Request, egress: str) -> Response: ...
-    def unknown(self, target: str, egress: str, status: int) -> None: ...
-    def sent(self, egress: str, n: int) -> None: ...
-    def control(self, method: str, target: str, body: bytes) -> tuple[int, dict[str, Any]]: ...
-
-
 class Connection(TLSConnection):
     """One connection. `egress` is the proxy user name, empty before CONNECT and for clients without one."""
 
-    def __init__(self, host: Host, *, control_only: bool = False) -> None:
+    def __init__(self, server: Server, *, control_only: bool = False) -> None:
         super().__init__()
-        self._host = host
+        self._server = server
         self._control_only = control_only
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
@@ -56,16 +44,16 @@ class Connection(TLSConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if not self._control_only:
-            self._host.opened(self)
+            self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
-        self._host.closed(self)
+        self._server.closed(self)
 
     def _handshake_done(self, resumed: bool) -> None:
-        self._host.handshake_done(resumed)
+        self._server.handshake_done(resumed)
 
     def _work(self) -> None:
         """Handle the requests in the buffer, one after another. Each waits until the one before is answered."""
@@ -113,7 +101,7 @@ class Connection(TLSConnection):
     def _handle_proxy_request(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
         """Handle a request to the proxy itself: CONNECT or control."""
         if target.startswith("/__"):
-            status, found = self._host.control(method, target, body)
+            status, found = control.handle(self._server, method, target, body)
             self._reply(status, "application/json", json.dumps(found).encode() + b"\n")
             return
         if method != "CONNECT" or self._control_only:
@@ -121,7 +109,7 @@ class Connection(TLSConnection):
                 400, "this proxy answers as www.youtube.com over https: use CONNECT, or GET /__stats"
             )
             return
-        status, self.egress = self._host.connect_status(headers.get("proxy-authorization", ""))
+        status, self.egress = self._server.connect_status(headers.get("proxy-authorization", ""))
         if status == 0:
             self.reset()
             return
@@ -139,21 +127,21 @@ class Connection(TLSConnection):
             self._refuse(502, f"this rehearsal server does not answer for {target}")
             return
         self._write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        self._start_tls(self._host.tls)
+        self._start_tls(self._server.tls)
 
     def _handle_site_request(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
         """Handle a request to the site."""
         try:
             request = read_request(method, target, headers, body)
         except ValueError as exc:
-            self._host.unknown(target, self.egress, 400)
+            self._log_unknown(target, 400)
             self._reply(400, "text/plain; charset=utf-8", f"{exc}\n".encode())
             return
         if request is None:
-            self._host.unknown(target, self.egress, 404)
+            self._log_unknown(target, 404)
             self._reply(404, "text/html; charset=utf-8", b"<html><title>404 Not Found</title></html>")
             return
-        response = self._host.answer(request, self.egress)
+        response = self._server.answer(request, self.egress)
         gzip = "gzip" in headers.get("accept-encoding", "")
         head_only = method == "HEAD"
         close = headers.get("connection", "").lower() == "close"
@@ -161,11 +149,15 @@ class Connection(TLSConnection):
             self._busy = True
         elif response.delay_s > 0:
             self._busy = True
-            self._timer = self._host.loop.call_later(
+            self._timer = self._server.loop.call_later(
                 response.delay_s, self._deliver, response, gzip, head_only, close
             )
         else:
             self._deliver(response, gzip, head_only, close)
+
+    def _log_unknown(self, target: str, status: int) -> None:
+        """Log a request for a page that the server does not have. Its path takes the place of the id."""
+        self._server.log.note("other", urlsplit(target).path[:60], self.egress, status, None)
 
     def _deliver(self, response: Response, gzip: bool, head_only: bool, close: bool) -> None:
         was_busy, self._busy, self._timer = self._busy, False, None
@@ -184,7 +176,7 @@ class Connection(TLSConnection):
         if head_only:
             self._write(head)
         elif response.delivery == "truncated":
-            self._host.sent(self.egress, len(body) // 2)
+            self._server.log.sent(self.egress, len(body) // 2)
             self._write(head + body[: len(body) // 2])
             close = True
         elif response.delivery == "trickle":
@@ -193,7 +185,7 @@ class Connection(TLSConnection):
             self._trickle(body, 0)
             return
         else:
-            self._host.sent(self.egress, len(body))
+            self._server.log.sent(self.egress, len(body))
             self._write(head + body)
         if close:
             self.close()
@@ -206,9 +198,9 @@ class Connection(TLSConnection):
             self._timer = None
             self._work()
             return
-        self._host.sent(self.egress, 1)
+        self._server.log.sent(self.egress, 1)
         self._write(body[at : at + 1])
-        self._timer = self._host.loop.call_later(TRICKLE_S, self._trickle, body, at + 1)
+        self._timer = self._server.loop.call_later(TRICKLE_S, self._trickle, body, at + 1)
 
 
 def _head(status: int, content_type: str, length: int, headers: tuple[tuple[str, str], ...]) -> bytes:

@@ -64,13 +64,6 @@ CAPTURES: dict[str, Capture] = {
 }
 
 
-def captured_ids() -> dict[str, str]:
-    """The ids of the scenario `captured`, each with the name of its asset."""
-    return {
-        video_id: c.watch_asset if "consent" in c.watch_asset else c.asset for video_id, c in CAPTURES.items()
-    }
-
-
 def read_asset(name: str) -> bytes:
     """The bytes of the asset `name`.static. Raises UsageError if the installed package has none."""
     from importlib import resources  # slow to import, and most importers of this module never read one

@@ -50,9 +50,9 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
         return Request("watch", _video_id(query.get("v", "")), consented=consented)
     if parts.path == "/youtubei/v1/player" and method == "POST":
         try:
-            asked = json.loads(body)
-            client = str(asked["context"]["client"]["clientName"])
-            video_id = str(asked["videoId"])
+            content = json.loads(body)
+            client = str(content["context"]["client"]["clientName"])
+            video_id = str(content["videoId"])
         except (ValueError, KeyError, TypeError) as exc:
             raise ValueError("a player request is JSON with context.client.clientName and videoId") from exc
         fields = query.get("$fields", "").split(",")
@@ -60,10 +60,10 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
         kind = "player" if client == "ANDROID" else kind
         return Request(kind, _video_id(video_id), client=client, masked="$fields" in query)
     if parts.path in _LISTS and method == "POST":
-        asked = json.loads(body)
-        if not isinstance(asked, dict):
+        content = json.loads(body)
+        if not isinstance(content, dict):
             raise ValueError("a request for a list is a JSON object")
-        return Request(_LISTS[parts.path], "", body=asked)
+        return Request(_LISTS[parts.path], "", body=content)
     if parts.path == "/generate_204" and method in ("GET", "HEAD"):
         return Request("ping", "")
     if parts.path == "/api/timedtext" and method in ("GET", "HEAD"):

@@ -11,10 +11,7 @@ import ssl
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import urlsplit
 
-from engine.rehearsal import control
 from engine.rehearsal.canned_responses import Response
 from engine.rehearsal.certificates import authority
 from engine.rehearsal.connection import Connection
@@ -134,17 +131,6 @@ class Server:
             # Not now: it may reset the very connection that this request came by.
             self.loop.call_soon(self.update_listening)
         return found
-
-    def sent(self, egress: str, n: int) -> None:
-        """Count bytes of a body that were sent."""
-        self.log.sent(egress, n)
-
-    def unknown(self, target: str, egress: str, status: int) -> None:
-        """Log a request for a page that the server does not have. Its path takes the place of the id."""
-        self.log.note("other", urlsplit(target).path[:60], egress, status, None)
-
-    def control(self, method: str, target: str, body: bytes) -> tuple[int, dict[str, Any]]:
-        return control.handle(self, method, target, body)
 
 
 def _credentials(authorization: str) -> tuple[str, str]:

@@ -6,12 +6,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from engine.model import EgressSpec, Failure, Kind, Permit
-
-if TYPE_CHECKING:
-    from engine.network.attempt import Attempt
+from engine.network.attempt import Attempt
+from engine.network.client import Client
+from engine.youtube.classify import classify
 
 URL = "https://www.youtube.com/generate_204"  # an answer without a body
 AT_ONCE = 64
@@ -32,7 +31,6 @@ def check(specs: Sequence[EgressSpec], *, ca_bundle: str | None, deadline_s: flo
     No permits are acquired: it is one request each, outside any run. Raises UsageError for a proxy or CA bundle that
     cannot be used.
     """
-    from engine.network.client import Client
 
     def free(egress: int) -> Permit:
         return Permit(egress, 0, float("inf"))
@@ -54,8 +52,6 @@ def check(specs: Sequence[EgressSpec], *, ca_bundle: str | None, deadline_s: flo
 
 
 def _one(attempt: Attempt, spec: EgressSpec) -> Checked:
-    from engine.youtube.classify import classify
-
     started = time.monotonic()
     failure: Failure | None
     try:

@@ -154,7 +154,7 @@ def _offered(codes: Sequence[str], target: str) -> str | None:
 def _missing(tracks: Sequence[Track], wanted: Wanted, spoken: str | None) -> str:
     languages = [wanted.translate] if wanted.translate else []
     languages += (
-        f"{ORIG} ({spoken or 'not told'})" if language == ORIG else language for language in wanted.languages
+        f"{ORIG} ({spoken or 'unknown'})" if language == ORIG else language for language in wanted.languages
     )
     return clean(f"no {_KIND_OF[wanted.captions]} in {', '.join(languages)}; {_exists(tracks)}")
 

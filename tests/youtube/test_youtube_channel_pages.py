@@ -14,7 +14,7 @@ from engine.model import Failure, Kind
 from engine.rehearsal import channel_pages
 from engine.youtube.channel_pages import ListingClient, Page, Stopped, listing_url
 
-VIDEOS = channel_pages.ids(channel_pages._List(80, "videos"), 1, 0)
+VIDEOS = channel_pages.ids(channel_pages._Listing(80, "videos"), 1, 0)
 CHANNEL = "https://www.youtube.com/@made-up-80/videos"
 API = "/youtubei/v1/"
 Got = list[Page | Stopped]

@@ -408,16 +408,16 @@ def rehearsal() -> Iterator[Rehearsal]:
 
 
 @pytest.fixture
-def stage(rehearsal: Rehearsal) -> Iterator[Fetcher]:
+def fetcher(rehearsal: Rehearsal) -> Iterator[Fetcher]:
     client = Client([EgressSpec("p001", rehearsal.proxy_url)], acquire=permit, ca_bundle=rehearsal.ca_bundle)
     yield Fetcher(client, FetchSettings(deadline_s=20))
     client.close()
 
 
 @pytest.mark.parametrize("video_id", CAPTURES)
-def test_captured_videos(video_id: str, stage: Fetcher, rehearsal: Rehearsal) -> None:
+def test_captured_videos(video_id: str, fetcher: Fetcher, rehearsal: Rehearsal) -> None:
     before = len(rehearsal.arrivals())
-    result = stage.fetch(video_id, permit())
+    result = fetcher.fetch(video_id, permit())
     arrived = rehearsal.arrivals()[before:]
     told = "ok" if isinstance(result, Fetched) else result.failure.kind.value
     assert told == CAPTURES[video_id].expected
@@ -426,14 +426,14 @@ def test_captured_videos(video_id: str, stage: Fetcher, rehearsal: Rehearsal) ->
         assert len(arrived) == 2
 
 
-def test_invented_videos(stage: Fetcher, rehearsal: Rehearsal) -> None:
+def test_invented_videos(fetcher: Fetcher, rehearsal: Rehearsal) -> None:
     ids = invented_ids(20, 7)
     for video_id, _ in zip(ids, range(20), strict=False):
-        result = stage.fetch(video_id, permit())
+        result = fetcher.fetch(video_id, permit())
         assert isinstance(result, Fetched)
         assert result.cost.requests == 2
         assert result.metadata.title
-    assert stage.client.handshakes == 1
+    assert fetcher.client.handshakes == 1
     json.dumps(rehearsal.stats())
 
 
@@ -447,10 +447,10 @@ SCENES = [
 
 
 @pytest.mark.parametrize(("scene", "kind"), SCENES)
-def test_scenes(scene: str, kind: Kind, stage: Fetcher, rehearsal: Rehearsal) -> None:
+def test_scenes(scene: str, kind: Kind, fetcher: Fetcher, rehearsal: Rehearsal) -> None:
     rehearsal.play(scene, replace=True)
     try:
-        result = stage.fetch(next(iter(invented_ids(1, len(scene) + ord(scene[0])))), permit())
+        result = fetcher.fetch(next(iter(invented_ids(1, len(scene) + ord(scene[0])))), permit())
     finally:
         rehearsal.play("captured", replace=True)
     assert isinstance(result, Refused)

@@ -77,7 +77,7 @@ def outcome(there: str, wanted: Wanted, spoken: str | None = None, into: str = "
         ("cy ta und zxx", "en", None, "no captions in en; exists: cy, ta, und, zxx"),
         ("de* fr", "en,es", None, "no captions in en, es; exists: de (generated), fr"),
         ("", "any", None, "no captions in any; exists: none"),
-        ("en de", "orig", None, "no captions in orig (not told); exists: en, de"),
+        ("en de", "orig", None, "no captions in orig (unknown); exists: en, de"),
         ("en de", "orig,ja", "pt", "no captions in orig (pt), ja; exists: en, de"),
     ],
 )
