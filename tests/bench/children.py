@@ -21,7 +21,7 @@ sys.path.append(str(HERE.parent))
 
 from injected import injected  # noqa: E402
 
-CANNED = {"engine.youtube": "from canned import fetch; Fetcher.fetch = fetch"}
+CANNED = {"engine.youtube.fetcher": "from canned import fetch; Fetcher.fetch = fetch"}
 UNSYNCED = {"engine.storage.disk": "_fsync = _fdatasync = lambda fd: None"}
 _ROOM = tempfile.TemporaryDirectory(prefix="engine-bench-")
 ENGINE = [sys.executable, "-m", "engine"]
