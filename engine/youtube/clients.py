@@ -49,7 +49,7 @@ def ways() -> tuple[Way, ...]:
     )
 
 
-def failed(library: LibraryClient, exc: Exception) -> Failed:
+def explain(library: LibraryClient, exc: Exception) -> Failed:
     """What an exception means, at the time when it was raised.
 
     The library keeps only the reason of a refusal, so the whole player answer is read. A video without captions may

@@ -16,7 +16,7 @@ from engine.network.attempt import Attempt
 from engine.network.client import Client
 from engine.storage.disk import disk_error
 from engine.youtube.classify import classify, shortage
-from engine.youtube.clients import Failed, failed, stands, ways
+from engine.youtube.clients import Failed, explain, stands, ways
 from engine.youtube.library_client import LibraryClient, library_client
 from engine.youtube.messages import clean
 from engine.youtube.metadata import fetch_microformat, read_metadata, with_microformat
@@ -119,7 +119,7 @@ class Fetcher:
             except Exception as exc:
                 if shortage(exc) is not None:
                     raise
-                now = failed(library, exc)
+                now = explain(library, exc)
                 last = last if stands(last.failure, now.failure) else now
             else:
                 if tried == ["lean"]:
@@ -151,7 +151,7 @@ def _refused(library: LibraryClient, exc: Exception) -> Refused:
         raise disk_error(short, "opening a connection") from None
     if short is not None:
         raise MemoryError from None
-    failure = failed(library, exc).failure
+    failure = explain(library, exc).failure
     library.attempt.drop_session = failure.kind is Kind.BLOCKED
     metadata = read_metadata(library.details)
     return Refused(failure, library.attempt.cost, metadata if metadata.title else None)
