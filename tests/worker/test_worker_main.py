@@ -548,15 +548,15 @@ def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
     before = sum(stand_in.stats()["requests"].values())
     desk = Desk(batch(tmp_path, 1), stand_in)
     door = desk.resources.fetcher.client
-    take = door.take
+    take = door.acquire
 
     def closed(_: int) -> Permit:
-        door.take = take
+        door.acquire = take
         if ends:
             desk.stop.set()
         raise Interrupted
 
-    door.take = closed
+    door.acquire = closed
     if ends:
         desk.lap(until=lambda: False)
         assert [(body["gave_way"], body["requests"]) for body in desk.tries()] == [(True, 1)]
