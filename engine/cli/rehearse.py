@@ -17,7 +17,7 @@ from engine.cli.run import read_options, run, run_options
 from engine.errors import Exit, UsageError
 from engine.queue.channel_state import read_all
 from engine.queue.directory import Queue, exists, refuse_foreign
-from engine.rehearsal import SCENES, Settings, captured_ids, invented_ids, start
+from engine.rehearsal import CAPTURES, SCENARIOS, RehearsalSettings, invented_ids, start
 
 DEFAULT_VIDEOS = 300
 _ITS_OWN = ("proxy", "proxies", "ca_bundle")
@@ -30,7 +30,7 @@ class RehearseCommand(IdCommand):
 
 
 def _scenes_help() -> str:
-    return "\n".join(["\b", "Scenes:", *(f"  {name:<14} {entry.text}" for name, entry in SCENES.items())])
+    return "\n".join(["\b", "Scenes:", *(f"  {name:<14} {entry.text}" for name, entry in SCENARIOS.items())])
 
 
 @click.command("rehearse", cls=RehearseCommand, epilog=_scenes_help())
@@ -91,10 +91,10 @@ def command(
     takes; channels are @made-up-150, of so many videos, playlists PLmade-up-150. A queue remembers that it is a
     rehearsal.
     """  # fmt: skip
-    settings = Settings(
+    settings = RehearsalSettings(
         port=port,
         latency_s=latency,
-        scenes=scenes,
+        scenarios=scenes,
         limit_rate=limit_rate,
         seed=seed,
         arrivals=os.path.abspath(arrivals) if arrivals else None,
@@ -118,12 +118,12 @@ def command(
 
 
 def _invented(videos: int | None, scenes: tuple[str, ...], seed: int) -> list[str]:
-    captured = list(captured_ids()) if "captured" in scenes else []
+    captured = list(CAPTURES) if "captured" in scenes else []
     count = videos if videos is not None else 0 if captured else DEFAULT_VIDEOS
     return captured + list(invented_ids(count, seed))
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: RehearsalSettings) -> int:
     """Run the stand-in until a signal ends it."""
     import signal
 

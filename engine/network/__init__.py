@@ -1,2 +1,2 @@
-"""The only way to the network: proxies and sockets, sessions pooled per egress, and the rules for every request
-(hosts, permits, deadlines, caps). It does not know what an answer means; that is for `youtube`."""
+"""Sends every request of the engine: proxies, sockets, sessions pooled per egress, and the rules that each request
+obeys (hosts, permits, deadlines, size caps). It does not know what an answer means; `youtube` does."""

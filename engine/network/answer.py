@@ -1,4 +1,4 @@
-"""What is known of one answer, and how a failure travels up to where it is returned as data."""
+"""What is known about an answer, and the exception that carries a failure to the caller that returns it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from engine.model import Failure
 MAX_RETRY_AFTER_S = 86_400.0
 
 
-class Phase(StrEnum):
-    """How far a request came."""
+class RequestPhase(StrEnum):
+    """How far a request got."""
 
-    CONNECT = "connect"  # name and TCP connection, to the proxy if there is one
-    TUNNEL = "tunnel"  # the proxy is asked for a way through
+    CONNECT = "connect"  # resolving the name and connecting, to the proxy if there is one
+    TUNNEL = "tunnel"  # the proxy was sent a CONNECT
     TLS = "tls"
-    SENT = "sent"  # the request is out, the answer's headers are awaited
+    SENT = "sent"  # the request was sent, the headers have not arrived
     BODY = "body"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is known about the last request of an attempt. `kind`: page, player, timedtext, listing, other.
+    """What is known about the last request of an attempt.
 
-    `status` is 0 while no answer has come; `size_bytes` counts the decoded body.
+    `kind` is page, player, timedtext, listing or other. `status` is 0 until an answer arrives. `size_bytes` counts
+    the decoded body.
     """
 
     kind: str = "other"
@@ -34,12 +35,12 @@ class Answer:
     retry_after_s: float | None = None
     size_bytes: int = 0
     captcha: bool = False
-    phase: Phase = Phase.CONNECT
+    phase: RequestPhase = RequestPhase.CONNECT
     proxied: bool = False
 
 
 class FailureError(Exception):
-    """Carries a failure up to where it is returned as data; never leaves this package."""
+    """Carries a failure to the caller that returns it as a value. It never leaves `network` and `youtube`."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -47,9 +48,9 @@ class FailureError(Exception):
 
 
 def retry_after_s(value: str | None, *, now_s: float | None = None) -> float | None:
-    """Seconds to wait from a Retry-After header (a number or an HTTP date); None when it says nothing usable.
+    """The seconds to wait that a Retry-After header asks for (a number or an HTTP date), at most a day; else None.
 
-    `now_s` is UTC in seconds since 1970 (default: now). At most a day is believed.
+    `now_s` is UTC in seconds since 1970 (default: now).
     """
     if not value:
         return None

@@ -1,7 +1,7 @@
-"""The cookies a session keeps: what YouTube needs to know it again, and nothing that grows.
+"""The cookies a session keeps: those by which YouTube recognises it, and no others.
 
-A session belongs to one egress, and so do its cookies. Whatever else an answer sets is dropped before anybody
-parses it: three hundred answers with new cookies would make a header of a megabyte, sent with each request.
+A session belongs to one egress, and so do its cookies. All other cookies are dropped before they are parsed: after
+three hundred answers that set new ones, each request would carry a header of a megabyte.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 
 from requests.cookies import RequestsCookieJar
 
-# One entry a name, so their number is bounded too.
+# The jar keeps one cookie a name, so this also bounds their number.
 NAMES = frozenset(
     {
         "CONSENT", "GPS", "PREF", "SOCS", "VISITOR_INFO1_LIVE", "VISITOR_PRIVACY_METADATA", "YSC",
         "__Secure-ROLLOUT_TOKEN", "__Secure-YEC", "__Secure-YENID", "__Secure-YNID",
     }
 )  # fmt: skip
-MAX_CHARS = 1_000  # of one value: VISITOR_INFO1_LIVE has 11, the longest a few hundred
+MAX_CHARS = 1_000  # of one value: VISITOR_INFO1_LIVE has 11, the longest has a few hundred
 DOMAIN, PATH = ".youtube.com", "/"
 
 
 class Jar(RequestsCookieJar):
-    """Takes cookies of `NAMES` for all of YouTube, each once."""
+    """Keeps the cookies in `NAMES`, one each, valid for all of YouTube."""
 
     def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> Any:
         if cookie.name not in NAMES or len(cookie.value or "") > MAX_CHARS:
@@ -34,7 +34,7 @@ class Jar(RequestsCookieJar):
         return super().set_cookie(cookie, *args, **kwargs)
 
     def clear(self, domain: str | None = None, path: str | None = None, name: str | None = None) -> None:
-        """Called for a cookie that an answer takes back, with the domain and path that it was sent with."""
+        """Remove a cookie that an answer deletes. The answer's domain and path are ignored: see `set_cookie`."""
         if name is None:
             super().clear(domain, path)
         else:
@@ -42,10 +42,10 @@ class Jar(RequestsCookieJar):
 
 
 def worth_reading(headers: Iterable[str]) -> list[str]:
-    """Those of an answer's `Set-Cookie` headers that the jar would take."""
+    """Those `Set-Cookie` headers of an answer that the jar would keep."""
     kept = {}
     for header in headers:
         name = header[:100].partition("=")[0].strip()
         if name in NAMES and len(header) <= 2 * MAX_CHARS:
-            kept[name] = header  # the last one counts, as in a browser
+            kept[name] = header  # the last one wins, as in a browser
     return list(kept.values())

@@ -1,4 +1,4 @@
-"""Reading proxies as people have them, without ever showing a password.
+"""Reads proxies in the forms that providers export, without ever showing a password.
 
 Forms: a URL (`http https socks5 socks5h`), `host:port`, `host:port:user:password` (as Webshare exports it),
 `user:password@host:port`.
@@ -25,10 +25,10 @@ _PLAIN = re.compile(rf"(?:.*@)?{_ADDRESS}")
 
 
 def parse_proxy(text: str, where: str) -> str:
-    """A proxy's URL from any of the forms. Raises UsageError naming `where` and never the text itself."""
+    """The URL of a proxy in any of the forms. Raises UsageError, which names `where` and never shows the text."""
     text = text.strip()
     if not text.isprintable():
-        raise UsageError(f"{where}: not a proxy: there are characters in it that no address has")
+        raise UsageError(f"{where}: not a proxy: it contains characters that no address has")
     if not _SCHEME.match(text):
         text = _from_fields(text, where)
     try:
@@ -52,15 +52,15 @@ def parse_proxy(text: str, where: str) -> str:
 
 
 def _login(url: SplitResult, where: str) -> list[bytes]:
-    """User and password (if there is one) as bytes. Raises UsageError for those that no proxy can be sent."""
+    """User and password (if there is one) as bytes. Raises UsageError if the protocol cannot transmit them."""
     parts = [unquote_to_bytes(part) for part in (url.username or "", url.password) if part is not None]
     if url.scheme.lower().startswith("socks"):
         if any(len(part) > 255 for part in parts):
             raise UsageError(f"{where}: SOCKS takes users and passwords of at most 255 bytes")
         if any(part.decode("utf-8", "replace").encode() != part for part in parts):
-            raise UsageError(f"{where}: user or password is not UTF-8, as SOCKS wants it")
+            raise UsageError(f"{where}: user or password is not UTF-8, which SOCKS requires")
     elif b":" in parts[0]:
-        raise UsageError(f"{where}: there is a colon in the user, which a proxy takes for its end")
+        raise UsageError(f"{where}: the user contains a colon, which a proxy reads as its end")
     return parts
 
 
@@ -68,8 +68,8 @@ def _from_fields(text: str, where: str) -> str:
     """A URL from `host:port`, `host:port:user:password` or `user:password@host:port`."""
     fields, plain = _FIELDS.fullmatch(text), _PLAIN.fullmatch(text)
     if fields and plain:
-        # What stands behind the @ would be shown as the host, and it may be the end of a password.
-        raise UsageError(f"{where}: this can be read in two ways: write it as http://user:password@host:port")
+        # The part after the @ would be shown as the host, but it may be the end of a password.
+        raise UsageError(f"{where}: this has two readings: write it as http://user:password@host:port")
     if fields:
         user, password = quote(fields["user"], safe=""), quote(fields["password"], safe="")
         return f"http://{user}:{password}@{fields['address']}"
@@ -79,7 +79,7 @@ def _from_fields(text: str, where: str) -> str:
 
 
 def read_proxies(path: str) -> tuple[list[str], list[str]]:
-    """(URLs, warnings) of a file of proxies, one a line, `#` comments. Raises UsageError naming file and line."""
+    """(URLs, warnings) of a file with one proxy a line and `#` comments. Raises UsageError with file and line."""
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -100,8 +100,10 @@ def read_proxies(path: str) -> tuple[list[str], list[str]]:
 
 
 def _lines(data: bytes, path: str) -> list[str]:
-    """The lines of a file in UTF-8. A password that is read otherwise than it was written would be refused by the
-    proxy, and nobody would know why: so UsageError names the first line that is no UTF-8."""
+    """The lines of a UTF-8 file. Raises UsageError that names the first line in another encoding.
+
+    Guessing would change a password, and the proxy would refuse it for no visible reason.
+    """
     lines = []
     for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
         try:
@@ -112,9 +114,9 @@ def _lines(data: bytes, path: str) -> list[str]:
 
 
 def egresses(urls: list[str], *, rotating: bool = False) -> tuple[EgressSpec, ...]:
-    """The egresses of a run: the proxies, each once, or the direct line when there are none.
+    """The egresses of a run: each proxy once, or the direct connection if there are none.
 
-    `rotating`: each is a gateway with many exits, and every connection through it leaves by another one.
+    `rotating`: each proxy is a gateway, and every connection through it leaves by another address.
     """
     specs = []
     for number, url in enumerate(dict.fromkeys(urls), 1):

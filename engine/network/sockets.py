@@ -1,8 +1,8 @@
-"""Sockets that keep an attempt's deadline in every phase, and tell how far a request came.
+"""Sockets that keep an attempt's deadline in every phase and report how far a request got.
 
-A socket timeout bounds one wait, not their sum: a server that sends a byte now and then holds a thread for
-ever. So before each wait the timeout is cut to what the current attempt has left. Which attempt that is, the
-thread knows (`current`): a connection serves one thread at a time.
+A socket timeout bounds one wait, not their sum: a server that sends a byte now and then could hold a thread for ever.
+So each wait is limited to the time that the current attempt has left. The attempt is kept in thread-local `current`,
+because a connection serves one thread at a time.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from engine.errors import UsageError
-from engine.network.answer import Phase
+from engine.network.answer import RequestPhase
 
 NO_SOCKS = (
     "A SOCKS proxy needs one more package. Install it with: pip install '.[socks]' in engine's directory"
 )
 
-MAX_ADDRESSES = 4  # of a name are tried
-MAX_INTERIM = 10
+MAX_ADDRESSES = 4  # of a name, that are tried
+MAX_INTERIM_ANSWERS = 10
 
 
 class Waiter(Protocol):
-    """What a connection needs to know of the attempt it works for."""
+    """What a connection needs from the attempt that uses it."""
 
-    def wait_s(self, limit_s: float | None) -> float:
-        """How long the next wait may take; raises TimeoutError when the deadline is over."""
+    def wait_s(self, max_s: float | None) -> float:
+        """How long the next wait may take, in seconds. Raises TimeoutError after the deadline."""
 
-    def reached(self, phase: Phase) -> None: ...
+    def reached(self, phase: RequestPhase) -> None: ...
 
     def connected(self) -> None: ...
 
@@ -48,13 +48,13 @@ class _Current(threading.local):
 current = _Current()
 
 
-def _reached(phase: Phase) -> None:
+def _reached(phase: RequestPhase) -> None:
     if current.attempt is not None:
         current.attempt.reached(phase)
 
 
-class _Deadline:
-    """Mixed into a socket class: each receive waits no longer than the attempt may."""
+class _DeadlineMixin:
+    """Mixed into a socket class: no receive waits beyond the attempt's deadline."""
 
     limit_s: float | None = None  # the ordinary timeout, as set by urllib3
 
@@ -73,26 +73,26 @@ class _Deadline:
         return cast(bytes, super().recv(*args, **kwargs))  # type: ignore[misc]
 
 
-class _PlainSocket(_Deadline, socket.socket):
-    """To a proxy, before TLS."""
+class _PlainSocket(_DeadlineMixin, socket.socket):
+    """A connection to a proxy, before TLS."""
 
 
-class _TLSSocket(_Deadline, ssl.SSLSocket):
-    """To the site."""
+class _TLSSocket(_DeadlineMixin, ssl.SSLSocket):
+    """A connection to the site."""
 
 
 class _Context(ssl.SSLContext):
     sslsocket_class = _TLSSocket
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        _reached(Phase.TLS)
+        _reached(RequestPhase.TLS)
         if current.attempt is not None:
             sock.settimeout(current.attempt.wait_s(sock.gettimeout()))
         return super().wrap_socket(sock, *args, **kwargs)
 
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """The one TLS context of a door: verifying, TLS 1.2 or newer; `ca_bundle` None means certifi's.
+    """A client's TLS context: it verifies, and speaks TLS 1.2 or newer. `ca_bundle` None means certifi's.
 
     Raises UsageError when the bundle cannot be read.
     """
@@ -112,42 +112,42 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
 
 
 class _Final(http.client.HTTPResponse):
-    """Passes over answers that are only on the way to one (103 Early Hints); http.client knows 100 alone."""
+    """Skips interim answers such as 103 Early Hints; http.client only skips 100."""
 
     def _read_status(self) -> tuple[str, int, str]:
-        for _ in range(MAX_INTERIM):
+        for _ in range(MAX_INTERIM_ANSWERS):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
                 return version, status, reason
             http.client.parse_headers(self.fp)
-        raise http.client.HTTPException(f"more than {MAX_INTERIM} answers before the answer")
+        raise http.client.HTTPException(f"more than {MAX_INTERIM_ANSWERS} answers before the answer")
 
 
 class _Phases(HTTPSConnection):
     response_class = _Final
 
     def connect(self) -> None:
-        _reached(Phase.CONNECT)
+        _reached(RequestPhase.CONNECT)
         super().connect()
-        _reached(Phase.SENT)
+        _reached(RequestPhase.SENT)
         if current.attempt is not None:
             current.attempt.connected()
 
     def _tunnel(self) -> None:
-        _reached(Phase.TUNNEL)
+        _reached(RequestPhase.TUNNEL)
         super()._tunnel()
 
 
 class _Connection(_Phases):
     def _new_conn(self) -> socket.socket:
-        """Connect within the timeout as a whole: urllib3 grants it anew to each of a name's addresses."""
+        """Connect within one timeout for all addresses of a name; urllib3 would grant it to each."""
         try:
-            host = self._dns_host.strip("[]")  # urllib3 writes IPv6 literals as addresses of the web do
+            host = self._dns_host.strip("[]")  # urllib3 keeps the brackets of IPv6 literals
             found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError) as exc:
             raise NameResolutionError(self.host, self, socket.gaierror(str(exc))) from None
         addresses = _alternating(found)[:MAX_ADDRESSES]
-        trouble: OSError = OSError("the name has no address")
+        error: OSError = OSError("the name has no address")
         for family, kind, protocol, _, address in addresses:
             sock = _PlainSocket(family, kind, protocol)
             try:
@@ -157,17 +157,17 @@ class _Connection(_Phases):
                 sock.connect(address)
             except OSError as exc:
                 sock.close()
-                trouble = exc
+                error = exc
             else:
                 sock.settimeout(self.timeout)
                 return sock
-        if isinstance(trouble, TimeoutError):
+        if isinstance(error, TimeoutError):
             raise ConnectTimeoutError(self, "timed out")
-        raise NewConnectionError(self, "failed") from trouble
+        raise NewConnectionError(self, "failed") from error
 
 
 def _alternating(found: list[Any]) -> list[Any]:
-    """Addresses as resolved, IPv6 and IPv4 by turns, so that one that is dead does not hide the other."""
+    """The resolved addresses, IPv6 and IPv4 alternating, so that a dead family does not hide the other."""
     ranked: list[tuple[int, Any]] = []
     seen: dict[int, int] = {}
     for item in found:
@@ -181,11 +181,11 @@ class _Pool(urllib3.HTTPSConnectionPool):
 
 
 def pool_manager(proxy_url: str | None, context: ssl.SSLContext) -> urllib3.PoolManager:
-    """One connection, direct or through a proxy, without Nagle's wait on either way.
+    """A pool of one connection, direct or through a proxy, with Nagle's algorithm off.
 
-    urllib3 sets no socket options on connections to a proxy, which costs 40 ms a POST: they are named here.
-    A proxy's user and password go into its headers, never into an address that could be shown.
-    Raises UsageError for a proxy that cannot be used.
+    urllib3 leaves it on for connections to a proxy, which costs 40 ms a POST: hence `socket_options`. A proxy's user
+    and password are sent as a header and never stand in an address that could be shown. Raises UsageError for a proxy
+    that cannot be used.
     """
     common: dict[str, Any] = {
         "num_pools": 1,
@@ -213,7 +213,7 @@ def pool_manager(proxy_url: str | None, context: ssl.SSLContext) -> urllib3.Pool
 
 
 def _basic(user: str, password: str) -> str:
-    """RFC 7617, in UTF-8: urllib3 knows Latin-1 alone. The bytes that were written with % are sent as they were."""
+    """A Basic credential (RFC 7617) in UTF-8, where urllib3 uses Latin-1. Bytes written as %XX are sent unchanged."""
     raw = f"{user}:{password}".encode("utf-8", "surrogateescape")
     return f"Basic {base64.b64encode(raw).decode('ascii')}"
 

@@ -1,8 +1,8 @@
-"""Large answers take turns: what one process holds at once is bounded, whatever its threads are sent.
+"""Large answers are handled one at a time, which bounds the memory of a process.
 
-A transcript of 31 MB is some 300 MB while it is decoded, parsed and rendered. So a thread whose answer has grown
-beyond `LARGE_BYTES` waits for its turn before it reads on, and keeps the turn until all it made of the answer is
-written. A `scope` says how far that is: the outermost one of a thread gives the turn back, however it is left.
+A transcript of 31 MB takes some 300 MB while it is decoded, parsed and rendered. So a thread whose answer grows
+beyond `LARGE_BYTES` waits for its turn before it reads on. It keeps the turn until the output is written: leaving
+the thread's outermost `scope` gives the turn back.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Turns:
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
-        """Give a turn that is taken inside back at the end; within another scope, at the end of that one."""
+        """Give back a turn taken inside, at the end of the outermost scope."""
         outermost = not getattr(self._mine, "inside", False)
         self._mine.inside = True
         try:
@@ -43,9 +43,9 @@ class Turns:
         return bool(getattr(self._mine, "turn", False))
 
     def take(self, give_up: Callable[[], bool] = lambda: False, wait_max_s: float = WAIT_MAX_S) -> bool:
-        """Wait for the turn, inside a scope; False when `give_up` said so, or after `wait_max_s`."""
+        """Wait for the turn, inside a scope. False when `give_up` returns True, or after `wait_max_s`."""
         if not getattr(self._mine, "inside", False):
-            raise RuntimeError("a turn is taken outside a scope, and nobody would give it back")
+            raise RuntimeError("a turn may only be taken inside a scope, which gives it back")
         waited_s = 0.0
         while not self.mine:
             if self._free.acquire(timeout=POLL_S):

@@ -1,29 +1,29 @@
-"""The embedded stand-in for YouTube: a forward proxy on 127.0.0.1 that answers as www.youtube.com.
+"""The rehearsal server: an embedded proxy on 127.0.0.1 that answers as www.youtube.com, with faults on demand.
 
-    with start(Settings(scenes=("flaky=0.05",))) as rehearsal:
+    with start(RehearsalSettings(scenarios=("flaky=0.05",))) as rehearsal:
         ...  # an ordinary run with --proxy rehearsal.proxy_url --ca-bundle rehearsal.ca_bundle
 
-Nothing here imports the server: it runs in a child process.
+It runs in a child process, which this package only starts. It owns all invented videos, answers and faults; nothing
+outside `rehearse` and the tests depends on it.
 """
 
 from engine.rehearsal.child_process import Rehearsal, start
 from engine.rehearsal.generated_videos import Video, invent, invented_ids
-from engine.rehearsal.recorded_responses import CAPTURES, Capture, captured_ids
-from engine.rehearsal.scenarios import SCENES, Scene, parse_scene
-from engine.rehearsal.settings import Address, Settings
+from engine.rehearsal.recorded_responses import CAPTURES, Capture
+from engine.rehearsal.scenarios import SCENARIOS, Scenario, parse_scenario
+from engine.rehearsal.settings import Address, RehearsalSettings
 
 __all__ = [
     "CAPTURES",
-    "SCENES",
+    "SCENARIOS",
     "Address",
     "Capture",
     "Rehearsal",
-    "Scene",
-    "Settings",
+    "RehearsalSettings",
+    "Scenario",
     "Video",
-    "captured_ids",
     "invent",
     "invented_ids",
-    "parse_scene",
+    "parse_scenario",
     "start",
 ]

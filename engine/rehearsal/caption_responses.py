@@ -15,7 +15,7 @@ class TimedText:
         self._bodies: dict[tuple[str, int], Body] = {}
 
     def answer(self, video: Video, language: str, fmt: str) -> tuple[Body, bytes]:
-        """The shared body and the end that make up one transcript; an unknown format gets srv1."""
+        """The shared body and the end of one transcript. An unknown format gets srv1."""
         fmt = fmt if fmt in ("json3", "vtt", "srv3") else "srv1"
         key = (fmt, video.variant)
         body = self._bodies.get(key)
@@ -25,7 +25,7 @@ class TimedText:
         return body, _cue(fmt, cue.start, cue.duration, cue.text) + _ENDS[fmt]
 
     def prepare(self) -> None:
-        """Prepare the format everybody asks for, so that the first requests are not slower than the rest."""
+        """Prepare the most requested format, so that the first requests are not slower than the others."""
         for variant in range(VARIANTS):
             self._bodies[("srv1", variant)] = _shared("srv1", variant)
 

@@ -1,4 +1,4 @@
-"""The stand-in's certificate authority."""
+"""The rehearsal server's certificate authority."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from engine.storage import disk
 
 
 def authority(directory: str) -> tuple[ssl.SSLContext, str]:
-    """A TLS context for the hosts of the site, and the path of the `ca.pem` to trust.
+    """A TLS context for the site's hosts, and the path of the `ca.pem` to trust.
 
-    An authority kept in the directory is used again; else one is made and kept there.
+    Uses the authority kept in the directory, or makes one and keeps it there.
     """
     ca_path, key_path = os.path.join(directory, "ca.pem"), os.path.join(directory, "ca.key")
     try:
@@ -29,7 +29,7 @@ def authority(directory: str) -> tuple[ssl.SSLContext, str]:
             disk.publish(ca_path, ca.cert_pem.bytes(), mode=0o644)
     except (OSError, ValueError) as exc:
         raise UsageError(
-            f"The stand-in's authority cannot be kept in {directory}: {exc}. Remove ca.pem and ca.key there, "
+            f"The certificate authority cannot be kept in {directory}: {exc}. Remove ca.pem and ca.key there, "
             "or choose another directory."
         ) from exc
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,9 +1,9 @@
-"""Made-up channels, playlists and searches, in the shapes that the site answers its web pages with.
+"""Made-up channels, playlists and searches, in the shapes of the site's web answers.
 
-`@made-up-5000` is a channel of 5,000 videos, newest first: every tenth a short, every fiftieth a stream. It is also
-`UCmade-up000000000005000`; its uploads are the playlist `UUmade-up000000000005000`, `PLmade-up-5000` is another of as
-many. A search finds as many videos as its last word says, else 200. The videos are those of `invented_ids`,
-whatever the source. Shapes: as the tab extractor of yt-dlp 2026.10.26 reads them; pages as long as the site's.
+`@made-up-5000`, also `UCmade-up000000000005000`, is a channel of 5,000 videos, newest first: every tenth is a
+short, every fiftieth a stream. Its uploads are the playlist `UUmade-up000000000005000`. `PLmade-up-5000` is another
+playlist of 5,000. A search finds as many videos as its last word says, else 200. All videos are those of
+`invented_ids`. Shapes are those that the tab extractor of yt-dlp 2026.10.26 reads; pages are as long as the site's.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _PARAMS = {
 _CONTEXT = {"responseContext": {"visitorData": "rehearsal"}}
 
 
-class _List(NamedTuple):
-    """One list of videos: `tab` is also the sort of its pages."""
+class _Listing(NamedTuple):
+    """One list of videos. `tab` also decides the shape of its pages."""
 
     videos: int
     tab: str
 
 
 def resolve(url: str) -> dict[str, Any] | None:
-    """What an address leads to; None when there is no such thing."""
+    """What a URL resolves to; None when it does not exist."""
     match = _URL.fullmatch(url)
     if match is None:
         return None
     if match["list"]:
         return {**_CONTEXT, "endpoint": {"browseEndpoint": {"browseId": f"VL{match['list']}"}}}
-    channel_id = match["name"]  # of one that looks like an id the site only says later whether it exists
+    channel_id = match["name"]  # whether an id exists, the site only says in its next answer
     if not channel_id.startswith("UC"):
         count = _count(_CHANNEL, channel_id)
         if count is None:
@@ -58,52 +58,52 @@ def resolve(url: str) -> dict[str, Any] | None:
 
 
 def browse(body: dict[str, Any], seed: int, uploads: int) -> dict[str, Any]:
-    """A page of a channel or playlist, for the body of a request. Each channel has `uploads` videos more."""
+    """A page of a channel or playlist, for the body of a request. `uploads` videos are added to each."""
     if "continuation" in body:
-        its, at = _read_token(str(body["continuation"]))
-        key, page = ("onResponseReceivedActions", _items(its, at, seed, uploads))
+        listing, at = _read_token(str(body["continuation"]))
+        key, page = ("onResponseReceivedActions", _items(listing, at, seed, uploads))
         return {**_CONTEXT, key: [{"appendContinuationItemsAction": {"continuationItems": page}}]}
     browse_id = str(body.get("browseId"))
     if browse_id.startswith("VL"):
         count = _count(_PLAYLIST, browse_id[2:])
         if count is None:
             return _alert("The playlist does not exist.")
-        return _playlist(_List(count, "playlist"), browse_id[2:], seed, uploads)
+        return _playlist(_Listing(count, "playlist"), browse_id[2:], seed, uploads)
     count = _count(_CHANNEL, browse_id)
     if count is None:
         return _alert("This channel does not exist.")
     tab = next((tab for tab, params in _PARAMS.items() if params == body.get("params")), "featured")
-    return _channel(_List(count, tab), browse_id, seed, uploads)
+    return _channel(_Listing(count, tab), browse_id, seed, uploads)
 
 
 def search(body: dict[str, Any], seed: int) -> dict[str, Any]:
     """A page of results."""
     if "continuation" in body:
-        its, at = _read_token(str(body["continuation"]))
-        items = _items(its, at, seed, 0)
+        listing, at = _read_token(str(body["continuation"]))
+        items = _items(listing, at, seed, 0)
         return {
             **_CONTEXT,
             "onResponseReceivedCommands": [{"appendContinuationItemsAction": {"continuationItems": items}}],
         }
     last = str(body.get("query", "")).split()[-1:]
     count = int(last[0]) if last and last[0].isascii() and last[0].isdigit() else SEARCH_RESULTS
-    items = _items(_List(min(count, MAX_VIDEOS), "search"), 0, seed, 0)
+    items = _items(_Listing(min(count, MAX_VIDEOS), "search"), 0, seed, 0)
     contents = {"primaryContents": {"sectionListRenderer": {"contents": items}}}
     return {**_CONTEXT, "contents": {"twoColumnSearchResultsRenderer": contents}}
 
 
 @functools.lru_cache(maxsize=32)
-def ids(its: _List, seed: int, uploads: int) -> tuple[str, ...]:
+def ids(listing: _Listing, seed: int, uploads: int) -> tuple[str, ...]:
     """The videos of a list, newest first."""
-    every = tuple(islice(invented_ids(its.videos + uploads, seed), its.videos + uploads))[::-1]
+    every = tuple(islice(invented_ids(listing.videos + uploads, seed), listing.videos + uploads))[::-1]
     oldest = len(every) - 1
-    if its.tab in ("playlist", "search"):
+    if listing.tab in ("playlist", "search"):
         return every
-    return tuple(name for at, name in enumerate(every) if _tab(oldest - at) == its.tab)
+    return tuple(name for at, name in enumerate(every) if _tab(oldest - at) == listing.tab)
 
 
 def _tab(number: int) -> str:
-    """Where the video of this number (0 is the oldest) belongs, now and when there are more."""
+    """The tab of a video by its number, 0 the oldest, so that it stays there when videos are added."""
     return "shorts" if number % 10 == 5 else "streams" if number % 50 == 7 else "videos"
 
 
@@ -113,29 +113,29 @@ def _count(pattern: re.Pattern[str], name: str) -> int | None:
     return count if count is not None and count <= MAX_VIDEOS else None
 
 
-def _token(its: _List, at: int) -> str:
-    return urlsafe_b64encode(json.dumps([*its, at]).encode()).decode()
+def _token(listing: _Listing, at: int) -> str:
+    return urlsafe_b64encode(json.dumps([*listing, at]).encode()).decode()
 
 
-def _read_token(token: str) -> tuple[_List, int]:
+def _read_token(token: str) -> tuple[_Listing, int]:
     try:
         videos, tab, at = json.loads(urlsafe_b64decode(token))
-        return _List(int(videos), str(tab)), int(at)
+        return _Listing(int(videos), str(tab)), int(at)
     except (ValueError, TypeError):
-        raise ValueError("not a continuation of ours") from None
+        raise ValueError("not a continuation token of this server") from None
 
 
-def _items(its: _List, at: int, seed: int, uploads: int) -> list[dict[str, Any]]:
-    """A page from the video `at` on, and the way to the next."""
-    every = ids(its, seed, uploads)
-    size = PAGE_VIDEOS[its.tab]
-    items = [_item(its.tab, video_id) for video_id in every[at : at + size]]
-    if its.tab == "search":
+def _items(listing: _Listing, at: int, seed: int, uploads: int) -> list[dict[str, Any]]:
+    """A page from the video `at` on, with the token of the next page."""
+    every = ids(listing, seed, uploads)
+    size = PAGE_VIDEOS[listing.tab]
+    items = [_item(listing.tab, video_id) for video_id in every[at : at + size]]
+    if listing.tab == "search":
         items = [{"itemSectionRenderer": {"contents": items}}]
     if at + size < len(every):
         command = {
             "continuationCommand": {
-                "token": _token(its, at + size),
+                "token": _token(listing, at + size),
                 "request": "CONTINUATION_REQUEST_TYPE_BROWSE",
             }
         }
@@ -151,28 +151,28 @@ def _item(tab: str, video_id: str) -> dict[str, Any]:
         return {"videoRenderer": {"videoId": video_id, "title": title}}
     if tab == "shorts":
         command = {"innertubeCommand": {"reelWatchEndpoint": {"videoId": video_id}}}
-        its = {"shortsLockupViewModel": {"entityId": f"shorts-shelf-item-{video_id}", "onTap": command}}
+        content = {"shortsLockupViewModel": {"entityId": f"shorts-shelf-item-{video_id}", "onTap": command}}
     else:
-        its = {"lockupViewModel": {"contentId": video_id, "contentType": "LOCKUP_CONTENT_TYPE_VIDEO"}}
-    return {"richItemRenderer": {"content": its}}
+        content = {"lockupViewModel": {"contentId": video_id, "contentType": "LOCKUP_CONTENT_TYPE_VIDEO"}}
+    return {"richItemRenderer": {"content": content}}
 
 
-def _channel(its: _List, channel_id: str, seed: int, uploads: int) -> dict[str, Any]:
-    """A channel's page with one tab open: the one that was asked for if it has it, else its front page."""
-    tabs = [tab for tab in _PARAMS if ids(its._replace(tab=tab), seed, uploads)]
-    chosen = its.tab if its.tab in tabs else "featured"
+def _channel(listing: _Listing, channel_id: str, seed: int, uploads: int) -> dict[str, Any]:
+    """A channel's page with one tab open: the requested one if it exists, else the front page."""
+    tabs = [tab for tab in _PARAMS if ids(listing._replace(tab=tab), seed, uploads)]
+    chosen = listing.tab if listing.tab in tabs else "featured"
     shown = []
     for tab in ("featured", *tabs):
-        url = f"/@made-up-{its.videos}/{tab}"
+        url = f"/@made-up-{listing.videos}/{tab}"
         one: dict[str, Any] = {
             "endpoint": {"commandMetadata": {"webCommandMetadata": {"url": url}}},
             "title": {"featured": "Home", "streams": "Live"}.get(tab, tab.capitalize()),
         }
         if tab == chosen:
-            items = _items(its, 0, seed, uploads) if tab != "featured" else []
+            items = _items(listing, 0, seed, uploads) if tab != "featured" else []
             one.update(selected=True, content={"richGridRenderer": {"contents": items}})
         shown.append({"tabRenderer": one})
-    about = {"title": f"Made up {its.videos}", "externalId": channel_id}
+    about = {"title": f"Made up {listing.videos}", "externalId": channel_id}
     return {
         **_CONTEXT,
         "contents": {"twoColumnBrowseResultsRenderer": {"tabs": shown}},
@@ -180,8 +180,10 @@ def _channel(its: _List, channel_id: str, seed: int, uploads: int) -> dict[str, 
     }
 
 
-def _playlist(its: _List, name: str, seed: int, uploads: int) -> dict[str, Any]:
-    videos = {"playlistVideoListRenderer": {"contents": _items(its, 0, seed, uploads), "playlistId": name}}
+def _playlist(listing: _Listing, name: str, seed: int, uploads: int) -> dict[str, Any]:
+    videos = {
+        "playlistVideoListRenderer": {"contents": _items(listing, 0, seed, uploads), "playlistId": name}
+    }
     sections = {"sectionListRenderer": {"contents": [{"itemSectionRenderer": {"contents": [videos]}}]}}
     return {
         **_CONTEXT,
@@ -195,5 +197,5 @@ def _playlist(its: _List, name: str, seed: int, uploads: int) -> dict[str, Any]:
 
 
 def _alert(text: str) -> dict[str, Any]:
-    """The site says in an answer of 200 that something is wrong."""
+    """An error as the site reports it, in an answer with status 200."""
     return {**_CONTEXT, "alerts": [{"alertRenderer": {"type": "ERROR", "text": {"runs": [{"text": text}]}}}]}

@@ -1,4 +1,4 @@
-"""A stand-in in a child process, and the handle a run or a test holds of it."""
+"""Starts a rehearsal server in a child process, and controls it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
-from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import UsageError
 from engine.process import environment
-from engine.rehearsal.scenarios import parse_scene
-from engine.rehearsal.settings import Address, Settings
+from engine.rehearsal.scenarios import parse_scenario
+from engine.rehearsal.settings import Address, RehearsalSettings
 
 
 class Rehearsal:
-    """A running stand-in. Leaving the context, or the end of this process, ends it."""
+    """A running rehearsal server. Leaving the context ends it, and so does the end of this process."""
 
     def __init__(self, process: subprocess.Popen[bytes], address: Address) -> None:
         self._process = process
@@ -42,27 +41,27 @@ class Rehearsal:
         return self._process.pid
 
     def stats(self, *, videos: bool = False) -> dict[str, Any]:
-        """What came in so far; with `videos` also by video (of the last 100,000 arrivals)."""
+        """Counts of what has arrived; with `videos` also by video (of the last 100,000 requests)."""
         return self._control("/__stats?videos=1" if videos else "/__stats")
 
     def arrivals(self) -> list[dict[str, Any]]:
-        """The last 100,000 requests: {t, kind, video_id, egress, status, scene}, in the order they came."""
+        """The last 100,000 requests in their order: {t, kind, video_id, egress, status, scene}."""
         found: list[dict[str, Any]] = self._control("/__log")["arrivals"]
         return found
 
-    def scene(self, *texts: str, replace: bool = False) -> list[str]:
-        """Play more scenes (or, with `replace`, only these) from now on; their windows count from now.
+    def play(self, *texts: str, replace: bool = False) -> list[str]:
+        """Play more scenarios (with `replace`, only these) from now on. Their FROM-TO count from now.
 
-        Returns all that are set. Raises UsageError for one that cannot be read.
+        Returns all that are set. Raises UsageError for one that cannot be parsed.
         """
         for text in texts:
-            parse_scene(text)
+            parse_scenario(text)
         body = json.dumps({"scenes": texts, "replace": replace}).encode()
         found: list[str] = self._control("/__scene", body)["scenes"]
         return found
 
     def _control(self, path: str, body: bytes | None = None) -> dict[str, Any]:
-        # Imported late: it brings ssl along, which importers of this package may not need.
+        # Imported here because it loads ssl, which importers of this package may not need.
         from http.client import HTTPConnection, HTTPException
 
         connection = HTTPConnection("127.0.0.1", self.address.control_port, timeout=30)
@@ -70,13 +69,13 @@ class Rehearsal:
             connection.request("GET" if body is None else "POST", path, body=body)
             found: dict[str, Any] = json.loads(connection.getresponse().read())
         except (OSError, HTTPException, ValueError) as exc:
-            raise UsageError(f"The stand-in (pid {self.pid}) does not answer: {exc}") from exc
+            raise UsageError(f"The rehearsal server (pid {self.pid}) does not answer: {exc}") from exc
         finally:
             connection.close()
         return found
 
     def stop(self) -> None:
-        """End it. May be called twice."""
+        """End the server. May be called twice."""
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -91,23 +90,21 @@ class Rehearsal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
-def start(settings: Settings | None = None) -> Rehearsal:
-    """Start a stand-in as a child process and wait until it listens.
+def start(settings: RehearsalSettings | None = None) -> Rehearsal:
+    """Start a rehearsal server as a child process and wait until it listens.
 
-    Use it as a context manager. Raises UsageError when it cannot start (a port in use, a scene that cannot be
-    read), with the reason.
+    Use it as a context manager. Raises UsageError when it cannot start (port in use, unknown scenario), with the
+    reason.
     """
-    settings = settings or Settings()
-    for text in settings.scenes:
-        parse_scene(text)
+    settings = settings or RehearsalSettings()
+    for text in settings.scenarios:
+        parse_scenario(text)
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine.rehearsal", "--lifeline"],
+        [sys.executable, "-m", "engine.rehearsal"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment.environment(),
@@ -118,13 +115,13 @@ def start(settings: Settings | None = None) -> Rehearsal:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(asdict(settings)).encode() + b"\n")
             process.stdin.flush()
-        said = json.loads(process.stdout.readline() or b'{"error": "it ended without a word"}')
-        if "error" in said:
-            raise UsageError(f"The stand-in did not start. {said['error']}")
+        ready = json.loads(process.stdout.readline() or b'{"error": "It ended without a message."}')
+        if "error" in ready:
+            raise UsageError(f"The rehearsal server did not start. {ready['error']}")
     except BaseException:
         process.kill()
         process.wait()
         process.stdin.close()
         process.stdout.close()
         raise
-    return Rehearsal(process, Address(**said))
+    return Rehearsal(process, Address(**ready))

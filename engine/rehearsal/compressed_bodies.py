@@ -1,9 +1,9 @@
-"""Answer bodies that are compressed once and still differ from video to video.
+"""Bodies that are compressed once and still differ from video to video.
 
-A body is a large part that many answers share, and a small end of its own. The shared part is deflated once
-and ends on a byte boundary (a sync flush), where stored blocks may follow (RFC 1951, section 3.2.4): they
-hold the end. The check sum goes on from that of the shared part, so an answer costs what its end costs, and
-what arrives is one ordinary gzip member (RFC 1952).
+A body is a large part that many answers share and a small end of its own. The shared part is deflated once and ends
+on a byte boundary (a sync flush). There stored blocks may follow (RFC 1951, section 3.2.4), which hold the end. The
+checksum continues from that of the shared part. So an answer costs only its end, and the client receives one
+ordinary gzip member (RFC 1952).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Body:
         self.content_type = content_type
 
     def plain(self, end: bytes = b"") -> bytes:
-        """The body as it is."""
+        """The body uncompressed."""
         return self._head + end
 
     def gzipped(self, end: bytes = b"") -> bytes:
@@ -58,7 +58,7 @@ def dumps(value: object) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
         return text.encode()
-    except UnicodeEncodeError:  # a lone surrogate can only travel escaped
+    except UnicodeEncodeError:  # a lone surrogate must be escaped
         return json.dumps(value, separators=(",", ":")).encode()
 
 

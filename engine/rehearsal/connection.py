@@ -1,20 +1,20 @@
-"""One client connection: a forward proxy up to CONNECT, then TLS, then HTTP/1.1 as the site.
-
-TLS runs over memory buffers inside the protocol: asyncio's own TLS transport keeps a quarter of a megabyte
-for each connection, and here a fault must be able to cut a connection at any byte.
-"""
+"""One client connection: a proxy up to CONNECT, then TLS, then HTTP/1.1 as the site."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import ssl
-import struct
-from typing import Any, Protocol
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from engine.rehearsal.request import Request, read_request
-from engine.rehearsal.responses import Answer
+from engine.rehearsal import control
+from engine.rehearsal.canned_responses import Response
+from engine.rehearsal.request import read_request
+from engine.rehearsal.tls_connection import TLSConnection
+
+if TYPE_CHECKING:
+    from engine.rehearsal.server import Server
 
 HOSTS = (
     "www.youtube.com",
@@ -29,132 +29,34 @@ MAX_HEAD_BYTES = 65536
 MAX_BODY_BYTES = 1 << 20
 TRICKLE_S = 0.2
 
-_REASONS = {
-    200: "OK",
-    204: "No Content",
-    302: "Found",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    407: "Proxy Authentication Required",
-    411: "Length Required",
-    413: "Content Too Large",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    502: "Bad Gateway",
-}
 
+class Connection(TLSConnection):
+    """One connection. `egress` is the proxy user name, empty before CONNECT and for clients without one."""
 
-class House(Protocol):
-    """What a connection needs from the server it belongs to."""
-
-    loop: asyncio.AbstractEventLoop
-    tls: ssl.SSLContext
-
-    def opened(self, connection: Connection) -> None: ...
-    def closed(self, connection: Connection) -> None: ...
-    def shaken(self, resumed: bool) -> None: ...
-    def admit(self, authorization: str) -> tuple[int, str]: ...
-    def answer(self, request: Request, egress: str) -> Answer: ...
-    def other(self, target: str, egress: str, status: int) -> None: ...
-    def sent(self, egress: str, n: int) -> None: ...
-    def control(self, method: str, target: str, body: bytes) -> tuple[int, dict[str, Any]]: ...
-
-
-class Connection(asyncio.Protocol):
-    """One connection. `egress` is the proxy user name, "" before CONNECT and for clients that give none."""
-
-    def __init__(self, house: House, *, control_only: bool = False) -> None:
-        self._house = house
+    def __init__(self, server: Server, *, control_only: bool = False) -> None:
+        super().__init__()
+        self._server = server
         self._control_only = control_only
-        self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
-        self._tls: ssl.SSLObject | None = None
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._shaken = False
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
         self.egress = ""
 
-    # --- what asyncio calls -------------------------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        super().connection_made(transport)
         if not self._control_only:
-            self._house.opened(self)
+            self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._transport = None
-        self._house.closed(self)
+        super().connection_lost(exc)
+        self._server.closed(self)
 
-    def data_received(self, data: bytes) -> None:
-        if self._tls is None:
-            self._buffer += data
-        elif not self._feed(data):
-            return
-        self._work()
-
-    # --- TLS ----------------------------------------------------------------------------------------------
-
-    def _feed(self, data: bytes) -> bool:
-        """Put bytes through TLS into the buffer; False when there is nothing to read (yet, or ever)."""
-        assert self._tls is not None
-        self._incoming.write(data)
-        try:
-            if not self._shaken:
-                self._tls.do_handshake()
-                self._shaken = True
-                self._house.shaken(bool(self._tls.session_reused))
-            while True:
-                piece = self._tls.read(65536)
-                if not piece:
-                    self.close()
-                    return False
-                self._buffer += piece
-        except ssl.SSLWantReadError:
-            self._flush()
-            return bool(self._buffer)
-        except ssl.SSLError:
-            # The alert that says why is still to be sent.
-            self._flush()
-            self.close()
-            return False
-
-    def _flush(self) -> None:
-        if self._outgoing.pending and self._transport is not None:
-            self._transport.write(self._outgoing.read())
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._tls is None:
-            self._transport.write(data)
-        else:
-            self._tls.write(data)
-            self._flush()
-
-    def close(self) -> None:
-        """End the connection after what is still to be sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def reset(self) -> None:
-        """End the connection at once, by a TCP reset."""
-        if self._transport is None:
-            return
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._transport.abort()
-
-    # --- HTTP ---------------------------------------------------------------------------------------------
+    def _handshake_done(self, resumed: bool) -> None:
+        self._server.handshake_done(resumed)
 
     def _work(self) -> None:
-        """Take requests off the buffer, one at a time: the next one waits for the answer to the last."""
+        """Handle the requests in the buffer, one after another. Each waits until the one before is answered."""
         while not self._busy and self._transport is not None and not self._transport.is_closing():
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0:
@@ -183,9 +85,9 @@ class Connection(asyncio.Protocol):
             body = bytes(self._buffer[end + 4 : end + 4 + length])
             del self._buffer[: end + 4 + length]
             if self._tls is None:
-                self._outside(first[0], first[1], headers, body)
+                self._handle_proxy_request(first[0], first[1], headers, body)
             else:
-                self._inside(first[0], first[1], headers, body)
+                self._handle_site_request(first[0], first[1], headers, body)
 
     def _refuse(self, status: int, why: str) -> None:
         self._reply(status, "text/plain; charset=utf-8", f"{why}\n".encode(), (("Connection", "close"),))
@@ -194,22 +96,20 @@ class Connection(asyncio.Protocol):
     def _reply(
         self, status: int, content_type: str, body: bytes, headers: tuple[tuple[str, str], ...] = ()
     ) -> None:
-        head = f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}\r\nContent-Type: {content_type}\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in headers)
-        self._write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        self._write(_head(status, content_type, len(body), headers) + body)
 
-    def _outside(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
-        """A request to the proxy itself: CONNECT or control."""
+    def _handle_proxy_request(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
+        """Handle a request to the proxy itself: CONNECT or control."""
         if target.startswith("/__"):
-            status, found = self._house.control(method, target, body)
+            status, found = control.handle(self._server, method, target, body)
             self._reply(status, "application/json", json.dumps(found).encode() + b"\n")
             return
         if method != "CONNECT" or self._control_only:
             self._refuse(
-                400, "this is a stand-in for www.youtube.com over https: use CONNECT, or GET /__stats"
+                400, "this proxy answers as www.youtube.com over https: use CONNECT, or GET /__stats"
             )
             return
-        status, self.egress = self._house.admit(headers.get("proxy-authorization", ""))
+        status, self.egress = self._server.connect_status(headers.get("proxy-authorization", ""))
         if status == 0:
             self.reset()
             return
@@ -222,72 +122,70 @@ class Connection(asyncio.Protocol):
             )
             self.close()
             return
-        host, _, port = target.rpartition(":")
-        if host.lower() not in HOSTS or port != "443":
-            self._refuse(502, f"this stand-in does not answer for {target}")
+        name, _, port = target.rpartition(":")
+        if name.lower() not in HOSTS or port != "443":
+            self._refuse(502, f"this rehearsal server does not answer for {target}")
             return
         self._write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        self._tls = self._house.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        if self._buffer:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            self._feed(data)
+        self._start_tls(self._server.tls)
 
-    def _inside(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
-        """A request to the site."""
+    def _handle_site_request(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
+        """Handle a request to the site."""
         try:
             request = read_request(method, target, headers, body)
         except ValueError as exc:
-            self._house.other(target, self.egress, 400)
+            self._log_unknown(target, 400)
             self._reply(400, "text/plain; charset=utf-8", f"{exc}\n".encode())
             return
         if request is None:
-            self._house.other(target, self.egress, 404)
+            self._log_unknown(target, 404)
             self._reply(404, "text/html; charset=utf-8", b"<html><title>404 Not Found</title></html>")
             return
-        answer = self._house.answer(request, self.egress)
+        response = self._server.answer(request, self.egress)
         gzip = "gzip" in headers.get("accept-encoding", "")
         head_only = method == "HEAD"
         close = headers.get("connection", "").lower() == "close"
-        if answer.manner == "hang":
+        if response.delivery == "hang":
             self._busy = True
-        elif answer.delay_s > 0:
+        elif response.delay_s > 0:
             self._busy = True
-            self._timer = self._house.loop.call_later(
-                answer.delay_s, self._deliver, answer, gzip, head_only, close
+            self._timer = self._server.loop.call_later(
+                response.delay_s, self._deliver, response, gzip, head_only, close
             )
         else:
-            self._deliver(answer, gzip, head_only, close)
+            self._deliver(response, gzip, head_only, close)
 
-    def _deliver(self, answer: Answer, gzip: bool, head_only: bool, close: bool) -> None:
+    def _log_unknown(self, target: str, status: int) -> None:
+        """Log a request for a page that the server does not have. Its path takes the place of the id."""
+        self._server.log.note("other", urlsplit(target).path[:60], self.egress, status, None)
+
+    def _deliver(self, response: Response, gzip: bool, head_only: bool, close: bool) -> None:
         was_busy, self._busy, self._timer = self._busy, False, None
-        if answer.manner == "reset":
+        if response.delivery == "reset":
             self.reset()
             return
-        if answer.hints:
+        if response.early_hints:
             self._write(b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload; as=style\r\n\r\n")
-        body = answer.body.gzipped(answer.end) if gzip else answer.body.plain(answer.end)
-        head = (
-            f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Status')}\r\n"
-            f"Content-Type: {answer.body.content_type}\r\n"
-            + ("Content-Encoding: gzip\r\n" if gzip else "")
-            + "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
-            + ("Connection: close\r\n" if close else "")
-            + f"Content-Length: {len(body)}\r\n\r\n"
-        ).encode()
+        body = response.body.gzipped(response.end) if gzip else response.body.plain(response.end)
+        headers = response.headers
+        if gzip:
+            headers += (("Content-Encoding", "gzip"),)
+        if close:
+            headers += (("Connection", "close"),)
+        head = _head(response.status, response.body.content_type, len(body), headers)
         if head_only:
             self._write(head)
-        elif answer.manner == "truncated":
-            self._house.sent(self.egress, len(body) // 2)
+        elif response.delivery == "truncated":
+            self._server.log.sent(self.egress, len(body) // 2)
             self._write(head + body[: len(body) // 2])
             close = True
-        elif answer.manner == "trickle":
+        elif response.delivery == "trickle":
             self._busy = True
             self._write(head)
             self._trickle(body, 0)
             return
         else:
-            self._house.sent(self.egress, len(body))
+            self._server.log.sent(self.egress, len(body))
             self._write(head + body)
         if close:
             self.close()
@@ -300,6 +198,13 @@ class Connection(asyncio.Protocol):
             self._timer = None
             self._work()
             return
-        self._house.sent(self.egress, 1)
+        self._server.log.sent(self.egress, 1)
         self._write(body[at : at + 1])
-        self._timer = self._house.loop.call_later(TRICKLE_S, self._trickle, body, at + 1)
+        self._timer = self._server.loop.call_later(TRICKLE_S, self._trickle, body, at + 1)
+
+
+def _head(status: int, content_type: str, length: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The status line and headers of a response."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Type: {content_type}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()

@@ -1,4 +1,4 @@
-"""Invented videos: ids, details and cues, each a pure function of (seed, id)."""
+"""Invented videos: ids, details and cues, all pure functions of (seed, id)."""
 
 from __future__ import annotations
 
@@ -11,57 +11,30 @@ from engine.model import Cue
 
 _MASK = (1 << 64) - 1
 
-# Awkward on purpose: quotes, ampersands, markup, other scripts, colons for YAML, a pipe for tables.
+# Awkward on purpose: quotes, ampersands, markup, other scripts, colons (YAML), a pipe (tables).
 _WORDS = (
-    "slow rivers",
-    "winter bread",
-    "a quiet engine",
-    "the north road",
-    "seven bridges",
-    "glass and sand",
-    "night trains",
-    "“small” lies",
-    "salt & iron",
-    "Überfahrt",
-    "雨の日",
-    "café noir",
-    "how it's made: paper",
-    "part 2 | copper",
-    "# one",
-    "<live>",
-    "-- dashes",
-    "100 % wool",
-    "what's next?",
-    "ночь",
-    "🎻 strings",
+    "slow rivers", "winter bread", "a quiet engine", "the north road", "seven bridges", "glass and sand",
+    "night trains", "“small” lies", "salt & iron", "Überfahrt", "雨の日", "café noir", "how it's made: paper",
+    "part 2 | copper", "# one", "<live>", "-- dashes", "100 % wool", "what's next?", "ночь", "🎻 strings",
     "the last kiln",
-)
+)  # fmt: skip
 _CHANNELS = ("Harbour Workshop", "Näherei Süd", "Field & Fold", "Радио Восток", "The Quiet Lab", "山の声")
 _SENTENCES = (
-    "so today we begin where we left off",
-    "it's not as hard as it looks",
-    "you can see the difference — almost at once",
-    "salt & pepper, nothing else",
-    "if a < b, swap them, that is all there is to it",
-    "[Music]",
-    'he said "wait" and nobody did',
-    "and that, I think,\nis the whole point",
-    "noch einmal, bitte",
-    "雨が降っています",
-    "thank you 🙏 for watching",
-    "let us look at this from the other side",
-    "the second part takes a little longer",
-    "water, sand, and a great deal of patience",
-    "nobody knew why it worked",
+    "so today we begin where we left off", "it's not as hard as it looks",
+    "you can see the difference — almost at once", "salt & pepper, nothing else",
+    "if a < b, swap them, that is all there is to it", "[Music]", 'he said "wait" and nobody did',
+    "and that, I think,\nis the whole point", "noch einmal, bitte", "雨が降っています", "thank you 🙏 for watching",
+    "let us look at this from the other side", "the second part takes a little longer",
+    "water, sand, and a great deal of patience", "nobody knew why it worked",
     "we measured it twice to be sure",
-)
+)  # fmt: skip
 CUES = 300
 VARIANTS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What an invented video is. `manual` says whether its English captions were written by a person."""
+    """An invented video. `manual`: a person wrote its English captions."""
 
     video_id: str
     title: str
@@ -78,8 +51,8 @@ class Video:
 def invented_ids(n: int, seed: int = 1) -> Iterator[str]:
     """`n` distinct valid video ids; the same seed gives the same ids.
 
-    An id is 64 bits in URL-safe base 64, so its last character carries four bits. A bijection of the counter
-    (splitmix64, Steele, Lea and Flood 2014) makes them distinct without remembering any.
+    An id is 64 bits in URL-safe base 64, so its last character holds four bits. A bijection of a counter (splitmix64,
+    Steele, Lea and Flood 2014) makes them distinct.
     """
     start = int.from_bytes(blake2b(str(seed).encode(), digest_size=8).digest(), "big")
     for i in range(n):
@@ -116,7 +89,7 @@ def invent(seed: int, video_id: str) -> Video:
 
 
 def shared_cues(variant: int) -> tuple[Cue, ...]:
-    """The cues that all videos of a variant begin with: all but the last."""
+    """The cues that all videos of a variant share: all but the last."""
     return tuple(
         Cue(float(i * 4), 3.5, _SENTENCES[(i * (2 * variant + 1) + variant) % len(_SENTENCES)])
         for i in range(CUES - 1)
@@ -124,5 +97,5 @@ def shared_cues(variant: int) -> tuple[Cue, ...]:
 
 
 def last_cue(video_id: str, language: str) -> Cue:
-    """The cue that tells one transcript from another."""
+    """The cue that distinguishes transcripts."""
     return Cue(float((CUES - 1) * 4), 3.5, f"end of {video_id} in {language}")

@@ -1,4 +1,4 @@
-"""The hidden rate limit of the stand-in."""
+"""The rehearsal server's hidden rate limit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class _Bucket:
 
 @dataclass(slots=True)
 class HiddenLimit:
-    """A leaky bucket for each egress; who overflows it is refused everything for `block_s`.
+    """A leaky bucket for each egress. An egress that overflows it is refused everything for `block_s`.
 
-    `rate` requests a second drain from a bucket that holds `burst`. Refused requests do not prolong a block.
+    A bucket holds `burst` requests and drains `rate` of them a second. Refused requests do not prolong a block.
     """
 
     rate: float
@@ -25,7 +25,7 @@ class HiddenLimit:
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
 
     def refuses(self, egress: str, now_s: float) -> bool:
-        """Whether a request that arrives now is refused. Counts it."""
+        """Count a request that arrives now, and say whether it is refused."""
         bucket = self._buckets.setdefault(egress, _Bucket())
         if now_s < bucket.blocked_until_s:
             return True

@@ -1,4 +1,4 @@
-"""A listening socket that can go away and come back on the same port."""
+"""A listening socket that can stop and start again on the same port."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ BACKLOG = 1024
 
 
 class Listener:
-    """Listens on 127.0.0.1, or refuses: while it is shut, connecting fails as it does where nobody listens.
+    """Listens on 127.0.0.1, or does not: then connections are refused, as where nothing listens.
 
-    A second socket that is bound and never listens keeps the port meanwhile. Raises UsageError when the port
-    cannot be had.
+    A second socket, bound but never listening, reserves the port meanwhile. Raises UsageError when the port cannot be
+    bound.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class Listener:
         self._loop = loop
         self._protocol = protocol
         if port:
-            # Ports may be shared between our own two sockets, but not with another stand-in.
+            # The port may be shared between our own two sockets, but not with another server.
             _bound(port, shared=False).close()
         self._holder = _bound(port)
         self.port: int = self._holder.getsockname()[1]
@@ -41,8 +41,8 @@ class Listener:
         if not self._wanted:
             self._shut()
 
-    def let_in(self, wanted: bool) -> None:
-        """Listen or not from now on."""
+    def listen(self, wanted: bool) -> None:
+        """Listen from now on, or do not."""
         if wanted == self._wanted:
             return
         self._wanted = wanted
@@ -52,7 +52,7 @@ class Listener:
             self._opening = self._loop.create_task(self.open())
 
     def close(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self._wanted = False
         self._shut()
         self._holder.close()
@@ -74,6 +74,6 @@ def _bound(port: int, *, shared: bool = True) -> socket.socket:
         sock.close()
         why = getattr(exc, "strerror", None) or str(exc)
         raise UsageError(
-            f"The stand-in cannot listen on 127.0.0.1:{port}: {why}. Choose another port (0: any)."
+            f"The rehearsal server cannot listen on 127.0.0.1:{port}: {why}. Choose another port (0: any)."
         ) from exc
     return sock

@@ -1,4 +1,4 @@
-"""What somebody would send who wants harm: hostile titles and texts, XML bombs, redirects to other hosts."""
+"""Answers made to do harm: hostile titles and texts, XML bombs, redirects to other hosts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ TITLES = (
     "[x](javascript:1) <script>alert(1)</script> ](](",
 )
 TEXT = f"{ESCAPES}{BIDI} --> 00:00:00,000 </text> & <b onclick=1>bold</b> &#x1b;[2J\n---\nx: y"
-# Each leads to loopback or to a stranger, however it is read.
-AWAY = (
+# Each leads to loopback or a foreign host, however it is parsed.
+FOREIGN_URLS = (
     "https://www.youtube.com@127.0.0.1/api/timedtext",
     "https://www.youtube.com.evil.test/api/timedtext",
     "http://127.0.0.1:9/api/timedtext",
@@ -53,7 +53,7 @@ def hostile(video: Video) -> Video:
 
 
 def transcript() -> bytes:
-    """A transcript whose texts are hostile, as far as XML can hold them."""
+    """A transcript of hostile texts, without the characters that XML cannot hold."""
     shown = "".join(char for char in TEXT if char in "\n\t" or char >= " ")
     cue = f'<text start="%d" dur="1">{escape(escape(shown))}</text>'
     cues = "".join(cue % n for n in range(3))
@@ -61,10 +61,10 @@ def transcript() -> bytes:
 
 
 def bomb(video: Video) -> Body:
-    """Entities that unpack to terabytes, one that reads a file, or very deep nesting."""
+    """Entities that expand to terabytes, one that reads a file, or very deep nesting."""
     return _BOMBS[video.view_count % len(_BOMBS)]
 
 
-def away(video: Video) -> str:
-    """An address that is not YouTube's."""
-    return AWAY[video.view_count % len(AWAY)]
+def foreign_url(video: Video) -> str:
+    """A URL that is not YouTube's."""
+    return FOREIGN_URLS[video.view_count % len(FOREIGN_URLS)]

@@ -1,6 +1,8 @@
-"""Player answers: what plays, with which caption tracks, and how the site says no."""
+"""Player answers: videos that play, with their caption tracks, refusals, and the microformat."""
 
 from __future__ import annotations
+
+import datetime
 
 from engine.rehearsal.compressed_bodies import JSON, Body, dumps
 from engine.rehearsal.generated_videos import Video
@@ -19,10 +21,13 @@ LANGUAGES = {
     "zh-Hans": "Chinese (Simplified)",
 }
 _TRANSLATIONS = ("de", "en", "fr", "ja", "zh-Hans")
+_CATEGORIES = ("Education", "Howto & Style", "Music", "People & Blogs", "Science & Technology")
+_COUNTRIES = ("AT", "CH", "DE", "FR", "GB", "IS", "JP", "US")
+_FIRST = datetime.datetime(2009, 3, 1, 7, 30, tzinfo=datetime.timezone(datetime.timedelta(hours=-8)))
 
 
 def track(video_id: str, language: str, *, generated: bool, po_token: bool = False) -> dict[str, object]:
-    """One entry of `captionTracks`, as the site gives it to an ANDROID client."""
+    """One entry of `captionTracks`, as the site sends it to ANDROID."""
     name = LANGUAGES[language] + (" (auto-generated)" if generated else "")
     url = (
         f"https://www.youtube.com/api/timedtext?v={video_id}&caps=asr&opi=112496729&hl=en&ip=0.0.0.0&ipbits=0"
@@ -68,9 +73,9 @@ def details(video: Video, *, upcoming: bool = False) -> dict[str, object]:
 
 
 def playable_head(shared: dict[str, object]) -> tuple[bytes, bytes]:
-    """Heads of a player answer, with and without captions, from the fields all videos share.
+    """The beginning of a player answer, with and without captions, from the fields that all videos share.
 
-    The first ends inside `captionTracks`, the second where `videoDetails` may begin.
+    The first ends inside `captionTracks`, the second where `videoDetails` may follow.
     """
     rest = dict(shared)
     captions = rest.pop("captions", None)
@@ -80,7 +85,7 @@ def playable_head(shared: dict[str, object]) -> tuple[bytes, bytes]:
     if isinstance(captions, dict):
         renderer = dict(captions.get("playerCaptionsTracklistRenderer", {}))
     renderer.pop("captionTracks", None)
-    # The captured indices point into a longer list of tracks than an invented video has; `captions_end` has its own.
+    # The recorded indices point into a longer list of tracks than an invented video has. `captions_end` adds others.
     renderer.pop("audioTracks", None)
     renderer.pop("defaultAudioTrackIndex", None)
     renderer.pop("defaultTranslationSourceTrackIndices", None)
@@ -122,7 +127,7 @@ SMALL_PLAYER: dict[str, object] = {
 }
 
 
-# Playability as the site words it: (status, reason, reason in the error screen's second line).
+# Playability in the site's words: (status, reason, second line of the error screen).
 REFUSED: dict[str, tuple[str, str, str]] = {
     "unavailable": ("ERROR", "This video is unavailable", ""),
     "private": ("LOGIN_REQUIRED", "This video is private", ""),
@@ -145,7 +150,7 @@ _AGE_REASONS = ("This video may be inappropriate for some users.", "Sign in to c
 
 
 def refusal(name: str, video: Video) -> Body:
-    """A player answer that says no."""
+    """A player answer that refuses the video."""
     if name == "age":
         reason = _AGE_REASONS[video.view_count % 2]
         status, second = "LOGIN_REQUIRED", ""
@@ -160,14 +165,14 @@ def refusal(name: str, video: Video) -> Body:
         "responseContext": {"visitorData": "rehearsal"},
         "playabilityStatus": playability,
     }
-    # The site tells who made a video and how long it is where it only withholds it, and nothing otherwise.
+    # The site gives the details of a video that it only withholds.
     if name in ("age", "region", "members", "premiere"):
         answer["videoDetails"] = details(video, upcoming=name == "premiere")
     return Body(dumps(answer), JSON)
 
 
 def tracks(video: Video, fault: str | None) -> list[dict[str, object]]:
-    """The caption tracks of a video, by the scene that touches it."""
+    """The caption tracks of a video with this fault."""
     if fault == "no_language":
         language = "is" if video.view_count % 2 else "cy"
         return [track(video.video_id, language, generated=not video.manual)]
@@ -184,11 +189,39 @@ def tracks(video: Video, fault: str | None) -> list[dict[str, object]]:
 
 
 def captions_end(video: Video, fault: str | None) -> bytes:
-    """What follows the head of `playable_head` with captions, up to where `videoDetails` may begin."""
+    """What follows `playable_head` with captions, up to where `videoDetails` may follow."""
     listed = tracks(video, fault)
     indices = list(range(len(listed)))
     audio: list[dict[str, object]] = [{"captionTrackIndices": indices, "defaultCaptionTrackIndex": 0}]
     if fault == "dubbed":
-        audio = [{"captionTrackIndices": indices, "audioTrackId": its} for its in ("en-US.10", "de-DE.4")]
+        audio = [
+            {"captionTrackIndices": indices, "audioTrackId": audio_id} for audio_id in ("en-US.10", "de-DE.4")
+        ]
     end = b",".join(map(dumps, listed)) + b'],"audioTracks":' + dumps(audio)
     return end + b',"defaultAudioTrackIndex":' + dumps(len(audio) - 1) + b"}},"
+
+
+def microformat(video: Video) -> dict[str, object]:
+    """A player answer to WEB, of which only `microformat` and `playabilityStatus` were requested."""
+    uploaded = _FIRST + datetime.timedelta(days=video.view_count % 5000)
+    renderer: dict[str, object] = {
+        "title": {"simpleText": video.title},
+        "description": {"simpleText": video.description},
+        "lengthSeconds": str(video.duration_s),
+        "ownerChannelName": video.channel,
+        "externalChannelId": video.channel_id,
+        "externalVideoId": video.video_id,
+        "isFamilySafe": True,
+        "availableCountries": list(_COUNTRIES[: 1 + video.variant % len(_COUNTRIES)]),
+        "isUnlisted": False,
+        "viewCount": str(video.view_count),
+        "category": _CATEGORIES[video.variant % len(_CATEGORIES)],
+        "publishDate": (uploaded + datetime.timedelta(hours=5)).isoformat(),
+        "uploadDate": uploaded.isoformat(),
+    }
+    if video.variant % 4:  # the owner of a video can hide its likes
+        renderer["likeCount"] = str(video.view_count // 40)
+    return {
+        "microformat": {"playerMicroformatRenderer": renderer},
+        "playabilityStatus": {"status": "OK", "playableInEmbed": True},
+    }

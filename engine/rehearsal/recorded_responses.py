@@ -1,8 +1,8 @@
-"""Real answers of the site: the ones that youtube-transcript-api ships with its own tests.
+"""Real answers of the site: those that youtube-transcript-api ships with its own tests.
 
-They are read from the installed package when they are asked for; nothing of them is kept here. Where an asset
-names the video it was taken from, that is its id here and the bytes are the site's. Two assets were taken
-from a video that another asset has already; they get an id of their own, put in the place of the real one.
+They are read from the installed package on demand; nothing of them is kept here. An asset that names its video has
+that video's id here, and its bytes are unchanged. Two assets are of a video that another asset has already; their
+id is replaced by one of their own.
 
 | id | asset | what a client should make of it |
 |---|---|---|
@@ -19,9 +19,9 @@ from a video that another asset has already; they get an id of their own, put in
 | `no-such-vdA` | youtube_video_unavailable.innertube.json | unavailable |
 | `po-token-rA` | youtube_po_token_required.innertube.json, id replaced | po_token |
 
-The watch page of the others is youtube.html, all their transcripts are transcript.xml. The unplayable asset
-was made from a bot check by its authors and still carries that wording in its error screen; clients other
-than ANDROID get it without the error screen, so that all are told the same.
+The watch page of the others is youtube.html, and all their transcripts are transcript.xml. The authors made the
+unplayable asset from a bot check, and its error screen still says so. Clients other than ANDROID get it without the
+error screen, so that all clients see the same reason.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _FIRST_ID = "GJLlxj_dtq8"
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """One captured answer: the asset's name, what to expect (`ok` or a failure kind), and how it is used."""
+    """A recorded answer: the asset's name, the expected result (`ok` or a failure kind), and how it is used."""
 
     asset: str
     expected: str
@@ -64,30 +64,23 @@ CAPTURES: dict[str, Capture] = {
 }
 
 
-def captured_ids() -> dict[str, str]:
-    """The ids that the scene `captured` knows, each with the name of its asset."""
-    return {
-        video_id: c.watch_asset if "consent" in c.watch_asset else c.asset for video_id, c in CAPTURES.items()
-    }
-
-
 def read_asset(name: str) -> bytes:
-    """The bytes of an asset, `name` without its `.static`. Raises UsageError if the package has none."""
-    from importlib import resources  # slow to import, and most importers of this package never read one
+    """The bytes of the asset `name`.static. Raises UsageError if the installed package has none."""
+    from importlib import resources  # slow to import, and most importers of this module never read one
 
     path = resources.files("youtube_transcript_api") / "test" / "assets" / f"{name}.static"
     try:
         return path.read_bytes()
     except OSError as exc:
         raise UsageError(
-            f"The captured answer {name!r} is not in the installed youtube-transcript-api. Do without the "
-            "scene `captured` and without real sizes, or install version 1.2.5 of it."
+            f"The recorded answer {name!r} is not in the installed youtube-transcript-api. Do without the "
+            "scenario `captured` and --real-sizes, or install its version 1.2.5."
         ) from exc
 
 
 @cache
 def player_body(video_id: str, client: str) -> Body:
-    """The player answer of a captured id."""
+    """The recorded player answer of an id."""
     capture = CAPTURES[video_id]
     data = read_asset(capture.asset)
     if capture.replaces_id is not None:
@@ -101,11 +94,11 @@ def player_body(video_id: str, client: str) -> Body:
 
 @cache
 def watch_body(asset: str) -> Body:
-    """A captured watch page."""
+    """A recorded watch page."""
     return Body(read_asset(asset), HTML)
 
 
 @cache
 def timedtext_body() -> Body:
-    """The captured transcript."""
+    """The recorded transcript."""
     return Body(read_asset("transcript.xml"), XML)

@@ -1,4 +1,4 @@
-"""Requests for content, and how they are read off the wire."""
+"""Requests to the site, and how they are parsed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request for content.
+    """One request to the site.
 
-    `kind` is watch, player (the ANDROID client), metadata (the player asked by the WEB client for a microformat),
-    opinion (the player asked by any other client), timedtext, ping (the site's small page that answers 204; no
-    video), or resolve, browse, search (pages of lists; no video, but a `body`). `translation` is the language to
-    translate into.
+    `kind` is watch, player (asked by ANDROID), metadata (the player asked by WEB for a microformat), other_client
+    (the player asked by any other client), timedtext, ping (the site's small page that answers 204; no video), or
+    resolve, browse, search (pages of listings; no video, but a `body`). `translation` is the language to translate
+    into.
     """
 
     kind: str
@@ -39,9 +39,9 @@ class Request:
 
 
 def read_request(method: str, target: str, headers: dict[str, str], body: bytes) -> Request | None:
-    """What a request to the site asks for; None for a page that the stand-in does not have.
+    """A request to the site; None for a page that the server does not have.
 
-    Raises ValueError for a request of a known kind that cannot be understood.
+    Raises ValueError for a malformed request of a known kind.
     """
     parts = urlsplit(target)
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
@@ -50,20 +50,20 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
         return Request("watch", _video_id(query.get("v", "")), consented=consented)
     if parts.path == "/youtubei/v1/player" and method == "POST":
         try:
-            asked = json.loads(body)
-            client = str(asked["context"]["client"]["clientName"])
-            video_id = str(asked["videoId"])
+            content = json.loads(body)
+            client = str(content["context"]["client"]["clientName"])
+            video_id = str(content["videoId"])
         except (ValueError, KeyError, TypeError) as exc:
             raise ValueError("a player request is JSON with context.client.clientName and videoId") from exc
         fields = query.get("$fields", "").split(",")
-        kind = "metadata" if client == "WEB" and "microformat" in fields else "opinion"
+        kind = "metadata" if client == "WEB" and "microformat" in fields else "other_client"
         kind = "player" if client == "ANDROID" else kind
         return Request(kind, _video_id(video_id), client=client, masked="$fields" in query)
     if parts.path in _LISTS and method == "POST":
-        asked = json.loads(body)
-        if not isinstance(asked, dict):
+        content = json.loads(body)
+        if not isinstance(content, dict):
             raise ValueError("a request for a list is a JSON object")
-        return Request(_LISTS[parts.path], "", body=asked)
+        return Request(_LISTS[parts.path], "", body=content)
     if parts.path == "/generate_204" and method in ("GET", "HEAD"):
         return Request("ping", "")
     if parts.path == "/api/timedtext" and method in ("GET", "HEAD"):

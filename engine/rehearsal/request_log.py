@@ -1,4 +1,4 @@
-"""What arrived at the stand-in: counted, kept for a look back, and written to a file."""
+"""The log of requests: counted, the last ones kept, and written to a file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from engine.storage import disk
 KEPT = 100_000
 
 
-class Arrivals:
-    """Counts of all requests and the last `KEPT` of them.
+class RequestLog:
+    """Counts all requests and keeps the last `KEPT`.
 
-    One is `{"t", "kind", "video_id", "egress", "status", "scene"}`: `t` on the monotonic clock in seconds,
-    `status` 0 where there is no answer, `scene` what was played on it or null. The file gets them as JSON
-    lines, appended. Raises UsageError when it cannot be opened.
+    A request is `{"t", "kind", "video_id", "egress", "status", "scene"}`: `t` is the monotonic clock in seconds,
+    `status` is 0 if there was no answer, `scene` names the scenario that changed the answer, or is null. They are
+    appended to the file as JSON lines. Raises UsageError when it cannot be opened.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -36,38 +36,38 @@ class Arrivals:
             except OSError as exc:
                 raise UsageError(f"The arrivals file {path} cannot be opened: {exc.strerror}.") from exc
 
-    def note(self, kind: str, video_id: str, egress: str, status: int, scene: str | None) -> None:
+    def note(self, kind: str, video_id: str, egress: str, status: int, scenario: str | None) -> None:
         """Count one request."""
         self.kinds[kind] += 1
         self.statuses[str(status)] += 1
-        mine = self.egresses.setdefault(egress, Counter())
-        mine["requests"] += 1
-        mine["refused"] += status in (407, 429)
+        counts = self.egresses.setdefault(egress, Counter())
+        counts["requests"] += 1
+        counts["refused"] += status in (407, 429)
         row = {
             "t": round(time.monotonic(), 4),
             "kind": kind,
             "video_id": video_id,
             "egress": egress,
             "status": status,
-            "scene": scene,
+            "scene": scenario,
         }
         self.kept.append(row)
         if self._file is not None:
             self._unwritten.append(row)
 
     def sent(self, egress: str, n: int) -> None:
-        """Count body bytes, as they go over the wire."""
+        """Count body bytes sent."""
         self.egresses.setdefault(egress, Counter())["bytes"] += n
 
     def by_video(self) -> dict[str, dict[str, int]]:
-        """Requests of each video by kind, among those kept."""
+        """The kept requests of each video, by kind."""
         videos: dict[str, Counter[str]] = {}
         for row in self.kept:
             videos.setdefault(row["video_id"], Counter())[row["kind"]] += 1
         return {video_id: dict(kinds) for video_id, kinds in videos.items()}
 
     def write(self) -> None:
-        """Write out what is not in the file yet."""
+        """Append what is not in the file yet."""
         if self._file is None or not self._unwritten:
             return
         rows, self._unwritten = self._unwritten, []
@@ -76,7 +76,7 @@ class Arrivals:
                 b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
             )
         except OSError as exc:
-            # The rehearsal goes on: the file is an observer's, not the run's.
+            # The rehearsal continues: nothing in it depends on the file.
             print(
                 f"The arrivals file {self._path} cannot be written any more: {exc.strerror}", file=sys.stderr
             )

@@ -1,4 +1,4 @@
-"""How a stand-in is set up: plain values that can travel to a child process as JSON."""
+"""How a rehearsal server is set up: plain values that are sent to a child process as JSON."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What a stand-in is started with.
+class RehearsalSettings:
+    """What a rehearsal server is started with. An egress is the user name that a client gives the proxy.
 
-    `port` 0 takes a free one. `latency_s` is the time each answer takes; connecting costs nothing extra.
-    `scenes` are texts for `parse_scene`. `limit_rate` is the hidden rate limit of each egress in requests per
-    second (None: no limit); `limit_burst` requests pass at once before it counts, and who goes over it is
-    refused for `limit_block_s`. An egress is the user name a client gives the proxy. `seed` decides
-    everything invented. `arrivals` is a file that gets one JSON line for each request. `real_sizes` makes
-    the bodies as big as the site's own. `auth` is `user:password` (user `*`: any) that clients must give.
-    `uploads` is how many videos each made-up channel and playlist has beyond the number in its name.
-    `ca_dir` keeps the authority's `ca.pem` from one start to the next; None makes a new one each time.
+    port           0 takes a free one
+    latency_s      how long each answer takes; connecting costs nothing extra
+    scenarios      texts for `parse_scenario`
+    limit_rate     hidden limit of each egress in requests per second, None: no limit
+    limit_burst    so many requests may come at once before the limit counts
+    limit_block_s  how long an egress is refused that exceeds the limit
+    seed           decides everything invented
+    arrivals       a file that gets one JSON line for each request
+    real_sizes     make bodies as large as the site's own
+    auth           `user:password` that clients must give (user `*`: any)
+    ca_dir         where `ca.pem` is kept from one start to the next; None makes a new one each time
+    uploads        how many videos each made-up channel and playlist has beyond the number in its name
     """
 
     port: int = 0
     latency_s: float = 0.05
-    scenes: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
     limit_rate: float | None = None
     limit_burst: float = 5.0
     limit_block_s: float = 30.0
@@ -35,7 +39,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a stand-in can be reached: the proxy's port, the control port, and the CA file to trust."""
+    """Where a rehearsal server listens: the proxy's port, the control port, and the CA file to trust."""
 
     port: int
     control_port: int

@@ -37,7 +37,7 @@ from engine.storage.locks import take_or_say_who
 from engine.storage.timestamps import utc
 from engine.worker.attempt import outcome_of
 from engine.worker.context import open_budget, open_door
-from engine.youtube.channel_pages import Lists, Stopped, address
+from engine.youtube.channel_pages import ListingClient, Stopped, listing_url
 
 BATCH_IDS = 900  # from which on they are seeded; with a page of up to 100 more they are a thousand at most
 WAITS_S = (60.0, 600.0, 3600.0)
@@ -56,7 +56,7 @@ class Lister:
         self._stop = stop
         self._budget = open_budget(queue, settings)
         self._door = open_door(settings, self._budget, self._take)
-        self._lists = Lists(self._door, self._take, self._told, settings.deadline_s)
+        self._lists = ListingClient(self._door, self._take, self._told, settings.deadline_s)
         self._elsewhere = Elsewhere(queue)
         self._source = ""  # of the listing under way
         self._max_results: int | None = None
@@ -108,7 +108,7 @@ class Lister:
         head = frozenset(its.heads.get(part, ()))
         gathered: list[str] = []
         counted = 0
-        for got in self._lists.pages(address(its.kind, its.source, part, its.max_results), goes_on_at):
+        for got in self._lists.pages(listing_url(its.kind, its.source, part, its.max_results), goes_on_at):
             if isinstance(got, Stopped):
                 if gathered:
                     self._seed(its, gathered, counted, goes_on_at)

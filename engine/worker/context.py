@@ -23,7 +23,7 @@ from engine.worker.scheduler import Work
 from engine.worker.witness import NAME, Witness
 
 if TYPE_CHECKING:
-    from engine.network.client import Door
+    from engine.network.client import Client
     from engine.youtube.fetcher import Fetcher
 
 
@@ -153,16 +153,16 @@ def open_door(
     budget: Budget,
     take: Callable[[int], Permit],
     turn: Callable[[], bool] = turns.take,
-) -> Door:
+) -> Client:
     """The run's egresses, as a process of it uses them; `take` gives a permit for one, or raises Interrupted.
 
-    `turn` as in `Door`.
+    `turn` as in `Client`.
     """
-    from engine.network.client import Door
+    from engine.network.client import Client
 
-    return Door(
+    return Client(
         settings.egresses,
-        take=take,
+        acquire=take,
         stale=budget.stale,
         unused=budget.unused,
         ca_bundle=settings.ca_bundle,

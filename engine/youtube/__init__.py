@@ -1,2 +1,3 @@
-"""What YouTube says: how a video is asked for, and what its answers, refusals, captions and channel pages mean.
-Nothing of a foreign library leaves this package. Requests leave by `network`."""
+"""Asks YouTube for a video's captions and metadata, and for the videos of channels, playlists and searches; turns
+its answers and refusals into the engine's own values. No type of a foreign library leaves this package. Requests
+are sent by `network`."""

@@ -1,10 +1,12 @@
-"""The videos of a channel, a playlist or a search, page by page, as yt-dlp finds them.
+"""Lists the videos of a channel, a playlist or a search by yt-dlp, page by page.
 
-yt-dlp knows the shapes of these pages; its requests go through the door, each one an attempt of its own with its own
-permit and deadline. It is asked without web pages (`youtubetab:skip=webpage`): two requests to begin with, then one a
-page. A page is over when the next one is asked for, and the token of that request is where a listing can go on:
-given back later, it is put into the first request for a further page, so that a listing of 50,000 videos that was cut
-off costs its first page again and no more. (yt-dlp's own `playlist_items` would read all pages before.)
+yt-dlp knows the shapes of these pages. Its requests are sent by the engine's HTTP client, each as an attempt of its
+own with a permit and a deadline. Without web pages (`youtubetab:skip=webpage`) it takes two requests for the first
+page and one for each further page.
+
+A page ends when yt-dlp asks for the next one, and the continuation token of that request is where a listing can
+resume: given back later, it replaces the token in the first request for a further page. So resuming a listing of
+50,000 videos costs its first page again and no more; yt-dlp's own `playlist_items` would read all pages before.
 """
 
 from __future__ import annotations
@@ -21,23 +23,22 @@ import requests
 from engine.errors import EngineError, Interrupted
 from engine.model import Cost, Failure, Kind, Permit
 from engine.network.answer import FailureError
-from engine.network.client import Door
+from engine.network.client import Client
 from engine.youtube.classify import by_status, classify
-from engine.youtube.messages import clean, kind_of, said
-from engine.youtube.ytdlp_handler import Silent, handler_class
+from engine.youtube.messages import clean, failure_from, kind_of
+from engine.youtube.ytdlp_client import open_ytdlp
 
 _OPTIONS: dict[str, Any] = {
     "quiet": True,
     "cachedir": False,
     "extractor_retries": 0,
     "js_runtimes": {},
-    # A playlist's hidden videos cost a request more and come to nothing.
+    # A playlist's hidden videos would cost one more request and cannot be fetched.
     "compat_opts": {"no-youtube-unavailable-videos"},
     "extractor_args": {
         "youtubetab": {"skip": ["webpage", "authcheck"]},
-        "youtube": {
-            "raise_incomplete_data": ["1"]
-        },  # else an empty answer would pass for the end of the list
+        # Without this, an empty answer would pass for the end of the list.
+        "youtube": {"raise_incomplete_data": ["1"]},
     },
 }
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -51,9 +52,9 @@ _WRONG = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Videos in the order of the list, and the token of what follows; None at the end.
+    """Video ids in the order of the list. `following` is the token of the next page, None at the end.
 
-    `repeated`: it is the list's first page, come again on the way to where the listing goes on.
+    `repeated`: this is the first page of the list, read again to resume the listing.
     """
 
     ids: tuple[str, ...]
@@ -63,8 +64,8 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Why no page follows. `wrong`: the source itself is, no further try helps; `missing`: a channel without this tab
-    (`channel_id`: whose, as far as it was learnt)."""
+    """Why no page follows. `wrong`: the source does not exist, so trying again is no use. `missing`: the channel has
+    no such tab; `channel_id` is the channel's, if it is known."""
 
     failure: Failure
     wrong: bool = False
@@ -72,79 +73,68 @@ class Stopped:
     channel_id: str | None = None
 
 
-def address(kind: str, source: str, part: str, max_results: int | None) -> str:
-    """What yt-dlp is asked for: `source` as in `engine.inputs.sources`, `part` a channel's tab or list of uploads."""
+def listing_url(kind: str, source: str, part: str, max_results: int | None) -> str:
+    """The URL for yt-dlp. `source` is as in `engine.inputs.sources`, `part` a channel's tab or list of uploads."""
     if kind == "search":
         return f"ytsearch{max_results or 1}:{source.removeprefix('search:')}"
     if kind == "playlist" or part.startswith("UU"):
         return f"https://www.youtube.com/playlist?list={part or source}"
-    name = quote(source.removesuffix(f"/{part}"), safe="/@")  # a handle may be of any script
+    name = quote(source.removesuffix(f"/{part}"), safe="/@")  # a handle may be in any script
     return f"https://www.youtube.com/{f'channel/{name}' if name.startswith('UC') else name}/{part}"
 
 
-class Lists:
-    """Asks yt-dlp, for one thread.
+class ListingClient:
+    """Reads listings by yt-dlp, for one thread.
 
-    `take()` gives a permit, of any egress; it may raise errors.Interrupted. `told(permit, failure,
-    cost)` hears of each request, failure None for one that was answered.
+    `acquire()` returns a permit of any egress; it may raise errors.Interrupted. `report(permit, failure, cost)` is
+    called after each request, with failure None for one that was answered.
     """
 
     def __init__(
         self,
-        door: Door,
-        take: Callable[[], Permit],
-        told: Callable[[Permit, Failure | None, Cost], None],
+        client: Client,
+        acquire: Callable[[], Permit],
+        report: Callable[[Permit, Failure | None, Cost], None],
         deadline_s: float,
     ) -> None:
-        import yt_dlp
-        from yt_dlp.extractor.youtube import YoutubeIE, YoutubeSearchIE, YoutubeTabIE
-
-        self._door, self._take, self._told, self._deadline_s = door, take, told, deadline_s
-        self._ydl = yt_dlp.YoutubeDL({**_OPTIONS, "logger": Silent()}, auto_init=False)
-        for each in (YoutubeTabIE, YoutubeSearchIE, YoutubeIE):
-            self._ydl.add_info_extractor(each(self._ydl))
-        self._handler: Any = handler_class()
-        self._ydl._request_director = self._ydl.build_request_director([self._make_handler])
-        self._handler.ask = self._ask
+        self._client, self._acquire, self._report, self._deadline_s = client, acquire, report, deadline_s
+        self._ydl, self._handler = open_ytdlp(_OPTIONS, "YoutubeTabIE", "YoutubeSearchIE", "YoutubeIE")
+        self._handler.send_request = self._send
         self._status = 0
-        self._asked_for: str | None = None  # the token of the latest request
-        self._jump: str | None = None
-        self._browsed: str | None = None
-
-    def _make_handler(self, **kwargs: Any) -> Any:
-        self._handler = handler_class()(**kwargs)
-        return self._handler
+        self._token: str | None = None  # of the latest request
+        self._resume_token: str | None = None  # to be put into the next request with a token
+        self._channel_id: str | None = None
 
     def pages(self, url: str, token: str | None = None) -> Iterator[Page | Stopped]:
-        """The pages behind an address of `address`, from `token` on; a Stopped comes last if it comes.
+        """The pages of a `listing_url`, from `token` on. A Stopped comes last, if there is one.
 
-        Raises errors.Interrupted, and other EngineErrors that `take` raises.
+        Raises errors.Interrupted, and other EngineErrors that `acquire` raises.
         """
-        self._handler.trouble = None
-        self._status, self._asked_for, self._jump, self._browsed = 0, None, token, None
+        self._handler.error = None
+        self._status, self._token, self._resume_token, self._channel_id = 0, None, token, None
         ids: list[str] = []
-        at: str | None = None
+        page_token: str | None = None
         repeated = token is not None
         try:
             for entry in self._entries(url):
-                if self._asked_for != at:
-                    yield Page(tuple(ids), self._asked_for, repeated)
-                    ids, at, repeated = [], self._asked_for, False
+                if self._token != page_token:
+                    yield Page(tuple(ids), self._token, repeated)
+                    ids, page_token, repeated = [], self._token, False
                 video_id = entry.get("id") if entry.get("ie_key") == "Youtube" else None
                 if isinstance(video_id, str) and _VIDEO_ID.fullmatch(video_id):
                     ids.append(video_id)
-        except Exception as exc:  # noqa: BLE001 - yt-dlp's own, or a shape that it does not know: it becomes data
-            trouble = self._handler.trouble
-            if isinstance(trouble, (Interrupted, EngineError)):
-                raise trouble from None
+        except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
+            error = self._handler.error
+            if isinstance(error, (Interrupted, EngineError)):
+                raise error from None
             if ids:
-                yield Page(tuple(ids), self._asked_for, repeated)
-            yield self._stopped(trouble, exc)
+                yield Page(tuple(ids), self._token, repeated)
+            yield self._stopped(error, exc)
             return
         yield Page(tuple(ids), None, repeated)
 
     def _entries(self, url: str) -> Iterator[dict[str, Any]]:
-        """What yt-dlp yields for an address, lazily; a redirect within YouTube is followed once."""
+        """The entries that yt-dlp yields for a URL, lazily. One redirect within YouTube is followed."""
         for _ in range(2):
             found = self._ydl.get_info_extractor(
                 "YoutubeSearch" if url.startswith("ytsearch") else "YoutubeTab"
@@ -155,14 +145,14 @@ class Lists:
             url = found["url"]
         yield from (entry for entry in found.get("entries") or () if entry)
 
-    def _stopped(self, trouble: Exception | None, exc: Exception) -> Stopped:
-        began = self._asked_for is None  # nothing came yet
-        if isinstance(trouble, FailureError):
-            if self._status == 404 and began:
+    def _stopped(self, error: Exception | None, exc: Exception) -> Stopped:
+        is_first = self._token is None  # the first page was not read yet
+        if isinstance(error, FailureError):
+            if self._status == 404 and is_first:
                 return Stopped(
                     Failure(Kind.UNAVAILABLE, "YouTube knows no such channel or playlist"), wrong=True
                 )
-            return Stopped(trouble.failure)
+            return Stopped(error.failure)
         from yt_dlp.utils import ExtractorError
 
         if not isinstance(exc, ExtractorError):
@@ -171,18 +161,17 @@ class Lists:
         text = clean(exc.orig_msg.removeprefix("YouTube said: "))
         if _NO_TAB.search(text):
             return Stopped(
-                Failure(Kind.UNAVAILABLE, text), wrong=True, missing=True, channel_id=self._browsed
+                Failure(Kind.UNAVAILABLE, text), wrong=True, missing=True, channel_id=self._channel_id
             )
         if kind_of(text) is Kind.BLOCKED:
-            return Stopped(said(text))
-        if began and _WRONG.search(text):
+            return Stopped(failure_from(text))
+        if is_first and _WRONG.search(text):
             return Stopped(Failure(Kind.UNAVAILABLE, f"YouTube says: {text}"), wrong=True)
         return Stopped(Failure(Kind.GARBLED, f"YouTube's list could not be read: {text}"))
 
-    # ---- one request -----------------------------------------------------------------------------------------
-    def _ask(self, method: str, url: str, *, data: Any, headers: dict[str, str]) -> requests.Response:
-        data = self._noted(data)
-        with self._door.attempt(self._take(), self._deadline_s) as attempt:
+    def _send(self, method: str, url: str, *, data: Any, headers: dict[str, str]) -> requests.Response:
+        data = self._with_token(data)
+        with self._client.attempt(self._acquire(), self._deadline_s) as attempt:
             failure = None
             try:
                 got = attempt.request(method, url, data=data, headers=headers)
@@ -191,31 +180,31 @@ class Lists:
                     failure = by_status(attempt.answer)
             except (Interrupted, EngineError):
                 raise
-            except Exception as exc:  # noqa: BLE001 - nothing foreign leaves: it becomes data
+            except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
                 self._status = 0
                 failure = classify(exc, attempt.answer)
-            attempt.spoilt = failure is not None and failure.kind is Kind.BLOCKED
-            self._told(attempt.permit, failure, attempt.cost)
+            attempt.drop_session = failure is not None and failure.kind is Kind.BLOCKED
+            self._report(attempt.permit, failure, attempt.cost)
             if failure is not None:
                 raise FailureError(failure)
             return got
 
-    def _noted(self, data: Any) -> Any:
-        """A request's body, with where the listing goes on in the first one for a further page."""
+    def _with_token(self, data: Any) -> Any:
+        """A request's body. The first one for a further page gets the token at which the listing resumes."""
         try:
             body = json.loads(data)
             token = body.get("continuation")
         except (TypeError, ValueError, AttributeError):
             return data
         if isinstance(body.get("browseId"), str):
-            self._browsed = body["browseId"]
+            self._channel_id = body["browseId"]
         if token is None:
             return data
-        if self._jump is not None:
-            token, self._jump = self._jump, None
+        if self._resume_token is not None:
+            token, self._resume_token = self._resume_token, None
             body["continuation"] = token
             data = json.dumps(body).encode()
-        self._asked_for = token
+        self._token = token
         return data
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Caption tracks in any format that YouTube has: XML (srv1, srv2, srv3, TTML), json3, WebVTT, SubRip.
+"""Reads caption texts in all of YouTube's formats: XML (srv1, srv2, srv3, TTML), json3, WebVTT, SubRip.
 
-Each is read in one pass, in time and memory proportional to the text, with no more than `MAX_CUES` cues.
+Each is read in one pass, in linear time and memory, and has at most `MAX_CUES` cues.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from xml.parsers import expat
 from engine.model import Cue, Failure, Kind
 from engine.network.answer import FailureError
 from engine.youtube.classify import UnreadableError
-from engine.youtube.markup import said
+from engine.youtube.markup import strip_markup
 
 MAX_CUES = 250_000  # twelve hours with a cue for each word
 _MAX_NUMBER_CHARS = 40
 _CLOCK = re.compile(r"(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d{1,9})?)|(\d{1,9}(?:\.\d{1,9})?)s")
-_EMPTY_LINES = re.compile(r"\n\n++")  # a line of one space is none: generated captions have such
+_EMPTY_LINES = re.compile(r"\n\n++")  # not lines of one space, which generated captions contain
 _TIMES = re.compile(r"\s*+([\d:.,]{1,30})[ \t]++-->[ \t]++([\d:.,]{1,30})(?:[ \t]|$)")
 _PRINTED = re.compile(r"\S")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,20}")
@@ -30,10 +30,7 @@ def too_many() -> FailureError:
 
 
 def read(text: str) -> tuple[Cue, ...]:
-    """The cues of a track.
-
-    Raises UnreadableError, which says what the text is instead, and FailureError (too_large).
-    """
+    """The cues of a text. Raises UnreadableError, which says what it is instead, and FailureError (too_large)."""
     text = text.removeprefix("\ufeff")
     found = _PRINTED.search(text)
     start = text[found.start() : found.start() + 200] if found else ""
@@ -49,13 +46,13 @@ def read(text: str) -> tuple[Cue, ...]:
 
 
 class _Xml:
-    """`cues` of a document: `text` and `p` elements are cues, whatever is inside them is their text."""
+    """The `cues` of a document: its `text` and `p` elements. All text inside them belongs to them."""
 
     def __init__(self, text: str) -> None:
         self._cues: list[Cue] = []
         self._depth = 0
-        self._cue_depth = 0  # of the element that is being read, 0: none
-        self._attributes: dict[str, str] = {}  # its
+        self._cue_depth = 0  # depth of the element being read; 0: none
+        self._attributes: dict[str, str] = {}  # of the element being read
         self._parts: list[str] = []
         parser = expat.ParserCreate()
         parser.buffer_text = True
@@ -73,7 +70,7 @@ class _Xml:
         return tuple(self._cues)
 
     def _doctype(self, *_: Any) -> None:
-        # Captions have none; what it may declare are entities that unpack to terabytes, or read files.
+        # Captions have no doctype. It could declare entities that expand to terabytes or read files.
         raise UnreadableError("is a web page, or declares entities")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -98,19 +95,19 @@ class _Xml:
     def _end(self, tag: str) -> None:
         if self._depth == self._cue_depth:
             words, self._parts, self._cue_depth = "".join(self._parts), [], 0
-            if "start" in self._attributes:  # srv1: its texts are HTML inside XML
-                keep, heard = bool(words), said(words)
+            if "start" in self._attributes:  # srv1: texts are HTML inside XML
+                keep, spoken = bool(words), strip_markup(words)
             else:
-                keep, heard = bool(words.strip()), words
+                keep, spoken = bool(words.strip()), words
             if keep:
                 if len(self._cues) >= MAX_CUES:
                     raise too_many()
-                self._cues.append(Cue(*_times(self._attributes), heard))
+                self._cues.append(Cue(*_times(self._attributes), spoken))
         self._depth -= 1
 
 
 def _times(attributes: Mapping[str, str]) -> tuple[float, float]:
-    """Start and duration in seconds, from the attributes of srv1 (s), of srv2 and srv3 (ms), or of TTML (a clock)."""
+    """Start and duration in seconds from attributes of srv1 (s), srv2 and srv3 (ms), or TTML (clock times)."""
     if "start" in attributes:
         return _number(attributes["start"]), _number(attributes.get("dur", "0"))
     if "t" in attributes:
@@ -134,7 +131,7 @@ def _json3(text: str) -> tuple[Cue, ...]:
     for event in events:
         segments = event.get("segs") if isinstance(event, dict) else None
         if not isinstance(segments, list):
-            continue  # a window, or a pen
+            continue  # a window or a pen
         words = "".join(_text(part) for part in segments)
         if words.strip():
             if len(cues) >= MAX_CUES:
@@ -155,17 +152,17 @@ def _ms(value: Any) -> float:
 
 
 def _blocks(text: str, *, vtt: bool) -> Iterator[Cue]:
-    """The cues of WebVTT, or of SubRip, which resolves no references."""
+    """The cues of WebVTT, or of SubRip, which has no references."""
     count = 0
     for block in _EMPTY_LINES.split(text.replace("\r\n", "\n").replace("\r", "\n")):
         lines = block.strip("\n").split("\n", 2)
         at = next((n for n in (0, 1) if n < len(lines) and "-->" in lines[n][:200]), None)
         times = _TIMES.match(lines[at]) if at is not None else None
         if times is None or at is None:
-            continue  # the head, a note, a style
+            continue  # the header, a note or a style
         words = "\n".join(lines[at + 1 :])
         if vtt:
-            words = said(words, timed=True)
+            words = strip_markup(words, timed=True)
         if words.strip():
             count += 1
             if count > MAX_CUES:

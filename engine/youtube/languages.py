@@ -1,8 +1,8 @@
-"""Which language codes mean the same language: old and new codes, scripts and regions, as CLDR has them.
+"""Says which language codes mean the same language: old and new codes, scripts and regions, by CLDR's tables.
 
-YouTube says `iw` for Hebrew, other lists `he`; `zh-CN` is `zh-Hans` and `zh-TW` is `zh-Hant`. The tables are
-`langcodes`'. Two rules are left out on purpose: nearness of languages (to CLDR, English is a fair second choice for
-Welsh), and anything that would take one country's variant for another's (`en-GB` is not `en-US`).
+YouTube writes `iw` for Hebrew, others `he`; `zh-CN` is `zh-Hans` and `zh-TW` is `zh-Hant`. The tables are those of
+`langcodes`. Two rules are left out on purpose: related languages (for CLDR, English may replace Welsh), and taking
+one country's variant for another's (`en-GB` is not `en-US`).
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from functools import lru_cache
 
 MAX_CHARS = 35  # RFC 5646, 4.4.1: room for any code that means something
 SAME_CODE, SAME_LANGUAGE, NEAR_VARIANT, VARIANT = range(4)
-_SPELLINGS = {"nb": "no"}  # CLDR: Norwegian is Bokmål unless it says otherwise
+_SPELLINGS = {"nb": "no"}  # CLDR: Norwegian means Bokmål
 
 
 @dataclass(frozen=True, slots=True)
 class _Meaning:
-    """A code taken apart. `script` and `region` as written, `full` with what is likely where nothing is written."""
+    """The parts of a code. `script` and `region` are as written, the `full_` ones include the likely defaults."""
 
     language: str
     script: str | None
     region: str | None
     full_script: str | None
     full_region: str | None
-    has_more: bool  # a variant, or a name such as YouTube gives a second track of a language
+    has_more: bool  # a variant, or the name that YouTube gives to a second track of a language
 
 
 def match(wanted: str, offered: str) -> int | None:
-    """How well an offered code fits a wanted one, the best first; None when it is another language.
+    """How well an offered code fits a wanted one, 0 best; None when it is another language.
 
-    0 the very code, 1 another code for the same, 2 a variant in the script that is usual for the wanted one,
-    3 any other variant of it.
+    0 the same code, 1 another code for the same language, 2 a variant in the wanted language's usual script, 3 any
+    other variant.
     """
     wanted, offered = wanted.lower(), offered.lower()
     if wanted == offered:
@@ -54,14 +54,14 @@ def match(wanted: str, offered: str) -> int | None:
 
 
 def base(code: str) -> str:
-    """The language without script and region, in its present-day code."""
+    """The language without script and region, as a current code."""
     found = _meaning(code.lower())
     return found.language if found else code.lower().partition("-")[0]
 
 
 @lru_cache(maxsize=1024)
 def _meaning(code: str) -> _Meaning | None:
-    """What a code in lower case means; None when it is none."""
+    """The parts of a code in lower case; None when it is not a language code."""
     from langcodes import Language, standardize_tag  # late: its tables are a few megabytes
 
     parts = code[:MAX_CHARS].replace("_", "-").split("-")

@@ -1,6 +1,6 @@
-"""Which caption tracks of a video are wanted, and what to say when none is.
+"""Chooses the wanted caption tracks of a video, or says why none fits.
 
-Within a language captions made by people come before generated ones, the language itself before its variants.
+Within a language, captions made by people come before generated ones, and the language itself before its variants.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from engine.model import Failure, Kind
 from engine.network.answer import FailureError
 from engine.youtube.languages import base, match
 from engine.youtube.messages import clean
+from engine.youtube.player import captions as captions_of
+from engine.youtube.player import items
 
 ANY, ORIG = "any", "orig"
 Captions = Literal["any", "manual", "generated"]
 _KIND_OF = {"any": "captions", "manual": "captions made by people", "generated": "generated captions"}
-_ORIGINAL = "4"  # what the id of the audio track as recorded ends in; dubbed ones end in 3 or 10 ("en-US.10")
+_ORIGINAL = "4"  # ends the id of the audio track as recorded; dubbed ones end in 3 or 10 ("en-US.10")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`languages` in order of preference: codes, `any`, `orig` (the spoken language); by whom they were made.
+    """`languages` in order of preference: codes, `any`, `orig` (the spoken language). `captions` is who made them.
 
-    `translate`: captions in this language if there are, else a translation of the first wanted ones.
+    `translate` asks for captions in this language if there are any, else for a translation of the first wanted ones.
     """
 
     languages: tuple[str, ...] = ("en",)
@@ -35,18 +37,18 @@ class Wanted:
 
 
 class Chosen(NamedTuple):
-    """A track to read; `translated_from` is the code of the captions that YouTube is to translate, or None."""
+    """A track to read. `translated_from` is the code of the captions that YouTube translates for it, or None."""
 
     track: Track
     translated_from: str | None = None
 
 
 def choose(tracks: Sequence[Track], wanted: Wanted, spoken: str | None = None) -> Chosen:
-    """The best track of the first wanted language there is, a translation where one is wanted.
+    """The best track of the first wanted language that the video has, or its translation if one is wanted.
 
-    A wanted `en` takes `en`, else its variants (`en-GB`, `en-US`); old and new codes of a language are the same
-    (`he` and `iw`), and so are those that CLDR says mean the same (`zh-CN` and `zh-Hans`). `any` takes what there
-    is, the spoken language first where it is known. Raises FailureError (no_language) and names what exists.
+    A wanted `en` takes `en`, else its variants (`en-GB`, `en-US`). Old and new codes of a language are the same
+    (`he` and `iw`), and so are those with the same meaning in CLDR (`zh-CN` and `zh-Hans`). `any` takes whatever
+    exists, the spoken language first if it is known. Raises FailureError (no_language) that names what exists.
     """
     fitting = [t for t in tracks if _made_as(t, wanted.captions)]
     if wanted.translate is None:
@@ -59,48 +61,39 @@ def choose(tracks: Sequence[Track], wanted: Wanted, spoken: str | None = None) -
 
 
 def ranked(tracks: Sequence[Track], wanted: Wanted, spoken: str | None = None) -> list[Track]:
-    """All tracks made as wanted, the one that `choose` would take first, what no language names in the end.
+    """All tracks whose maker is wanted, first the one that `choose` would take.
 
-    Raises FailureError (no_language) when none is made as wanted.
+    Raises FailureError (no_language) when there are none.
     """
     best = choose(tracks, Wanted((*wanted.languages, ANY), wanted.captions), spoken).track
     return [best, *(t for t in tracks if t is not best and _made_as(t, wanted.captions))]
 
 
 def spoken_language(player: Mapping[str, Any] | None) -> str | None:
-    """The code of the language spoken in a video, as far as its player answer tells; else None.
+    """The code of the language spoken in a video, or None if its player answer does not tell.
 
-    That of the generated captions: YouTube generates them for what is said. Where dubbing made that several
-    languages, or none were generated: the language in the id of the original audio track (`pt-BR.4`), else of
-    the default one. Where tracks of sound bear no id, there is one: then captions that people made in one
-    language only are taken to be in it. `defaultCaptionTrackIndex` tells nothing: it is what the player shows
-    first, which may well be a translation.
+    1. The language of the generated captions, if there is one: YouTube generates them from the sound.
+    2. For a dubbed video, or without generated captions: the language in the id of the original audio track
+       (`pt-BR.4`), else of the default one.
+    3. Audio tracks without ids mean that there is only one: then the language of the captions, if there is one.
+
+    `defaultCaptionTrackIndex` does not help: it is the track shown first, which may be a translation.
     """
-    renderer = _at(_at(player, "captions"), "playerCaptionsTracklistRenderer")
-    listed = [t for t in _list(renderer, "captionTracks") if isinstance(t.get("languageCode"), str)]
+    renderer = captions_of(player)
+    listed = [t for t in items(renderer.get("captionTracks")) if isinstance(t.get("languageCode"), str)]
     generated = {t["languageCode"] for t in listed if t.get("kind") == "asr"}
     if len(generated) == 1:
         return str(generated.pop())
-    audio = _list(renderer, "audioTracks")
+    audio = items(renderer.get("audioTracks"))
     ids = [str(a.get("audioTrackId") or "") for a in audio]
     default = renderer.get("defaultAudioTrackIndex")
     if isinstance(default, int) and 0 <= default < len(ids):
         ids.insert(0, ids[default])
-    ids.sort(key=lambda its: its.rpartition(".")[2] != _ORIGINAL)
+    ids.sort(key=lambda audio_id: audio_id.rpartition(".")[2] != _ORIGINAL)
     if len(audio) and ids[0]:
         return ids[0].partition(".")[0]
     languages = {t["languageCode"] for t in listed}
     return str(languages.pop()) if len(languages) == 1 else None
-
-
-def _at(node: Any, key: str) -> Mapping[str, Any]:
-    found = node.get(key) if isinstance(node, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
-
-
-def _list(node: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    found = node.get(key)
-    return [its for its in found if isinstance(its, Mapping)] if isinstance(found, list) else []
 
 
 def _made_as(track: Track, captions: Captions) -> bool:
@@ -108,8 +101,11 @@ def _made_as(track: Track, captions: Captions) -> bool:
 
 
 def _first(tracks: Sequence[Track], languages: Iterable[str], spoken: str | None) -> Track | None:
-    found = (_of_language(tracks, language.lower(), spoken) for language in languages)
-    return next((track for track in found if track is not None), None)
+    for language in languages:
+        track = _of_language(tracks, language.lower(), spoken)
+        if track is not None:
+            return track
+    return None
 
 
 def _of_language(tracks: Sequence[Track], language: str, spoken: str | None) -> Track | None:
@@ -118,24 +114,27 @@ def _of_language(tracks: Sequence[Track], language: str, spoken: str | None) -> 
         bases = {base(code) for code in known}
         return min(tracks, key=lambda t: (t.is_generated, base(t.language_code) not in bases), default=None)
     if language == ORIG:
-        # Audio says `pt-BR` where the captions generated from it say `pt`.
+        # The audio track is `pt-BR`, while the captions generated from it are `pt`.
         same = [t for t in tracks if spoken and base(t.language_code) == base(spoken)]
         return min(same, key=lambda t: (t.is_generated, t.language_code != spoken), default=None)
-
-    fits = {id(t): match(language, t.language_code) for t in tracks}
-    fitting = [t for t in tracks if fits[id(t)] is not None]
-    return min(fitting, key=lambda t: (t.is_generated, fits[id(t)]), default=None)
+    fitting = [
+        (t.is_generated, rank, n)
+        for n, t in enumerate(tracks)
+        if (rank := match(language, t.language_code)) is not None
+    ]
+    return tracks[min(fitting)[2]] if fitting else None
 
 
 def _translated(
     tracks: Sequence[Track], fitting: Sequence[Track], wanted: Wanted, spoken: str | None
 ) -> Chosen:
-    """The first wanted track that YouTube translates, as its translation."""
+    """The translation of the first wanted track that YouTube translates."""
     target = str(wanted.translate)
     into = {
         id(t): code
         for t in fitting
-        if (code := _offered([its.language_code for its in t.translation_languages], target)) is not None
+        if (code := _offered([language.language_code for language in t.translation_languages], target))
+        is not None
     }
     source = _first([t for t in fitting if id(t) in into], wanted.languages, spoken)
     if source is None:
@@ -147,14 +146,16 @@ def _translated(
 
 
 def _offered(codes: Sequence[str], target: str) -> str | None:
-    """The offered code that is meant: the very one, else a variant (`zh-Hans` for `zh`)."""
+    """The offered code that fits the target best: the same, else a variant (`zh-Hans` for `zh`)."""
     fits = [(rank, n) for n, code in enumerate(codes) if (rank := match(target, code)) is not None]
     return codes[min(fits)[1]] if fits else None
 
 
 def _missing(tracks: Sequence[Track], wanted: Wanted, spoken: str | None) -> str:
     languages = [wanted.translate] if wanted.translate else []
-    languages += (f"{ORIG} ({spoken or 'not told'})" if its == ORIG else its for its in wanted.languages)
+    languages += (
+        f"{ORIG} ({spoken or 'unknown'})" if language == ORIG else language for language in wanted.languages
+    )
     return clean(f"no {_KIND_OF[wanted.captions]} in {', '.join(languages)}; {_exists(tracks)}")
 
 

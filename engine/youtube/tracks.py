@@ -1,7 +1,7 @@
 """The caption list of a player answer, as tracks that youtube-transcript-api can fetch and translate.
 
-The library makes its own list of the answers it asked for, with one track a language and kind: where people made
-two in the same language, the last one stays. This is the list for answers of other clients, and for all tracks.
+The library's own list has one track a language and kind: where people made two in the same language, only the last is
+in it. This list has all, and serves the answers of other clients, too.
 """
 
 from __future__ import annotations
@@ -12,27 +12,29 @@ from typing import Any
 
 from youtube_transcript_api import Transcript as Track
 
+from engine.model import Failure, Kind
 from engine.network.session import Session
+from engine.youtube.player import OddAnswerError, captions, items
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A language that YouTube translates captions into, named as the library names its own."""
+    """A language that YouTube translates captions into, with the field names of the library's own class."""
 
     language: str
     language_code: str
 
 
-def listed(session: Session, video_id: str, player: Mapping[str, Any] | None) -> list[Track]:
-    """The tracks that a player answer lists, in its order; what is malformed is left out."""
-    renderer = _renderer(player)
+def list_tracks(session: Session, video_id: str, player: Mapping[str, Any] | None) -> list[Track]:
+    """The tracks that a player answer lists, in its order. Malformed ones are left out."""
+    renderer = captions(player)
     offered: Any = [
-        Translation(_text(its.get("languageName")) or its["languageCode"], its["languageCode"])
-        for its in _mappings(renderer.get("translationLanguages"))
-        if isinstance(its.get("languageCode"), str)
+        Translation(_text(item.get("languageName")) or item["languageCode"], item["languageCode"])
+        for item in items(renderer.get("translationLanguages"))
+        if isinstance(item.get("languageCode"), str)
     ]
     tracks = []
-    for item in _mappings(renderer.get("captionTracks")):
+    for item in items(renderer.get("captionTracks")):
         url, code = item.get("baseUrl"), item.get("languageCode")
         if not (isinstance(url, str) and isinstance(code, str)):
             continue
@@ -52,24 +54,15 @@ def listed(session: Session, video_id: str, player: Mapping[str, Any] | None) ->
     return tracks
 
 
-def offers(player: Mapping[str, Any] | None) -> bool:
-    """Whether a player answer lists any track, be it malformed."""
-    tracks = _renderer(player).get("captionTracks")
-    return bool(tracks) and isinstance(tracks, list)
-
-
-def _renderer(player: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    captions = player.get("captions") if player else None
-    renderer = captions.get("playerCaptionsTracklistRenderer") if isinstance(captions, Mapping) else None
-    return renderer if isinstance(renderer, Mapping) else {}
-
-
-def _mappings(node: Any) -> list[Mapping[str, Any]]:
-    return [its for its in node if isinstance(its, Mapping)] if isinstance(node, list) else []
+def check_readable(player: Mapping[str, Any] | None) -> None:
+    """Raise OddAnswerError if an answer in which no track was found lists some, be they malformed."""
+    listed = captions(player).get("captionTracks")
+    if listed and isinstance(listed, list):
+        raise OddAnswerError(Failure(Kind.GARBLED, "the list of captions could not be read"))
 
 
 def _text(node: Any) -> str:
     if not isinstance(node, Mapping):
         return ""
-    parts = [run.get("text") for run in _mappings(node.get("runs"))]
+    parts = [run.get("text") for run in items(node.get("runs"))]
     return "".join(p for p in parts if isinstance(p, str)) or str(node.get("simpleText") or "")

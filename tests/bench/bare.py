@@ -40,12 +40,12 @@ class Counter:
 
 def lean(proxy: str, ca: str) -> Callable[[str], Any]:
     from engine.model import EgressSpec, Permit
-    from engine.youtube.fetcher import Door, Fetcher, FetchSettings
+    from engine.youtube.fetcher import Client, Fetcher, FetchSettings
 
     def permit(egress: int) -> Permit:
         return Permit(0, 0, time.monotonic() + 60)
 
-    fetcher = Fetcher(Door((EgressSpec("p001", proxy),), take=permit, ca_bundle=ca), FetchSettings())
+    fetcher = Fetcher(Client((EgressSpec("p001", proxy),), acquire=permit, ca_bundle=ca), FetchSettings())
     return lambda video_id: fetcher.fetch(video_id, permit(0))
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from engine.rehearsal import Settings, invented_ids, start
+from engine.rehearsal import RehearsalSettings, invented_ids, start
 
 THREADS = 8
 WARM_UP = 3 * THREADS  # each thread has its connection, and the interpreter has specialised its code
@@ -112,12 +112,12 @@ def _library(proxy: str, ca: str) -> Callable[[str], object]:
 def _engine(mode: str) -> Callable[[str, str], Callable[[str], object]]:
     def make(proxy: str, ca: str) -> Callable[[str], object]:
         from engine.model import EgressSpec, Fetched, Permit
-        from engine.youtube.fetcher import Door, Fetcher, FetchSettings
+        from engine.youtube.fetcher import Client, Fetcher, FetchSettings
 
         def permit(egress: int) -> Permit:
             return Permit(0, 0, time.monotonic() + 60)
 
-        door = Door((EgressSpec("p001", proxy),), take=permit, ca_bundle=ca)
+        door = Client((EgressSpec("p001", proxy),), acquire=permit, ca_bundle=ca)
         settings = FetchSettings(fetch_mode="full" if mode == "full" else "lean", mask=mode == "mask")
         fetcher = Fetcher(door, settings)
 
@@ -233,7 +233,7 @@ def play(turns: int, scale: float) -> dict[str, list[dict[str, float]]]:
     """The figures of each contender, turn by turn."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     with contextlib.ExitStack() as stack:
-        stand_in = stack.enter_context(start(Settings(latency_s=0.0, real_sizes=True)))
+        stand_in = stack.enter_context(start(RehearsalSettings(latency_s=0.0, real_sizes=True)))
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
         children = [stack.enter_context(Child(name, stand_in, directory)) for name in CONTENDERS]
         for child in children:

@@ -27,7 +27,7 @@ from children import CANNED, ENGINE, HERE, UNSYNCED, Measured, measured
 from rows import ids
 from tables import machine, middle, spread, table
 
-from engine.rehearsal import Rehearsal, Settings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, start
 
 PROCESSES, THREADS, LATENCY_S = 2, 32, 0.05
 TAIL_PROCESSES, TAIL_THREADS, TAIL_S = 4, 32, 0.1
@@ -120,7 +120,7 @@ def turn(way: Way, count: int, seed: int, sync: bool) -> dict[str, float]:
     """One way's figures a video. Raises SystemExit if a file is missing."""
     with (
         tempfile.TemporaryDirectory(prefix="engine-bench-") as directory,
-        start(Settings(latency_s=LATENCY_S, real_sizes=True)) as site,
+        start(RehearsalSettings(latency_s=LATENCY_S, real_sizes=True)) as site,
     ):
         job = Job(Path(directory), site, Path(directory) / "ids.txt", sync)
         job.out.mkdir()

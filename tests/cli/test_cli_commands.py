@@ -319,7 +319,7 @@ def test_a_rehearsal_s_queue_is_not_run_nor_the_other_way_round(engine: Engine) 
     assert said.code == Exit.USAGE
     assert "real one" in said.err
     assert engine("rehearse", "--proxy", "host:1").code == Exit.USAGE
-    assert "no scene" in engine("rehearse", "--scene", "none").err
+    assert "no scenario" in engine("rehearse", "--scene", "none").err
 
 
 def test_frozen_options_name_both_values(engine: Engine, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import recount
 from commands import MONITOR, WORKER, Batch, Command, kill, until
 from patience import crowd
 
-from engine.rehearsal import parse_scene
+from engine.rehearsal import parse_scenario
 
 MOST_SLACK = 24.0
 ORPHANS_S = 1.0  # who has lost the supervisor is gone by then
@@ -99,7 +99,7 @@ def repeated(
     were `outages` besides, only the rows can tell.
     """
     seen = collections.Counter(name for name in asked if name in rows)
-    parsed = [parse_scene(text) for text in scenes]
+    parsed = [parse_scenario(text) for text in scenes]
     often = {name: n for name, n in seen.items() if n > REQUESTS_PLAIN * (1 + in_flight[name])}
     plain = {name: n for name, n in often.items() if not any(its.touches(seed, name) for its in parsed)}
     assert outages or not plain, f"asked for more often than their kills explain: {plain}"

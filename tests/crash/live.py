@@ -33,7 +33,7 @@ from commands import (
 from gauges import Gauges
 from killing import Killer, repeated, same_status, slack
 
-from engine.rehearsal import Settings, start
+from engine.rehearsal import RehearsalSettings, start
 
 LATENCY_S = 0.5
 ABSENT, FLAKY = "absent=0.03", "flaky=0.03"
@@ -52,8 +52,8 @@ class Soak:
         self.began_s = time.monotonic()
         self.own_disk = _mounted(root / "batch" / "queue", stack)
         self.arrivals = root / "arrivals.jsonl"
-        settings = Settings(
-            latency_s=LATENCY_S, seed=seed, scenes=(ABSENT, FLAKY), arrivals=str(self.arrivals)
+        settings = RehearsalSettings(
+            latency_s=LATENCY_S, seed=seed, scenarios=(ABSENT, FLAKY), arrivals=str(self.arrivals)
         )
         self.seed = seed
         self.site = stack.enter_context(start(settings))
@@ -256,7 +256,7 @@ class Soak:
         """Nothing comes through for a while; sometimes a process dies over it."""
         since_s, lasts_s = time.monotonic(), self.dice.uniform(3.0, 8.0)
         self.outages.append((since_s, float("inf")))
-        self.site.scene(f"{scene}@0-{lasts_s:g}")
+        self.site.play(f"{scene}@0-{lasts_s:g}")
         time.sleep(lasts_s / 2)
         beside = self.dice.choice(["", "", "", "kill worker", "kill monitor"])
         if beside:

@@ -23,7 +23,7 @@ from power_ops import Files, Recording
 from power_resume import lay
 from power_states import states
 
-from engine.rehearsal import Rehearsal, Settings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, start
 
 FIRST, MORE = (
     18,
@@ -102,7 +102,7 @@ def _once(place: Path, seed: int, *, killed: bool = False, left: Files | None = 
     recording = Recording(root)
     recording.begin(left or {})
     since = len(recording.steps)
-    with start(Settings(latency_s=LATENCY_S, seed=seed, scenes=SCENES)) as site:
+    with start(RehearsalSettings(latency_s=LATENCY_S, seed=seed, scenarios=SCENES)) as site:
         way = ("--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle)
         run = [*unpaced(root), "-p", 2, "-t", 2, *way, listed]
         if left is None:

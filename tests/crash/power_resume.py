@@ -156,7 +156,7 @@ def spared() -> Iterator[None]:
         for module in (register, snapshot):
             stack.enter_context(mock.patch.object(module, "boot_id", lambda: b"the next boot id"))
         stack.enter_context(mock.patch.object(processes, "boot_id", lambda: "the next boot"))
-        stack.enter_context(mock.patch.object(client, "Door"))  # nobody goes through it
+        stack.enter_context(mock.patch.object(client, "Client"))  # nobody goes through it
         yield
 
 

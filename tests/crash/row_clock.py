@@ -149,7 +149,7 @@ def resume(place: Place, seed: int) -> str | Told:
     if clock is None:
         return Told(0, NO_COMPILER)
     dice = random.Random(seed)
-    site = place.stand_in(seed=seed, scenes=("error500=0.5",))
+    site = place.stand_in(seed=seed, scenarios=("error500=0.5",))
     batch = place.batch(videos(40, seed), site)
     with batch.start(*FEW, **clock.env) as run:
         until(lambda: len(_waiting(batch)) >= 5, 20.0, "for jobs that wait")

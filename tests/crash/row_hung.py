@@ -60,7 +60,7 @@ class Watch:
 )
 def fetch(place: Place, seed: int) -> str:
     scene = ("hang", "trickle")[seed % 2]
-    site = place.stand_in(seed=seed, scenes=(f"{scene}=0.1",))
+    site = place.stand_in(seed=seed, scenarios=(f"{scene}=0.1",))
     batch = place.batch(videos(70, seed), site)
     pace = ("--rate", f"{RATE_PER_S:g}/s", "--deadline", f"{DEADLINE_S:g}", "--attempts", "1")
     with Lateness() as machine, Watch(batch) as watch:

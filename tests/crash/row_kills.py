@@ -22,7 +22,7 @@ MANY = 1_000_000
 
 
 def batch_of(place: Place, count: int, seed: int) -> tuple[Batch, Killer]:
-    site = place.stand_in(seed=seed, latency_s=LATENCY_S, scenes=(ABSENT, FLAKY))
+    site = place.stand_in(seed=seed, latency_s=LATENCY_S, scenarios=(ABSENT, FLAKY))
     batch = place.batch(videos(count, seed), site)
     return batch, Killer(batch, random.Random(seed))
 

@@ -85,7 +85,7 @@ def killed(place: Place, seed: int) -> str | Told:
 def refused(place: Place, seed: int) -> str:
     """Some answers unpack to 64 MB, which are never held whole; now and then a worker may have no more at all."""
     dice = random.Random(seed)
-    site = place.stand_in(seed=seed, latency_s=0.1, scenes=("huge=0.1",))
+    site = place.stand_in(seed=seed, latency_s=0.1, scenarios=("huge=0.1",))
     batch = place.batch(videos(80, seed), site)
     with batch.start(*FEW) as run:
         batch.seen(dice.randrange(10, 60), within_s=90.0)

@@ -75,7 +75,7 @@ def refused(place: Place, seed: int) -> str:
     batch = _batch(place, seed)
     assert batch.site is not None
     site = batch.site
-    return _outage(batch, Outage(lambda: site.scene("gone"), lambda: site.scene(replace=True)), seed)
+    return _outage(batch, Outage(lambda: site.play("gone"), lambda: site.play(replace=True)), seed)
 
 
 def _apart(play: Callable[[], str]) -> str | Told:
@@ -139,7 +139,7 @@ def no_names(place: Place, seed: int) -> str | Told:
 
         def begin() -> None:
             hosts.write_text(without)
-            site.scene("gone@0-1")
+            site.play("gone@0-1")
 
         proxy = f"http://{HOST}:{site.address.port}"
         return _outage(batch, Outage(begin, lambda: hosts.write_text(with_it)), seed, proxy)

@@ -16,7 +16,7 @@ from power_states import MODELS
 from power_variants import VARIANTS
 from scorecard import Told, row
 
-from engine.rehearsal import Settings, start
+from engine.rehearsal import RehearsalSettings, start
 
 STATES = 50  # of each model in a trial
 BROKEN_STATES = 100  # at most, until a broken variant is caught
@@ -67,7 +67,7 @@ def power_cut_real(place: Place, seed: int) -> Told:
 def _real(root: Path, listed: Path | None, kinds: Mapping[str, str | None]) -> Resumed:
     """The next `engine run`, with its processes, against a stand-in that answers as in the recorded run."""
     seed = int((root.parent / "seed").read_text())
-    with start(Settings(latency_s=0.01, seed=seed, scenes=("private=0.15",))) as site:
+    with start(RehearsalSettings(latency_s=0.01, seed=seed, scenarios=("private=0.15",))) as site:
         way = ("--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle)
         args = [*unpaced(root), "-p", "2", "-t", "4", *way, *([listed] if listed else [])]
         ended = engine(*args, PYTHONPATH=str(ENGINE))

@@ -137,7 +137,7 @@ UNSURE = {"row changed", "files lost"}  # of rows that were not promised yet: th
 
 def _half_done(place: Place, seed: int) -> Batch:
     """A batch whose run was killed, all of it, on its way; sometimes stopped in good order."""
-    site = place.stand_in(seed=seed, latency_s=0.1, scenes=(ABSENT,))
+    site = place.stand_in(seed=seed, latency_s=0.1, scenarios=(ABSENT,))
     batch = place.batch(videos(JOBS, seed), site)
     dice = random.Random(seed)
     manifest = batch.queue / "manifest.jsonl"

@@ -113,7 +113,7 @@ def once(place: Place, seed: int) -> str:
 def twice(place: Place, seed: int) -> str:
     dice = random.Random(seed)
     number, second, group = SIGNALS[seed % 3], dice.choice(SIGNALS), dice.random() < 0.5
-    batch = _batch(place, seed, 0.02, scenes=("hang=0.5",))
+    batch = _batch(place, seed, 0.02, scenarios=("hang=0.5",))
     assert batch.site is not None
     with batch.start(*FEW, "--grace", "30") as run:
         until(lambda: sum(map(len, _busy(batch))) >= 4 or not run.live, 90.0, "for jobs that hang")
@@ -137,7 +137,7 @@ def twice(place: Place, seed: int) -> str:
     # Rows of the last seconds may be in the journals alone, so that their files have no row in the manifest yet.
     assert recount.leftovers(batch.queue, batch.out) == []
     _same_counts(batch)
-    batch.site.scene(replace=True)
+    batch.site.play(replace=True)
     _goes_on(batch)
     return f"{number.name}, {second.name} {gap_s:g} s later: over in {took_s:.2f} s"
 

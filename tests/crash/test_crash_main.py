@@ -53,7 +53,7 @@ class Killer:
 def disturbed(place: Place, count: int, kills: int, *, dice: int, pause_s: float, reference: int) -> str:
     """Play the main job with so many kills and hold it against the undisturbed one; returns what to tell."""
     whole = undisturbed(reference, pause_s)
-    site = place.stand_in(**{name: getattr(SETTINGS, name) for name in ("latency_s", "seed", "scenes")})
+    site = place.stand_in(**{name: getattr(SETTINGS, name) for name in ("latency_s", "seed", "scenarios")})
     batch = place.batch(whole.batch.ids[:count], site)
     killer = Killer(batch, random.Random(dice))
     codes = []

@@ -111,10 +111,10 @@ class Traced:
         if self.role == "retry":
             site = self.batch.site
             assert site is not None
-            site.scene("members", replace=True)
+            site.play("members", replace=True)
             ended = self.batch.run(*OPTIONS)
             assert ended.code in (0, 3), ended.said
-            site.scene(replace=True)
+            site.play(replace=True)
 
     def command(self, *args: str) -> Ended:
         """Give the command whose process is traced with these arguments; wait for its end, and for strace's."""

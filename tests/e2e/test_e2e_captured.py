@@ -21,7 +21,7 @@ class Captured:
 
 def captured(place: Place) -> Captured:
     """All captured answers, some videos among them that simply work."""
-    site = place.stand_in(scenes=("captured",), seed=9)
+    site = place.stand_in(scenarios=("captured",), seed=9)
     batch = place.batch(list(CAPTURES), site)
     # Unknown answers are tried again; two attempts show that as well as five.
     return Captured(batch, batch.run("-l", "en", "--attempts", "2", timeout_s=100))
@@ -83,7 +83,7 @@ def test_a_final_refusal_keeps_what_was_learnt(night: Captured) -> None:
 
 
 def other_language(place: Place) -> Captured:
-    site = place.stand_in(scenes=("captured",), seed=9)
+    site = place.stand_in(scenarios=("captured",), seed=9)
     batch = place.batch(["GJLlxj_dtq8", "F1xioXWb8CY"], site)
     return Captured(batch, batch.run("-l", "tlh,de,en"))
 

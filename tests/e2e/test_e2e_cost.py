@@ -15,14 +15,14 @@ import pytest
 from commands import last_wins
 from patience import HANG_S, Limit
 
-from engine.rehearsal import Rehearsal, Settings, invented_ids, parse_scene, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, parse_scenario, start
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def site() -> Iterator[Rehearsal]:
-    with start(Settings(latency_s=0.02)) as its:
+    with start(RehearsalSettings(latency_s=0.02)) as its:
         yield its
 
 
@@ -77,7 +77,7 @@ def status(cwd: Path) -> dict[str, Any]:
 def test_capped_planned_and_finished_with_costs_that_add_up(tmp_path: Path, site: Rehearsal) -> None:
     """One batch: a cap ends its first run, a plan is made from what that measured, the second run finishes it,
     and what status says of each egress is what the stand-in saw and sent."""
-    site.scene("absent=0.1", "hidden=0.1")
+    site.play("absent=0.1", "hidden=0.1")
     (tmp_path / "videos.txt").write_text("\n".join(invented_ids(150)))
     by = through(site, "east", "west")
 
@@ -159,8 +159,8 @@ def test_a_soft_block_costs_no_video(tmp_path: Path, site: Rehearsal) -> None:
     the second opinion, until the run has noticed and has probed for a while: only the real ones end as
     `no_captions`."""
     names = list(invented_ids(600))
-    real = parse_scene("no_captions=0.02")
-    site.scene(str(real))
+    real = parse_scenario("no_captions=0.02")
+    site.play(str(real))
     (tmp_path / "videos.txt").write_text("\n".join(names))
     events = tmp_path / "queue_dir" / "events.jsonl"
 
@@ -170,9 +170,9 @@ def test_a_soft_block_costs_no_video(tmp_path: Path, site: Rehearsal) -> None:
     run = launch(tmp_path, "run", "videos.txt", *through(site, "east"), ENGINE_BUDGET_PACE="240")
     try:
         until(lambda: site.stats()["requests"].get("timedtext", 0) >= 100, run)
-        site.scene("soft_block")
+        site.play("soft_block")
         until(lambda: "no_captions_block" in told() and told().count("probe") >= 3, run)
-        site.scene(str(real), replace=True)
+        site.play(str(real), replace=True)
         _, said = run.communicate(timeout=HANG_S)
     finally:
         run.kill()
@@ -189,8 +189,8 @@ def test_a_soft_block_costs_no_video(tmp_path: Path, site: Rehearsal) -> None:
 
 
 def test_a_batch_that_mostly_has_none_is_believed(tmp_path: Path, site: Rehearsal) -> None:
-    real = parse_scene("no_captions=0.8")
-    site.scene(str(real))
+    real = parse_scenario("no_captions=0.8")
+    site.play(str(real))
     names = list(invented_ids(120))
     (tmp_path / "videos.txt").write_text("\n".join(names))
     run = engine(tmp_path, "run", "videos.txt", *through(site, "east"), ENGINE_BUDGET_PACE="60")

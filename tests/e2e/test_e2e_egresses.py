@@ -32,7 +32,7 @@ from support import states
 
 from engine.errors import Exit
 from engine.queue.directory import Queue
-from engine.rehearsal import Rehearsal, Settings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, start
 
 SLOTS = ("p001", "p002", "p003", "p004")
 
@@ -62,7 +62,7 @@ def good_at(stand_in: Rehearsal) -> dict[str, list[float]]:
 
 
 def test_a_dead_proxy_a_dead_password_and_a_good_one(tmp_path: Path) -> None:
-    with start(Settings(latency_s=0.01, scenes=("proxy407/stranger",))) as stand_in:
+    with start(RehearsalSettings(latency_s=0.01, scenarios=("proxy407/stranger",))) as stand_in:
         dead = f"http://user:{PASSWORD}@127.0.0.1:{closed_port()}"
         urls = [dead, stand_in.proxy_url_as("stranger", PASSWORD), stand_in.proxy_url_as("good", PASSWORD)]
         done = run(tmp_path, stand_in, urls, 80, "-p 2 -t 4 --rate 60 --attempts 2", pace=60)
@@ -75,7 +75,7 @@ def test_a_dead_proxy_a_dead_password_and_a_good_one(tmp_path: Path) -> None:
 
 
 def test_no_proxy_left(tmp_path: Path) -> None:
-    with start(Settings(latency_s=0.01, auth="user:other")) as stand_in:
+    with start(RehearsalSettings(latency_s=0.01, auth="user:other")) as stand_in:
         done = run(tmp_path, stand_in, urls_of(stand_in, "ab"), 5, "-p 1 -t 2")
     assert done.code == Exit.NO_PROXY, done.said
     assert "p001 127.0.0.1:" in done.said
@@ -87,7 +87,7 @@ def test_no_proxy_left(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_one_hangs(tmp_path: Path) -> None:
     """Every answer by the third trickles: it closes, its jobs go by the others, and no attempt is spent."""
-    with start(Settings(latency_s=0.01, scenes=("trickle/c",))) as stand_in:
+    with start(RehearsalSettings(latency_s=0.01, scenarios=("trickle/c",))) as stand_in:
         options = "-p 1 -t 12 --rate 12 --deadline 1"
         done = run(tmp_path, stand_in, urls_of(stand_in, "abc"), 60, options, pace=60)
     assert done.code == Exit.OK, done.said
@@ -98,7 +98,7 @@ def test_one_hangs(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_what_failed_by_one_egress_is_tried_by_another(tmp_path: Path) -> None:
-    with start(Settings(latency_s=0.01, scenes=("reset=0.5/a",))) as stand_in:
+    with start(RehearsalSettings(latency_s=0.01, scenarios=("reset=0.5/a",))) as stand_in:
         done = run(tmp_path, stand_in, urls_of(stand_in, "ab"), 120, "-p 1 -t 8 --rate 20", pace=60)
     assert done.code == Exit.OK, done.said
     jobs = [its for state in states(Queue(str(done.queue))).values() for its in state.jobs.values()]
@@ -110,7 +110,7 @@ def test_what_failed_by_one_egress_is_tried_by_another(tmp_path: Path) -> None:
 
 def test_a_rotating_gateway(tmp_path: Path) -> None:
     """Each request by a new connection; exits that break cost no attempt and do not close the gateway."""
-    with start(Settings(latency_s=0.01, scenes=("reset=0.3",))) as stand_in:
+    with start(RehearsalSettings(latency_s=0.01, scenarios=("reset=0.3",))) as stand_in:
         done = run(
             tmp_path,
             stand_in,
@@ -144,7 +144,7 @@ def test_rotating_without_a_gateway_is_wrong_usage(tmp_path: Path) -> None:
 
 def test_a_thousand_egresses(tmp_path: Path) -> None:
     count = 1024
-    with start(Settings(latency_s=0.0)) as stand_in:
+    with start(RehearsalSettings(latency_s=0.0)) as stand_in:
         urls = [stand_in.proxy_url_as(f"u{number}", PASSWORD) for number in range(count)]
         done = run(tmp_path, stand_in, urls, 100, "-p 2 -t 4 --rate 50")
         egresses = stand_in.stats()["egresses"]
@@ -203,7 +203,7 @@ def test_a_password_is_used_and_shown_nowhere(tmp_path: Path, by: str) -> None:
     if by == "tinyproxy" and shutil.which("tinyproxy") is None:
         pytest.skip("tinyproxy is not installed")
     auth = f"user:{PASSWORD}" if by == "stand-in" else None
-    with start(Settings(latency_s=0.05, auth=auth, scenes=("flaky=0.2",))) as stand_in:
+    with start(RehearsalSettings(latency_s=0.05, auth=auth, scenarios=("flaky=0.2",))) as stand_in:
         config = tmp_path / "config"
         config.mkdir()
         good = stand_in.proxy_url_as("user", PASSWORD)
@@ -251,7 +251,7 @@ def test_one_of_four_dies_one_is_blocked_one_trickles(tmp_path: Path) -> None:
         root = tmp_path / place
         root.mkdir()
         with (
-            start(Settings(latency_s=0.05, scenes=scenes)) as stand_in,
+            start(RehearsalSettings(latency_s=0.05, scenarios=scenes)) as stand_in,
             Rates(root / "q" / "budget") as rates,
         ):
             options = f"-p 2 -t 8 --deadline 4 --rate {rate}/s"

@@ -21,7 +21,7 @@ def test_no_queue(tmp_path: Path) -> None:
 
 
 def all_blocked(place: Place) -> tuple[Batch, Ended]:
-    site = place.stand_in(seed=1, scenes=("429",))
+    site = place.stand_in(seed=1, scenarios=("429",))
     batch = place.batch(videos(40, 1), site)
     return batch, batch.run("--on-block", "stop")
 
@@ -94,11 +94,11 @@ def test_a_proxy_password_is_told_to_nobody(night: tuple[Batch, Ended, list[str]
 
 def some_failed(place: Place) -> tuple[Batch, list[tuple[str, Ended]]]:
     """A batch that fails, is put back and then works."""
-    site = place.stand_in(seed=1, scenes=("premiere=0.3", "unavailable=0.2"))
+    site = place.stand_in(seed=1, scenarios=("premiere=0.3", "unavailable=0.2"))
     batch = place.batch(videos(40, 1), site)
     said = [("first", batch.run()), ("again", batch.run())]
     said.append(("failures", batch.does("failures", "--kind", "not_yet")))
-    site.scene(replace=True)
+    site.play(replace=True)
     said.append(("retry", batch.does("retry")))
     said.append(("status", batch.does("status", "--json")))
     said.append(("after", batch.run()))
@@ -199,13 +199,13 @@ def test_beside_a_live_run(night: dict[str, object]) -> None:
 
 def ten(place: Place) -> tuple[Batch, list[tuple[int, Ended]]]:
     """Ten runs at once, each with a video of its own."""
-    site = place.stand_in(seed=2, scenes=("429",))  # the one is still at it when the last begins
+    site = place.stand_in(seed=2, scenarios=("429",))  # the one is still at it when the last begins
     batch = place.batch([], site)
     names = videos(10, 2)
     runs = [Command(*batch.run_args(name, "-p", "1")) for name in names]
     batch.pids += [run.pid for run in runs]
     until(lambda: sum(run.live for run in runs) <= 1, 60.0, "for nine to be refused")
-    site.scene(replace=True)
+    site.play(replace=True)
     ended = [(run.pid, run.wait()) for run in runs]
     for run in runs:
         batch.gone(run)

@@ -117,7 +117,7 @@ class Mixed:
 
 def mixed(place: Place) -> Mixed:
     """All sorts of sources, wrong ones too, through a block; retried; and later listed again for what is new."""
-    site = place.stand_in(seed=SEED, latency_s=0.02, scenes=("429@0-1.5",))
+    site = place.stand_in(seed=SEED, latency_s=0.02, scenarios=("429@0-1.5",))
     batch = place.batch([], site)
     file = Path(batch.root, "sources.txt")
     file.write_text(

@@ -47,7 +47,7 @@ def outage(place: Place, scene: str, lasted_s: float, count: int, pause_s: float
     ):
         batch.seen(BEGINS_AFTER)
         began_s = time.monotonic()
-        site.scene(f"{scene}@0-{lasted_s:g}")
+        site.play(f"{scene}@0-{lasted_s:g}")
         set_s = time.monotonic()
         ended = run.wait(lasted_s + 80)
         batch.gone(run)
@@ -191,7 +191,7 @@ def test_probes_that_come_too_soon_are_found() -> None:
 
 
 def blocked_night(place: Place) -> tuple[Batch, Ended, list[dict[str, Any]]]:
-    site = place.stand_in(seed=7, scenes=BLOCKS)
+    site = place.stand_in(seed=7, scenarios=BLOCKS)
     batch = place.batch(videos(260, 7), site)
     proxies = itertools.chain.from_iterable(("--proxy", site.proxy_url_as(name)) for name in "bc")
     options = ("-t", str(NIGHT_THREADS), "--rate", "6", *proxies)

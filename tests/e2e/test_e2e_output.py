@@ -33,7 +33,7 @@ def shared(place: Place) -> dict[str, Any]:
     ids = videos(4, SEED)
     site = place.stand_in(seed=SEED)
     first = place.batch(ids[:3], site, "first")
-    private = place.batch(ids[:3], place.stand_in(seed=SEED, scenes=("private=1",)), "private")
+    private = place.batch(ids[:3], place.stand_in(seed=SEED, scenarios=("private=1",)), "private")
     third = place.batch(ids, site, "third")
     told: dict[str, Any] = {"ids": ids, "codes": [first.run("-p", "1").code]}
     there = tree(first.out)

@@ -23,7 +23,7 @@ class Night:
 
 
 def spend(place: Place, fetch: str, scene: str = SCENE, count: int = COUNT, egresses: int = 1) -> Night:
-    site = place.stand_in(seed=SEED, real_sizes=True, scenes=(scene,))
+    site = place.stand_in(seed=SEED, real_sizes=True, scenarios=(scene,))
     batch = place.batch(videos(count, SEED), site)
     more = [part for number in range(1, egresses) for part in ("--proxy", site.proxy_url_as(f"u{number}"))]
     ended = batch.run("-p", str(PROCESSES), "-t", str(THREADS), "--fetch", fetch, *more)
@@ -57,7 +57,7 @@ def check(night: Night, ok: dict[str, int], bare: dict[str, int]) -> list[int]:
 
 @played(spend, fetch="lean")
 def test_two_requests_and_45_kb_a_video(night: Night) -> None:
-    sizes = check(night, ok={"player": 1, "timedtext": 1}, bare={"player": 1, "opinion": 1})
+    sizes = check(night, ok={"player": 1, "timedtext": 1}, bare={"player": 1, "other_client": 1})
     assert max(sizes) <= MOST_KB * 1000
     assert min(sizes) >= 20_000, "the bodies are not as large as the site's"
     everything = [row["bytes"] for row in night.batch.rows().values()]
@@ -69,7 +69,7 @@ def test_the_full_way_takes_three(night: Night) -> None:
     check(
         night,
         ok={"watch": 1, "player": 1, "timedtext": 1},
-        bare={"watch": 1, "player": 1, "opinion": 1},
+        bare={"watch": 1, "player": 1, "other_client": 1},
     )
 
 
@@ -78,5 +78,5 @@ def test_a_few_without_captions_and_nobody_to_speak_for_them_cost_two_each(night
     assert night.ended.code == 0, night.ended.said
     rows = night.batch.rows()
     assert {(row["kind"], row["requests"]) for row in rows.values()} == {("no_captions", 2)}
-    assert all(night.stats["videos"][name] == {"player": 1, "opinion": 1} for name in rows)
+    assert all(night.stats["videos"][name] == {"player": 1, "other_client": 1} for name in rows)
     assert not [event for event in recount.events(night.batch.queue) if "captions" in event["event"]]

@@ -16,14 +16,14 @@ from engine.cli import invoke as cli
 from engine.errors import Exit
 from engine.model import EgressSpec, Kind
 from engine.network.proxies import egresses
-from engine.rehearsal import Rehearsal, Settings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, start
 from engine.youtube.proxy_check import check
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Rehearsal]:
     with start(
-        Settings(latency_s=0.0, scenes=("429/blocked", "gone/dropped", "proxy407/stranger"))
+        RehearsalSettings(latency_s=0.0, scenarios=("429/blocked", "gone/dropped", "proxy407/stranger"))
     ) as stand_in:
         yield stand_in
 

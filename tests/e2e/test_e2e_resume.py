@@ -25,7 +25,7 @@ class Resumed:
 
 def resumed(place: Place) -> Resumed:
     """Seeded, run, killed with all its processes, run again; asked for its status each time."""
-    site = place.stand_in(seed=SEED, latency_s=0.15, scenes=("absent=0.1",))
+    site = place.stand_in(seed=SEED, latency_s=0.15, scenarios=("absent=0.1",))
     batch = place.batch(videos(80, SEED), site)
     alone = place.batch(batch.ids, site, "alone")
     states = {"nothing": batch.status()}

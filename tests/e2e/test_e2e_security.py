@@ -32,7 +32,7 @@ import yaml
 from commands import Batch, Command, Ended, command_line, session_members, until, videos
 from nights import Place, played
 
-from engine.rehearsal import invent, parse_scene
+from engine.rehearsal import invent, parse_scenario
 from engine.rehearsal.malicious_responses import TITLES
 
 SEED = 11
@@ -44,7 +44,7 @@ CONTROL = [*map(chr, range(32)), "\x7f", "\x9b", "\u202e", "\u2066"]
 
 def fate(video_id: str) -> str | None:
     """The first scene that touches a video, as the stand-in plays them."""
-    scenes = [parse_scene(text) for text in SCENES]
+    scenes = [parse_scenario(text) for text in SCENES]
     return next((scene.name for scene in scenes if scene.touches(SEED, video_id)), None)
 
 
@@ -58,7 +58,7 @@ class Hostile:
 
 def hostile(place: Place) -> Hostile:
     """One run over hostile and ordinary videos, by a proxy with a password, with umask 000."""
-    site = place.stand_in(seed=SEED, scenes=SCENES, auth=f"*:{CANARY}")
+    site = place.stand_in(seed=SEED, scenarios=SCENES, auth=f"*:{CANARY}")
     batch = place.batch(videos(60, SEED), site)
     proxies = place.root / "proxies.txt"
     proxies.write_text(site.proxy_url_as("user", CANARY) + "\n")

@@ -85,7 +85,7 @@ def test_each_stop_has_its_code_and_the_next_run_goes_on(night: tuple[Batch, lis
 
 def twice(place: Place, number: int) -> tuple[Batch, Ended]:
     """Two signals while every job hangs."""
-    site = place.stand_in(seed=7, scenes=("hang=1",))
+    site = place.stand_in(seed=7, scenarios=("hang=1",))
     batch = place.batch(videos(8, 7), site)
     with batch.start(*FEW) as run:
         batch.seen(4)
@@ -95,7 +95,7 @@ def twice(place: Place, number: int) -> tuple[Batch, Ended]:
         run.signal(number)
         ended = run.wait(NOW_S)
         batch.gone(run)
-    site.scene(replace=True)
+    site.play(replace=True)
     return batch, ended
 
 

@@ -14,7 +14,7 @@ import pytest
 from commands import COMMAND, WORKER, Command, engine, environment, session_members, until
 
 from engine.cli import COMMANDS
-from engine.rehearsal import Rehearsal, Settings, invented_ids, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
 
 CANARY = "canary-7d41c0"
 FOREIGN = ("queue", "token", "random", "filelock", "logging", "json", "loky", "struct", "sitecustomize")
@@ -35,7 +35,7 @@ ARGUMENTS = {
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Rehearsal]:
-    with start(Settings(latency_s=0.05, auth="*:" + CANARY)) as found:
+    with start(RehearsalSettings(latency_s=0.05, auth="*:" + CANARY)) as found:
         yield found
 
 

@@ -25,7 +25,7 @@ from typing import IO, Any, Self
 import recount
 from patience import HANG_S, Limit, until
 
-from engine.rehearsal import Rehearsal, invented_ids, parse_scene
+from engine.rehearsal import Rehearsal, invented_ids, parse_scenario
 from engine.rehearsal.scenarios import video_fault
 
 PROCESSES, THREADS = 2, 16
@@ -317,7 +317,7 @@ def kinds(rows: dict[str, dict[str, Any]]) -> dict[str, str | None]:
 
 def expected_kinds(ids: Iterable[str], scene: str, seed: int) -> dict[str, str | None]:
     """What the stand-in itself says becomes of each video under one permanent scene."""
-    parsed = parse_scene(scene)
+    parsed = parse_scenario(scene)
 
     def kind(video_id: str) -> str | None:
         if not parsed.touches(seed, video_id):

@@ -12,11 +12,11 @@ from typing import Any
 from commands import LATENCY_S, Batch, Ended, videos, watching
 from patience import crowd
 
-from engine.rehearsal import Settings, start
+from engine.rehearsal import RehearsalSettings, start
 
 SEED = 20
 ABSENT, FLAKY = "absent=0.03", "flaky=0.05"
-SETTINGS = Settings(latency_s=LATENCY_S, seed=SEED, scenes=(ABSENT, FLAKY))
+SETTINGS = RehearsalSettings(latency_s=LATENCY_S, seed=SEED, scenarios=(ABSENT, FLAKY))
 OPTIONS = ("--deadline", f"{min(60.0, 3 * crowd()):g}")  # hanging and trickling answers cost one each
 
 

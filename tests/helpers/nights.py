@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from commands import LATENCY_S, Batch
 
-from engine.rehearsal import Rehearsal, Settings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, start
 
 AT_A_TIME = 7  # they mostly wait
 
@@ -31,7 +31,7 @@ class Place:
 
     def stand_in(self, **settings: Any) -> Rehearsal:
         """A stand-in that outlives runs."""
-        return self._stack.enter_context(start(Settings(**{"latency_s": LATENCY_S, **settings})))
+        return self._stack.enter_context(start(RehearsalSettings(**{"latency_s": LATENCY_S, **settings})))
 
     def batch(self, ids: list[str], site: Rehearsal | None = None, name: str = "batch") -> Batch:
         return Batch(self.root / name, site, ids)

@@ -11,7 +11,7 @@ import trustme
 from youtube_site import Site, permit
 
 from engine.model import EgressSpec
-from engine.network.client import Door
+from engine.network.client import Client
 
 
 @pytest.fixture(scope="session")
@@ -27,19 +27,25 @@ def site(authority: trustme.CA, tmp_path: Any) -> Iterator[Site]:
 
 
 @pytest.fixture
-def make_door(site: Site) -> Iterator[Callable[..., Door]]:
-    """A door with one egress through the site (or others), which grants every permit at once."""
-    doors = []
+def make_client(site: Site) -> Iterator[Callable[..., Client]]:
+    """A client with one egress through the site (or others) that grants every permit at once."""
+    clients = []
 
-    def make(*specs: EgressSpec, **options: Any) -> Door:
-        options = {"take": permit, "ca_bundle": site.ca_bundle, "connect_s": 60.0, "read_s": 60.0, **options}
-        door = Door(specs or (EgressSpec("p001", site.proxy_url),), **options)
-        doors.append(door)
-        return door
+    def make(*specs: EgressSpec, **options: Any) -> Client:
+        options = {
+            "acquire": permit,
+            "ca_bundle": site.ca_bundle,
+            "connect_s": 60.0,
+            "read_s": 60.0,
+            **options,
+        }
+        client = Client(specs or (EgressSpec("p001", site.proxy_url),), **options)
+        clients.append(client)
+        return client
 
     yield make
-    for door in doors:
-        door.close()
+    for client in clients:
+        client.close()
 
 
 @pytest.fixture

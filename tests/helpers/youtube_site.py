@@ -1,4 +1,4 @@
-"""A small site on loopback: a CONNECT proxy that ends TLS itself and answers as the test says."""
+"""A small site on loopback: a CONNECT proxy that terminates TLS and answers what the test says."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Asked:
 
     @property
     def client(self) -> str:
-        """The client a player request speaks for."""
+        """The client that a player request names."""
         return str(json.loads(self.body)["context"]["client"]["clientName"]) if self.body else ""
 
 

@@ -10,11 +10,11 @@ import requests
 from youtube_site import Asked, Site, permit
 
 from engine.model import EgressSpec
-from engine.network.client import Door
+from engine.network.client import Client
 from engine.network.cookies import MAX_CHARS, NAMES, Jar, worth_reading
 
 PAGE = "https://www.youtube.com/generate_204"
-MakeDoor = Callable[..., Door]
+MakeClient = Callable[..., Client]
 
 
 def serve(site: Site, *cookies: str) -> None:
@@ -26,7 +26,7 @@ def serve(site: Site, *cookies: str) -> None:
 
         class Raw:
             def raw(self) -> bytes:
-                lines = "".join(f"Set-Cookie: {its.replace('#', str(n))}\r\n" for its in cookies)
+                lines = "".join(f"Set-Cookie: {cookie.replace('#', str(n))}\r\n" for cookie in cookies)
                 return f"HTTP/1.1 204 X\r\n{lines}Content-Length: 0\r\n\r\n".encode()
 
         return Raw()
@@ -35,7 +35,7 @@ def serve(site: Site, *cookies: str) -> None:
 
 
 def test_three_hundred_answers_with_new_cookies_leave_three_in_the_header(
-    site: Site, make_door: MakeDoor
+    site: Site, make_client: MakeClient
 ) -> None:
     serve(
         site,
@@ -46,7 +46,7 @@ def test_three_hundred_answers_with_new_cookies_leave_three_in_the_header(
         "__Secure-ROLLOUT_TOKEN=r#; Path=/generate_204",
         f"PREF={'x' * (MAX_CHARS + 1)}",
     )
-    with make_door().attempt(permit(), 60) as attempt:
+    with make_client().attempt(permit(), 60) as attempt:
         for _ in range(300):
             attempt.get(PAGE)
         assert len(attempt.session.cookies) == 3
@@ -60,19 +60,19 @@ def test_three_hundred_answers_with_new_cookies_leave_three_in_the_header(
     assert max(map(len, sent)) < 100
 
 
-def test_egresses_share_no_cookie_and_a_session_keeps_its_own(site: Site, make_door: MakeDoor) -> None:
+def test_egresses_share_no_cookie_and_a_session_keeps_its_own(site: Site, make_client: MakeClient) -> None:
     serve(site, "VISITOR_INFO1_LIVE=v#")
-    door = make_door(EgressSpec("p001", site.proxy_url), EgressSpec("p002", site.proxy_url))
+    client = make_client(EgressSpec("p001", site.proxy_url), EgressSpec("p002", site.proxy_url))
     for egress in (0, 1, 0, 1):
-        with door.attempt(permit(egress), 60) as attempt:
+        with client.attempt(permit(egress), 60) as attempt:
             attempt.get(PAGE)
     sent = [asked.headers.get("cookie") for asked in site.asked]
     assert sent == [None, None, "VISITOR_INFO1_LIVE=v1", "VISITOR_INFO1_LIVE=v2"]
 
 
-def test_a_cookie_that_is_taken_back_goes(site: Site, make_door: MakeDoor) -> None:
+def test_a_cookie_that_is_taken_back_goes(site: Site, make_client: MakeClient) -> None:
     serve(site, "YSC=y#; Domain=.youtube.com; Path=/")
-    with make_door().attempt(permit(), 60) as attempt:
+    with make_client().attempt(permit(), 60) as attempt:
         attempt.get(PAGE)
         assert len(attempt.session.cookies) == 1
         serve(site, "YSC=; Max-Age=0")

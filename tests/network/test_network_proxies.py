@@ -1,4 +1,4 @@
-"""Proxies in all the forms people have them, and the password in no word that anybody sees."""
+"""Proxies in all forms that providers export, and no message that shows a password."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_every_form(text: str, url: str) -> None:
         (f"user:{SECRET}@host", "host:port"),
         (f"::1:80:user:{SECRET}", "host:port"),
         (f"ho st:80:user:{SECRET}", "host:port"),
-        (f"user:12:{SECRET}@host:80", "two ways"),
-        (f"host:80:user:{SECRET}@x:80", "two ways"),
+        (f"user:12:{SECRET}@host:80", "two readings"),
+        (f"host:80:user:{SECRET}@x:80", "two readings"),
         (f"ftp://user:{SECRET}@host:1", "'ftp'"),
         (f"http://user:{SECRET}@:1", "host:port"),
         (f"http://user:{SECRET}@ho st:1", "host:port"),
@@ -81,7 +81,7 @@ def test_every_form(text: str, url: str) -> None:
         (f"http://user:{SECRET}\n@host:1", "characters"),
     ],
 )
-def test_what_is_no_proxy_is_said_without_the_password(text: str, word: str) -> None:
+def test_what_is_no_proxy_is_reported_without_the_password(text: str, word: str) -> None:
     with pytest.raises(UsageError) as told:
         parse_proxy(text, "--proxy 3")
     assert str(told.value).startswith("--proxy 3: ")
@@ -96,7 +96,7 @@ def test_what_is_no_proxy_is_said_without_the_password(text: str, word: str) -> 
     st.text(max_size=12),
 )
 def test_no_text_shows_its_password(before: str, form: str, after: str) -> None:
-    """Whatever stands around it: an error never repeats it, and a name of an egress neither."""
+    """Neither an error nor the name of an egress repeats it, whatever surrounds it."""
     text = f"{form}{before}:{SECRET}@{after}"
     try:
         url = parse_proxy(text, "here")
@@ -112,7 +112,7 @@ secrets = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1)
 
 
 @settings(deadline=None)
-@given(secrets.filter(lambda its: ":" not in its), secrets)
+@given(secrets.filter(lambda secret: ":" not in secret), secrets)
 def test_user_and_password_arrive_as_they_were(user: str, password: str) -> None:
     url = parse_proxy(f"http://{quote(user, safe='')}:{quote(password, safe='')}@host:1", "here")
     parts = urlsplit(url)
@@ -121,7 +121,7 @@ def test_user_and_password_arrive_as_they_were(user: str, password: str) -> None
     try:
         assert parse_proxy(f"host:1:{user}:{password}", "here") == url
     except UsageError as exc:
-        assert "two ways" in str(exc)
+        assert "two readings" in str(exc)
 
 
 def test_a_file(tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_no_file(tmp_path: Path) -> None:
 def test_egresses_are_named_without_their_login_and_each_is_there_once() -> None:
     urls = ["http://user:password@host:1", "http://[::1]:2", "http://user:password@host:1"]
     found = egresses(urls)
-    assert [its.name for its in found] == ["p001 host:1", "p002 [::1]:2"]
-    assert [its.proxy_url for its in found] == urls[:2]
+    assert [spec.name for spec in found] == ["p001 host:1", "p002 [::1]:2"]
+    assert [spec.proxy_url for spec in found] == urls[:2]
     assert egresses([]) == (DIRECT,)
 
 

@@ -1,4 +1,4 @@
-"""Turns: one thread at a time, given back however its scope is left, and never waited for without an end."""
+"""Turns: one thread at a time, given back however the scope is left, and waited for with a limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.network.turns import Turns
 
 
 def elsewhere(act: Callable[[], object]) -> None:
-    """Let another thread do it, to its end."""
+    """Run it in another thread, and wait."""
     failed: list[BaseException] = []
 
     def run() -> None:
@@ -77,7 +77,7 @@ def test_the_outermost_scope_gives_it_back_and_an_error_does_not_change_that() -
     assert free()
 
 
-def test_who_is_told_to_or_has_waited_long_enough_gives_up() -> None:
+def test_a_wait_ends_when_asked_or_after_its_limit() -> None:
     turns = Turns()
     asked = 0
 
@@ -98,6 +98,6 @@ def test_who_is_told_to_or_has_waited_long_enough_gives_up() -> None:
     assert asked == 2
 
 
-def test_outside_a_scope_nobody_would_give_it_back() -> None:
-    with pytest.raises(RuntimeError, match="outside"):
+def test_a_turn_can_only_be_taken_inside_a_scope() -> None:
+    with pytest.raises(RuntimeError, match="inside a scope"):
         Turns().take()

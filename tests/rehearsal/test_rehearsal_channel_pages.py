@@ -1,4 +1,4 @@
-"""The made-up lists: how many videos they have, how they grow, and what they say no to."""
+"""The made-up listings: how many videos they have, how they grow, and what they refuse."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from engine.rehearsal.request import Request, read_request
 
 def lists(count: int, uploads: int = 0) -> dict[str, tuple[str, ...]]:
     return {
-        tab: channel_pages.ids(channel_pages._List(count, tab), 1, uploads)
+        tab: channel_pages.ids(channel_pages._Listing(count, tab), 1, uploads)
         for tab in channel_pages.PAGE_VIDEOS
     }
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 150, 1000])
 def test_the_tabs_of_a_channel_are_its_uploads(count: int) -> None:
-    its = lists(count)
-    tabs = its["videos"] + its["shorts"] + its["streams"]
-    assert sorted(tabs) == sorted(its["playlist"]) == sorted(invented_ids(count))
+    found = lists(count)
+    tabs = found["videos"] + found["shorts"] + found["streams"]
+    assert sorted(tabs) == sorted(found["playlist"]) == sorted(invented_ids(count))
 
 
 def test_what_is_uploaded_comes_first_and_moves_nothing() -> None:
@@ -35,9 +35,9 @@ def test_what_is_uploaded_comes_first_and_moves_nothing() -> None:
 
 def test_addresses_lead_to_lists_or_nowhere() -> None:
     site = "https://www.youtube.com"
-    its = channel_pages.resolve(f"{site}/@made-up-150/videos")
-    assert its is not None
-    assert its["endpoint"]["browseEndpoint"]["browseId"] == "UCmade-up000000000000150"
+    found = channel_pages.resolve(f"{site}/@made-up-150/videos")
+    assert found is not None
+    assert found["endpoint"]["browseEndpoint"]["browseId"] == "UCmade-up000000000000150"
     assert channel_pages.resolve(f"{site}/@nobody/videos") is None
     assert channel_pages.resolve("https://example.com/@made-up-150") is None
     for browse_id in ("UCnobodynobodynobodynobo", "VLPLnothing-here", "VLPLmade-up-9999999999"):

@@ -1,4 +1,4 @@
-"""The answers, without sockets: what each scene says, in which order scenes go, and that nights repeat."""
+"""Responses, without sockets: what each scenario does, their precedence, and that runs repeat."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ import pytest
 
 from engine.rehearsal import (
     CAPTURES,
-    SCENES,
-    Settings,
-    captured_ids,
+    SCENARIOS,
+    RehearsalSettings,
     invent,
     invented_ids,
     malicious_responses,
-    parse_scene,
+    parse_scenario,
 )
+from engine.rehearsal.canned_responses import Response
 from engine.rehearsal.hidden_limit import HiddenLimit
 from engine.rehearsal.recorded_responses import read_asset
 from engine.rehearsal.request import Request, read_request
-from engine.rehearsal.responses import HUGE_BYTES, Answer, Stage
+from engine.rehearsal.responses import HUGE_BYTES, Responder
 from engine.rehearsal.scenarios import MIXES, Reach
 
 IDS = list(invented_ids(400))
 
 
-def stage(*scenes: str, **settings: Any) -> Stage:
-    made = Stage(Settings(scenes=scenes, **settings), [parse_scene(text) for text in scenes])
-    made.prepare()
-    return made
+def responder(*scenes: str, **settings: Any) -> Responder:
+    return Responder(
+        RehearsalSettings(scenarios=scenes, **settings), [parse_scenario(text) for text in scenes]
+    )
 
 
-def ask(on: Stage, kind: str, video_id: str = IDS[0], now_s: float = 0.0, **more: Any) -> Answer:
-    client = {"player": "ANDROID", "opinion": "VISIONOS", "metadata": "WEB"}.get(kind, "")
+def ask(on: Responder, kind: str, video_id: str = IDS[0], now_s: float = 0.0, **more: Any) -> Response:
+    client = {"player": "ANDROID", "other_client": "VISIONOS", "metadata": "WEB"}.get(kind, "")
     return on.answer(Request(kind, video_id, client, **more), "", now_s)
 
 
-def whole(answer: Answer) -> bytes:
+def whole(answer: Response) -> bytes:
     return answer.body.plain(answer.end)
 
 
-def player(on: Stage, kind: str = "player", video_id: str = IDS[0], **more: Any) -> dict[str, Any]:
+def player(on: Responder, kind: str = "player", video_id: str = IDS[0], **more: Any) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(whole(ask(on, kind, video_id, **more)))
     return found
 
@@ -56,14 +56,14 @@ def tracks(answer: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_scene_is_tested_here_or_on_the_wire() -> None:
+def test_every_scenario_is_tested_here_or_in_the_server_tests() -> None:
     here = {"no_language", "po_token", "hidden", "huge", "no_captions", "captured", "slow", "consent"}
     here |= {"dubbed", "polyglot", "429_translated"}
     here |= {row[0] for row in ODD} | {"cookies", "early_hints"}
     here |= {"soft_block", "hostile", "xml_bomb", "astray"}
     here |= {row[0] for row in REFUSALS} | {row[0] for row in PASSING} | {row[0] for row in BLOCKS}
     wire = {"gone", "proxy407"}
-    assert here | wire | set(MIXES) == set(SCENES)
+    assert here | wire | set(MIXES) == set(SCENARIOS)
 
 
 ODD = (
@@ -84,25 +84,25 @@ ODD = (
 
 @pytest.mark.parametrize(("scene", "listed", "said"), ODD)
 def test_odd_answers_are_well_formed(scene: str, listed: int, said: bytes | None) -> None:
-    on = stage(scene)
-    assert len(tracks(player(on))) == len(tracks(player(on, "opinion"))) == listed
+    on = responder(scene)
+    assert len(tracks(player(on))) == len(tracks(player(on, "other_client"))) == listed
     if said is not None:
         language = "iw" if scene == "old_codes" else "en"
         assert said in whole(ask(on, "timedtext", language=language))
 
 
 def test_what_comes_around_an_answer() -> None:
-    first, second = (ask(stage("cookies"), kind) for kind in ("player", "timedtext"))
+    first, second = (ask(responder("cookies"), kind) for kind in ("player", "timedtext"))
     assert len([value for name, value in first.headers if name == "Set-Cookie"]) == 8
     assert second.headers
-    assert ask(stage("early_hints"), "player").hints
-    assert not ask(stage(), "player").hints
+    assert ask(responder("early_hints"), "player").early_hints
+    assert not ask(responder(), "player").early_hints
 
 
 @pytest.mark.parametrize("real_sizes", [False, True])
-def test_without_scenes_a_video_plays_and_says_what_was_invented(real_sizes: bool) -> None:
-    on = stage(real_sizes=real_sizes)
-    for video_id, kind in itertools.product(IDS[:20], ("player", "opinion")):
+def test_without_scenarios_a_video_plays_and_says_what_was_invented(real_sizes: bool) -> None:
+    on = responder(real_sizes=real_sizes)
+    for video_id, kind in itertools.product(IDS[:20], ("player", "other_client")):
         answer, video = player(on, kind, video_id), invent(1, video_id)
         assert answer["playabilityStatus"]["status"] == "OK"
         told = answer["videoDetails"]
@@ -115,7 +115,7 @@ def test_without_scenes_a_video_plays_and_says_what_was_invented(real_sizes: boo
 
 
 def test_real_sizes_are_real_and_a_mask_makes_them_small() -> None:
-    on = stage(real_sizes=True)
+    on = responder(real_sizes=True)
     answer, page = ask(on, "player"), ask(on, "watch")
     assert len(whole(answer)) > 150_000
     assert 28_000 < len(answer.body.gzipped(answer.end)) < 40_000
@@ -135,8 +135,8 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("scene", "status", "wording"), REFUSALS)
 def test_a_refusal_is_the_same_for_every_client_and_every_time(scene: str, status: str, wording: str) -> None:
-    on = stage(scene)
-    for kind in ("player", "opinion", "player"):
+    on = responder(scene)
+    for kind in ("player", "other_client", "player"):
         told = player(on, kind)["playabilityStatus"]
         assert told["status"] == status
         assert any(part in told["reason"] for part in wording.split("|"))
@@ -145,8 +145,8 @@ def test_a_refusal_is_the_same_for_every_client_and_every_time(scene: str, statu
 
 
 def test_no_captions_plays_without_tracks_for_every_client() -> None:
-    on = stage("no_captions")
-    for kind in ("player", "opinion"):
+    on = responder("no_captions")
+    for kind in ("player", "other_client"):
         answer = player(on, kind)
         assert answer["playabilityStatus"]["status"] == "OK"
         assert "captions" not in answer
@@ -154,9 +154,9 @@ def test_no_captions_plays_without_tracks_for_every_client() -> None:
 
 
 def test_a_soft_block_shows_nobody_captions_while_it_lasts_and_spares_who_has_a_list() -> None:
-    on = stage("soft_block@1-2")
+    on = responder("soft_block@1-2")
     for now_s, count in ((0.0, 1), (1.0, 0), (1.9, 0), (2.0, 1)):
-        for kind in ("player", "opinion"):
+        for kind in ("player", "other_client"):
             answer = json.loads(whole(ask(on, kind, now_s=now_s)))
             assert answer["playabilityStatus"]["status"] == "OK"
             assert answer["videoDetails"]["title"]
@@ -165,38 +165,38 @@ def test_a_soft_block_shows_nobody_captions_while_it_lasts_and_spares_who_has_a_
     assert on.blocked == 0
 
 
-def test_hidden_captions_are_shown_to_the_second_opinion_only() -> None:
-    on = stage("hidden")
+def test_hidden_captions_are_shown_to_the_second_client_only() -> None:
+    on = responder("hidden")
     assert tracks(player(on, "player")) == []
-    assert tracks(player(on, "opinion"))[0]["languageCode"] == "en"
+    assert tracks(player(on, "other_client"))[0]["languageCode"] == "en"
     assert b"<text" in whole(ask(on, "timedtext"))
 
 
 def test_no_language_offers_another_language_only() -> None:
-    on = stage("no_language")
+    on = responder("no_language")
     offered = {t["languageCode"] for video_id in IDS[:20] for t in tracks(player(on, "player", video_id))}
     assert offered == {"is", "cy"}
 
 
 def audio(answer: dict[str, Any]) -> list[Any]:
-    """The ids of the tracks of sound, the default one first, and how many captions each has."""
+    """The ids of the audio tracks, the default one first, and how many captions each has."""
     renderer = answer["captions"]["playerCaptionsTracklistRenderer"]
     ordered = renderer["audioTracks"][renderer["defaultAudioTrackIndex"] :] + renderer["audioTracks"]
-    return [its.get("audioTrackId") for its in ordered[: len(renderer["audioTracks"])]] + [
-        len(its["captionTrackIndices"]) for its in renderer["audioTracks"]
+    return [audio.get("audioTrackId") for audio in ordered[: len(renderer["audioTracks"])]] + [
+        len(audio["captionTrackIndices"]) for audio in renderer["audioTracks"]
     ]
 
 
 @pytest.mark.parametrize("real_sizes", [False, True])
 def test_a_dubbed_video_has_two_tracks_of_sound_and_generated_captions(real_sizes: bool) -> None:
-    on = stage("dubbed", real_sizes=real_sizes)
+    on = responder("dubbed", real_sizes=real_sizes)
     assert [(t["languageCode"], t["kind"]) for t in tracks(player(on))] == [("en", "asr"), ("de", "asr")]
     assert audio(player(on)) == ["de-DE.4", "en-US.10", 2, 2]
-    assert audio(player(stage(real_sizes=real_sizes), video_id=IDS[1]))[:1] == [None]
+    assert audio(player(responder(real_sizes=real_sizes), video_id=IDS[1]))[:1] == [None]
 
 
 def test_a_polyglot_video_has_eight_tracks_with_texts_of_their_own() -> None:
-    on = stage("polyglot")
+    on = responder("polyglot")
     found = tracks(player(on))
     assert len({(t["languageCode"], t.get("kind")) for t in found}) == 8
     texts = {whole(ask(on, "timedtext", language=t["languageCode"])) for t in found}
@@ -204,26 +204,26 @@ def test_a_polyglot_video_has_eight_tracks_with_texts_of_their_own() -> None:
 
 
 def test_a_translation_is_a_text_of_its_own() -> None:
-    on = stage()
+    on = responder()
     translated = whole(ask(on, "timedtext", translation="fr"))
     assert f"end of {IDS[0]} in fr".encode() in translated
     assert translated != whole(ask(on, "timedtext"))
     offered = player(on)["captions"]["playerCaptionsTracklistRenderer"]["translationLanguages"]
-    assert {"de", "fr", "zh-Hans"} <= {its["languageCode"] for its in offered}
+    assert {"de", "fr", "zh-Hans"} <= {language["languageCode"] for language in offered}
 
 
 def test_translations_alone_can_be_refused() -> None:
-    on = stage("429_translated")
+    on = responder("429_translated")
     refused = ask(on, "timedtext", translation="fr")
-    assert (refused.status, refused.scene) == (429, "429_translated")
-    for kind in ("player", "opinion", "metadata", "timedtext"):
+    assert (refused.status, refused.scenario) == (429, "429_translated")
+    for kind in ("player", "other_client", "metadata", "timedtext"):
         assert ask(on, kind).status == 200
 
 
 @pytest.mark.parametrize("scene", [(), ("captured",)])
-def test_the_web_client_is_told_dates_and_countries(scene: tuple[str, ...]) -> None:
-    on = stage(*scene)
-    for video_id in [*IDS[:20], *captured_ids()]:
+def test_the_web_client_gets_dates_and_countries(scene: tuple[str, ...]) -> None:
+    on = responder(*scene)
+    for video_id in [*IDS[:20], *CAPTURES]:
         answer = player(on, "metadata", video_id)
         told = answer["microformat"]["playerMicroformatRenderer"]
         assert set(answer) == {"microformat", "playabilityStatus"}
@@ -239,52 +239,52 @@ def test_the_web_client_is_told_dates_and_countries(scene: tuple[str, ...]) -> N
 
 def test_a_blocked_web_client_is_blocked() -> None:
     for scene, status in (("bot", 200), ("429", 429)):
-        answer = ask(stage(scene), "metadata")
-        assert (answer.status, answer.scene) == (status, scene)
+        answer = ask(responder(scene), "metadata")
+        assert (answer.status, answer.scenario) == (status, scene)
 
 
 def test_po_token_marks_the_tracks_and_answers_nothing_without_one() -> None:
-    on = stage("po_token")
+    on = responder("po_token")
     assert all("&exp=xpe" in track["baseUrl"] for track in tracks(player(on)))
     assert whole(ask(on, "timedtext")) == b""
     assert b"<text" in whole(ask(on, "timedtext", po_token=True))
 
 
 def test_huge_unpacks_to_much_and_travels_small() -> None:
-    answer = ask(stage("huge"), "timedtext")
+    answer = ask(responder("huge"), "timedtext")
     assert len(whole(answer)) > HUGE_BYTES
     assert len(answer.body.gzipped(answer.end)) < 100_000
 
 
 PASSING = [
-    ("empty", 200, "whole"),
-    ("garbled", 200, "whole"),
+    ("empty", 200, "intact"),
+    ("garbled", 200, "intact"),
     ("truncated", 200, "truncated"),
     ("reset", 0, "reset"),
-    ("error500", 500, "whole"),
-    ("error403", 403, "whole"),
-    ("redirect", 302, "whole"),
+    ("error500", 500, "intact"),
+    ("error403", 403, "intact"),
+    ("redirect", 302, "intact"),
     ("trickle", 200, "trickle"),
     ("hang", 0, "hang"),
 ]
 
 
-@pytest.mark.parametrize(("scene", "status", "manner"), PASSING)
+@pytest.mark.parametrize(("scene", "status", "delivery"), PASSING)
 def test_a_passing_fault_spoils_one_or_two_arrivals_and_then_is_over(
-    scene: str, status: int, manner: str
+    scene: str, status: int, delivery: str
 ) -> None:
-    on, good = stage(scene), stage()
+    on, good = responder(scene), responder()
     spoilt = {0: 0, 1: 0, 2: 0}
     for video_id, kind in itertools.product(IDS[:40], ("player", "timedtext")):
         answers = [ask(on, kind, video_id) for _ in range(4)]
-        bad = [a.scene == scene for a in answers]
+        bad = [a.scenario == scene for a in answers]
         assert bad in ([False] * 4, [True, False, False, False], [True, True, False, False])
         spoilt[sum(bad)] += 1
         right = whole(ask(good, kind, video_id))
         for is_bad, answer in zip(bad, answers, strict=True):
             if is_bad:
-                assert (answer.status, answer.manner) == (status, manner)
-                assert whole(answer) != right or manner in ("truncated", "trickle")
+                assert (answer.status, answer.delivery) == (status, delivery)
+                assert whole(answer) != right or delivery in ("truncated", "trickle")
             else:
                 assert whole(answer) == right
     assert spoilt[0] == 40, "each video is spoilt at one kind of request"
@@ -293,60 +293,60 @@ def test_a_passing_fault_spoils_one_or_two_arrivals_and_then_is_over(
 
 
 def test_garbled_is_a_wrong_page_or_half_an_answer() -> None:
-    on = stage("garbled")
+    on = responder("garbled")
     bodies = [whole(ask(on, kind, i)) for i in IDS[:40] for kind in ("player", "timedtext")]
     assert any(body.startswith(b"<!DOCTYPE html>") for body in bodies)
     assert any(body.startswith(b'{"') and not body.endswith(b"}") for body in bodies)
 
 
 BLOCKS = [
-    ("429", {"watch": 429, "player": 429, "opinion": 429, "timedtext": 429}, b"Too Many Requests"),
-    ("429_after", {"watch": 429, "player": 429, "opinion": 429, "timedtext": 429}, b"Too Many Requests"),
-    ("captcha", {"watch": 200, "player": 429, "opinion": 429, "timedtext": 429}, b"g-recaptcha"),
-    ("bot", {"player": 200, "opinion": 200}, "Sign in to confirm you’re not a bot".encode()),
-    ("later", {"player": 200, "opinion": 200}, b"This content isn't available, try again later."),
+    ("429", {"watch": 429, "player": 429, "other_client": 429, "timedtext": 429}, b"Too Many Requests"),
+    ("429_after", {"watch": 429, "player": 429, "other_client": 429, "timedtext": 429}, b"Too Many Requests"),
+    ("captcha", {"watch": 200, "player": 429, "other_client": 429, "timedtext": 429}, b"g-recaptcha"),
+    ("bot", {"player": 200, "other_client": 200}, "Sign in to confirm you’re not a bot".encode()),
+    ("later", {"player": 200, "other_client": 200}, b"This content isn't available, try again later."),
 ]
 
 
 @pytest.mark.parametrize(("scene", "statuses", "wording"), BLOCKS)
 def test_a_block_holds_in_its_window(scene: str, statuses: dict[str, int], wording: bytes) -> None:
-    on = stage(f"{scene}@10-40")
-    for kind in ("watch", "player", "opinion", "timedtext"):
-        assert ask(on, kind, now_s=100.0).scene is None, "the first request starts the clock"
+    on = responder(f"{scene}@10-40")
+    for kind in ("watch", "player", "other_client", "timedtext"):
+        assert ask(on, kind, now_s=100.0).scenario is None, "the first request starts the clock"
     for kind, status in statuses.items():
         answer = ask(on, kind, now_s=110.0)
-        assert (answer.status, answer.scene) == (status, scene)
+        assert (answer.status, answer.scenario) == (status, scene)
         assert wording in whole(answer)
-    for kind in {"watch", "player", "opinion", "timedtext"} - set(statuses):
-        assert ask(on, kind, now_s=110.0).scene is None
+    for kind in {"watch", "player", "other_client", "timedtext"} - set(statuses):
+        assert ask(on, kind, now_s=110.0).scenario is None
     assert on.blocked == len(statuses)
-    assert ask(on, "player", now_s=140.0).scene is None
+    assert ask(on, "player", now_s=140.0).scenario is None
 
 
 def test_retry_after_is_what_is_left_of_the_window() -> None:
-    on = stage("429_after@0-30")
+    on = responder("429_after@0-30")
     assert ask(on, "player", now_s=5.0).headers == (("Retry-After", "30"),)
     assert ask(on, "player", now_s=25.5).headers == (("Retry-After", "10"),)
-    assert ask(stage("429"), "player").headers == ()
-    assert ask(stage("429_after"), "player").headers == (("Retry-After", "60"),)
+    assert ask(responder("429"), "player").headers == ()
+    assert ask(responder("429_after"), "player").headers == (("Retry-After", "60"),)
 
 
 def test_a_share_of_429_refuses_the_same_videos_for_ever() -> None:
-    on = stage("429=0.1")
+    on = responder("429=0.1")
     refused = [{i for i in IDS if ask(on, "player", i, now_s=t).status == 429} for t in (0.0, 500.0)]
     assert refused[0] == refused[1]
     assert 20 < len(refused[0]) < 60
 
 
 def test_consent_is_asked_for_on_the_watch_page_until_the_cookie_comes() -> None:
-    on = stage("consent")
+    on = responder("consent")
     assert b'action="https://consent.youtube.com/s"' in whole(ask(on, "watch"))
     assert b"INNERTUBE_API_KEY" in whole(ask(on, "watch", consented=True))
-    assert ask(on, "player").scene is None
+    assert ask(on, "player").scenario is None
 
 
 def test_slow_is_a_tail_on_some_requests() -> None:
-    on = stage("slow", latency_s=0.25)
+    on = responder("slow", latency_s=0.25)
     delays = [ask(on, "player", i).delay_s for i in IDS]
     assert min(delays) == 0.25
     assert 20 < sum(d > 0.25 for d in delays) < 70
@@ -354,34 +354,36 @@ def test_slow_is_a_tail_on_some_requests() -> None:
     assert max(delays) > 2
 
 
-def test_the_same_seed_gives_the_same_night_in_any_order() -> None:
+def test_the_same_seed_gives_the_same_run_in_any_order() -> None:
     scenes = ("flaky=0.5", "absent=0.3", "slow=0.2")
     requests = [(i, kind) for i in IDS[:150] for kind in ("player", "timedtext")] * 3
 
-    def night(order: list[tuple[str, str]], seed: int = 1) -> dict[tuple[str, str, int], tuple[Any, ...]]:
-        on, seen, n = stage(*scenes, seed=seed), {}, dict.fromkeys(requests, 0)
+    def play(order: list[tuple[str, str]], seed: int = 1) -> dict[tuple[str, str, int], tuple[Any, ...]]:
+        on, seen, n = responder(*scenes, seed=seed), {}, dict.fromkeys(requests, 0)
         for video_id, kind in order:
             n[video_id, kind] += 1
             a = ask(on, kind, video_id)
-            seen[video_id, kind, n[video_id, kind]] = (a.status, a.manner, a.delay_s, a.scene, whole(a))
+            seen[video_id, kind, n[video_id, kind]] = (a.status, a.delivery, a.delay_s, a.scenario, whole(a))
         return seen
 
     shuffled = random.Random(5).sample(requests, len(requests))
-    assert night(requests) == night(shuffled)
-    assert night(requests) != night(requests, seed=2)
+    assert play(requests) == play(shuffled)
+    assert play(requests) != play(requests, seed=2)
 
 
 def test_blocks_go_before_passing_faults_and_those_before_refusals() -> None:
-    on = stage("private", "error500", "429@0-10")
+    on = responder("private", "error500", "429@0-10")
     first = IDS[0]
-    assert {ask(on, kind, first, now_s=1.0).scene for kind in ("player", "timedtext")} == {"429"}
-    later = [ask(on, kind, first, now_s=20.0 + n).scene for n in range(3) for kind in ("player", "timedtext")]
+    assert {ask(on, kind, first, now_s=1.0).scenario for kind in ("player", "timedtext")} == {"429"}
+    later = [
+        ask(on, kind, first, now_s=20.0 + n).scenario for n in range(3) for kind in ("player", "timedtext")
+    ]
     assert "error500" in later
     assert later[-2:] == ["private", "private"]
 
 
 def test_the_hidden_limit_blocks_one_egress_and_not_the_other() -> None:
-    on = stage(limit_rate=1.0, limit_burst=3, limit_block_s=30)
+    on = responder(limit_rate=1.0, limit_burst=3, limit_block_s=30)
     request = Request("player", IDS[0], "ANDROID")
     assert [on.answer(request, "p1", 0.0).status for _ in range(4)] == [200, 200, 200, 429]
     assert on.answer(request, "p2", 0.0).status == 200
@@ -397,8 +399,7 @@ def test_the_limit_lets_its_own_rate_pass() -> None:
 
 
 def test_captured_answers_are_the_assets_byte_for_byte() -> None:
-    on = stage("captured")
-    assert set(captured_ids()) == set(CAPTURES)
+    on = responder("captured")
     for video_id, capture in CAPTURES.items():
         asset = read_asset(capture.asset)
         if capture.replaces_id:
@@ -407,13 +408,15 @@ def test_captured_answers_are_the_assets_byte_for_byte() -> None:
         assert whole(answer) == asset, video_id
         assert answer.status == (429 if capture.asset.endswith(".html") else 200)
         if video_id != "unplayableA":
-            assert whole(ask(on, "opinion", video_id)) == asset
+            assert whole(ask(on, "other_client", video_id)) == asset
         assert whole(ask(on, "watch", video_id)) == read_asset(capture.watch_asset)
         if capture.expected == "ok":
             assert whole(ask(on, "timedtext", video_id)) == read_asset("transcript.xml")
     assert whole(ask(on, "watch", "consent-pgA", consented=True)) == read_asset("youtube.html")
-    assert "errorScreen" not in player(on, "opinion", "unplayableA")["playabilityStatus"]
-    assert ask(stage(), "player", "bot-check-A").scene is None, "without the scene they are ordinary ids"
+    assert "errorScreen" not in player(on, "other_client", "unplayableA")["playabilityStatus"]
+    assert ask(responder(), "player", "bot-check-A").scenario is None, (
+        "without the scene they are ordinary ids"
+    )
 
 
 @pytest.mark.parametrize(
@@ -423,7 +426,7 @@ def test_captured_answers_are_the_assets_byte_for_byte() -> None:
         ("HEAD", "/watch?hl=en&v=-bcdefghij_", b"", ("watch", "-bcdefghij_")),
         ("GET", "/api/timedtext?v=abcdefghijk&lang=de", b"", ("timedtext", "abcdefghijk")),
         ("POST", "/youtubei/v1/player?key=x", ("ANDROID", "abcdefghijk"), ("player", "abcdefghijk")),
-        ("POST", "/youtubei/v1/player", ("VISIONOS", "abcdefghijk"), ("opinion", "abcdefghijk")),
+        ("POST", "/youtubei/v1/player", ("VISIONOS", "abcdefghijk"), ("other_client", "abcdefghijk")),
         (
             "POST",
             "/youtubei/v1/player?$fields=a,microformat",
@@ -436,7 +439,12 @@ def test_captured_answers_are_the_assets_byte_for_byte() -> None:
             ("WEB", "abcdefghijk"),
             ("metadata", "abcdefghijk"),
         ),
-        ("POST", "/youtubei/v1/player?$fields=captions", ("WEB", "abcdefghijk"), ("opinion", "abcdefghijk")),
+        (
+            "POST",
+            "/youtubei/v1/player?$fields=captions",
+            ("WEB", "abcdefghijk"),
+            ("other_client", "abcdefghijk"),
+        ),
         (
             "POST",
             "/youtubei/v1/player?$fields=microformat",
@@ -474,23 +482,23 @@ def test_a_translation_is_read() -> None:
 
 
 def test_reaches_are_complete() -> None:
-    assert {entry.reach for entry in SCENES.values()} == set(Reach)
-    assert all(entry.text and len(entry.text) < 80 for entry in SCENES.values())
+    assert {entry.reach for entry in SCENARIOS.values()} == set(Reach)
+    assert all(entry.text and len(entry.text) < 80 for entry in SCENARIOS.values())
 
 
 def test_hostile_videos_play_and_their_texts_are_hostile() -> None:
-    on = stage("hostile")
+    on = responder("hostile")
     titles = {player(on, video_id=video_id)["videoDetails"]["title"] for video_id in IDS}
     assert titles == {*malicious_responses.TITLES}
     assert b"\xe2\x80\xae" in whole(ask(on, "timedtext"))  # a bidi override, as it came
 
 
 def test_bombs_are_small_and_astray_never_leads_to_youtube() -> None:
-    on = stage("xml_bomb")
+    on = responder("xml_bomb")
     bombs = {whole(ask(on, "timedtext", video_id)) for video_id in IDS[:20]}
     assert len(bombs) == 3
     assert sum(b"<!ENTITY" in bomb for bomb in bombs) == 2
     assert max(map(len, bombs)) < 2_000_000
-    away = [ask(stage("astray"), "timedtext", video_id) for video_id in IDS[:60]]
+    away = [ask(responder("astray"), "timedtext", video_id) for video_id in IDS[:60]]
     assert {answer.status for answer in away} == {302}
-    assert {dict(answer.headers)["Location"] for answer in away} == {*malicious_responses.AWAY}
+    assert {dict(answer.headers)["Location"] for answer in away} == {*malicious_responses.FOREIGN_URLS}

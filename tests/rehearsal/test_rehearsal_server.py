@@ -1,4 +1,4 @@
-"""The stand-in on the wire: unmodified clients through it, what faults look like, control, life and death."""
+"""The rehearsal server: unmodified clients, faults as seen by a client, control, start and stop."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from engine.errors import UsageError
 from engine.rehearsal import (
     CAPTURES,
     Rehearsal,
-    Settings,
+    RehearsalSettings,
     invent,
     invented_ids,
-    parse_scene,
+    parse_scenario,
     start,
 )
-from engine.rehearsal.scenarios import passing_fault
+from engine.rehearsal.scenarios import transient_fault
 
 IDS = list(invented_ids(50))
 SITE = "https://www.youtube.com"
@@ -45,16 +45,16 @@ SITE = "https://www.youtube.com"
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Rehearsal]:
-    with start(Settings(latency_s=0, auth=None)) as rehearsal:
+    with start(RehearsalSettings(latency_s=0, auth=None)) as rehearsal:
         yield rehearsal
 
 
 @pytest.fixture
 def rehearsal(shared: Rehearsal) -> Iterator[Rehearsal]:
-    shared.scene(replace=True)
+    shared.play(replace=True)
     _until(lambda: _listens(shared))
     yield shared
-    shared.scene(replace=True)
+    shared.play(replace=True)
 
 
 def _listens(rehearsal: Rehearsal) -> bool:
@@ -87,8 +87,8 @@ def _timedtext(session: requests.Session, video_id: str, read_s: float = HANG_S)
 
 
 def _spoilt(scene: str, kind: str) -> str:
-    """An id whose first request of this kind the scene spoils."""
-    return next(i for i in IDS if passing_fault(parse_scene(scene), 1, i)[1] == kind)
+    """An id whose first request of this kind the scenario spoils."""
+    return next(i for i in IDS if transient_fault(parse_scenario(scene), 1, i)[1] == kind)
 
 
 # --- unmodified clients -----------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_unmodified_yt_dlp(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
     assert (found["channel_id"], found["view_count"]) == (video.channel_id, video.view_count)
     [file] = tmp_path.iterdir()
     assert f"end of {IDS[0]} in en" in file.read_text(encoding="utf-8")
-    assert rehearsal.stats(videos=True)["videos"][IDS[0]]["opinion"] >= 1
+    assert rehearsal.stats(videos=True)["videos"][IDS[0]]["other_client"] >= 1
 
 
 EXPECTED: dict[str, type[Exception]] = {
@@ -149,7 +149,7 @@ EXPECTED: dict[str, type[Exception]] = {
 
 @pytest.mark.parametrize("video_id", sorted(CAPTURES))
 def test_the_library_sees_captured_answers_as_in_its_own_tests(rehearsal: Rehearsal, video_id: str) -> None:
-    rehearsal.scene("captured")
+    rehearsal.play("captured")
     api = YouTubeTranscriptApi(http_client=_session(rehearsal))
     if CAPTURES[video_id].expected == "ok":
         assert len(api.fetch(video_id)) == 3
@@ -159,11 +159,11 @@ def test_the_library_sees_captured_answers_as_in_its_own_tests(rehearsal: Rehear
         assert caught.type is EXPECTED[video_id]
 
 
-# --- faults on the wire -----------------------------------------------------------------------------------
+# --- faults as seen by a client ----------------------------------------------------------------------------
 
 
 def test_reset_is_a_broken_connection_and_the_next_one_works(rehearsal: Rehearsal) -> None:
-    rehearsal.scene("reset")
+    rehearsal.play("reset")
     video_id = _spoilt("reset", "timedtext")
     session = _session(rehearsal)
     with pytest.raises(requests.ConnectionError):
@@ -179,13 +179,13 @@ def _works(session: requests.Session, video_id: str) -> bool:
 
 
 def test_truncated_ends_in_the_middle(rehearsal: Rehearsal) -> None:
-    rehearsal.scene("truncated")
+    rehearsal.play("truncated")
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         _timedtext(_session(rehearsal), _spoilt("truncated", "timedtext"))
 
 
 def test_a_hang_is_taken_and_not_answered(rehearsal: Rehearsal) -> None:
-    rehearsal.scene("hang")
+    rehearsal.play("hang")
     video_id = _spoilt("hang", "timedtext")
     with pytest.raises(requests.ReadTimeout):
         _timedtext(_session(rehearsal), video_id, read_s=0.3)
@@ -194,7 +194,7 @@ def test_a_hang_is_taken_and_not_answered(rehearsal: Rehearsal) -> None:
 
 
 def test_a_trickle_comes_byte_by_byte(rehearsal: Rehearsal) -> None:
-    rehearsal.scene("trickle")
+    rehearsal.play("trickle")
     video_id = _spoilt("trickle", "timedtext")
     url = f"{SITE}/api/timedtext?v={video_id}&lang=en"
     with _session(rehearsal).get(url, stream=True, timeout=HANG_S) as answer:
@@ -204,7 +204,7 @@ def test_a_trickle_comes_byte_by_byte(rehearsal: Rehearsal) -> None:
 
 
 def test_a_redirect_leads_away(rehearsal: Rehearsal) -> None:
-    rehearsal.scene("redirect")
+    rehearsal.play("redirect")
     url = f"{SITE}/api/timedtext?v={_spoilt('redirect', 'timedtext')}&lang=en"
     answer = _session(rehearsal).get(url, allow_redirects=False, timeout=HANG_S)
     assert (answer.status_code, answer.headers["Location"][:23]) == (302, "https://www.google.com/")
@@ -216,19 +216,19 @@ def test_a_gone_network_refuses_and_drops_and_comes_back(rehearsal: Rehearsal) -
     session = _session(rehearsal)
     assert _works(session, IDS[0])
     before = rehearsal.stats()["connections"]["open"]
-    rehearsal.scene("gone")
+    rehearsal.play("gone")
     assert not _listens(rehearsal)
     with pytest.raises(requests.exceptions.ProxyError):
         _timedtext(session, IDS[0])
     assert before >= 1
     assert rehearsal.stats()["connections"]["open"] == 0
-    rehearsal.scene(replace=True)
+    rehearsal.play(replace=True)
     _until(lambda: _works(session, IDS[0]))
 
 
 def test_a_window_of_gone_opens_by_itself(rehearsal: Rehearsal) -> None:
     def closed(for_s: float) -> bool:
-        rehearsal.scene(f"gone@0-{for_s:g}", replace=True)
+        rehearsal.play(f"gone@0-{for_s:g}", replace=True)
         return not _listens(rehearsal)
 
     assert any(closed(for_s) for for_s in (0.3, 3.0, 30.0)), (
@@ -240,7 +240,7 @@ def test_a_window_of_gone_opens_by_itself(rehearsal: Rehearsal) -> None:
 def test_a_network_gone_for_one_egress_only(rehearsal: Rehearsal) -> None:
     first, second = _session(rehearsal, "p1"), _session(rehearsal, "p2")
     assert _works(first, IDS[0])
-    rehearsal.scene("gone/p1")
+    rehearsal.play("gone/p1")
     assert not _works(first, IDS[0])
     assert not _works(_session(rehearsal, "p1"), IDS[0])
     assert _works(second, IDS[0])
@@ -248,7 +248,7 @@ def test_a_network_gone_for_one_egress_only(rehearsal: Rehearsal) -> None:
 
 def test_a_block_of_one_egress_and_the_counts_of_each(rehearsal: Rehearsal) -> None:
     before = rehearsal.stats()
-    rehearsal.scene("429/p7")
+    rehearsal.play("429/p7")
     assert _player(_session(rehearsal, "p7"), IDS[1]).status_code == 429
     assert _player(_session(rehearsal, "p8"), IDS[1]).status_code == 200
     after = rehearsal.stats()
@@ -261,7 +261,7 @@ def test_a_block_of_one_egress_and_the_counts_of_each(rehearsal: Rehearsal) -> N
 
 @pytest.mark.parametrize("scene", ["", "truncated"])
 def test_body_bytes_are_counted_as_they_go_out(rehearsal: Rehearsal, scene: str) -> None:
-    rehearsal.scene(*filter(None, [scene]))
+    rehearsal.play(*filter(None, [scene]))
     video_id, got = _spoilt("truncated", "timedtext"), 0
     url = f"{SITE}/api/timedtext?v={video_id}&lang=en"
     with _session(rehearsal, f"counted{scene}").get(url, stream=True, timeout=HANG_S) as answer:
@@ -275,15 +275,15 @@ def test_body_bytes_are_counted_as_they_go_out(rehearsal: Rehearsal, scene: str)
 
 
 def test_proxy407(rehearsal: Rehearsal) -> None:
-    rehearsal.scene("proxy407/dead")
+    rehearsal.play("proxy407/dead")
     with pytest.raises(requests.exceptions.ProxyError, match="407"):
         _player(_session(rehearsal, "dead"), IDS[0])
     assert _player(_session(rehearsal, "alive"), IDS[0]).status_code == 200
 
 
 def test_a_password_is_asked_for_and_never_shown() -> None:
-    with start(Settings(latency_s=0, auth="ann:canary-sesame")) as rehearsal:
-        assert "canary" not in repr(Settings(auth="ann:canary-sesame"))
+    with start(RehearsalSettings(latency_s=0, auth="ann:canary-sesame")) as rehearsal:
+        assert "canary" not in repr(RehearsalSettings(auth="ann:canary-sesame"))
         assert "canary" not in " ".join(psutil.Process(rehearsal.pid).cmdline())
         for egress, password in (("ann", "wrong"), ("bob", "canary-sesame")):
             session = _session(rehearsal)
@@ -396,7 +396,7 @@ def test_nonsense_in_place_of_tls_ends_that_connection_only(rehearsal: Rehearsal
     assert _works(_session(rehearsal), IDS[0])
 
 
-# --- control, files, life and death -----------------------------------------------------------------------
+# --- control, files, start and stop -----------------------------------------------------------------------
 
 
 def test_control_is_on_the_proxy_port_too_and_says_what_it_wants(rehearsal: Rehearsal) -> None:
@@ -413,14 +413,14 @@ def test_control_is_on_the_proxy_port_too_and_says_what_it_wants(rehearsal: Rehe
             assert answer.status_code == 400
             assert answer.json()["error"]
         assert "POST /__scene" in session.get(f"{url}/__what", timeout=HANG_S).json()["error"]
-    with pytest.raises(UsageError, match="There is no scene"):
-        rehearsal.scene("nonsense")
+    with pytest.raises(UsageError, match="There is no scenario"):
+        rehearsal.play("nonsense")
     assert rehearsal.stats()["scenes"] == ["bot"], "a scene that cannot be read changes nothing"
 
 
 def test_arrivals_are_written_to_a_file(tmp_path: Path) -> None:
     file = tmp_path / "arrivals.jsonl"
-    with start(Settings(latency_s=0, arrivals=str(file))) as rehearsal:
+    with start(RehearsalSettings(latency_s=0, arrivals=str(file))) as rehearsal:
         session = _session(rehearsal, "p1")
         for video_id in IDS[:5]:
             _player(session, video_id)
@@ -438,7 +438,7 @@ def test_arrivals_are_written_to_a_file(tmp_path: Path) -> None:
 
 def test_a_kept_authority_is_used_again(tmp_path: Path) -> None:
     for _ in range(2):
-        with start(Settings(latency_s=0, ca_dir=str(tmp_path))) as rehearsal:
+        with start(RehearsalSettings(latency_s=0, ca_dir=str(tmp_path))) as rehearsal:
             assert rehearsal.ca_bundle == str(tmp_path / "ca.pem")
             pem = Path(rehearsal.ca_bundle).read_bytes()
             assert _works(_session(rehearsal), IDS[0])
@@ -446,21 +446,21 @@ def test_a_kept_authority_is_used_again(tmp_path: Path) -> None:
     assert (tmp_path / "ca.key").stat().st_mode & 0o077 == 0
 
 
-def test_what_keeps_it_from_starting_is_said(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_what_prevents_its_start_is_reported(rehearsal: Rehearsal, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{rehearsal.address.port}"):
-        start(Settings(port=rehearsal.address.port))
-    with pytest.raises(UsageError, match="no scene"):
-        start(Settings(scenes=("nonsense",)))
+        start(RehearsalSettings(port=rehearsal.address.port))
+    with pytest.raises(UsageError, match="no scenario"):
+        start(RehearsalSettings(scenarios=("nonsense",)))
     with pytest.raises(UsageError, match=r"arrivals file .* cannot be opened"):
-        start(Settings(arrivals=str(tmp_path / "no" / "where")))
+        start(RehearsalSettings(arrivals=str(tmp_path / "no" / "where")))
     (tmp_path / "ca.pem").write_text("x")
     (tmp_path / "ca.key").write_text("x")
     with pytest.raises(UsageError, match="Remove ca"):
-        start(Settings(ca_dir=str(tmp_path)))
+        start(RehearsalSettings(ca_dir=str(tmp_path)))
 
 
-def test_signals_of_the_terminal_do_not_end_a_child_but_its_lifeline_does() -> None:
-    rehearsal = start(Settings(latency_s=0))
+def test_signals_of_the_terminal_do_not_end_it() -> None:
+    rehearsal = start(RehearsalSettings(latency_s=0))
     process = psutil.Process(rehearsal.pid)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process.send_signal(number)
@@ -484,20 +484,6 @@ def test_it_ends_when_its_parent_is_killed() -> None:
     child = int(pid)
     _until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
     assert not os.path.exists(ca), "and leaves nothing behind"
-
-
-def test_alone_it_ends_by_a_signal() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "engine.rehearsal", "--latency", "0", "--scene", "flaky=0.1"],
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        said = json.loads(process.stdout.readline())
-        assert set(said) == {"port", "control_port", "ca"}
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=HANG_S) == 0
-    assert not os.path.exists(said["ca"])
 
 
 def test_importing_it_brings_no_server_along() -> None:
@@ -534,12 +520,12 @@ def test_many_connections_at_once(rehearsal: Rehearsal) -> None:
 
 
 def test_latency_holds_an_answer_and_not_the_server() -> None:
-    with start(Settings(latency_s=0.5)) as rehearsal:
+    with start(RehearsalSettings(latency_s=0.5)) as rehearsal:
         started_s = time.monotonic()
         with ThreadPoolExecutor(8) as pool:
             found: list[Any] = list(pool.map(lambda i: _player(_session(rehearsal), i), IDS[:8]))
         took_s = time.monotonic() - started_s
-        came_s = sorted(its["t"] for its in rehearsal.arrivals())
+        came_s = sorted(row["t"] for row in rehearsal.arrivals())
     assert all(answer.status_code == 200 for answer in found)
     assert took_s > 0.5
     assert min(b - a for a, b in pairwise(came_s)) < 0.5, "one is taken while another waits for its answer"

@@ -30,7 +30,7 @@ from engine.queue.job_state import fold
 from engine.queue.segments import Chunk, cut
 from engine.queue.tickets import issue
 from engine.rehearsal import Rehearsal, start
-from engine.rehearsal import Settings as Stage
+from engine.rehearsal import RehearsalSettings as Stage
 from engine.settings import Frozen, Settings
 from engine.storage import disk
 from engine.worker import fetch_loop, main, retry_policy, unconfirmed
@@ -50,7 +50,7 @@ def stage() -> Iterator[Rehearsal]:
 
 @pytest.fixture
 def stand_in(stage: Rehearsal) -> Rehearsal:
-    stage.scene(replace=True)
+    stage.play(replace=True)
     return stage
 
 
@@ -260,7 +260,7 @@ def test_a_held_answer_outlives_its_lap_but_not_its_run(
     tmp_path: Path, stand_in: Rehearsal, limit: int | None, same_run: bool
 ) -> None:
     """Two videos without captions are held when their lap ends: its run's next lap fetches none of them again."""
-    stand_in.scene("no_captions")
+    stand_in.play("no_captions")
     queue = batch(tmp_path, 2)
     if limit is not None:
         issue(queue, limit)
@@ -284,7 +284,7 @@ def test_one_that_waits_on_the_desk_is_held_on_too(
     that counts for none of them."""
     monkeypatch.setattr(unconfirmed, "LONG_WAIT_S", 12.0)
     monkeypatch.setattr(unconfirmed, "TRY_AGAIN_S", 0.05)
-    stand_in.scene("no_captions")
+    stand_in.play("no_captions")
     desk = Desk(batch(tmp_path, 5), stand_in)
     desk.lap(run="one")
     assert sorted(Counter(desk.fetched).values()) == [2] * 5
@@ -321,7 +321,7 @@ def test_a_limit_is_kept_to_the_job(tmp_path: Path, stand_in: Rehearsal) -> None
 
 # ---- what comes again -----------------------------------------------------------------------------------
 def test_retries_are_parked_and_hold_no_thread(tmp_path: Path, stand_in: Rehearsal) -> None:
-    stand_in.scene("error500", replace=True)
+    stand_in.play("error500", replace=True)
     desk = Desk(batch(tmp_path, 30), stand_in, threads=2)
     desk.lap()
     rows = desk.rows().values()
@@ -335,7 +335,7 @@ def test_two_threads_get_through_jobs_that_are_all_to_be_tried_again_later(
     tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry_policy, "WAITS_S", (80.0,))  # shorter than what leaves with its chunk
-    stand_in.scene("error500", replace=True)
+    stand_in.play("error500", replace=True)
     desk = Desk(batch(tmp_path, 30), stand_in, threads=2)
     desk.lap(lambda: len(desk.fetched) >= 30)
     assert sorted(desk.fetched) == sorted(ids(30))
@@ -345,7 +345,7 @@ def test_a_long_wait_leaves_with_its_chunk(
     tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry_policy, "WAITS_S", (900.0,))
-    stand_in.scene("error500", replace=True)
+    stand_in.play("error500", replace=True)
     desk = Desk(batch(tmp_path, 32), stand_in)
     before = time.time()
     desk.lap(lambda: len(deferred_chunks(desk.queue)) == 2)
@@ -364,7 +364,7 @@ def test_parked_retries_are_dropped_at_the_end_of_a_lap(
     tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry_policy, "WAITS_S", (3.0,))
-    stand_in.scene("error500", replace=True)
+    stand_in.play("error500", replace=True)
     desk = Desk(batch(tmp_path, 16), stand_in)
     desk.lap(lambda: len(desk.tries()) == 16)
     ((when, chunk, _),) = deferred_chunks(desk.queue)
@@ -375,7 +375,7 @@ def test_parked_retries_are_dropped_at_the_end_of_a_lap(
 
 
 def test_attempts_end(tmp_path: Path, stand_in: Rehearsal) -> None:
-    stand_in.scene("error500", replace=True)
+    stand_in.play("error500", replace=True)
     desk = Desk(batch(tmp_path, 6), stand_in, attempts=1)
     desk.lap()
     rows = desk.rows().values()
@@ -547,16 +547,16 @@ def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
     also when the lap ends with that."""
     before = sum(stand_in.stats()["requests"].values())
     desk = Desk(batch(tmp_path, 1), stand_in)
-    door = desk.resources.fetcher.door
-    take = door.take
+    door = desk.resources.fetcher.client
+    take = door.acquire
 
     def closed(_: int) -> Permit:
-        door.take = take
+        door.acquire = take
         if ends:
             desk.stop.set()
         raise Interrupted
 
-    door.take = closed
+    door.acquire = closed
     if ends:
         desk.lap(until=lambda: False)
         assert [(body["gave_way"], body["requests"]) for body in desk.tries()] == [(True, 1)]
@@ -631,7 +631,7 @@ def test_a_bug_in_a_thread_is_reported_and_ends_the_lap(tmp_path: Path, stand_in
 
 
 def test_no_proxy_left(tmp_path: Path, stand_in: Rehearsal) -> None:
-    stand_in.scene("proxy407", replace=True)
+    stand_in.play("proxy407", replace=True)
     desk = Desk(batch(tmp_path, 20), stand_in)
     desk.resources.door.close()
     report = desk.lap(lambda: False)

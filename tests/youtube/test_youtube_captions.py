@@ -1,4 +1,4 @@
-"""Attempts at captions of all sorts, against the embedded stand-in and a site that says what the test wants."""
+"""Attempts at captions of all sorts, against the rehearsal server and a site that answers what the test wants."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from youtube_site import VIDEO, Asked, Reply, Site, permit, player
 
 from engine.budget import Outcome
 from engine.model import EgressSpec, Failure, Fetched, Kind, Refused
-from engine.network.client import Door
-from engine.rehearsal import Rehearsal, Settings, invented_ids, start
+from engine.network.client import Client
+from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
 from engine.worker.attempt import Attempts
 from engine.youtube.fetcher import Fetcher, FetchSettings
 
-MakeDoor = Callable[..., Door]
+MakeClient = Callable[..., Client]
 IDS = list(invented_ids(12, 3))
 
 
 @pytest.fixture(scope="module")
 def rehearsal() -> Iterator[Rehearsal]:
-    with start(Settings(latency_s=0)) as found:
+    with start(RehearsalSettings(latency_s=0)) as found:
         yield found
 
 
 @pytest.fixture
-def door(rehearsal: Rehearsal) -> Iterator[Door]:
-    found = Door([EgressSpec("p001", rehearsal.proxy_url)], take=permit, ca_bundle=rehearsal.ca_bundle)
+def client(rehearsal: Rehearsal) -> Iterator[Client]:
+    found = Client([EgressSpec("p001", rehearsal.proxy_url)], acquire=permit, ca_bundle=rehearsal.ca_bundle)
     yield found
     found.close()
 
 
 @contextmanager
 def playing(rehearsal: Rehearsal, *scenes: str) -> Iterator[None]:
-    rehearsal.scene(*scenes, replace=True)
+    rehearsal.play(*scenes, replace=True)
     try:
         yield
     finally:
-        rehearsal.scene(replace=True)
+        rehearsal.play(replace=True)
 
 
-def fetch(door: Door, video_id: str = IDS[0], **settings: Any) -> Fetched | Refused:
-    return Fetcher(door, FetchSettings(deadline_s=20, **settings)).fetch(video_id, permit())
+def fetch(client: Client, video_id: str = IDS[0], **settings: Any) -> Fetched | Refused:
+    return Fetcher(client, FetchSettings(deadline_s=20, **settings)).fetch(video_id, permit())
 
 
 def got(result: Fetched | Refused) -> tuple[str, bool, int]:
@@ -63,9 +63,9 @@ def got(result: Fetched | Refused) -> tuple[str, bool, int]:
         ({"languages": ("orig",), "metadata": "full"}, ("de", True, 3)),
     ],
 )
-def test_a_dubbed_video(settings: Any, found: Any, rehearsal: Rehearsal, door: Door) -> None:
+def test_a_dubbed_video(settings: Any, found: Any, rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "dubbed"):
-        assert got(fetch(door, **settings)) == found
+        assert got(fetch(client, **settings)) == found
 
 
 @pytest.mark.parametrize(
@@ -81,48 +81,48 @@ def test_a_dubbed_video(settings: Any, found: Any, rehearsal: Rehearsal, door: D
         ({"translate": "fr", "captions": "generated"}, ("fr", True, 2)),
     ],
 )
-def test_a_polyglot_video(settings: Any, found: Any, rehearsal: Rehearsal, door: Door) -> None:
+def test_a_polyglot_video(settings: Any, found: Any, rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "polyglot"):
-        assert got(fetch(door, **settings)) == found
+        assert got(fetch(client, **settings)) == found
 
 
-def test_what_is_not_wanted_is_named(rehearsal: Rehearsal, door: Door) -> None:
+def test_what_is_not_wanted_is_named(rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "dubbed"):
-        result = fetch(door, languages=("en", "any"), captions="manual")
+        result = fetch(client, languages=("en", "any"), captions="manual")
     assert isinstance(result, Refused)
     assert (result.failure.kind, result.cost.requests) == (Kind.NO_LANGUAGE, 1)
     told = "no captions made by people in en, any; exists: en (generated), de (generated)"
     assert result.failure.message == told
 
 
-def test_all_tracks_the_best_one_first(rehearsal: Rehearsal, door: Door) -> None:
+def test_all_tracks_the_best_one_first(rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "polyglot"):
-        result = fetch(door, all_languages=True, languages=("ja", "en"), metadata="full")
+        result = fetch(client, all_languages=True, languages=("ja", "en"), metadata="full")
     assert isinstance(result, Fetched)
     assert result.cost.requests == 1 + 8 + 1
     assert result.transcript is result.transcripts[0]
-    listed = [(its.language, its.is_generated) for its in result.transcripts]
+    listed = [(transcript.language, transcript.is_generated) for transcript in result.transcripts]
     assert listed[0] == ("ja", False)
     assert len(set(listed)) == 8
     assert ("en", True) in listed
-    for its in result.transcripts:
-        assert its.cues[-1].text == f"end of {IDS[0]} in {its.language}"
+    for transcript in result.transcripts:
+        assert transcript.cues[-1].text == f"end of {IDS[0]} in {transcript.language}"
     assert result.metadata.category
 
 
-def test_all_tracks_are_had_whatever_languages_were_named(rehearsal: Rehearsal, door: Door) -> None:
+def test_all_tracks_are_had_whatever_languages_were_named(rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "no_language"):
-        result = fetch(door, all_languages=True, languages=("en",))
+        result = fetch(client, all_languages=True, languages=("en",))
     assert isinstance(result, Fetched)
-    assert [its.language for its in result.transcripts] in (["is"], ["cy"])
-    assert isinstance(plain := fetch(door), Fetched)
+    assert [transcript.language for transcript in result.transcripts] in (["is"], ["cy"])
+    assert isinstance(plain := fetch(client), Fetched)
     assert plain.transcripts == ()
 
 
-def test_all_tracks_of_the_second_opinion(rehearsal: Rehearsal, door: Door) -> None:
+def test_all_tracks_of_the_second_client(rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "hidden"):
-        result = fetch(door, all_languages=True)
-        translated = fetch(door, translate="fr")
+        result = fetch(client, all_languages=True)
+        translated = fetch(client, translate="fr")
     assert isinstance(result, Fetched)
     assert result.transcripts[0].language == "en"
     assert result.cost.requests == 2 + len(result.transcripts)
@@ -137,56 +137,56 @@ def empty_but(language: str) -> Callable[[Asked, Any], Reply]:
     return answer
 
 
-def test_of_several_tracks_one_may_be_empty_but_not_the_best(site: Site, make_door: MakeDoor) -> None:
+def test_of_several_tracks_one_may_be_empty_but_not_the_best(site: Site, make_client: MakeClient) -> None:
     site.video()
     site.answers["/api/timedtext"] = empty_but("de")
-    good = fetch(make_door(), VIDEO, all_languages=True, languages=("de",))
+    good = fetch(make_client(), VIDEO, all_languages=True, languages=("de",))
     assert isinstance(good, Fetched)
-    assert [len(its.cues) for its in good.transcripts] == [1] + [0] * 8
-    bad = fetch(make_door(), VIDEO, all_languages=True, languages=("fr", "cs"))
+    assert [len(transcript.cues) for transcript in good.transcripts] == [1] + [0] * 8
+    bad = fetch(make_client(), VIDEO, all_languages=True, languages=("fr", "cs"))
     assert isinstance(bad, Refused)
     assert bad.failure.kind is Kind.GARBLED
 
 
-def test_two_tracks_in_one_language_are_two(site: Site, make_door: MakeDoor) -> None:
+def test_two_tracks_in_one_language_are_two(site: Site, make_client: MakeClient) -> None:
     answer = player("youtube_ww1_nl_en")
     listed = answer["captions"]["playerCaptionsTracklistRenderer"]["captionTracks"]
     listed.append({**listed[0], "name": {"runs": [{"text": "English - described"}]}})
     site.video(answer)
-    result = fetch(make_door(), "F1xioXWb8CY", all_languages=True)
+    result = fetch(make_client(), "F1xioXWb8CY", all_languages=True)
     assert isinstance(result, Fetched)
-    names = [its.language_name for its in result.transcripts]
+    names = [transcript.language_name for transcript in result.transcripts]
     assert names == ["English", "English (auto-generated)", "English - described"]
 
 
 # Translations.
 
 
-def test_a_translation(rehearsal: Rehearsal, door: Door) -> None:
+def test_a_translation(rehearsal: Rehearsal, client: Client) -> None:
     for video_id in IDS:
-        result = fetch(door, video_id, translate="ja")
+        result = fetch(client, video_id, translate="ja")
         assert got(result) == ("ja", True, 2)
         assert isinstance(result, Fetched)
-        its = result.transcript
-        assert (its.translated_from, its.language_name) == ("en", "Japanese")
-        assert its.cues[-1].text == f"end of {video_id} in ja"
+        transcript = result.transcript
+        assert (transcript.translated_from, transcript.language_name) == ("en", "Japanese")
+        assert transcript.cues[-1].text == f"end of {video_id} in ja"
 
 
 def outcome(failure: Failure) -> Outcome:
     return Attempts(None, None, 5, ("p001",)).outcome(failure)  # type: ignore[arg-type]
 
 
-def test_a_refused_translation_says_nothing_of_the_egress(rehearsal: Rehearsal, door: Door) -> None:
+def test_a_refused_translation_says_nothing_of_the_egress(rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "429_translated"):
-        result = fetch(door, translate="ja")
-        plain = fetch(door)
+        result = fetch(client, translate="ja")
+        plain = fetch(client)
     assert isinstance(result, Refused)
     assert (result.failure.kind, result.cost.requests) == (Kind.SERVER_ERROR, 2)
     assert result.failure.message == "YouTube refuses the translation into ja for now (429)"
     assert outcome(result.failure) is Outcome.OTHER
     assert isinstance(plain, Fetched)
     with playing(rehearsal, "429"):
-        blocked = fetch(door, translate="ja")
+        blocked = fetch(client, translate="ja")
     assert isinstance(blocked, Refused)
     assert (blocked.failure.kind, blocked.cost.requests) == (Kind.BLOCKED, 1)
     assert outcome(blocked.failure) is Outcome.BLOCKED
@@ -203,14 +203,16 @@ def test_a_refused_translation_says_nothing_of_the_egress(rehearsal: Rehearsal, 
         (lambda *_: None, Kind.NETWORK),
     ],
 )
-def test_whatever_a_translation_is_answered(answer: Any, kind: Kind, site: Site, make_door: MakeDoor) -> None:
+def test_whatever_a_translation_is_answered(
+    answer: Any, kind: Kind, site: Site, make_client: MakeClient
+) -> None:
     site.video()
     site.answers["/api/timedtext"] = answer
-    result = fetch(make_door(), VIDEO, translate="fr")
+    result = fetch(make_client(), VIDEO, translate="fr")
     assert isinstance(result, Refused)
     assert result.failure.kind is kind
     assert "&tlang=fr" in site.asked[1].target
-    plain = fetch(make_door(), VIDEO)
+    plain = fetch(make_client(), VIDEO)
     assert isinstance(plain, Refused)
     blocks = isinstance(answer, Reply) and kind is Kind.SERVER_ERROR and answer.status != 500
     assert plain.failure.kind is (Kind.BLOCKED if blocks else kind)
@@ -219,24 +221,26 @@ def test_whatever_a_translation_is_answered(answer: Any, kind: Kind, site: Site,
 # The mask.
 
 
-def test_a_mask_that_the_site_rejects_costs_requests_and_no_video(site: Site, make_door: MakeDoor) -> None:
+def test_a_mask_that_the_site_rejects_costs_requests_and_no_video(
+    site: Site, make_client: MakeClient
+) -> None:
     site.video()
 
     def answer(asked: Asked, _: Any) -> Reply:
         return Reply("unknown field", 400) if "fields" in asked.target else Reply(player(), zipped=True)
 
     site.answers["/youtubei/v1/player"] = answer
-    assert got(fetch(make_door(), VIDEO, mask=True)) == ("en", False, 4)
+    assert got(fetch(make_client(), VIDEO, mask=True)) == ("en", False, 4)
     assert site.paths == ["/youtubei/v1/player", "/watch", "/youtubei/v1/player", "/api/timedtext"]
 
 
 def test_a_mask_saves_bytes() -> None:
-    with start(Settings(latency_s=0, real_sizes=True)) as found:
+    with start(RehearsalSettings(latency_s=0, real_sizes=True)) as found:
         results = []
-        for mask in (False, True):  # of a run, like its door
-            door = Door([EgressSpec("p001", found.proxy_url)], take=permit, ca_bundle=found.ca_bundle)
-            results.append(fetch(door, mask=mask))
-            door.close()
+        for mask in (False, True):  # of a run, like its client
+            client = Client([EgressSpec("p001", found.proxy_url)], acquire=permit, ca_bundle=found.ca_bundle)
+            results.append(fetch(client, mask=mask))
+            client.close()
     whole, masked = results
     assert isinstance(whole, Fetched)
     assert isinstance(masked, Fetched)

@@ -1,4 +1,4 @@
-"""Pages of lists through the door: where they go on, and what stops them."""
+"""Pages of listings: where they resume, and what stops them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from youtube_site import Asked, Reply, Site, permit
 from engine.errors import Interrupted
 from engine.model import Failure, Kind
 from engine.rehearsal import channel_pages
-from engine.youtube.channel_pages import Lists, Page, Stopped, address
+from engine.youtube.channel_pages import ListingClient, Page, Stopped, listing_url
 
-VIDEOS = channel_pages.ids(channel_pages._List(80, "videos"), 1, 0)
+VIDEOS = channel_pages.ids(channel_pages._Listing(80, "videos"), 1, 0)
 CHANNEL = "https://www.youtube.com/@made-up-80/videos"
 API = "/youtubei/v1/"
 Got = list[Page | Stopped]
@@ -22,42 +22,44 @@ Got = list[Page | Stopped]
 
 @pytest.fixture
 def asked(site: Site) -> list[dict[str, Any]]:
-    """The bodies of the requests for pages; the site answers as the stand-in does."""
+    """The bodies of the requests for pages; the site answers like the rehearsal server."""
     bodies: list[dict[str, Any]] = []
 
-    def browse(its: Asked, _: object) -> Reply:
-        bodies.append(json.loads(its.body))
+    def browse(request: Asked, _: object) -> Reply:
+        bodies.append(json.loads(request.body))
         return Reply(channel_pages.browse(bodies[-1], 1, 0))
 
-    site.answers[API + "navigation/resolve_url"] = lambda its, _: Reply(
-        channel_pages.resolve(json.loads(its.body)["url"]) or {}
+    site.answers[API + "navigation/resolve_url"] = lambda request, _: Reply(
+        channel_pages.resolve(json.loads(request.body)["url"]) or {}
     )
     site.answers[API + "browse"] = browse
     return bodies
 
 
 @pytest.fixture
-def lists(make_door: Any) -> Callable[..., Got]:
+def lists(make_client: Any) -> Callable[..., Got]:
     told: list[Failure | None] = []
 
-    def go(url: str = CHANNEL, token: str | None = None, take: Any = permit) -> Got:
-        its = Lists(make_door(max_bytes=1 << 20), take, lambda _, failure, __: told.append(failure), 5.0)
+    def go(url: str = CHANNEL, token: str | None = None, acquire: Any = permit) -> Got:
+        client = ListingClient(
+            make_client(max_bytes=1 << 20), acquire, lambda _, failure, __: told.append(failure), 5.0
+        )
         try:
-            return list(its.pages(url, token))
+            return list(client.pages(url, token))
         finally:
-            its.close()
+            client.close()
 
     go.told = told  # type: ignore[attr-defined]
     return go
 
 
 def spoil(site: Site, nth: int, reply: Any) -> None:
-    """Answer the nth request for a page in another way."""
+    """Give another answer to the nth request for a page."""
     good, seen = site.answers[API + "browse"], [0]
 
-    def answer(its: Asked, sock: Any) -> Any:
+    def answer(request: Asked, sock: Any) -> Any:
         seen[0] += 1
-        return reply if seen[0] == nth else good(its, sock)
+        return reply if seen[0] == nth else good(request, sock)
 
     site.answers[API + "browse"] = answer
 
@@ -110,9 +112,9 @@ def test_a_bad_page_never_passes_for_the_end(
 ) -> None:
     spoil(site, 3, reply)
     got = lists()
-    its = stopped(got)
-    assert not its.wrong
-    assert its.failure.kind in (kind, Kind.PROXY if kind is Kind.NETWORK else kind)
+    stop = stopped(got)
+    assert not stop.wrong
+    assert stop.failure.kind in (kind, Kind.PROXY if kind is Kind.NETWORK else kind)
     assert tuple(names(got)) == VIDEOS[:60], "what came before it is handed over"
     assert isinstance(got[-2], Page)
     assert got[-2].following not in (None, asked[-1].get("continuation")), "and where to go on"
@@ -121,30 +123,30 @@ def test_a_bad_page_never_passes_for_the_end(
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (address("playlist", "PLnot-here-at-all", "", None), "The playlist does not exist"),
-        (address("channel", "UCnobodynobodynobodynobo", "videos", None), "This channel does not exist"),
+        (listing_url("playlist", "PLnot-here-at-all", "", None), "The playlist does not exist"),
+        (listing_url("channel", "UCnobodynobodynobodynobo", "videos", None), "This channel does not exist"),
     ],
 )
 def test_a_source_that_is_not_there_is_wrong_for_good(
     asked: Any, lists: Any, source: str, words: str
 ) -> None:
-    its = stopped(lists(source))
-    assert its.wrong
-    assert words in its.failure.message
+    stop = stopped(lists(source))
+    assert stop.wrong
+    assert words in stop.failure.message
 
 
 def test_a_404_at_the_beginning_is_final_and_later_is_not(site: Site, asked: Any, lists: Any) -> None:
     spoil(site, 2, Reply(status=404))
     assert not stopped(lists()).wrong
     site.answers[API + "navigation/resolve_url"] = Reply({"error": {"code": 404}}, status=404)
-    its = stopped(lists())
-    assert its.wrong
-    assert its.failure.message == "YouTube knows no such channel or playlist"
+    stop = stopped(lists())
+    assert stop.wrong
+    assert stop.failure.message == "YouTube knows no such channel or playlist"
 
 
 def test_a_channel_without_the_tab(asked: Any, lists: Any) -> None:
-    its = stopped(lists("https://www.youtube.com/@made-up-4/shorts"))
-    assert (its.wrong, its.missing, its.channel_id) == (True, True, "UCmade-up000000000000004")
+    stop = stopped(lists("https://www.youtube.com/@made-up-4/shorts"))
+    assert (stop.wrong, stop.missing, stop.channel_id) == (True, True, "UCmade-up000000000000004")
 
 
 @pytest.mark.parametrize("exc", [RecursionError("x"), KeyError("x"), RuntimeError("x"), MemoryError()])
@@ -155,13 +157,13 @@ def test_whatever_yt_dlp_raises_becomes_data(
         yield {"id": VIDEOS[0], "ie_key": "Youtube"}
         raise exc
 
-    monkeypatch.setattr(Lists, "_entries", entries)
+    monkeypatch.setattr(ListingClient, "_entries", entries)
     got = lists()
     assert names(got) == [VIDEOS[0]]
     assert type(exc).__name__ in stopped(got).failure.message
 
 
-def test_giving_way_passes_through(asked: Any, lists: Any) -> None:
+def test_an_interruption_passes_through(asked: Any, lists: Any) -> None:
     count = [0]
 
     def take(*_: Any) -> Any:
@@ -171,11 +173,11 @@ def test_giving_way_passes_through(asked: Any, lists: Any) -> None:
         return permit()
 
     with pytest.raises(Interrupted):
-        lists(take=take)
+        lists(acquire=take)
 
 
 @pytest.mark.parametrize(
-    ("its", "url"),
+    ("arguments", "url"),
     [
         (("channel", "@a-b", "shorts", None), "https://www.youtube.com/@a-b/shorts"),
         (("channel", "@a-b/shorts", "shorts", None), "https://www.youtube.com/@a-b/shorts"),
@@ -187,5 +189,5 @@ def test_giving_way_passes_through(asked: Any, lists: Any) -> None:
         (("search", "search:a b", "", 7), "ytsearch7:a b"),
     ],
 )
-def test_addresses(its: Any, url: str) -> None:
-    assert address(*its) == url
+def test_listing_urls(arguments: Any, url: str) -> None:
+    assert listing_url(*arguments) == url

@@ -18,19 +18,19 @@ from requests import exceptions as rx
 from youtube_transcript_api import _errors
 
 from engine.model import Failure, Kind
-from engine.network.answer import Answer, FailureError, Phase, retry_after_s
+from engine.network.answer import Answer, FailureError, RequestPhase, retry_after_s
 from engine.youtube.classify import LIBRARY, classify
 
 V = "GJLlxj_dtq8"
-DIRECT = Answer("player", phase=Phase.CONNECT)
-PROXIED = Answer("player", phase=Phase.CONNECT, proxied=True)
-TUNNEL = Answer("player", phase=Phase.TUNNEL, proxied=True)
-SENT = Answer("player", phase=Phase.SENT, proxied=True)
-BODY = Answer("timedtext", status=200, size_bytes=10, phase=Phase.BODY)
+DIRECT = Answer("player", phase=RequestPhase.CONNECT)
+PROXIED = Answer("player", phase=RequestPhase.CONNECT, proxied=True)
+TUNNEL = Answer("player", phase=RequestPhase.TUNNEL, proxied=True)
+SENT = Answer("player", phase=RequestPhase.SENT, proxied=True)
+BODY = Answer("timedtext", status=200, size_bytes=10, phase=RequestPhase.BODY)
 
 
 def got(status: int, **more: object) -> Answer:
-    return Answer("player", status=status, size_bytes=5, phase=Phase.BODY, **more)  # type: ignore[arg-type]
+    return Answer("player", status=status, size_bytes=5, phase=RequestPhase.BODY, **more)  # type: ignore[arg-type]
 
 
 def failed(status: int) -> yta.YouTubeRequestFailed:
@@ -110,10 +110,14 @@ TABLE = [
     (rx.ConnectionError(http.client.RemoteDisconnected("x")), TUNNEL, Kind.PROXY),
     (
         rx.SSLError(ssl.SSLCertVerificationError(1, "CERTIFICATE_VERIFY_FAILED")),
-        Answer(phase=Phase.TLS),
+        Answer(phase=RequestPhase.TLS),
         Kind.NETWORK,
     ),
-    (rx.SSLError(ssl.SSLError(1, "WRONG_VERSION_NUMBER")), Answer(phase=Phase.TLS, proxied=True), Kind.PROXY),
+    (
+        rx.SSLError(ssl.SSLError(1, "WRONG_VERSION_NUMBER")),
+        Answer(phase=RequestPhase.TLS, proxied=True),
+        Kind.PROXY,
+    ),
     (rx.RetryError("too many 429"), SENT, Kind.BLOCKED),
     (rx.TooManyRedirects("x"), SENT, Kind.GARBLED),
     (rx.InvalidURL("x"), SENT, Kind.GARBLED),
@@ -146,7 +150,7 @@ def test_a_block_keeps_its_retry_after() -> None:
 
 
 def test_every_class_of_the_library_is_in_the_table() -> None:
-    """A new release with a new class is noticed here."""
+    """A new release with a new class fails here."""
     classes = {n for n, c in inspect.getmembers(_errors, inspect.isclass) if c.__module__ == _errors.__name__}
     assert classes == set(LIBRARY)
 
@@ -165,9 +169,11 @@ OUTER = [
 ]  # fmt: skip
 
 
-@given(st.sampled_from(OUTER), st.text(), st.sampled_from(list(Phase)), st.booleans(), st.integers(0, 599))
+@given(
+    st.sampled_from(OUTER), st.text(), st.sampled_from(list(RequestPhase)), st.booleans(), st.integers(0, 599)
+)
 def test_no_foreign_text_is_passed_on(
-    outer: type[Exception], text: str, phase: Phase, proxied: bool, status: int
+    outer: type[Exception], text: str, phase: RequestPhase, proxied: bool, status: int
 ) -> None:
     inner = OSError(f"http://user:{CANARY}@proxy:1/{text}")
     failure = classify(outer(inner), Answer("player", status, phase=phase, proxied=proxied))

@@ -1,4 +1,4 @@
-"""Whole attempts: what a video costs and what becomes of it."""
+"""Whole attempts: what a video costs and what they return."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from youtube_site import VIDEO, Asked, Reply, Site, asset, permit, player
 from engine.errors import DiskError, Interrupted
 from engine.model import EgressSpec, Fetched, Kind, Permit, Refused
 from engine.network import sockets
-from engine.network.client import Door
-from engine.rehearsal import CAPTURES, Rehearsal, Settings, invented_ids, start
+from engine.network.client import Client
+from engine.rehearsal import CAPTURES, Rehearsal, RehearsalSettings, invented_ids, start
 from engine.youtube.fetcher import Fetcher, FetchSettings
 
-MakeDoor = Callable[..., Door]
+MakeClient = Callable[..., Client]
 NO_CAPTIONS = "dsMFmonKDD4"
 
 
 class Lean:
-    """The hooks, as a list of what was told."""
+    """The hooks, as a list of their calls."""
 
     def __init__(self, *, allowed: bool = True) -> None:
         self.told: list[str] = []
@@ -37,8 +37,10 @@ class Lean:
         }
 
 
-def fetch(door: Door, video_id: str = VIDEO, lean: Lean | None = None, **settings: Any) -> Fetched | Refused:
-    fetcher = Fetcher(door, FetchSettings(**settings), **(lean.hooks if lean else {}))
+def fetch(
+    client: Client, video_id: str = VIDEO, lean: Lean | None = None, **settings: Any
+) -> Fetched | Refused:
+    fetcher = Fetcher(client, FetchSettings(**settings), **(lean.hooks if lean else {}))
     return fetcher.fetch(video_id, permit())
 
 
@@ -61,10 +63,10 @@ def by_client(**answers: Any) -> Callable[[Asked, Any], Reply]:
     return answer
 
 
-def test_the_good_case(site: Site, make_door: MakeDoor) -> None:
+def test_the_good_case(site: Site, make_client: MakeClient) -> None:
     site.video()
     lean = Lean()
-    result = fetch(make_door(), lean=lean)
+    result = fetch(make_client(), lean=lean)
     assert isinstance(result, Fetched)
     assert result.metadata.title == "Surface Go Review - It’s Awesome"
     assert (result.transcript.language, len(result.transcript.cues)) == ("en", 3)
@@ -75,11 +77,11 @@ def test_the_good_case(site: Site, make_door: MakeDoor) -> None:
     assert lean.told == ["worked"]
 
 
-def test_full_mode_and_lean_switched_off_fetch_the_page(site: Site, make_door: MakeDoor) -> None:
+def test_full_mode_and_lean_switched_off_fetch_the_page(site: Site, make_client: MakeClient) -> None:
     site.video()
     for lean, mode in ((Lean(), "full"), (Lean(allowed=False), "lean")):
         site.asked.clear()
-        assert isinstance(fetch(make_door(), lean=lean, fetch_mode=mode), Fetched)
+        assert isinstance(fetch(make_client(), lean=lean, fetch_mode=mode), Fetched)
         assert site.paths == ["/watch", "/youtubei/v1/player", "/api/timedtext"]
         assert lean.told == []
 
@@ -102,11 +104,11 @@ def only_full(good: Any, bad: Any) -> Callable[[Asked, Any], Reply]:
     ],
     ids=["400", "403", "empty", "odd", "po_token", "untitled", "other"],
 )
-def test_a_suspect_answer_goes_the_full_way(bad: Reply, site: Site, make_door: MakeDoor) -> None:
+def test_a_suspect_answer_goes_the_full_way(bad: Reply, site: Site, make_client: MakeClient) -> None:
     site.video()
     site.answers["/youtubei/v1/player"] = only_full(player(), bad)
     lean = Lean()
-    result = fetch(make_door(), lean=lean)
+    result = fetch(make_client(), lean=lean)
     assert isinstance(result, Fetched)
     assert site.paths.count("/watch") == 1
     assert lean.told == ["failed"]
@@ -130,12 +132,12 @@ def test_a_suspect_answer_goes_the_full_way(bad: Reply, site: Site, make_door: M
     ],
 )
 def test_a_plain_refusal_costs_one_request(
-    answer: Reply, kind: Kind, site: Site, make_door: MakeDoor
+    answer: Reply, kind: Kind, site: Site, make_client: MakeClient
 ) -> None:
     site.video()
     site.answers["/youtubei/v1/player"] = answer
     lean = Lean()
-    result = fetch(make_door(), lean=lean)
+    result = fetch(make_client(), lean=lean)
     assert refused(result) == (kind, 1)
     assert lean.told == []
     if answer.status == 429:
@@ -158,52 +160,52 @@ def test_a_plain_refusal_costs_one_request(
     ],
 )
 def test_a_bad_transcript_costs_two_and_keeps_the_title(
-    answer: Reply, kind: Kind, site: Site, make_door: MakeDoor
+    answer: Reply, kind: Kind, site: Site, make_client: MakeClient
 ) -> None:
     site.video()
     site.answers["/api/timedtext"] = answer
-    result = fetch(make_door())
+    result = fetch(make_client())
     assert refused(result) == (kind, 2)
     assert isinstance(result, Refused)
     assert result.metadata
     assert result.metadata.channel == "Dave2D"
 
 
-def test_a_missing_language_costs_one_and_names_what_exists(site: Site, make_door: MakeDoor) -> None:
+def test_a_missing_language_costs_one_and_names_what_exists(site: Site, make_client: MakeClient) -> None:
     site.video(player("youtube_ww1_nl_en"))
-    result = fetch(make_door(), "F1xioXWb8CY", languages=("nl",))
+    result = fetch(make_client(), "F1xioXWb8CY", languages=("nl",))
     assert refused(result) == (Kind.NO_LANGUAGE, 1)
     assert isinstance(result, Refused)
     assert "exists: en, en (generated)" in result.failure.message
 
 
-def test_the_consent_page_is_passed(site: Site, make_door: MakeDoor) -> None:
+def test_the_consent_page_is_passed(site: Site, make_client: MakeClient) -> None:
     site.video()
     page = site.answers["/watch"]
     consent = Reply(asset("youtube_consent_page.html"))
     site.answers["/watch"] = lambda asked, _: (
         page if "CONSENT=YES" in asked.headers.get("cookie", "") else consent
     )
-    door = make_door()
-    assert isinstance(fetch(door, fetch_mode="full"), Fetched)
-    assert isinstance(fetch(door, fetch_mode="full"), Fetched)
+    client = make_client()
+    assert isinstance(fetch(client, fetch_mode="full"), Fetched)
+    assert isinstance(fetch(client, fetch_mode="full"), Fetched)
     assert site.paths.count("/watch") == 3  # the session keeps the cookie
 
 
-def test_a_captcha_page_is_a_block(site: Site, make_door: MakeDoor) -> None:
+def test_a_captcha_page_is_a_block(site: Site, make_client: MakeClient) -> None:
     site.video()
     site.answers["/watch"] = Reply(asset("youtube_too_many_requests.html"))
-    assert refused(fetch(make_door(), fetch_mode="full")) == (Kind.BLOCKED, 1)
+    assert refused(fetch(make_client(), fetch_mode="full")) == (Kind.BLOCKED, 1)
 
 
-# The second opinion.
+# The second client.
 
 
 def test_no_captions_is_confirmed_by_one_request(
-    site: Site, make_door: MakeDoor, capfd: pytest.CaptureFixture[str]
+    site: Site, make_client: MakeClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
     site.video(player("youtube_transcripts_disabled"))
-    result = fetch(make_door(), NO_CAPTIONS)
+    result = fetch(make_client(), NO_CAPTIONS)
     assert refused(result) == (Kind.NO_CAPTIONS, 2)
     assert clients(site) == ["ANDROID", "VISIONOS"]
     assert capfd.readouterr() == ("", "")
@@ -212,10 +214,10 @@ def test_no_captions_is_confirmed_by_one_request(
     assert result.metadata.channel == "Blogothèque"
 
 
-def test_captions_another_client_sees_are_fetched(site: Site, make_door: MakeDoor) -> None:
+def test_captions_another_client_sees_are_fetched(site: Site, make_client: MakeClient) -> None:
     site.video()
     site.answers["/youtubei/v1/player"] = by_client(ANDROID={**player(), "captions": {}}, VISIONOS=player())
-    result = fetch(make_door(), languages=("de", "en"))
+    result = fetch(make_client(), languages=("de", "en"))
     assert isinstance(result, Fetched)
     assert (result.transcript.language, result.transcript.language_name) == ("de", "German")
     assert result.cost.requests == 3
@@ -242,16 +244,16 @@ def test_captions_another_client_sees_are_fetched(site: Site, make_door: MakeDoo
     ],
     ids=str,
 )
-def test_a_failed_opinion_is_never_no_captions(
-    second: Reply, kind: Kind, site: Site, make_door: MakeDoor, capfd: pytest.CaptureFixture[str]
+def test_a_failed_second_client_is_never_no_captions(
+    second: Reply, kind: Kind, site: Site, make_client: MakeClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
     site.video()
     site.answers["/youtubei/v1/player"] = by_client(ANDROID={**player(), "captions": {}}, VISIONOS=second)
-    assert refused(fetch(make_door())) == (kind, 2)
+    assert refused(fetch(make_client())) == (kind, 2)
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_opinion_that_hangs_is_held_to_the_deadline(site: Site, make_door: MakeDoor) -> None:
+def test_a_second_client_that_hangs_keeps_the_deadline(site: Site, make_client: MakeClient) -> None:
     site.video()
 
     def answer(asked: Asked, _: Any) -> Reply | None:
@@ -262,31 +264,33 @@ def test_an_opinion_that_hangs_is_held_to_the_deadline(site: Site, make_door: Ma
 
     site.answers["/youtubei/v1/player"] = answer
     deadlines_s = (0.5, 5.0, 30.0)  # a busy machine may need longer for the first answer
-    assert (Kind.TIMEOUT, 2) in (refused(fetch(make_door(), deadline_s=its)) for its in deadlines_s)
+    assert (Kind.TIMEOUT, 2) in (
+        refused(fetch(make_client(), deadline_s=deadline_s)) for deadline_s in deadlines_s
+    )
 
 
-def test_an_odd_refusal_is_confirmed(site: Site, make_door: MakeDoor) -> None:
+def test_an_odd_refusal_is_confirmed(site: Site, make_client: MakeClient) -> None:
     odd = player("youtube_unplayable")
     site.video(odd)
-    assert refused(fetch(make_door())) == (Kind.UNKNOWN, 4)
+    assert refused(fetch(make_client())) == (Kind.UNKNOWN, 4)
     assert clients(site) == ["ANDROID", "ANDROID", "VISIONOS"]
     site.answers["/youtubei/v1/player"] = by_client(ANDROID=odd, VISIONOS=player())
-    assert isinstance(fetch(make_door()), Fetched)
+    assert isinstance(fetch(make_client()), Fetched)
 
 
-def test_a_po_token_is_confirmed(site: Site, make_door: MakeDoor) -> None:
+def test_a_po_token_is_confirmed(site: Site, make_client: MakeClient) -> None:
     locked = player("youtube_po_token_required")
     for second in (locked, player("youtube_unplayable")):
         site.video()
         site.answers["/youtubei/v1/player"] = by_client(ANDROID=locked, VISIONOS=second)
-        assert refused(fetch(make_door())) == (Kind.PO_TOKEN, 4)
+        assert refused(fetch(make_client())) == (Kind.PO_TOKEN, 4)
     site.answers["/youtubei/v1/player"] = by_client(ANDROID=locked, VISIONOS=player())
-    assert isinstance(fetch(make_door()), Fetched)
+    assert isinstance(fetch(make_client()), Fetched)
 
 
-def test_opinions_in_many_threads(site: Site, make_door: MakeDoor) -> None:
+def test_second_clients_in_many_threads(site: Site, make_client: MakeClient) -> None:
     site.video(player("youtube_transcripts_disabled"))
-    fetcher = Fetcher(make_door(), FetchSettings())
+    fetcher = Fetcher(make_client(), FetchSettings())
     results: list[Any] = []
     threads = [
         threading.Thread(
@@ -302,7 +306,7 @@ def test_opinions_in_many_threads(site: Site, make_door: MakeDoor) -> None:
     assert len(results) == 12
 
 
-# What leaves, and what does not.
+# What is raised, and what is returned.
 
 
 @pytest.mark.parametrize(
@@ -315,10 +319,10 @@ def test_opinions_in_many_threads(site: Site, make_door: MakeDoor) -> None:
     ],
 )
 @pytest.mark.parametrize("at", ["connecting", "another way"])
-def test_want_of_memory_or_descriptors_is_no_outcome_of_a_video(
-    lack: Exception, error: type[Exception], at: str, make_door: MakeDoor, monkeypatch: pytest.MonkeyPatch
+def test_a_shortage_of_memory_or_descriptors_is_no_failure_of_a_video(
+    lack: Exception, error: type[Exception], at: str, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether it comes at the first connection or after an answer that asks for another way."""
+    """At the first connection, and at the second request."""
 
     def short(*_: object, **__: object) -> None:
         raise lack
@@ -326,18 +330,18 @@ def test_want_of_memory_or_descriptors_is_no_outcome_of_a_video(
     if at == "connecting":
         monkeypatch.setattr(sockets, "_PlainSocket", short)
         with pytest.raises(error):
-            fetch(make_door())
+            fetch(make_client())
     else:
         with pytest.raises(error):
-            fetch(make_door(take=short))
+            fetch(make_client(acquire=short))
 
 
 @pytest.mark.parametrize("error", [Interrupted, DiskError])
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_an_attempt_gives_way_from_anywhere(
-    error: type[Exception], at: int, site: Site, make_door: MakeDoor
+def test_an_attempt_can_be_interrupted_anywhere(
+    error: type[Exception], at: int, site: Site, make_client: MakeClient
 ) -> None:
-    """At the opinion's request, at the transcript's, at the full way's page."""
+    """At the second client's request, at the transcript's, at the watch page."""
     site.video()
     answers = [{**player(), "captions": {}}, player(), {}]
     site.answers["/youtubei/v1/player"] = Reply(answers[at])
@@ -346,13 +350,13 @@ def test_an_attempt_gives_way_from_anywhere(
         raise error
 
     with pytest.raises(error) as raised:
-        fetch(make_door(take=take))
+        fetch(make_client(acquire=take))
     assert len(site.asked) == 1
     if isinstance(raised.value, Interrupted):
         assert raised.value.cost.requests == 1 and raised.value.cost.bytes > 0
 
 
-def test_a_bug_is_a_refusal_by_name(site: Site, make_door: MakeDoor) -> None:
+def test_a_bug_is_a_refusal_by_name(site: Site, make_client: MakeClient) -> None:
     site.video()
     lean = Lean()
 
@@ -360,32 +364,32 @@ def test_a_bug_is_a_refusal_by_name(site: Site, make_door: MakeDoor) -> None:
         raise RuntimeError("http://me:s3cr3t@proxy")
 
     lean.hooks["lean_worked"] = broken
-    result = fetch(make_door(), lean=lean)
+    result = fetch(make_client(), lean=lean)
     assert isinstance(result, Refused)
     assert result.failure.kind is Kind.UNKNOWN
     assert result.failure.message == "unexpected RuntimeError"
 
 
-def test_one_videos_answer_is_not_anothers(site: Site, make_door: MakeDoor) -> None:
+def test_one_videos_answer_is_not_anothers(site: Site, make_client: MakeClient) -> None:
     anonymous = player()
     del anonymous["videoDetails"]["videoId"]
     site.video(anonymous)
-    door = make_door()
-    assert isinstance(fetch(door), Fetched)
+    client = make_client()
+    assert isinstance(fetch(client), Fetched)
     site.answers["/youtubei/v1/player"] = Reply("busy", 503)
-    result = fetch(door, "aaaaaaaaaaA")
+    result = fetch(client, "aaaaaaaaaaA")
     assert isinstance(result, Refused)
     assert result.metadata is None
 
 
-def test_a_refused_session_is_not_used_again(site: Site, make_door: MakeDoor) -> None:
+def test_a_refused_session_is_not_used_again(site: Site, make_client: MakeClient) -> None:
     site.video()
     good, site.answers["/youtubei/v1/player"] = site.answers["/youtubei/v1/player"], Reply("busy", 429)
-    door = make_door()
-    assert refused(fetch(door)) == (Kind.BLOCKED, 1)
+    client = make_client()
+    assert refused(fetch(client)) == (Kind.BLOCKED, 1)
     site.answers["/youtubei/v1/player"] = good
-    assert isinstance(fetch(door), Fetched)
-    assert door.handshakes == 2
+    assert isinstance(fetch(client), Fetched)
+    assert client.handshakes == 2
 
 
 def test_importing_is_light() -> None:
@@ -394,26 +398,26 @@ def test_importing_is_light() -> None:
     assert run.stdout == "False\n"
 
 
-# Against the embedded stand-in.
+# Against the rehearsal server.
 
 
 @pytest.fixture(scope="module")
 def rehearsal() -> Iterator[Rehearsal]:
-    with start(Settings(latency_s=0, scenes=("captured",))) as found:
+    with start(RehearsalSettings(latency_s=0, scenarios=("captured",))) as found:
         yield found
 
 
 @pytest.fixture
-def stage(rehearsal: Rehearsal) -> Iterator[Fetcher]:
-    door = Door([EgressSpec("p001", rehearsal.proxy_url)], take=permit, ca_bundle=rehearsal.ca_bundle)
-    yield Fetcher(door, FetchSettings(deadline_s=20))
-    door.close()
+def fetcher(rehearsal: Rehearsal) -> Iterator[Fetcher]:
+    client = Client([EgressSpec("p001", rehearsal.proxy_url)], acquire=permit, ca_bundle=rehearsal.ca_bundle)
+    yield Fetcher(client, FetchSettings(deadline_s=20))
+    client.close()
 
 
 @pytest.mark.parametrize("video_id", CAPTURES)
-def test_captured_videos(video_id: str, stage: Fetcher, rehearsal: Rehearsal) -> None:
+def test_captured_videos(video_id: str, fetcher: Fetcher, rehearsal: Rehearsal) -> None:
     before = len(rehearsal.arrivals())
-    result = stage.fetch(video_id, permit())
+    result = fetcher.fetch(video_id, permit())
     arrived = rehearsal.arrivals()[before:]
     told = "ok" if isinstance(result, Fetched) else result.failure.kind.value
     assert told == CAPTURES[video_id].expected
@@ -422,14 +426,14 @@ def test_captured_videos(video_id: str, stage: Fetcher, rehearsal: Rehearsal) ->
         assert len(arrived) == 2
 
 
-def test_invented_videos(stage: Fetcher, rehearsal: Rehearsal) -> None:
+def test_invented_videos(fetcher: Fetcher, rehearsal: Rehearsal) -> None:
     ids = invented_ids(20, 7)
     for video_id, _ in zip(ids, range(20), strict=False):
-        result = stage.fetch(video_id, permit())
+        result = fetcher.fetch(video_id, permit())
         assert isinstance(result, Fetched)
         assert result.cost.requests == 2
         assert result.metadata.title
-    assert stage.door.handshakes == 1
+    assert fetcher.client.handshakes == 1
     json.dumps(rehearsal.stats())
 
 
@@ -443,11 +447,11 @@ SCENES = [
 
 
 @pytest.mark.parametrize(("scene", "kind"), SCENES)
-def test_scenes(scene: str, kind: Kind, stage: Fetcher, rehearsal: Rehearsal) -> None:
-    rehearsal.scene(scene, replace=True)
+def test_scenes(scene: str, kind: Kind, fetcher: Fetcher, rehearsal: Rehearsal) -> None:
+    rehearsal.play(scene, replace=True)
     try:
-        result = stage.fetch(next(iter(invented_ids(1, len(scene) + ord(scene[0])))), permit())
+        result = fetcher.fetch(next(iter(invented_ids(1, len(scene) + ord(scene[0])))), permit())
     finally:
-        rehearsal.scene("captured", replace=True)
+        rehearsal.play("captured", replace=True)
     assert isinstance(result, Refused)
     assert result.failure.kind is kind

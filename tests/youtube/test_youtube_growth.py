@@ -1,4 +1,4 @@
-"""Foreign text takes time in proportion to its length, whatever it is made of.
+"""Foreign text takes linear time, whatever it is made of.
 
 Measured is growth: processor time for four times as much text, as a ratio. What grows with the square would be at
 16; what is linear is at 4, and the margin between is for caches and the machine.
@@ -26,15 +26,15 @@ from engine.model import Cue, Metadata, Record, Transcript
 from engine.network.answer import FailureError
 from engine.output.formats import FORMATS, render, to_json
 from engine.output.terminal import printable
-from engine.youtube.bounds import bounded
 from engine.youtube.classify import UnreadableError
 from engine.youtube.languages import match
-from engine.youtube.markup import said
-from engine.youtube.messages import clean, kind_of, refusal
+from engine.youtube.markup import strip_markup
+from engine.youtube.messages import clean, kind_of
 from engine.youtube.metadata import read_metadata
+from engine.youtube.player import bounded, refusal
 from engine.youtube.timedtext import parse
 from engine.youtube.track_choice import Wanted, choose, spoken_language
-from engine.youtube.tracks import listed
+from engine.youtube.tracks import list_tracks
 
 TIMES = 4
 LIMIT = 9.0  # linear is 4, quadratic 16
@@ -68,7 +68,9 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
     for package in (engine.youtube, engine.output, engine.network):
         names = [package.__name__]
         if hasattr(package, "__path__"):
-            names += [its.name for its in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+            names += [
+                module.name for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+            ]
         for name in names:
             module = importlib.import_module(name)
             for key, value in vars(module).items():
@@ -81,15 +83,15 @@ def _expressions(value: Any, depth: int = 3) -> Iterator[re.Pattern[Any]]:
     if isinstance(value, re.Pattern):
         yield value
     elif depth and isinstance(value, (tuple, list)):
-        for its in value:
-            yield from _expressions(its, depth - 1)
+        for item in value:
+            yield from _expressions(item, depth - 1)
     elif depth and isinstance(value, dict):
-        for its in value.values():
-            yield from _expressions(its, depth - 1)
+        for item in value.values():
+            yield from _expressions(item, depth - 1)
 
 
 PATTERNS = dict(patterns())
-# Only ever asked about a whole text, or its beginning: they do not start again at each character.
+# These only match a whole text or its beginning, so they do not start again at each character.
 ANCHORED = re.compile(
     r"engine\.(network\.proxies|youtube\.formats\._(CLOCK|NAME|TIMES)|youtube\.timedtext\._HEAD"
     r"|youtube\.channel_pages\._VIDEO_ID|output\.plain_text\._PLAIN)\b.*"
@@ -106,7 +108,7 @@ CHARS = (
 def test_the_walk_finds_the_expressions() -> None:
     assert len(PATTERNS) > 25, sorted(PATTERNS)
     assert "engine.output.subtitles._ARROW.0" in PATTERNS
-    assert any(name.startswith("engine.youtube.messages._WORDING") for name in PATTERNS)
+    assert any(name.startswith("engine.youtube.messages._PATTERNS") for name in PATTERNS)
 
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))
@@ -128,7 +130,7 @@ def test_every_expression_is_linear(name: str) -> None:
 
 
 def _rough(walk: Callable[[str], None], piece: str, end: str) -> float:
-    """One look at two lengths; what seems to grow is measured properly."""
+    """One measurement at two lengths. What seems to grow is measured properly."""
     costs = []
     for n in (400, 400 * TIMES):
         began = time.thread_time()
@@ -138,7 +140,7 @@ def _rough(walk: Callable[[str], None], piece: str, end: str) -> float:
 
 
 def srv1(*texts: str) -> str:
-    inside = "".join(f'<text start="{n}" dur="1">{its}</text>' for n, its in enumerate(texts))
+    inside = "".join(f'<text start="{n}" dur="1">{text}</text>' for n, text in enumerate(texts))
     return f'<?xml version="1.0" encoding="utf-8" ?><transcript>{inside}</transcript>'
 
 
@@ -209,7 +211,7 @@ PIECES = ["<", "an account ", "error occurred ", " ", "\u2028", "\x1b]", "\x9d",
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_words_of_the_site_cost_no_more_when_they_are_longer(piece: str) -> None:
-    """Messages and titles are cut before anything looks at them, so their length does not matter at all."""
+    """Messages and titles are cut before they are read, so their length does not matter."""
 
     def look(text: str) -> None:
         for _ in range(20):
@@ -221,7 +223,7 @@ def test_words_of_the_site_cost_no_more_when_they_are_longer(piece: str) -> None
     long = 1 << 20
     assert _cost_s(look, piece * (TIMES * long)) < 3 * _cost_s(look, piece * long) + LEAST_S
     assert growth(printable, lambda n: piece * n) < LIMIT  # type: ignore[arg-type]
-    assert growth(said, lambda n: piece * n) < LIMIT  # type: ignore[arg-type]
+    assert growth(strip_markup, lambda n: piece * n) < LIMIT  # type: ignore[arg-type]
 
 
 def test_a_title_and_a_description_have_an_end() -> None:
@@ -255,12 +257,12 @@ def answer(n: int) -> dict[str, Any]:
 
 def test_a_list_of_tracks_has_an_end() -> None:
     found = bounded(answer(100_000))["captions"]["playerCaptionsTracklistRenderer"]
-    assert {name: len(its) for name, its in found.items()} == {
+    assert {name: len(texts) for name, texts in found.items()} == {
         "captionTracks": 500,
         "translationLanguages": 500,
         "audioTracks": 500,
     }
-    tracks = listed(None, "x", bounded(answer(100_000)))  # type: ignore[arg-type]
+    tracks = list_tracks(None, "x", bounded(answer(100_000)))  # type: ignore[arg-type]
     assert len(tracks) == 500
     with pytest.raises(FailureError):
         choose(tracks, Wanted(("de",), translate="fr"), spoken_language(answer(600)))
@@ -268,7 +270,7 @@ def test_a_list_of_tracks_has_an_end() -> None:
     first, second = absurd["captions"]["playerCaptionsTracklistRenderer"]["captionTracks"]
     first["baseUrl"] += "x" * 10_000
     second["languageCode"] = "x" * 1_000
-    assert listed(None, "x", bounded(absurd)) == []  # type: ignore[arg-type]
+    assert list_tracks(None, "x", bounded(absurd)) == []  # type: ignore[arg-type]
 
 
 def test_a_code_of_any_length_is_looked_at_briefly() -> None:
@@ -277,7 +279,7 @@ def test_a_code_of_any_length_is_looked_at_briefly() -> None:
 
 
 def test_a_quadratic_reader_would_be_noticed() -> None:
-    """The measure itself: the library's expression, and what it is about."""
+    """A check of the measure itself, with the library's slow expression."""
     bad = re.compile("<[^>]*>")
     assert growth(lambda text: bad.sub("", text), lambda n: "<" * n) > LIMIT
     assert growth(lambda text: re.sub("-{2,}>", "", text), lambda n: "-" * n) > LIMIT

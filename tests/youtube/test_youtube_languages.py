@@ -1,4 +1,4 @@
-"""Codes that mean one language, and codes that must not be taken for one another."""
+"""Codes that mean the same language, and codes that must not be mixed up."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from youtube_site import player
 
 from engine.model import Kind
-from engine.youtube.messages import SESSION_LIMIT_S, clean, kind_of, refusal, said
+from engine.youtube.messages import SESSION_LIMIT_S, clean, failure_from, kind_of
+from engine.youtube.player import refusal
 
 WORDS = [
     ("Sign in to confirm you’re not a bot", Kind.BLOCKED),
@@ -55,8 +56,8 @@ def test_wording(text: str, kind: Kind | None) -> None:
 
 
 def test_a_session_limit_waits_an_hour() -> None:
-    assert said("This content isn't available, try again later.").retry_after_s == SESSION_LIMIT_S
-    assert said("Sign in to confirm you're not a bot").retry_after_s is None
+    assert failure_from("This content isn't available, try again later.").retry_after_s == SESSION_LIMIT_S
+    assert failure_from("Sign in to confirm you're not a bot").retry_after_s is None
 
 
 CAPTURED = [

@@ -1,4 +1,4 @@
-"""What was said, out of every shape in which YouTube sends captions."""
+"""Captions parsed from every format that YouTube sends."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from engine.output.markdown import paragraphs as markdown_paragraphs
 from engine.output.plain_text import clean
 from engine.rehearsal.caption_responses import TimedText
 from engine.rehearsal.generated_videos import invent, invented_ids
+from engine.rehearsal.rare_responses import SHAPES
 from engine.rehearsal.recorded_responses import read_asset
-from engine.rehearsal.shapes import SHAPES
 from engine.youtube import formats
 from engine.youtube.classify import UnreadableError
 from engine.youtube.timedtext import parse, plain
@@ -71,7 +71,7 @@ def test_what_the_site_sends_is_read_by_the_short_way() -> None:
         ('<text start="1" dur="2">a\nb</text>', "a\nb"),
         ('<text start="1" dur="2">&lt;i>&lt;/i></text>', ""),
         ('\n  <text start="1" dur="2">雨 🙏</text>\n', "雨 🙏"),
-        # What was said in angle brackets. The library takes it for tags.
+        # Spoken angle brackets. The library removes them as tags.
         ('<text start="1" dur="2">if i &amp;lt; 10 and j &amp;gt; 5</text>', "if i < 10 and j > 5"),
         ('<text start="1" dur="2">a &amp;lt;b&amp;gt;, &amp;lt;p class&amp;gt;</text>', "a <b>, <p class>"),
         ('<text start="1" dur="2">I &lt;3 you, 1 &lt; 2</text>', "I <3 you, 1 < 2"),
@@ -80,7 +80,7 @@ def test_what_the_site_sends_is_read_by_the_short_way() -> None:
         ('<text start="1" dur="2"><i>all of it</i></text>', "all of it"),
         ('<text start="1" dur="2">a <font color="red">b <u>c</u></font> d<br/>e</text>', "a b c d\ne"),
         ('<text start="1" dur="2">a &amp;lt; <i>b</i></text>', "a < b"),
-        # Characters that the short way does not know.
+        # Characters that the fast parser does not know.
         ('<text start="1" dur="2">a &#65; b</text>', "a A b"),
         ('<text start="1" dur="2">a<![CDATA[ <b>x</b> ]]>c</text>', "a x c"),
         ('<!-- c --><text start="1" dur="2">a</text>', "a"),
@@ -197,7 +197,7 @@ elements = st.one_of(
 
 
 def both_ways_agree(text: str) -> None:
-    """The short way reads what the long way reads, or nothing."""
+    """The fast parser reads what the full one reads, or nothing."""
     short = plain(text)
     if short is not None:
         assert short == formats.read(text)
@@ -244,7 +244,7 @@ SAID = st.lists(
     ["if i < 10 … j > 5", "<b>&lt;</b>", "</text>", "a <br> b", "<00:00:01.000>", "&amp;amp;", "<!-- x -->"]
 )
 def test_what_was_said_arrives_in_every_file(said: list[str]) -> None:
-    """YouTube's encoding, our reading, the record, each rendering, and a reader that somebody else wrote."""
+    """From YouTube's encoding through parser, record and renderer to a parser of somebody else's."""
     cues = parse(srv1(*said))
     assert [cue.text for cue in cues] == said
     record = Record("aaaaaaaaaa1", Metadata(), Transcript("en", "E", False, cues), {}, "2026-01-01T00:00:00Z")

@@ -1,4 +1,4 @@
-"""Which tracks are chosen, which language is spoken, and what is said when none is wanted."""
+"""Which tracks are chosen, which language is spoken, and the message when none fits."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from engine.youtube.tracks import Translation
 def track(text: str, into: str = "") -> yta.Transcript:
     """`de` or `de*`, the star meaning generated; `into` names what it can be translated to."""
     code = text.rstrip("*")
-    offered: Any = [Translation(its.upper(), its) for its in into.split()]
+    offered: Any = [Translation(code.upper(), code) for code in into.split()]
     return yta.Transcript(None, VIDEO, f"/{code}", code, code, text.endswith("*"), offered)  # type: ignore[arg-type]
 
 
-def shown(its: yta.Transcript) -> str:
-    return its.language_code + "*" * its.is_generated
+def shown(track: yta.Transcript) -> str:
+    return track.language_code + "*" * track.is_generated
 
 
 def outcome(there: str, wanted: Wanted, spoken: str | None = None, into: str = "") -> str:
@@ -69,7 +69,7 @@ def outcome(there: str, wanted: Wanted, spoken: str | None = None, into: str = "
         ("enm", "en", None, "no captions in en; exists: enm"),
         ("iw", "he", None, "iw"),
         ("de iw* iw", "he", None, "iw"),
-        ("he iw", "iw", None, "iw"),  # the very code first
+        ("he iw", "iw", None, "iw"),  # the same code first
         ("zh-Hant zh-CN", "zh", None, "zh-CN"),
         ("zh-Hant zh-CN", "zh-TW", None, "zh-Hant"),
         ("pt-PT pt", "pt-BR", None, "pt"),
@@ -77,7 +77,7 @@ def outcome(there: str, wanted: Wanted, spoken: str | None = None, into: str = "
         ("cy ta und zxx", "en", None, "no captions in en; exists: cy, ta, und, zxx"),
         ("de* fr", "en,es", None, "no captions in en, es; exists: de (generated), fr"),
         ("", "any", None, "no captions in any; exists: none"),
-        ("en de", "orig", None, "no captions in orig (not told); exists: en, de"),
+        ("en de", "orig", None, "no captions in orig (unknown); exists: en, de"),
         ("en de", "orig,ja", "pt", "no captions in orig (pt), ja; exists: en, de"),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_translation_is_found_by_either_code_and_asked_for_by_youtube_s() -> N
     assert (chosen.track.language_code, chosen.track._url) == ("iw", "/en&tlang=iw")
 
 
-def test_what_youtube_does_not_translate_is_passed_over_and_then_said() -> None:
+def test_what_youtube_does_not_translate_is_skipped_and_then_reported() -> None:
     locked, open_ = track("en"), track("de", "fr")
     assert choose([locked, open_], Wanted(("en", "de"), translate="fr")).translated_from == "de"
     with pytest.raises(FailureError, match="no captions in fr, and YouTube does not translate") as caught:
@@ -186,7 +186,7 @@ def test_all_tracks_are_ranked_once_each_and_the_best_is_what_is_chosen(
 def answer(there: str, audio: str = "", default: Any = 0) -> dict[str, Any]:
     """A player answer with these tracks and these ids of audio tracks (`-` for none)."""
     listed = [{"languageCode": t.rstrip("*"), **({"kind": "asr"} if "*" in t else {})} for t in there.split()]
-    sounds = [{} if its == "-" else {"audioTrackId": its} for its in audio.split()]
+    sounds = [{} if audio_id == "-" else {"audioTrackId": audio_id} for audio_id in audio.split()]
     renderer = {"captionTracks": listed, "audioTracks": sounds, "defaultAudioTrackIndex": default}
     return {"captions": {"playerCaptionsTracklistRenderer": renderer}}
 
@@ -197,7 +197,7 @@ def answer(there: str, audio: str = "", default: Any = 0) -> dict[str, Any]:
         (answer("de en*", "-"), "en"),
         (answer("pt*", "en-US.10 pt-BR.4", 1), "pt"),  # as YouTube answered for a dubbed video in 2025
         (answer("en* de*", "en-US.10 de-DE.4", 1), "de-DE"),
-        (answer("en* de*", "en-US.10 de-DE.4", 0), "de-DE"),  # the original one, whatever is played
+        (answer("en* de*", "en-US.10 de-DE.4", 0), "de-DE"),  # the original one, whatever is played first
         (answer("en* de*", "fr.3 en.3", 1), "en"),
         (answer("en de", "fr.4"), "fr"),
         (answer("de", "-"), "de"),

@@ -1,4 +1,4 @@
-"""The caption list read without the library."""
+"""The caption list, parsed without the library."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from hypothesis import strategies as st
 from test_youtube_messages import json_values
 from youtube_site import VIDEO, Site, permit, player
 
-from engine.network.client import Door
-from engine.youtube.library_client import client_of
-from engine.youtube.tracks import listed
+from engine.network.client import Client
+from engine.youtube.library_client import library_client
+from engine.youtube.tracks import list_tracks
 
 
-def test_it_is_the_library_s_list(site: Site, make_door: Any) -> None:
+def test_it_is_the_library_s_list(site: Site, make_client: Any) -> None:
     site.video()
-    door: Door = make_door()
-    with door.attempt(permit(), 30) as attempt:
-        client = client_of(attempt.session)
-        theirs = client.tracks(VIDEO, lean=True)
-        ours = listed(attempt.session, VIDEO, client.player)
+    client: Client = make_client()
+    with client.attempt(permit(), 30) as attempt:
+        client = library_client(attempt, VIDEO)
+        theirs = client.tracks(lean=True)
+        ours = list_tracks(attempt.session, VIDEO, client.player)
 
     def told(tracks: Any) -> list[Any]:
         return sorted(
             (
                 t.language_code, t.language, t.is_generated, t._url, t.is_translatable,
-                [(its.language_code, its.language) for its in t.translation_languages],
+                [(language.language_code, language.language) for language in t.translation_languages],
             )
             for t in tracks
         )  # fmt: skip
@@ -41,7 +41,7 @@ def test_two_tracks_in_one_language_are_two() -> None:
     name = {"simpleText": "English - Director"}
     added = {"name": name, "baseUrl": "/api/timedtext?x=1", "isTranslatable": False}
     renderer["captionTracks"].append({**renderer["captionTracks"][2], **added})
-    found = [t for t in listed(None, VIDEO, answer) if t.language_code == "en" and not t.is_generated]  # type: ignore[arg-type]
+    found = [t for t in list_tracks(None, VIDEO, answer) if t.language_code == "en" and not t.is_generated]  # type: ignore[arg-type]
     assert [t.language for t in found] == ["English", "English - Director"]
     assert [t.is_translatable for t in found] == [True, False]
     assert found[1]._url == "https://www.youtube.com/api/timedtext?x=1"
@@ -56,7 +56,7 @@ keys = st.sampled_from(
 def test_what_is_malformed_is_left_out(item: Any, odd: Any) -> None:
     good = {"baseUrl": "https://a", "languageCode": "en", "isTranslatable": True}
     renderer = {"captionTracks": [item, good], "translationLanguages": [item, odd]}
-    tracks = listed(None, VIDEO, {"captions": {"playerCaptionsTracklistRenderer": renderer}})  # type: ignore[arg-type]
+    tracks = list_tracks(None, VIDEO, {"captions": {"playerCaptionsTracklistRenderer": renderer}})  # type: ignore[arg-type]
     assert (tracks[-1].language_code, tracks[-1].language) == ("en", "en")
     for captions in (odd, {"playerCaptionsTracklistRenderer": odd}):
-        assert isinstance(listed(None, VIDEO, {"captions": captions}), list)  # type: ignore[arg-type]
+        assert isinstance(list_tracks(None, VIDEO, {"captions": captions}), list)  # type: ignore[arg-type]

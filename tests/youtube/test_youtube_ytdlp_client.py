@@ -1,4 +1,4 @@
-"""yt-dlp's own exceptions never leave the second opinion, and a release with new ones is noticed."""
+"""yt-dlp's own exceptions never leave the second client, and a release with new ones is noticed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from youtube_site import VIDEO, Site, permit
 
 from engine.model import Kind
 from engine.network.answer import FailureError
-from engine.youtube.second_client import Opinion
+from engine.youtube.library_client import library_client
+from engine.youtube.ytdlp_client import YtdlpClient
 
-# What asking about one video can raise. A class that is new here was looked at: does it mean a refusal of the
-# site's that the player answer does not show?
+# What extracting one video can raise. Before adding a new class, check whether it means a refusal by the site that
+# the player answer does not show.
 KNOWN = {
     "YoutubeDLError", "ExtractorError", "UnsupportedError", "RegexNotFoundError", "GeoRestrictedError",
     "UserNotLive", "DownloadError", "EntryNotInPlaylist", "SameFileError", "PostProcessingError",
@@ -29,30 +30,30 @@ KNOWN = {
 
 def classes() -> dict[str, type[BaseException]]:
     return {
-        name: its
+        name: cls
         for module in (yt_dlp.utils, networking)
-        for name, its in inspect.getmembers(module, inspect.isclass)
-        if issubclass(its, yt_dlp.utils.YoutubeDLError)
+        for name, cls in inspect.getmembers(module, inspect.isclass)
+        if issubclass(cls, yt_dlp.utils.YoutubeDLError)
     }
 
 
 def test_every_class_of_yt_dlp_is_known() -> None:
-    """A new release with a new class is noticed here."""
+    """A new release with a new class fails here."""
     assert set(classes()) == KNOWN
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))
 def test_whatever_it_raises_becomes_a_failure(
-    name: str, site: Site, make_door: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, site: Site, make_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = classes()[name]
 
     def extract_info(*_: Any, **__: Any) -> None:
-        raise kind.__new__(kind)  # some cannot be made without what they are about
+        raise kind.__new__(kind)  # some constructors need arguments
 
     monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", extract_info)
-    with make_door().attempt(permit(), 5) as attempt, pytest.raises(FailureError) as caught:
-        Opinion().tracks(attempt, VIDEO)
+    with make_client().attempt(permit(), 5) as attempt, pytest.raises(FailureError) as caught:
+        YtdlpClient().tracks(library_client(attempt, VIDEO))
     assert caught.value.failure.kind is Kind.GARBLED
     assert name in caught.value.failure.message
     assert site.asked == []

@@ -1,4 +1,4 @@
-"""Events that are to come, run, or have just ended; and recordings, which are none of these."""
+"""Player answers of live events: to come, running, just ended; and recordings, which are none of these."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import pytest
 from youtube_site import VIDEO, Reply, Site, permit, player
 
 from engine.model import Fetched, Kind, Metadata, Refused
-from engine.network.client import Door
+from engine.network.client import Client
 from engine.youtube.fetcher import Fetcher, FetchSettings
-from engine.youtube.live import is_live, not_yet
-from engine.youtube.messages import refusal
 from engine.youtube.metadata import read_metadata, with_microformat
+from engine.youtube.player import not_yet, refusal
 
-MakeDoor = Callable[..., Door]
+MakeClient = Callable[..., Client]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,6 @@ def test_the_state_as_it_is_now(details: dict[str, Any], says: str | None, live:
     assert (found.message if found else "").count(says or "") >= (says is not None)
     assert (found is None) == (says is None)
     assert found is None or found.kind is Kind.NOT_YET
-    assert is_live(details) is live
     assert read_metadata(details).is_live is live
 
 
@@ -79,62 +77,64 @@ EMPTY = {"playerCaptionsTracklistRenderer": {"captionTracks": []}}
 @pytest.mark.parametrize("captions", [EMPTY, {}, None, {"playerCaptionsTracklistRenderer": {}}])
 @pytest.mark.parametrize("state", ["isLive", "isPostLiveDvr", "isUpcoming"])
 def test_an_event_without_captions_is_not_absent(
-    captions: Any, state: str, site: Site, make_door: MakeDoor
+    captions: Any, state: str, site: Site, make_client: MakeClient
 ) -> None:
     site.video(answer(captions, **{state: True}))
-    result = Fetcher(make_door(), FetchSettings()).fetch(VIDEO, permit())
+    result = Fetcher(make_client(), FetchSettings()).fetch(VIDEO, permit())
     assert isinstance(result, Refused)
     assert (result.failure.kind, result.cost.requests) == (Kind.NOT_YET, 1)
 
 
 def test_an_event_whose_captions_are_of_another_language_may_get_more(
-    site: Site, make_door: MakeDoor
+    site: Site, make_client: MakeClient
 ) -> None:
     site.video({**player(), "videoDetails": {**player()["videoDetails"], "isLive": True}})
-    result = Fetcher(make_door(), FetchSettings(languages=("xx",))).fetch(VIDEO, permit())
+    result = Fetcher(make_client(), FetchSettings(languages=("xx",))).fetch(VIDEO, permit())
     assert isinstance(result, Refused)
     assert result.failure.kind is Kind.NOT_YET
 
 
 @pytest.mark.parametrize("captions", [EMPTY, {}, None, {"playerCaptionsTracklistRenderer": {}}, []])
 def test_a_recording_without_captions_has_none_once_a_second_client_agrees(
-    captions: Any, site: Site, make_door: MakeDoor
+    captions: Any, site: Site, make_client: MakeClient
 ) -> None:
     site.video(answer(captions))
     for everything in (False, True):
         site.asked.clear()
         settings = FetchSettings(all_languages=everything)
-        result = Fetcher(make_door(), settings).fetch(VIDEO, permit())
+        result = Fetcher(make_client(), settings).fetch(VIDEO, permit())
         assert isinstance(result, Refused)
         assert (result.failure.kind, result.cost.requests) == (Kind.NO_CAPTIONS, 2)
         assert [asked.client for asked in site.asked] == ["ANDROID", "VISIONOS"]
 
 
 def test_the_second_client_s_tracks_are_read_where_the_first_list_is_empty(
-    site: Site, make_door: MakeDoor
+    site: Site, make_client: MakeClient
 ) -> None:
     site.video()
     full = site.answers["/youtubei/v1/player"]
     site.answers["/youtubei/v1/player"] = lambda asked, _: (
         full if asked.client == "VISIONOS" else Reply(answer(EMPTY), zipped=True)
     )
-    result = Fetcher(make_door(), FetchSettings()).fetch(VIDEO, permit())
+    result = Fetcher(make_client(), FetchSettings()).fetch(VIDEO, permit())
     assert isinstance(result, Fetched)
     assert result.metadata.is_live is False
 
 
-def test_a_list_in_a_shape_that_the_library_does_not_know_is_read(site: Site, make_door: MakeDoor) -> None:
+def test_a_list_in_a_shape_that_the_library_does_not_know_is_read(
+    site: Site, make_client: MakeClient
+) -> None:
     made = player()
     for track in made["captions"]["playerCaptionsTracklistRenderer"]["captionTracks"]:
         track["name"] = {"simpleText": "English"}
     site.video(made)
-    result = Fetcher(make_door(), FetchSettings()).fetch(VIDEO, permit())
+    result = Fetcher(make_client(), FetchSettings()).fetch(VIDEO, permit())
     assert isinstance(result, Fetched)
     assert (result.transcript.language_name, result.cost.requests) == ("English", 2)
 
 
-def test_a_list_that_nobody_can_read_is_not_taken_for_none(site: Site, make_door: MakeDoor) -> None:
+def test_a_list_that_nobody_can_read_is_not_taken_for_none(site: Site, make_client: MakeClient) -> None:
     site.video(answer({"playerCaptionsTracklistRenderer": {"captionTracks": [{"baseUrl": 7}, None]}}))
-    result = Fetcher(make_door(), FetchSettings()).fetch(VIDEO, permit())
+    result = Fetcher(make_client(), FetchSettings()).fetch(VIDEO, permit())
     assert isinstance(result, Refused)
     assert result.failure.kind is Kind.GARBLED

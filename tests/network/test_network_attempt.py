@@ -1,4 +1,4 @@
-"""On the wire: answers before the answer, odd encodings, large bodies, and proxies by any address and password."""
+"""Interim answers, odd encodings, large bodies, and proxies with any address and password."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from youtube_site import VIDEO, Reply, Site, permit, player
 
 from engine.errors import Interrupted, UsageError
 from engine.model import EgressSpec, Failure, Fetched, Kind, Refused
-from engine.network.client import Attempt, Door
+from engine.network.client import Attempt, Client
 from engine.network.proxies import egresses, parse_proxy, read_proxies
 from engine.network.turns import LARGE_BYTES, turns
 from engine.youtube.classify import classify
 from engine.youtube.fetcher import Fetcher, FetchSettings
-from engine.youtube.second_client import Opinion
+from engine.youtube.library_client import library_client
+from engine.youtube.ytdlp_client import YtdlpClient
 
 PLAYER = "https://www.youtube.com/youtubei/v1/player"
-MakeDoor = Callable[..., Door]
+MakeClient = Callable[..., Client]
 
 
 class Bytes:
-    """An answer exactly as it goes over the wire."""
+    """The exact bytes of an answer."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
@@ -47,39 +48,41 @@ HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload\r\n\r\n"
 @pytest.mark.parametrize(
     "before", [HINTS, HINTS * 3, b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 100 x\r\n\r\n"]
 )
-def test_an_answer_on_the_way_is_not_the_answer(before: bytes, site: Site, make_door: MakeDoor) -> None:
+def test_an_answer_on_the_way_is_not_the_answer(before: bytes, site: Site, make_client: MakeClient) -> None:
     site.video()
     for path, reply in list(site.answers.items()):
         site.answers[path] = lambda asked, _, reply=reply: Bytes(before + reply.raw())
-    result = Fetcher(make_door(), FetchSettings()).fetch(VIDEO, permit())
+    result = Fetcher(make_client(), FetchSettings()).fetch(VIDEO, permit())
     assert isinstance(result, Fetched)
     assert result.cost.requests == 2
 
 
-def test_a_proxy_may_send_one_too(site: Site, make_door: MakeDoor) -> None:
+def test_a_proxy_may_send_one_too(site: Site, make_client: MakeClient) -> None:
     site.video()
     site.tunnel = lambda sock, _: sock.sendall(HINTS) is None
-    assert isinstance(Fetcher(make_door(), FetchSettings()).fetch(VIDEO, permit()), Fetched)
+    assert isinstance(Fetcher(make_client(), FetchSettings()).fetch(VIDEO, permit()), Fetched)
 
 
-def test_a_site_that_sends_nothing_else_is_given_up(site: Site, make_door: MakeDoor) -> None:
+def test_a_site_that_sends_nothing_else_is_given_up(site: Site, make_client: MakeClient) -> None:
     site.answers["/youtubei/v1/player"] = lambda *_: Bytes(HINTS * 50)
-    with make_door().attempt(permit(), 30) as attempt:
+    with make_client().attempt(permit(), 30) as attempt:
         assert failure_of(attempt).kind is Kind.GARBLED
 
 
 @pytest.mark.parametrize(
     "charset", ["punycode", "idna", "utf-7", "unicode_escape", "x", "", '"UTF-8"', "rot13"]
 )
-def test_no_encoding_is_taken_from_an_answer_but_a_few(charset: str, site: Site, make_door: MakeDoor) -> None:
+def test_no_encoding_is_taken_from_an_answer_but_a_few(
+    charset: str, site: Site, make_client: MakeClient
+) -> None:
     site.answers["/youtubei/v1/player"] = Reply("é".encode() * 10, media=f"text/xml; charset={charset}")
-    with make_door().attempt(permit(), 30) as attempt:
+    with make_client().attempt(permit(), 30) as attempt:
         response = attempt.get(PLAYER)
         assert (response.encoding, response.text) == ("utf-8", "é" * 10)
 
 
-def test_an_address_of_absurd_length_is_not_sent(site: Site, make_door: MakeDoor) -> None:
-    with make_door().attempt(permit(), 30) as attempt:
+def test_an_address_of_absurd_length_is_not_sent(site: Site, make_client: MakeClient) -> None:
+    with make_client().attempt(permit(), 30) as attempt:
         failure = failure_of(attempt, PLAYER + "?" + "x" * 1_000_000)
     assert (failure.kind, site.asked) == (Kind.GARBLED, [])
 
@@ -90,22 +93,22 @@ LARGE = LARGE_BYTES + 100_000
 
 
 def test_large_answers_are_read_one_at_a_time_and_small_ones_beside_them(
-    site: Site, make_door: MakeDoor
+    site: Site, make_client: MakeClient
 ) -> None:
     site.answers["/watch"] = Reply(b"x" * LARGE, zipped=True)
     site.answers["/youtubei/v1/player"] = Reply(b"small", zipped=True)
-    door = make_door(read_s=60.0)
+    client = make_client(read_s=60.0)
     first_has_it, may_end, second_has_it = threading.Event(), threading.Event(), threading.Event()
 
     def first() -> None:
-        with door.attempt(permit(), 60) as attempt:
+        with client.attempt(permit(), 60) as attempt:
             attempt.get("https://www.youtube.com/watch?v=1")
             assert turns.mine
             first_has_it.set()
             may_end.wait(60)
 
     def second() -> None:
-        with door.attempt(permit(), 0.5) as attempt:  # waiting for a turn is not its time
+        with client.attempt(permit(), 0.5) as attempt:  # waiting for a turn does not count
             attempt.get("https://www.youtube.com/watch?v=2")
             second_has_it.set()
 
@@ -113,7 +116,7 @@ def test_large_answers_are_read_one_at_a_time_and_small_ones_beside_them(
     threads[0].start()
     assert first_has_it.wait(60)
     threads[1].start()
-    with door.attempt(permit(), 60) as attempt:
+    with client.attempt(permit(), 60) as attempt:
         assert attempt.get(PLAYER).text == "small"
     assert not second_has_it.wait(1.5), "longer than its deadline"
     may_end.set()
@@ -122,53 +125,53 @@ def test_large_answers_are_read_one_at_a_time_and_small_ones_beside_them(
         thread.join()
 
 
-def test_a_turn_is_given_back_however_the_attempt_ends(site: Site, make_door: MakeDoor) -> None:
+def test_a_turn_is_given_back_however_the_attempt_ends(site: Site, make_client: MakeClient) -> None:
     site.answers["/youtubei/v1/player"] = Reply(b"x" * (LARGE * 2), zipped=True)
     site.answers["/watch"] = Reply(b"x" * (LARGE_BYTES + 1), headers={"Content-Length": str(LARGE_BYTES * 2)})
-    door = make_door(max_bytes=LARGE)
-    with door.attempt(permit(), 30) as attempt:
+    client = make_client(max_bytes=LARGE)
+    with client.attempt(permit(), 30) as attempt:
         assert failure_of(attempt).kind is Kind.TOO_LARGE
         assert turns.mine
     assert not turns.mine
-    other = threading.Thread(target=lambda: fetch_large(door, site))
+    other = threading.Thread(target=lambda: fetch_large(client, site))
     other.start()
     other.join()
     assert not turns.mine
 
 
-def fetch_large(door: Door, site: Site) -> None:
-    with door.attempt(permit(), 30) as attempt:
+def fetch_large(client: Client, site: Site) -> None:
+    with client.attempt(permit(), 30) as attempt:
         assert failure_of(attempt).kind is Kind.TOO_LARGE
 
 
-def test_who_is_to_give_way_steps_back_from_a_large_answer(site: Site, make_door: MakeDoor) -> None:
+def test_who_is_to_give_way_steps_back_from_a_large_answer(site: Site, make_client: MakeClient) -> None:
     site.answers["/youtubei/v1/player"] = Reply(b"x" * LARGE, zipped=True)
-    with make_door(turn=lambda: False).attempt(permit(), 30) as attempt, pytest.raises(Interrupted):
+    with make_client(turn=lambda: False).attempt(permit(), 30) as attempt, pytest.raises(Interrupted):
         attempt.get(PLAYER)
 
 
-def test_all_bodies_of_an_attempt_have_an_end_together(site: Site, make_door: MakeDoor) -> None:
+def test_all_bodies_of_an_attempt_have_an_end_together(site: Site, make_client: MakeClient) -> None:
     site.answers["/youtubei/v1/player"] = Reply(b"x" * 90_000)
-    with make_door(max_bytes=100_000).attempt(permit(), 30) as attempt:
+    with make_client(max_bytes=100_000).attempt(permit(), 30) as attempt:
         for _ in range(4):
             attempt.get(PLAYER)
         assert failure_of(attempt).kind is Kind.TOO_LARGE
 
 
-def test_a_fetch_leaves_nothing_of_a_large_refusal_behind(site: Site, make_door: MakeDoor) -> None:
+def test_a_fetch_leaves_nothing_of_a_large_refusal_behind(site: Site, make_client: MakeClient) -> None:
     site.video({"playabilityStatus": {"status": "UNPLAYABLE", "reason": "an account " * 400_000}})
-    door = make_door(read_s=60.0)
-    result = Fetcher(door, FetchSettings()).fetch(VIDEO, permit())
+    client = make_client(read_s=60.0)
+    result = Fetcher(client, FetchSettings()).fetch(VIDEO, permit())
     assert isinstance(result, Refused)
     assert len(result.failure.message) <= 300
-    with door.attempt(permit(), 30) as attempt:
-        assert attempt.session.companion.player is None
+    with client.attempt(permit(), 30) as attempt:
+        assert attempt.session.attached.player is None
 
 
-def test_yt_dlp_is_shown_only_that_an_answer_came(
-    site: Site, make_door: MakeDoor, monkeypatch: pytest.MonkeyPatch
+def test_yt_dlp_gets_only_that_an_answer_came(
+    site: Site, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own expressions over titles and descriptions take minutes for texts made for that."""
+    """yt-dlp's expressions over titles and descriptions take minutes for texts made for that."""
     import yt_dlp.extractor.youtube as youtube
 
     seen: list[str] = []
@@ -184,8 +187,8 @@ def test_yt_dlp_is_shown_only_that_an_answer_came(
     full["videoDetails"]["shortDescription"] = "a·" * 1_000 + "secret words"
     full["videoDetails"]["videoId"] = VIDEO
     site.video(full)
-    with make_door().attempt(permit(), 60) as attempt:
-        tracks = Opinion().tracks(attempt, VIDEO)
+    with make_client().attempt(permit(), 60) as attempt:
+        tracks = YtdlpClient().tracks(library_client(attempt, VIDEO))
     assert tracks
     assert len(site.asked) == 1
     assert "secret words" not in "".join(seen)
@@ -227,7 +230,7 @@ def relay(target: int) -> tuple[int, socket.socket]:
     "form",
     ["http://[::1]:PORT", "[::1]:PORT", "[::1]:PORT:user:pässwörd", "http://user:p%C3%A4ss@[::1]:PORT"],
 )
-def test_a_proxy_by_its_ipv6_address(form: str, site: Site, make_door: MakeDoor) -> None:
+def test_a_proxy_by_its_ipv6_address(form: str, site: Site, make_client: MakeClient) -> None:
     site.video()
     heads: list[bytes] = []
     site.tunnel = lambda _, head: heads.append(head) is None
@@ -235,7 +238,7 @@ def test_a_proxy_by_its_ipv6_address(form: str, site: Site, make_door: MakeDoor)
     with listener:
         (spec,) = egresses([parse_proxy(form.replace("PORT", str(port)), "here")])
         assert spec.name == f"p001 [::1]:{port}"
-        result = Fetcher(make_door(spec), FetchSettings()).fetch(VIDEO, permit())
+        result = Fetcher(make_client(spec), FetchSettings()).fetch(VIDEO, permit())
     assert isinstance(result, Fetched), result
     assert len(heads) == 1
 
@@ -253,13 +256,13 @@ def test_a_proxy_by_its_ipv6_address(form: str, site: Site, make_door: MakeDoor)
     ],
 )
 def test_a_password_arrives_byte_for_byte_in_utf_8(
-    form: str, login: bytes, site: Site, make_door: MakeDoor
+    form: str, login: bytes, site: Site, make_client: MakeClient
 ) -> None:
     site.video()
     heads: list[bytes] = []
     site.tunnel = lambda _, head: heads.append(head) is None
     url = parse_proxy(form.replace("HOST", f"127.0.0.1:{site.port}"), "here")
-    result = Fetcher(make_door(EgressSpec("p001", url)), FetchSettings()).fetch(VIDEO, permit())
+    result = Fetcher(make_client(EgressSpec("p001", url)), FetchSettings()).fetch(VIDEO, permit())
     assert isinstance(result, Fetched), result
     sent = heads[0].lower().partition(b"proxy-authorization: basic ")[2].split(b"\r\n")[0]
     at = heads[0].lower().index(sent)
@@ -270,13 +273,15 @@ def test_a_password_arrives_byte_for_byte_in_utf_8(
     ("line", "says"),
     [
         (b"host:80:user:p\xe4ss", "not UTF-8"),
-        (b"http://us%3Aer:secret@host:80", "colon in the user"),
+        (b"http://us%3Aer:secret@host:80", "user contains a colon"),
         (b"socks5://user:" + b"secret" * 50 + b"@host:80", "at most 255 bytes"),
-        (b"socks5h://user:secret%FF@host:80", "not UTF-8, as SOCKS"),
+        (b"socks5h://user:secret%FF@host:80", "not UTF-8, which SOCKS"),
         (b"http://user:secret\xed\xb2\x80@host:80", "not UTF-8"),
     ],
 )
-def test_what_cannot_be_sent_is_said_by_file_and_line(line: bytes, says: str, tmp_path: Any) -> None:
+def test_a_login_that_cannot_be_sent_is_reported_by_file_and_line(
+    line: bytes, says: str, tmp_path: Any
+) -> None:
     file = tmp_path / "proxies.txt"
     file.write_bytes(b"\xef\xbb\xbf# mine\r\nhost:1\r\n" + line + b"\r\n")
     with pytest.raises(UsageError, match=says) as told:

@@ -1,4 +1,4 @@
-"""Rare answers of the site, each of a shape that has been misread before: live events, odd captions, huge texts."""
+"""Rare answers of the site that parsers have got wrong before: live events, odd captions, huge texts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from engine.rehearsal.generated_videos import Video
 from engine.rehearsal.player_responses import SMALL_PLAYER, details, track
 
 MEGABYTE = 1 << 20
-HUGE_BYTES = 31 * MEGABYTE  # just below what is taken
-STEPS = 1_000_000  # so long is a text that is made to be slow
+HUGE_BYTES = 31 * MEGABYTE  # just below the client's limit
+STEPS = 1_000_000  # the length of texts that are made to be slow
 CODE = "if i < 10 && j > 5: print('<b>')"
 CHORUS = "Hallelujah"
 LIVE: dict[str, dict[str, object]] = {
@@ -57,13 +57,13 @@ SHAPES = (
 )
 
 
-def player(fault: str, video: Video) -> bytes | None:
-    """The player answer of a scene; None for scenes that are none of these."""
+def player(fault: str, video: Video) -> dict[str, object] | None:
+    """The player answer of a video with this fault; None for faults that are not rare answers."""
     changes = _changes(fault, video)
     if changes is None:
         return None
     shared = {key: value for key, value in SMALL_PLAYER.items() if key != "captions"}
-    return dumps({**shared, **changes})
+    return {**shared, **changes}
 
 
 def _changes(fault: str, video: Video) -> dict[str, object] | None:
@@ -88,7 +88,7 @@ def _changes(fault: str, video: Video) -> dict[str, object] | None:
 
 
 def transcript(fault: str, video: Video) -> Body | None:
-    """The transcript of a scene; None for other scenes."""
+    """The transcript of a video with this fault; None for other faults."""
     if fault == "markup":
         return _srv1(
             (0, escape(escape(CODE, quote=False), quote=False)),
@@ -109,20 +109,20 @@ def transcript(fault: str, video: Video) -> Body | None:
 
 
 def _srv1(*cues: tuple[int, str]) -> Body:
-    texts = "".join(f'<text start="{start}" dur="2">{said}</text>' for start, said in cues)
+    texts = "".join(f'<text start="{start}" dur="2">{text}</text>' for start, text in cues)
     return Body(f"{_HEAD}<transcript>{texts}</transcript>".encode(), XML)
 
 
 @cache
 def _slow(which: int) -> Body:
-    """Texts that take a careless reader minutes: they make it begin again at each character."""
+    """Texts that take a careless parser minutes, because it starts again at each character."""
     if which == 0:
         return _srv1((0, "&lt;" * STEPS))
     if which == 1:
         return _srv1((0, "-" * STEPS))
     if which == 2:
         return _srv1(*((n, "\n".join(["a"] * (STEPS // 2))) for n in range(2)))
-    return _srv1((0, "<b/>" + "&lt;" * STEPS))  # the element makes the library read it
+    return _srv1((0, "<b/>" + "&lt;" * STEPS))  # the element makes the library parse it
 
 
 @cache

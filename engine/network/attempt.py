@@ -1,0 +1,253 @@
+"""One attempt: a session of one egress, a deadline, and the count of what was sent.
+
+Each request, redirects included, takes a permit first, keeps the timeouts and the deadline, and is counted; its
+decoded body is capped.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from engine.errors import Interrupted
+from engine.model import Cost, Failure, Kind, Permit
+from engine.network.answer import Answer, FailureError, RequestPhase, retry_after_s
+from engine.network.session import Session
+from engine.network.sockets import current
+from engine.network.turns import LARGE_BYTES, turns
+
+if TYPE_CHECKING:
+    from engine.network.client import Client
+
+# A wait that overran by OVERRUN_S is suspicious; then the thread waits NOTICE_S for the deadline to be extended. One
+# that overran by SUSPEND_S means that the process was stopped, not that the server is slow.
+OVERRUN_S, NOTICE_S, SUSPEND_S = 0.2, 0.6, 2.0
+MAX_BODIES = 4  # all bodies of an attempt together may be this many times as large as one
+_CHUNK_BYTES = 64 << 10
+# The encodings in which an answer is read. Some others take quadratic time (`punycode`), and where an answer names
+# none, `requests` would try them all.
+_ENCODINGS = {"iso-8859-1": "iso-8859-1", "us-ascii": "ascii", "utf-16": "utf-16"}
+_KINDS = {
+    "/watch": "page",
+    "/youtubei/v1/player": "player",
+    "/api/timedtext": "timedtext",
+    "/youtubei/v1/navigation/resolve_url": "listing",
+    "/youtubei/v1/browse": "listing",
+    "/youtubei/v1/search": "listing",
+}
+
+
+class Attempt:
+    """One attempt's use of a session, as a context manager; `cost` and `answer` stay readable after it.
+
+    The deadline runs while a request is under way, from its permit to its last byte, summed over the requests.
+    Waiting for permits does not count. The session of an attempt with `drop_session` is closed instead of reused.
+    """
+
+    def __init__(self, client: Client, permit: Permit, deadline_s: float) -> None:
+        self.client = client
+        self.egress = permit.egress
+        self.permit = permit  # of the latest request
+        self.answer = Answer(proxied=client.specs[permit.egress].proxy_url is not None)
+        self.drop_session = False
+        self._prepaid = True  # the first request uses `permit`
+        self._deadline = _Deadline(deadline_s)
+        self.wait_s = self._deadline.wait_s  # for the sockets, see `sockets.Waiter`
+        self._requests = self._bytes = self._decoded_bytes = 0
+        self._scope = ExitStack()
+        self._session: Session | None = None
+
+    def __enter__(self) -> Attempt:
+        self._scope.enter_context(turns.scope())
+        self._session = self.client.checkout(self)
+        self._session.adapter.attempt = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        session, self._session = self.session, None
+        session.adapter.attempt = None
+        with self._scope:
+            self.client.checkin(self, session, keep=not self.drop_session)
+
+    @property
+    def session(self) -> Session:
+        if self._session is None:
+            raise RuntimeError("an attempt has a session only inside its `with` block")
+        return self._session
+
+    @property
+    def cost(self) -> Cost:
+        """Requests sent so far, and their body bytes as transferred."""
+        return Cost(self._requests, self._bytes)
+
+    def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
+        return self.session.request(method, url, **kwargs)
+
+    def get(self, url: str, **kwargs: Any) -> requests.Response:
+        return self.session.get(url, **kwargs)
+
+    def extend(self, seconds: float) -> None:
+        """Move the deadline. Only one other thread may call this."""
+        self._deadline.extra_s += max(0.0, seconds)
+
+    def reached(self, phase: RequestPhase) -> None:
+        self.answer = replace(self.answer, phase=phase)
+        self.wait_s(self.client.connect_s)
+
+    def connected(self) -> None:
+        self.client.count_handshake()
+
+    def send(self, request: requests.PreparedRequest, host: str) -> requests.Response:
+        """Send one request; called by the session's adapter.
+
+        Raises FailureError, errors.Interrupted, and what `requests` raises.
+        """
+        kind = _KINDS.get(urlsplit(str(request.url)).path, "other")
+        self.answer = Answer(
+            kind="page" if host == "consent.youtube.com" else kind,
+            proxied=self.answer.proxied,
+            phase=RequestPhase.SENT,
+        )
+        if not self._deadline.left_s:
+            raise self._late()
+        self._pay()
+        self._requests += 1
+        self._deadline.start()
+        if self.client.log:
+            self.client.log(self.egress, time.monotonic())
+        current.attempt = self
+        try:
+            timeout_s = (self.wait_s(self.client.connect_s), self.wait_s(self.client.read_s))
+            adapter = self.session.adapter
+            response = adapter.transmit(request, timeout_s)
+            self._receive(response)
+            if self.session.rotating:
+                adapter.poolmanager.clear()  # some gateways ignore `Connection: close`
+            return response
+        except (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError, requests.ConnectionError):
+            self._deadline.stop()
+            if not self._deadline.left_s:
+                raise self._late() from None
+            raise
+        finally:
+            current.attempt = None
+            self._deadline.stop()
+
+    def _pay(self) -> None:
+        """Use the prepaid permit, or acquire another."""
+        if self._prepaid and self.client.stale(self.permit):
+            self.client.unused(self.permit)
+            self._prepaid = False
+        if not self._prepaid:
+            self.permit = self.client.acquire(self.egress)
+        self._prepaid = False
+
+    def _receive(self, response: requests.Response) -> None:
+        """Read the body within deadline and cap, and store it in the response."""
+        raw = response.raw
+        self.answer = replace(
+            self.answer,
+            status=response.status_code,
+            retry_after_s=retry_after_s(response.headers.get("Retry-After")),
+            phase=RequestPhase.BODY,
+        )
+        parts: list[bytes] = []
+        size, max_bytes = 0, self.client.max_bytes
+        try:
+            # read1 returns what has arrived, in chunks of bounded size however well it was compressed.
+            while data := raw.read1(_CHUNK_BYTES, decode_content=True):
+                parts.append(data)
+                size += len(data)
+                if size > LARGE_BYTES and not turns.mine:
+                    self._take_turn()
+                if size > max_bytes or self._decoded_bytes + size > MAX_BODIES * max_bytes:
+                    message = f"the {self.answer.kind} answer is larger than {max_bytes / (1 << 20):g} MB"
+                    raise FailureError(Failure(Kind.TOO_LARGE, message))
+        except BaseException:
+            raw.close()
+            raise
+        finally:
+            self._bytes += raw.tell()
+        self._decoded_bytes += size
+        body = b"".join(parts)
+        parts.clear()
+        # `Response.content` sets the same two fields; requests has no public way to hand it a body.
+        response._content = body
+        response._content_consumed = True  # type: ignore[attr-defined]
+        media = response.headers.get("Content-Type", "").lower()
+        charset = media.partition("charset=")[2].partition(";")[0].strip(" \t\"'")
+        response.encoding = _ENCODINGS.get(charset, "utf-8")  # requests would read text/xml as Latin-1
+        captcha = "html" in media and b"g-recaptcha" in body and self.answer.kind != "page"
+        self.answer = replace(self.answer, size_bytes=size, captcha=captcha)
+
+    def _take_turn(self) -> None:
+        """Wait until no other thread holds a large answer. This does not count against the deadline."""
+        self._deadline.stop()
+        try:
+            taken = self.client.turn()
+        finally:
+            self._deadline.start()
+        if not taken:
+            raise Interrupted
+
+    def _late(self) -> FailureError:
+        message = f"not done within the {self._deadline.limit_s:g} s of one attempt"
+        return FailureError(Failure(Kind.TIMEOUT, message))
+
+
+class _Deadline:
+    """The time an attempt has left. It runs from `start` to `stop`.
+
+    The length of each wait is announced, so that of a wait during which the machine slept only the announced part
+    counts.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.extra_s = 0.0  # granted by another thread, which only writes this
+        self._used_s = 0.0
+        self._since_s: float | None = None  # None: stopped
+        self._announced_s = 0.0
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left, 0.0 when it is over. A wait may end slightly early, so a few milliseconds count as none."""
+        left_s = self.limit_s + self.extra_s - self._used_s
+        return left_s if left_s > 0.005 else 0.0
+
+    def start(self) -> None:
+        self._since_s, self._announced_s = time.monotonic(), 0.0
+
+    def wait_s(self, max_s: float | None) -> float:
+        """How long the next wait may take, at most `max_s`. Raises TimeoutError when no time is left."""
+        self._count()
+        left_s = self.left_s
+        if not left_s:
+            raise TimeoutError("the attempt's deadline is over")
+        self._announced_s = left_s if max_s is None else min(max_s, left_s)
+        return self._announced_s
+
+    def stop(self) -> None:
+        self._count()
+        self._since_s = None
+
+    def _count(self) -> None:
+        if self._since_s is None:
+            return
+        now = time.monotonic()
+        passed_s = now - self._since_s
+        overrun_s = passed_s - self._announced_s
+        self._used_s += self._announced_s if overrun_s > SUSPEND_S else passed_s
+        self._since_s = now
+        if overrun_s > OVERRUN_S and not self.left_s:
+            # No wait overruns by itself. If the process was suspended, the thread that notices (it calls
+            # `Client.extend`) has also only just woken up. Give it a moment, which does not count.
+            while not self.left_s and time.monotonic() - now < NOTICE_S:
+                time.sleep(0.02)
+            self._since_s = time.monotonic()
