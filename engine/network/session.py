@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from engine.errors import Interrupted
-from engine.model import Cost, EgressSpec, Failure, Kind, Permit
+from engine.model import EgressSpec, Failure, Kind, Permit, RequestCost
 from engine.network.answer import Answer, FailureError, Phase, retry_after_s
 from engine.network.cookies import Jar, worth_reading
 from engine.network.sockets import current
@@ -202,9 +202,9 @@ class Attempt:
         return self._session
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> RequestCost:
         """Requests sent so far, and their body bytes as transferred."""
-        return Cost(self._requests, self._bytes)
+        return RequestCost(self._requests, self._bytes)
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
         return self.session.request(method, url, **kwargs)

@@ -1,4 +1,4 @@
-"""Which lines of input are new jobs: each id once, none that the queue holds, none that the user has elsewhere."""
+"""Which lines of input are new jobs: each id once, none that the queue holds, none that the user has already."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.inputs import Line
-from engine.queue.id_index import Ids
+from engine.queue.id_index import IdSet
 
 
 @dataclass(slots=True)
 class Seeded:
-    """What became of the lines read = added + duplicate + rejected + listed + known.
+    """What became of the lines: read = added + duplicate + rejected + listed + known.
 
-    `listed` are new channels, playlists and searches; what they hold is added when they are listed.
-    `known` counts those whose id is in a list of what is not wanted again; None when there is no such list.
+    `listed` are new channels, playlists and searches; their videos are added when they are listed. `known` are ids of
+    `--skip-known`; None without that option.
     """
 
     read: int = 0
@@ -30,19 +30,19 @@ Batch = dict[str, dict[str, Any]]
 """The user's columns of each new id, in the order of the input."""
 
 
-class Sieve:
-    """Takes lines and hands on those that are new, by batches of at most so many ids.
+class Deduplicator:
+    """Takes lines and publishes the new ids in batches of at most `batch_ids`.
 
-    `publish` makes the batch, of which only the ids named are new, part of `held`; what it raises is raised.
+    `publish` receives the new ids and the batch with their columns, and adds them to `held`.
     """
 
     def __init__(
         self,
-        held: Ids,
+        held: IdSet,
         publish: Callable[[list[str], Batch], None],
         *,
         batch_ids: int,
-        unwanted: Ids | None = None,
+        unwanted: IdSet | None = None,
         on_rejected: Callable[[Line], None] | None = None,
         on_source: Callable[[Line], bool | None] | None = None,
     ) -> None:
@@ -54,18 +54,18 @@ class Sieve:
         self._on_rejected = on_rejected
         self._on_source = on_source
         self._batch: Batch = {}
-        self._again: list[str] = []  # ids met again within the batch; only noted if some are unwanted
+        self._again: list[str] = []  # ids repeated within the batch; only kept when some are unwanted
 
     def take(self, lines: Iterable[Line]) -> Iterator[Seeded]:
-        """Take lines to their end, with the result so far after each batch; then call `finish`."""
-        result, held_back = self.result, self._unwanted is not None
+        """Take all lines, with the result so far after each batch; then call `finish`."""
+        result, some_unwanted = self.result, self._unwanted is not None
         for line in lines:
             result.read += 1
             video_id = line.video_id
             if video_id is None:
                 self._without_video(line)
             elif video_id in self._batch:
-                if held_back:
+                if some_unwanted:
                     self._again.append(video_id)
                 else:
                     result.duplicate += 1
@@ -76,7 +76,7 @@ class Sieve:
                     yield result
 
     def _without_video(self, line: Line) -> None:
-        """A line may name a source of videos instead: `on_source` says whether it is a new one, None for none."""
+        """A line may name a source of videos: `on_source` says whether it is new, None when it is no source."""
         result, is_new = self.result, self._on_source(line) if self._on_source else None
         if is_new is None:
             result.rejected += 1
@@ -88,7 +88,7 @@ class Sieve:
             result.duplicate += 1
 
     def finish(self) -> None:
-        """Hand on what was gathered."""
+        """Publish the last batch."""
         if not self._batch:
             return
         batch, again = self._batch, self._again
@@ -96,13 +96,13 @@ class Sieve:
         result = self.result
         wanted = list(batch)
         if self._unwanted is not None:
-            wanted = self._unwanted.new(wanted)
-            among = set(wanted)
-            repeated = sum(video_id in among for video_id in again)
+            wanted = self._unwanted.missing(wanted)
+            wanted_ids = set(wanted)
+            repeated = sum(video_id in wanted_ids for video_id in again)
             skipped = len(batch) - len(wanted) + len(again) - repeated
             result.known = (result.known or 0) + skipped
             result.duplicate += repeated
-        fresh = self._held.new(wanted)
+        fresh = self._held.missing(wanted)
         result.duplicate += len(wanted) - len(fresh)
         if fresh:
             self._publish(fresh, batch)

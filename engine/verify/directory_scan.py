@@ -1,4 +1,4 @@
-"""What lies in the queue and output directories, for the audit: tokens, leftovers, files."""
+"""What lies in the queue and output directories, for the audit: tokens and output files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OWNER = "owner"
 TOKEN = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
 NAMED = re.compile(r"([0-9]{6,})\.([0-9]+\.[0-9]+\.[0-9]+)")
 _OURS = re.compile(r"([A-Za-z0-9_-]{11})\.(json|md|txt|srt|vtt)")
-LEFT = ("lock", "inflight", "died")  # what a dead worker's directory holds beside tokens
+WORKER_FILES = ("lock", "inflight", "died")  # what a worker's directory holds beside tokens
 _TOKEN_LIKE = re.compile(r"[0-9.~]+")
 WORKER = re.compile(r"[A-Za-z0-9-]+\.[0-9]+\.[0-9]+")
 FOREIGN = "file(s) in the queue's directories that are not this engine's"
@@ -28,7 +28,7 @@ Places = dict[tuple[int, Token], list[str]]
 
 
 def digits(name: str) -> bool:
-    """Whether a name is a number: `²` and other scripts' digits are none."""
+    """Whether a name is a number in ASCII digits."""
     return name.isascii() and name.isdigit()
 
 
@@ -39,9 +39,11 @@ def listing(path: str) -> list[str]:
         return []
 
 
-def tokens(queue: Queue, findings: Findings) -> Places:
-    """Where the token of each chunk lies. What is called like one in those places and is none is a problem; what
-    bears another name is somebody else's."""
+def find_tokens(queue: Queue, findings: Findings) -> Places:
+    """Where the token of each chunk lies.
+
+    A name that resembles a token's and is none is a problem; any other name is somebody else's.
+    """
     places: Places = {}
 
     def put(segment: int, token: str, where: str, path: str) -> None:
@@ -49,8 +51,8 @@ def tokens(queue: Queue, findings: Findings) -> Places:
         if match is None:
             stray(os.path.basename(path), path)
         else:
-            its = (int(match[1]), int(match[2]), int(match[3]))
-            places.setdefault((segment, its), []).append(where)
+            place = (segment, (int(match[1]), int(match[2]), int(match[3])))
+            places.setdefault(place, []).append(where)
 
     def put_named(name: str, where: str, path: str) -> None:
         match = NAMED.fullmatch(name)
@@ -81,20 +83,20 @@ def tokens(queue: Queue, findings: Findings) -> Places:
             findings.note(FOREIGN)
             continue
         for name in listing(os.path.join(queue.workers, worker)):
-            if name not in LEFT:
+            if name not in WORKER_FILES:
                 put_named(name, f"workers/{worker}", os.path.join(queue.workers, worker, name))
     return places
 
 
 class OutputTree:
-    """The output directory, looked at without following links."""
+    """The output directory, read without following links."""
 
     def __init__(self, root: str) -> None:
         self.root = root
         self._plain: dict[str, bool] = {}
 
     def fault(self, path: str, digest: object) -> str | None:
-        """What is wrong with a file that should be there with this sha256; None when nothing is."""
+        """What is wrong with a file that should have this sha256; None when nothing is."""
         directory = os.path.dirname(path)
         if directory not in self._plain:
             self._plain[directory] = not os.path.islink(os.path.join(self.root, directory))
@@ -124,7 +126,7 @@ class OutputTree:
     def entries(self) -> Iterator[tuple[str, str | None, str]]:
         """(relative path, video id or None, format) of everything that is not a directory.
 
-        An id is given only where an engine would have put the file.
+        The id is given only for a file that lies where an engine would put it.
         """
         for directory, directories, names in os.walk(self.root):
             inside = os.path.relpath(directory, self.root)

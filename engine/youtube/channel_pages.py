@@ -19,7 +19,7 @@ from urllib.parse import quote
 import requests
 
 from engine.errors import EngineError, Interrupted
-from engine.model import Cost, Failure, Kind, Permit
+from engine.model import Failure, Kind, Permit, RequestCost
 from engine.network.answer import FailureError
 from engine.network.client import Door
 from engine.youtube.classify import by_status, classify
@@ -93,7 +93,7 @@ class Lists:
         self,
         door: Door,
         take: Callable[[], Permit],
-        told: Callable[[Permit, Failure | None, Cost], None],
+        told: Callable[[Permit, Failure | None, RequestCost], None],
         deadline_s: float,
     ) -> None:
         import yt_dlp

@@ -54,7 +54,7 @@ from engine.queue import events, gathering, joined_segment  # noqa: E402
 from engine.queue.claims import run_id  # noqa: E402
 from engine.queue.directory import Queue, worker_ids  # noqa: E402
 from engine.queue.making import make_queue  # noqa: E402
-from engine.queue.segments import cut  # noqa: E402
+from engine.queue.segments import split_chunks  # noqa: E402
 from engine.recovery.requeue import retry  # noqa: E402
 from engine.recovery.startup import recover  # noqa: E402
 from engine.run.supervisor import hold  # noqa: E402
@@ -166,7 +166,7 @@ def _handed_on(queue: Queue) -> bool:
     """Every chunk is finished."""
     return all(
         len(os.listdir(queue.done(segment)) + os.listdir(queue.filed(segment)))
-        == len(list(cut(queue.segment(segment))))
+        == len(list(split_chunks(queue.segment(segment))))
         for segment in queue.segments()
     )
 

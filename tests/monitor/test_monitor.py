@@ -20,10 +20,10 @@ from engine.model import Kind
 from engine.monitor import status
 from engine.monitor.monitor import Monitor
 from engine.queue import journal
-from engine.queue.control import Course, publish_course
+from engine.queue.control import RunState, publish_run_state
 from engine.queue.directory import Queue, chunks_in
 from engine.queue.manifest import read_checkpoint, write_checkpoint
-from engine.queue.segments import cut
+from engine.queue.segments import split_chunks
 from engine.run.supervisor import hold
 from engine.storage.locks import take_or_say_who
 
@@ -51,7 +51,7 @@ def test_rows_are_the_journals_finals(tmp_path: Path) -> None:
     assert sorted(rows(queue)) == sorted(ids(40))
     written = {
         entry.raw
-        for chunk in cut(queue.segment(0))
+        for chunk in split_chunks(queue.segment(0))
         for entry in journal.lines(queue.journal(chunk))
         if entry.verb == "final"
     }
@@ -68,7 +68,7 @@ def test_only_what_is_promised(tmp_path: Path) -> None:
     file_rows(queue)
     assert rows(queue) == []
     assert status.collect(queue.root)["ok"] == 16
-    path = queue.journal(next(cut(queue.segment(0))))
+    path = queue.journal(next(split_chunks(queue.segment(0))))
     book = journal.Journal(path)
     first = journal.read(path).entries[4].end
     book.write("synced", {"end": first})
@@ -243,7 +243,7 @@ def test_counts_are_a_recount_at_every_stage(tmp_path: Path) -> None:
         assert value["total"] == 64
         found = [
             entry.body["status"]
-            for chunk in cut(queue.segment(0))
+            for chunk in split_chunks(queue.segment(0))
             for entry in journal.lines(queue.journal(chunk))
             if entry.verb == "final"
         ]
@@ -307,7 +307,7 @@ def test_an_open_journal_damaged_since_brings_no_row_twice(tmp_path: Path, harm:
     hand.close()
     file_rows(queue)
     assert len(rows(queue)) == 12
-    path = Path(queue.journal(next(cut(queue.segment(0)))))
+    path = Path(queue.journal(next(split_chunks(queue.segment(0)))))
     lines = path.read_bytes().splitlines(keepends=True)
     if harm == "flipped":
         lines[3] = lines[3].replace(b"ok", b"oh")
@@ -377,11 +377,11 @@ def test_a_pause_is_no_time_in_which_nothing_got_done(
             at[0] += 30.0
         monitor.finish()
         before = status.collect(queue.root)
-        publish_course(queue, Course("none", 1, 1, paused=paused))
+        publish_run_state(queue, RunState("none", 1, 1, paused=paused))
         for _ in range(60):
             monitor.finish()
             at[0] += 60.0
-        publish_course(queue, Course("none", 1, 1))
+        publish_run_state(queue, RunState("none", 1, 1))
         monitor.finish()
         after = status.collect(queue.root)
         idle_s = time.monotonic() - status.read_snapshot(queue)["progressed_s"]

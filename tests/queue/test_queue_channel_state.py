@@ -56,7 +56,7 @@ def test_a_source_is_recorded_once_and_is_no_job(queue: Queue) -> None:
         (1, "PLmade-up-20", [""]),
     ]
     assert queue.total() == 0
-    assert status.collect(queue.root)["listings"] == {**channel_state.nothing(), "open": 2}
+    assert status.collect(queue.root)["listings"] == {**channel_state.empty_summary(), "open": 2}
     for path in (queue.listings, queue.listing(0)):
         assert os.stat(path).st_mode & 0o077 == 0
 
@@ -166,10 +166,10 @@ def test_the_audit_names_strays_and_doubles_and_repair_leaves_words_alone(queue:
 def test_a_queue_from_before_there_were_listings(tmp_path: Path) -> None:
     queue = batch(tmp_path, 4)
     os.rmdir(queue.listings)
-    assert status.collect(queue.root)["listings"] == channel_state.nothing()
+    assert status.collect(queue.root)["listings"] == channel_state.empty_summary()
     assert verify.audit(queue.root).ok
     assert list(failed_jobs.rows(queue)) == []
     with take_or_say_who(queue.seed_lock, "seeding"):
         assert Sources(queue).add("channel", "@one")
         assert Seeding(queue).add(lines([])).read == 0
-    assert len(channel_state.open_ones(queue)) == 1
+    assert len(channel_state.open_listings(queue)) == 1

@@ -37,7 +37,7 @@ from engine.output.publisher import sweep
 from engine.queue import claims, gathering, joined_segment
 from engine.queue.claims import Worker
 from engine.queue.directory import Queue, chunks_in, worker_ids
-from engine.queue.id_index import Known
+from engine.queue.id_index import QueueIds
 from engine.queue.segments import Chunk
 from engine.recovery import requeue
 from engine.recovery.startup import recover
@@ -70,7 +70,7 @@ def nothing_lost(queue: Queue, names: list[str]) -> None:
         assert set(os.listdir(queue.path(place))) == numbers, place
     assert {name[:6] for name in os.listdir(queue.path("segments"))} == numbers
     assert {name[:6] for name in os.listdir(queue.path("ids"))} == numbers
-    assert Known(queue, read_only=True).new(names) == []
+    assert QueueIds(queue, read_only=True).missing(names) == []
 
 
 def ones(root: Path, count: int) -> Queue:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.queue.job_state import CLOCK_JUMP_S, ChunkState, Death, fold, is_due
-from engine.queue.journal import VERBS, Entry, encode, parse
+from engine.queue.journal import VERBS, JournalEntry, encode, parse
 from engine.worker.retry_policy import LONG_WAIT_S
 
 NAMES = st.sampled_from(["a" * 11, "b" * 11, "c" * 11])
@@ -43,7 +43,7 @@ HISTORY = st.lists(st.tuples(st.sampled_from(sorted(VERBS)), BODY), max_size=12)
 JOB = "a" * 11
 
 
-def entries(*lines: tuple[str, dict[str, Any]]) -> list[Entry]:
+def entries(*lines: tuple[str, dict[str, Any]]) -> list[JournalEntry]:
     return parse(b"".join(encode(*line) for line in lines)).entries
 
 
@@ -169,8 +169,8 @@ def test_jobs_without_a_line_are_missing() -> None:
 )
 def test_by_which_egress_a_job_failed_last(kind: object, egress: object, failed_by: str | None) -> None:
     body = {"job": "a" * 11, "kind": kind, "egress": egress}
-    before = Entry("try", {**body, "kind": "network", "egress": "another"}, 0, b"")
-    state = fold([before, Entry("try", body, 0, b"")])
+    before = JournalEntry("try", {**body, "kind": "network", "egress": "another"}, 0, b"")
+    state = fold([before, JournalEntry("try", body, 0, b"")])
     assert state.jobs["a" * 11].failed_by == failed_by
 
 

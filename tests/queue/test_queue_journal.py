@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support import Crash, dying_at
 
 from engine.errors import DiskError
-from engine.model import Cost, Job, Kind, Metadata
+from engine.model import Job, Kind, Metadata, RequestCost
 from engine.queue.journal import VERBS, Journal, decode, encode, parse, read
 from engine.queue.manifest import row
 
@@ -52,7 +52,7 @@ def test_in_brief_a_row_tells_its_job_and_sort(
         kind=kind,
         message=text,
         attempts=1,
-        cost=Cost(),
+        cost=RequestCost(),
         metadata=Metadata(title=text),
         transcript=None,
         files={},

@@ -300,7 +300,7 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
 def test_not_beside_a_run_a_monitor_a_seeding_or_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.recovery.repair.LEAVE_S", -1.0)
+    monkeypatch.setattr("engine.recovery.exclusive.LEAVE_S", -1.0)
     queue = worked(tmp_path, 16)
     for path in (queue.run_lock, queue.monitor_lock, queue.seed_lock):
         with take_or_say_who(path, "run"), pytest.raises(HeldError):

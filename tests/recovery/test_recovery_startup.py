@@ -15,7 +15,7 @@ from engine.queue import claims
 from engine.queue.directory import Queue, chunks_in, deferred_chunks
 from engine.queue.making import make_queue
 from engine.queue.manifest import Checkpoint, OpenJournal, read_checkpoint, write_checkpoint
-from engine.queue.segments import SEGMENT_JOBS, Chunk, cut, encode_segment
+from engine.queue.segments import SEGMENT_JOBS, Chunk, encode_segment, split_chunks
 from engine.recovery.repair import repair
 from engine.recovery.startup import recover, tidy
 from engine.seeding.seed import publish_tokens
@@ -57,7 +57,7 @@ def _where(queue: Queue) -> dict[int, str]:
 
 
 def _path(queue: Queue, k: int, what: str) -> str:
-    chunk = list(cut(queue.segment(0)))[k]
+    chunk = list(split_chunks(queue.segment(0)))[k]
     if what == "deferred":
         return next(
             (os.path.join(queue.deferred, name) for _, its, name in deferred_chunks(queue) if its == chunk),
@@ -258,14 +258,14 @@ def test_it_runs_while_its_caller_keeps_seedings_away(tmp_path: Path) -> None:
 
 
 def test_a_monitor_that_stays_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.recovery.startup.LEAVE_S", -3.0)
+    monkeypatch.setattr("engine.recovery.exclusive.LEAVE_S", -3.0)
     queue = batch(tmp_path, 20)
     with take_or_say_who(queue.monitor_lock, "monitor"), pytest.raises(HeldError):
         recover(queue)
 
 
 def test_tokens_are_left_alone_while_a_worker_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.recovery.startup.LEAVE_S", 0.0)
+    monkeypatch.setattr("engine.recovery.exclusive.LEAVE_S", 0.0)
     queue = batch(tmp_path, 20)
     hand = Hand(queue)
     os.unlink(os.path.join(queue.pending(0), chunks_in(queue.pending(0), 0)[0].token))
@@ -306,7 +306,7 @@ def test_an_open_journal_of_the_checkpoint_waits_for_its_rows(tmp_path: Path) ->
     os.unlink(_path(queue, 3, "deferred"))
     known = read_checkpoint(queue)
     assert known is not None
-    assert isinstance(known.open[list(cut(queue.segment(0)))[3].name], OpenJournal)
+    assert isinstance(known.open[list(split_chunks(queue.segment(0)))[3].name], OpenJournal)
     recover(queue)
     assert _where(queue)[3] == "deferred"
     finish(queue)

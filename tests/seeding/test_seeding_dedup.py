@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from support import ids
 
 from engine.inputs import Line
-from engine.queue.id_index import Ids
-from engine.seeding.dedup import Batch, Seeded, Sieve
+from engine.queue.id_index import IdSet
+from engine.seeding.dedup import Batch, Deduplicator, Seeded
 
 SOME = ids(8)
 some = st.lists(st.sampled_from(SOME), max_size=8)
 
 
-def held(names: Iterable[str]) -> Ids:
-    its = Ids()
+def held(names: Iterable[str]) -> IdSet:
+    its = IdSet()
     if names:
-        its.hold(sorted(set(names)))
+        its.add(sorted(set(names)))
     return its
 
 
@@ -41,9 +41,9 @@ def test_like_sets(
         for name in fresh:
             assert name not in published
             published[name] = batch[name]["n"]
-        known.hold(fresh)
+        known.add(fresh)
 
-    sieve = Sieve(
+    sieve = Deduplicator(
         known,
         publish,
         batch_ids=batch_ids,
@@ -76,7 +76,7 @@ def test_what_fails_to_publish_is_not_counted_as_added() -> None:
     def publish(fresh: list[str], batch: Batch) -> None:
         raise OSError(28, "full")
 
-    sieve = Sieve(Ids(), publish, batch_ids=10)
+    sieve = Deduplicator(IdSet(), publish, batch_ids=10)
     for _ in sieve.take([line(1, SOME[0])]):
         pass
     with pytest.raises(OSError, match="full"):

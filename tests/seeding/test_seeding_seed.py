@@ -14,7 +14,7 @@ from engine import verify
 from engine.errors import HeldError, UsageError
 from engine.inputs import Line
 from engine.queue.directory import Queue, chunks_in
-from engine.queue.id_index import Known
+from engine.queue.id_index import QueueIds
 from engine.queue.making import make_queue
 from engine.queue.segments import encode_segment, read_ids
 from engine.seeding.seed import Seeding, publish_unfinished, seed
@@ -92,7 +92,7 @@ def test_the_cache_is_made_again(tmp_path: Path, harm: str) -> None:
         os.unlink(path + ".odd")
     else:
         os.truncate(path, 8 * (5 if harm == "short" else 500))
-    assert Known(queue).new(names) == []
+    assert QueueIds(queue).missing(names) == []
     add(queue, [*names, *ids(2, 20)])
     assert sorted(held(queue)) == sorted([*names, *ids(2, 20)])
 
@@ -102,7 +102,7 @@ def test_many_segments_are_searched(tmp_path: Path) -> None:
     for number in range(12):
         add(queue, ids(7, 5 * number))
     assert sorted(held(queue)) == sorted(ids(62))
-    assert Known(queue).new(ids(70)) == ids(8, 62)
+    assert QueueIds(queue).missing(ids(70)) == ids(8, 62)
 
 
 def test_several_segments_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

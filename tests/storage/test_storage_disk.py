@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support import STEPS
 
 from engine.errors import DiskError, Exit
-from engine.storage import disk
+from engine.storage import append_file, disk
 
 
 def record(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -143,7 +143,7 @@ def test_publish_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> Non
 
 def test_files_are_private(tmp_path: Path) -> None:
     disk.publish(str(tmp_path / "file"), b"")
-    disk.AppendFile(str(tmp_path / "log")).close()
+    append_file.AppendFile(str(tmp_path / "log")).close()
     disk.ensure_dir(str(tmp_path / "dir"))
     modes = {name: os.stat(tmp_path / name).st_mode & 0o777 for name in ("file", "log", "dir")}
     assert modes == {"file": 0o600, "log": 0o600, "dir": 0o700}
@@ -170,7 +170,7 @@ def test_a_torn_tail_at_every_byte(tmp_path: Path) -> None:
         path = tmp_path / f"log{length}"
         path.write_bytes(whole[:length])
         kept = whole[: whole[:length].rfind(b"\n") + 1]
-        file = disk.AppendFile(str(path))
+        file = append_file.AppendFile(str(path))
         assert file.size == len(kept)
         file.append(b"next\n")
         assert file.size == len(kept) + 5
@@ -182,7 +182,7 @@ def test_a_torn_tail_at_every_byte(tmp_path: Path) -> None:
 def test_cut_back_to_a_promised_length(tmp_path: Path, length: int) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"first\nsecond\nthird line\n")
-    file = disk.AppendFile(str(path), length=length)
+    file = append_file.AppendFile(str(path), length=length)
     file.append(b"next\n")
     file.close()
     kept = b"first\nsecond\nthird line\n"[:length]
@@ -193,14 +193,14 @@ def test_cut_back_to_a_promised_length(tmp_path: Path, length: int) -> None:
 def test_a_torn_tail_longer_than_a_block(tmp_path: Path, tail: int) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"line\n" + b"x" * tail)
-    disk.AppendFile(str(path)).close()
+    append_file.AppendFile(str(path)).close()
     assert path.read_bytes() == b"line\n"
 
 
 @pytest.mark.parametrize("written", range(6))
 def test_a_failed_append_is_cut_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int) -> None:
     path = tmp_path / "log"
-    file = disk.AppendFile(str(path))
+    file = append_file.AppendFile(str(path))
     file.append(b"first\n")
     left = [written]
 
@@ -227,12 +227,12 @@ def test_an_append_file_follows_no_link_and_leaks_no_descriptor(tmp_path: Path) 
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="symbolic"):
-        disk.AppendFile(str(tmp_path / "link"))
+        append_file.AppendFile(str(tmp_path / "link"))
     (tmp_path / "log").write_bytes(b"torn")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(disk, "_truncate", lambda fd, length: os.read(-1, 1))
         with pytest.raises(OSError, match="descriptor"):
-            disk.AppendFile(str(tmp_path / "log"))
+            append_file.AppendFile(str(tmp_path / "log"))
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -269,7 +269,7 @@ def test_a_failed_sync_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(disk, "_fsync", fail)
     monkeypatch.setattr(disk, "_fdatasync", fail)
-    file = disk.AppendFile(str(tmp_path / "log"))
+    file = append_file.AppendFile(str(tmp_path / "log"))
     for act in (
         file.sync,
         lambda: disk.sync_dir(str(tmp_path)),
@@ -287,7 +287,7 @@ def test_what_is_written_again_is_the_same_to_the_byte(
 ) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"first\nsecond\nthird\n")
-    file = disk.AppendFile(str(path))
+    file = append_file.AppendFile(str(path))
     written: list[tuple[bytes, int]] = []
 
     def one_byte(fd: int, data: memoryview, offset: int) -> int:
@@ -335,7 +335,7 @@ def test_nothing_is_cut_off_a_file_of_others(tmp_path: Path) -> None:
     path = tmp_path / "notes"
     path.write_bytes(b"one\ntwo")
     for text in (b"three\n", b"four\n"):
-        file = disk.AppendFile(str(path), theirs=True)
+        file = append_file.AppendFile(str(path), shared=True)
         assert path.read_bytes().startswith(b"one\ntwo")
         file.append(text)
         file.append(text)
