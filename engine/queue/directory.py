@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,10 +157,6 @@ class Queue:
                 "`engine verify` says more"
             ) from None
 
-    def headers(self) -> Iterator[SegmentHeader]:
-        for number in self.segments():
-            yield self.header(number)
-
     def total(self) -> int:
         """How many jobs were seeded. Raises UsageError when a segment cannot be read."""
         for attempt in range(_RETRIES):
@@ -269,7 +264,7 @@ def no_queue(root: str, found: Inspection | None = None) -> str:
     found = found or inspect(root)
     if found.state is DirectoryState.FOREIGN:
         return f"no queue in {root}, and none can be made there: {found.why}"
-    why = ": the making of one was cut off" if found.state is DirectoryState.HALF else ""
+    why = ": making one was interrupted" if found.state is DirectoryState.HALF else ""
     return f"no queue in {root}{why}: make one with `engine seed INPUT -q {root}`"
 
 

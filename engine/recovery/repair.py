@@ -104,7 +104,7 @@ class _Repair:
         """Must come first: until then some segments are there twice."""
         with suppress(UsageError):  # a segment is damaged: `possible` says so
             if gathering.complete(self.queue):
-                self._say("gathering", "finished gathering small segments, which had been cut off")
+                self._say("gathering", "finished an interrupted gathering of small segments")
 
     def possible(self) -> bool:
         """Whether batch.json and all segments can be read and are intact."""
@@ -149,7 +149,7 @@ class _Repair:
         batch = self.queue.read_batch()
         forget = publisher.forgetting(self._output or "", marker.id_of(batch), marker.formats_of(batch))
         if count := claims.reclaim(self.queue, "", forget):
-            self._say("worker", f"took apart the directories of {count} dead worker(s)")
+            self._say("worker", f"removed the directories of {count} dead worker(s)")
         self._reopen_jobs()
         self._move_to_done()
         self._make_caches()
@@ -159,7 +159,7 @@ class _Repair:
         if self._derive_again or self._manifest_lags():
             run_to_end(self.queue)
             found = audit(self.queue.root, held=True)
-            how = "derived from the journals anew" if self._derive_again else "brought up to date"
+            how = "derived from the journals again" if self._derive_again else "brought up to date"
             self._say("manifest", f"manifest, checkpoint and status {how}: {found.rows:,} rows")
         while removed := remove_strays(self.queue, self._output, found):
             for path in removed:
@@ -192,7 +192,7 @@ class _Repair:
             return
         try:
             requeue.complete(self.queue)
-            self._say("retry", "finished a retry that had been cut off")
+            self._say("retry", "finished an interrupted retry")
         except UsageError:
             self._drop_checkpoint()
             disk.unlink(self.queue.retry)
@@ -223,7 +223,9 @@ class _Repair:
             if gone:
                 self._drop_checkpoint()
                 disk.publish_durably(path, b"".join(kept), tmp_dir=self.queue.tmp)
-                self._say("journal", f"took {gone} line(s) that cannot be its own out of {self._short(path)}")
+                self._say(
+                    "journal", f"removed {gone} line(s) that do not belong there from {self._short(path)}"
+                )
 
     def _reopen_jobs(self) -> None:
         """Reopen the jobs whose row or files are wrong; note which chunks are finished."""
@@ -240,7 +242,7 @@ class _Repair:
                 requeue.reopen(self.queue, chunk, wrong, WHY)
                 self._due_now(chunk)
                 for video_id in sorted(wrong):
-                    self._say("job", f"opened {video_id} again: its row or its files are not right")
+                    self._say("job", f"reopened {video_id}: its row or its files are wrong")
             elif state.finals() == chunk.jobs and not state.unsynced_finals():
                 self._finished.add(chunk)
 

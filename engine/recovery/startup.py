@@ -34,13 +34,13 @@ def recover_locked(queue: Queue) -> list[str]:
     for name in DIRS:  # a copy may lack the empty ones
         disk.ensure_dir(queue.path(name))
     if gathering.complete(queue):
-        said.append("finished gathering small segments, which had been cut off")
+        said.append("finished an interrupted gathering of small segments")
     _check_segments(queue)
     said += _publish_unfinished(queue)
     if count := sweep_queue(queue.root):
         said.append(f"removed {count} leftover(s) in tmp/")
     if requeue.complete(queue):
-        said.append("finished a retry that had been cut off")
+        said.append("finished an interrupted retry")
     if exclusive.worker_that_stays(queue) is None:
         said += check_tokens(queue)
         gathering.gather(queue, filed=True, start=True)
@@ -60,7 +60,7 @@ def _publish_unfinished(queue: Queue) -> list[str]:
     before = set(queue.segments())
     publish_unfinished(queue)
     return [
-        f"published segment {segment:06d}, whose seeding had been cut off"
+        f"published segment {segment:06d}, whose seeding was interrupted"
         for segment in queue.segments()
         if segment not in before
     ]

@@ -151,7 +151,7 @@ def _make_again(queue: Queue, missing: list[Chunk]) -> list[str]:
             path, where = queue.deferred_token(chunk), "deferred"
             if ids & rows:  # some rows and not all: the manifest is derived from the journals again
                 disk.unlink_quietly(queue.checkpoint)
-                said.append("the manifest does not fit the journals: it will be derived from them anew")
+                said.append("the manifest does not fit the journals: it will be derived from them again")
         else:
             path, where = queue.pending_token(chunk), "pending"
         disk.create(path, b"", sync=False)

@@ -8,10 +8,10 @@ segment. Seeding the same again adds nothing. Small segments of earlier seedings
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable
+from typing import BinaryIO
 
-from engine.inputs import Line, Rejects, read, source_of
+from engine.inputs import Line, Rejects, read
 from engine.process import cpus
 from engine.queue import gathering
 from engine.queue.channel_state import MAX_RESULTS, Sources
@@ -64,63 +64,47 @@ class Seeding:
         self._rejects = Rejects(queue.rejects)
         self._dedup = Deduplicator(
             self._ids,
-            self._publish,
+            Sources(queue),
             batch_ids=SEGMENT_JOBS,
             unwanted=unwanted,
-            on_rejected=self._rejects.add,
-            on_source=_recorder(Sources(queue), max_results),
+            rejects=self._rejects,
+            max_results=max_results,
         )
 
     def add(self, lines: Iterable[Line]) -> Seeded:
         """Add all lines. What was read before an error is seeded all the same."""
+        result = self._dedup.result
         try:
-            for result in self._dedup.take(lines):
+            for batch in self._dedup.batches(lines):
+                if batch:
+                    self._publish(batch)
                 if self._on_progress:
                     self._on_progress(result)
         finally:
             self._rejects.close()
-            self._dedup.finish()
         if self._on_progress:
-            self._on_progress(self._dedup.result)
-        return self._dedup.result
+            self._on_progress(result)
+        return result
 
-    def _publish(self, fresh: list[str], batch: Batch) -> None:
-        """Seed the new ids of a batch as one segment."""
-        self._write(((video_id, batch[video_id]) for video_id in fresh), len(fresh))
-        self._ids.add_segment(self._number, fresh)
-        self._number += 1
-
-    def _write(self, jobs: Iterator[tuple[str, dict[str, Any]]], count: int) -> None:
-        size = chunk_size(count, cpus.usable())
-        path = self.queue.segment(self._number)
-        disk.publish_durably(path, encode_segment(self._number, jobs, count, size), tmp_dir=self.queue.tmp)
+    def _publish(self, batch: Batch) -> None:
+        """Seed a batch as one segment."""
+        size = chunk_size(len(batch), cpus.usable())
+        data = encode_segment(self._number, batch.items(), len(batch), size)
+        disk.publish_durably(self.queue.segment(self._number), data, tmp_dir=self.queue.tmp)
         publish_tokens(self.queue, self._number)
+        self._ids.add_segment(self._number, list(batch))
+        self._number += 1
+        self._dedup.result.added += len(batch)
 
 
 def would_seed(queue: Queue | None, lines: Iterable[Line], *, unwanted: IdSet | None = None) -> Seeded:
     """What seeding these lines would do (`queue` None: into a new one). Writes nothing and takes no lock."""
     held = QueueIds(queue, read_only=True) if queue else IdSet()
-    dedup = Deduplicator(
-        held,
-        lambda fresh, _: held.add(fresh),
-        batch_ids=SEGMENT_JOBS,
-        unwanted=unwanted,
-        on_source=_recorder(Sources(queue, read_only=True), MAX_RESULTS),
-    )
-    for _ in dedup.take(lines):
-        pass
-    dedup.finish()
+    dedup = Deduplicator(held, Sources(queue, read_only=True), batch_ids=SEGMENT_JOBS, unwanted=unwanted)
+    for batch in dedup.batches(lines):
+        held.add(list(batch))
+        dedup.result.added += len(batch)
     return dedup.result
-
-
-def _recorder(sources: Sources, max_results: int) -> Callable[[Line], bool | None]:
-    """A function that records the source in a line and says whether it is new; None when there is no source."""
-
-    def record(line: Line) -> bool | None:
-        found = source_of(line)
-        return None if found is None else sources.add(found.kind, found.name, max_results)
-
-    return record
 
 
 def publish_unfinished(queue: Queue) -> None:

@@ -101,7 +101,7 @@ def _read_batch(queue: Queue, findings: Findings) -> dict[str, Any]:
         if listing(queue.path("segments")):
             findings.problem("unreadable file", queue.batch, "missing")
         else:
-            findings.note("queue whose making was cut off; seeding makes the rest")
+            findings.note("queue whose making was interrupted; the next seeding completes it")
     return batch
 
 

@@ -52,11 +52,11 @@ class ManifestAudit:
             size = 0
         if size < length:
             self._findings.problem(
-                "manifest too short", self.path, f"{size} bytes, the checkpoint promises {length}"
+                "manifest too short", self.path, f"{size} bytes, the checkpoint says {length}"
             )
         elif size > length:
             self._findings.note(
-                "byte(s) behind the manifest's promised end; the next run cuts them off", size - length
+                "byte(s) after the manifest's valid end; the next run removes them", size - length
             )
 
     def _row(self, row: dict[str, Any], line: bytes, where: str) -> None:

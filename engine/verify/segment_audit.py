@@ -163,8 +163,8 @@ class SegmentAudit:
         content = content or JournalContent()
         self.reopened.update(content.reopened)
         note = self.findings.note
-        note("damaged journal line(s), counted as absent", content.bad)
-        note("torn journal line(s); the next owner cuts them off", int(content.torn))
+        note("damaged journal line(s), counted as missing", content.bad)
+        note("torn journal line(s); the next owner removes them", int(content.torn))
         note("second final line(s) of a job, not counted", content.twice)
         for odd in content.odd:
             self.findings.problem("odd line", path, odd)
@@ -219,7 +219,7 @@ class SegmentAudit:
                 self._output.report(file, fault)
             else:
                 self.findings.note(
-                    "file(s) of rows not yet promised are not right; the next run looks at them"
+                    "file(s) of rows that are not durable yet are wrong; the next run checks them"
                 )
 
 

@@ -72,11 +72,11 @@ def read_checkpoint_facts(queue: Queue, findings: Findings) -> CheckpointFacts:
     except FileNotFoundError:
         return CheckpointFacts()
     except _UNREADABLE:
-        findings.problem("unreadable file", path, "not a checkpoint; the next run derives it anew")
+        findings.problem("unreadable file", path, "not a checkpoint; the next run derives it again")
         return CheckpointFacts()
     wanted = value.pop("crc32", None)
     if wanted != zlib.crc32(json.dumps(value).encode()):
-        findings.problem("wrong sum", path, "not what its checksum says; the next run derives it anew")
+        findings.problem("wrong sum", path, "not what its checksum says; the next run derives it again")
     return facts
 
 

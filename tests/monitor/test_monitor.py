@@ -136,13 +136,13 @@ def test_a_death_at_any_step(tmp_path: Path, torn: bool) -> None:
 
 def test_rows_gather_as_long_as_anybody_works_on_more_of_them(tmp_path: Path) -> None:
     queue = batch(tmp_path, 64)
-    held, its = Hand(queue), Hand(queue)
+    held, finished_hand = Hand(queue), Hand(queue)
     with take_or_say_who(queue.monitor_lock, "monitor"):
         monitor = Monitor(queue)
         monitor.tick()
         chunk = held.worker.claim(time.time())
         assert chunk is not None
-        assert its.work() > 0
+        assert finished_hand.work() > 0
         assert not monitor.tick(now=False)  # one second has not passed, and a chunk is held
         held.chunk(chunk)
         assert monitor.tick(now=False)  # nobody has anything: the run's end would wait for this alone
@@ -328,11 +328,11 @@ def test_a_checkpoint_with_another_number_in_it_is_none(tmp_path: Path, key: str
     text = Path(queue.checkpoint).read_text()
     known = read_checkpoint(queue)
     assert known is not None
-    (its,) = known.open.values()
+    (part,) = known.open.values()
     old, new = {
         "length": (f'"length": {known.length}', f'"length": {known.length - 1}'),
         "ok": ('"ok": 15', '"ok": 16'),
-        "offset": (f"[{its.offset}, ", f"[{its.offset + 8}, "),
+        "offset": (f"[{part.offset}, ", f"[{part.offset + 8}, "),
     }[key]
     assert old in text
     Path(queue.checkpoint).write_text(text.replace(old, new))

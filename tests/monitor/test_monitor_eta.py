@@ -58,8 +58,8 @@ def kept_to(jobs: int, rate_at: Callable[[float], float], after_s: float) -> flo
             if at_s < after_s or at_s % 120 or end_s - at_s < 120:
                 continue
             looks += 1
-            its = pace.time_left(int(jobs - done), history, at_s, 0.0)
-            held += its is not None and its["low"] - 10 <= end_s - at_s <= its["high"] + 10
+            found = pace.time_left(int(jobs - done), history, at_s, 0.0)
+            held += found is not None and found["low"] - 10 <= end_s - at_s <= found["high"] + 10
     assert looks > 50
     return held / looks
 

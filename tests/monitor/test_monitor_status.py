@@ -296,15 +296,15 @@ def test_what_a_listing_found_is_counted_when_it_is_done(
 ) -> None:
     """A listing seeds what it found and is done, all between two looks of a status: never 100 %."""
     queue = worked(tmp_path, 20)
-    its = channel_state.Listing(0, "@someone", "channel")
-    channel_state.save(queue, its)
+    listing = channel_state.Listing(0, "@someone", "channel")
+    channel_state.save(queue, listing)
     real = channel_state.summary
 
     def then_done(at: Queue) -> dict[str, Any]:
         found = real(at)
         add(queue, ids(10, 20))
-        its.state = channel_state.DONE
-        channel_state.save(queue, its)
+        listing.state = channel_state.DONE
+        channel_state.save(queue, listing)
         return found
 
     monkeypatch.setattr(channel_state, "summary", then_done)
@@ -354,9 +354,9 @@ def test_a_chunk_given_back_while_it_is_counted(tmp_path: Path, monkeypatch: pyt
     assert collect(queue)["ok"] == 15
     real = tail_module.worker_ids
 
-    def moved(its: Queue) -> list[str]:
+    def moved(queue_: Queue) -> list[str]:
         hand.worker.give_back(chunk, time.time() + 900)
-        return real(its)
+        return real(queue_)
 
     monkeypatch.setattr(tail_module, "worker_ids", moved)
     assert collect(queue)["ok"] == 15
@@ -371,10 +371,10 @@ def test_a_chunk_filed_while_it_is_counted(tmp_path: Path, monkeypatch: pytest.M
     hand.close()
     real = recount_module.touched_chunks
 
-    def filed(its: Queue) -> Any:
+    def filed(queue_: Queue) -> Any:
         monkeypatch.setattr(recount_module, "touched_chunks", real)  # once: the monitor counts as well
-        file_rows(its)
-        return real(its)
+        file_rows(queue_)
+        return real(queue_)
 
     monkeypatch.setattr(recount_module, "touched_chunks", filed)
     assert status.recount(queue, time.time()).counts.ok == 32

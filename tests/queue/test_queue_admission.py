@@ -322,7 +322,7 @@ def test_what_an_older_engine_left_half_made_becomes_a_queue(place: Path, count:
     _half(count)(place)
     (place / "engine.toml").touch()
     assert inspect(str(place)).state is DirectoryState.HALF
-    with pytest.raises(NoQueueError, match="cut off"):
+    with pytest.raises(NoQueueError, match="interrupted"):
         open_queue(str(place))
     queue = make_queue(str(place))
     add(queue, ids(3))

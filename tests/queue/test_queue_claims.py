@@ -162,7 +162,7 @@ def test_processes_race(tmp_path: Path) -> None:
         _go(one)
         _go(two)
         got = [list(iter(process.stdout.readline, "\n")) for process in (one, two)]  # type: ignore[union-attr]
-    names = sorted(name.strip() for its in got for name in its)
+    names = sorted(name.strip() for part in got for name in part)
     assert names == sorted(chunk.name for chunk in split_chunks(queue.segment(0)))
 
 
@@ -210,7 +210,10 @@ def test_who_is_blamed(tmp_path: Path, blamed: bool, sure: bool) -> None:
         claims.blame(queue, hand.worker.id, sure=sure)
     assert forgotten(queue) == (1, [one])
     deaths = {
-        job: its.deaths for state in states(queue).values() for job, its in state.jobs.items() if its.deaths
+        job: job_state.deaths
+        for state in states(queue).values()
+        for job, job_state in state.jobs.items()
+        if job_state.deaths
     }
     assert deaths == ({one: {hand.worker.id: Death(alone=True, sure=sure)}} if blamed else {})
     assert [chunk for _, chunk, _ in deferred_chunks(queue)] == ([first] if blamed else [])

@@ -86,10 +86,10 @@ def test_a_directory_in_its_place_asks_for_nothing(queue: Queue) -> None:
 # ---- asks -----------------------------------------------------------------------------------------------
 def test_asks_are_done_in_order_and_once(queue: Queue) -> None:
     assert taken(queue) == []
-    paths = [send_request(queue, its) for its in ASKS]
+    paths = [send_request(queue, request) for request in ASKS]
     inbox = RequestQueue(queue)
-    for its, path in zip(inbox.take(), paths, strict=True):
-        assert its == ASKS[paths.index(path)]
+    for request, path in zip(inbox.take(), paths, strict=True):
+        assert request == ASKS[paths.index(path)]
         assert os.path.exists(path), "it is gone when it is done, not before"
     assert list(inbox.take()) == []
     assert os.listdir(queue.asked) == os.listdir(queue.tmp) == []
@@ -97,8 +97,8 @@ def test_asks_are_done_in_order_and_once(queue: Queue) -> None:
 
 def test_more_than_nine_are_in_order_too(queue: Queue) -> None:
     wanted = [ControlRequest(threads=number) for number in range(1, 25)]
-    for its in wanted:
-        send_request(queue, its)
+    for request in wanted:
+        send_request(queue, request)
     assert taken(queue) == wanted
 
 
@@ -116,15 +116,15 @@ def test_two_writers_lose_nothing(queue: Queue) -> None:
 
     writers = [threading.Thread(target=write, args=(kind,)) for kind in ("threads", "processes")]
     reader = threading.Thread(target=read)
-    for its in (*writers, reader):
-        its.start()
-    for its in writers:
-        its.join()
+    for thread in (*writers, reader):
+        thread.start()
+    for thread in writers:
+        thread.join()
     over.set()
     reader.join()
     got.extend(inbox.take())
     for kind in ("threads", "processes"):
-        assert [getattr(its, kind) for its in got if getattr(its, kind)] == [*range(1, each + 1)]
+        assert [getattr(request, kind) for request in got if getattr(request, kind)] == [*range(1, each + 1)]
 
 
 @pytest.mark.parametrize("what", ASKS)
@@ -161,8 +161,8 @@ def test_an_ask_that_nobody_may_make(value: Any) -> None:
         st.none() | st.integers(1, 1024),
     )
 )
-def test_an_ask_comes_back_as_it_was(its: ControlRequest) -> None:
-    assert ControlRequest.from_json(json.loads(json.dumps(its.to_json()))) == its
+def test_an_ask_comes_back_as_it_was(request: ControlRequest) -> None:
+    assert ControlRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
 
 
 def test_what_lies_there_and_is_no_ask_is_left_alone(queue: Queue) -> None:
@@ -178,8 +178,8 @@ def test_what_lies_there_and_is_no_ask_is_left_alone(queue: Queue) -> None:
 
 def test_what_was_asked_of_a_run_that_is_gone_is_forgotten(queue: Queue) -> None:
     request_stop(queue, now=True)
-    for its in ASKS:
-        send_request(queue, its)
+    for request in ASKS:
+        send_request(queue, request)
     clear_requests(queue)
     assert (read_stop_request(queue), taken(queue)) == (None, [])
 

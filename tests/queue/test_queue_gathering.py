@@ -113,7 +113,7 @@ def few(root: Path) -> Queue:
 def test_untouched_ones_become_one(tmp_path: Path) -> None:
     queue = few(tmp_path)
     assert gathered(queue, filed=False) == FEW
-    assert [(its.jobs, its.chunk) for its in queue.headers()] == [(3 * FEW, 16)]
+    assert [(header.jobs, header.chunk) for header in map(queue.header, queue.segments())] == [(3 * FEW, 16)]
     assert recount.seeded(Path(queue.root)) == ids(3 * FEW), "in the order they came in"
     nothing_lost(queue, ids(3 * FEW))
     assert worker_ids(queue) == []

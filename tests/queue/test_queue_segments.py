@@ -71,7 +71,7 @@ def test_a_segment_is_cut_without_gap(
     assert all(chunk.jobs == size for chunk in chunks[:-1])
     read = [job for chunk in chunks for job in read_jobs(path, chunk)]
     assert [(job.video_id, job.input) for job in read] == [
-        (name, _without_surrogates(its)) for name, its in jobs
+        (name, _without_surrogates(columns)) for name, columns in jobs
     ]
 
 

@@ -240,7 +240,7 @@ def test_a_job_whose_line_was_damaged_since_has_no_row_twice(tmp_path: Path) -> 
     """Its row is in the manifest, its journal knows nothing of it, and its chunk is claimed once more."""
     queue = worked(tmp_path, 40, some_fail)
     failed = _with(queue, "network", "blocked")
-    chunk = next(its for its in split_chunks(queue.segment(0)) if its.k == 0)
+    chunk = next(each for each in split_chunks(queue.segment(0)) if each.k == 0)
     first = next(entry for entry in journal.lines(queue.journal(chunk)) if entry.body.get("status") == "ok")
     damage(queue.journal(chunk), first.end - 20)
     retry(queue)

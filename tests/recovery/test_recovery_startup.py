@@ -60,7 +60,11 @@ def _path(queue: Queue, k: int, what: str) -> str:
     chunk = list(split_chunks(queue.segment(0)))[k]
     if what == "deferred":
         return next(
-            (os.path.join(queue.deferred, name) for _, its, name in deferred_chunks(queue) if its == chunk),
+            (
+                os.path.join(queue.deferred, name)
+                for _, found, name in deferred_chunks(queue)
+                if found == chunk
+            ),
             os.path.join(queue.deferred, f"0000000000~{chunk.name}"),
         )
     if what == "workers":
@@ -138,7 +142,7 @@ def test_a_manifest_that_lost_half_a_filed_chunk_is_derived_anew(tmp_path: Path)
     assert known is not None
     write_checkpoint(queue, Checkpoint(len(half), known.counts))
     said = recover(queue)
-    assert any("anew" in sentence for sentence in said)
+    assert any("again" in sentence for sentence in said)
     finish(queue)
     assert verify.audit(queue.root).rows == 16
     assert verify.audit(queue.root).ok
@@ -183,7 +187,7 @@ def test_an_unfinished_seeding_is_published(tmp_path: Path) -> None:
     with open(queue.segment(1), "wb") as file:
         file.write(encode_segment(1, ((name, {}) for name in jobs), 20, 16))
     assert "not published" in verify.audit(queue.root).notes[0]
-    assert recover(queue) == ["published segment 000001, whose seeding had been cut off"]
+    assert recover(queue) == ["published segment 000001, whose seeding was interrupted"]
     assert verify.audit(queue.root).jobs == 40
 
 
@@ -246,7 +250,7 @@ def test_letters_where_tokens_are_laid_out_are_said(tmp_path: Path) -> None:
         add(queue, ids(20, 20))
     assert letter.read_text() == "precious"
     letter.unlink()
-    assert recover(queue) == ["published segment 000001, whose seeding had been cut off"]
+    assert recover(queue) == ["published segment 000001, whose seeding was interrupted"]
     assert verify.audit(queue.root).jobs == 40
 
 
@@ -346,7 +350,7 @@ def test_a_segment_that_is_not_what_was_written_stops_the_start(tmp_path: Path, 
     with pytest.raises(UsageError, match="not what was written"):
         recover(queue)
     assert [_where(queue)[k] for k in range(5)] == STAGES
-    assert any("bad segment" in str(its) for its in verify.audit(queue.root).problems)
+    assert any("bad segment" in str(problem) for problem in verify.audit(queue.root).problems)
 
 
 def test_a_damaged_segment_is_not_published(tmp_path: Path) -> None:

@@ -115,14 +115,14 @@ def test_the_lister_adds_none_of_them(tmp_path: Path) -> None:
     try:
         known_ids.add_known_ids(bench.queue, ids_of(*IDS[:300:2], *IDS[3000:]))
         bench.site.lists["videos"] = IDS[:300]
-        its = bench.work()
-        assert (its.state, its.found, its.added) == ("done", 300, 150)
+        listing = bench.work()
+        assert (listing.state, listing.found, listing.added) == ("done", 300, 150)
         assert bench.seeded() == IDS[1:300:2]
         # Named while it is at work: it holds from then on.
         known_ids.add_known_ids(bench.queue, ids_of(IDS[3000]))
-        its.restart()
+        listing.restart()
         bench.site.lists["videos"] = IDS[3000:3001] + IDS[:300]
-        bench.lister.work(its)
+        bench.lister.work(listing)
         assert bench.seeded() == IDS[1:300:2]
     finally:
         bench.lister.close()

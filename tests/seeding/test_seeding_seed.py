@@ -110,7 +110,7 @@ def test_several_segments_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     queue = make_queue(str(tmp_path / "q"))
     add(queue, [*ids(50), *ids(30)])
     assert held(queue) == ids(50)
-    assert [header.jobs for header in queue.headers()] == [20, 20, 10]
+    assert [header.jobs for header in map(queue.header, queue.segments())] == [20, 20, 10]
     assert verify.audit(queue.root).ok
 
 
@@ -131,9 +131,10 @@ def test_a_death_at_any_step_and_seeding_again(tmp_path: Path, torn: bool) -> No
         add(queue, names)
         assert len(held(queue)) == len(set(held(queue))) == 40 * (step + 1), step
     assert step > 20
-    assert sum(len(chunks_in(queue.pending(its.segment), its.segment)) for its in queue.headers()) == sum(
-        its.chunks for its in queue.headers()
-    )
+    assert sum(
+        len(chunks_in(queue.pending(header.segment), header.segment))
+        for header in map(queue.header, queue.segments())
+    ) == sum(header.chunks for header in map(queue.header, queue.segments()))
     assert len(queue.segments()) < 20
     found = verify.audit(queue.root)
     assert set(found.totals) <= {"stray temporary file"}

@@ -107,7 +107,7 @@ def test_files_of_unpromised_rows_may_be_missing(tmp_path: Path) -> None:
     one = ids(1)[0]
     os.unlink(os.path.join(output_of(queue), one[:2], f"{one}.md"))
     found = intact(queue.root)
-    assert any("not yet promised" in note for note in found.notes)
+    assert any("not durable yet" in note for note in found.notes)
 
 
 def _manifest(change: Callable[[list[str]], list[str]]) -> Callable[[Queue], None]:
@@ -375,7 +375,7 @@ DAMAGES: dict[str, tuple[Callable[[Queue], None], str]] = {
     "segment names an id twice": (_segment(lambda lines: [*lines[:-1], lines[1]]), "duplicate job"),
     "job in two segments": (_again_in_the_segments, "duplicate job"),
     "input changed": (
-        _segment(lambda lines: [its.replace(b'"row": 0', b'"row": 9') for its in lines]),
+        _segment(lambda lines: [line.replace(b'"row": 0', b'"row": 9') for line in lines]),
         "bad row",
     ),
     "retry cut off": (_write(lambda q: q.retry, b"{}"), "unfinished retry"),
@@ -410,7 +410,7 @@ def test_bad_lines_that_lose_no_job_are_a_note(tmp_path: Path) -> None:
     os.chmod(path, 0o600)
     finish(queue)
     found = intact(queue.root)
-    assert found.notes == ["2 damaged journal line(s), counted as absent"]
+    assert found.notes == ["2 damaged journal line(s), counted as missing"]
 
 
 def test_what_others_may_read_is_a_note(tmp_path: Path) -> None:
@@ -442,11 +442,14 @@ def test_the_audit_shares_no_reader_with_the_engine() -> None:
     for path in Path(verify.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("engine"):
-                assert any(f"{node.module}.".startswith(f"{its}.") for its in allowed), (path, node.module)
+                assert any(f"{node.module}.".startswith(f"{module}.") for module in allowed), (
+                    path,
+                    node.module,
+                )
                 if str(node.module).startswith("engine.queue"):
-                    assert {its.name for its in node.names} <= names, path
+                    assert {alias.name for alias in node.names} <= names, path
             elif isinstance(node, ast.Import):
-                assert not any(its.name.startswith("engine") for its in node.names), path
+                assert not any(alias.name.startswith("engine") for alias in node.names), path
 
 
 def test_what_is_not_ours_in_the_output_directory_is_a_note(tmp_path: Path) -> None:
