@@ -118,19 +118,7 @@ def collect(root: str) -> dict[str, Any]:
         else None,
         "limited_by": _limited_by(run, state, egresses, workers, left - deferred - in_flight),
         "workers": workers,
-        "egresses": [
-            {
-                "name": egress.name,
-                "state": egress.state,
-                "rate_per_s": egress.rate_per_s,
-                "open_in_s": round(egress.open_in_s, 1),
-                "ok": egress.ok,
-                "blocked": egress.blocked,
-                "requests": egress.requests,
-                "bytes": egress.bytes,
-            }
-            for egress in egresses
-        ],
+        "egresses": [_egress(egress) for egress in egresses],
         # of all egresses ever used; they must not go back when a record of the budget is damaged
         "requests": max(requests, int(snapshot.get("requests") or 0)),
         "bytes": max(body_bytes, int(snapshot.get("bytes") or 0)),
@@ -138,6 +126,19 @@ def collect(root: str) -> dict[str, Any]:
         "bad_lines": recounted.bad_lines,
         "started_at": (run or {}).get("since") or snapshot.get("started_at"),
         "updated_at": utc(now, ms=True),
+    }
+
+
+def _egress(view: budget.EgressView) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "state": view.state,
+        "rate_per_s": view.rate_per_s,
+        "open_in_s": round(view.open_in_s, 1),
+        "ok": view.ok,
+        "blocked": view.blocked,
+        "requests": view.requests,
+        "bytes": view.bytes,
     }
 
 

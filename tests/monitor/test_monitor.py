@@ -159,7 +159,7 @@ def take_quietly(queue: Queue):  # type: ignore[no-untyped-def]
     return lock
 
 
-def test_without_its_checkpoint_all_is_derived_anew(tmp_path: Path) -> None:
+def test_without_its_checkpoint_all_is_derived_again(tmp_path: Path) -> None:
     queue = worked(tmp_path, 40, some_fail)
     before = verify.audit(queue.root)
     os.unlink(queue.checkpoint)
@@ -173,7 +173,7 @@ def test_without_its_checkpoint_all_is_derived_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 5, 7])
-def test_dying_while_deriving_anew(tmp_path: Path, steps: int) -> None:
+def test_dying_while_deriving_again(tmp_path: Path, steps: int) -> None:
     queue = worked(tmp_path, 80)
     os.unlink(queue.checkpoint)
     with dying_at(steps), pytest.raises(Crash):
@@ -340,7 +340,7 @@ def test_a_checkpoint_with_another_number_in_it_is_none(tmp_path: Path, key: str
 
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0])
-def test_rates_begin_anew_when_the_clock_was_set(
+def test_rates_begin_again_when_the_clock_was_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_s: float
 ) -> None:
     queue = batch(tmp_path, 16)

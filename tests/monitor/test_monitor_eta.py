@@ -1,4 +1,4 @@
-"""Rates and the time left: what is promised holds on nights whose end is known."""
+"""Rates and the time left: the range holds on runs whose end is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What failed, for people, programs and spreadsheets; foreign text can harm none of them."""
+"""Failed jobs for people, programs and spreadsheets; foreign text can harm none of them."""
 
 from __future__ import annotations
 

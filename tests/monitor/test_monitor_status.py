@@ -38,8 +38,7 @@ from engine.model import EgressSpec, Kind
 from engine.monitor import recount as recount_module
 from engine.monitor import status
 from engine.monitor.monitor import Monitor
-from engine.queue import channel_state, journal
-from engine.queue import journal_reader as tail_module
+from engine.queue import channel_state, journal, journal_reader
 from engine.queue.control import RunState, publish_run_state
 from engine.queue.directory import Queue, chunks_in
 from engine.queue.making import make_queue
@@ -352,13 +351,13 @@ def test_a_chunk_given_back_while_it_is_counted(tmp_path: Path, monkeypatch: pyt
     assert chunk is not None
     hand.chunk(chunk, move=False)
     assert collect(queue)["ok"] == 15
-    real = tail_module.worker_ids
+    real = journal_reader.worker_ids
 
     def moved(queue_: Queue) -> list[str]:
         hand.worker.give_back(chunk, time.time() + 900)
         return real(queue_)
 
-    monkeypatch.setattr(tail_module, "worker_ids", moved)
+    monkeypatch.setattr(journal_reader, "worker_ids", moved)
     assert collect(queue)["ok"] == 15
     monkeypatch.undo()
     hand.close()

@@ -374,7 +374,7 @@ def test_many_make_one_queue_at_once(tmp_path: Path) -> None:
         assert verify.audit(root).ok
 
 
-def test_a_batch_that_was_frozen_is_not_made_anew(tmp_path: Path) -> None:
+def test_a_batch_that_was_frozen_is_not_made_again(tmp_path: Path) -> None:
     queue = batch(tmp_path, 4)
     os.unlink(queue.batch)
     assert make_queue(queue.root).read_batch() == {}

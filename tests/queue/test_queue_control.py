@@ -1,4 +1,4 @@
-"""Asking a live run: no ask is lost, none is done twice, none becomes another; and how a run goes on."""
+"""Requests to a live run: none is lost, done twice or changed; and the state that a run publishes."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from engine.queue.making import make_queue
 from engine.storage import processes
 from engine.storage.locks import take_or_say_who
 
-COURSE = RunState("0.5/s", 4, 16)
-ASKS = (
+STATE = RunState("0.5/s", 4, 16)
+REQUESTS = (
     ControlRequest(paused=True),
     ControlRequest(paused=False),
     ControlRequest(rate="1000/h"),
@@ -55,7 +55,7 @@ def taken(queue: Queue) -> list[ControlRequest | None]:
 
 # ---- stop -----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("now", [False, True])
-def test_what_is_asked_is_read_until_it_is_cleared(queue: Queue, now: bool) -> None:
+def test_a_request_is_read_until_it_is_cleared(queue: Queue, now: bool) -> None:
     assert read_stop_request(queue) is None
     request_stop(queue, now=now)
     assert read_stop_request(queue) == {"stop": True, "now": now}
@@ -66,32 +66,32 @@ def test_what_is_asked_is_read_until_it_is_cleared(queue: Queue, now: bool) -> N
     assert os.listdir(queue.tmp) == []
 
 
-def test_the_last_word_counts(queue: Queue) -> None:
+def test_the_last_request_counts(queue: Queue) -> None:
     request_stop(queue, now=False)
     request_stop(queue, now=True)
     assert (read_stop_request(queue) or {})["now"] is True
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"\xff", b"5", b"[" * 5000])
-def test_nonsense_asks_for_nothing(queue: Queue, data: bytes) -> None:
+def test_nonsense_requests_nothing(queue: Queue, data: bytes) -> None:
     Path(queue.control).write_bytes(data)
     assert read_stop_request(queue) is None
 
 
-def test_a_directory_in_its_place_asks_for_nothing(queue: Queue) -> None:
+def test_a_directory_in_its_place_requests_nothing(queue: Queue) -> None:
     os.mkdir(queue.control)
     assert read_stop_request(queue) is None
 
 
 # ---- asks -----------------------------------------------------------------------------------------------
-def test_asks_are_done_in_order_and_once(queue: Queue) -> None:
+def test_requests_are_done_in_order_and_once(queue: Queue) -> None:
     assert taken(queue) == []
-    paths = [send_request(queue, request) for request in ASKS]
-    inbox = RequestQueue(queue)
-    for request, path in zip(inbox.take(), paths, strict=True):
-        assert request == ASKS[paths.index(path)]
+    paths = [send_request(queue, request) for request in REQUESTS]
+    requests = RequestQueue(queue)
+    for request, path in zip(requests.take(), paths, strict=True):
+        assert request == REQUESTS[paths.index(path)]
         assert os.path.exists(path), "it is gone when it is done, not before"
-    assert list(inbox.take()) == []
+    assert list(requests.take()) == []
     assert os.listdir(queue.asked) == os.listdir(queue.tmp) == []
 
 
@@ -104,7 +104,7 @@ def test_more_than_nine_are_in_order_too(queue: Queue) -> None:
 
 def test_two_writers_lose_nothing(queue: Queue) -> None:
     each, got = 40, []
-    inbox, over = RequestQueue(queue), threading.Event()
+    requests, over = RequestQueue(queue), threading.Event()
 
     def write(kind: str) -> None:
         for number in range(1, each + 1):
@@ -112,7 +112,7 @@ def test_two_writers_lose_nothing(queue: Queue) -> None:
 
     def read() -> None:
         while not over.is_set():
-            got.extend(inbox.take())
+            got.extend(requests.take())
 
     writers = [threading.Thread(target=write, args=(kind,)) for kind in ("threads", "processes")]
     reader = threading.Thread(target=read)
@@ -122,13 +122,13 @@ def test_two_writers_lose_nothing(queue: Queue) -> None:
         thread.join()
     over.set()
     reader.join()
-    got.extend(inbox.take())
+    got.extend(requests.take())
     for kind in ("threads", "processes"):
         assert [getattr(request, kind) for request in got if getattr(request, kind)] == [*range(1, each + 1)]
 
 
-@pytest.mark.parametrize("what", ASKS)
-def test_no_changed_byte_becomes_another_ask(queue: Queue, what: ControlRequest) -> None:
+@pytest.mark.parametrize("what", REQUESTS)
+def test_no_changed_byte_becomes_another_request(queue: Queue, what: ControlRequest) -> None:
     path = Path(send_request(queue, what))
     good = path.read_bytes()
     for at in range(len(good)):
@@ -147,7 +147,7 @@ BAD: list[Any] = [
 
 
 @pytest.mark.parametrize("value", BAD, ids=repr)
-def test_an_ask_that_nobody_may_make(value: Any) -> None:
+def test_a_request_that_nobody_may_make(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         ControlRequest.from_json(value)
 
@@ -161,38 +161,38 @@ def test_an_ask_that_nobody_may_make(value: Any) -> None:
         st.none() | st.integers(1, 1024),
     )
 )
-def test_an_ask_comes_back_as_it_was(request: ControlRequest) -> None:
+def test_a_request_comes_back_as_it_was(request: ControlRequest) -> None:
     assert ControlRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
 
 
-def test_what_lies_there_and_is_no_ask_is_left_alone(queue: Queue) -> None:
+def test_what_lies_there_and_is_no_request_is_left_alone(queue: Queue) -> None:
     os.makedirs(os.path.join(queue.asked, "000002.00000000.json"))
     for name in ("x", ".000001.0a0b0c0d.json.1.tmp", "1.json", "²²²²²².00000000.json"):
         Path(queue.asked, name).write_text("{}")
-    send_request(queue, ASKS[0])
-    inbox = RequestQueue(queue)
-    assert list(inbox.take()) == [None, ASKS[0]]
-    assert list(inbox.take()) == [], "one that cannot be removed is not done again and again"
+    send_request(queue, REQUESTS[0])
+    requests = RequestQueue(queue)
+    assert list(requests.take()) == [None, REQUESTS[0]]
+    assert list(requests.take()) == [], "one that cannot be removed is not done again and again"
     assert len(os.listdir(queue.asked)) == 5
 
 
-def test_what_was_asked_of_a_run_that_is_gone_is_forgotten(queue: Queue) -> None:
+def test_what_was_sent_to_a_run_that_is_gone_is_forgotten(queue: Queue) -> None:
     request_stop(queue, now=True)
-    for request in ASKS:
+    for request in REQUESTS:
         send_request(queue, request)
     clear_requests(queue)
     assert (read_stop_request(queue), taken(queue)) == (None, [])
 
 
-def test_whoever_asks_hears_when_it_is_done(queue: Queue) -> None:
-    path = send_request(queue, ASKS[0])
+def test_whoever_sends_a_request_learns_when_it_is_done(queue: Queue) -> None:
+    path = send_request(queue, REQUESTS[0])
     assert not wait_until_done(queue, path, FOR_EVER_S), "no run is live"
     with take_or_say_who(queue.run_lock, "run", note={}):
         assert not wait_until_done(queue, path, 0.05)
-        inbox = threading.Thread(target=lambda: taken(queue))
-        inbox.start()
+        requests = threading.Thread(target=lambda: taken(queue))
+        requests.start()
         assert wait_until_done(queue, path, FOR_EVER_S)
-        inbox.join()
+        requests.join()
 
 
 # ---- the course -----------------------------------------------------------------------------------------
@@ -202,12 +202,12 @@ PAUSED = RunState("0.5/s", 4, 16, paused=True)
 @pytest.mark.parametrize(
     ("before", "what", "after", "turns"),
     [
-        (COURSE, ControlRequest(), COURSE, []),
-        (COURSE, ControlRequest(paused=True), PAUSED, [("pause", "by user")]),
+        (STATE, ControlRequest(), STATE, []),
+        (STATE, ControlRequest(paused=True), PAUSED, [("pause", "by user")]),
         (PAUSED, ControlRequest(paused=True), PAUSED, []),
-        (PAUSED, ControlRequest(paused=False), COURSE, [("resume", "by user")]),
-        (COURSE, ControlRequest(paused=False), COURSE, []),
-        (COURSE, ControlRequest(rate="2/s"), RunState("2/s", 4, 16), [("set", "rate 0.5/s -> 2/s")]),
+        (PAUSED, ControlRequest(paused=False), STATE, [("resume", "by user")]),
+        (STATE, ControlRequest(paused=False), STATE, []),
+        (STATE, ControlRequest(rate="2/s"), RunState("2/s", 4, 16), [("set", "rate 0.5/s -> 2/s")]),
         (
             PAUSED,
             ControlRequest(threads=24),
@@ -215,27 +215,27 @@ PAUSED = RunState("0.5/s", 4, 16, paused=True)
             [("set", "threads 16 -> 24")],
         ),
         (
-            COURSE,
+            STATE,
             ControlRequest(rate="none", processes=1, threads=16),
             RunState("none", 1, 16),
             [("set", "rate 0.5/s -> none, processes 4 -> 1")],
         ),
         (
-            COURSE,
+            STATE,
             ControlRequest(paused=True, threads=1),
             RunState("0.5/s", 4, 1, paused=True),
             [("pause", "by user"), ("set", "threads 16 -> 1")],
         ),
     ],
 )
-def test_what_an_ask_makes_of_a_course(
+def test_what_a_request_makes_of_a_state(
     before: RunState, what: ControlRequest, after: RunState, turns: list[tuple[str, str]]
 ) -> None:
     assert before.after(what) == after
     assert before.changes(after) == turns
 
 
-def test_a_course_is_that_of_one_process(queue: Queue) -> None:
+def test_a_state_is_that_of_one_process(queue: Queue) -> None:
     me = {**processes.identity(), "since": "now"}
     assert read_run_state(queue, me) is None
     publish_run_state(queue, PAUSED)
@@ -247,23 +247,23 @@ def test_a_course_is_that_of_one_process(queue: Queue) -> None:
     assert read_run_state(queue, me) is None
 
 
-def test_a_slow_rate_is_a_course_too(queue: Queue) -> None:
+def test_a_slow_rate_is_a_state_too(queue: Queue) -> None:
     publish_run_state(queue, RunState("1.157e-05/s", 1, 1, paused=True))
-    assert (read_run_state(queue, processes.identity()) or COURSE).paused
+    assert (read_run_state(queue, processes.identity()) or STATE).paused
 
 
 @pytest.mark.parametrize(
     "change",
     [{"paused": 1}, {"paused": None}, {"threads": "x"}, {"rate": 5}, {"processes": [1]}],
 )
-def test_a_damaged_course_is_none(queue: Queue, change: dict[str, Any]) -> None:
+def test_a_damaged_state_is_none(queue: Queue, change: dict[str, Any]) -> None:
     publish_run_state(queue, PAUSED)
     path = Path(queue.live)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert read_run_state(queue, processes.identity()) is None
 
 
-def test_a_course_with_more_fields_is_one(queue: Queue) -> None:
+def test_a_state_with_more_fields_is_one(queue: Queue) -> None:
     publish_run_state(queue, PAUSED)
     path = Path(queue.live)
     path.write_text(json.dumps({**json.loads(path.read_text()), "more": 1}))

@@ -1,4 +1,4 @@
-"""Events: whole lines, whoever writes them and whatever they say."""
+"""Events: complete lines, whoever writes them and whatever they hold."""
 
 from __future__ import annotations
 

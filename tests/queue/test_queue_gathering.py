@@ -1,4 +1,4 @@
-"""Small segments become one: nothing is lost or doubled, whatever dies when, and whoever looks or works meanwhile."""
+"""Small segments become one: nothing is lost or doubled, whatever dies and whoever works meanwhile."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_untouched_ones_become_one(tmp_path: Path) -> None:
     assert verify.audit(queue.root).rows == 3 * FEW
 
 
-def test_those_that_are_through_become_one(tmp_path: Path) -> None:
+def test_finished_ones_become_one(tmp_path: Path) -> None:
     queue = filed_few(tmp_path, some_fail)
     before = recount.folded(Path(queue.root))
     manifest = Path(queue.manifest).read_bytes()
@@ -136,7 +136,7 @@ def test_those_that_are_through_become_one(tmp_path: Path) -> None:
     assert verify.audit(queue.root).problems == []
 
 
-def test_what_was_gathered_can_be_put_back_and_derived_anew(tmp_path: Path) -> None:
+def test_what_was_gathered_can_be_put_back_and_derived_again(tmp_path: Path) -> None:
     queue = filed_few(tmp_path, some_fail)
     gathered(queue)
     failed = status.collect(queue.root)["failed"]

@@ -57,7 +57,7 @@ def test_like_a_set(
     assert known.missing(everything) == []
 
 
-def test_the_sums_of_several_arrays_stay_sorted_and_few(tmp_path: Path) -> None:
+def test_the_numbers_of_several_arrays_stay_sorted_and_few(tmp_path: Path) -> None:
     queue = make_queue(str(tmp_path / "q"))
     known = QueueIds(queue)
     for segment in range(200):

@@ -1,4 +1,4 @@
-"""Journals: a line is whole or it is absent, and a cut file loses at most its last line."""
+"""Journals: a line is intact or missing, and a truncated file loses at most its last line."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_what_is_no_line(text: bytes) -> None:
 @pytest.mark.parametrize(
     "text", [b"fin {}", b"final []", b"final 1", b"final", b"final {", b"final " + b"[" * 100_000]
 )
-def test_a_right_sum_does_not_make_a_line(text: bytes) -> None:
+def test_a_right_checksum_does_not_make_a_line(text: bytes) -> None:
     assert decode(b"%b %08x" % (text, zlib.crc32(text))) is None
 
 
@@ -199,7 +199,7 @@ def test_short_counts_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monke
     assert read(journal.path).entries[0].body == {"job": "one"}
 
 
-def test_a_death_within_a_write_is_cut_off_by_the_next_owner(tmp_path: Path) -> None:
+def test_a_death_within_a_write_is_removed_by_the_next_owner(tmp_path: Path) -> None:
     path = str(tmp_path / "0.jsonl")
     journal = Journal(path)
     journal.write("try", {"job": "one"})

@@ -1,4 +1,4 @@
-"""Chunks: names read back, segments cut without a gap."""
+"""Chunks: names are parsed as written, segments are split without a gap."""
 
 from __future__ import annotations
 

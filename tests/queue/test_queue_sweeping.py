@@ -1,4 +1,4 @@
-"""What is swept: each name that the engine makes, and no other."""
+"""Sweeping: each name that the engine makes, and no other."""
 
 from __future__ import annotations
 

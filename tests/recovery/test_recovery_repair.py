@@ -1,4 +1,4 @@
-"""Repairing: each damage that segments and journals can undo is undone, and said; what is left is said, too."""
+"""Repairing: damage is undone where segments and journals allow it, and everything is reported."""
 
 from __future__ import annotations
 
@@ -377,7 +377,7 @@ def test_dying_at_any_step_is_repaired(
     assert 80 < step < 390
 
 
-def test_what_a_cut_off_repair_opened_is_fetched_by_the_next_run(
+def test_what_an_interrupted_repair_opened_is_fetched_by_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is wrong but some files of filed chunks. A repair dies; then a run, and no second repair."""

@@ -220,7 +220,7 @@ def test_dying_again_while_finishing(tmp_path: Path) -> None:
     assert verify.audit(queue.root).problems == []
 
 
-def test_a_manifest_that_cannot_be_read_is_derived_anew(tmp_path: Path) -> None:
+def test_a_manifest_that_cannot_be_read_is_derived_again(tmp_path: Path) -> None:
     queue = worked(tmp_path, 40, some_fail)
     failed = _with(queue, "network", "blocked")
     ok_line = next(i for i, row in enumerate(_rows(queue).values()) if row["status"] == "ok")
@@ -256,7 +256,7 @@ def test_a_job_whose_line_was_damaged_since_has_no_row_twice(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("harm", ["twice", "swapped"])
-def test_a_manifest_that_is_not_what_was_written_is_derived_anew(tmp_path: Path, harm: str) -> None:
+def test_a_manifest_that_is_not_what_was_written_is_derived_again(tmp_path: Path, harm: str) -> None:
     """Rows that are whole, but one of them twice and another not at all."""
     queue = worked(tmp_path, 40, some_fail)
     failed = _with(queue, "network", "blocked")
@@ -277,7 +277,7 @@ def test_a_manifest_that_is_not_what_was_written_is_derived_anew(tmp_path: Path,
     assert len(_rows(queue)) == 40
 
 
-def test_a_manifest_cut_while_a_retry_was_under_way_is_derived_anew(tmp_path: Path) -> None:
+def test_a_manifest_cut_while_a_retry_was_under_way_is_derived_again(tmp_path: Path) -> None:
     """It is as long as the new one might be that a crash left without its checkpoint."""
     queue = worked(tmp_path, 40, some_fail)
     failed = _with(queue, "network", "blocked")

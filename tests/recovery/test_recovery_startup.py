@@ -1,4 +1,4 @@
-"""What a start mends: tokens lost or doubled by a power cut, unfinished seedings, leftovers."""
+"""What a start repairs: tokens lost or doubled by a power cut, unfinished seedings, leftovers."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_all_tokens_lost(tmp_path: Path) -> None:
     assert verify.audit(queue.root) == before
 
 
-def test_a_manifest_that_lost_half_a_filed_chunk_is_derived_anew(tmp_path: Path) -> None:
+def test_a_manifest_that_lost_half_a_filed_chunk_is_derived_again(tmp_path: Path) -> None:
     queue = worked(tmp_path, 16)
     chunk = chunks_in(queue.filed(0), 0)[0]
     os.unlink(os.path.join(queue.filed(0), chunk.token))
@@ -241,7 +241,7 @@ def test_what_others_put_into_a_queue_stays(tmp_path: Path) -> None:
     assert queue.total() == 40
 
 
-def test_letters_where_tokens_are_laid_out_are_said(tmp_path: Path) -> None:
+def test_foreign_files_where_tokens_are_prepared_are_named(tmp_path: Path) -> None:
     queue = batch(tmp_path, 20)
     letter = Path(queue.tmp, "000001", "letter")
     letter.parent.mkdir()

@@ -1,4 +1,4 @@
-"""Ids that the user has elsewhere: kept in the queue, and held against what its sources turn out to hold."""
+"""Ids that the user has already: kept in the queue, and skipped when sources are listed."""
 
 from __future__ import annotations
 

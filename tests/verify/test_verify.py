@@ -1,4 +1,4 @@
-"""The audit: a whole queue passes at any stage, and each sort of damage is found."""
+"""The audit: an intact queue passes at any stage, and each sort of damage is found."""
 
 from __future__ import annotations
 
