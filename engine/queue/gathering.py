@@ -60,11 +60,10 @@ def gather(queue: Queue, *, filed: bool, start: bool = False) -> int:
             continue
         untouched, finished = _sorts(queue, orders[order])
         for group, are_filed in ((untouched, False), (finished, True)):
-            if len(group) >= MANY and (filed or not are_filed):
-                try:
-                    made = _become_one(queue, group, filed=are_filed)
-                except CannotJoin:
-                    continue
+            if len(group) < MANY or (are_filed and not filed):
+                continue
+            with contextlib.suppress(CannotJoin):
+                made = _become_one(queue, group, filed=are_filed)
                 orders[_order(made.jobs)].append(made)
                 gone += len(group)
     return gone

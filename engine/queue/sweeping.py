@@ -12,14 +12,7 @@ import os
 import re
 from collections.abc import Callable
 
-from engine.queue.names import (
-    belongs_in_staging,
-    is_directory,
-    is_file,
-    is_first,
-    is_staging,
-    is_temporary,
-)
+from engine.queue.names import belongs_in_staging, is_directory, is_file, is_first, is_staging, is_temporary
 from engine.storage import disk
 
 OWNER = "owner"

@@ -49,11 +49,7 @@ def audit(root: str, *, held: bool = False) -> Audit:
 
 
 def _refuse_living(queue: Queue) -> None:
-    for path, what in (
-        (queue.run_lock, "run"),
-        (queue.seed_lock, "seeding"),
-        (queue.lister_lock, "lister"),
-    ):
+    for path, what in ((queue.run_lock, "run"), (queue.seed_lock, "seeding"), (queue.lister_lock, "lister")):
         if holder := living_holder(path):
             raise HeldError(f"a {what} holds this queue ({who(holder)}): verify it when that is over")
     claims = [os.path.join(queue.workers, name, "lock") for name in listing(queue.workers)]

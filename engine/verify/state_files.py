@@ -27,16 +27,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{11}")  # a damaged segment may hold anything
 _ENDS = ("ok", "absent", "failed")
 _PARTS = ("pending", "in_flight", "deferred", *_ENDS)
 _LISTING = re.compile(r"[0-9]{6,}\.json")
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    OverflowError,
-    RecursionError,
-)
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(slots=True)
