@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from engine.model import Cost
+from engine.model import RequestCost
 
 
 class Exit(IntEnum):
@@ -96,6 +96,6 @@ class Interrupted(Exception):
     `cost` is what the attempt had used by then.
     """
 
-    def __init__(self, cost: Cost | None = None) -> None:
+    def __init__(self, cost: RequestCost | None = None) -> None:
         super().__init__()
-        self.cost = cost or Cost()
+        self.cost = cost or RequestCost()

@@ -1,9 +1,9 @@
-"""Caps: what one run may use at most.
+"""Caps: how much one run may use.
 
-The supervisor looks at the files four times a second. When a cap is reached it drains: nothing new begins and
-what is in flight finishes, so a run ends a little above its cap: by the attempts in flight (one a thread at
-most, two or three requests each) and by what a quarter of a second lets in. Between two looks a process may
-hold back the bytes of answers that are still on their way into the budget file, never those of finished ones.
+The supervisor checks them four times a second. When one is reached, the run drains: nothing new begins, and what is
+in flight finishes. So a run ends slightly above its cap: by the attempts in flight (at most one a thread, of two or
+three requests) and by what begins within a quarter of a second. A process may also hold back the bytes of unfinished
+answers between two checks.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """At most so many requests, body bytes and seconds; None: no cap."""
+    """The most requests, body bytes and seconds; None: no cap."""
 
     max_requests: int | None = None
     max_bytes: int | None = None
     max_duration_s: float | None = None
 
     def reached(self, requests: int, n_bytes: int, elapsed_s: float) -> str | None:
-        """The sentence saying which cap is reached by what was used, or None."""
+        """The message about the cap that is reached by so much; None when none is."""
         if self.max_requests is not None and requests >= self.max_requests:
             return f"stopped at --max-requests {self.max_requests:,}: {requests:,} were sent"
         if self.max_bytes is not None and n_bytes >= self.max_bytes:
@@ -33,9 +33,9 @@ class Caps:
 
 @dataclass(slots=True)
 class Meter:
-    """What this run has used: the budget's totals (requests, body bytes) less where they stood when it began.
+    """What this run has used: the budget's totals (requests, body bytes) minus those at its start.
 
-    Time runs while the machine is awake: the monotonic clock stands still in a suspend, and so does the work.
+    Time stands still while the machine is suspended, as the monotonic clock does.
     """
 
     requests: int
@@ -46,7 +46,7 @@ class Meter:
     def start(cls, totals: tuple[int, int]) -> Meter:
         return cls(*totals, time.monotonic())
 
-    def look(self, caps: Caps, totals: tuple[int, int]) -> str | None:
-        """Which cap is reached now, as a sentence; None when none is."""
+    def reached(self, caps: Caps, totals: tuple[int, int]) -> str | None:
+        """The message about the cap that is reached now; None when none is."""
         requests, n_bytes = totals
         return caps.reached(requests - self.requests, n_bytes - self.bytes, time.monotonic() - self.since_s)

@@ -1,4 +1,4 @@
-"""The nouns of the engine: frozen values, no behaviour beyond reading themselves."""
+"""The nouns of the engine, as frozen values without behaviour."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Status(StrEnum):
     """The three ways a job ends."""
 
     OK = "ok"
-    ABSENT = "absent"  # a final no: there is nothing to fetch
+    ABSENT = "absent"  # there is nothing to fetch
     FAILED = "failed"  # gave up; may work another day
 
 
@@ -71,8 +71,8 @@ class Job:
 class Failure:
     """Why an attempt did not work, as data.
 
-    `dead_egress` is set when the egress itself can never work as configured (a proxy that answers 407),
-    `unreached` when not even a connection to the proxy came about: then nothing behind it is to blame.
+    `dead_egress`: the egress can never work as configured (a proxy that answers 407). `unreached`: not even the proxy
+    could be reached, so nothing behind it is at fault.
     """
 
     kind: Kind
@@ -84,9 +84,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What the player answer says about a video. Fields it does not name are None.
+    """What the player answer says about a video; None where it says nothing.
 
-    The last five come with full metadata only; dates are as YouTube writes them, ISO 8601 with or without a time.
+    The last five come only with full metadata. Dates are as YouTube writes them: ISO 8601 with or without a time.
     """
 
     title: str | None = None
@@ -115,7 +115,7 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """One caption track, as fetched. `translated_from`: the language YouTube's machine translation began with."""
+    """One caption track, as fetched. `translated_from`: the original language of a machine translation."""
 
     language: str
     language_name: str
@@ -126,10 +126,10 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A video's metadata and transcript: what the `.json` file holds and all formats are rendered from.
+    """A video's metadata and transcript: the content of the `.json` file, from which all formats are rendered.
 
-    `fetched_at` is UTC in RFC 3339, seconds, with `Z`. `transcripts` are all tracks, the best one included, where
-    all were asked for, else empty. `batch` is the id of the queue that fetched it (None: it has none yet).
+    `fetched_at` is UTC in RFC 3339, to the second, with `Z`. `transcripts` are all tracks, the best one included,
+    when all were asked for, else empty. `batch` is the id of the queue that fetched it; None when it has none yet.
     """
 
     video_id: str
@@ -146,14 +146,14 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What an attempt used: HTTP requests sent, and body bytes as transferred (before decompression)."""
+class RequestCost:
+    """What an attempt used: HTTP requests sent, and body bytes as transferred, before decompression."""
 
     requests: int = 0
     bytes: int = 0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.requests + other.requests, self.bytes + other.bytes)
+    def __add__(self, other: RequestCost) -> RequestCost:
+        return RequestCost(self.requests + other.requests, self.bytes + other.bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,27 +162,27 @@ class Fetched:
 
     metadata: Metadata
     transcript: Transcript
-    cost: Cost
+    cost: RequestCost
     transcripts: tuple[Transcript, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A fetch that did not: the failure, and what was learnt on the way (title, channel) if anything."""
+    """A fetch that did not work: the failure, and what was learnt about the video (title, channel) if anything."""
 
     failure: Failure
-    cost: Cost
+    cost: RequestCost
     metadata: Metadata | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to send one request by one egress.
+    """Leave to send one request through one egress. Times are of the monotonic clock.
 
-    `egress` indexes the run's list of egresses, `epoch` is that egress's at the time of the grant,
-    `expires_s` (monotonic clock) is when it is stale: a late request would bunch up with others, so a
-    stale permit is thrown away and another is taken. `granted_s` (monotonic clock) is when its slot is due:
-    the budget compares it with the begin of a trouble, to tell answers sent for before from those after.
+    `egress` indexes the run's list of egresses. `epoch` is that egress's when the permit was granted. After
+    `expires_s` the permit is discarded and another is taken, because a late request would come too close to others.
+    `granted_s` is when the request is due: the budget compares it with the beginning of a trouble, to tell answers to
+    earlier requests from answers to later ones.
     """
 
     egress: int
@@ -193,7 +193,7 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class EgressSpec:
-    """One way out: direct (`proxy_url` None) or a proxy. `repr` never shows the password.
+    """One way to the network: direct (`proxy_url` None) or a proxy. `repr` never shows the password.
 
     `name` is what people see: `direct`, or `p001 host:port`.
     """

@@ -16,7 +16,7 @@ _DURATION = re.compile(
 )
 _SECONDS = (86_400.0, 3600.0, 60.0, 1.0)
 _PRICE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?:/\s*([MGT]B))?", re.IGNORECASE)
-_MAX_DIGITS = 40  # nobody means more, and a number of any length would take its time
+_MAX_DIGITS = 40  # longer texts are refused, because parsing any length takes time
 
 
 def parse_bytes(text: str, option: str) -> int:
@@ -34,12 +34,12 @@ def parse_bytes(text: str, option: str) -> int:
 
 
 def parse_duration_s(text: str, option: str) -> float:
-    """Seconds from `90s`, `30m`, `8h`, `8h30m`, `1d`. A bare number is refused: nobody knows of what.
+    """Seconds from `90s`, `30m`, `8h`, `8h30m`, `1d`. A bare number is refused, because its unit is unclear.
 
     Raises UsageError naming the option.
     """
-    word = text.strip()
-    found = _DURATION.fullmatch(word) if word and len(word) <= _MAX_DIGITS else None
+    stripped = text.strip()
+    found = _DURATION.fullmatch(stripped) if stripped and len(stripped) <= _MAX_DIGITS else None
     if not found:
         raise UsageError(f"{option} {text[:40]!r} is not a time: write it as 90s, 30m, 8h or 8h30m")
     total_s = sum(float(part) * unit for part, unit in zip(found.groups(), _SECONDS, strict=True) if part)
@@ -49,7 +49,7 @@ def parse_duration_s(text: str, option: str) -> float:
 
 
 def parse_price_per_gb(text: str, option: str) -> float:
-    """A price per GB (10**9 bytes) from `4/GB`, `0.004/MB` or `4`, in whatever currency.
+    """A price per GB (10**9 bytes) from `4/GB`, `0.004/MB` or `4`, in any currency.
 
     Raises UsageError naming the option.
     """
@@ -60,7 +60,7 @@ def parse_price_per_gb(text: str, option: str) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: `42 s`, `7 min`, `22 h 13 min`, `4 d 2 h`."""
+    """Seconds for people: `42 s`, `7 min`, `22 h 13 min`, `4 d 2 h`."""
     if round(seconds) < 60:
         return f"{round(seconds)} s"
     minutes = round(seconds / 60)
@@ -74,7 +74,7 @@ def duration(seconds: float) -> str:
 
 
 def size(n: int) -> str:
-    """Bytes as people say them."""
+    """Bytes for people, in decimal units."""
     value, unit = float(n), "B"
     for unit in ("B", "KB", "MB", "GB", "TB"):
         if value < 1000 or unit == "TB":

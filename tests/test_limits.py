@@ -31,15 +31,15 @@ def test_the_cap_that_is_reached_is_named(caps: Caps, used: tuple[int, int, floa
 def test_what_earlier_runs_used_does_not_count(before: int, n_bytes: int, cap: int, cap_bytes: int) -> None:
     caps = Caps(max_requests=cap, max_bytes=cap_bytes)
     meter = Meter.start((before, n_bytes))
-    assert meter.look(caps, (before, n_bytes)) is None
-    assert meter.look(caps, (before + cap - 1, n_bytes + cap_bytes - 1)) is None
-    assert "--max-requests" in (meter.look(caps, (before + cap, n_bytes)) or "")
-    assert "--max-bytes" in (meter.look(caps, (before, n_bytes + cap_bytes)) or "")
-    assert meter.look(caps, (0, 0)) is None  # a damaged record of the budget ends no run
+    assert meter.reached(caps, (before, n_bytes)) is None
+    assert meter.reached(caps, (before + cap - 1, n_bytes + cap_bytes - 1)) is None
+    assert "--max-requests" in (meter.reached(caps, (before + cap, n_bytes)) or "")
+    assert "--max-bytes" in (meter.reached(caps, (before, n_bytes + cap_bytes)) or "")
+    assert meter.reached(caps, (0, 0)) is None  # a damaged record of the budget ends no run
 
 
 def test_time_counts_from_the_start() -> None:
     meter = Meter.start((5, 5))
-    assert meter.look(Caps(max_duration_s=60), (5, 5)) is None
+    assert meter.reached(Caps(max_duration_s=60), (5, 5)) is None
     meter.since_s -= 60
-    assert "--max-duration" in (meter.look(Caps(max_duration_s=60), (5, 5)) or "")
+    assert "--max-duration" in (meter.reached(Caps(max_duration_s=60), (5, 5)) or "")

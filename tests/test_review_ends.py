@@ -194,7 +194,7 @@ def test_nohup_is_obeyed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "word"),
-    [(errno.EMFILE, "ulimit"), (errno.ENOENT, "removed"), (errno.ENOSPC, "Make room"), (errno.EIO, "mend")],
+    [(errno.EMFILE, "ulimit"), (errno.ENOENT, "removed"), (errno.ENOSPC, "Make room"), (errno.EIO, "repair")],
 )
 def test_what_to_do_fits_what_is_wrong(number: int, word: str) -> None:
     said = str(disk.disk_error(OSError(number, os.strerror(number)), "writing the queue"))

@@ -16,7 +16,7 @@ from engine.output.publisher import Output
 from engine.queue.directory import Queue
 from engine.queue.journal import Journal
 from engine.queue.manifest import read_checkpoint
-from engine.queue.segments import cut
+from engine.queue.segments import split_chunks
 from engine.recovery.requeue import retry
 from engine.seeding.seed import publish_unfinished
 from engine.storage import disk
@@ -143,7 +143,7 @@ def test_the_monitor_keeps_no_rows_that_it_has_filed(tmp_path: Path) -> None:
     monitor = Monitor(queue)
     monitor.tick()
     monitor.tick()
-    bodies = [s.final for tail in monitor._tails.values() for s in tail.state.jobs.values()]
+    bodies = [s.final for tail in monitor._followers.values() for s in tail.state.jobs.values()]
     assert bodies
     assert all(body == {} for body in bodies)
     monitor.close()
@@ -159,7 +159,7 @@ def test_a_retry_after_one_whose_fsync_failed_writes_its_lines_again(
     """The kernel may have dropped them, and would call a second fsync a success."""
     queue = batch(tmp_path, 16)
     finish(queue, lambda _: Kind.NETWORK)
-    (path,) = (Path(queue.journal(chunk)) for chunk in cut(queue.segment(0)))
+    (path,) = (Path(queue.journal(chunk)) for chunk in split_chunks(queue.segment(0)))
     before = path.stat().st_size
 
     def fails(fd: int) -> None:

@@ -14,7 +14,7 @@ from engine.cli.once import Group
 from engine.cli.options import json_option, profile_option, queue_option
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.network.proxies import egresses, parse_proxy
-from engine.queue.admission import State, look
+from engine.queue.admission import DirectoryState, inspect
 from engine.queue.directory import exists, no_queue, open_queue
 from engine.queue.marker import output_of
 from engine.settings import Frozen
@@ -45,7 +45,7 @@ def show_command(root: str, profile: str | None, as_json: bool) -> int:
     """
     from engine.cli.run import command as run
 
-    if look(root).state is State.FOREIGN:
+    if inspect(root).state is DirectoryState.FOREIGN:
         raise NoQueueError(no_queue(root))
     args = ["-q", root] + (["--profile", profile] if profile else [])
     ctx = run.make_context("run", args)

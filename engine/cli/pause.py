@@ -11,7 +11,7 @@ from engine.cli.once import Command
 from engine.cli.options import queue_option
 from engine.errors import Exit
 from engine.monitor import status
-from engine.queue.control import Ask, answered, ask, read_course
+from engine.queue.control import ControlRequest, read_run_state, send_request, wait_until_done
 from engine.queue.directory import open_queue
 from engine.storage.locks import living_holder, who
 
@@ -29,8 +29,8 @@ def command(root: str) -> int:
     if run is None:
         say("engine: no run is live here")
         return Exit.OK
-    before, path = read_course(queue, run), ask(queue, Ask(paused=True))
-    if not answered(queue, path):
+    before, path = read_run_state(queue, run), send_request(queue, ControlRequest(paused=True))
+    if not wait_until_done(queue, path):
         say(unanswered(run, "pause"))
     elif before is not None and before.paused:
         say(f"the run ({who(run)}) is paused already: `engine resume -q {root}` has it go on")

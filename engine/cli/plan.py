@@ -20,8 +20,8 @@ from engine.cli.sync import noun
 from engine.cli.ways import proxy_urls
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.inputs import source_of
-from engine.monitor.status import tally
-from engine.queue.admission import State, look
+from engine.monitor.recount import recount
+from engine.queue.admission import DirectoryState, inspect
 from engine.queue.directory import Queue, exists, no_queue, open_queue, refuse_foreign
 from engine.report import forecast
 from engine.units import parse_price_per_gb
@@ -66,7 +66,7 @@ def command(
     """
     if sample:
         refuse_foreign(root)
-    elif look(root).state is State.FOREIGN:
+    elif inspect(root).state is DirectoryState.FOREIGN:
         raise NoQueueError(no_queue(root))
     options = read_options(values)
     per_gb = parse_price_per_gb(price, "--price") if price else None
@@ -80,7 +80,7 @@ def command(
         inputs = ()  # they are in the queue now
     found = _count(inputs, options.reading) if inputs else {"read": 0, "videos": 0, "rejected": 0}
     queue = open_queue(root) if exists(root) else None
-    left = max(0, queue.total() - tally(queue, time.time()).counts.final) if queue else 0
+    left = max(0, queue.total() - recount(queue, time.time()).counts.final) if queue else 0
     measured = forecast.Measured.of(forecast.rows(queue)) if queue else None
     its = forecast.forecast(
         left + found["videos"],
@@ -135,7 +135,7 @@ def _count(sources: Sequence[str], reading: Reading) -> dict[str, int]:
             names.add(line.video_id)
     if errors or (read and read == rejected):
         raise UsageError(*(errors or ["nothing that was given names a video"]))
-    videos = len(unwanted.new(list(names)) if unwanted else names)
+    videos = len(unwanted.missing(list(names)) if unwanted else names)
     return {"read": read, "videos": videos, "rejected": rejected, "sources": listed}
 
 

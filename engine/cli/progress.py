@@ -13,7 +13,7 @@ import click
 
 from engine.cli.show import eta, limit, panel, wait_words
 from engine.monitor import status
-from engine.monitor.failed_jobs import Latest
+from engine.monitor.failed_jobs import LatestFailures
 from engine.output.terminal import printable
 from engine.process import environment
 from engine.queue.directory import Queue
@@ -51,7 +51,7 @@ class Progress:
         self._next_at = time.monotonic() + (0.0 if mode in ("bar", "json") else PLAIN_S)
         self._listen_at = 0.0
         self._live: Any = None
-        self._latest = Latest(queue)
+        self._latest = LatestFailures(queue)
 
     def __call__(self) -> None:
         now = time.monotonic()

@@ -17,7 +17,7 @@ from engine.errors import UsageError
 from engine.inputs import Keep, Line, read
 from engine.inputs.encodings import checked
 from engine.queue.channel_state import MAX_RESULTS
-from engine.queue.id_index import Ids
+from engine.queue.id_index import IdSet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,11 +100,11 @@ class Reading:
             found.append(itertools.chain([first], lines) if first is not None else iter(()))
         return [*found, _missed(keep)] if found else []
 
-    def unwanted(self) -> Ids | None:
+    def unwanted(self) -> IdSet | None:
         """The ids that are not to be added, None if no file names any. Raises UsageError for such a file."""
         if not self.skip_known:
             return None
-        ids = Ids()
+        ids = IdSet()
         for file in self.skip_known:
             if not os.path.exists(file):
                 raise UsageError(f"--skip-known {file}: no such file")
@@ -113,7 +113,7 @@ class Reading:
             while block := list(itertools.islice(lines, _HELD_AT_ONCE)):
                 names = [line.video_id for line in block if line.video_id is not None]
                 if names:
-                    ids.hold(names)
+                    ids.add(names)
                 named += len(names)
                 rejected += len(block) - len(names)
             if rejected or not named:

@@ -9,7 +9,7 @@ from engine.cli.once import Command
 from engine.cli.options import next_run, queue_option
 from engine.cli.pause import unanswered
 from engine.errors import Exit, UsageError
-from engine.queue.control import Ask, answered, ask, read_course
+from engine.queue.control import ControlRequest, read_run_state, send_request, wait_until_done
 from engine.queue.directory import open_queue
 from engine.storage.locks import living_holder, who
 
@@ -22,8 +22,8 @@ def command(root: str) -> int:
     run = living_holder(queue.run_lock)
     if run is None:
         raise UsageError(f"no run is live here: `{next_run(queue, root)}` goes on with what is left")
-    before, path = read_course(queue, run), ask(queue, Ask(paused=False))
-    if not answered(queue, path):
+    before, path = read_run_state(queue, run), send_request(queue, ControlRequest(paused=False))
+    if not wait_until_done(queue, path):
         say(unanswered(run, "go on"))
     elif before is not None and not before.paused:
         say(f"the run ({who(run)}) is not paused")

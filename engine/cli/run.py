@@ -42,7 +42,7 @@ from engine.output import destination
 from engine.output.placement import refuse_output_place
 from engine.process import environment
 from engine.queue import channel_state, events
-from engine.queue.control import clear_request
+from engine.queue.control import clear_requests
 from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
 from engine.queue.making import make_queue
 from engine.queue.mounts import refuse_remote
@@ -246,7 +246,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     # Told after the lock is free again: whoever hears of the end may start the next command.
     with notices, _hold(queue):
         notices.begun = True
-        clear_request(queue)  # asked of a run that is gone; what comes from here on is meant for this one
+        clear_requests(queue)  # asked of a run that is gone; what comes from here on is meant for this one
         # Before anything is seeded or frozen: a slip in --output must not stay with the queue.
         open_output(queue, frozen_or(queue, wanted, options.given).output, lost=options.output_lost)
         result = None
@@ -305,7 +305,7 @@ def _work(queue: Queue, settings: Settings, options: Options, notices: Notices) 
         for sentence in recover(queue):
             say(sentence)
         left = queue.total() - _final(queue)
-        to_list = len(channel_state.open_ones(queue))
+        to_list = len(channel_state.open_listings(queue))
     sweep_semaphores(events.past_runs(queue))
     pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
     sources = f" and {to_list:,} {noun(to_list)} to list" if to_list else ""
@@ -341,9 +341,9 @@ def options_root(queue: Queue) -> str:
 def _final(queue: Queue) -> int:
     import time
 
-    from engine.monitor.status import tally
+    from engine.monitor.recount import recount
 
-    return tally(queue, time.time()).counts.final
+    return recount(queue, time.time()).counts.final
 
 
 def _hold(queue: Queue) -> Lock:

@@ -20,9 +20,9 @@ from engine.errors import Exit
 from engine.inputs import Line
 from engine.queue.channel_state import MAX_RESULTS
 from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
-from engine.queue.id_index import Ids
+from engine.queue.id_index import IdSet
 from engine.queue.making import make_queue
-from engine.seeding import elsewhere
+from engine.seeding import known_ids
 from engine.seeding.dedup import Seeded
 from engine.seeding.seed import SEED_WAIT_S, Seeding, would_seed
 from engine.storage.locks import take_or_say_who
@@ -32,14 +32,14 @@ def seed_inputs(
     queue: Queue,
     streams: list[Iterator[Line]],
     errors: list[str],
-    unwanted: Ids | None = None,
+    unwanted: IdSet | None = None,
     max_results: int = MAX_RESULTS,
 ) -> Seeded:
     """Seed what the streams hold, under seed.lock. What is unwanted stays so for what sources will turn out to hold:
     it is kept first, for the lister may be at work beside."""
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
         if unwanted is not None:
-            elsewhere.keep(queue, unwanted)
+            known_ids.add_known_ids(queue, unwanted)
         return Seeding(queue, unwanted=unwanted, max_results=max_results).add(guarded(streams, errors))
 
 
@@ -111,7 +111,7 @@ def command(
 def _look(
     root: str,
     lines: Iterator[Line],
-    unwanted: Ids | None,
+    unwanted: IdSet | None,
     preview: int | None,
     *,
     dry_run: bool,

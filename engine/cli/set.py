@@ -12,7 +12,7 @@ from engine.cli.once import Command
 from engine.cli.options import next_run, queue_option
 from engine.cli.pause import unanswered
 from engine.errors import Exit, UsageError
-from engine.queue.control import Ask, Course, answered, ask, read_course
+from engine.queue.control import ControlRequest, RunState, read_run_state, send_request, wait_until_done
 from engine.queue.directory import open_queue
 from engine.storage.locks import living_holder
 
@@ -36,21 +36,21 @@ def command(root: str, pairs: tuple[str, ...]) -> int:
         raise UsageError(
             f"no run is live here: give it to the next, as in `{next_run(queue, root)} {as_options(pairs)}`".rstrip()
         )
-    before = read_course(queue, run)
+    before = read_run_state(queue, run)
     if not pairs:
         say(_now(before) if before else "the run is still beginning: ask again in a moment")
         return Exit.OK
-    if not answered(queue, ask(queue, wanted)):
+    if not wait_until_done(queue, send_request(queue, wanted)):
         say(unanswered(run, f"set {' '.join(pairs)}"))
         return Exit.OK
-    after = read_course(queue, living_holder(queue.run_lock))
+    after = read_run_state(queue, living_holder(queue.run_lock))
     for name in KEYS if after else ():
         if getattr(wanted, name) is not None:
             say(_turn(name, getattr(before, name, None), getattr(after, name)))
     return Exit.OK
 
 
-def read_pairs(pairs: tuple[str, ...]) -> Ask:
+def read_pairs(pairs: tuple[str, ...]) -> ControlRequest:
     """What `KEY=VALUE…` asks for. Raises UsageError, and click's errors in the words of `run`'s options."""
     found: dict[str, str | int] = {}
     for pair in pairs:
@@ -67,7 +67,7 @@ def read_pairs(pairs: tuple[str, ...]) -> Ask:
         if name in found:
             raise UsageError(f"{name} is given twice")
         found[name] = _rate(text) if name == "rate" else _number(name, text)
-    return Ask(**found)  # type: ignore[arg-type]
+    return ControlRequest(**found)  # type: ignore[arg-type]
 
 
 def as_options(pairs: tuple[str, ...]) -> str:
@@ -91,7 +91,7 @@ def _number(name: str, text: str) -> int:
     return number
 
 
-def _now(course: Course) -> str:
+def _now(course: RunState) -> str:
     paused = "; paused" if course.paused else ""
     return f"rate {course.rate}, threads {course.threads}, processes {course.processes}{paused}"
 

@@ -61,10 +61,10 @@ def _watch(root: str) -> int:
     from rich.live import Live
 
     from engine.cli.show import panel
-    from engine.monitor.failed_jobs import Latest
+    from engine.monitor.failed_jobs import LatestFailures
 
     console = Console(highlight=False)
-    latest, its = Latest(Queue(root)), None
+    latest, its = LatestFailures(Queue(root)), None
     try:
         with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
             while True:

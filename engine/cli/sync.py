@@ -27,7 +27,7 @@ def command(root: str, searches: bool) -> int:
     queue = open_queue(root)
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
         count = channel_state.sync(queue, searches=searches)
-        left = len(channel_state.open_ones(queue)) - count
+        left = len(channel_state.open_listings(queue)) - count
     if count:
         say(f"{count:,} {noun(count)} to be listed again: `{next_run(queue, root)}` does it")
     elif left:

@@ -11,7 +11,7 @@ from engine.cli.once import Command
 from engine.cli.options import Number, queue_option
 from engine.errors import Exit
 from engine.monitor import status
-from engine.queue.control import ended
+from engine.queue.control import wait_for_run_end
 from engine.queue.directory import open_queue
 
 
@@ -27,7 +27,7 @@ def command(root: str, timeout: float | None) -> int:
     from engine.cli.show import rows_words
 
     queue = open_queue(root)
-    ended(queue, math.inf if timeout is None else timeout)
+    wait_for_run_end(queue, math.inf if timeout is None else timeout)
     value = status.collect(root)
     final = value["ok"] + value["absent"] + value["failed"]
     said = f"{value['state']}: {final:,} of {value['total']:,} final, {value['failed']:,} failed"

@@ -16,7 +16,7 @@ from engine.output import destination, folding
 from engine.output.placement import refuse_output_place
 from engine.process import environment
 from engine.queue import marker
-from engine.queue.admission import State, look
+from engine.queue.admission import DirectoryState, inspect
 from engine.queue.directory import Queue, exists
 from engine.queue.mounts import file_system, refuse_remote
 from engine.storage import disk
@@ -35,8 +35,8 @@ _REFUSED = 7
 
 def queue_place(path: str) -> Iterator[Finding]:
     """The queue's directory: that it is one, or may become one, and all that `place` looks at."""
-    found = look(path)
-    if found.state is State.FOREIGN:  # nothing is tried out there
+    found = inspect(path)
+    if found.state is DirectoryState.FOREIGN:  # nothing is tried out there
         yield problem("queue", f"{path}: {found.why}", "give a new or an empty directory with -q")
         return
     yield from place("queue", path)

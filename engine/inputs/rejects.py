@@ -10,7 +10,7 @@ from types import TracebackType
 
 from engine.errors import DiskError, UsageError
 from engine.inputs.line import Line
-from engine.storage import disk
+from engine.storage import append_file, disk
 
 HEADER = b"file,line,text,reason\n"
 MAX_TEXT_CHARS = 200
@@ -60,7 +60,7 @@ class Rejects:
         self.count = 0
         self._rows = io.StringIO()
         self._writer = csv.writer(self._rows, lineterminator="\n")
-        self._file: disk.AppendFile | None = None
+        self._file: append_file.AppendFile | None = None
         self._bytes_left: int | None = None  # not known before the first one
         self._left_out: Line | None = None  # the first of those that go unnamed
         self._named = 0
@@ -88,7 +88,7 @@ class Rejects:
             return
         try:
             if self._file is None:
-                self._file = disk.AppendFile(self.path)
+                self._file = append_file.AppendFile(self.path)
             self._file.append(data if self._file.size else HEADER + data)
         except OSError as exc:
             raise self._error(exc) from None

@@ -13,7 +13,7 @@ from typing import Any
 from engine.output.terminal import printable
 from engine.queue import channel_state
 from engine.queue.directory import Queue
-from engine.queue.manifest import read_checkpoint
+from engine.queue.manifest import read_checkpoint, read_rows
 from engine.storage.timestamps import seconds
 
 COLUMNS = ("video_id", "status", "kind", "message", "attempts", "title", "channel", "egress", "finished_at")
@@ -24,7 +24,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def rows(
     queue: Queue, kinds: Collection[str] | None = None, older_than_s: float | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Jobs and listings that are not `ok`; of these kinds, and jobs that are final for so long, if given."""
+    """Jobs and listings that are not `ok`; only of these kinds, or final for at least so long, if given."""
     yield from _jobs(queue, kinds, older_than_s)
     if (not kinds and older_than_s is None) or (kinds and channel_state.KIND in kinds):
         yield from channel_state.failure_rows(queue)
@@ -33,34 +33,20 @@ def rows(
 def _jobs(
     queue: Queue, kinds: Collection[str] | None, older_than_s: float | None
 ) -> Iterator[dict[str, Any]]:
-    """The manifest's rows, as far as the checkpoint promises it."""
+    """The manifest's rows, as far as the checkpoint says that they count."""
     before = None if older_than_s is None else time.time() - older_than_s
     checkpoint = read_checkpoint(queue)
     if checkpoint is None:
         return
-    at = 0
-    try:
-        with open(queue.manifest, "rb") as file:
-            for line in file:
-                at += len(line)
-                if at > checkpoint.length:
-                    return
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue  # `engine verify` tells of damage
-                if not isinstance(row, dict) or row.get("status") == "ok":
-                    continue
-                if kinds and str(row.get("kind")) not in kinds:
-                    continue
-                if before is None or (seconds(row.get("finished_at")) or 0.0) <= before:
-                    yield row
-    except FileNotFoundError:
-        return
+    for row in read_rows(queue, checkpoint.length):
+        if row.get("status") == "ok" or (kinds and str(row.get("kind")) not in kinds):
+            continue
+        if before is None or (seconds(row.get("finished_at")) or 0.0) <= before:
+            yield row
 
 
-class Latest:
-    """The last rows that are not `ok`, as the manifest grows: call it again and again."""
+class LatestFailures:
+    """The last rows that are not `ok`; each call reads only what the manifest has gained."""
 
     def __init__(self, queue: Queue, count: int = 3) -> None:
         self._path = queue.manifest
@@ -69,11 +55,11 @@ class Latest:
         self._at: int | None = None
 
     def __call__(self) -> list[dict[str, Any]]:
-        """These rows, the newest last; none where there is no manifest."""
+        """These rows, the newest last; none without a manifest."""
         try:
             with open(self._path, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
-                if self._at is None or size < self._at:  # the first look, or a retry made it anew
+                if self._at is None or size < self._at:  # the first call, or a retry rewrote the manifest
                     self._found, self._at = [], max(0, size - _TAIL_BYTES)
                 file.seek(self._at)
                 data = file.read(_TAIL_BYTES * 4)
@@ -93,7 +79,7 @@ class Latest:
 
 
 def to_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A line a job for a terminal: id, kind, message, title. Nothing in them can steer the terminal."""
+    """A line a job for a terminal: id, kind, message, title. Control characters are made visible."""
     for row in found:
         parts = [
             f"{printable(str(row.get('video_id'))):11}",
@@ -106,8 +92,7 @@ def to_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def to_json_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """The rows as they are, each with the version of this schema, one JSON object a line. Everything but ASCII is
-    escaped, as it may go to any terminal."""
+    """One JSON object a line: the row as it is, with `schema_version`. In ASCII, so that any terminal can show it."""
     for row in found:
         yield json.dumps({"schema_version": 1, **row})
 
@@ -115,8 +100,8 @@ def to_json_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
 def to_csv(found: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A table with a header, one physical line a job, without line ends.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front; ids stay as they are, also
-    those that begin with `-`, for programs read them.
+    A text that a spreadsheet would take for a formula gets an apostrophe in front. Ids stay as they are, even with a
+    `-` in front, because programs read them.
     """
     yield _record(COLUMNS)
     for row in found:
@@ -128,7 +113,7 @@ def _cell(name: str, value: object) -> str:
         return ""
     if not isinstance(value, str):
         return str(value)
-    if name == "video_id" and not value.startswith("@"):  # which only a listing's source does
+    if name == "video_id" and not value.startswith("@"):  # only a listing's source does
         return value
     text = printable(value)
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -16,7 +16,7 @@ import requests
 import urllib3
 
 from engine.errors import Interrupted
-from engine.model import Cost, Failure, Kind, Permit
+from engine.model import Failure, Kind, Permit, RequestCost
 from engine.network.answer import Answer, FailureError, RequestPhase, retry_after_s
 from engine.network.session import Session
 from engine.network.sockets import current
@@ -82,9 +82,9 @@ class Attempt:
         return self._session
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> RequestCost:
         """Requests sent so far, and their body bytes as transferred."""
-        return Cost(self._requests, self._bytes)
+        return RequestCost(self._requests, self._bytes)
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
         return self.session.request(method, url, **kwargs)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from engine.errors import UsageError
-from engine.queue.admission import look_at
+from engine.queue.admission import inspect_above
 from engine.queue.directory import exists, open_queue
 from engine.queue.names import DIRS, is_own
 
@@ -31,13 +31,13 @@ def refuse_output_place(root: str, output: str) -> None:
 def misplaced(root: str, output: str) -> str:
     """Why an output directory may not lie there; empty when it may. By real paths, and by what is mounted where."""
     queue, out = os.path.realpath(root), os.path.realpath(output)
-    if _same(queue, out) or look_at(out).is_queue:
+    if _same(queue, out) or inspect_above(out).is_queue:
         return "it is a queue's own directory"
     own = [path for name in DIRS if os.path.isdir(path := os.path.join(queue, name))]
     for above, name in _steps(out):
         if any(_same(above, path) for path in own):
             return f"it lies among the queue's own files, in {above}"
-        if name and is_own(name) and (_same(above, queue) or look_at(above).is_queue):
+        if name and is_own(name) and (_same(above, queue) or inspect_above(above).is_queue):
             return f"it lies among the queue's own files, in {os.path.join(above, name)}"
         if os.path.basename(above) in (".engine-tmp", ".engine-batches"):
             return f"it lies in {above}, where an engine keeps things of its own"

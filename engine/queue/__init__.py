@@ -1,3 +1,3 @@
-"""The queue on disk, by the page queue_dir/README.md: directories, segments, claims, journals, the state folded from
-them, manifest and the files of steering. It owns every name in the queue directory but the budget. It starts
-nothing."""
+"""The queue on disk, as queue_dir/README.md defines it: directories, segments, claims, journals, the state derived
+from them, the manifest, and the files that control a run. It owns every name in the queue directory except the
+budget. It starts no process."""

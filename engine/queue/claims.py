@@ -223,7 +223,7 @@ def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
 def _reclaim_one(queue: Queue, path: str, worker_id: str, *, sure: bool | None, forget: Forget) -> None:
     busy = in_flight(path)
     for chunk in chunks_in(path):
-        gathered = queue.gathered()
+        gathered = queue.gathering_under_way()
         if gathered is not None and gathered.counts and chunk.segment in gathered.of:
             disk.unlink_quietly(os.path.join(path, chunk.name))  # its jobs are in another segment by now
             continue

@@ -1,11 +1,11 @@
-"""Steering a live run: what is asked of it, and how it goes on.
+"""Controlling a live run: requests to it, and the state it publishes.
 
-    engine stop                     -> control.json           the last word counts
+    engine stop                     -> control.json           the last one counts
     engine pause, resume, set       -> asked/<n>.<any>.json   done in this order; one file each, so none is lost
-    engine status, set              <- live.json              the course, as the supervisor keeps it
+    engine status, set              <- live.json              the run's state, as the supervisor publishes it
 
-Each file is made whole or not at all, and nobody waits for a lock. What is asked bears a sum: a changed digit
-must not become another rate. A course belongs to the process that it names and ends with it.
+Each file appears complete or not at all, and nobody waits for a lock. A request carries a checksum: a damaged digit
+must not become another rate. The state belongs to the process that it names and ends with it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,13 @@ MAX_PROCESSES, MAX_THREADS = 256, 1024
 MAX_BYTES = 4096
 ANSWER_S = 10.0
 POLL_S = 0.02
-ELSEWHERE_S = 0.2  # between two looks at the lock of a run in another container
-WATCH_S = 1.0  # between two looks at the lock of a run whose process goes on living
-_WHOSE = ("pid", "started", "boot")  # of the run whose course it is; the note in run.lock has them, too
+ELSEWHERE_S = 0.2  # poll interval for the lock of a run in another container
+WATCH_S = 1.0  # poll interval for the lock of a run whose process lives
+_IDENTITY = (
+    "pid",
+    "started",
+    "boot",
+)  # of the run that published its state; the note in run.lock has them too
 _NAME = re.compile(r"([0-9]{1,9})\.[0-9a-f]{8}\.json")
 
 
@@ -44,24 +48,24 @@ def request_stop(queue: Queue, *, now: bool) -> None:
     disk.publish(queue.control, data, tmp_dir=queue.tmp, sync=False)
 
 
-def read_request(queue: Queue) -> dict[str, Any] | None:
-    """Whether and how to stop, or None."""
+def read_stop_request(queue: Queue) -> dict[str, Any] | None:
+    """The request to stop, with `now`; None when there is none."""
     value = _load(queue.control)
     return value if isinstance(value, dict) else None
 
 
-def clear_request(queue: Queue) -> None:
-    """Forget whatever was asked: it is being done, or it was asked of a run that is gone."""
+def clear_requests(queue: Queue) -> None:
+    """Remove all requests: they are being done, or were meant for a run that is gone."""
     disk.unlink_quietly(queue.control)
-    for path in _asked(queue):
+    for path in _request_files(queue):
         with contextlib.suppress(OSError):
             disk.unlink(path)
 
 
 # ---- pause, resume, set ----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What is to be otherwise; None: as it is. `rate` in the notation of `--rate`."""
+class ControlRequest:
+    """What a run is to change; None: nothing. `rate` in the notation of `--rate`."""
 
     paused: bool | None = None
     rate: str | None = None
@@ -72,84 +76,84 @@ class Ask:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_json(cls, value: object) -> Ask:
-        """What `to_json` made. Raises TypeError or ValueError when it is not that."""
+    def from_json(cls, value: object) -> ControlRequest:
+        """The request that `to_json` wrote. Raises TypeError or ValueError when the value is none."""
         if not isinstance(value, dict):
             raise TypeError("not an object")
-        its = cls(**value)
-        if not isinstance(its.paused, bool | None):
+        request = cls(**value)
+        if not isinstance(request.paused, bool | None):
             raise TypeError("paused is neither true nor false")
-        for number, most in ((its.processes, MAX_PROCESSES), (its.threads, MAX_THREADS)):
+        for number, most in ((request.processes, MAX_PROCESSES), (request.threads, MAX_THREADS)):
             if number is not None and not (type(number) is int and 1 <= number <= most):
                 raise ValueError("a number out of range")
-        if its.rate is not None:
-            _checked_rate(its.rate)
-        return its
+        if request.rate is not None:
+            _check_rate(request.rate)
+        return request
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """How a run goes on. It begins with the run's options, and what is asked changes it for this run only."""
+class RunState:
+    """What can be changed in a live run. It starts with the run's options; requests change it for this run only."""
 
     rate: str
     processes: int
     threads: int
     paused: bool = False
 
-    def after(self, ask: Ask) -> Course:
-        """The course when this is done."""
-        return replace(self, **ask.to_json())
+    def after(self, request: ControlRequest) -> RunState:
+        """The state when this request is done."""
+        return replace(self, **request.to_json())
 
-    def turns(self, after: Course) -> list[tuple[str, str]]:
-        """What leads from this course to that one, as (event, reason): `pause`, `resume`, `set`."""
+    def changes(self, after: RunState) -> list[tuple[str, str]]:
+        """The events that lead from this state to that one, as (event, reason): `pause`, `resume`, `set`."""
         found = []
         if self.paused != after.paused:
             found.append(("pause" if after.paused else "resume", "by user"))
-        names = [
-            name for name in ("rate", "processes", "threads") if getattr(self, name) != getattr(after, name)
+        words = [
+            f"{name} {getattr(self, name)} -> {getattr(after, name)}"
+            for name in ("rate", "processes", "threads")
+            if getattr(self, name) != getattr(after, name)
         ]
-        words = [f"{name} {getattr(self, name)} -> {getattr(after, name)}" for name in names]
         return [*found, *([("set", ", ".join(words))] if words else [])]
 
 
-def ask(queue: Queue, what: Ask) -> str:
-    """Ask something of the live run; returns the file's path, which is gone when the run has done it.
+def send_request(queue: Queue, request: ControlRequest) -> str:
+    """Send a request to the live run; returns its file's path, which is gone when the run has done it.
 
-    Whoever asks later has the higher number, unless all before it is done already; two who ask at the same time
-    have the same, and any order is right. Raises OSError.
+    A later request has a higher number, unless all earlier ones are done; two at the same time may have the same
+    number, and either order is right. Raises OSError.
     """
     disk.ensure_dir(queue.asked)
-    last = max((_number(path) for path in _asked(queue)), default=0)
+    last = max((_number(path) for path in _request_files(queue)), default=0)
     path = os.path.join(queue.asked, f"{last + 1:06d}.{secrets.token_hex(4)}.json")
-    value = what.to_json()
-    disk.publish(path, json.dumps({"ask": value, "crc32": _sum(value)}).encode() + b"\n", sync=False)
+    value = request.to_json()
+    disk.publish(path, json.dumps({"ask": value, "crc32": _checksum(value)}).encode() + b"\n", sync=False)
     return path
 
 
-class Inbox:
-    """What is asked of this run, in order."""
+class RequestQueue:
+    """The requests to this run, in order."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._stuck: set[str] = set()
 
-    def take(self) -> Iterator[Ask | None]:
-        """Each ask once, None for one that cannot be read. Its file goes when the caller takes the next: it is
-        done by then."""
-        for path in _asked(self._queue):
+    def take(self) -> Iterator[ControlRequest | None]:
+        """Each request once, None for a damaged one. Its file is removed when the caller takes the next one."""
+        for path in _request_files(self._queue):
             if path in self._stuck:
                 continue
-            yield _read_ask(path)
+            yield _read_request(path)
             try:
                 disk.unlink(path)
             except FileNotFoundError:
                 pass
-            except OSError:  # it stays, and must not be done again and again
+            except OSError:  # the file stays, but must not be done again
                 self._stuck.add(path)
 
 
-def answered(queue: Queue, path: str, within_s: float = ANSWER_S) -> bool:
-    """Wait until what was asked is done; False when the run ends first, or has not looked within the time."""
+def wait_until_done(queue: Queue, path: str, within_s: float = ANSWER_S) -> bool:
+    """Wait until the request in this file is done; False when the run ends first or the time is up."""
     ends_at = time.monotonic() + within_s
     while os.path.exists(path):
         if time.monotonic() >= ends_at or living_holder(queue.run_lock) is None:
@@ -158,8 +162,8 @@ def answered(queue: Queue, path: str, within_s: float = ANSWER_S) -> bool:
     return True
 
 
-def _asked(queue: Queue) -> list[str]:
-    """The files of all asks, in order."""
+def _request_files(queue: Queue) -> list[str]:
+    """The files of all requests, in order."""
     try:
         names = os.listdir(queue.asked)
     except OSError:
@@ -172,21 +176,21 @@ def _number(path: str) -> int:
     return int(os.path.basename(path).partition(".")[0])
 
 
-def _sum(value: object) -> int:
+def _checksum(value: object) -> int:
     return crc32(json.dumps(value, sort_keys=True).encode())
 
 
-def _read_ask(path: str) -> Ask | None:
+def _read_request(path: str) -> ControlRequest | None:
     value = _load(path)
-    if not isinstance(value, dict) or value.get("crc32") != _sum(value.get("ask")):
+    if not isinstance(value, dict) or value.get("crc32") != _checksum(value.get("ask")):
         return None
     try:
-        return Ask.from_json(value["ask"])
+        return ControlRequest.from_json(value["ask"])
     except (TypeError, ValueError):
         return None
 
 
-def _checked_rate(text: object) -> None:
+def _check_rate(text: object) -> None:
     if not isinstance(text, str):
         raise TypeError("not a rate")
     try:
@@ -195,50 +199,48 @@ def _checked_rate(text: object) -> None:
         raise ValueError(str(exc)) from None
 
 
-# ---- the course, for onlookers ---------------------------------------------------------------------------
-def publish_course(queue: Queue, course: Course) -> None:
-    """Say how this process's run goes on. A disk that takes it not at all costs an onlooker's look, no more."""
+# ---- the run's state, for onlookers ----------------------------------------------------------------------
+def publish_run_state(queue: Queue, state: RunState) -> None:
+    """Publish the state of this process's run. When the disk refuses, onlookers do not see it, and that is all."""
     identity = processes.identity()
-    whose = {
-        name: identity[name] for name in _WHOSE
-    }  # these and no more: an earlier version takes no other field
-    data = json.dumps({**whose, **asdict(course)}).encode() + b"\n"
+    own = {name: identity[name] for name in _IDENTITY}  # no other field: earlier versions refuse them
+    data = json.dumps({**own, **asdict(state)}).encode() + b"\n"
     with contextlib.suppress(OSError):
         disk.publish(queue.live, data, tmp_dir=queue.tmp, sync=False)
 
 
-def forget_course(queue: Queue) -> None:
-    """The run ends."""
+def remove_run_state(queue: Queue) -> None:
+    """The run ends: nothing is published any more."""
     with contextlib.suppress(OSError):
         disk.unlink_quietly(queue.live)
 
 
-def read_course(queue: Queue, run: dict[str, Any] | None) -> Course | None:
-    """The course of the run whose lock bears this note; None when it has not said, or what it said is damaged."""
+def read_run_state(queue: Queue, run: dict[str, Any] | None) -> RunState | None:
+    """The state of the run with this lock note; None when it published none, or a damaged one."""
     value = _load(queue.live)
     if run is None or not isinstance(value, dict):
         return None
-    if any(value.get(name) != run.get(name) for name in _WHOSE):
+    if any(value.get(name) != run.get(name) for name in _IDENTITY):
         return None
     try:
-        course = Course(**{name: value[name] for name in Course.__dataclass_fields__})
+        state = RunState(**{name: value[name] for name in RunState.__dataclass_fields__})
     except KeyError:
         return None
-    sorts = [type(its) for its in (course.rate, course.processes, course.threads, course.paused)]
-    return course if sorts == [str, int, int, bool] else None
+    types = [type(part) for part in (state.rate, state.processes, state.threads, state.paused)]
+    return state if types == [str, int, int, bool] else None
 
 
-# ---- its end ---------------------------------------------------------------------------------------------
-def ended(
+# ---- the run's end ---------------------------------------------------------------------------------------
+def wait_for_run_end(
     queue: Queue, timeout_s: float, wait: Callable[[int, float], None] = processes.wait_for_end
 ) -> bool:
-    """Wait until no run is live here; False when the time is over first."""
+    """Wait until no run is live; False when the time is up first. Tests replace `wait`."""
     ends_at = time.monotonic() + timeout_s
     while (run := living_holder(queue.run_lock)) is not None:
         left_s = ends_at - time.monotonic()
         if left_s <= 0:
             return False
-        if processes.elsewhere(run):  # its number is another process here
+        if processes.elsewhere(run):  # its pid means another process here
             time.sleep(min(left_s, ELSEWHERE_S))
         else:
             wait(int(run["pid"]), min(left_s, WATCH_S))
@@ -246,14 +248,8 @@ def ended(
 
 
 def _load(path: str) -> Any:
-    """The JSON in a small file; None when there is none, or something else."""
+    """The JSON in a small file; None when it is missing or holds something else."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+        return json.loads(disk.read_small(path, MAX_BYTES) or b"null")
+    except (ValueError, RecursionError):
         return None
-    try:
-        return json.loads(os.read(fd, MAX_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
-    finally:
-        os.close(fd)

@@ -1,35 +1,48 @@
-"""Where everything lies in a queue directory, and how a queue is made and opened.
+"""Where everything lies in a queue directory, and how a queue is opened.
 
-Which directory is a queue or may become one is for `admission` to say.
+Which directory is a queue or may become one is decided in `admission`; `making` makes one.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import NoQueueError, UsageError
-from engine.queue.admission import Place, State, format_text, look
+from engine.queue import checked_json
+from engine.queue.admission import DirectoryState, Inspection, format_text, inspect
 from engine.queue.names import FORMAT, is_worker
-from engine.queue.segments import Chunk, Header, read_header
+from engine.queue.segments import Chunk, SegmentHeader, read_header, read_jobs
 from engine.storage import disk
 
-_LOOKS = 20  # so often a listing is taken again that changed under our eyes
+_RETRIES = 20  # how often a directory that changes meanwhile is listed again
 
 
 @dataclass(frozen=True, slots=True)
 class Gathering:
-    """Segments that are becoming one (`gather.json`). `counts`: that one is there whole, and they no longer count.
-    `filed`: all their chunks are filed; else nothing has happened to any of them."""
+    """Segments that are being merged into one (`gather.json`).
+
+    `counts`: the new segment is complete, and the old ones no longer count. `filed`: all their chunks are filed;
+    otherwise no chunk has been touched.
+    """
 
     into: int
     of: tuple[int, ...]
     filed: bool
     counts: bool
+
+
+class _Path:
+    """The path of one file or directory of the queue, as an attribute."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, queue: Queue, owner: type[Queue]) -> str:
+        return os.path.join(queue.root, self._name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,94 +51,30 @@ class Queue:
 
     root: str
 
+    manifest = _Path("manifest.jsonl")
+    checkpoint = _Path("checkpoint.json")
+    status = _Path("status.json")
+    events = _Path("events.jsonl")
+    rejects = _Path("rejects.csv")
+    known = _Path("known.u64")
+    budget = _Path("budget")
+    batch = _Path("batch.json")
+    control = _Path("control.json")
+    asked = _Path("asked")
+    live = _Path("live.json")
+    retry = _Path("retry.json")
+    gathering = _Path("gather.json")
+    run_lock = _Path("run.lock")
+    seed_lock = _Path("seed.lock")
+    monitor_lock = _Path("monitor.lock")
+    lister_lock = _Path("lister.lock")
+    tmp = _Path("tmp")
+    workers = _Path("workers")
+    deferred = _Path("deferred")
+    listings = _Path("listings")
+
     def path(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)
-
-    # files of the whole queue
-    @property
-    def manifest(self) -> str:
-        return self.path("manifest.jsonl")
-
-    @property
-    def checkpoint(self) -> str:
-        return self.path("checkpoint.json")
-
-    @property
-    def status(self) -> str:
-        return self.path("status.json")
-
-    @property
-    def events(self) -> str:
-        return self.path("events.jsonl")
-
-    @property
-    def rejects(self) -> str:
-        return self.path("rejects.csv")
-
-    @property
-    def known(self) -> str:
-        return self.path("known.u64")
-
-    @property
-    def budget(self) -> str:
-        return self.path("budget")
-
-    @property
-    def batch(self) -> str:
-        return self.path("batch.json")
-
-    @property
-    def control(self) -> str:
-        return self.path("control.json")
-
-    @property
-    def asked(self) -> str:
-        return self.path("asked")
-
-    @property
-    def live(self) -> str:
-        return self.path("live.json")
-
-    @property
-    def retry(self) -> str:
-        return self.path("retry.json")
-
-    @property
-    def gathering(self) -> str:
-        return self.path("gather.json")
-
-    @property
-    def run_lock(self) -> str:
-        return self.path("run.lock")
-
-    @property
-    def seed_lock(self) -> str:
-        return self.path("seed.lock")
-
-    @property
-    def monitor_lock(self) -> str:
-        return self.path("monitor.lock")
-
-    @property
-    def lister_lock(self) -> str:
-        return self.path("lister.lock")
-
-    # directories
-    @property
-    def tmp(self) -> str:
-        return self.path("tmp")
-
-    @property
-    def workers(self) -> str:
-        return self.path("workers")
-
-    @property
-    def deferred(self) -> str:
-        return self.path("deferred")
-
-    @property
-    def listings(self) -> str:
-        return self.path("listings")
 
     def listing(self, number: int) -> str:
         return self.path("listings", f"{number:06d}.json")
@@ -151,17 +100,33 @@ class Queue:
     def journal(self, chunk: Chunk) -> str:
         return self.path("journal", f"{chunk.segment:06d}", f"{chunk.k}.jsonl")
 
-    # what is there
-    def segments(self) -> list[int]:
-        """The published segments: those whose directory of tokens was renamed into place.
+    def pending_token(self, chunk: Chunk) -> str:
+        return os.path.join(self.pending(chunk.segment), chunk.token)
 
-        While small ones are gathered into one (`engine.queue.gathering`): either those or that one, never both,
-        whoever looks and holds what lock.
+    def deferred_token(self, chunk: Chunk, not_before: float = 0.0) -> str:
+        """The path of a chunk's token in deferred/, free from `not_before` on (wall clock; 0: at once)."""
+        return os.path.join(self.deferred, f"{max(0, math.ceil(not_before)):010d}~{chunk.name}")
+
+    def done_token(self, chunk: Chunk) -> str:
+        return os.path.join(self.done(chunk.segment), chunk.token)
+
+    def filed_token(self, chunk: Chunk) -> str:
+        return os.path.join(self.filed(chunk.segment), chunk.token)
+
+    def chunk_ids(self, chunk: Chunk) -> set[str]:
+        """The video ids of a chunk. Raises UsageError when its segment is damaged."""
+        return {job.video_id for job in read_jobs(self.segment(chunk.segment), chunk)}
+
+    def segments(self) -> list[int]:
+        """The published segments: those with a directory in pending/.
+
+        While small ones are gathered into one, either those or that one are listed, never both, whatever lock the
+        caller holds.
         """
-        for _ in range(_LOOKS):
-            under_way = self.gathered()
-            found = numbered(self.path("pending"))
-            if self.gathered() == under_way:
+        for _ in range(_RETRIES):
+            under_way = self.gathering_under_way()
+            found = segment_numbers(self.path("pending"))
+            if self.gathering_under_way() == under_way:
                 break
         if under_way is None:
             return found
@@ -169,19 +134,16 @@ class Queue:
             return sorted({*found, under_way.into}.difference(under_way.of))
         return [number for number in found if number != under_way.into]
 
-    def gathered(self) -> Gathering | None:
-        """The gathering of segments under way, or cut off; None without one, or when it cannot be read."""
+    def gathering_under_way(self) -> Gathering | None:
+        """The gathering that is under way or was interrupted; None without one, or when it cannot be read."""
         try:
-            with open(self.gathering, "rb") as file:
-                value = json.load(file)
-            if value.pop("crc32") != _sum(value):
-                return None
+            value = checked_json.read(self.gathering)
             into, of = int(value["into"]), tuple(map(int, value["of"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
         return Gathering(into, of, value.get("filed") is True, os.path.exists(self.segment(into)))
 
-    def header(self, segment: int) -> Header:
+    def header(self, segment: int) -> SegmentHeader:
         """A segment's header. Raises UsageError when it cannot be read."""
         path = self.segment(segment)
         try:
@@ -195,18 +157,14 @@ class Queue:
                 "`engine verify` says more"
             ) from None
 
-    def headers(self) -> Iterator[Header]:
-        for number in self.segments():
-            yield self.header(number)
-
     def total(self) -> int:
         """How many jobs were seeded. Raises UsageError when a segment cannot be read."""
-        for attempt in range(_LOOKS):
+        for attempt in range(_RETRIES):
             before = self.segments()
             try:
                 total = sum(self.header(number).jobs for number in before)
             except UsageError:
-                if attempt + 1 == _LOOKS or self.segments() == before:
+                if attempt + 1 == _RETRIES or self.segments() == before:
                     raise
                 continue  # it was gathered into another meanwhile
             if self.segments() == before:
@@ -226,7 +184,8 @@ class Queue:
             ) from None
         if not isinstance(batch, dict):
             raise UsageError(f"{self.batch} is damaged: bring it back from a copy")
-        if batch.pop("crc32", (total := _sum(batch))) != total:
+        total = checked_json.checksum(batch)
+        if batch.pop("crc32", total) != total:
             raise UsageError(
                 f"{self.batch} is not what was written: it is damaged, or was edited. Bring it back from a copy, or, "
                 "if it is as you want it, take the line with `crc32` out of it"
@@ -234,21 +193,11 @@ class Queue:
         return batch
 
     def write_batch(self, batch: dict[str, Any]) -> None:
-        disk.publish(self.batch, batch_bytes(batch), tmp_dir=self.tmp)
-        disk.sync_dir(self.root)
+        disk.publish_durably(self.batch, checked_json.to_bytes(batch, indent=1), tmp_dir=self.tmp)
 
 
-def batch_bytes(batch: dict[str, Any]) -> bytes:
-    return (json.dumps({**batch, "crc32": _sum(batch)}, indent=1) + "\n").encode()
-
-
-def _sum(value: dict[str, Any]) -> int:
-    """The CRC-32 of a value's JSON text, its own sum left out."""
-    return zlib.crc32(json.dumps({name: its for name, its in value.items() if name != "crc32"}).encode())
-
-
-def numbered(path: str) -> list[int]:
-    """The segments whose numbers name a directory's entries, in order; nothing when it is missing."""
+def segment_numbers(path: str) -> list[int]:
+    """The segments that have an entry in a directory, in order; none when the directory is missing."""
     try:
         return sorted(int(name) for name in os.listdir(path) if is_number(name))
     except FileNotFoundError:
@@ -256,12 +205,12 @@ def numbered(path: str) -> list[int]:
 
 
 def is_number(name: str) -> bool:
-    """Whether a name is a segment's number as this engine writes it: six digits, more when they are needed."""
+    """Whether a name is a segment's number as this engine writes it: six digits or more."""
     return name.isascii() and name.isdigit() and len(name) < 18 and name == f"{int(name):06d}"
 
 
 def chunks_in(path: str, segment: int | None = None) -> list[Chunk]:
-    """The chunks whose tokens lie in a directory, in order; nothing when it is missing."""
+    """The chunks whose tokens lie in a directory, in order; none when the directory is missing."""
     return sorted(chunk for name in _files(path) if (chunk := Chunk.parse(name, segment)) is not None)
 
 
@@ -277,7 +226,7 @@ def deferred_chunks(queue: Queue) -> list[tuple[int, Chunk, str]]:
 
 
 def _files(path: str) -> list[str]:
-    """The names of the files in a directory: a directory or a link that is called like a token is none."""
+    """The names of the regular files in a directory: a directory or a link with a token's name is no token."""
     try:
         with os.scandir(path) as entries:
             return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
@@ -286,7 +235,7 @@ def _files(path: str) -> list[str]:
 
 
 def worker_ids(queue: Queue) -> list[str]:
-    """The ids of the workers that have a directory; a file or directory of another name is nobody's."""
+    """The ids of the workers that have a directory, in order."""
     try:
         return sorted(name for name in os.listdir(queue.workers) if is_worker(name))
     except FileNotFoundError:
@@ -294,8 +243,8 @@ def worker_ids(queue: Queue) -> list[str]:
 
 
 def exists(root: str) -> bool:
-    """Whether there is a queue in this directory, be it of a newer format or damaged."""
-    return look(root).is_queue
+    """Whether there is a queue in this directory, even one of a newer format or a damaged one."""
+    return inspect(root).is_queue
 
 
 def open_queue(root: str) -> Queue:
@@ -303,38 +252,38 @@ def open_queue(root: str) -> Queue:
 
     Raises NoQueueError when there is none, UsageError when it is of a newer format or cannot be read.
     """
-    place = look(root)
-    if place.is_queue or place.state is State.UNREADABLE:
-        check_format(root, place)
+    found = inspect(root)
+    if found.is_queue or found.state is DirectoryState.UNREADABLE:
+        check_format(root, found)
         return Queue(root)
-    raise NoQueueError(no_queue(root, place))
+    raise NoQueueError(no_queue(root, found))
 
 
-def no_queue(root: str, place: Place | None = None) -> str:
-    """The sentence about a directory that is no queue."""
-    place = place or look(root)
-    if place.state is State.FOREIGN:
-        return f"no queue in {root}, and none can be made there: {place.why}"
-    why = ": the making of one was cut off" if place.state is State.HALF else ""
+def no_queue(root: str, found: Inspection | None = None) -> str:
+    """The message about a directory that is no queue."""
+    found = found or inspect(root)
+    if found.state is DirectoryState.FOREIGN:
+        return f"no queue in {root}, and none can be made there: {found.why}"
+    why = ": making one was interrupted" if found.state is DirectoryState.HALF else ""
     return f"no queue in {root}{why}: make one with `engine seed INPUT -q {root}`"
 
 
 def refuse_foreign(root: str) -> None:
     """Raise UsageError when this directory is no queue and may not become one."""
-    place = look(root)
-    if place.state is State.FOREIGN:
+    found = inspect(root)
+    if found.state is DirectoryState.FOREIGN:
         raise UsageError(
-            f"no queue can be made in {root}: {place.why}. Give a new or an empty directory with -q"
+            f"no queue can be made in {root}: {found.why}. Give a new or an empty directory with -q"
         )
 
 
-def check_format(root: str, place: Place) -> None:
-    """Raise UsageError for a queue that this engine cannot go on with."""
-    if place.state is State.UNREADABLE:
-        raise UsageError(f"the queue in {root} cannot be read: {place.why}")
-    if place.state is State.DAMAGED:
+def check_format(root: str, found: Inspection) -> None:
+    """Raise UsageError for a queue that this engine cannot work on."""
+    if found.state is DirectoryState.UNREADABLE:
+        raise UsageError(f"the queue in {root} cannot be read: {found.why}")
+    if found.state is DirectoryState.DAMAGED:
         raise UsageError(f"{os.path.join(root, 'FORMAT')} is damaged: it should hold a number")
-    if place.state is State.NEWER:
+    if found.state is DirectoryState.NEWER:
         raise UsageError(
             f"the queue in {root} has format {format_text(root)}; this engine knows {FORMAT}: use a newer engine"
         )

@@ -1,4 +1,4 @@
-"""The events of the night, one line each in `events.jsonl`, for people and for the report."""
+"""The events of a run, one line each in `events.jsonl`, for people and for the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RUN = re.compile(rb'"run": "[0-9]{8}T[0-9]{6}-([0-9]{1,9})-')  # see engine.que
 
 
 def emit(queue: Queue, event: str, reason: str = "", **details: Any) -> None:
-    """Append an event. One short write with O_APPEND, so several processes may; a full disk loses it, no more."""
+    """Append an event. Several processes may: it is one short write with O_APPEND. A full disk loses the event."""
     line = json.dumps({"at": utc(ms=True), "event": event, "reason": reason, **details}) + "\n"
     with contextlib.suppress(OSError):
         fd = os.open(
@@ -33,7 +33,7 @@ def emit(queue: Queue, event: str, reason: str = "", **details: Any) -> None:
 
 
 def past_runs(queue: Queue) -> set[int]:
-    """The process ids of all runs that this queue has had."""
+    """The process ids of all runs of this queue."""
     pids: set[int] = set()
     with contextlib.suppress(OSError), open(queue.events, "rb") as file:
         for line in file:
@@ -43,8 +43,8 @@ def past_runs(queue: Queue) -> set[int]:
     return pids
 
 
-def late(queue: Queue, within_s: float) -> list[dict[str, Any]]:
-    """The events of the last so many seconds, oldest first, as far as the end of the file reaches back."""
+def recent(queue: Queue, within_s: float) -> list[dict[str, Any]]:
+    """The events of the last `within_s` seconds, oldest first, as far as the last 256 KB of the file reach."""
     try:
         with open(queue.events, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))

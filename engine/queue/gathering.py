@@ -1,94 +1,90 @@
-"""Gathering small segments into one, so that what a queue costs follows its jobs and not how often it was seeded.
+"""Gathering small segments into one, so that a queue costs what its jobs cost, however often it was seeded.
 
-Two sorts are gathered, each with its like: segments to which nothing has happened, every token of them in pending/;
-and segments that are through, every token in filed/. When eight of one order of size are there they become one of
-the next: each job moves a few times at most, however many seedings there are.
+Two sorts are gathered, each apart: untouched segments (every token in pending/) and finished ones (every token in
+filed/). Eight of one order of size become one of the next, so each job moves only a few times.
 
-    their tokens claimed, as a worker does it       (of untouched ones; who finds one gone puts the others back)
-      -> gather.json, durable: which are to become which
+    claim their tokens, as a worker does            (untouched ones; if one is gone already, give the others back)
+      -> gather.json, durable: which become which
       -> directories, journals, filed tokens and caches of the new segment, durable
-      -> its file in segments/, durable             from here on it counts, and they do not: for every reader at once
-      -> its free tokens, durable
-      -> theirs removed, with their journals, segments and caches, durable
+      -> its file in segments/, durable             from now on it counts and they do not, for every reader at once
+      -> its pending tokens, durable
+      -> the old tokens, journals, segments and caches removed, durable
       -> gather.json removed
 
-A gathering that was cut off is undone when the new segment's file is not there, else completed, by the next who holds
-seed.lock: a seeding, the monitor, a run's start. The claims of a dead gatherer are freed like a dead worker's, unless
-the new segment counts: then they stand for nothing (`engine.queue.claims`).
+The next to hold seed.lock (a seeding, the monitor, a starting run) completes an interrupted gathering if the new
+segment's file exists, and undoes it otherwise. The claims of a dead gatherer are freed like a dead worker's, unless
+the new segment counts: then they mean nothing (`engine.queue.claims`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import zlib
 from collections import defaultdict
 
 from engine.errors import UsageError
-from engine.queue import claims
-from engine.queue.directory import Gathering, Queue, chunks_in, numbered, worker_ids
-from engine.queue.id_index import remove_cache, write_cache
-from engine.queue.joined_segment import Joined, Unfit, join
-from engine.queue.segments import SEGMENT_JOBS, Chunk, Header, read_ids
-from engine.queue.tokens import files, make_directories, next_number, publish_tokens
+from engine.queue import checked_json, claims
+from engine.queue.directory import Gathering, Queue, chunks_in, segment_numbers, worker_ids
+from engine.queue.id_cache import remove_cache, write_cache
+from engine.queue.joined_segment import CannotJoin, Joined, join
+from engine.queue.segments import SEGMENT_JOBS, Chunk, SegmentHeader, read_ids
+from engine.queue.tokens import make_directories, next_segment_number, publish_tokens, segment_files
 from engine.storage import disk
 
-MANY = 8  # segments of one sort and one order of size become one
+MANY = 8  # so many segments of one sort and one order of size become one
 UNTOUCHED_JOBS = SEGMENT_JOBS // MANY  # a bigger one stays as it is
-FILED_JOBS = 16_384 // MANY  # the same of one that is through: its journals have a few KB a job
+FILED_JOBS = 16_384 // MANY  # fewer of a finished one, whose journals have a few KB a job
 _PARENTS = ("pending", "segments", "journal", "done", "filed")
 
 
 def gather(queue: Queue, *, filed: bool, start: bool = False) -> int:
-    """Gather what there is enough of; returns how many segments became part of another.
+    """Gather the segments of which there are enough; returns how many became part of another.
 
-    The caller holds seed.lock and, with `filed`, where those that are through are gathered as well, monitor.lock. At
-    the `start` of a run all untouched ones become one, as if they had been seeded at once. What is damaged is left
-    alone. Raises OSError when the disk fails.
+    `filed`: gather finished ones too. `start`: a run starts, and all untouched ones become one, as if they had been
+    seeded at once. The caller holds seed.lock and, with `filed`, monitor.lock. Damaged ones are left alone. Raises
+    OSError when the disk fails.
     """
     complete(queue)
     gone = 0
     if start:
         untouched, _ = _sorts(queue, _headers(queue))
         if len(untouched) > 1:
-            with contextlib.suppress(Unfit):
+            with contextlib.suppress(CannotJoin):
                 _become_one(queue, untouched, filed=False)
                 gone += len(untouched)
-    orders: dict[int, list[Header]] = defaultdict(list)
+    orders: dict[int, list[SegmentHeader]] = defaultdict(list)
     for header in _headers(queue):
         orders[_order(header.jobs)].append(header)
-    for order in range(_order(SEGMENT_JOBS) + 1):  # what comes of one may be enough for the next
+    for order in range(_order(SEGMENT_JOBS) + 1):  # one more of the next order may be enough there
         if len(orders[order]) < MANY:
             continue
-        untouched, through = _sorts(queue, orders[order])
-        for group, are_filed in ((untouched, False), (through, True)):
-            if len(group) >= MANY and (filed or not are_filed):
-                try:
-                    made = _become_one(queue, group, filed=are_filed)
-                except Unfit:
-                    continue
+        untouched, finished = _sorts(queue, orders[order])
+        for group, are_filed in ((untouched, False), (finished, True)):
+            if len(group) < MANY or (are_filed and not filed):
+                continue
+            with contextlib.suppress(CannotJoin):
+                made = _become_one(queue, group, filed=are_filed)
                 orders[_order(made.jobs)].append(made)
                 gone += len(group)
     return gone
 
 
 def complete(queue: Queue) -> bool:
-    """Complete or undo a gathering that was cut off; True when there was one. The caller holds seed.lock."""
+    """Complete or undo an interrupted gathering; True when there was one. The caller holds seed.lock."""
     if not os.path.lexists(queue.gathering):
         return False
-    under_way = queue.gathered() or _derived(queue)
+    under_way = queue.gathering_under_way() or _reconstructed(queue)
     if under_way.counts:
-        _succeed(queue, under_way)
+        _replace_old(queue, under_way)
     else:
         _remove(queue, under_way.into)
-    _over(queue)
+    _conclude(queue)
     return True
 
 
 # ---- which ------------------------------------------------------------------------------------------------
-def _headers(queue: Queue) -> list[Header]:
-    """The headers of all segments but those that cannot be read."""
+def _headers(queue: Queue) -> list[SegmentHeader]:
+    """The headers of all segments, except those that cannot be read."""
     found = []
     for number in queue.segments():
         with contextlib.suppress(UsageError):
@@ -97,19 +93,19 @@ def _headers(queue: Queue) -> list[Header]:
 
 
 def _order(jobs: int) -> int:
-    """Up to 7 jobs are of order 0, up to 63 of order 1, and so on: eight of one order make one of a higher."""
+    """0 for up to 7 jobs, 1 for up to 63, and so on: eight of one order make one of a higher."""
     return (max(1, jobs).bit_length() - 1) // 3
 
 
-def _sorts(queue: Queue, headers: list[Header]) -> tuple[list[Header], list[Header]]:
-    """Those to which nothing has happened, and those that are through; as many as may become one."""
-    untouched, through = [], []
+def _sorts(queue: Queue, headers: list[SegmentHeader]) -> tuple[list[SegmentHeader], list[SegmentHeader]]:
+    """(untouched ones, finished ones), each only as many as may become one."""
+    untouched, finished = [], []
     for header in headers:
         if header.jobs <= UNTOUCHED_JOBS and _count(queue.pending(header.segment)) == header.chunks:
             untouched.append(header)
         elif header.jobs <= FILED_JOBS and _count(queue.filed(header.segment)) == header.chunks:
-            through.append(header)
-    return _at_most(untouched, UNTOUCHED_JOBS * MANY), _at_most(through, FILED_JOBS * MANY)
+            finished.append(header)
+    return _at_most(untouched, UNTOUCHED_JOBS * MANY), _at_most(finished, FILED_JOBS * MANY)
 
 
 def _count(path: str) -> int:
@@ -119,7 +115,7 @@ def _count(path: str) -> int:
         return -1
 
 
-def _at_most(headers: list[Header], jobs: int) -> list[Header]:
+def _at_most(headers: list[SegmentHeader], jobs: int) -> list[SegmentHeader]:
     kept = []
     for header in headers:
         jobs -= header.jobs
@@ -130,19 +126,17 @@ def _at_most(headers: list[Header], jobs: int) -> list[Header]:
 
 
 # ---- the steps --------------------------------------------------------------------------------------------
-def _become_one(queue: Queue, headers: list[Header], *, filed: bool) -> Header:
-    """Make one segment of these, and remove them. Raises Unfit when they cannot become one now, OSError."""
-    new = join(queue, next_number(queue), headers, filed=filed)
-    into = new.head.segment
+def _become_one(queue: Queue, headers: list[SegmentHeader], *, filed: bool) -> SegmentHeader:
+    """Make one segment of these, and remove them. Raises CannotJoin when they cannot become one now, OSError."""
+    new = join(queue, next_segment_number(queue), headers, filed=filed)
+    into, of = new.head.segment, tuple(header.segment for header in headers)
     holder = None if filed else _claim(queue, new.chunks)
     try:
-        value = {"schema_version": 1, "into": into, "of": [its.segment for its in headers], "filed": filed}
-        value["crc32"] = zlib.crc32(json.dumps(value).encode())
-        disk.publish(queue.gathering, (json.dumps(value) + "\n").encode(), tmp_dir=queue.tmp)
-        disk.sync_dir(queue.root)
+        note = {"schema_version": 1, "into": into, "of": list(of), "filed": filed}
+        disk.publish_durably(queue.gathering, checked_json.to_bytes(note), tmp_dir=queue.tmp)
         _make(queue, new, filed=filed)
-        _succeed(queue, Gathering(into, tuple(its.segment for its in headers), filed, counts=True))
-        _over(queue)
+        _replace_old(queue, Gathering(into, of, filed, counts=True))
+        _conclude(queue)
     except BaseException:
         if holder is not None:
             holder.abandon()
@@ -153,24 +147,23 @@ def _become_one(queue: Queue, headers: list[Header], *, filed: bool) -> Header:
 
 
 def _claim(queue: Queue, chunks: list[Chunk]) -> claims.Worker:
-    """Claim these chunks, all of them. Raises Unfit when a worker was first with one."""
+    """Claim these chunks, all of them. Raises CannotJoin when a worker was first with one."""
     holder = claims.Worker(queue, f"{claims.run_id()}.0.0", 0)
     try:
         if all(map(holder.take, chunks)):
             return holder
         for chunk in chunks:
-            holder.give_back(chunk, None)  # one that it has not got stays where it is
+            holder.give_back(chunk, None)  # has no effect on one that it did not get
     except BaseException:
         holder.abandon()
         raise
     holder.close()
-    raise Unfit
+    raise CannotJoin
 
 
 def _make(queue: Queue, new: Joined, *, filed: bool) -> None:
-    """The new segment, its file last."""
+    """Make the new segment, its file last."""
     number = new.head.segment
-    path = queue.segment(number)
     make_directories(queue, number)
     for k, data in new.journals.items():
         disk.create(os.path.join(queue.journal_dir(number), f"{k}.jsonl"), data)
@@ -180,63 +173,64 @@ def _make(queue: Queue, new: Joined, *, filed: bool) -> None:
         for token in new.tokens():
             disk.create(os.path.join(queue.filed(number), token), b"", sync=False)
         disk.sync_dir(queue.filed(number))
-    disk.publish(path, new.data, tmp_dir=queue.tmp)
-    disk.sync_dir(os.path.dirname(path))
+    disk.publish_durably(queue.segment(number), new.data, tmp_dir=queue.tmp)
 
 
-def _succeed(queue: Queue, its: Gathering) -> None:
-    """The new segment counts: publish it, and remove what it stands for. Does nothing where that is done."""
-    disk.sync_dir(queue.path("segments"))  # who gave it its name may have died before that
-    if its.into not in numbered(queue.path("pending")):
-        if its.filed:
-            disk.ensure_dir(queue.pending(its.into))
+def _replace_old(queue: Queue, under_way: Gathering) -> None:
+    """Publish the new segment, which counts already, and remove the old ones. What is done already is skipped."""
+    disk.sync_dir(queue.path("segments"))  # whoever gave it its name may have died before that
+    if under_way.into not in segment_numbers(queue.path("pending")):
+        if under_way.filed:
+            disk.ensure_dir(queue.pending(under_way.into))
             disk.sync_dir(queue.path("pending"))
         else:
-            publish_tokens(queue, its.into)
+            publish_tokens(queue, under_way.into)
     for worker_id in worker_ids(queue):
         path = os.path.join(queue.workers, worker_id)
         for chunk in chunks_in(path):
-            if chunk.segment in its.of:
+            if chunk.segment in under_way.of:
                 disk.unlink_quietly(os.path.join(path, chunk.name))
-    for number in its.of:
+    for number in under_way.of:
         _remove(queue, number)
 
 
 def _remove(queue: Queue, number: int) -> None:
-    """Remove all of a segment: by their names, and nothing that is named in another way."""
+    """Remove everything of a segment, and nothing that has another name."""
     directories = (queue.pending(number), queue.done(number), queue.filed(number))
     for path in directories:
         for chunk in chunks_in(path, number):
             disk.unlink_quietly(os.path.join(path, chunk.token))
-    books = queue.journal_dir(number)
-    for name in os.listdir(books) if os.path.isdir(books) else ():
+    journals = queue.journal_dir(number)
+    for name in os.listdir(journals) if os.path.isdir(journals) else ():
         k, _, rest = name.partition(".")
         if rest == "jsonl" and k.isascii() and k.isdigit():
-            disk.unlink_quietly(os.path.join(books, name))
+            disk.unlink_quietly(os.path.join(journals, name))
     remove_cache(queue, number)
-    for path in (*directories, books):
+    for path in (*directories, journals):
         if os.path.isdir(path):
             disk.rmdir(path)
-    disk.unlink_quietly(queue.segment(number))  # last: by it a note that cannot be read is made out
+    disk.unlink_quietly(queue.segment(number))  # last: it is needed to reconstruct a damaged gather.json
 
 
-def _over(queue: Queue) -> None:
-    """What was made and removed is so for good; the note of it goes last."""
+def _conclude(queue: Queue) -> None:
+    """Make all changes durable, then remove gather.json."""
     for name in _PARENTS:
         disk.sync_dir(queue.path(name))
     disk.unlink(queue.gathering)
     disk.sync_dir(queue.root)
 
 
-# ---- a note that cannot be read ---------------------------------------------------------------------------
-def _derived(queue: Queue) -> Gathering:
-    """The gathering under way, found in the files themselves: the last segment holds all jobs of the others meant, or
-    has no file yet."""
-    there = files(queue)
-    into = max([*there, *numbered(queue.path("journal"))], default=0)
-    if into not in there:
+# ---- a damaged gather.json --------------------------------------------------------------------------------
+def _reconstructed(queue: Queue) -> Gathering:
+    """The gathering under way, from the files themselves.
+
+    It made the last segment, which either holds all jobs of the old ones or has no file yet.
+    """
+    numbers = segment_files(queue)
+    into = max([*numbers, *segment_numbers(queue.path("journal"))], default=0)
+    if into not in numbers:
         return Gathering(into, (), filed=False, counts=False)
     ids = set(read_ids(queue.segment(into)))
-    of = tuple(its for its in there if its != into and ids.issuperset(read_ids(queue.segment(its))))
+    of = tuple(old for old in numbers if old != into and ids.issuperset(read_ids(queue.segment(old))))
     filed = bool(of) and bool(chunks_in(queue.filed(into), into))
     return Gathering(into, of, filed, counts=True)

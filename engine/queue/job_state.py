@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from engine.queue.journal import Entry
+from engine.queue.journal import JournalEntry
 
 CLOCK_JUMP_S = 1800.0  # twice the longest wait (`engine.worker.retry_policy.LONG_WAIT_S`)
 LINE_KINDS = ("network", "proxy", "timeout")  # what another egress may do better
@@ -104,7 +104,7 @@ class ChunkState:
         """How many open jobs wait for a time."""
         return sum(1 for state in self.jobs.values() if state.final is None and not state.due(now))
 
-    def apply(self, entry: Entry) -> None:
+    def apply(self, entry: JournalEntry) -> None:
         """Take one more line into account."""
         verb, body = entry.verb, entry.body
         self.end = entry.end
@@ -143,7 +143,7 @@ class ChunkState:
                 state.refusals.append(stamp)
 
 
-def fold(entries: Iterable[Entry], into: ChunkState | None = None) -> ChunkState:
+def fold(entries: Iterable[JournalEntry], into: ChunkState | None = None) -> ChunkState:
     """The state of a chunk from its journal's good lines, oldest first."""
     state = into if into is not None else ChunkState()
     for entry in entries:

@@ -1,4 +1,4 @@
-"""What several segments come to as one: its file, its journals, its tokens. It reads, and changes nothing."""
+"""Several segments joined into one, in memory: its file, its journals, its tokens. Nothing is written."""
 
 from __future__ import annotations
 
@@ -13,20 +13,28 @@ from engine.queue import journal
 from engine.queue.directory import Queue
 from engine.queue.job_state import fold
 from engine.queue.manifest import read_checkpoint
-from engine.queue.segments import Chunk, Header, chunk_size, cut, read_body, read_ids, with_header
+from engine.queue.segments import (
+    Chunk,
+    SegmentHeader,
+    chunk_size,
+    read_body,
+    read_ids,
+    split_chunks,
+    with_header,
+)
 
-FILED_BYTES = 64 << 20  # of journals that are read and written at once
+FILED_BYTES = 64 << 20  # of journals that are held in memory at once
 
 
-class Unfit(Exception):
-    """These segments stay as they are, until something else mends them."""
+class CannotJoin(Exception):
+    """These segments stay as they are, until something else repairs or finishes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
     """One segment made of several, and their chunks."""
 
-    head: Header
+    head: SegmentHeader
     data: bytes
     ids: list[str]
     journals: dict[int, bytes]
@@ -43,26 +51,27 @@ class Joined:
             at += sum(len(line) + 1 for line in mine)
 
 
-def join(queue: Queue, number: int, headers: list[Header], *, filed: bool) -> Joined:
-    """What these segments would be as one of this number: all filed ones, or all untouched ones, which have no
-    journals. Raises Unfit when they are not, or when something about them is not right; OSError.
+def join(queue: Queue, number: int, headers: list[SegmentHeader], *, filed: bool) -> Joined:
+    """These segments as one of this number: either all are filed, or all are untouched and have no journals.
+
+    Raises CannotJoin when they are not, or when something about them is wrong; OSError.
     """
     jobs = sum(header.jobs for header in headers)
-    head = Header(number, jobs, chunk_size(jobs, cpus.usable()))
+    head = SegmentHeader(number, jobs, chunk_size(jobs, cpus.usable()))
     paths = [queue.segment(header.segment) for header in headers]
     try:
         body = b"".join(map(read_body, paths))
         ids = [video_id for path in paths for video_id in read_ids(path)]
-        chunks = [chunk for path in paths for chunk in cut(path)]
+        chunks = [chunk for path in paths for chunk in split_chunks(path)]
     except UsageError:
-        raise Unfit from None
+        raise CannotJoin from None
     _check(queue, headers, chunks, filed=filed)
-    books = _journals(queue, chunks, ids, head.chunk) if filed else {}
-    return Joined(head, with_header(number, body, jobs, head.chunk), ids, books, chunks)
+    journals = _join_journals(queue, chunks, ids, head.chunk) if filed else {}
+    return Joined(head, with_header(number, body, jobs, head.chunk), ids, journals, chunks)
 
 
-def _check(queue: Queue, headers: list[Header], chunks: list[Chunk], *, filed: bool) -> None:
-    """Raise Unfit unless these segments have their tokens, empty or whole journals, and nothing else."""
+def _check(queue: Queue, headers: list[SegmentHeader], chunks: list[Chunk], *, filed: bool) -> None:
+    """Raise CannotJoin unless these segments have exactly their tokens and journals (empty ones if untouched)."""
     for header in headers:
         number = header.segment
         mine = {chunk for chunk in chunks if chunk.segment == number}
@@ -74,50 +83,49 @@ def _check(queue: Queue, headers: list[Header], chunks: list[Chunk], *, filed: b
         }
         for path, names in places.items():
             if _names(path) != names:
-                raise Unfit
-        books = {f"{chunk.k}.jsonl" for chunk in mine}
-        there = _names(queue.journal_dir(number))
-        if not there <= books or (filed and there != books):
-            raise Unfit
-        if not filed and any(
-            os.path.getsize(queue.journal(its)) for its in mine if f"{its.k}.jsonl" in there
-        ):
-            raise Unfit
+                raise CannotJoin
+        journals = {f"{chunk.k}.jsonl": queue.journal(chunk) for chunk in mine}
+        found = _names(queue.journal_dir(number))
+        if not found <= journals.keys() or (filed and found != journals.keys()):
+            raise CannotJoin
+        if not filed and any(os.path.getsize(journals[name]) for name in found):
+            raise CannotJoin
 
 
 def _names(path: str) -> set[str]:
     try:
         return set(os.listdir(path))
     except OSError:
-        raise Unfit from None
+        raise CannotJoin from None
 
 
-def _journals(queue: Queue, chunks: list[Chunk], ids: list[str], size: int) -> dict[int, bytes]:
-    """What the journals of these chunks say, as the journals of the new ones, by number. Line by line it stays as it
-    is; one last `synced` vouches for all of it, as theirs did."""
+def _join_journals(queue: Queue, chunks: list[Chunk], ids: list[str], size: int) -> dict[int, bytes]:
+    """The lines of these chunks' journals, as the journals of the new chunks, by number.
+
+    Each line stays as it is. One `synced` at the end covers all of them, as theirs did.
+    """
     checkpoint = read_checkpoint(queue)
     if checkpoint is None or any(chunk.name in checkpoint.open for chunk in chunks):
-        raise Unfit  # the manifest will be derived anew; or it still reckons with these journals
+        raise CannotJoin  # the manifest will be derived again, or still depends on these journals
     number = {video_id: at // size for at, video_id in enumerate(ids)}
-    books: dict[int, bytearray] = defaultdict(bytearray)
+    journals: dict[int, bytearray] = defaultdict(bytearray)
     left = FILED_BYTES
     at = 0
     for chunk in chunks:
         path = queue.journal(chunk)
-        left -= os.path.getsize(path)
+        length = os.path.getsize(path)
+        left -= length
         if left < 0:
-            raise Unfit
-        read = journal.read(path, brief=True)
-        state = fold(read.entries)
+            raise CannotJoin
+        part = journal.read(path, brief=True)
+        state = fold(part.entries)
         mine = set(ids[at : at + chunk.jobs])
         at += chunk.jobs
-        torn = read.end != os.path.getsize(path)
-        if read.bad or torn or set(state.jobs) != mine or state.unsynced_finals():
-            raise Unfit
+        if part.bad or part.end != length or set(state.jobs) != mine or state.unsynced_finals():
+            raise CannotJoin
         if state.finals() != chunk.jobs:
-            raise Unfit
-        for entry in read.entries:
+            raise CannotJoin
+        for entry in part.entries:
             if entry.verb != "synced":
-                job = entry.body["video_id" if entry.verb == "final" else "job"]
-                books[number[job]] += journal.line(entry.verb, entry.raw)
-    return {k: bytes(book + journal.encode("synced", {"end": len(book)})) for k, book in books.items()}
+                journals[number[entry.job]] += journal.line(entry.verb, entry.raw)
+    return {k: bytes(data + journal.encode("synced", {"end": len(data)})) for k, data in journals.items()}

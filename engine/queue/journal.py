@@ -1,4 +1,4 @@
-"""Journals: what happened to a chunk's jobs, one line each, one writer at a time.
+"""Journals: what happened to the jobs of a chunk, a line each, one writer at a time.
 
 A line is `<verb> <json> <crc32 of both, 8 hex digits>`. The verbs:
 
@@ -8,7 +8,7 @@ A line is `<verb> <json> <crc32 of both, 8 hex digits>`. The verbs:
 - `died`    the job was in flight when its process died: `{job, worker, alone, sure}`
 - `synced`  the lines before offset `end`, and the output they speak of, are durable: `{end}`
 
-A line that is torn or does not match its sum counts as absent, is counted, and never raises.
+A line that is torn or does not match its checksum counts as missing. Such lines are counted and never raise.
 """
 
 from __future__ import annotations
@@ -21,25 +21,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from engine.storage import disk
+from engine.storage import append_file, disk
 
 VERBS = frozenset({"try", "final", "reopen", "died", "synced"})
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
-_SUM = 9  # a space and eight digits
-# How `engine.queue.manifest.row` begins. The rest of such a line is what was written, by its sum, and need not be
-# read.
+_CHECKSUM_CHARS = 9  # a space and eight digits
+# How `engine.queue.manifest.row` begins. The checksum covers the rest of such a line, so it need not be parsed.
 _BRIEF = re.compile(
     rb'final \{"video_id": "([\w-]{11})", "status": "([a-z]+)", "kind": (?:null|"([a-z_]+)"), .*\}'
 )
 
 
-class Entry(NamedTuple):
-    """A good line: its verb, its value (`brief`: of a row only what tells its sort), the offset just behind it."""
+class JournalEntry(NamedTuple):
+    """A good line: its verb, its value (`brief`: see `decode`), the offset after it."""
 
     verb: str
     body: dict[str, Any]
     end: int
-    raw: bytes  # the JSON as written: the manifest takes it over byte for byte
+    raw: bytes  # the JSON as written: the manifest copies it byte for byte
+
+    @property
+    def job(self) -> Any:
+        """The job that the line is about, as it says; None when it names none, as in `synced`."""
+        return self.body.get("video_id" if self.verb == "final" else "job")
 
 
 def encode(verb: str, body: dict[str, Any]) -> bytes:
@@ -48,23 +52,27 @@ def encode(verb: str, body: dict[str, Any]) -> bytes:
 
 
 def line(verb: str, raw: bytes) -> bytes:
-    """One line, of JSON as it was written."""
+    """One line, from JSON as it was written."""
     text = b"%b %b" % (verb.encode("ascii"), raw)
     return b"%b %08x\n" % (text, zlib.crc32(text))
 
 
 def decode(line: bytes, *, brief: bool = False) -> tuple[str, dict[str, Any], bytes] | None:
-    """A line without its newline read back as (verb, value, raw JSON), or None when it is not whole.
+    """Parse a line without its newline into (verb, value, raw JSON); None when it is damaged.
 
-    With `brief` a row's value is its `video_id`, `status` and `kind`, which is all that counting needs and comes
-    at a tenth of the price.
+    With `brief` a row's value is only its `video_id`, `status` and `kind`: all that counting needs, at a tenth of the
+    cost.
     """
-    text, digits = line[:-_SUM], line[-_SUM + 1 :]
+    text, separator, digits = (
+        line[:-_CHECKSUM_CHARS],
+        line[-_CHECKSUM_CHARS:][:1],
+        line[-_CHECKSUM_CHARS + 1 :],
+    )
     try:
-        if line[-_SUM : -_SUM + 1] != b" " or int(digits, 16) != zlib.crc32(text):
+        if separator != b" " or int(digits, 16) != zlib.crc32(text):
             return None
         if brief and (found := _BRIEF.fullmatch(text)):
-            video_id, status, kind = (None if its is None else its.decode() for its in found.groups())
+            video_id, status, kind = (None if part is None else part.decode() for part in found.groups())
             return "final", {"video_id": video_id, "status": status, "kind": kind}, text[6:]
         verb, _, raw = text.partition(b" ")
         body = json.loads(raw)
@@ -75,16 +83,16 @@ def decode(line: bytes, *, brief: bool = False) -> tuple[str, dict[str, Any], by
 
 
 @dataclass(slots=True)
-class Read:
-    """What a piece of a journal held: good lines, how many bad ones, and where the next piece begins."""
+class JournalPart:
+    """A part of a journal: its good lines, how many damaged ones, and the offset where the next part begins."""
 
-    entries: list[Entry]
+    entries: list[JournalEntry]
     bad: int
     end: int
 
 
-def parse(data: bytes, start: int = 0, *, brief: bool = False) -> Read:
-    """Read the complete lines of `data`, which begins at offset `start` of its file. `brief`: see `decode`."""
+def parse(data: bytes, start: int = 0, *, brief: bool = False) -> JournalPart:
+    """Parse the complete lines of `data`, which begins at offset `start` of its file. `brief`: see `decode`."""
     entries, bad, at = [], 0, 0
     while (newline := data.find(b"\n", at)) >= 0:
         found = decode(data[at:newline], brief=brief)
@@ -92,16 +100,16 @@ def parse(data: bytes, start: int = 0, *, brief: bool = False) -> Read:
         if found is None:
             bad += 1
         else:
-            entries.append(Entry(found[0], found[1], start + at, found[2]))
-    return Read(entries, bad, start + at)
+            entries.append(JournalEntry(found[0], found[1], start + at, found[2]))
+    return JournalPart(entries, bad, start + at)
 
 
-def read(path: str, start: int = 0, *, brief: bool = False) -> Read:
-    """Read a journal from an offset on; one that does not exist is empty. `brief`: see `decode`."""
+def read(path: str, start: int = 0, *, brief: bool = False) -> JournalPart:
+    """Read a journal from an offset on; a missing one is empty. `brief`: see `decode`."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return Read([], 0, start)
+        return JournalPart([], 0, start)
     try:
         pieces, at = [], start
         while piece := os.pread(fd, 1 << 20, at):
@@ -113,8 +121,7 @@ def read(path: str, start: int = 0, *, brief: bool = False) -> Read:
 
 
 def checksum(path: str, end: int, start: int = 0, value: int = 0) -> int | None:
-    """The CRC-32 of a journal's first `end` bytes, going on from `value` for the first `start` of them; None when
-    it is shorter."""
+    """The CRC-32 of a journal's first `end` bytes; None when it is shorter. `value` is that of the first `start`."""
     try:
         with open(path, "rb") as file:
             file.seek(start)
@@ -124,41 +131,41 @@ def checksum(path: str, end: int, start: int = 0, value: int = 0) -> int | None:
     return zlib.crc32(data, value) if len(data) == end - start else None
 
 
-def lines(path: str, *, brief: bool = False) -> Iterator[Entry]:
+def lines(path: str, *, brief: bool = False) -> Iterator[JournalEntry]:
     """The good lines of a journal. `brief`: see `decode`."""
     yield from read(path, brief=brief).entries
 
 
 class Journal:
-    """The owner's hold on a chunk's journal. Not thread-safe: its worker serialises the lines."""
+    """A journal that its owner writes. Not thread-safe: the worker serialises the lines."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._name_synced = False
-        self._file = disk.AppendFile(path)
+        self._file = append_file.AppendFile(path)
 
     def write(self, verb: str, body: dict[str, Any]) -> None:
-        """Append one line. After an error the file is what it was before."""
+        """Append one line. On an error the file stays what it was."""
         self._file.append(encode(verb, body))
 
     def write_many(self, verb: str, bodies: list[dict[str, Any]]) -> None:
-        """Append lines in one write. After an error the file is what it was before."""
+        """Append lines in one write. On an error the file stays what it was."""
         if bodies:
             self._file.append(b"".join(encode(verb, body) for body in bodies))
 
     def write_again(self, start: int) -> None:
-        """Write the lines behind this offset once more: nobody vouched for them, and they are relied on now."""
+        """Write the lines after this offset again: they are relied on from now on, and nobody made them durable."""
         self._file.write_again(start)
 
     @property
     def end(self) -> int:
-        """Offset behind the last line."""
+        """Offset after the last line."""
         return self._file.size
 
     def sync(self) -> None:
-        """Make the lines so far durable. May run beside `write`; the caller says `synced` afterwards.
+        """Make the lines so far durable. May run beside `write`; the caller writes `synced` afterwards.
 
-        The file's name too, once for each owner: the one that made the file may have died before it did.
+        The first call makes the file's name durable too: whoever made the file may have died before that.
         """
         self._file.sync()
         if not self._name_synced:

@@ -1,4 +1,4 @@
-"""Following the journals of the chunks that are not filed: what the monitor and the counters read."""
+"""Following the journals of the chunks that are not filed: what the monitor and the counts read."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _DROPPED: dict[str, Any] = {}  # stands for a row that is no longer needed
 def touched_chunks(queue: Queue) -> Iterator[Chunk]:
     """The chunks that have or may have a journal and are not filed: held, deferred, done.
 
-    One whose token moves meanwhile may be seen twice. Deferred ones are listed first and last, as tokens move
-    from there into a worker's hands and back.
+    A chunk whose token moves meanwhile may come twice. Deferred ones are listed first and last, because tokens move
+    from there into a worker's directory and back.
     """
     for _, chunk, _ in deferred_chunks(queue):
         yield chunk
@@ -35,7 +35,12 @@ def done_chunks(queue: Queue) -> Iterator[Chunk]:
         yield from chunks_in(queue.done(segment), segment)
 
 
-class Tail:
+def chunk_state(queue: Queue, chunk: Chunk, *, brief: bool = False) -> ChunkState:
+    """The state of a chunk, from its journal. `brief`: see `engine.queue.journal.decode`."""
+    return fold(journal.lines(queue.journal(chunk), brief=brief))
+
+
+class JournalFollower:
     """One journal, read from some offset on as it grows."""
 
     def __init__(self, queue: Queue, chunk: Chunk, start: int = 0) -> None:
@@ -46,23 +51,25 @@ class Tail:
         self._dropped = 0
 
     def read(self) -> bool:
-        """Take new complete lines into account; True when there were any."""
+        """Apply the new complete lines; True when there were any."""
         try:
             size = os.stat(self.path).st_size
         except FileNotFoundError:
             return False
         if size <= self.state.end:
             return False
-        piece = journal.read(self.path, self.state.end, brief=True)
-        self.bad += piece.bad
-        fold(piece.entries, self.state)
-        moved = piece.end > self.state.end or bool(piece.entries)
-        self.state.end = piece.end
+        part = journal.read(self.path, self.state.end, brief=True)
+        self.bad += part.bad
+        fold(part.entries, self.state)
+        moved = part.end > self.state.end or bool(part.entries)
+        self.state.end = part.end
         return moved
 
     def drop_rows(self, upto: int) -> None:
-        """Keep no rows that lie before this offset, only that their jobs are final: a batch may have thousands
-        of open chunks, and each row is a few KB."""
+        """Forget the rows before this offset, and remember only that their jobs are final.
+
+        A batch may have thousands of open chunks, and a row has a few KB.
+        """
         if upto > self._dropped:
             self._dropped = upto
             for state in self.state.jobs.values():
@@ -70,18 +77,18 @@ class Tail:
                     state.final, state.final_raw = _DROPPED, b""
 
     def waiting(self, now: float) -> dict[str, float]:
-        """The open jobs that wait for a time, and for which."""
+        """The deferred jobs, and until when each waits."""
         return {
             video_id: state.not_before
             for video_id, state in self.state.jobs.items()
             if state.final is None and not state.due(now)
         }
 
-    def reasons(self, names: Iterable[str]) -> dict[str, str]:
-        """Of these jobs, the kinds of the failures they wait after."""
+    def reasons(self, video_ids: Iterable[str]) -> dict[str, str]:
+        """After what kind of failure each of these jobs waits."""
         jobs = self.state.jobs
-        return {name: why for name in names if (why := jobs[name].why) is not None}
+        return {video_id: why for video_id in video_ids if (why := jobs[video_id].why) is not None}
 
     def finals(self) -> Iterator[JobState]:
-        """The final jobs. Of a row `final` tells its job and sort, and `final_raw` holds it as it was written."""
+        """The final jobs. `final` has only a row's id, status and kind; `final_raw` is the row as it was written."""
         return (state for state in self.state.jobs.values() if state.final is not None)

@@ -1,36 +1,37 @@
-"""Making a queue in a directory, step by step, each of which can be repeated."""
+"""Making a queue in a directory. Each step can be repeated."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import secrets
-from datetime import UTC, datetime
 
 from engine.errors import UsageError
-from engine.queue.admission import look
-from engine.queue.directory import Queue, batch_bytes, check_format, exists, refuse_foreign
+from engine.queue import checked_json
+from engine.queue.admission import inspect
+from engine.queue.directory import Queue, check_format, exists, refuse_foreign
+from engine.queue.marker import new_id
 from engine.queue.names import DIRS, FORMAT
 from engine.storage import disk
 from engine.storage.locks import take_or_say_who
+from engine.storage.timestamps import utc
 
 _MAKING_S = 60.0  # how long another process may take to make a queue in the same place
 
 
 def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
-    """The queue in this directory, made if there is none, or made whole if its making was cut off.
+    """The queue in this directory: made if there is none, completed if its making was interrupted.
 
     Raises UsageError when it cannot be written or the directory holds something else; then nothing is changed.
     """
     refuse_foreign(root)
-    place = look(root)
-    check_format(root, place)
+    found = inspect(root)
+    check_format(root, found)
     queue = Queue(root)
-    if place.is_queue and not os.access(root, os.W_OK):
+    if found.is_queue and not os.access(root, os.W_OK):
         raise UsageError(f"the queue in {root} cannot be written: permission denied")
     try:
-        if not place.is_queue:
+        if not found.is_queue:
             disk.ensure_dirs(root)
             _publish_format(queue)
         _complete(queue, rehearsal)
@@ -50,33 +51,31 @@ def _publish_format(queue: Queue) -> None:
     try:
         disk.publish(queue.path("FORMAT"), f"{FORMAT}\n".encode())
     except FileNotFoundError:
-        if not exists(queue.root):  # else a run that was quicker has swept our temporary file away
+        if not exists(queue.root):  # otherwise a faster run has swept our temporary file
             raise
     disk.sync_dir(queue.root)
 
 
 def _complete(queue: Queue, rehearsal: bool) -> None:
-    """Make what lacks of a queue: batch.json, then the directories.
+    """Make what a queue lacks: batch.json, then the directories.
 
-    Somebody may have removed a directory later, or a copy left the empty ones behind.
+    Somebody may have removed a directory later, or a copy may lack the empty ones.
     """
     seeded = _has_segments(queue)
     if not seeded and not os.path.lexists(queue.batch):
-        # One at a time: a second process must not put its batch.json over one that a first run has frozen.
+        # Under a lock: a second process must not replace a batch.json that a first run has frozen.
         with take_or_say_who(queue.seed_lock, "seeding", wait_s=_MAKING_S, note={"what": "make"}):
             if not os.path.lexists(queue.batch):
-                created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 batch = {
                     "schema_version": 1,
-                    "id": secrets.token_hex(16),
-                    "created_at": created,
+                    "id": new_id(),
+                    "created_at": utc(),
                     "rehearsal": rehearsal,
                     "frozen": None,
                 }
-                disk.publish(queue.batch, batch_bytes(batch))
-                disk.sync_dir(queue.root)
+                disk.publish_durably(queue.batch, checked_json.to_bytes(batch, indent=1))
     made = [name for name in DIRS if disk.ensure_dir(queue.path(name))]
-    if made or not seeded:  # who made them may have died before their names were durable
+    if made or not seeded:  # whoever made them may have died before their names were durable
         disk.sync_dir(queue.root)
 
 

@@ -1,19 +1,20 @@
-"""The manifest: one row for each job that is final, derived from the journals. And its checkpoint.
+"""The manifest (one row for each final job, derived from the journals) and its checkpoint.
 
-The checkpoint says up to which byte the manifest is durable, how far each open journal went into it, and how
-many rows of each sort there are. What lies behind that byte is cut off when the next monitor starts.
+The checkpoint says up to which byte the manifest is durable, how far each open journal went into it, and how many
+rows of each status there are. The next monitor truncates the manifest at that byte.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.model import Cost, Job, Kind, Metadata, Status, Transcript
+from engine.model import Job, Kind, Metadata, RequestCost, Status, Transcript
+from engine.queue import checked_json
 from engine.queue.directory import Queue
 from engine.storage import disk
 
@@ -26,7 +27,7 @@ def row(
     kind: Kind | None,
     message: str | None,
     attempts: int,
-    cost: Cost,
+    cost: RequestCost,
     metadata: Metadata | None,
     transcript: Transcript | None,
     files: Mapping[str, str],
@@ -35,7 +36,7 @@ def row(
     elapsed_s: float,
     finished_at: str,
 ) -> dict[str, Any]:
-    """A job's row, its fields in the order of the contract. `kind` None means `ok`."""
+    """A job's row; `kind` None means `ok`. The order of the fields is part of the format."""
     about = metadata or Metadata()
     return {
         "video_id": job.video_id,
@@ -62,7 +63,7 @@ def row(
 
 @dataclass(slots=True)
 class Counts:
-    """How many jobs are final, and how."""
+    """How many jobs are final, by status and by kind."""
 
     ok: int = 0
     absent: int = 0
@@ -74,7 +75,7 @@ class Counts:
         return self.ok + self.absent + self.failed
 
     def add(self, body: Mapping[str, Any], times: int = 1) -> None:
-        """Count a row (or, with `times=-1`, take it back)."""
+        """Count a row (`times=-1`: uncount it)."""
         status = body.get("status")
         if status == "ok":
             self.ok += times
@@ -99,26 +100,24 @@ class Counts:
 
 @dataclass(slots=True)
 class OpenJournal:
-    """How far a chunk's journal went into the manifest, which of its open jobs wait until when, damaged lines,
-    the CRC-32 of the journal up to there (None: not known), and after what kinds of failure those jobs wait."""
+    """What the checkpoint knows of the journal of a chunk that is not filed."""
 
-    offset: int = 0
-    waiting: dict[str, float] = field(default_factory=dict)
+    offset: int = 0  # the rows before it are in the manifest
+    waiting: dict[str, float] = field(default_factory=dict)  # until when its deferred jobs wait (wall clock)
     bad_lines: int = 0
-    crc32: int | None = None
-    reasons: dict[str, str] = field(default_factory=dict)
+    crc32: int | None = None  # of the journal up to `offset`; None: unknown
+    reasons: dict[str, str] = field(default_factory=dict)  # after what kind of failure each of them waits
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """Manifest length in bytes, the open journals by chunk name, counts of the rows, damaged lines of filed ones, and
-    the CRC-32 of the manifest up to that length."""
+    """How much of the manifest counts, and what it holds."""
 
-    length: int = 0
-    counts: Counts = field(default_factory=Counts)
-    open: dict[str, OpenJournal] = field(default_factory=dict)
-    bad_lines: int = 0
-    rows_crc32: int = 0
+    length: int = 0  # of the manifest, in bytes
+    counts: Counts = field(default_factory=Counts)  # of its rows
+    open: dict[str, OpenJournal] = field(default_factory=dict)  # by the name of the chunk
+    bad_lines: int = 0  # in the journals of filed chunks
+    rows_crc32: int = 0  # of the manifest's first `length` bytes
 
     def to_bytes(self) -> bytes:
         value = {
@@ -128,31 +127,23 @@ class Checkpoint:
             "bad_lines": self.bad_lines,
             "rows_crc32": self.rows_crc32,
             "open": {
-                name: [its.offset, its.waiting, its.bad_lines, its.crc32] for name, its in self.open.items()
+                name: [part.offset, part.waiting, part.bad_lines, part.crc32]
+                for name, part in self.open.items()
             },
         }
         reasons: dict[str, list[str]] = {}
-        for its in self.open.values():
-            for job, kind in its.reasons.items():
+        for part in self.open.values():
+            for job, kind in part.reasons.items():
                 reasons.setdefault(kind, []).append(job)
         if reasons:
             value["reasons"] = reasons
-        value["crc32"] = _sum(value)
-        return (json.dumps(value) + "\n").encode()
-
-
-def _sum(value: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(value).encode())
+        return checked_json.to_bytes(value)
 
 
 def read_checkpoint(queue: Queue) -> Checkpoint | None:
-    """The checkpoint, None when there is none or it is damaged (the manifest is then derived anew)."""
+    """The checkpoint; None when it is missing or damaged (the manifest is then derived again)."""
     try:
-        with open(queue.checkpoint, "rb") as file:
-            value = json.load(file)
-        wanted = value.pop("crc32", None)
-        if wanted != _sum(value):
-            return None
+        value = checked_json.read(queue.checkpoint)
         kinds = {job: kind for kind, jobs in value.get("reasons", {}).items() for job in jobs}
         return Checkpoint(
             int(value["length"]),
@@ -176,5 +167,37 @@ def read_checkpoint(queue: Queue) -> Checkpoint | None:
 
 def write_checkpoint(queue: Queue, checkpoint: Checkpoint) -> None:
     """Make the checkpoint durable, name included: tokens may be filed after this."""
-    disk.publish(queue.checkpoint, checkpoint.to_bytes(), tmp_dir=queue.tmp)
+    disk.publish_durably(queue.checkpoint, checkpoint.to_bytes(), tmp_dir=queue.tmp)
+
+
+def remove_checkpoint(queue: Queue) -> None:
+    """Remove the checkpoint, durably: from now on every start derives the manifest from the journals again."""
+    disk.unlink_quietly(queue.checkpoint)
     disk.sync_dir(queue.root)
+
+
+def read_lines(queue: Queue, length: int) -> Iterator[tuple[dict[str, Any] | None, bytes]]:
+    """(row, line) of each complete line within the manifest's first `length` bytes; a damaged line's row is None.
+
+    A missing manifest holds none: the monitor notices that it is shorter than the checkpoint says.
+    """
+    at = 0
+    with contextlib.suppress(FileNotFoundError), open(queue.manifest, "rb") as file:
+        for line in file:
+            at += len(line)
+            if at > length:
+                return
+            yield _parse_row(line), line
+
+
+def read_rows(queue: Queue, length: int) -> Iterator[dict[str, Any]]:
+    """The good rows within the manifest's first `length` bytes."""
+    return (found for found, _ in read_lines(queue, length) if found is not None)
+
+
+def _parse_row(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("video_id"), str) else None

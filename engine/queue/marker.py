@@ -1,13 +1,13 @@
 """The marker that a queue leaves in its output directory: `.engine-batches/<id>`, one a queue.
 
-It says that this directory, and no other of this path, holds the queue's transcripts: a disk that is not mounted, a
-directory that was removed or replaced, has none. It notes which directory the queue was (path and inode), so that
-a copy of the queue is told from the queue, and which directory the output was, so that copies of both together (a
-project that was copied as a whole) are told from a copied queue that would write into the original's output.
+It says that this directory, and no other at this path, holds the queue's transcripts: a directory that was removed or
+replaced, or whose disk is not mounted, has none. It notes which directory the queue was (path and inode), so that a
+copy of the queue is told from the queue; and which directory the output was, so that copies of both together (a
+project copied as a whole) are told from a copied queue that would write into the original's output.
 
-Device numbers are not noted: they change when the machine starts again. A directory is the noted one when its inode
-is, and when it has another path, nothing of the same kind is left at the noted one. Some file systems make up inode
-numbers at each mount; there the path decides alone.
+Device numbers are not noted, because they change when the machine restarts. A directory is the noted one when its
+inode is the same and, if its path differs, nothing of the same kind is left at the noted path. Some file systems make
+up inode numbers at each mount; there the path alone decides.
 """
 
 from __future__ import annotations
@@ -28,15 +28,13 @@ from engine.storage import disk
 
 DIR = ".engine-batches"
 _ID = re.compile(r"[0-9a-f]{16,64}")
-_PASSING = frozenset(
-    {"vfat", "msdos", "exfat", "fuse", "fuseblk", "ntfs"}
-)  # whose inode numbers last for a mount
+_UNSTABLE_INODES = frozenset({"vfat", "msdos", "exfat", "fuse", "fuseblk", "ntfs"})
 _FILE_MODE, _DIR_MODE = 0o644, 0o755
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a marker says. A path is empty, an inode None, when it is not known."""
+    """What a marker says. An unknown path is empty, an unknown inode None."""
 
     id: str
     queue: str = ""
@@ -46,7 +44,7 @@ class Note:
 
     @classmethod
     def of(cls, batch: str, queue: str, output: str) -> Note:
-        """The note that these directories make as they are now."""
+        """The note about these directories as they are now."""
         return cls(batch, os.path.realpath(queue), _inode(queue), os.path.realpath(output), _inode(output))
 
 
@@ -56,7 +54,7 @@ def new_id() -> str:
 
 
 def id_of(batch: dict[str, Any]) -> str:
-    """The id in `batch.json`; empty when it has none, or nothing that could name a file."""
+    """The id in `batch.json`; empty when there is none, or one that could not name a file."""
     value = batch.get("id")
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
@@ -72,9 +70,9 @@ def formats_of(batch: dict[str, Any]) -> tuple[str, ...]:
 def output_of(queue: Queue) -> str | None:
     """The absolute path of the queue's output directory; None before the first run.
 
-    A path that was given relative and lies beside or below the queue is kept relative to the queue, so that a
-    project that is moved or copied as a whole takes its output with it. Where the queue alone was moved, its marker
-    is in the directory that the absolute path names. Raises UsageError when `batch.json` cannot be read.
+    A relative path beside or below the queue is kept relative to the queue, so a project that is moved or copied as a
+    whole keeps its output. When only the queue was moved, its marker is in the directory of the absolute path.
+    Raises UsageError when `batch.json` cannot be read.
     """
     batch = queue.read_batch()
     frozen = batch.get("frozen")
@@ -95,7 +93,7 @@ def output_of(queue: Queue) -> str | None:
 
 
 def relative_to(queue: Queue, output: str) -> str | None:
-    """The path of an output directory from the queue's, when it lies beside or below it; else None."""
+    """The path of an output directory relative to the queue, when it lies beside or below it; else None."""
     root, there = os.path.realpath(queue.root), os.path.realpath(output)
     beside = os.path.dirname(root)
     lies_there = beside != os.sep and os.path.commonpath((beside, there)) == beside
@@ -108,7 +106,7 @@ def path_of(output: str, batch: str) -> str:
 
 
 def check(output: str, batch: str) -> None:
-    """Raise DiskError when the queue's marker is not in this directory (any more). Cheap: one look."""
+    """Raise DiskError when the queue's marker is not in this directory. Cheap: one `lstat`."""
     if batch and not os.path.lexists(path_of(output, batch)):
         raise DiskError(
             f"the output directory {output} is gone, or is another one (there is no {DIR}/{batch} in it any more): "
@@ -117,7 +115,7 @@ def check(output: str, batch: str) -> None:
 
 
 def read(output: str, batch: str) -> Note | None:
-    """What the marker of this queue says; None when there is none, a note without places when it cannot be read."""
+    """What the marker of this queue says; None without one. An unreadable one gives a note without paths."""
     try:
         fd = os.open(path_of(output, batch), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -137,29 +135,28 @@ def read(output: str, batch: str) -> Note | None:
 
 
 def write(output: str, note: Note) -> None:
-    """Leave the marker, durably. The caller holds run.lock; raises OSError when the disk fails."""
+    """Write the marker, durably. The caller holds run.lock; raises OSError when the disk fails."""
     directory = os.path.join(output, DIR)
     if disk.ensure_dir(directory, mode=_DIR_MODE):
         disk.sync_dir(output)
     for name in leftovers(output, note.id):
         disk.unlink_quietly(os.path.join(directory, name))
     data = json.dumps({"schema_version": 1, **asdict(note)}).encode() + b"\n"
-    disk.publish(path_of(output, note.id), data, mode=_FILE_MODE)
-    disk.sync_dir(directory)
-    disk.sync_dir(output)  # whoever made the directory: perhaps a run that died before this
+    disk.publish_durably(path_of(output, note.id), data, mode=_FILE_MODE)
+    disk.sync_dir(output)  # the directory may have been made by a run that died before this
 
 
 def remove(output: str, batch: str) -> None:
-    """Take the marker of this queue out of a directory that is no longer its output."""
+    """Remove this queue's marker from a directory that is no longer its output."""
     directory = os.path.join(output, DIR)
     for name in (*leftovers(output, batch), batch):
         disk.unlink_quietly(os.path.join(directory, name))
-    with contextlib.suppress(OSError):  # others' markers are there
+    with contextlib.suppress(OSError):  # other queues have markers there
         disk.rmdir(directory)
 
 
 def leftovers(output: str, batch: str) -> list[str]:
-    """Names of what a killed process left of writing the marker."""
+    """The names of temporary files that a killed process left while it wrote the marker."""
     temporary = re.compile(rf"\.{re.escape(batch)}\.[0-9a-f]{{8}}\.tmp")
     try:
         return [name for name in os.listdir(os.path.join(output, DIR)) if temporary.fullmatch(name)]
@@ -181,7 +178,6 @@ def belongs(note: Note, queue: Queue, output: str) -> bool:
 
 def is_queue_of(note: Note, queue: Queue) -> bool:
     """Whether this queue is the directory that the marker names."""
-
     return _same(queue.root, note.queue, note.queue_inode, lambda path: is_of(path, note.id))
 
 
@@ -189,21 +185,21 @@ def is_of(path: str, batch: str) -> bool:
     """Whether the queue of this id, or a copy of it, lies at this path."""
     try:
         return id_of(Queue(path).read_batch()) == batch
-    except Exception:  # noqa: BLE001 - whatever lies there is not it
+    except Exception:  # noqa: BLE001 - whatever lies there is not that queue
         return False
 
 
 def _same(path: str, noted: str, inode: int | None, alike: Callable[[str], bool]) -> bool:
-    """Whether a directory is the noted one. `alike` says whether what is at the noted path could be it."""
-    mine = _inode(path)
-    if inode is not None and mine is not None and inode != mine:
+    """Whether a directory is the noted one. `alike` says whether what lies at the noted path could be it."""
+    here = _inode(path)
+    if inode is not None and here is not None and inode != here:
         return False
     if os.path.realpath(path) == noted:
         return True
     with contextlib.suppress(OSError):
-        if os.path.samefile(path, noted):  # by another name, as through a bind mount
+        if os.path.samefile(path, noted):  # under another name, as through a bind mount
             return True
-    # What lies at the noted path may be the noted one, and this a snapshot of it, with the same numbers.
+    # The noted directory may still be there, and this one be a snapshot of it with the same inode numbers.
     return not (alike(noted) and (inode is None or _inode(noted) in (None, inode)))
 
 
@@ -213,4 +209,4 @@ def _inode(path: str) -> int | None:
     except OSError:
         return None
     kind = file_system(path)
-    return None if kind in _PASSING or kind.startswith("fuse.") else number
+    return None if kind in _UNSTABLE_INODES or kind.startswith("fuse.") else number

@@ -1,4 +1,4 @@
-"""Which file system a path lies on, and whether locks and fsync keep their promises there."""
+"""Which file system a path lies on, and whether locks and fsync can be relied on there."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 
 from engine.errors import UsageError
 
-# flock over these is not what it is on a local disk (see the README's platform line).
+# flock and fsync guarantee less on these than on a local disk.
 _REMOTE = frozenset(
-    {
+    [
         "nfs",
         "nfs4",
         "cifs",
@@ -22,12 +22,12 @@ _REMOTE = frozenset(
         "beegfs",
         "gfs2",
         "ocfs2",
-    }
+    ]
 )
 
 
 def file_system(path: str) -> str:
-    """The type of the file system a path lies on (`ext4`, `nfs4`, …), `unknown` when the system does not say."""
+    """The type of the file system of a path (`ext4`, `nfs4`, …), `unknown` when the system does not say."""
     import psutil
 
     path = os.path.realpath(path)
@@ -40,7 +40,7 @@ def file_system(path: str) -> str:
 
 
 def refuse_remote(path: str, what: str) -> None:
-    """Raise UsageError when a path lies on a remote file system, where locks and fsync promise less."""
+    """Raise UsageError when a path lies on a remote file system."""
     kind = file_system(path)
     if kind.lower() in _REMOTE or (kind.startswith("fuse.") and "ssh" in kind):
         raise UsageError(f"the {what} {path} lies on {kind}, a remote file system: use a local disk")

@@ -1,7 +1,7 @@
 """Every name that the engine makes in a queue directory.
 
-Whatever else lies there belongs to somebody else: it is neither removed nor changed. A name that is not in this
-table is never swept, so a new file or directory of the queue is added here first.
+Everything else belongs to somebody else and is neither removed nor changed. A name that is not in this table is never
+swept, so a new file or directory of the queue is added here first.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WORKER_FILES = ("inflight", "died", "lock")  # beside tokens; the lock goes last
 
 
 def is_own(name: str) -> bool:
-    """Whether the engine makes this name in a queue directory; in any case of letters, as disks may fold them."""
+    """Whether the engine makes this name in a queue directory. Case is ignored, because some disks ignore it."""
     return name.casefold() in _FOLDED
 
 
@@ -55,14 +55,14 @@ _FOLDED = frozenset(name.casefold() for name in OWN)
 
 
 def is_temporary(name: str) -> bool:
-    """Whether this is the name of a file of the queue that was not renamed into place yet."""
+    """Whether a file of the queue has this name before it is renamed into place."""
     return name == _RETRIED_MANIFEST or _TEMPORARY.fullmatch(name) is not None
 
 
 def is_first(name: str, of: str = "") -> bool:
-    """Whether this is FORMAT, or the first batch.json, before it has its name; with `of` only that of the two.
+    """Whether FORMAT or the first batch.json has this name before it is renamed; with `of` only that one of the two.
 
-    They lie in the queue's directory itself, as there is no tmp/ yet.
+    They lie in the queue's directory itself, because there is no tmp/ yet.
     """
     found = _FIRST.fullmatch(name)
     return found is not None and of in ("", found[1])
@@ -73,23 +73,23 @@ def is_worker(name: str) -> bool:
     return _WORKER_LIKE.fullmatch(name) is not None
 
 
-def is_birth(name: str) -> bool:
-    """Whether this is a directory that is laid out in `tmp/`: a segment's tokens, or a worker's."""
+def is_staging(name: str) -> bool:
+    """Whether this is a directory that is prepared in `tmp/`: a segment's tokens, or a worker's directory."""
     return _TOKENS.fullmatch(name) is not None or _WORKER.fullmatch(name) is not None
 
 
-def made_in_birth(birth: str, name: str) -> bool:
+def belongs_in_staging(directory: str, name: str) -> bool:
     """Whether the engine puts a file of this name into such a directory.
 
-    After a power cut that lost its rename, a worker's holds what it was given since, its tokens.
+    When a power cut loses the rename, a worker's directory also holds the tokens that it took later.
     """
-    if _TOKENS.fullmatch(birth):
+    if _TOKENS.fullmatch(directory):
         return _TOKEN.fullmatch(name) is not None
     return name in WORKER_FILES or _NAMED_TOKEN.fullmatch(name) is not None
 
 
 def is_file(path: str) -> bool:
-    """Whether this is a regular file, and no link to one."""
+    """Whether this is a regular file, not a link."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
@@ -97,7 +97,7 @@ def is_file(path: str) -> bool:
 
 
 def is_directory(path: str) -> bool:
-    """Whether this is a directory, and no link to one."""
+    """Whether this is a directory, not a link."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:

@@ -1,8 +1,8 @@
-"""Segments and chunks: what is to be done, cut into the units of claiming.
+"""Segments and chunks: the jobs to do, split into the units that workers claim.
 
 A segment is an immutable file: a header line `{"segment", "jobs", "chunk"}` and one line a job. A chunk is a
-run of its jobs. Its token is an empty file whose name `<k>.<first>.<jobs>` says which: the k-th chunk of the
-segment, beginning at byte `first`, `jobs` lines long. Tokens carry no data and can be made again from headers.
+run of its jobs. Its token is an empty file named `<k>.<first>.<jobs>`: the k-th chunk of the segment, beginning at
+byte `first`, `jobs` lines long. Tokens carry no data and can be made again from the segment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LINE = re.compile(rb'\{"id": "([A-Za-z0-9_-]{11})"[,}]')
 
 @dataclass(frozen=True, slots=True, order=True)
 class Chunk:
-    """A run of jobs in a segment: the unit of claiming."""
+    """A run of jobs in a segment: what a worker claims at once."""
 
     segment: int
     k: int
@@ -45,9 +45,9 @@ class Chunk:
 
     @classmethod
     def parse(cls, name: str, segment: int | None = None) -> Chunk | None:
-        """A token's name read back (with its segment in front unless given); None when it is not one.
+        """Parse a token's name (with its segment in front unless given); None when it is not one.
 
-        Written in any other way (`+1`, `01`, `1_0`) it is none: under the name made from it there is no file.
+        Numbers in another notation (`+1`, `01`, `1_0`) are refused: the name made from them would name another file.
         """
         try:
             numbers = [int(part) for part in name.split(".")]
@@ -57,12 +57,12 @@ class Chunk:
             numbers.insert(0, segment)
         if len(numbers) != 4 or min(numbers) < 0:
             return None
-        its = cls(*numbers)
-        return its if name == (its.name if segment is None else its.token) else None
+        chunk = cls(*numbers)
+        return chunk if name == (chunk.name if segment is None else chunk.token) else None
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class SegmentHeader:
     """The first line of a segment: its number, how many jobs follow, how many a chunk holds."""
 
     segment: int
@@ -71,12 +71,12 @@ class Header:
 
     @property
     def chunks(self) -> int:
-        """How many chunks it is cut into."""
+        """How many chunks it is split into."""
         return -(-self.jobs // self.chunk)
 
 
 def chunk_size(jobs: int, cores: int) -> int:
-    """How many jobs a chunk holds: small enough that all workers share a small batch to its end."""
+    """How many jobs a chunk holds: few enough that all workers share even a small batch to its end."""
     return max(16, min(256, jobs // (8 * max(1, cores))))
 
 
@@ -93,19 +93,19 @@ def encode_segment(number: int, jobs: Iterable[tuple[str, dict[str, Any]]], coun
 
 
 def with_header(number: int, body: bytes, count: int, chunk: int) -> bytes:
-    """A segment file's bytes, of its `count` lines."""
+    """A segment file's bytes, from its `count` lines."""
     head = {"segment": number, "jobs": count, "chunk": chunk}
-    head["crc32"] = zlib.crc32(body, _head_sum(number, count, chunk))
+    head["crc32"] = zlib.crc32(body, _header_checksum(number, count, chunk))
     return json.dumps(head).encode() + b"\n" + body
 
 
-def _head_sum(*numbers: int) -> int:
+def _header_checksum(*numbers: int) -> int:
     return zlib.crc32(" ".join(map(str, numbers)).encode())
 
 
-def read_header(path: str) -> Header:
+def read_header(path: str) -> SegmentHeader:
     """A segment's header. Raises OSError, ValueError, KeyError, TypeError when there is none."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # every count of the queue does this for every segment
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # unbuffered: every count reads every segment's header
     try:
         line = os.read(fd, 4096).partition(b"\n")[0]
     finally:
@@ -115,26 +115,27 @@ def read_header(path: str) -> Header:
 
 def read_body(path: str) -> bytes:
     """A segment's lines without its header. Raises UsageError when they are not what was written, OSError."""
-    check_whole(path)
+    check_intact(path)
     with open(path, "rb") as file:
         file.readline()
         return file.read()
 
 
-def _header(line: bytes) -> tuple[Header, int | None]:
-    """(header, the sum it gives; None when it gives none)"""
+def _header(line: bytes) -> tuple[SegmentHeader, int | None]:
+    """(header, its checksum or None). Raises ValueError, KeyError, TypeError when the line is no header."""
     try:
-        head = json.loads(line)
-        its, total = Header(int(head["segment"]), int(head["jobs"]), int(head["chunk"])), head.get("crc32")
+        value = json.loads(line)
+        header = SegmentHeader(int(value["segment"]), int(value["jobs"]), int(value["chunk"]))
+        checksum = value.get("crc32")
     except (RecursionError, OverflowError, AttributeError) as exc:
         raise ValueError(str(exc)) from None
-    if min(its.segment, its.jobs) < 0 or its.chunk < 1:
-        raise ValueError("a number that none can be")
-    return its, total
+    if min(header.segment, header.jobs) < 0 or header.chunk < 1:
+        raise ValueError("a number out of range")
+    return header, checksum
 
 
-def whole(path: str) -> bool:
-    """Whether a segment is as it was written, by the sum in its header; reads all of it (1 GB/s).
+def is_intact(path: str) -> bool:
+    """Whether a segment is what was written, by the checksum in its header; reads all of it (1 GB/s).
 
     Raises OSError when it cannot be read.
     """
@@ -143,15 +144,15 @@ def whole(path: str) -> bool:
             head, wanted = _header(file.readline(4096))
         except (ValueError, KeyError, TypeError):
             return False
-        total = _head_sum(head.segment, head.jobs, head.chunk)
+        total = _header_checksum(head.segment, head.jobs, head.chunk)
         while piece := file.read(1 << 20):
             total = zlib.crc32(piece, total)
         return total == wanted
 
 
-def check_whole(path: str) -> None:
-    """Raise UsageError when a segment is not as it was written."""
-    if not whole(path):
+def check_intact(path: str) -> None:
+    """Raise UsageError when a segment is not what was written."""
+    if not is_intact(path):
         raise UsageError(
             f"{path} is damaged: it is not what was written. Bring it back from a copy; `engine verify` says more"
         )
@@ -164,7 +165,7 @@ def _damaged(path: str, what: str) -> UsageError:
     )
 
 
-def cut(path: str) -> Iterator[Chunk]:
+def split_chunks(path: str) -> Iterator[Chunk]:
     """All chunks of a segment file, in order. Raises UsageError when its header cannot be read."""
     with open(path, "rb") as file:
         try:
@@ -186,7 +187,7 @@ def cut(path: str) -> Iterator[Chunk]:
 def read_jobs(path: str, chunk: Chunk) -> list[Job]:
     """The jobs of a chunk, read from its segment's file.
 
-    Raises UsageError when the file is not what the token says: a queue that was edited by hand.
+    Raises UsageError when the file does not hold what the token says, as in a queue that was edited by hand.
     """
     with open(path, "rb") as file:
         file.seek(chunk.first)
@@ -195,7 +196,7 @@ def read_jobs(path: str, chunk: Chunk) -> list[Job]:
     try:
         for line in _values(lines):
             columns = line.get("input") or {}
-            # The id becomes a path: whatever wrote this line, it leads nowhere else.
+            # The id becomes a path: it must not lead anywhere else, whatever wrote this line.
             if not _ID.fullmatch(line["id"]) or not isinstance(columns, dict):
                 raise ValueError
             jobs.append(Job(line["id"], columns))
@@ -207,7 +208,7 @@ def read_jobs(path: str, chunk: Chunk) -> list[Job]:
 
 
 def _values(lines: list[bytes]) -> Iterable[Any]:
-    """What JSON lines hold. All at once costs a third; a bad line is met when its turn comes."""
+    """The values of JSON lines. Parsing all at once costs a third; a bad line raises when its turn comes."""
     try:
         values: list[Any] = json.loads(b"[%b]" % b",".join(lines))
         if len(values) == len(lines):
@@ -222,7 +223,7 @@ def read_ids(path: str) -> Iterator[str]:
     with open(path, "rb") as file:
         file.readline()
         for number, line in enumerate(file, 2):
-            # The id comes first; this is several times cheaper than parsing the line.
+            # The id comes first, so matching is enough; parsing the line costs several times as much.
             found = _LINE.match(line)
             if found is None:
                 raise _damaged(path, f"its line {number}")

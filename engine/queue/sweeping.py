@@ -1,7 +1,7 @@
-"""Removing what dead processes left, by name: only what the engine itself makes, in the place where it makes it.
+"""Removing what dead processes left: only names that the engine makes, in the place where it makes them.
 
-A directory goes when nothing else is in it. Whatever bears another name, or is a link or a directory where the
-engine makes a file, stays where it is. Nobody else may be at work in the place that is swept.
+A directory goes when nothing else is in it. Everything else stays, also a link or a directory where the engine makes
+a file. Nobody else may be at work in the place that is swept.
 """
 
 from __future__ import annotations
@@ -12,14 +12,7 @@ import os
 import re
 from collections.abc import Callable
 
-from engine.queue.names import (
-    is_birth,
-    is_directory,
-    is_file,
-    is_first,
-    is_temporary,
-    made_in_birth,
-)
+from engine.queue.names import belongs_in_staging, is_directory, is_file, is_first, is_staging, is_temporary
 from engine.storage import disk
 
 OWNER = "owner"
@@ -27,43 +20,39 @@ _OUTPUT_TEMPORARY = re.compile(r"\.(?:[A-Za-z0-9_-]{11}\.(?:json|md|txt|srt|vtt)
 
 
 def sweep_queue(root: str) -> int:
-    """Empty `tmp/` of what the engine made there; returns how many that were.
+    """Remove what the engine left in `tmp/`, and a FORMAT or first batch.json under its temporary name.
 
-    So goes a FORMAT or a first batch.json that never got its name, in the queue's directory itself.
-    For who holds run.lock and seed.lock while no worker and no monitor of this queue lives.
+    Returns how many there were. The caller holds run.lock and seed.lock, and no worker and no monitor of this queue
+    lives.
     """
-    count = 0
-    for name in _entries(root):
-        if is_first(name):
-            count += _remove_file(os.path.join(root, name))
+    count = sum(_remove_file(os.path.join(root, name)) for name in _entries(root) if is_first(name))
     tmp = os.path.join(root, "tmp")
     for name in _entries(tmp):
         path = os.path.join(tmp, name)
         if is_temporary(name):
             count += _remove_file(path)
-        elif is_birth(name):
-            count += remove_birth(path)
+        elif is_staging(name):
+            count += remove_staging(path)
     return count
 
 
-def remove_birth(path: str) -> bool:
-    """Remove a directory that was being laid out in `tmp/`; False when it is not there or something else is in it."""
-    birth = os.path.basename(path)
-    return _remove_dir(path, lambda name: made_in_birth(birth, name))
+def remove_staging(path: str) -> bool:
+    """Remove a directory that was being prepared in `tmp/`; False when it is missing or holds something else."""
+    return _remove_dir(path, lambda name: belongs_in_staging(os.path.basename(path), name))
 
 
 def remove_worker_output(path: str) -> bool:
-    """Remove a worker's directory of output files that have no name yet; False as with `remove_birth`."""
+    """Remove a worker's directory of unfinished output files; False when it is missing or holds something else."""
     return _remove_dir(path, lambda name: name == OWNER or is_output_temporary(name))
 
 
 def is_output_temporary(name: str) -> bool:
-    """Whether this is the name of an output file, or of a worker's note, before it is renamed into place."""
+    """Whether an output file, or a worker's note, has this name before it is renamed into place."""
     return _OUTPUT_TEMPORARY.fullmatch(name) is not None
 
 
 def remove_if_empty(path: str) -> bool:
-    """Remove a directory; False when it is not there or something is in it."""
+    """Remove a directory; False when it is missing or not empty."""
     try:
         disk.rmdir(path)
     except OSError as exc:

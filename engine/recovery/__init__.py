@@ -1,2 +1,2 @@
-"""What brings a queue back into order: at the start of a run, by `engine retry`, and by `verify --repair`. It needs
-the queue to itself."""
+"""What brings a queue back into order: at the start of a run, by `engine retry`, and by `verify --repair`. The queue
+must not be in use by anybody else."""

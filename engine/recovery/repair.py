@@ -1,66 +1,65 @@
-"""Repairing a damaged queue: what can be derived is derived anew from segments and journals.
+"""Repairing a damaged queue: whatever can be derived is derived again from segments and journals.
 
-The audit judges, and the engine's own start and monitor mend; what is here is what neither of them does:
+The audit finds the damage, and a start and the monitor repair most of it; this module does what neither of them does:
 
-    a gathering that was cut off completed (else segments would be there twice)
-      -> batch.json, segments readable     (else nothing: everything else hangs on them, and only a copy helps)
-      -> a retry that was cut off finished; one that cannot be read removed
-      -> journals without lines that cannot be theirs
-      -> tokens, by segments and journals  (`engine.recovery.startup`); dead workers' directories taken apart
-      -> jobs whose row or files are not right opened again
-      -> tokens of chunks that are through to done/
-      -> caches of ids that differ removed and made again
-      -> the audit; when it is not content with the manifest: manifest, checkpoint, filed/ and status anew
-      -> files that nobody answers for removed
-      -> the audit
+    an interrupted gathering completed             (otherwise its segments are there twice)
+      -> batch.json and segments readable?         (if not, stop: everything depends on them, only a copy helps)
+      -> an interrupted retry finished; an unreadable retry.json removed
+      -> lines removed from journals in which they cannot belong
+      -> tokens repaired (`engine.recovery.startup`); dead workers' directories removed
+      -> jobs reopened whose row or files are wrong
+      -> tokens of finished chunks moved to done/
+      -> wrong caches of ids made again
+      -> audit; if it faults the manifest: manifest, checkpoint, filed/ and status derived again
+      -> files that belong to nothing removed
+      -> audit
 
-Dying between any two steps is as harmless as before the first: the checkpoint goes before whatever it would
-contradict, and without one every start derives the manifest from the journals. Nothing that holds words of others
-is removed: only empty files, temporary ones, and the output of jobs that are not `ok`.
+A crash between two steps is harmless: the checkpoint is removed before anything that would contradict it, and without
+a checkpoint every start derives the manifest from the journals. No data is removed: only empty files, temporary ones,
+and the output of jobs that are not `ok`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import time
-import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.errors import HeldError, UsageError
-from engine.monitor.monitor import Monitor
+from engine.errors import UsageError
+from engine.monitor.monitor import run_to_end
 from engine.output import destination, publisher
 from engine.queue import claims, gathering, journal, marker
 from engine.queue.directory import Queue, deferred_chunks, open_queue
-from engine.queue.id_index import ODD, Known, remove_cache
-from engine.queue.job_state import fold
-from engine.queue.journal_reader import done_chunks
-from engine.queue.manifest import read_checkpoint
+from engine.queue.id_cache import ODD, remove_cache
+from engine.queue.id_index import QueueIds
+from engine.queue.journal_reader import chunk_state, done_chunks
+from engine.queue.manifest import read_checkpoint, remove_checkpoint
 from engine.queue.names import DIRS
-from engine.queue.segments import Chunk, cut, read_ids, read_jobs, whole
+from engine.queue.segments import Chunk, is_intact, read_ids, read_jobs, split_chunks
 from engine.recovery import requeue
-from engine.recovery.startup import LEAVE_S, mend
+from engine.recovery.exclusive import exclusive_hold
+from engine.recovery.startup import recover_locked
+from engine.recovery.strays import remove_strays
 from engine.storage import disk
-from engine.storage.locks import take_or_say_who
 from engine.verify import Audit, audit
 from engine.verify.journal_reader import line_faults, row_faults
 from engine.verify.state_files import cache_fault
 
 WHY = "repair"
-# Of these the manifest knows nothing. Anything else that an audit finds is a reason to derive it anew.
-_ASIDE = frozenset({"stray temporary file", "stray file", "stray token", "wrong cache", "duplicate job"})
-_TOKEN_LIKE = re.compile(r"[0-9.~]+")
-_MANY = 20  # sentences of one sort; beyond that they are counted
+# These say nothing about the manifest. Any other problem of an audit is a reason to derive it again.
+_APART_FROM_MANIFEST = frozenset(
+    {"stray temporary file", "stray file", "stray token", "wrong cache", "duplicate job"}
+)
+_MANY = 20  # so many sentences of one sort are kept; the rest is counted
 
 
 @dataclass(slots=True)
 class Repaired:
-    """What a repair did, as sentences, and what the audit says after it."""
+    """What a repair did, as sentences, and the audit after it."""
 
     audit: Audit
     did: list[str] = field(default_factory=list)
@@ -78,36 +77,19 @@ class Repaired:
 
 
 def repair(root: str, moved_to: str | None = None) -> Repaired:
-    """Repair the queue in this directory, as far as it can be, and audit it. `moved_to`: where its output is now.
+    """Repair the queue in this directory as far as possible, and audit it. `moved_to`: where its output is now.
 
-    Holds run.lock, monitor.lock and seed.lock meanwhile. Raises NoQueueError, UsageError (format), HeldError beside
-    a live run, monitor, seeding or worker, OSError when the disk fails, after which a second repair goes on.
+    Raises NoQueueError, UsageError (format), HeldError beside a live run, monitor, seeding or worker, OSError when
+    the disk fails: then another repair continues.
     """
     queue = open_queue(root)
-    with ExitStack() as locks:
-        for path, what in (
-            (queue.run_lock, "run"),
-            (queue.monitor_lock, "monitor"),
-            (queue.seed_lock, "seeding"),
-        ):
-            # Those of a supervisor that was killed take a moment to go.
-            wait_s = LEAVE_S + 1.0 if path == queue.monitor_lock else 0.0
-            locks.enter_context(take_or_say_who(path, what, wait_s=wait_s, note={"what": WHY}))
-        _wait_for_workers(queue)
-        its = _Repair(queue)
-        its.complete_gathering()
-        if not its.possible():
+    with exclusive_hold(queue, WHY):
+        task = _Repair(queue)
+        task.complete_gathering()
+        if not task.possible():
             return Repaired(audit(root, held=True))
-        its.open_output(moved_to)
-        return Repaired(its.repair(), its.said())
-
-
-def _wait_for_workers(queue: Queue) -> None:
-    give_up_at = time.monotonic() + LEAVE_S
-    while left := claims.living(queue):
-        if time.monotonic() >= give_up_at:
-            raise HeldError(f"worker {left[0][0]} (pid {left[0][1]}) still lives: end it first")
-        time.sleep(0.02)
+        task.open_output(moved_to)
+        return Repaired(task.repair(), task.sentences())
 
 
 class _Repair:
@@ -115,37 +97,36 @@ class _Repair:
         self.queue = queue
         self._did: list[tuple[str, str]] = []  # (sort, sentence)
         self._output: str | None = None
-        self._through: set[Chunk] = set()
-        self._derive_anew = False
+        self._finished: set[Chunk] = set()
+        self._derive_again = False
 
     def complete_gathering(self) -> None:
-        """Before anything else is looked at: until then some segments are there twice."""
-        with suppress(UsageError):  # a segment is damaged: nothing is possible
+        """Must come first: until then some segments are there twice."""
+        with suppress(UsageError):  # a segment is damaged: `possible` says so
             if gathering.complete(self.queue):
-                self._say("gathering", "finished gathering small segments, which had been cut off")
+                self._say("gathering", "finished an interrupted gathering of small segments")
 
     def possible(self) -> bool:
-        """Whether the truth is there: what is to be done, and where its output lies."""
+        """Whether batch.json and all segments can be read and are intact."""
         try:
             frozen = self.queue.read_batch().get("frozen")
-            damaged = [
-                its
-                for its in self.queue.segments()
-                if not self.queue.header(its) or not whole(self.queue.segment(its))
-            ]
-            for chunk in (
-                () if damaged else self._chunks()
-            ):  # one from before there were sums shows it only so
-                read_jobs(self.queue.segment(chunk.segment), chunk)
+            for segment in self.queue.segments():
+                self.queue.header(segment)
+                if not is_intact(self.queue.segment(segment)):
+                    return False
+            for chunk in self._chunks():
+                self.queue.chunk_ids(chunk)
         except UsageError:
             return False
         if isinstance(frozen, dict):
             self._output = marker.output_of(self.queue)
-        return not damaged and os.path.exists(self.queue.batch)
+        return os.path.exists(self.queue.batch)
 
     def open_output(self, moved_to: str | None) -> None:
-        """See that the output directory is there and this queue's, or make `moved_to` that. Raises UsageError: it is
-        moved, or not mounted, and then nobody wants all its videos fetched again."""
+        """Check that the output directory is there and this queue's, or make `moved_to` its output.
+
+        Raises UsageError when it was moved or is not mounted: otherwise all its videos would be fetched again.
+        """
         if moved_to is not None:
             path = os.path.abspath(moved_to)
             self._say("output", destination.move(self.queue, path, relative=not os.path.isabs(moved_to)))
@@ -161,34 +142,36 @@ class _Repair:
         """All steps, in order; the audit after them."""
         for name in DIRS:
             disk.ensure_dir(self.queue.path(name))
-        self._retry()
-        self._purge()
-        for sentence in mend(self.queue):
+        self._finish_retry()
+        self._purge_journals()
+        for sentence in recover_locked(self.queue):
             self._say("token", sentence)
         batch = self.queue.read_batch()
         forget = publisher.forgetting(self._output or "", marker.id_of(batch), marker.formats_of(batch))
         if count := claims.reclaim(self.queue, "", forget):
-            self._say("worker", f"took apart the directories of {count} dead worker(s)")
-        self._reopen()
-        self._to_done()
-        self._caches()
+            self._say("worker", f"removed the directories of {count} dead worker(s)")
+        self._reopen_jobs()
+        self._move_to_done()
+        self._make_caches()
         found = audit(self.queue.root, held=True)
-        if set(found.totals) - _ASIDE:
+        if set(found.totals) - _APART_FROM_MANIFEST:
             self._drop_checkpoint()
-        if self._derive_anew or self._behind():
-            self._follow()
+        if self._derive_again or self._manifest_lags():
+            run_to_end(self.queue)
             found = audit(self.queue.root, held=True)
-            how = "derived from the journals anew" if self._derive_anew else "brought up to date"
+            how = "derived from the journals again" if self._derive_again else "brought up to date"
             self._say("manifest", f"manifest, checkpoint and status {how}: {found.rows:,} rows")
-        while self._tidy(found):
+        while removed := remove_strays(self.queue, self._output, found):
+            for path in removed:
+                self._say("stray", f"removed {self._short(path)}")
             found = audit(self.queue.root, held=True)
         return found
 
-    # ---- what it says -----------------------------------------------------------------------------------
     def _say(self, sort: str, sentence: str) -> None:
         self._did.append((sort, sentence))
 
-    def said(self) -> list[str]:
+    def sentences(self) -> list[str]:
+        """What was done; of each sort at most 20 sentences."""
         seen: Counter[str] = Counter()
         kept = []
         for sort, sentence in self._did:
@@ -203,14 +186,13 @@ class _Repair:
         inside = os.path.relpath(path, self.queue.root)
         return path if inside.startswith("..") else inside
 
-    # ---- the steps --------------------------------------------------------------------------------------
-    def _retry(self) -> None:
-        """A retry's intent that cannot be read says nothing; what it opened stays open."""
+    def _finish_retry(self) -> None:
+        """Finish an interrupted retry. An unreadable retry.json is removed; what it opened stays open."""
         if not os.path.exists(self.queue.retry):
             return
         try:
             requeue.complete(self.queue)
-            self._say("retry", "finished a retry that had been cut off")
+            self._say("retry", "finished an interrupted retry")
         except UsageError:
             self._drop_checkpoint()
             disk.unlink(self.queue.retry)
@@ -219,160 +201,92 @@ class _Repair:
 
     def _chunks(self) -> Iterator[Chunk]:
         for segment in self.queue.segments():
-            yield from cut(self.queue.segment(segment))
+            yield from split_chunks(self.queue.segment(segment))
 
-    def _purge(self) -> None:
-        """Journals without what speaks of other chunks' jobs, or what no engine wrote.
+    def _purge_journals(self) -> None:
+        """Remove lines about other chunks' jobs, and lines that no engine can have written.
 
-        Whole lines stay byte for byte; `synced` goes, as offsets move: the next owner looks at the files.
+        The other lines stay byte for byte. Every `synced` goes too, because offsets move: the next owner checks the
+        files.
         """
         for chunk in self._chunks():
-            path = self.queue.journal(chunk)
-            names = {job.video_id for job in read_jobs(self.queue.segment(chunk.segment), chunk)}
-            kept, gone, begin = [], 0, 0
+            path, ids = self.queue.journal(chunk), self.queue.chunk_ids(chunk)
+            kept, gone, start = [], 0, 0
             for entry in journal.lines(path):
-                job = entry.body.get("video_id" if entry.verb == "final" else "job")
-                wrong = entry.verb != "synced" and job not in names
-                if wrong or line_faults(entry.verb, entry.body, begin):
+                if (entry.verb != "synced" and entry.job not in ids) or line_faults(
+                    entry.verb, entry.body, start
+                ):
                     gone += 1
                 elif entry.verb != "synced":
-                    kept.append(b"%b %b" % (entry.verb.encode(), entry.raw))
-                begin = entry.end
+                    kept.append(journal.line(entry.verb, entry.raw))
+                start = entry.end
             if gone:
                 self._drop_checkpoint()
-                data = b"".join(b"%b %08x\n" % (text, zlib.crc32(text)) for text in kept)
-                disk.publish(path, data, tmp_dir=self.queue.tmp)
-                disk.sync_dir(os.path.dirname(path))
-                self._say("journal", f"took {gone} line(s) that cannot be its own out of {self._short(path)}")
+                disk.publish_durably(path, b"".join(kept), tmp_dir=self.queue.tmp)
+                self._say(
+                    "journal", f"removed {gone} line(s) that do not belong there from {self._short(path)}"
+                )
 
-    def _reopen(self) -> None:
-        """Open the jobs again whose row is none, or whose files are not as it says; note which chunks are through."""
+    def _reopen_jobs(self) -> None:
+        """Reopen the jobs whose row or files are wrong; note which chunks are finished."""
         for chunk in self._chunks():
-            state = fold(journal.lines(self.queue.journal(chunk)))
+            state = chunk_state(self.queue, chunk)
             columns = {job.video_id: job.input for job in read_jobs(self.queue.segment(chunk.segment), chunk)}
-            again = {
+            wrong = {
                 video_id
-                for video_id, its in state.jobs.items()
-                if its.final is not None and not self._right(its.final, columns.get(video_id))
+                for video_id, job in state.jobs.items()
+                if job.final is not None and not self._is_right(job.final, columns.get(video_id))
             }
-            if again:
+            if wrong:
                 self._drop_checkpoint()
-                requeue.reopen(self.queue, chunk, again, WHY)
+                requeue.reopen(self.queue, chunk, wrong, WHY)
                 self._due_now(chunk)
-                for video_id in sorted(again):
-                    self._say("job", f"opened {video_id} again: its row or its files are not right")
+                for video_id in sorted(wrong):
+                    self._say("job", f"reopened {video_id}: its row or its files are wrong")
             elif state.finals() == chunk.jobs and not state.unsynced_finals():
-                self._through.add(chunk)
+                self._finished.add(chunk)
 
-    def _right(self, row: dict[str, Any], columns: object) -> bool:
-        if any(row_faults(row)) or _text(row["input"]) != _text(columns):
+    def _is_right(self, row: dict[str, Any], columns: object) -> bool:
+        if any(row_faults(row)) or _sorted_json(row["input"]) != _sorted_json(columns):
             return False
         return row["status"] != "ok" or self._output is None or publisher.intact(self._output, row)
 
-    def _due_now(self, chunk: Chunk) -> None:
-        for when, its, name in deferred_chunks(self.queue):
-            if its == chunk and when:
-                due_now = os.path.join(self.queue.deferred, f"{0:010d}~{chunk.name}")
-                disk.rename(os.path.join(self.queue.deferred, name), due_now)
+    def _due_now(self, wanted: Chunk) -> None:
+        for when, chunk, name in deferred_chunks(self.queue):
+            if chunk == wanted and when:
+                disk.rename(os.path.join(self.queue.deferred, name), self.queue.deferred_token(chunk))
 
-    def _to_done(self) -> None:
-        """Hand the chunks that wait, and for nothing, to the monitor."""
+    def _move_to_done(self) -> None:
+        """Hand the finished chunks in deferred/ to the monitor."""
         for _, chunk, name in deferred_chunks(self.queue):
-            if chunk in self._through:
-                source = os.path.join(self.queue.deferred, name)
-                disk.rename(source, os.path.join(self.queue.done(chunk.segment), chunk.token))
+            if chunk in self._finished:
+                disk.rename(os.path.join(self.queue.deferred, name), self.queue.done_token(chunk))
                 self._say("done", f"moved the token of chunk {chunk.name} to done/: all its jobs are final")
 
-    def _caches(self) -> None:
-        """The caches of ids: what is not as the segments say goes, and what lacks is made again."""
-        lacking = []
+    def _make_caches(self) -> None:
+        """Remove the caches of ids that differ from their segments, and make the missing ones."""
+        missing = 0
         for segment in self.queue.segments():
-            paths = (self.queue.ids(segment), self.queue.ids(segment) + ODD)
+            path = self.queue.ids(segment)
             if cache_fault(self.queue, segment, read_ids(self.queue.segment(segment))):
                 remove_cache(self.queue, segment)
-            if not all(map(os.path.exists, paths)):
-                lacking.append(segment)
-        if lacking:
-            Known(self.queue)
-            self._say("ids", f"made {len(lacking)} cache(s) of ids in ids/ again")
+            missing += not all(map(os.path.exists, (path, path + ODD)))
+        if missing:
+            QueueIds(self.queue)
+            self._say("ids", f"made {missing} cache(s) of ids in ids/ again")
 
     def _drop_checkpoint(self) -> None:
-        """From here on every start derives the manifest from the journals."""
-        self._derive_anew = True
-        if os.path.lexists(self.queue.checkpoint):
-            disk.unlink(self.queue.checkpoint)
-            disk.sync_dir(self.queue.root)
+        self._derive_again = True
+        remove_checkpoint(self.queue)
 
-    def _behind(self) -> bool:
+    def _manifest_lags(self) -> bool:
         """Whether a monitor would find something to do."""
         if self._output is not None and not os.path.exists(self.queue.status):
             return True
-        known = read_checkpoint(self.queue)
+        checkpoint = read_checkpoint(self.queue)
         size = os.stat(self.queue.manifest).st_size if os.path.exists(self.queue.manifest) else 0
-        return size != (known.length if known else 0) or any(done_chunks(self.queue))
-
-    def _follow(self) -> None:
-        """One monitor until nothing moves: manifest, checkpoint, filed/ and status."""
-        monitor = Monitor(self.queue)
-        try:
-            monitor.finish()
-        finally:
-            monitor.close()
-
-    # ---- what is left over ------------------------------------------------------------------------------
-    def _tidy(self, found: Audit) -> bool:
-        """Remove what the audit calls stray and nobody can miss; whether anything was."""
-        before = len(self._did)
-        for its in found.problems:
-            if its.what in ("stray file", "stray temporary file") and self._remove(its.where):
-                self._say("stray", f"removed {self._short(its.where)}")
-        if "stray token" in found.totals:  # named in another way than an engine does: to `recover` it is none
-            for path in self._odd_tokens():
-                if self._remove(path):
-                    self._say("stray", f"removed {self._short(path)}")
-        return len(self._did) > before
-
-    def _odd_tokens(self) -> Iterator[str]:
-        for segment in self.queue.segments():
-            for directory in (
-                self.queue.pending(segment),
-                self.queue.done(segment),
-                self.queue.filed(segment),
-            ):
-                for name in os.listdir(directory):
-                    if Chunk.parse(name, segment) is None and _TOKEN_LIKE.fullmatch(name):
-                        yield os.path.join(directory, name)
-        right = {name for _, _, name in deferred_chunks(self.queue)}
-        yield from (
-            os.path.join(self.queue.deferred, name)
-            for name in {*os.listdir(self.queue.deferred)} - right
-            if _TOKEN_LIKE.fullmatch(name)
-        )
-
-    def _remove(self, path: str) -> bool:
-        """Remove what an audit has called stray: by then its name is one that the engine gives."""
-        if not os.path.lexists(path):
-            return False
-        out = self._output
-        if out is not None and _lies_in(path, out):
-            if _lies_in(path, os.path.join(out, publisher.TMP)):
-                publisher.sweep(out)
-            elif _lies_in(path, os.path.join(out, marker.DIR)):
-                if os.path.basename(path) in marker.leftovers(out, marker.id_of(self.queue.read_batch())):
-                    disk.unlink(path)
-            else:
-                disk.unlink(path)
-        elif os.path.isdir(path) and not os.path.islink(path):
-            if not os.listdir(path):
-                disk.rmdir(path)
-        elif os.path.islink(path) or path.endswith(".tmp") or not os.path.getsize(path):
-            disk.unlink(path)
-        return not os.path.lexists(path)
+        return size != (checkpoint.length if checkpoint else 0) or any(done_chunks(self.queue))
 
 
-def _lies_in(path: str, directory: str) -> bool:
-    return path.startswith(directory.rstrip(os.sep) + os.sep)
-
-
-def _text(value: object) -> str:
+def _sorted_json(value: object) -> str:
     return json.dumps(value, sort_keys=True)

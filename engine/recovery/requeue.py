@@ -1,48 +1,41 @@
 """Putting jobs back: `failed` rows (and `absent` ones on request) become open jobs again.
 
-The order makes every step repeatable, so that `complete` can finish what a crash cut off:
+Each step can be repeated, so `complete` can finish what a crash interrupted:
 
     retry.json durable: which jobs, of which chunks
-      -> `reopen` lines in their journals, durable       (a job that is open already gets none)
-      -> the manifest without their rows, durable        (a row that is gone already is not missed)
-      -> the checkpoint that fits it, durable            (recounted, not calculated)
+      -> `reopen` lines in their journals, durable       (not for a job that is open already)
+      -> the manifest without their rows, durable        (a row may be gone already)
+      -> the checkpoint that matches it, durable         (counted again)
       -> tokens to deferred/, due now; durable           (one that is there already stays)
-      -> what the jobs left in the output directory      (nothing as a rule)
+      -> what the jobs left in the output directory      (usually nothing)
       -> retry.json removed
 
-Between the new manifest and its checkpoint the manifest is shorter than the old checkpoint says. So is one that
-somebody cut; the two are not told apart, and both files are derived from the journals anew.
+Between the new manifest and its checkpoint the manifest is shorter than the old checkpoint says, just as if somebody
+had truncated it. Either way both files are derived from the journals again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import time
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Callable
 
-from engine.errors import HeldError, UsageError
+from engine.errors import UsageError
 from engine.output import publisher
 from engine.output.ownership import Claim
-from engine.queue import channel_state, claims, journal, marker
+from engine.queue import channel_state, checked_json, journal, marker
 from engine.queue.directory import Queue, deferred_chunks
-from engine.queue.job_state import fold
-from engine.queue.journal_reader import touched_chunks
-from engine.queue.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
-from engine.queue.segments import Chunk, cut, read_ids, read_jobs
+from engine.queue.journal_reader import chunk_state
+from engine.queue.segments import Chunk, split_chunks
+from engine.recovery.exclusive import exclusive_hold
+from engine.recovery.manifest_rewrite import rewrite
+from engine.recovery.retry_choice import Wanted, choose, wants
 from engine.storage import disk
 from engine.storage.locks import take_or_say_who
-from engine.storage.timestamps import seconds
 
 WHY = "retry"
-MONITOR_LEAVES_S = 3.0
-_BUFFER_BYTES = 1 << 20
-_DUE_NOW = f"{0:010d}"
-_DAMAGED: dict[str, Any] = {"video_id": "", "status": "ok"}  # stands for a row that cannot be read
+OnProgress = Callable[[str, int, int], None]
+"""Receives each step: (what, done, of how many)."""
 
 
 def retry(
@@ -52,289 +45,145 @@ def retry(
     absent: bool = False,
     older_than_s: float | None = None,
     dry_run: bool = False,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> int:
     """Put jobs back; returns how many (with `dry_run`, how many it would be).
 
-    `failed` jobs are taken, with `absent` the absent ones too, with `kinds` only those of these kinds (an
-    absent kind that is named is taken without `absent`), with `older_than_s` only those final for so long.
-    `on_progress` hears of each step (what, done, of how many).
-    Jobs that are `ok` never are. Raises HeldError beside a live run, monitor, seeding or worker; OSError when
-    the disk fails, after which the next run, or another retry, finishes what was begun.
+    By default the `failed` ones; with `absent` also the absent ones; with `kinds` only those of these kinds (absent
+    kinds included); with `older_than_s` only those final for at least so long. Never an `ok` one.
+    Raises HeldError beside a live run, monitor, seeding or worker; OSError when the disk fails: then the next run or
+    retry finishes it.
     """
-    with ExitStack() as locks:
-        for path, what in (
-            (queue.run_lock, "run"),
-            (queue.monitor_lock, "monitor"),
-            (queue.seed_lock, "seeding"),
-        ):
-            # A monitor whose supervisor was killed takes a moment to go.
-            wait_s = MONITOR_LEAVES_S if path == queue.monitor_lock else 0.0
-            locks.enter_context(take_or_say_who(path, what, wait_s=wait_s, note={"what": WHY}))
-        for worker_id, pid, _ in claims.living(queue):
-            raise HeldError(f"worker {worker_id} (pid {pid}) still lives: end it first")
-        wanted = _wants(kinds, absent, older_than_s)
+    with exclusive_hold(queue, WHY):
+        wanted = wants(kinds, absent, older_than_s)
         return put_back(queue, wanted, dry_run=dry_run, on_progress=on_progress)
 
 
 def put_back(
-    queue: Queue,
-    wanted: Callable[[dict[str, Any]], bool],
-    *,
-    dry_run: bool = False,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    queue: Queue, wanted: Wanted, *, dry_run: bool = False, on_progress: OnProgress | None = None
 ) -> int:
-    """Open the jobs again whose rows are wanted; returns how many. `on_progress` as in `retry`.
+    """Open the jobs whose rows are wanted; returns how many.
 
     The caller holds run.lock, monitor.lock and seed.lock, and no worker lives. Raises as `retry`.
     """
     complete(queue)
-    chunks = _chosen(queue, wanted)
+    chunks = choose(queue, wanted)
     count = sum(map(len, chunks.values()))
     if count and not dry_run:
-        intent: dict[str, Any] = {"schema_version": 1}
-        intent["chunks"] = {chunk.name: ids for chunk, ids in chunks.items()}
-        intent["crc32"] = zlib.crc32(json.dumps(intent).encode())
-        disk.publish(queue.retry, (json.dumps(intent) + "\n").encode(), tmp_dir=queue.tmp)
-        disk.sync_dir(queue.root)
+        intent = {"schema_version": 1, "chunks": {chunk.name: ids for chunk, ids in chunks.items()}}
+        disk.publish_durably(queue.retry, checked_json.to_bytes(intent), tmp_dir=queue.tmp)
         complete(queue, on_progress)
     return count
 
 
 def retry_listings(queue: Queue, *, dry_run: bool = False) -> int:
-    """Open the listings that failed, to be gone on with where they were; returns how many. Raises HeldError beside a
-    live run or seeding."""
-    with take_or_say_who(queue.run_lock, "run", note={"what": WHY}):
-        with take_or_say_who(queue.seed_lock, "seeding", note={"what": WHY}):
-            return channel_state.put_back(queue, dry_run=dry_run)
+    """Open the failed listings, to continue where they stopped; returns how many.
+
+    Raises HeldError beside a live run or seeding.
+    """
+    with (
+        take_or_say_who(queue.run_lock, "run", note={"what": WHY}),
+        take_or_say_who(queue.seed_lock, "seeding", note={"what": WHY}),
+    ):
+        return channel_state.put_back(queue, dry_run=dry_run)
 
 
-def complete(queue: Queue, on_progress: Callable[[str, int, int], None] | None = None) -> bool:
-    """Finish a retry that was cut off; True when there was one.
+def complete(queue: Queue, on_progress: OnProgress | None = None) -> bool:
+    """Finish an interrupted retry; True when there was one.
 
-    The caller holds run.lock and monitor.lock, and no worker lives. Raises UsageError when the intent cannot
-    be read.
+    The caller holds run.lock and monitor.lock, and no worker lives. Raises UsageError when retry.json cannot be read.
     """
     chunks = _read_intent(queue)
     if chunks is None:
         return False
-    told = on_progress or (lambda what, done, total: None)
+    report = on_progress or (lambda what, done, total: None)
     dropped = {video_id for ids in chunks.values() for video_id in ids}
     ends, count = {}, 0
     for chunk, ids in chunks.items():
         ends[chunk] = reopen(queue, chunk, set(ids))
         count += len(ids)
-        told("put back", count, len(dropped))
+        report("put back", count, len(dropped))
     for chunk in chunks:
-        if _filed(queue, chunk):  # its rows are in the manifest, whatever became of their lines since
-            dropped |= _without_final(queue, chunk)
-    _rewrite(queue, dropped, ends)
+        if os.path.exists(
+            queue.filed_token(chunk)
+        ):  # its rows are in the manifest, whatever its journal says now
+            dropped |= _open_jobs(queue, chunk)
+    rewrite(queue, dropped, ends)
     _free(queue, set(chunks))
-    _forget(queue, set(chunks), dropped, told)
+    _remove_output(queue, set(chunks), dropped, report)
     disk.unlink(queue.retry)
     disk.sync_dir(queue.root)
     return True
 
 
-# ---- which jobs -----------------------------------------------------------------------------------------
-def _wants(
-    kinds: set[str] | None, absent: bool, older_than_s: float | None
-) -> Callable[[dict[str, Any]], bool]:
-    before = None if older_than_s is None else time.time() - older_than_s
-
-    def wanted(row: dict[str, Any]) -> bool:
-        status, kind = row.get("status"), row.get("kind")
-        if status == "ok" or (kinds is not None and kind not in kinds):
-            return False
-        if status == "absent" and not absent and kinds is None:
-            return False
-        return before is None or (seconds(row.get("finished_at")) or 0.0) <= before
-
-    return wanted
-
-
-def _chosen(queue: Queue, wanted: Callable[[dict[str, Any]], bool]) -> dict[Chunk, list[str]]:
-    """The jobs to be put back, by chunk: those with a row, and those whose row only their journal has yet."""
-    checkpoint = read_checkpoint(queue) or Checkpoint()
-    names = {row["video_id"] for row, _ in _rows(queue, checkpoint.length) if wanted(row)}
-    chunks = {
-        chunk: its for segment in queue.segments() for chunk, its in _by_chunk(queue, segment, names).items()
-    }
-    for chunk in set(touched_chunks(queue)):
-        states = fold(journal.lines(queue.journal(chunk))).jobs
-        chosen = [job for job, state in states.items() if state.final is not None and wanted(state.final)]
-        if chosen:
-            chunks[chunk] = chosen
-    return chunks
-
-
-def _by_chunk(queue: Queue, segment: int, names: set[str]) -> dict[Chunk, list[str]]:
-    found: dict[Chunk, list[str]] = {}
-    if names:
-        path = queue.segment(segment)
-        ids = read_ids(path)
-        for chunk in cut(path):
-            mine = [video_id for video_id in (next(ids) for _ in range(chunk.jobs)) if video_id in names]
-            if mine:
-                found[chunk] = mine
-    return found
-
-
-def _rows(queue: Queue, length: int) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """The rows within the manifest's first `length` bytes, each with its line."""
-    at = 0
-    with contextlib.suppress(FileNotFoundError), open(queue.manifest, "rb") as file:
-        for line in file:
-            at += len(line)
-            if at > length:
-                return
-            yield _parsed(line), line
-
-
-def _parsed(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    return row if isinstance(row, dict) and isinstance(row.get("video_id"), str) else _DAMAGED
-
-
-# ---- the steps ------------------------------------------------------------------------------------------
 def _read_intent(queue: Queue) -> dict[Chunk, list[str]] | None:
     try:
-        with open(queue.retry, "rb") as file:
-            value = json.load(file)
-        if value.pop("crc32") != zlib.crc32(json.dumps(value).encode()):
-            raise ValueError
+        value = checked_json.read(queue.retry)
         chunks = {Chunk.parse(name): list(map(str, ids)) for name, ids in value["chunks"].items()}
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         chunks = {None: []}
     parsed = {chunk: ids for chunk, ids in chunks.items() if chunk is not None}
-    there = {its for segment in {chunk.segment for chunk in parsed} for its in _chunks_of(queue, segment)}
-    if len(parsed) != len(chunks) or not there.issuperset(parsed):
+    segments = {chunk.segment for chunk in parsed}.intersection(queue.segments())
+    known = {chunk for segment in segments for chunk in split_chunks(queue.segment(segment))}
+    if len(parsed) != len(chunks) or not known.issuperset(parsed):
         raise UsageError(f"{queue.retry} is damaged: remove it, then say `engine retry` again")
     return parsed
 
 
-def _forget(
-    queue: Queue, chunks: set[Chunk], dropped: set[str], told: Callable[[str, int, int], None]
-) -> None:
-    """Remove what these jobs left in the output directory: nothing as a rule, and then no journal is read for it."""
-    root = marker.output_of(queue)
-    if root is None:
-        return
-    known, number = queue.read_batch(), 0
-    batch, formats = marker.id_of(known), marker.formats_of(known)
-    for chunk in chunks:
-        mine = dropped & {job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)}
-        left = [video_id for video_id in mine if publisher.left(root, video_id)]
-        states = fold(journal.lines(queue.journal(chunk))).jobs if left else {}
-        for video_id in left:
-            rows = states[video_id].rows if video_id in states else ()
-            publisher.forget(root, video_id, Claim(batch, rows, formats))
-        number += len(mine)
-        told("looked for leftover output of", number, len(dropped))
-
-
-def _chunks_of(queue: Queue, segment: int) -> Iterator[Chunk]:
-    return cut(queue.segment(segment)) if segment in queue.segments() else iter(())
-
-
 def reopen(queue: Queue, chunk: Chunk, ids: set[str], why: str = WHY) -> int:
-    """Open these jobs in their journal, durably; returns the journal's end. Nobody else may be its owner.
+    """Open these jobs in their journal, durably; returns the journal's end. Nobody else may own the journal.
 
-    No `synced` is written: that would vouch for other jobs' files.
+    No `synced` is written, because it would confirm other jobs' files.
     """
-    book = journal.Journal(queue.journal(chunk))
+    file = journal.Journal(queue.journal(chunk))
     try:
-        state = fold(journal.lines(book.path, brief=True))
-        book.write_again(state.synced_end)  # also the lines of a retry before this one, whose fsync failed
-        final = [its for its in sorted(ids) if its in state.jobs and state.jobs[its].final is not None]
-        book.write_many("reopen", [{"job": video_id, "why": why} for video_id in final])
-        book.sync()
-        return book.end
-    finally:
-        book.close()
-
-
-def _without_final(queue: Queue, chunk: Chunk) -> set[str]:
-    """The jobs that whoever claims this chunk will do: it must not find a row of theirs."""
-    states = fold(journal.lines(queue.journal(chunk), brief=True)).jobs
-    jobs = (job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk))
-    return {video_id for video_id in jobs if (its := states.get(video_id)) is None or its.final is None}
-
-
-def _rewrite(queue: Queue, dropped: set[str], ends: dict[Chunk, int]) -> None:
-    """The manifest without these jobs' rows, and the checkpoint that fits it."""
-    checkpoint = read_checkpoint(queue)
-    if checkpoint is None:
-        return  # the monitor will derive both anew, and the journals say already what is open
-    length = checkpoint.length
-    if (os.stat(queue.manifest).st_size if os.path.exists(queue.manifest) else 0) < length:
-        disk.unlink(queue.checkpoint)
-        return
-    new = os.path.join(queue.tmp, "manifest.retry.tmp")
-    disk.unlink_quietly(new)
-    counts, gone, held = Counts(), 0, bytearray()
-    at = old_sum = new_sum = 0
-    file = disk.AppendFile(new)
-    try:
-        for row, line in _rows(queue, length):
-            if row is _DAMAGED:
-                break
-            at, old_sum = at + len(line), zlib.crc32(line, old_sum)
-            if row["video_id"] in dropped:
-                gone += 1
-                continue
-            counts.add(row)
-            held += line
-            new_sum = zlib.crc32(line, new_sum)
-            if len(held) >= _BUFFER_BYTES:
-                file.append(bytes(held))
-                held.clear()
-        file.append(bytes(held))
+        state = chunk_state(queue, chunk, brief=True)
+        file.write_again(state.synced_end)  # also the lines of an earlier retry whose fsync failed
+        final = [name for name in sorted(ids) if name in state.jobs and state.jobs[name].final is not None]
+        file.write_many("reopen", [{"job": video_id, "why": why} for video_id in final])
         file.sync()
+        return file.end
     finally:
         file.close()
-    if at != length or checkpoint.rows_crc32 != old_sum:
-        # It is not what was written: both are derived from the journals anew.
-        disk.unlink(queue.checkpoint)
-        disk.unlink(new)
-        return
-    if gone:
-        disk.rename(new, queue.manifest)
-        disk.sync_dir(queue.root)
-    else:
-        disk.unlink(new)
-    # A filed journal was forgotten, as all of it is in the manifest; from here on only what follows counts.
-    # Of the others the offset stands: rows behind it are still to come.
-    for chunk, end in ends.items():
-        if chunk.name not in checkpoint.open and _filed(queue, chunk):
-            checkpoint.open[chunk.name] = OpenJournal(end)
-    checkpoint.length, checkpoint.counts, checkpoint.rows_crc32 = file.size, counts, new_sum
-    write_checkpoint(queue, checkpoint)
 
 
-def _filed(queue: Queue, chunk: Chunk) -> bool:
-    return os.path.exists(os.path.join(queue.filed(chunk.segment), chunk.token))
+def _open_jobs(queue: Queue, chunk: Chunk) -> set[str]:
+    """The jobs of a chunk that its next owner will do: no row of theirs may be left."""
+    jobs = chunk_state(queue, chunk, brief=True).jobs
+    return {name for name in queue.chunk_ids(chunk) if name not in jobs or jobs[name].final is None}
 
 
 def _free(queue: Queue, chunks: set[Chunk]) -> None:
-    """The tokens to deferred/, due now. Those of dead workers stay: whoever reclaims them frees them so."""
+    """Move the tokens to deferred/, due now. Those of dead workers stay: whoever reclaims them does the same."""
     for _, chunk, name in deferred_chunks(queue):
-        due_now = f"{_DUE_NOW}~{chunk.name}"
-        if chunk in chunks and name != due_now:
-            disk.rename(os.path.join(queue.deferred, name), os.path.join(queue.deferred, due_now))
+        old, due_now = os.path.join(queue.deferred, name), queue.deferred_token(chunk)
+        if chunk in chunks and old != due_now:
+            disk.rename(old, due_now)
     left = set()
     for chunk in chunks:
-        for directory in (queue.filed(chunk.segment), queue.done(chunk.segment)):
+        for token in (queue.filed_token(chunk), queue.done_token(chunk)):
             with contextlib.suppress(FileNotFoundError):
-                disk.rename(
-                    os.path.join(directory, chunk.token),
-                    os.path.join(queue.deferred, f"{_DUE_NOW}~{chunk.name}"),
-                )
-                left.add(directory)
+                disk.rename(token, queue.deferred_token(chunk))
+                left.add(os.path.dirname(token))
     for directory in (queue.deferred, *sorted(left)):
         disk.sync_dir(directory)
+
+
+def _remove_output(queue: Queue, chunks: set[Chunk], dropped: set[str], report: OnProgress) -> None:
+    """Remove what these jobs left in the output directory. Usually that is nothing, and no journal is read."""
+    root = marker.output_of(queue)
+    if root is None:
+        return
+    batch, count = queue.read_batch(), 0
+    batch_id, formats = marker.id_of(batch), marker.formats_of(batch)
+    for chunk in chunks:
+        put_back_here = dropped & queue.chunk_ids(chunk)
+        left = [video_id for video_id in put_back_here if publisher.left(root, video_id)]
+        jobs = chunk_state(queue, chunk).jobs if left else {}
+        for video_id in left:
+            rows = jobs[video_id].rows if video_id in jobs else ()
+            publisher.forget(root, video_id, Claim(batch_id, rows, formats))
+        count += len(put_back_here)
+        report("looked for leftover output of", count, len(dropped))

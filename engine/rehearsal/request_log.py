@@ -9,7 +9,7 @@ from collections import Counter, deque
 from typing import Any
 
 from engine.errors import UsageError
-from engine.storage import disk
+from engine.storage import append_file
 
 KEPT = 100_000
 
@@ -29,10 +29,10 @@ class RequestLog:
         self.egresses: dict[str, Counter[str]] = {}
         self._path = path
         self._unwritten: list[dict[str, Any]] = []
-        self._file: disk.AppendFile | None = None
+        self._file: append_file.AppendFile | None = None
         if path is not None:
             try:
-                self._file = disk.AppendFile(path, theirs=True)
+                self._file = append_file.AppendFile(path, shared=True)
             except OSError as exc:
                 raise UsageError(f"The arrivals file {path} cannot be opened: {exc.strerror}.") from exc
 

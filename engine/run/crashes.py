@@ -50,7 +50,7 @@ class Deaths:
 
 
 def _late(queue: Queue) -> Iterator[Death]:
-    for event in events.late(queue, AMBIENT_S):
+    for event in events.recent(queue, AMBIENT_S):
         if event.get("event") == "slot_died":
             jobs = event.get("jobs")
             named = {its for its in jobs if isinstance(its, str)} if isinstance(jobs, list) else set()

@@ -23,14 +23,14 @@ import time
 from engine.budget import Outcome, Stamp
 from engine.errors import Exit, Interrupted
 from engine.inputs import Line
-from engine.model import Cost, Failure, Kind, Permit
+from engine.model import Failure, Kind, Permit, RequestCost
 from engine.process.child_side import carried_out
 from engine.process.heartbeat import Heart
 from engine.queue import channel_state, events
 from engine.queue.channel_state import Listing
 from engine.queue.directory import Queue, open_queue
 from engine.queue.manifest import read_checkpoint
-from engine.seeding.elsewhere import Elsewhere
+from engine.seeding.known_ids import KnownIds
 from engine.seeding.seed import SEED_WAIT_S, Seeding
 from engine.settings import Settings
 from engine.storage.locks import take_or_say_who
@@ -57,7 +57,7 @@ class Lister:
         self._budget = open_budget(queue, settings)
         self._door = open_door(settings, self._budget, self._take)
         self._lists = ListingClient(self._door, self._take, self._told, settings.deadline_s)
-        self._elsewhere = Elsewhere(queue)
+        self._elsewhere = KnownIds(queue)
         self._source = ""  # of the listing under way
         self._max_results: int | None = None
         self._stamp: Stamp | None = None
@@ -65,7 +65,7 @@ class Lister:
     def run(self) -> None:
         """Work until no listing is open. Raises EngineError, OSError."""
         while not self._stop.is_set():
-            left = channel_state.open_ones(self.queue)
+            left = channel_state.open_listings(self.queue)
             if not left:
                 return
             due = [its for its in left if its.due(time.time())]
@@ -148,7 +148,7 @@ class Lister:
             if over:
                 self._through(its)
                 if its.max_results != self._max_results:  # a search has been asked for more meanwhile
-                    its.begin_again()
+                    its.restart()
             channel_state.save(self.queue, its)
         return added
 
@@ -222,7 +222,7 @@ class Lister:
         checkpoint = read_checkpoint(self.queue)
         return self.queue.total() > (checkpoint.counts.final if checkpoint else 0)
 
-    def _told(self, permit: Permit, failure: Failure | None, cost: Cost) -> None:
+    def _told(self, permit: Permit, failure: Failure | None, cost: RequestCost) -> None:
         """Count a request, and report what it says of its egress."""
         self._budget.add_bytes(permit.egress, cost.bytes)
         rotating = self._settings.egresses[permit.egress].rotating

@@ -26,13 +26,13 @@ from engine.output import publisher
 from engine.process import shortages
 from engine.queue import channel_state, claims, events, marker
 from engine.queue.control import (
-    Ask,
-    Course,
-    Inbox,
-    clear_request,
-    forget_course,
-    publish_course,
-    read_request,
+    ControlRequest,
+    RequestQueue,
+    RunState,
+    clear_requests,
+    publish_run_state,
+    read_stop_request,
+    remove_run_state,
 )
 from engine.queue.directory import Queue, worker_ids
 from engine.queue.tickets import issue
@@ -75,8 +75,8 @@ class Supervisor:
         self._blocked_looks = 0
         self._looked_at = 0.0
         self._meter: Meter | None = None
-        self._inbox = Inbox(queue)
-        self._course = Course(str(settings.budget.rate), settings.processes, settings.threads)
+        self._inbox = RequestQueue(queue)
+        self._course = RunState(str(settings.budget.rate), settings.processes, settings.threads)
         self._slots = Slots(queue, settings, run_id, self._course, self._end_for_lap)
         self._budget_watch = Watch(queue.budget)
         self._rate_asked = False  # and the budget file may not say it: workers see to it, or we without them
@@ -99,7 +99,7 @@ class Supervisor:
         try:
             self._open_budget()
             self._monitor.start()
-            publish_course(self.queue, self._course)
+            publish_run_state(self.queue, self._course)
             self._slots.begin()
             while self._exit is None:
                 self._tick()
@@ -117,7 +117,7 @@ class Supervisor:
             self._slots.end()
             self._monitor.end()
             self._budget_watch.close()
-            forget_course(self.queue)
+            remove_run_state(self.queue)
             threading.excepthook = hook
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -132,9 +132,9 @@ class Supervisor:
         if self._heard:
             self._exit = 128 + self._heard[0]
             return
-        request = read_request(self.queue)
+        request = read_stop_request(self.queue)
         if request:
-            clear_request(self.queue)
+            clear_requests(self.queue)
             self._exit = Exit.WORK_REMAINS
             self.message = "stopped by `engine stop`"
             if request.get("now"):
@@ -157,7 +157,7 @@ class Supervisor:
             self._look()
 
     # ---- the course -------------------------------------------------------------------------------------
-    def _steer(self, ask: Ask | None) -> None:
+    def _steer(self, ask: ControlRequest | None) -> None:
         """Change the course. Laps that do not fit it drain, and the next ones begin by it: nothing is cut off."""
         if ask is None:
             events.emit(self.queue, "unreadable", "what was asked of the run is damaged; ask again")
@@ -173,9 +173,9 @@ class Supervisor:
             budget=replace(self.settings.budget, rate=rate),
         )
         self._slots.follow(self.settings, course, rate=ask.rate)
-        for event, reason in before.turns(course):
+        for event, reason in before.changes(course):
             events.emit(self.queue, event, reason, run=self.run_id)
-        publish_course(self.queue, course)
+        publish_run_state(self.queue, course)
         self._lister.end()  # what it found is saved; the next one goes by the new settings
         self._lister = ListerProcess(self.queue, self.settings)
 
@@ -186,14 +186,14 @@ class Supervisor:
             lock = Lock(self.queue.seed_lock)
             if lock.take(note={"what": "finish"}):
                 with lock:
-                    if status.finished(self.queue) and not channel_state.open_ones(self.queue):
+                    if status.finished(self.queue) and not channel_state.open_listings(self.queue):
                         self._exit = Exit.OK
                 return
         removed = self._budget_watch.look(time.monotonic())
         if removed:
             events.emit(self.queue, "budget_removed", removed, run=self.run_id)
         self._look_at_output()
-        capped = self._meter and self._meter.look(self.settings.caps, totals(self.queue.budget))
+        capped = self._meter and self._meter.reached(self.settings.caps, totals(self.queue.budget))
         if capped:
             self._end(Exit.WORK_REMAINS, capped)
         known = snapshot(self.queue.budget)  # nothing when somebody removed the file: a worker makes it again
@@ -239,7 +239,7 @@ class Supervisor:
     def _failed(self) -> bool:
         if channel_state.summary(self.queue)[channel_state.FAILED]:
             return True
-        return status.tally(self.queue, time.time()).counts.failed > 0
+        return status.recount(self.queue, time.time()).counts.failed > 0
 
     # ---- its processes ----------------------------------------------------------------------------------
     def _drain(self) -> None:

@@ -18,7 +18,7 @@ from engine.errors import EngineError, ShortageError
 from engine.monitor import status
 from engine.process import shortages
 from engine.queue import claims, events
-from engine.queue.control import Course
+from engine.queue.control import RunState
 from engine.queue.directory import Queue
 from engine.run.crashes import Deaths
 from engine.run.worker_process import BACK_OFF_MAX_S, BACK_OFF_S, NO_MEMORY, NO_THREAD, RATE, Slot
@@ -42,7 +42,7 @@ class Slots:
         queue: Queue,
         settings: Settings,
         run_id: str,
-        course: Course,
+        course: RunState,
         end_run: Callable[[int, str], None],
     ) -> None:
         self._queue = queue
@@ -74,7 +74,7 @@ class Slots:
         """From now on they work, where the course wants it."""
         self._resting.update(slot.number for slot in self._slots)
 
-    def follow(self, settings: Settings, course: Course, *, rate: str | None) -> None:
+    def follow(self, settings: Settings, course: RunState, *, rate: str | None) -> None:
         """Go by another course from now on; `rate`: tell the processes at hand this one, too."""
         self._course = course
         for number in range(len(self._slots), course.processes):
@@ -204,7 +204,7 @@ class Slots:
 
     def _back_off_starved(self) -> float:
         """How long to wait after another death for want of memory: longer each time, as long as nothing gets done."""
-        finals = status.tally(self._queue, time.time()).counts.final
+        finals = status.recount(self._queue, time.time()).counts.final
         self._starved = self._starved + 1 if finals == self._finals else 1
         self._finals = finals
         return min(BACK_OFF_MAX_S, BACK_OFF_S * float(2**self._starved))

@@ -1,21 +1,22 @@
-"""Which lines of input are new jobs: each id once, none that the queue holds, none that the user has elsewhere."""
+"""Which lines of input are new jobs: each id once, none that the queue holds, none that the user has already."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from engine.inputs import Line
-from engine.queue.id_index import Ids
+from engine.inputs import Line, Rejects, source_of
+from engine.queue.channel_state import MAX_RESULTS, Sources
+from engine.queue.id_index import IdSet
 
 
 @dataclass(slots=True)
 class Seeded:
-    """What became of the lines read = added + duplicate + rejected + listed + known.
+    """What became of the lines: read = added + duplicate + rejected + listed + known.
 
-    `listed` are new channels, playlists and searches; what they hold is added when they are listed.
-    `known` counts those whose id is in a list of what is not wanted again; None when there is no such list.
+    `listed` are new channels, playlists and searches; their videos are added when they are listed. `known` are ids of
+    `--skip-known`; None without that option.
     """
 
     read: int = 0
@@ -30,80 +31,83 @@ Batch = dict[str, dict[str, Any]]
 """The user's columns of each new id, in the order of the input."""
 
 
-class Sieve:
-    """Takes lines and hands on those that are new, by batches of at most so many ids.
-
-    `publish` makes the batch, of which only the ids named are new, part of `held`; what it raises is raised.
-    """
+class Deduplicator:
+    """Splits lines into batches of new ids; new sources are recorded, and rejected lines go to `rejects`."""
 
     def __init__(
         self,
-        held: Ids,
-        publish: Callable[[list[str], Batch], None],
+        held: IdSet,
+        sources: Sources,
         *,
         batch_ids: int,
-        unwanted: Ids | None = None,
-        on_rejected: Callable[[Line], None] | None = None,
-        on_source: Callable[[Line], bool | None] | None = None,
+        unwanted: IdSet | None = None,
+        rejects: Rejects | None = None,
+        max_results: int = MAX_RESULTS,
     ) -> None:
         self.result = Seeded(known=None if unwanted is None else 0)
         self._held = held
-        self._publish = publish
+        self._sources = sources
         self._batch_ids = batch_ids
         self._unwanted = unwanted
-        self._on_rejected = on_rejected
-        self._on_source = on_source
+        self._rejects = rejects
+        self._max_results = max_results
         self._batch: Batch = {}
-        self._again: list[str] = []  # ids met again within the batch; only noted if some are unwanted
+        self._again: list[str] = []  # ids repeated within the batch; only kept when some are unwanted
 
-    def take(self, lines: Iterable[Line]) -> Iterator[Seeded]:
-        """Take lines to their end, with the result so far after each batch; then call `finish`."""
-        result, held_back = self.result, self._unwanted is not None
-        for line in lines:
-            result.read += 1
-            video_id = line.video_id
-            if video_id is None:
-                self._without_video(line)
-            elif video_id in self._batch:
-                if held_back:
-                    self._again.append(video_id)
-                else:
-                    result.duplicate += 1
-            else:
-                self._batch[video_id] = line.input
+    def batches(self, lines: Iterable[Line]) -> Iterator[Batch]:
+        """The new ids, at most `batch_ids` at a time. The caller adds each batch to `held` and counts it as added.
+
+        When reading a line raises, the ids read so far come as a last batch, before the error.
+        """
+        try:
+            for line in lines:
+                self._take(line)
                 if len(self._batch) >= self._batch_ids:
-                    self.finish()
-                    yield result
+                    yield from self._new()
+        except GeneratorExit:
+            raise
+        except BaseException:
+            yield from self._new()
+            raise
+        yield from self._new()
 
-    def _without_video(self, line: Line) -> None:
-        """A line may name a source of videos instead: `on_source` says whether it is a new one, None for none."""
-        result, is_new = self.result, self._on_source(line) if self._on_source else None
-        if is_new is None:
-            result.rejected += 1
-            if self._on_rejected:
-                self._on_rejected(line)
-        elif is_new:
-            result.listed += 1
+    def _take(self, line: Line) -> None:
+        self.result.read += 1
+        if line.video_id is None:
+            self._take_other(line)
+        elif line.video_id not in self._batch:
+            self._batch[line.video_id] = line.input
+        elif self._unwanted is not None:
+            self._again.append(line.video_id)
         else:
-            result.duplicate += 1
+            self.result.duplicate += 1
 
-    def finish(self) -> None:
-        """Hand on what was gathered."""
-        if not self._batch:
-            return
+    def _take_other(self, line: Line) -> None:
+        """A line without a video names a channel, playlist or search, or nothing."""
+        source = source_of(line)
+        if source is None:
+            self.result.rejected += 1
+            if self._rejects is not None:
+                self._rejects.add(line)
+        elif self._sources.add(source.kind, source.name, self._max_results):
+            self.result.listed += 1
+        else:
+            self.result.duplicate += 1
+
+    def _new(self) -> Iterator[Batch]:
+        """The new ids among those gathered, if any."""
         batch, again = self._batch, self._again
         self._batch, self._again = {}, []
+        if not batch:
+            return
         result = self.result
         wanted = list(batch)
         if self._unwanted is not None:
-            wanted = self._unwanted.new(wanted)
-            among = set(wanted)
-            repeated = sum(video_id in among for video_id in again)
-            skipped = len(batch) - len(wanted) + len(again) - repeated
-            result.known = (result.known or 0) + skipped
+            wanted = self._unwanted.missing(wanted)
+            wanted_ids = set(wanted)
+            repeated = sum(video_id in wanted_ids for video_id in again)
+            result.known = (result.known or 0) + len(batch) - len(wanted) + len(again) - repeated
             result.duplicate += repeated
-        fresh = self._held.new(wanted)
+        fresh = self._held.missing(wanted)
         result.duplicate += len(wanted) - len(fresh)
-        if fresh:
-            self._publish(fresh, batch)
-            result.added += len(fresh)
+        yield {video_id: batch[video_id] for video_id in fresh}

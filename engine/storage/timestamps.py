@@ -12,7 +12,7 @@ def utc(at: float | None = None, *, ms: bool = False) -> str:
 
 
 def seconds(text: object) -> float | None:
-    """The time that such a text names, in seconds since 1970; None for anything else. Never raises."""
+    """The seconds since 1970 of such a text; None for anything else. Never raises."""
     try:
         return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""What lies in the queue and output directories, for the audit: tokens, leftovers, files."""
+"""What lies in the queue and output directories, for the audit: tokens and output files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from engine.verify.findings import Findings
 TMP = ".engine-tmp"
 MARKERS = ".engine-batches"
 OWNER = "owner"
-TOKEN = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
-NAMED = re.compile(r"([0-9]{6,})\.([0-9]+\.[0-9]+\.[0-9]+)")
+TOKEN = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
+NAMED = re.compile(r"[0-9]{6,}\.[0-9]+\.[0-9]+\.[0-9]+")
+_ANY_TOKEN = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)")
 _OURS = re.compile(r"([A-Za-z0-9_-]{11})\.(json|md|txt|srt|vtt)")
-LEFT = ("lock", "inflight", "died")  # what a dead worker's directory holds beside tokens
+WORKER_FILES = ("lock", "inflight", "died")  # what a worker's directory holds beside tokens
 _TOKEN_LIKE = re.compile(r"[0-9.~]+")
 WORKER = re.compile(r"[A-Za-z0-9-]+\.[0-9]+\.[0-9]+")
 FOREIGN = "file(s) in the queue's directories that are not this engine's"
@@ -28,7 +29,7 @@ Places = dict[tuple[int, Token], list[str]]
 
 
 def digits(name: str) -> bool:
-    """Whether a name is a number: `²` and other scripts' digits are none."""
+    """Whether a name is a number in ASCII digits."""
     return name.isascii() and name.isdigit()
 
 
@@ -39,62 +40,57 @@ def listing(path: str) -> list[str]:
         return []
 
 
-def tokens(queue: Queue, findings: Findings) -> Places:
-    """Where the token of each chunk lies. What is called like one in those places and is none is a problem; what
-    bears another name is somebody else's."""
+def find_tokens(queue: Queue, findings: Findings) -> Places:
+    """Where the token of each chunk lies.
+
+    A name that resembles a token's and is none is a problem; any other name is somebody else's.
+    """
     places: Places = {}
-
-    def put(segment: int, token: str, where: str, path: str) -> None:
-        match = TOKEN.fullmatch(token)
-        if match is None:
-            stray(os.path.basename(path), path)
-        else:
-            its = (int(match[1]), int(match[2]), int(match[3]))
-            places.setdefault((segment, its), []).append(where)
-
-    def put_named(name: str, where: str, path: str) -> None:
-        match = NAMED.fullmatch(name)
-        if match is None:
-            stray(os.path.basename(path), path)
-        else:
-            put(int(match[1]), match[2], where, path)
-
-    def stray(name: str, path: str) -> None:
-        if _TOKEN_LIKE.fullmatch(name):
+    for token, where, path in _token_files(queue, findings):
+        match = _ANY_TOKEN.fullmatch(token)
+        if match is not None:
+            segment, k, first, jobs = map(int, match.groups())
+            places.setdefault((segment, (k, first, jobs)), []).append(where)
+        elif _TOKEN_LIKE.fullmatch(os.path.basename(path)):
             findings.problem("stray file", path, "not a token")
         else:
             findings.note(FOREIGN)
+    return places
 
+
+def _token_files(queue: Queue, findings: Findings) -> Iterator[tuple[str, str, str]]:
+    """(token with its segment, place, path) of everything where tokens lie; the token is empty when it is none."""
     for where in ("pending", "done", "filed"):
         for directory in listing(queue.path(where)):
             if not digits(directory):
                 findings.note(FOREIGN)
                 continue
-            for token in listing(queue.path(where, directory)):
-                put(int(directory), token, where, queue.path(where, directory, token))
+            for name in listing(queue.path(where, directory)):
+                yield f"{directory}.{name}", where, queue.path(where, directory, name)
     for name in listing(queue.deferred):
-        when, tilde, rest = name.partition("~")
-        known = rest if tilde and digits(when) else ""
-        put_named(known, "deferred", os.path.join(queue.deferred, name))
+        when, tilde, token = name.partition("~")
+        valid = tilde and digits(when) and NAMED.fullmatch(token)
+        yield token if valid else "", "deferred", os.path.join(queue.deferred, name)
     for worker in listing(queue.workers):
-        if not WORKER.fullmatch(worker) or not os.path.isdir(os.path.join(queue.workers, worker)):
+        directory = os.path.join(queue.workers, worker)
+        if not WORKER.fullmatch(worker) or not os.path.isdir(directory):
             findings.note(FOREIGN)
             continue
-        for name in listing(os.path.join(queue.workers, worker)):
-            if name not in LEFT:
-                put_named(name, f"workers/{worker}", os.path.join(queue.workers, worker, name))
-    return places
+        for name in listing(directory):
+            if name not in WORKER_FILES:
+                token = name if NAMED.fullmatch(name) else ""
+                yield token, f"workers/{worker}", os.path.join(directory, name)
 
 
 class OutputTree:
-    """The output directory, looked at without following links."""
+    """The output directory, read without following links."""
 
     def __init__(self, root: str) -> None:
         self.root = root
         self._plain: dict[str, bool] = {}
 
     def fault(self, path: str, digest: object) -> str | None:
-        """What is wrong with a file that should be there with this sha256; None when nothing is."""
+        """What is wrong with a file that should have this sha256; None when nothing is."""
         directory = os.path.dirname(path)
         if directory not in self._plain:
             self._plain[directory] = not os.path.islink(os.path.join(self.root, directory))
@@ -124,7 +120,7 @@ class OutputTree:
     def entries(self) -> Iterator[tuple[str, str | None, str]]:
         """(relative path, video id or None, format) of everything that is not a directory.
 
-        An id is given only where an engine would have put the file.
+        The id is given only for a file that lies where an engine would put it.
         """
         for directory, directories, names in os.walk(self.root):
             inside = os.path.relpath(directory, self.root)

@@ -1,19 +1,19 @@
-"""What an audit finds: problems, notes, and the counts it arrived at."""
+"""What an audit finds: problems, notes, and its own counts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-KEPT = 1000  # problems of one sort that are kept in full; beyond that they are only counted
-SHOWN = 20  # … and that are shown to a person
+KEPT = 1000  # so many problems of one sort are kept; the rest is only counted
+SHOWN = 20  # so many of them are shown to a person
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: its sort, where, and what exactly."""
+    """One thing that is wrong: what sort, where, and the details."""
 
     what: str
     where: str
@@ -22,11 +22,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The outcome of an audit.
+    """The result of an audit.
 
-    `totals` counts all problems by sort, also those beyond the ones kept. `notes` are sentences about what is
-    not damage. `states` are the jobs by state (pending, deferred, ok, absent, failed) by a recount from the
-    journals, `kinds` those that are not ok by kind; `rows` is what the manifest holds.
+    `totals` counts all problems by sort, also those that are not kept. `notes` are sentences about what is no
+    damage. `states` counts the jobs by state (pending, deferred, ok, absent, failed) from the journals, `kinds`
+    those that are not ok by kind; `rows` is how many the manifest holds.
     """
 
     problems: list[Problem]
@@ -52,9 +52,7 @@ class Audit:
             "rows": self.rows,
             "files": self.files,
             "totals": self.totals,
-            "problems": [
-                {"what": its.what, "where": its.where, "detail": its.detail} for its in self.problems
-            ],
+            "problems": [asdict(problem) for problem in self.problems],
             "notes": self.notes,
         }
 
@@ -63,12 +61,12 @@ class Audit:
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
-        """The report for people: a line a problem, at most twenty of each sort; notes; a summary."""
+        """The report for people: a line a problem (at most 20 of each sort), then notes and a summary."""
         shown: Counter[str] = Counter()
-        for its in self.problems:
-            shown[its.what] += 1
-            if shown[its.what] <= SHOWN:
-                yield f"{its.what}: {its.where}: {its.detail}"
+        for problem in self.problems:
+            shown[problem.what] += 1
+            if shown[problem.what] <= SHOWN:
+                yield f"{problem.what}: {problem.where}: {problem.detail}"
         for what, total in self.totals.items():
             if total > SHOWN:
                 yield f"{what}: and {total - SHOWN} more"
@@ -76,8 +74,8 @@ class Audit:
             yield f"note: {note}"
         counts = ", ".join(f"{n} {state}" for state, n in self.states.items() if n)
         found = sum(self.totals.values())
-        verdict = f"{found} problem{'s' if found != 1 else ''} found" if found else "no damage found"
-        yield f"{self.jobs} jobs ({counts or 'none'}), {self.rows} rows, {self.files} files: {verdict}"
+        result = f"{found} problem{'s' if found != 1 else ''} found" if found else "no damage found"
+        yield f"{self.jobs} jobs ({counts or 'none'}), {self.rows} rows, {self.files} files: {result}"
 
 
 @dataclass(slots=True)
@@ -94,7 +92,7 @@ class Findings:
             self.problems.append(Problem(what, where, detail))
 
     def note(self, sentence: str, times: int = 1) -> None:
-        """Remark something that is not damage; equal sentences are counted."""
+        """Note something that is no damage; equal sentences are counted."""
         if times:
             self.remarks[sentence] += times
 

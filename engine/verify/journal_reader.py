@@ -1,7 +1,7 @@
 """Reading journals and rows for the audit: a second implementation, on purpose.
 
-Nothing here is shared with `engine.queue.journal`, `engine.queue.job_state` or `engine.queue.manifest`: an error in
-those must not be able to hide itself.
+Nothing is shared with `engine.queue.journal`, `engine.queue.job_state` or `engine.queue.manifest`, so that an error
+there cannot hide itself.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 }
 
 
-class Final(NamedTuple):
-    """A job's row as its journal holds it, and the offset behind its line."""
+class FinalLine(NamedTuple):
+    """A job's row in its journal, and the offset after its line."""
 
     raw: bytes
     body: dict[str, Any]
@@ -52,48 +52,48 @@ class Final(NamedTuple):
 
 
 @dataclass(slots=True)
-class Book:
-    """What a journal says: the final jobs, until when the others wait, and what was wrong with its lines."""
+class JournalContent:
+    """What a journal says, and what is wrong with it."""
 
-    finals: dict[str, Final] = field(default_factory=dict)
-    waits: dict[str, float] = field(default_factory=dict)
-    named: set[str] = field(default_factory=set)
-    synced: int = 0
+    finals: dict[str, FinalLine] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)  # until when the open jobs wait (wall clock)
+    named: set[str] = field(default_factory=set)  # all jobs that have a line
+    synced: int = 0  # the lines before this offset are durable
     size: int = 0
-    bad: int = 0
-    torn: bool = False
-    twice: int = 0
-    odd: list[str] = field(default_factory=list)  # what is implausible in whole lines
+    bad: int = 0  # damaged lines
+    torn: bool = False  # the last line has no newline
+    twice: int = 0  # second final lines of a job
+    odd: list[str] = field(default_factory=list)  # implausible values in intact lines
     reopened: dict[str, list[dict[str, str]]] = field(
         default_factory=dict
-    )  # sha256 of files of rows taken back
+    )  # sha256 of the files of reopened rows
     data: bytes = b""
 
-    def sum_to(self, end: int) -> int:
+    def checksum_to(self, end: int) -> int:
         """The CRC-32 of its first `end` bytes."""
         return zlib.crc32(self.data[:end])
 
 
-def read_book(path: str) -> Book | None:
+def read_journal(path: str) -> JournalContent | None:
     """Read a journal; None when there is none. Raises OSError when it cannot be read."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except FileNotFoundError:
         return None
-    book = Book(size=len(data), data=data)
+    content = JournalContent(size=len(data), data=data)
     *lines, rest = data.split(b"\n")
-    book.torn = bool(rest)
+    content.torn = bool(rest)
     end = 0
     for line in lines:
         end += len(line) + 1
         found = _line(line)
         if found is None:
-            book.bad += 1
+            content.bad += 1
         else:
-            _take(book, *found, end)
-            book.odd += line_faults(found[0], found[2], end - len(line) - 1)
-    return book
+            _apply(content, *found, end)
+            content.odd += line_faults(found[0], found[2], end - len(line) - 1)
+    return content
 
 
 def _line(line: bytes) -> tuple[str, bytes, dict[str, Any]] | None:
@@ -108,40 +108,40 @@ def _line(line: bytes) -> tuple[str, bytes, dict[str, Any]] | None:
     return (verb.decode("latin-1"), raw, body) if isinstance(body, dict) else None
 
 
-def _take(book: Book, verb: str, raw: bytes, body: dict[str, Any], end: int) -> None:
+def _apply(content: JournalContent, verb: str, raw: bytes, body: dict[str, Any], end: int) -> None:
     if verb == "synced":
         upto = body.get("end")
         if isinstance(upto, int):
-            book.synced = max(book.synced, min(upto, end))
+            content.synced = max(content.synced, min(upto, end))
         return
     video_id = body.get("video_id") if verb == "final" else body.get("job")
     if not isinstance(video_id, str):
-        book.bad += 1
+        content.bad += 1
         return
-    book.named.add(video_id)
+    content.named.add(video_id)
     if verb == "final":
-        if video_id in book.finals:
-            book.twice += 1
-            _take_back(book, video_id, body)
+        if video_id in content.finals:
+            content.twice += 1
+            _note_reopened(content, video_id, body)
         else:
-            book.finals[video_id] = Final(raw, body, end)
+            content.finals[video_id] = FinalLine(raw, body, end)
     elif verb == "reopen":
-        if video_id in book.finals:
-            _take_back(book, video_id, book.finals.pop(video_id).body)
-        book.waits.pop(video_id, None)
+        if video_id in content.finals:
+            _note_reopened(content, video_id, content.finals.pop(video_id).body)
+        content.waits.pop(video_id, None)
     elif verb == "try" and body.get("gave_way") is not True:
         at = body.get("not_before")
-        book.waits[video_id] = at if isinstance(at, int | float) else 0.0
+        content.waits[video_id] = at if isinstance(at, int | float) else 0.0
 
 
-def _take_back(book: Book, video_id: str, row: dict[str, Any]) -> None:
+def _note_reopened(content: JournalContent, video_id: str, row: dict[str, Any]) -> None:
     sums = row.get("sha256")
     if isinstance(sums, dict) and sums:
-        book.reopened.setdefault(video_id, []).append(sums)
+        content.reopened.setdefault(video_id, []).append(sums)
 
 
 def line_faults(verb: str, body: dict[str, Any], begin: int) -> list[str]:
-    """What no engine can have written into a line that begins at this offset. Fields that lack are not missed."""
+    """The values that no engine can have written into a line that begins at this offset. Fields may be missing."""
     what = f"{verb} of {body['job']!s:.11}" if "job" in body else verb
     return [
         f"{what}: {name} is {body[name]!r:.40}"
@@ -179,7 +179,7 @@ _PLAUSIBLE: dict[str, dict[str, Callable[[Any, int], bool]]] = {
 
 
 def row_faults(row: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with a row, by the tables of the contract."""
+    """What is wrong with a row, by queue_dir/README.md."""
     for name, types in _FIELDS.items():
         if name not in row:
             yield f"no field {name}"
@@ -197,11 +197,11 @@ def row_faults(row: dict[str, Any]) -> Iterator[str]:
 
 def _status_faults(row: dict[str, Any]) -> Iterator[str]:
     status, kind = row.get("status"), row.get("kind")
-    if status not in tuple(Status):  # a set would stumble over a list
+    if status not in tuple(Status):  # not a set: the value may be a list, which has no hash
         yield f"status is {status!r:.60}"
     elif status == Status.OK:
         if kind is not None or row.get("message") is not None:
-            yield "ok, and yet it has a kind or a message"
+            yield "ok, but it has a kind or a message"
     elif kind not in tuple(Kind):
         yield f"kind is {kind!r:.60}"
     elif Kind(kind).status != status:
@@ -214,7 +214,7 @@ def _file_faults(row: dict[str, Any]) -> Iterator[str]:
         return
     if row.get("status") != Status.OK:
         if files or sums:
-            yield "names files, and yet it is not ok"
+            yield "names files, but is not ok"
         return
     if "json" not in files:
         yield "ok without a record"

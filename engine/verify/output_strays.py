@@ -1,6 +1,6 @@
-"""What lies in the output directory that no `ok` row names: left over from this queue, or of others.
+"""Files in the output directory that no `ok` row names: left over from this queue, or somebody else's.
 
-By the page on the format alone: nothing here is shared with `engine.output.publisher`, `engine.output.ownership` or
+Written from queue_dir/README.md alone: nothing is shared with `engine.output.publisher`, `engine.output.ownership` or
 `engine.queue.marker`.
 """
 
@@ -32,9 +32,11 @@ def output_strays(
     reopened: Mapping[str, list[dict[str, str]]],
     findings: Findings,
 ) -> None:
-    """Look at every file in the output directory. `written`: the formats that this queue writes
-    beside a record. `formats`: those of the jobs that are ok. `reopened`: sha256 by
-    format of rows that were taken back."""
+    """Report every file in the output directory that should not be there.
+
+    `written`: the formats that this queue writes beside a record. `formats`: those of the jobs that are ok.
+    `reopened`: sha256 by format, from rows that were reopened.
+    """
     for path, video_id, fmt in output.entries():
         full = os.path.join(output.root, path)
         name = os.path.basename(path)
@@ -56,8 +58,8 @@ def output_strays(
         elif video_id not in jobs:
             findings.note("file(s) in the output directory of videos that are not in this queue")
         elif fmt not in formats.get(video_id, ()):
-            sums = {its.get(fmt) for its in reopened.get(video_id, ())} - {None}
-            if _is_ours(output.root, path, video_id, batch if fmt in ("json", *written) else "", sums):
+            hashes = {row.get(fmt) for row in reopened.get(video_id, ())} - {None}
+            if _is_ours(output.root, path, video_id, batch if fmt in ("json", *written) else "", hashes):
                 findings.problem("stray file", full, "no ok row names it")
             else:
                 findings.note(_OTHER_QUEUES)
@@ -72,12 +74,12 @@ def _marker(full: str, name: str, batch: str, findings: Findings) -> None:
             findings.problem("unreadable file", full, "not a marker; the next run writes it again")
 
 
-def _is_ours(root: str, path: str, video_id: str, batch: str, sums: set[str | None]) -> bool:
-    """Whether this queue wrote a file that no row names (any more)."""
+def _is_ours(root: str, path: str, video_id: str, batch: str, hashes: set[str | None]) -> bool:
+    """Whether this queue wrote a file that no row names."""
     full = os.path.join(root, path)
     if os.path.islink(full) or not os.path.isfile(full):
         return False
-    if sums and _sha256(full) in sums:
+    if hashes and _sha256(full) in hashes:
         return True
     record = _json(os.path.join(root, video_id[:2], f"{video_id}.json"))
     return (
@@ -107,6 +109,6 @@ def _sha256(path: str) -> str | None:
 
 
 def _in_use(root: str, path: str) -> bool:
-    """Whether a temporary file is in the hands of a worker that lives; of this queue none does."""
+    """Whether a temporary file belongs to a living worker (of another queue: none of this one lives)."""
     owner = os.path.join(root, TMP, path.split(os.sep)[1], OWNER)
     return living_holder(owner) is not None or is_locked(owner)

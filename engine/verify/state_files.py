@@ -1,6 +1,6 @@
-"""The small files, for the audit: checkpoint, status, the caches of ids, and who may read all that.
+"""The state files, for the audit: checkpoint, status, caches of ids, listings, and their permissions.
 
-By the page on the format alone: nothing here is shared with `engine.queue.manifest`, `engine.monitor.status` or
+Written from queue_dir/README.md alone: nothing is shared with `engine.queue.manifest`, `engine.monitor.status` or
 `engine.queue.id_index`.
 """
 
@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import re
+import stat
 import zlib
 from array import array
 from collections import Counter
@@ -26,31 +27,23 @@ _ID = re.compile(r"[A-Za-z0-9_-]{11}")  # a damaged segment may hold anything
 _ENDS = ("ok", "absent", "failed")
 _PARTS = ("pending", "in_flight", "deferred", *_ENDS)
 _LISTING = re.compile(r"[0-9]{6,}\.json")
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    OverflowError,
-    RecursionError,
-)
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(slots=True)
-class Promise:
-    """What the checkpoint promises: so many bytes of the manifest, so many rows of each sort, and how far each
-    open journal is in it, with the CRC-32 of the journal up to there (None: not known)."""
+class CheckpointFacts:
+    """What the checkpoint says: the manifest's length, its rows by status and kind, and the open journals."""
 
     length: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
-    offsets: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    offsets: dict[str, tuple[int, int | None]] = field(
+        default_factory=dict
+    )  # chunk: (offset, CRC-32 up to it)
 
 
-def read_promise(queue: Queue, findings: Findings) -> Promise:
-    """The checkpoint; an empty one when there is none or nothing can be made of it."""
+def read_checkpoint_facts(queue: Queue, findings: Findings) -> CheckpointFacts:
+    """The checkpoint; an empty one when it is missing or unreadable."""
     path = queue.checkpoint
     try:
         with open(path, "rb") as file:
@@ -58,45 +51,48 @@ def read_promise(queue: Queue, findings: Findings) -> Promise:
         if not isinstance(value["length"], int):
             raise TypeError
         counts = value["counts"]
-        promise = Promise(
+        facts = CheckpointFacts(
             value["length"],
             {name: int(counts[name]) for name in _ENDS},
             {str(kind): int(n) for kind, n in counts["kinds"].items() if n},
             {
-                str(name): (int(its[0]), its[3] if len(its) > 3 and isinstance(its[3], int) else None)
-                for name, its in value["open"].items()
+                str(name): (int(part[0]), part[3] if len(part) > 3 and isinstance(part[3], int) else None)
+                for name, part in value["open"].items()
             },
         )
     except FileNotFoundError:
-        return Promise()
+        return CheckpointFacts()
     except _UNREADABLE:
-        findings.problem("unreadable file", path, "not a checkpoint; the next run derives it anew")
-        return Promise()
+        findings.problem("unreadable file", path, "not a checkpoint; the next run derives it again")
+        return CheckpointFacts()
     wanted = value.pop("crc32", None)
     if wanted != zlib.crc32(json.dumps(value).encode()):
-        findings.problem("wrong sum", path, "not what its sum says; the next run derives it anew")
-    return promise
+        findings.problem("wrong sum", path, "not what its checksum says; the next run derives it again")
+    return facts
 
 
 def count_faults(
-    queue: Queue, promise: Promise, rows: Counter[str], kinds: Counter[str], findings: Findings
+    queue: Queue, facts: CheckpointFacts, rows: Counter[str], kinds: Counter[str], findings: Findings
 ) -> None:
-    """Hold the counts of the checkpoint against those of the manifest."""
+    """Compare the counts of the checkpoint with those of the manifest."""
     for status in _ENDS:
-        promised = promise.counts.get(status, 0)
+        promised = facts.counts.get(status, 0)
         if promised != rows[status]:
             findings.problem(
                 "wrong count",
                 queue.checkpoint,
                 f"{status}: {promised}, but the manifest holds {rows[status]}",
             )
-    if promise.kinds != kinds:
-        findings.problem("wrong count", queue.checkpoint, f"kinds: {promise.kinds}, recounted {dict(kinds)}")
+    if facts.kinds != kinds:
+        findings.problem("wrong count", queue.checkpoint, f"kinds: {facts.kinds}, recounted {dict(kinds)}")
 
 
 def status_faults(queue: Queue, jobs: int, findings: Findings) -> None:
-    """Hold the last snapshot against the segments. It may lag behind (a killed run, a seeding, a retry); what it
-    cannot do is to have seen more jobs than there are, or parts that do not make the whole."""
+    """Compare the last snapshot with the segments.
+
+    It may lag behind (a killed run, a seeding, a retry), but it cannot have counted more jobs than there are, and its
+    parts must add up.
+    """
     path = queue.status
     try:
         with open(path, "rb") as file:
@@ -114,15 +110,15 @@ def status_faults(queue: Queue, jobs: int, findings: Findings) -> None:
 
 
 def cache_fault(queue: Queue, segment: int, ids: Iterable[str]) -> str | None:
-    """What is wrong with the cache of a segment's ids; None when nothing is, or when there is none.
+    """What is wrong with the cache of a segment's ids; None when nothing is, or when it is missing.
 
-    An id of 11 characters is 64 bits in base64 and two more, which are 0 in YouTube's; the others are kept as text.
+    An id of 11 characters is 66 bits in base64; the last two are 0 in YouTube's ids. Other ids are kept as text.
     """
     path = queue.ids(segment)
     try:
         with open(path, "rb") as file:
             packed = file.read()
-        packed = packed[: len(packed) // 8 * 8]  # half a number at its end is nobody's
+        packed = packed[: len(packed) // 8 * 8]  # ignore an incomplete number at the end
         with open(path + ".odd", "rb") as file:
             total, *odd = file.read().decode("ascii").split() or [""]
     except FileNotFoundError:
@@ -139,12 +135,12 @@ def cache_fault(queue: Queue, segment: int, ids: Iterable[str]) -> str | None:
     if packed != array("Q", sorted(numbers)).tobytes() or odd != texts:
         return "holds other ids than the segment"
     if total != f"{zlib.crc32(' '.join(odd).encode(), zlib.crc32(packed)):08x}":
-        return "not what its sum says"
+        return "not what its checksum says"
     return None
 
 
 def listing_faults(queue: Queue, findings: Findings) -> None:
-    """What lies in listings/, and whether it says what it must; two of one source are one too many."""
+    """Check the files in listings/; two of the same source are one too many."""
     sources: set[str] = set()
     for name in listing(queue.path("listings")):
         path = queue.path("listings", name)
@@ -155,11 +151,11 @@ def listing_faults(queue: Queue, findings: Findings) -> None:
             with open(path, "rb") as file:
                 value = json.load(file)
             source, state, counts = value["source"], value["state"], (value["found"], value["added"])
-            right = value["number"] == int(name.removesuffix(".json")) and state in ("open", "done", "failed")
-            right = right and isinstance(source, str) and min(counts) >= 0
+            valid = value["number"] == int(name.removesuffix(".json")) and state in ("open", "done", "failed")
+            valid = valid and isinstance(source, str) and min(counts) >= 0
         except _UNREADABLE:
-            right = False
-        if not right:
+            valid = False
+        if not valid:
             advice = "not a listing: remove it and name its channel, playlist or search again"
             findings.problem("unreadable file", path, advice)
             continue
@@ -170,24 +166,26 @@ def listing_faults(queue: Queue, findings: Findings) -> None:
 
 
 def known_fault(queue: Queue) -> str | None:
-    """What is wrong with `known.u64`; None when nothing is, or when there is none."""
+    """What is wrong with `known.u64`; None when nothing is, or when it is missing."""
     try:
         with open(queue.path("known.u64"), "rb") as file:
             head, body = file.read(64), file.read()
         name, numbers, others, total = head.decode("ascii").split()
-        right = name == "known" and f"{zlib.crc32(body):08x}" == total
+        valid = name == "known" and f"{zlib.crc32(body):08x}" == total
         ends = body[8 * int(numbers) :]
-        right = right and len(ends) == 12 * int(others) and ends.count(b"\n") == int(others)
+        valid = valid and len(ends) == 12 * int(others) and ends.count(b"\n") == int(others)
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
-        right = False
-    return None if right else "not what its sum says: remove it and give --skip-known again"
+        valid = False
+    return None if valid else "not what its checksum says: remove it and give --skip-known again"
 
 
-def exposed(queue: Queue) -> Iterable[str]:
-    """Files of the queue that others than their owner may read or write. Tokens are empty: they are not asked, and
-    engine.toml is the user's own."""
+def readable_by_others(queue: Queue) -> Iterable[str]:
+    """Files of the queue that others than their owner may read or write.
+
+    Tokens are left out because they are empty, engine.toml because it is the user's own.
+    """
     for directory in (
         "",
         "segments",
@@ -197,16 +195,18 @@ def exposed(queue: Queue) -> Iterable[str]:
     ):
         for name in listing(queue.path(directory)):
             try:
-                its = os.lstat(queue.path(directory, name))
+                mode = os.lstat(queue.path(directory, name)).st_mode
             except OSError:
                 continue
-            if its.st_mode & 0o170000 == 0o100000 and its.st_mode & 0o077 and name != "engine.toml":
+            if stat.S_ISREG(mode) and mode & 0o077 and name != "engine.toml":
                 yield queue.path(directory, name)
 
 
 def frozen_output(batch: dict[str, Any], root: str) -> str | None:
-    """The output directory that the first run froze; None before it. A path that is kept relative counts from the
-    queue's directory `root`; the absolute one beside it is of the time when it was written."""
+    """The output directory that the first run froze; None before it.
+
+    A relative path starts at the queue's directory `root`; the absolute one beside it is from the time of writing.
+    """
     frozen = batch.get("frozen")
     output = frozen.get("output") if isinstance(frozen, dict) else None
     if not isinstance(output, str) or "\0" in output:

@@ -1,6 +1,6 @@
-"""What lies in the queue and output directories before it has its name: left by a process that died, or by others.
+"""Temporary files in the queue and output directories, left by a process that died.
 
-By the page on the format alone: nothing here is shared with `engine.queue.names` or `engine.queue.sweeping`.
+Written from queue_dir/README.md alone: nothing is shared with `engine.queue.names` or `engine.queue.sweeping`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import re
 
 from engine.queue.directory import Queue
-from engine.verify.directory_scan import FOREIGN, LEFT, NAMED, OWNER, TMP, TOKEN, WORKER, listing
+from engine.verify.directory_scan import FOREIGN, NAMED, OWNER, TMP, TOKEN, WORKER, WORKER_FILES, listing
 from engine.verify.findings import Findings
 
 _REPLACED = (
@@ -18,28 +18,28 @@ _REPLACED = (
     r"|[0-9]+\.jsonl|[0-9]{6,}\.(?:json|u64|u64\.odd|u64\.sums))"
 )
 _TEMPORARY = re.compile(rf"\.{_REPLACED}\.[0-9a-f]{{8}}\.tmp|manifest\.retry\.tmp")
-_UNBORN = re.compile(r"[0-9]{6,17}|[0-9]{8}T[0-9]{6}-[0-9]+-[0-9a-f]{6}\.[0-9]+\.[0-9]+")
+_STAGING = re.compile(r"[0-9]{6,17}|[0-9]{8}T[0-9]{6}-[0-9]+-[0-9a-f]{6}\.[0-9]+\.[0-9]+")
 _OUTPUT_TEMPORARY = re.compile(r"\.(?:[A-Za-z0-9_-]{11}\.(?:json|md|txt|srt|vtt)|owner)\.[0-9a-f]{8}\.tmp")
 
 
 def leftovers(queue: Queue, findings: Findings) -> None:
-    """Temporary files in the queue directory; what bears a name that no engine gives is somebody else's."""
-    said = "left by a process that was killed; the next run removes it"
+    """Report temporary files in the queue directory; names that no engine gives are somebody else's."""
+    detail = "left by a process that was killed; the next run removes it"
     for name in listing(queue.tmp):
         path = os.path.join(queue.tmp, name)
-        if is_temporary(path) or (_UNBORN.fullmatch(name) and _is_unborn(path)):
-            findings.problem("stray temporary file", path, said)
+        if is_temporary(path) or (_STAGING.fullmatch(name) and _is_staging(path)):
+            findings.problem("stray temporary file", path, detail)
         else:
             findings.note(FOREIGN)
     for directory in ("", "segments", "ids", "listings"):
         for name in listing(queue.path(directory)):
             path = queue.path(directory, name)
             if is_temporary(path):
-                findings.problem("stray temporary file", path, said)
+                findings.problem("stray temporary file", path, detail)
 
 
 def is_temporary(path: str) -> bool:
-    """Whether this is a file of the queue that was not renamed into place."""
+    """Whether this is a file of the queue that was never renamed into place."""
     return (
         _TEMPORARY.fullmatch(os.path.basename(path)) is not None
         and os.path.isfile(path)
@@ -47,16 +47,15 @@ def is_temporary(path: str) -> bool:
     )
 
 
-def _is_unborn(path: str) -> bool:
-    """Whether this is a directory of tokens, or a worker's, that was not renamed into place."""
+def _is_staging(path: str) -> bool:
+    """Whether this is a directory of tokens, or a worker's, that was never renamed into place."""
     inside = listing(path)
-    made = any(name in LEFT or TOKEN.fullmatch(name) or NAMED.fullmatch(name) for name in inside)
+    made = any(name in WORKER_FILES or TOKEN.fullmatch(name) or NAMED.fullmatch(name) for name in inside)
     return os.path.isdir(path) and not os.path.islink(path) and (made or not inside)
 
 
 def is_temporary_output(path: str) -> bool:
-    """Whether a path within the output directory is that of a file before it is renamed into place, or of a note
-    beside such files."""
+    """Whether a path in the output directory is that of a temporary file, or of a worker's note beside those."""
     inside, name = os.path.split(path)
     parent, worker = os.path.split(inside)
     if parent == TMP and WORKER.fullmatch(worker):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from engine.budget import Outcome, Stamp
-from engine.model import Cost, Failure, Fetched, Job, Kind, Permit, Record, Refused
+from engine.model import Failure, Fetched, Job, Kind, Permit, Record, Refused, RequestCost
 from engine.output.ownership import another_queue_wrote
 from engine.output.publisher import Output, TakenError
 from engine.queue.job_state import JobState
@@ -102,7 +102,7 @@ class Attempts:
                 kind=None,
                 message=None,
                 attempts=self._spent(state) + 1,
-                cost=got.cost + Cost(state.requests, state.bytes),
+                cost=got.cost + RequestCost(state.requests, state.bytes),
                 metadata=got.metadata,
                 transcript=got.transcript,
                 files=files,
@@ -170,7 +170,9 @@ class Attempts:
     def refused_for_good(self, job: Job, state: JobState) -> Recorded:
         """The end of a job that keeps being refused while others pass."""
         failure = Failure(Kind.BLOCKED, f"refused {self._refusals(state)} times while other videos passed")
-        return self.final(job, state, Kind.BLOCKED, failure.message, Refused(failure, Cost()), 0, None, 0.0)
+        return self.final(
+            job, state, Kind.BLOCKED, failure.message, Refused(failure, RequestCost()), 0, None, 0.0
+        )
 
     def believed(self, job: Job, state: JobState, permit: Permit, got: Refused, elapsed_s: float) -> Recorded:
         """The end of a job without captions, once that is believed. The budget has heard of it before."""
@@ -207,7 +209,7 @@ class Attempts:
             body["held"] = held
         return Recorded("try", body, again_in_s=wait_s)
 
-    def gave_way(self, job: Job, state: JobState, permit: Permit, cost: Cost) -> dict[str, Any]:
+    def gave_way(self, job: Job, state: JobState, permit: Permit, cost: RequestCost) -> dict[str, Any]:
         """The line of an attempt that was none in the end: its requests were sent all the same."""
         return {
             "job": job.video_id,
@@ -270,7 +272,7 @@ class Attempts:
                 kind=kind,
                 message=message,
                 attempts=max(1, paid),
-                cost=got.cost + Cost(state.requests, state.bytes),
+                cost=got.cost + RequestCost(state.requests, state.bytes),
                 metadata=got.metadata,
                 transcript=None,
                 files={},

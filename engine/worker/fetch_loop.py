@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.budget import Outcome, Stamp
 from engine.errors import EngineError, Interrupted
-from engine.model import Cost, Failure, Fetched, Kind, Permit, Refused
+from engine.model import Failure, Fetched, Kind, Permit, Refused, RequestCost
 from engine.network.turns import turns
 from engine.process import shortages
 from engine.queue import claims
@@ -92,7 +92,7 @@ class Hands:
             Kind.TIMEOUT, f"no answer within {self._settings.deadline_s:g} s, and its thread hung"
         )
         permit = work.permit or Permit(0, 0, 0.0)
-        self._conclude(work, permit, Refused(failure, Cost(requests=1)), work.started)
+        self._conclude(work, permit, Refused(failure, RequestCost(requests=1)), work.started)
         self.start(work.thread)
         return True
 
@@ -261,7 +261,7 @@ class Hands:
                 return True
         return self._record(work, self._attempts.doubted(item.job, item.state, permit, got, wait_s))
 
-    def _step_back(self, work: Work, permit: Permit, cost: Cost, *, its_own: bool) -> bool:
+    def _step_back(self, work: Work, permit: Permit, cost: RequestCost, *, its_own: bool) -> bool:
         """The attempt gave way: the job stays what it was, and a probe that it held is let go.
 
         Its journal hears only of what it cost.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.model import Cost, Failure, Kind, Metadata, Refused
+from engine.model import Failure, Kind, Metadata, Refused, RequestCost
 
 _TEXTS = ("title", "channel", "channel_id")
 
@@ -59,7 +59,7 @@ def read(line: dict[str, Any] | None, run: str, names: Sequence[str], now: float
     duration_s = held.get("duration_s")
     whole = isinstance(duration_s, int) and not isinstance(duration_s, bool)
     metadata = Metadata(**texts, duration_s=duration_s if whole else None)
-    got = Refused(Failure(Kind.NO_CAPTIONS, message), Cost(), metadata)
+    got = Refused(Failure(Kind.NO_CAPTIONS, message), RequestCost(), metadata)
     return Kept(got, names.index(name), at, elapsed_s, line.get("doubted") is True)
 
 

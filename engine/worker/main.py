@@ -13,12 +13,12 @@ import traceback
 from dataclasses import dataclass
 
 from engine.errors import EngineError, Exit
-from engine.model import Cost, Failure, Kind, Refused
+from engine.model import Failure, Kind, Refused, RequestCost
 from engine.output import publisher
 from engine.queue import claims
 from engine.queue.directory import Queue
 from engine.queue.job_state import fold
-from engine.queue.journal import Entry, Journal, lines
+from engine.queue.journal import Journal, JournalEntry, lines
 from engine.queue.segments import Chunk, read_jobs
 from engine.settings import Settings
 from engine.storage import disk
@@ -212,7 +212,7 @@ class Lap:
 
     def _poison(self, item: Item) -> None:
         deaths = len(item.state.deaths)
-        nothing = Refused(Failure(Kind.POISON, ""), Cost())
+        nothing = Refused(Failure(Kind.POISON, ""), RequestCost())
         recorded = self._attempts.final(
             item.job,
             item.state,
@@ -326,7 +326,7 @@ class Lap:
         with self._journal_lock:
             self._go_on()
             home.journal.write(verb, body)
-            home.state.apply(Entry(verb, body, home.journal.end, b""))
+            home.state.apply(JournalEntry(verb, body, home.journal.end, b""))
 
 
 def run_lap(settings: Settings, resources: Resources, worker_id: str, stop: threading.Event) -> Report:

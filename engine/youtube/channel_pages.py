@@ -21,7 +21,7 @@ from urllib.parse import quote
 import requests
 
 from engine.errors import EngineError, Interrupted
-from engine.model import Cost, Failure, Kind, Permit
+from engine.model import Failure, Kind, Permit, RequestCost
 from engine.network.answer import FailureError
 from engine.network.client import Client
 from engine.youtube.classify import by_status, classify
@@ -94,7 +94,7 @@ class ListingClient:
         self,
         client: Client,
         acquire: Callable[[], Permit],
-        report: Callable[[Permit, Failure | None, Cost], None],
+        report: Callable[[Permit, Failure | None, RequestCost], None],
         deadline_s: float,
     ) -> None:
         self._client, self._acquire, self._report, self._deadline_s = client, acquire, report, deadline_s

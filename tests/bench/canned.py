@@ -30,7 +30,7 @@ def wait_s(video_id: str, mean_s: float) -> float:
 
 def fetch(self: Any, video_id: str, permit: Any) -> Fetched:
     """In place of Fetcher.fetch: a record of 1 KB."""
-    from engine.model import Cost, Cue, Fetched, Metadata, Transcript
+    from engine.model import Cue, Fetched, Metadata, RequestCost, Transcript
 
     if _first:
         with contextlib.suppress(FileExistsError), open(_first, "x") as file:
@@ -39,4 +39,4 @@ def fetch(self: Any, video_id: str, permit: Any) -> Fetched:
         time.sleep(wait_s(video_id, _mean_s))
     cues = tuple(Cue(2.0 * n, 2.0, f"What is said in line {n}") for n in range(12))
     about = Metadata(f"About {video_id}", "A channel", None, 24)
-    return Fetched(about, Transcript("en", "English", True, cues), Cost(2, 42_000))
+    return Fetched(about, Transcript("en", "English", True, cues), RequestCost(2, 42_000))

@@ -75,7 +75,7 @@ class Engine(Contender):
 
     def _work(self, worker: Any) -> None:
         from engine.queue.job_state import fold
-        from engine.queue.journal import Entry, Journal, lines
+        from engine.queue.journal import Journal, JournalEntry, lines
         from engine.queue.segments import read_jobs
 
         while (chunk := worker.claim(time.time())) is not None:
@@ -86,7 +86,7 @@ class Engine(Contender):
                 worker.begin(0, chunk, job.video_id)
                 body = full_row(job.video_id)
                 journal.write("final", body)
-                state.apply(Entry("final", body, journal.end, b""))
+                state.apply(JournalEntry("final", body, journal.end, b""))
                 worker.end(0)
                 if time.monotonic() - synced_at >= SYNC_S:
                     journal.sync()

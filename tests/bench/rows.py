@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from engine.model import Cost, Job, Metadata, Transcript
+from engine.model import Job, Metadata, RequestCost, Transcript
 from engine.queue.manifest import row
 from engine.rehearsal import invented_ids
 
@@ -31,7 +31,7 @@ def full_row(video_id: str) -> dict[str, Any]:
         kind=None,
         message=None,
         attempts=1,
-        cost=Cost(2, 42_123),
+        cost=RequestCost(2, 42_123),
         metadata=_METADATA,
         transcript=_TRANSCRIPT,
         files=there,

@@ -14,7 +14,7 @@ from support import batch, some_fail, worked
 from engine import cli
 from engine.cli.set import read_pairs
 from engine.errors import UsageError
-from engine.queue.control import Ask, Course, Inbox, publish_course
+from engine.queue.control import ControlRequest, RequestQueue, RunState, publish_run_state
 from engine.queue.directory import Queue
 from engine.queue.making import make_queue
 from engine.run.supervisor import hold
@@ -23,20 +23,20 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @contextlib.contextmanager
-def live(queue: Queue, course: Course) -> Iterator[list[Course]]:
+def live(queue: Queue, course: RunState) -> Iterator[list[RunState]]:
     """A run that does what it is asked; yields the courses it took."""
     courses, over = [course], threading.Event()
 
     def answer() -> None:
-        inbox = Inbox(queue)
+        inbox = RequestQueue(queue)
         while not over.wait(0.002):
             for its in inbox.take():
                 assert its is not None
                 courses.append(courses[-1].after(its))
-                publish_course(queue, courses[-1])
+                publish_run_state(queue, courses[-1])
 
     with hold(queue):
-        publish_course(queue, course)
+        publish_run_state(queue, course)
         thread = threading.Thread(target=answer)
         thread.start()
         try:
@@ -64,7 +64,7 @@ def said(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str]:
 def test_pause_and_resume(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
     run = f"the run (pid {os.getpid()})"
     go_on = "`engine resume -q queue_dir` has it go on"
-    with live(queue, Course("0.5/s", 4, 16)) as courses:
+    with live(queue, RunState("0.5/s", 4, 16)) as courses:
         assert said(capsys, "resume") == (0, f"{run} is not paused")
         assert said(capsys, "pause") == (0, f"paused {run}: {go_on}")
         assert courses[-1].paused
@@ -75,15 +75,15 @@ def test_pause_and_resume(queue: Queue, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_set_says_what_was_and_what_is(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
-    with live(queue, Course("0.5/s", 4, 16)) as courses:
+    with live(queue, RunState("0.5/s", 4, 16)) as courses:
         assert said(capsys, "set", "rate=2", "threads=24", "processes=4") == (
             0, "rate 0.5/s -> 2/s\nthreads 16 -> 24\nprocesses 4 as before",
         )  # fmt: skip
-        assert courses[-1] == Course("2/s", 4, 24)
+        assert courses[-1] == RunState("2/s", 4, 24)
         assert said(capsys, "set", "rate=NONE")[1] == "rate 2/s -> none"
         for pairs in (["threads=9", "rat=2"], ["threads=0"]):
             assert said(capsys, "set", *pairs)[0] == 2
-        assert courses[-1] == Course("none", 4, 24), "nothing is set when one of them is wrong"
+        assert courses[-1] == RunState("none", 4, 24), "nothing is set when one of them is wrong"
 
 
 WRONG = {
@@ -114,13 +114,13 @@ def test_what_cannot_be_set(queue: Queue, capsys: pytest.CaptureFixture[str], pa
 @pytest.mark.parametrize(
     ("pairs", "wanted"),
     [
-        ((), Ask()),
-        (("rate=2",), Ask(rate="2/s")),
-        (("rate= 1000/H ",), Ask(rate="1000/h")),
-        (("rate=auto", "threads=1", "processes=256"), Ask(rate="auto", threads=1, processes=256)),
+        ((), ControlRequest()),
+        (("rate=2",), ControlRequest(rate="2/s")),
+        (("rate= 1000/H ",), ControlRequest(rate="1000/h")),
+        (("rate=auto", "threads=1", "processes=256"), ControlRequest(rate="auto", threads=1, processes=256)),
     ],
 )
-def test_what_can(pairs: tuple[str, ...], wanted: Ask) -> None:
+def test_what_can(pairs: tuple[str, ...], wanted: ControlRequest) -> None:
     assert read_pairs(pairs) == wanted
 
 
@@ -137,7 +137,7 @@ def test_no_run_is_live(queue: Queue, capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_run_that_does_not_look_yet(
     queue: Queue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.queue.control.answered.__defaults__", (0.01,))
+    monkeypatch.setattr("engine.queue.control.wait_until_done.__defaults__", (0.01,))
     with hold(queue):
         for command in (["pause"], ["resume"], ["set", "rate=2"]):
             code, err = said(capsys, *command)
@@ -145,7 +145,11 @@ def test_a_run_that_does_not_look_yet(
             assert f"asked the run (pid {os.getpid()}) to " in err
             assert "not done so yet" in err
         assert said(capsys, "set") == (0, "the run is still beginning: ask again in a moment")
-        assert list(Inbox(queue).take()) == [Ask(paused=True), Ask(paused=False), Ask(rate="2/s")]
+        assert list(RequestQueue(queue).take()) == [
+            ControlRequest(paused=True),
+            ControlRequest(paused=False),
+            ControlRequest(rate="2/s"),
+        ]
 
 
 def test_wait_and_status_have_an_exit_code_for_each_state(
@@ -163,9 +167,9 @@ def test_wait_and_status_have_an_exit_code_for_each_state(
     assert codes(worked(tmp_path / "some", 40, some_fail).root) == (3, 3)
     left = batch(tmp_path / "left", 8)
     assert codes(left.root) == (23, 23)
-    with live(left, Course("none", 1, 1)):
+    with live(left, RunState("none", 1, 1)):
         assert codes(left.root) == (20, 20)
-        publish_course(left, Course("none", 1, 1, paused=True))
+        publish_run_state(left, RunState("none", 1, 1, paused=True))
         assert codes(left.root) == (21, 21)
     assert codes(left.root) == (23, 23)
     for command in (["status", "--exit-code"], ["wait"], ["pause"], ["resume"], ["set"]):

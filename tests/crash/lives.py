@@ -36,7 +36,6 @@ from engine.budget import BudgetSettings, Rate  # noqa: E402
 from engine.budget.limiter import Budget  # noqa: E402
 from engine.errors import EngineError, Exit  # noqa: E402
 from engine.model import (  # noqa: E402
-    Cost,
     Cue,
     EgressSpec,
     Failure,
@@ -45,6 +44,7 @@ from engine.model import (  # noqa: E402
     Metadata,
     Permit,
     Refused,
+    RequestCost,
     Transcript,
 )
 from engine.monitor import status  # noqa: E402
@@ -54,7 +54,7 @@ from engine.queue import events, gathering, joined_segment  # noqa: E402
 from engine.queue.claims import run_id  # noqa: E402
 from engine.queue.directory import Queue, worker_ids  # noqa: E402
 from engine.queue.making import make_queue  # noqa: E402
-from engine.queue.segments import cut  # noqa: E402
+from engine.queue.segments import split_chunks  # noqa: E402
 from engine.recovery.requeue import retry  # noqa: E402
 from engine.recovery.startup import recover  # noqa: E402
 from engine.run.supervisor import hold  # noqa: E402
@@ -96,12 +96,12 @@ def canned(log: int, again: bool) -> Callable[[str, Permit], Fetched | Refused]:
     def fetch(video_id: str, permit: Permit) -> Fetched | Refused:
         os.write(log, f"{video_id}\n".encode())
         if video_id in ABSENT:
-            return Refused(Failure(Kind.PRIVATE, "it is private"), Cost(1, 500))
+            return Refused(Failure(Kind.PRIVATE, "it is private"), RequestCost(1, 500))
         if video_id in FLAKY and not again:
-            return Refused(Failure(Kind.SERVER_ERROR, "HTTP 500"), Cost(1, 0))
+            return Refused(Failure(Kind.SERVER_ERROR, "HTTP 500"), RequestCost(1, 0))
         cues = (Cue(0.0, 1.5, f"Hello {video_id}"), Cue(1.5, 2.0, "☂ and goodbye"))
         about = Metadata(title=f"About {video_id}", channel="Someone", duration_s=60)
-        return Fetched(about, Transcript("en", "English", False, cues), Cost(2, 4000))
+        return Fetched(about, Transcript("en", "English", False, cues), RequestCost(2, 4000))
 
     return fetch
 
@@ -166,7 +166,7 @@ def _handed_on(queue: Queue) -> bool:
     """Every chunk is finished."""
     return all(
         len(os.listdir(queue.done(segment)) + os.listdir(queue.filed(segment)))
-        == len(list(cut(queue.segment(segment))))
+        == len(list(split_chunks(queue.segment(segment))))
         for segment in queue.segments()
     )
 

@@ -24,7 +24,7 @@ from power_ops import Files
 from engine.budget import register, snapshot
 from engine.budget.limiter import Budget
 from engine.cli import invoke
-from engine.model import Cost, Cue, Failure, Fetched, Kind, Metadata, Permit, Refused, Transcript
+from engine.model import Cue, Failure, Fetched, Kind, Metadata, Permit, Refused, RequestCost, Transcript
 from engine.monitor import status
 from engine.monitor.monitor import Monitor
 from engine.network import client
@@ -81,10 +81,10 @@ class Site:
             self.fetched[video_id] += 1
         kind = self.kinds[video_id]
         if kind is not None:
-            return Refused(Failure(Kind(kind), "it says no again"), Cost(1, 100))
+            return Refused(Failure(Kind(kind), "it says no again"), RequestCost(1, 100))
         cues = (Cue(0.0, 1.0, f"once more {video_id}"),)
         return Fetched(
-            Metadata(title=f"Again {video_id}"), Transcript("en", "English", False, cues), Cost(2, 999)
+            Metadata(title=f"Again {video_id}"), Transcript("en", "English", False, cues), RequestCost(2, 999)
         )
 
 
@@ -113,7 +113,7 @@ class Inside:
         claims.reclaim(self.queue, "", forget)
         if not worker_ids(self.queue):
             publisher.sweep(self.settings.frozen.output)
-        return 3 if status.tally(self.queue, time.time()).counts.failed else 0
+        return 3 if status.recount(self.queue, time.time()).counts.failed else 0
 
     def _lap(self, number: int) -> None:
         stop = threading.Event()

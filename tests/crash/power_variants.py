@@ -19,7 +19,7 @@ from power_play import Variant
 from engine.output import publisher
 from engine.queue import gathering
 from engine.recovery import startup
-from engine.storage import disk
+from engine.storage import append_file, disk
 
 
 def _unsynced(pattern: str) -> Callable[[list[Step]], list[Step]]:
@@ -86,7 +86,7 @@ def _patched(module: object, name: str, value: object) -> Callable[[], AbstractC
     return lambda: mock.patch.object(module, name, value)
 
 
-class _NotCutBack(disk.AppendFile):
+class _NotCutBack(append_file.AppendFile):
     def __init__(self, path: str, *, length: int | None = None, mode: int = disk.PRIVATE_FILE) -> None:
         super().__init__(path, mode=mode)
 
@@ -130,12 +130,12 @@ VARIANTS = [
     Variant("synced before the fsyncs", _synced_too_early, near=f"write {_JOURNAL} synced", focus=_FILES),
     Variant(
         "manifest not cut back to its checkpoint",
-        patched=_patched(disk, "AppendFile", _NotCutBack),
+        patched=_patched(append_file, "AppendFile", _NotCutBack),
         near=r"\w+ " + _MANIFEST,
     ),
     Variant(
         "torn journal line not cut off",
-        patched=_patched(disk, "_last_line_end", lambda fd, size: size),
+        patched=_patched(append_file, "_last_line_end", lambda fd, size: size),
         near=r"\w+ " + _JOURNAL,
         focus=_JOURNAL,
         model="ext4",
@@ -148,7 +148,7 @@ VARIANTS = [
     ),
     Variant(
         "tokens not compared with segments",
-        patched=_patched(startup, "_check_tokens", lambda queue: []),
+        patched=_patched(startup, "check_tokens", lambda queue: []),
         near=r"\w+ " + _FILED,
         focus=_FILED,
     ),

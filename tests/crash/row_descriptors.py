@@ -149,7 +149,7 @@ def read_only(place: Place, seed: int) -> str | Told:
             else:
                 path = batch.out if what == "output's names" else batch.queue / "journal" / "000000"
                 stack.enter_context(_immutable(path))
-            ended = _ended(batch, run, (Exit.DISK,), "Mount it for writing", "Mend the permissions")
+            ended = _ended(batch, run, (Exit.DISK,), "Mount it for writing", "Correct the permissions")
     _goes_on(batch)
     return f"{what}: exit code {ended.code}"
 

@@ -26,9 +26,20 @@ from engine.budget import BudgetSettings, Outcome, Rate
 from engine.budget.limiter import Budget
 from engine.cli import invoke
 from engine.errors import DiskError, Exit, UsageError
-from engine.model import Cost, Cue, EgressSpec, Failure, Fetched, Kind, Metadata, Permit, Refused, Transcript
+from engine.model import (
+    Cue,
+    EgressSpec,
+    Failure,
+    Fetched,
+    Kind,
+    Metadata,
+    Permit,
+    Refused,
+    RequestCost,
+    Transcript,
+)
 from engine.monitor.monitor import Monitor
-from engine.monitor.status import tally
+from engine.monitor.recount import recount
 from engine.output import destination, publisher
 from engine.queue import claims, control, events
 from engine.queue.directory import Queue, deferred_chunks, open_queue
@@ -70,9 +81,9 @@ def canned(video_id: str) -> Fetched | Refused:
     """What becomes of a video, always the same."""
     kind = SPECIAL.get(video_id)
     if kind is not None:
-        return Refused(Failure(kind, "it said no"), Cost(1, 100))
+        return Refused(Failure(kind, "it said no"), RequestCost(1, 100))
     text = Transcript("en", "English", False, (Cue(0.0, 1.0, f"Hello {video_id}"),))
-    return Fetched(Metadata(title=f"About {video_id}"), text, Cost(2, 1000))
+    return Fetched(Metadata(title=f"About {video_id}"), text, RequestCost(2, 1000))
 
 
 class CannedResources(Resources):
@@ -162,8 +173,8 @@ def _laid_out(queue: Queue) -> None:
     lay_out(queue)
     issue(queue, 1000)
     control.request_stop(queue, now=True)
-    control.ask(queue, control.Ask(paused=True, rate="9/s", threads=3))
-    control.publish_course(queue, control.Course("9/s", 1, 3, paused=True))
+    control.send_request(queue, control.ControlRequest(paused=True, rate="9/s", threads=3))
+    control.publish_run_state(queue, control.RunState("9/s", 1, 3, paused=True))
     events.emit(queue, "start", "1 x 2", run="r")
     events.emit(queue, "slot_died", "{SIGKILL(-9)}", slot=0, worker="r.0.1", jobs=[IDS[8]])
     with take_or_say_who(queue.seed_lock, "seeding"):
@@ -191,7 +202,7 @@ def resume(root: Path) -> int:
     queue = open_queue(str(root / "queue"))
     check_rehearsal(queue, False)
     with hold(queue):
-        control.clear_request(queue)
+        control.clear_requests(queue)
         with take_or_say_who(queue.seed_lock, "seeding"):
             Seeding(queue).add(lines(IDS))
         destination.check(queue, str(root / "out"))
@@ -209,7 +220,7 @@ def resume(root: Path) -> int:
         )
         with take_or_say_who(queue.seed_lock, "seeding"):
             recover(queue)
-            tally(queue, time.time())
+            recount(queue, time.time())
         publisher.sweep(frozen.output)
         supervisor = Supervisor(queue, settings, claims.run_id())
         supervisor._open_budget()

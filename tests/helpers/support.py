@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from engine.inputs import Line
-from engine.model import Cost, Cue, Job, Kind, Metadata, Record, Transcript
+from engine.model import Cue, Job, Kind, Metadata, Record, RequestCost, Transcript
 from engine.monitor.monitor import Monitor
 from engine.output import destination
 from engine.output.publisher import Output, TakenError, forgetting, sweep
@@ -139,7 +139,7 @@ class Hand:
 
     def row(self, job: Job, outcome: Outcome, state: JobState | None = None) -> dict[str, Any]:
         now = utc()
-        cost = Cost(2, 1000) + (Cost(state.requests, state.bytes) if state else Cost())
+        cost = RequestCost(2, 1000) + (RequestCost(state.requests, state.bytes) if state else RequestCost())
         metadata = Metadata(title=f"About {job.video_id} ☂", channel="Someone", duration_s=60)
         common: dict[str, Any] = {
             "attempts": 1,

@@ -20,10 +20,10 @@ from engine.model import Kind
 from engine.monitor import status
 from engine.monitor.monitor import Monitor
 from engine.queue import journal
-from engine.queue.control import Course, publish_course
+from engine.queue.control import RunState, publish_run_state
 from engine.queue.directory import Queue, chunks_in
 from engine.queue.manifest import read_checkpoint, write_checkpoint
-from engine.queue.segments import cut
+from engine.queue.segments import split_chunks
 from engine.run.supervisor import hold
 from engine.storage.locks import take_or_say_who
 
@@ -51,7 +51,7 @@ def test_rows_are_the_journals_finals(tmp_path: Path) -> None:
     assert sorted(rows(queue)) == sorted(ids(40))
     written = {
         entry.raw
-        for chunk in cut(queue.segment(0))
+        for chunk in split_chunks(queue.segment(0))
         for entry in journal.lines(queue.journal(chunk))
         if entry.verb == "final"
     }
@@ -68,7 +68,7 @@ def test_only_what_is_promised(tmp_path: Path) -> None:
     file_rows(queue)
     assert rows(queue) == []
     assert status.collect(queue.root)["ok"] == 16
-    path = queue.journal(next(cut(queue.segment(0))))
+    path = queue.journal(next(split_chunks(queue.segment(0))))
     book = journal.Journal(path)
     first = journal.read(path).entries[4].end
     book.write("synced", {"end": first})
@@ -136,13 +136,13 @@ def test_a_death_at_any_step(tmp_path: Path, torn: bool) -> None:
 
 def test_rows_gather_as_long_as_anybody_works_on_more_of_them(tmp_path: Path) -> None:
     queue = batch(tmp_path, 64)
-    held, its = Hand(queue), Hand(queue)
+    held, finished_hand = Hand(queue), Hand(queue)
     with take_or_say_who(queue.monitor_lock, "monitor"):
         monitor = Monitor(queue)
         monitor.tick()
         chunk = held.worker.claim(time.time())
         assert chunk is not None
-        assert its.work() > 0
+        assert finished_hand.work() > 0
         assert not monitor.tick(now=False)  # one second has not passed, and a chunk is held
         held.chunk(chunk)
         assert monitor.tick(now=False)  # nobody has anything: the run's end would wait for this alone
@@ -159,7 +159,7 @@ def take_quietly(queue: Queue):  # type: ignore[no-untyped-def]
     return lock
 
 
-def test_without_its_checkpoint_all_is_derived_anew(tmp_path: Path) -> None:
+def test_without_its_checkpoint_all_is_derived_again(tmp_path: Path) -> None:
     queue = worked(tmp_path, 40, some_fail)
     before = verify.audit(queue.root)
     os.unlink(queue.checkpoint)
@@ -173,7 +173,7 @@ def test_without_its_checkpoint_all_is_derived_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 5, 7])
-def test_dying_while_deriving_anew(tmp_path: Path, steps: int) -> None:
+def test_dying_while_deriving_again(tmp_path: Path, steps: int) -> None:
     queue = worked(tmp_path, 80)
     os.unlink(queue.checkpoint)
     with dying_at(steps), pytest.raises(Crash):
@@ -243,7 +243,7 @@ def test_counts_are_a_recount_at_every_stage(tmp_path: Path) -> None:
         assert value["total"] == 64
         found = [
             entry.body["status"]
-            for chunk in cut(queue.segment(0))
+            for chunk in split_chunks(queue.segment(0))
             for entry in journal.lines(queue.journal(chunk))
             if entry.verb == "final"
         ]
@@ -307,7 +307,7 @@ def test_an_open_journal_damaged_since_brings_no_row_twice(tmp_path: Path, harm:
     hand.close()
     file_rows(queue)
     assert len(rows(queue)) == 12
-    path = Path(queue.journal(next(cut(queue.segment(0)))))
+    path = Path(queue.journal(next(split_chunks(queue.segment(0)))))
     lines = path.read_bytes().splitlines(keepends=True)
     if harm == "flipped":
         lines[3] = lines[3].replace(b"ok", b"oh")
@@ -328,11 +328,11 @@ def test_a_checkpoint_with_another_number_in_it_is_none(tmp_path: Path, key: str
     text = Path(queue.checkpoint).read_text()
     known = read_checkpoint(queue)
     assert known is not None
-    (its,) = known.open.values()
+    (part,) = known.open.values()
     old, new = {
         "length": (f'"length": {known.length}', f'"length": {known.length - 1}'),
         "ok": ('"ok": 15', '"ok": 16'),
-        "offset": (f"[{its.offset}, ", f"[{its.offset + 8}, "),
+        "offset": (f"[{part.offset}, ", f"[{part.offset + 8}, "),
     }[key]
     assert old in text
     Path(queue.checkpoint).write_text(text.replace(old, new))
@@ -340,7 +340,7 @@ def test_a_checkpoint_with_another_number_in_it_is_none(tmp_path: Path, key: str
 
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0])
-def test_rates_begin_anew_when_the_clock_was_set(
+def test_rates_begin_again_when_the_clock_was_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_s: float
 ) -> None:
     queue = batch(tmp_path, 16)
@@ -377,11 +377,11 @@ def test_a_pause_is_no_time_in_which_nothing_got_done(
             at[0] += 30.0
         monitor.finish()
         before = status.collect(queue.root)
-        publish_course(queue, Course("none", 1, 1, paused=paused))
+        publish_run_state(queue, RunState("none", 1, 1, paused=paused))
         for _ in range(60):
             monitor.finish()
             at[0] += 60.0
-        publish_course(queue, Course("none", 1, 1))
+        publish_run_state(queue, RunState("none", 1, 1))
         monitor.finish()
         after = status.collect(queue.root)
         idle_s = time.monotonic() - status.read_snapshot(queue)["progressed_s"]

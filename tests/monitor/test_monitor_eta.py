@@ -1,4 +1,4 @@
-"""Rates and the time left: what is promised holds on nights whose end is known."""
+"""Rates and the time left: the range holds on runs whose end is known."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def test_rates() -> None:
 
 def test_the_time_left_at_one_pace() -> None:
     history = [[float(at), at * 100.0] for at in range(0, 901, 5)]
-    assert pace.left(0, history, 900.0, 0.0) == {"low": 0.0, "high": 0.0}
-    assert pace.left(5, [[0.0, 0.0]], 900.0, 0.0) is None
-    assert pace.left(5, [[0.0, 7.0], [5.0, 7.0]], 900.0, 0.0) is None
-    found = pace.left(10_000, history, 900.0, 0.0)
+    assert pace.time_left(0, history, 900.0, 0.0) == {"low": 0.0, "high": 0.0}
+    assert pace.time_left(5, [[0.0, 0.0]], 900.0, 0.0) is None
+    assert pace.time_left(5, [[0.0, 7.0], [5.0, 7.0]], 900.0, 0.0) is None
+    found = pace.time_left(10_000, history, 900.0, 0.0)
     assert found is not None
     assert 99.0 < found["low"] <= 100.0 <= found["high"] < 101.0
-    assert pace.left(10_000, history, 900.0, 5000.0) == {"low": 5000.0, "high": 5000.0}
+    assert pace.time_left(10_000, history, 900.0, 5000.0) == {"low": 5000.0, "high": 5000.0}
 
 
 def night(jobs: int, rate_at: Callable[[float], float], seed: int) -> Iterator[list[float]]:
@@ -58,8 +58,8 @@ def kept_to(jobs: int, rate_at: Callable[[float], float], after_s: float) -> flo
             if at_s < after_s or at_s % 120 or end_s - at_s < 120:
                 continue
             looks += 1
-            its = pace.left(int(jobs - done), history, at_s, 0.0)
-            held += its is not None and its["low"] - 10 <= end_s - at_s <= its["high"] + 10
+            found = pace.time_left(int(jobs - done), history, at_s, 0.0)
+            held += found is not None and found["low"] - 10 <= end_s - at_s <= found["high"] + 10
     assert looks > 50
     return held / looks
 
@@ -87,7 +87,7 @@ def test_the_end_lies_in_the_range(rate_at: Callable[[float], float], after_s: f
 def test_at_a_steady_pace_the_range_is_narrow() -> None:
     history = list(night(100_000, lambda at_s: 5.0, 1))[:400]
     at_s, done = history[-1]
-    found = pace.left(int(100_000 - done), history, at_s, 0.0)
+    found = pace.time_left(int(100_000 - done), history, at_s, 0.0)
     assert found is not None
     assert found["high"] < 1.15 * found["low"]
 
@@ -98,7 +98,7 @@ def test_a_pace_that_fell_is_seen_within_two_minutes() -> None:
         [at, 5.0 * min(at, 1000.0) + 1.0 * max(0.0, at - 1000.0)] for at in map(float, range(0, 2000, 5))
     ]
     until = [point for point in points if point[0] <= 1080.0]
-    found = pace.left(10_000, until, 1080.0, 0.0)
+    found = pace.time_left(10_000, until, 1080.0, 0.0)
     assert found is not None
     assert found["high"] > 9000
 
@@ -123,6 +123,6 @@ def test_nothing_is_negative(
 ) -> None:
     history = [[at, float(count)] for at, count in sorted(found)]
     assert pace.rate(history, window_s, now) >= 0
-    eta = pace.left(left, history, now, wait_s)
+    eta = pace.time_left(left, history, now, wait_s)
     assert eta is None or 0 <= eta["low"] <= eta["high"]
     assert eta is None or (eta["low"] > 0) is (left > 0)  # what is left takes some time

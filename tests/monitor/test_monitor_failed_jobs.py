@@ -1,4 +1,4 @@
-"""What failed, for people, programs and spreadsheets; foreign text can harm none of them."""
+"""Failed jobs for people, programs and spreadsheets; foreign text can harm none of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from support import batch, file_rows, finish, ids, some_fail, worked
 
 from engine.model import Kind
-from engine.monitor.failed_jobs import COLUMNS, Latest, rows, to_csv, to_json_lines, to_lines
+from engine.monitor.failed_jobs import COLUMNS, LatestFailures, rows, to_csv, to_json_lines, to_lines
 from engine.queue.making import make_queue
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -87,7 +87,7 @@ def test_csv_holds_no_formula_and_one_line_a_job() -> None:
 def test_the_latest_follow_the_manifest(tmp_path: Path) -> None:
     queue = worked(tmp_path, 60, some_fail)
     bad = [row["video_id"] for row in rows(queue)]
-    latest = Latest(queue)
+    latest = LatestFailures(queue)
     assert [row["video_id"] for row in latest()] == bad[-3:]
     assert [row["video_id"] for row in latest()] == bad[-3:]
     line = json.dumps({**ODD, "video_id": "BBBBBBBBBBB"}) + "\n"

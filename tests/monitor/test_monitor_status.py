@@ -35,11 +35,11 @@ from engine.budget import BudgetSettings, EgressView, Rate
 from engine.budget.limiter import Budget
 from engine.errors import UsageError
 from engine.model import EgressSpec, Kind
+from engine.monitor import recount as recount_module
 from engine.monitor import status
 from engine.monitor.monitor import Monitor
-from engine.queue import channel_state, journal
-from engine.queue import journal_reader as tail_module
-from engine.queue.control import Course, publish_course
+from engine.queue import channel_state, journal, journal_reader
+from engine.queue.control import RunState, publish_run_state
 from engine.queue.directory import Queue, chunks_in
 from engine.queue.making import make_queue
 from engine.queue.manifest import read_checkpoint
@@ -187,7 +187,7 @@ def test_stalled(tmp_path: Path) -> None:
 
 def test_paused(tmp_path: Path) -> None:
     queue = batch(tmp_path, 20)
-    course = Course("2/s", 4, 16)
+    course = RunState("2/s", 4, 16)
     now = time.time()
     history = [[now - 60, 0], [now, 30]]
     with hold(queue):
@@ -197,11 +197,11 @@ def test_paused(tmp_path: Path) -> None:
             (True, "paused", False),
             (False, "stalled", True),
         ):
-            publish_course(queue, replace(course, paused=paused))
+            publish_run_state(queue, replace(course, paused=paused))
             value = collect(queue)
             assert value["state"] == state, "a pause is no stall"
             assert bool(value["eta_s"]) is bool(value["rate_per_s"]["1m"]) is moving
-        publish_course(queue, replace(course, paused=True))
+        publish_run_state(queue, replace(course, paused=True))
         assert collect(queue)["limited_by"] == "nothing"
     assert collect(queue)["state"] == "stopped", "a run that is gone is not paused"
 
@@ -295,15 +295,15 @@ def test_what_a_listing_found_is_counted_when_it_is_done(
 ) -> None:
     """A listing seeds what it found and is done, all between two looks of a status: never 100 %."""
     queue = worked(tmp_path, 20)
-    its = channel_state.Listing(0, "@someone", "channel")
-    channel_state.save(queue, its)
+    listing = channel_state.Listing(0, "@someone", "channel")
+    channel_state.save(queue, listing)
     real = channel_state.summary
 
     def then_done(at: Queue) -> dict[str, Any]:
         found = real(at)
         add(queue, ids(10, 20))
-        its.state = channel_state.DONE
-        channel_state.save(queue, its)
+        listing.state = channel_state.DONE
+        channel_state.save(queue, listing)
         return found
 
     monkeypatch.setattr(channel_state, "summary", then_done)
@@ -351,13 +351,13 @@ def test_a_chunk_given_back_while_it_is_counted(tmp_path: Path, monkeypatch: pyt
     assert chunk is not None
     hand.chunk(chunk, move=False)
     assert collect(queue)["ok"] == 15
-    real = tail_module.worker_ids
+    real = journal_reader.worker_ids
 
-    def moved(its: Queue) -> list[str]:
+    def moved(queue_: Queue) -> list[str]:
         hand.worker.give_back(chunk, time.time() + 900)
-        return real(its)
+        return real(queue_)
 
-    monkeypatch.setattr(tail_module, "worker_ids", moved)
+    monkeypatch.setattr(journal_reader, "worker_ids", moved)
     assert collect(queue)["ok"] == 15
     monkeypatch.undo()
     hand.close()
@@ -368,15 +368,15 @@ def test_a_chunk_filed_while_it_is_counted(tmp_path: Path, monkeypatch: pytest.M
     hand = Hand(queue)
     hand.work()
     hand.close()
-    real = status.touched_chunks
+    real = recount_module.touched_chunks
 
-    def filed(its: Queue) -> Any:
-        monkeypatch.setattr(status, "touched_chunks", real)  # once: the monitor counts as well
-        file_rows(its)
-        return real(its)
+    def filed(queue_: Queue) -> Any:
+        monkeypatch.setattr(recount_module, "touched_chunks", real)  # once: the monitor counts as well
+        file_rows(queue_)
+        return real(queue_)
 
-    monkeypatch.setattr(status, "touched_chunks", filed)
-    assert status.tally(queue, time.time()).counts.ok == 32
+    monkeypatch.setattr(recount_module, "touched_chunks", filed)
+    assert status.recount(queue, time.time()).counts.ok == 32
 
 
 def test_never_backwards_beside_a_monitor_and_workers_that_die(tmp_path: Path) -> None:

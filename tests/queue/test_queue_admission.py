@@ -18,7 +18,7 @@ from support import Crash, add, batch, dying_at, every_step, ids, print_of
 from engine import verify
 from engine.errors import NoQueueError, UsageError
 from engine.queue import names
-from engine.queue.admission import State, look
+from engine.queue.admission import DirectoryState, inspect
 from engine.queue.directory import exists, open_queue
 from engine.queue.making import make_queue
 from engine.recovery.startup import recover
@@ -146,7 +146,7 @@ def test_what_may_become_a_queue(place: Path, name: str) -> None:
     kept = {
         path: path.read_bytes() for path in place.rglob("*") if path.is_file() and "FORMAT" not in path.name
     }
-    assert look(str(place)).state is State.FREE
+    assert inspect(str(place)).state is DirectoryState.FREE
     assert not exists(str(place))
     with pytest.raises(NoQueueError):
         open_queue(str(place))
@@ -162,7 +162,7 @@ def test_what_may_become_a_queue(place: Path, name: str) -> None:
 def test_what_is_somebody_elses_stays_as_it_is(place: Path, name: str) -> None:
     FOREIGN[name](place)
     before = print_of(place)
-    assert look(str(place)).state is State.FOREIGN
+    assert inspect(str(place)).state is DirectoryState.FOREIGN
     assert not exists(str(place))
     with pytest.raises(NoQueueError, match=r"place") as none:
         open_queue(str(place))
@@ -174,7 +174,7 @@ def test_what_is_somebody_elses_stays_as_it_is(place: Path, name: str) -> None:
 
 @pytest.mark.parametrize(("path", "why"), [("/", "root"), ("/../.", "root"), ("/root/..", "root")])
 def test_the_root_directory(path: str, why: str) -> None:
-    assert why in look(path).why
+    assert why in inspect(path).why
 
 
 def test_home_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,12 +198,12 @@ def test_home_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         f"{tmp_path}//me",
     ]
     for way in ways:
-        assert look(str(way)).why == "it is a home directory", way
-    assert look(mine.pw_dir).state is State.FOREIGN
-    assert look(str(home / "queue")).state is State.NOTHING
+        assert inspect(str(way)).why == "it is a home directory", way
+    assert inspect(mine.pw_dir).state is DirectoryState.FOREIGN
+    assert inspect(str(home / "queue")).state is DirectoryState.NOTHING
     assert list(tmp_path.iterdir()) and not list(home.iterdir())
     monkeypatch.setenv("HOME", "me")  # a relative one says nothing
-    assert look(str(home)).state is State.FREE
+    assert inspect(str(home)).state is DirectoryState.FREE
 
 
 def test_a_home_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,14 +283,14 @@ def test_a_death_at_any_step_leaves_nothing_or_a_queue(tmp_path: Path) -> None:
                 break
             except Crash:
                 pass
-        state = look(str(root)).state
+        state = inspect(str(root)).state
         seen.add(state)
         if (root / "FORMAT").exists():
-            assert state is State.QUEUE
+            assert state is DirectoryState.QUEUE
             assert set(verify.audit(str(root)).totals) <= {"stray temporary file"}
             assert open_queue(str(root)).total() == 0
         else:
-            assert state in (State.NOTHING, State.FREE)
+            assert state in (DirectoryState.NOTHING, DirectoryState.FREE)
         queue = make_queue(str(root), rehearsal=True)
         assert queue.read_batch()["rehearsal"] is True
         add(queue, ids(3))
@@ -300,14 +300,14 @@ def test_a_death_at_any_step_leaves_nothing_or_a_queue(tmp_path: Path) -> None:
         )
         assert verify.audit(str(root)).ok
     assert step > 15
-    assert seen == {State.NOTHING, State.FREE, State.QUEUE}
+    assert seen == {DirectoryState.NOTHING, DirectoryState.FREE, DirectoryState.QUEUE}
 
 
 def test_a_death_at_any_step_of_a_first_seeding(tmp_path: Path) -> None:
     root, steps = str(tmp_path / "queue"), 0
     for _ in every_step(lambda: add(make_queue(root), ids(3))):
         steps += 1
-        assert look(root).state in (State.NOTHING, State.FREE, State.QUEUE)
+        assert inspect(root).state in (DirectoryState.NOTHING, DirectoryState.FREE, DirectoryState.QUEUE)
         queue = make_queue(root)
         recover(queue)
         add(queue, ids(3))
@@ -321,8 +321,8 @@ def test_a_death_at_any_step_of_a_first_seeding(tmp_path: Path) -> None:
 def test_what_an_older_engine_left_half_made_becomes_a_queue(place: Path, count: int) -> None:
     _half(count)(place)
     (place / "engine.toml").touch()
-    assert look(str(place)).state is State.HALF
-    with pytest.raises(NoQueueError, match="cut off"):
+    assert inspect(str(place)).state is DirectoryState.HALF
+    with pytest.raises(NoQueueError, match="interrupted"):
         open_queue(str(place))
     queue = make_queue(str(place))
     add(queue, ids(3))
@@ -332,14 +332,14 @@ def test_what_an_older_engine_left_half_made_becomes_a_queue(place: Path, count:
 def test_the_last_steps_of_an_older_engine(place: Path) -> None:
     _half(10)(place)
     (place / "tmp" / ".batch.json.0a1b2c3d.tmp").write_text("{")
-    assert look(str(place)).state is State.HALF
+    assert inspect(str(place)).state is DirectoryState.HALF
     _batch(place, rehearsal=True)
     (place / "tmp" / ".FORMAT.0a1b2c3d.tmp").write_text("")
-    assert look(str(place)).state is State.HALF
+    assert inspect(str(place)).state is DirectoryState.HALF
     assert make_queue(str(place)).read_batch()["rehearsal"] is True
     os.unlink(place / "FORMAT")
     _batch(place, frozen={"output": "/out"})
-    assert look(str(place)).state is State.FOREIGN
+    assert inspect(str(place)).state is DirectoryState.FOREIGN
 
 
 def _make_with_others(root: str, begin: threading.Barrier, failures: list[BaseException]) -> None:
@@ -374,7 +374,7 @@ def test_many_make_one_queue_at_once(tmp_path: Path) -> None:
         assert verify.audit(root).ok
 
 
-def test_a_batch_that_was_frozen_is_not_made_anew(tmp_path: Path) -> None:
+def test_a_batch_that_was_frozen_is_not_made_again(tmp_path: Path) -> None:
     queue = batch(tmp_path, 4)
     os.unlink(queue.batch)
     assert make_queue(queue.root).read_batch() == {}
@@ -395,9 +395,9 @@ def test_only_what_is_free_becomes_a_queue(tmp_path_factory: pytest.TempPathFact
     free = ".git" not in found and not own and (found <= {"README.md"} or "engine.toml" in found)
     begun = "FORMAT" in found and own <= {"FORMAT", *names.LOCKS} and ".git" not in found
     begun = begun and (found - own <= {"README.md"} or "engine.toml" in found)
-    state = look(str(root)).state
-    assert (state is State.FREE) is free
-    assert (state is State.QUEUE) is begun
+    state = inspect(str(root)).state
+    assert (state is DirectoryState.FREE) is free
+    assert (state is DirectoryState.QUEUE) is begun
 
 
 def test_names_that_a_kill_left_unsynced_are_made_durable(

@@ -38,25 +38,25 @@ def seeded(queue: Queue, *texts: str, max_results: int = 50) -> Seeded:
 
 
 def ended(queue: Queue, number: int, state: str, **more: object) -> Listing:
-    its = channel_state.read(queue, number)
-    assert its is not None
-    its.state = state
+    listing = channel_state.read(queue, number)
+    assert listing is not None
+    listing.state = state
     for name, value in more.items():
-        setattr(its, name, value)
-    channel_state.save(queue, its)
-    return its
+        setattr(listing, name, value)
+    channel_state.save(queue, listing)
+    return listing
 
 
 def test_a_source_is_recorded_once_and_is_no_job(queue: Queue) -> None:
     got = seeded(queue, "@one", "https://www.youtube.com/@One", "PLmade-up-20", "nonsense!")
     assert (got.read, got.listed, got.duplicate, got.rejected, got.added) == (4, 2, 1, 1, 0)
     assert seeded(queue, "@one").duplicate == 1
-    assert [(its.number, its.source, its.parts) for its in channel_state.read_all(queue)] == [
+    assert [(listing.number, listing.source, listing.parts) for listing in channel_state.read_all(queue)] == [
         (0, "@one", ["videos", "shorts", "streams"]),
         (1, "PLmade-up-20", [""]),
     ]
     assert queue.total() == 0
-    assert status.collect(queue.root)["listings"] == {**channel_state.nothing(), "open": 2}
+    assert status.collect(queue.root)["listings"] == {**channel_state.empty_summary(), "open": 2}
     for path in (queue.listings, queue.listing(0)):
         assert os.stat(path).st_mode & 0o077 == 0
 
@@ -79,8 +79,8 @@ def test_a_search_that_may_find_more_is_done_again(queue: Queue) -> None:
     ended(queue, 0, "done", found=20, parts=[])
     assert seeded(queue, "search:bread", max_results=20).duplicate == 1
     assert seeded(queue, "search:bread", max_results=70).listed == 1
-    (its,) = channel_state.read_all(queue)
-    assert (its.state, its.max_results, its.parts) == ("open", 70, [""])
+    (listing,) = channel_state.read_all(queue)
+    assert (listing.state, listing.max_results, listing.parts) == ("open", 70, [""])
 
 
 def test_sync_opens_all_but_searches(queue: Queue) -> None:
@@ -89,10 +89,10 @@ def test_sync_opens_all_but_searches(queue: Queue) -> None:
         ended(queue, number, "done", found=7, parts=[], heads={"videos": ["x"]})
     ended(queue, 3, "failed", token="here")
     assert channel_state.sync(queue) == 3
-    its = channel_state.read_all(queue)
-    assert [each.state for each in its] == ["open", "open", "done", "open", "open"]
-    assert its[3].token == "here", "what failed goes on where it was"
-    assert (its[0].parts, its[0].token, its[0].base, its[0].heads) == (
+    found = channel_state.read_all(queue)
+    assert [each.state for each in found] == ["open", "open", "done", "open", "open"]
+    assert found[3].token == "here", "what failed goes on where it was"
+    assert (found[0].parts, found[0].token, found[0].base, found[0].heads) == (
         ["videos", "shorts", "streams"],
         None,
         7,
@@ -111,18 +111,18 @@ def test_failed_ones_are_named_and_put_back_where_they_were(queue: Queue) -> Non
     assert list(failed_jobs.to_csv(failed_jobs.rows(queue)))[1].startswith("'@one,failed,listing,it said no")
     assert retry_listings(queue, dry_run=True) == 1
     assert retry_listings(queue) == 1
-    its = channel_state.read(queue, 0)
-    assert its is not None
-    assert (its.state, its.token, its.tries, its.found) == ("open", "here", 0, 30)
+    listing = channel_state.read(queue, 0)
+    assert listing is not None
+    assert (listing.state, listing.token, listing.tries, listing.found) == ("open", "here", 0, 30)
 
 
 def test_a_wait_is_over_when_its_time_has_come_or_the_clock_was_set() -> None:
-    its = Listing(0, "@a", "channel", next_try=1000.0)
-    assert not its.due(999.0)
-    assert its.due(1000.0)
-    assert its.due(1000.0 - 7 * 3600)
-    its.state = "failed"
-    assert not its.due(2000.0)
+    listing = Listing(0, "@a", "channel", next_try=1000.0)
+    assert not listing.due(999.0)
+    assert listing.due(1000.0)
+    assert listing.due(1000.0 - 7 * 3600)
+    listing.state = "failed"
+    assert not listing.due(2000.0)
 
 
 def test_a_summary_says_how_long_the_first_open_one_waits(queue: Queue) -> None:
@@ -141,13 +141,13 @@ def test_a_summary_says_how_long_the_first_open_one_waits(queue: Queue) -> None:
 def test_a_damaged_one_harms_nobody_and_is_named(queue: Queue, text: str) -> None:
     seeded(queue, "@one", "@two")
     Path(queue.listing(0)).write_text(text)
-    assert [its.source for its in channel_state.read_all(queue)] == ["@two"]
+    assert [listing.source for listing in channel_state.read_all(queue)] == ["@two"]
     assert status.collect(queue.root)["listings"]["open"] == 1
     found = verify.audit(queue.root)
-    assert [its.what for its in found.problems] == ["unreadable file"]
+    assert [problem.what for problem in found.problems] == ["unreadable file"]
     assert "name its channel" in found.problems[0].detail
     assert seeded(queue, "@one").listed == 1, "given again it gets a number of its own"
-    assert [its.number for its in channel_state.read_all(queue)] == [1, 2]
+    assert [listing.number for listing in channel_state.read_all(queue)] == [1, 2]
 
 
 def test_the_audit_names_strays_and_doubles_and_repair_leaves_words_alone(queue: Queue) -> None:
@@ -166,10 +166,10 @@ def test_the_audit_names_strays_and_doubles_and_repair_leaves_words_alone(queue:
 def test_a_queue_from_before_there_were_listings(tmp_path: Path) -> None:
     queue = batch(tmp_path, 4)
     os.rmdir(queue.listings)
-    assert status.collect(queue.root)["listings"] == channel_state.nothing()
+    assert status.collect(queue.root)["listings"] == channel_state.empty_summary()
     assert verify.audit(queue.root).ok
     assert list(failed_jobs.rows(queue)) == []
     with take_or_say_who(queue.seed_lock, "seeding"):
         assert Sources(queue).add("channel", "@one")
         assert Seeding(queue).add(lines([])).read == 0
-    assert len(channel_state.open_ones(queue)) == 1
+    assert len(channel_state.open_listings(queue)) == 1

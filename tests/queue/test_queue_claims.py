@@ -19,7 +19,7 @@ from engine import verify
 from engine.queue import claims
 from engine.queue.directory import Queue, chunks_in, deferred_chunks
 from engine.queue.job_state import Death
-from engine.queue.segments import Chunk, cut, read_jobs
+from engine.queue.segments import Chunk, read_jobs, split_chunks
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -87,7 +87,7 @@ def test_in_order_and_every_chunk_once(tmp_path: Path) -> None:
     queue = batch(tmp_path, 80, segments=2)
     worker = claims.Worker(queue, "run.0.0", 1)
     claimed = list(iter(lambda: worker.claim(0.0), None))
-    assert claimed == [chunk for segment in range(2) for chunk in cut(queue.segment(segment))]
+    assert claimed == [chunk for segment in range(2) for chunk in split_chunks(queue.segment(segment))]
     assert chunks_in(worker.dir) == claimed
 
 
@@ -101,7 +101,7 @@ def test_due_deferrals_come_first_and_others_wait(tmp_path: Path) -> None:
     worker.give_back(b, now - 100)
     worker.give_back(c, None)
     assert worker.claim(now) == b
-    assert worker.claim(now) == list(cut(queue.segment(0)))[3]
+    assert worker.claim(now) == list(split_chunks(queue.segment(0)))[3]
     assert worker.claim(now) == c
     assert worker.claim(now) is None
     assert worker.claim(now + 101) == a
@@ -153,7 +153,7 @@ def test_threads_race(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(got) == list(cut(queue.segment(0)))
+    assert sorted(got) == list(split_chunks(queue.segment(0)))
 
 
 def test_processes_race(tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_processes_race(tmp_path: Path) -> None:
         _go(one)
         _go(two)
         got = [list(iter(process.stdout.readline, "\n")) for process in (one, two)]  # type: ignore[union-attr]
-    names = sorted(name.strip() for its in got for name in its)
-    assert names == sorted(chunk.name for chunk in cut(queue.segment(0)))
+    names = sorted(name.strip() for part in got for name in part)
+    assert names == sorted(chunk.name for chunk in split_chunks(queue.segment(0)))
 
 
 def test_a_killed_process_is_taken_over(tmp_path: Path) -> None:
@@ -210,7 +210,10 @@ def test_who_is_blamed(tmp_path: Path, blamed: bool, sure: bool) -> None:
         claims.blame(queue, hand.worker.id, sure=sure)
     assert forgotten(queue) == (1, [one])
     deaths = {
-        job: its.deaths for state in states(queue).values() for job, its in state.jobs.items() if its.deaths
+        job: job_state.deaths
+        for state in states(queue).values()
+        for job, job_state in state.jobs.items()
+        if job_state.deaths
     }
     assert deaths == ({one: {hand.worker.id: Death(alone=True, sure=sure)}} if blamed else {})
     assert [chunk for _, chunk, _ in deferred_chunks(queue)] == ([first] if blamed else [])
@@ -233,7 +236,7 @@ def test_a_job_that_has_its_line_is_no_suspect(tmp_path: Path) -> None:
     queue = batch(tmp_path, 16)
     hand = Hand(queue)
     hand.work(1, sync=False, move=False)
-    hand.worker.begin(0, next(cut(queue.segment(0))), ids(1)[0])
+    hand.worker.begin(0, next(split_chunks(queue.segment(0))), ids(1)[0])
     hand.die()
     claims.blame(queue, hand.worker.id, sure=True)
     assert forgotten(queue) == (1, [])

@@ -9,7 +9,7 @@ import pytest
 from support import Crash, dying_at
 
 from engine.errors import EngineError, NoQueueError, UsageError
-from engine.queue.directory import Queue, chunks_in, deferred_chunks, exists, numbered, open_queue
+from engine.queue.directory import Queue, chunks_in, deferred_chunks, exists, open_queue, segment_numbers
 from engine.queue.making import make_queue
 from engine.queue.mounts import refuse_remote
 
@@ -90,7 +90,7 @@ def test_listing_ignores_what_is_not_meant(tmp_path: Path) -> None:
     assert chunks_in(str(tmp_path / "nowhere")) == []
     (tmp_path / "pending" / "000003").mkdir()
     (tmp_path / "pending" / "x").mkdir()
-    assert numbered(queue.path("pending")) == [3]
+    assert segment_numbers(queue.path("pending")) == [3]
     assert deferred_chunks(Queue(str(tmp_path / "nowhere"))) == []
 
 
@@ -117,7 +117,7 @@ def test_a_directory_that_somebody_removed_is_made_again(tmp_path: Path) -> None
     for name in ("pending", "tmp"):
         (tmp_path / name).rmdir()
     assert make_queue(str(tmp_path)) == queue
-    assert os.listdir(queue.tmp) == numbered(queue.path("pending")) == []
+    assert os.listdir(queue.tmp) == segment_numbers(queue.path("pending")) == []
     assert (tmp_path / "pending").is_dir()
 
 

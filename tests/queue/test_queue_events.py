@@ -1,4 +1,4 @@
-"""Events: whole lines, whoever writes them and whatever they say."""
+"""Events: complete lines, whoever writes them and whatever they hold."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_several_processes_write_whole_lines(tmp_path: Path) -> None:
     found = told(Queue(str(tmp_path)))
     assert len(found) == 600
     for who in "012":
-        assert [its["n"] for its in found if its["who"] == who] == list(range(200))
+        assert [event["n"] for event in found if event["who"] == who] == list(range(200))
 
 
 def test_the_runs_that_a_queue_has_had(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small segments become one: nothing is lost or doubled, whatever dies when, and whoever looks or works meanwhile."""
+"""Small segments become one: nothing is lost or doubled, whatever dies and whoever works meanwhile."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from engine.output.publisher import sweep
 from engine.queue import claims, gathering, joined_segment
 from engine.queue.claims import Worker
 from engine.queue.directory import Queue, chunks_in, worker_ids
-from engine.queue.id_index import Known
+from engine.queue.id_index import QueueIds
 from engine.queue.segments import Chunk
 from engine.recovery import requeue
 from engine.recovery.startup import recover
@@ -70,7 +70,7 @@ def nothing_lost(queue: Queue, names: list[str]) -> None:
         assert set(os.listdir(queue.path(place))) == numbers, place
     assert {name[:6] for name in os.listdir(queue.path("segments"))} == numbers
     assert {name[:6] for name in os.listdir(queue.path("ids"))} == numbers
-    assert Known(queue, read_only=True).new(names) == []
+    assert QueueIds(queue, read_only=True).missing(names) == []
 
 
 def ones(root: Path, count: int) -> Queue:
@@ -113,7 +113,7 @@ def few(root: Path) -> Queue:
 def test_untouched_ones_become_one(tmp_path: Path) -> None:
     queue = few(tmp_path)
     assert gathered(queue, filed=False) == FEW
-    assert [(its.jobs, its.chunk) for its in queue.headers()] == [(3 * FEW, 16)]
+    assert [(header.jobs, header.chunk) for header in map(queue.header, queue.segments())] == [(3 * FEW, 16)]
     assert recount.seeded(Path(queue.root)) == ids(3 * FEW), "in the order they came in"
     nothing_lost(queue, ids(3 * FEW))
     assert worker_ids(queue) == []
@@ -122,7 +122,7 @@ def test_untouched_ones_become_one(tmp_path: Path) -> None:
     assert verify.audit(queue.root).rows == 3 * FEW
 
 
-def test_those_that_are_through_become_one(tmp_path: Path) -> None:
+def test_finished_ones_become_one(tmp_path: Path) -> None:
     queue = filed_few(tmp_path, some_fail)
     before = recount.folded(Path(queue.root))
     manifest = Path(queue.manifest).read_bytes()
@@ -136,7 +136,7 @@ def test_those_that_are_through_become_one(tmp_path: Path) -> None:
     assert verify.audit(queue.root).problems == []
 
 
-def test_what_was_gathered_can_be_put_back_and_derived_anew(tmp_path: Path) -> None:
+def test_what_was_gathered_can_be_put_back_and_derived_again(tmp_path: Path) -> None:
     queue = filed_few(tmp_path, some_fail)
     gathered(queue)
     failed = status.collect(queue.root)["failed"]

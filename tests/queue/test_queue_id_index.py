@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import add, damage, ids
 
-from engine.queue import id_index as known_module
+from engine.queue import id_cache
 from engine.queue.directory import Queue
-from engine.queue.id_index import Known, numbers
+from engine.queue.id_cache import numbers
+from engine.queue.id_index import QueueIds
 from engine.queue.making import make_queue
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -45,22 +46,22 @@ def test_like_a_set(
     tmp_path_factory: pytest.TempPathFactory, seeded: list[list[str]], asked: list[str]
 ) -> None:
     queue = make_queue(str(tmp_path_factory.mktemp("known")))
-    known, model = Known(queue), set[str]()
+    known, model = QueueIds(queue), set[str]()
     for segment, names in enumerate(seeded):
-        fresh = known.new(names)
+        fresh = known.missing(names)
         assert fresh == [name for name in names if name not in model]
-        known.add(segment, fresh)
+        known.add_segment(segment, fresh)
         model.update(fresh)
-    assert known.new(asked) == [name for name in asked if name not in model]
+    assert known.missing(asked) == [name for name in asked if name not in model]
     everything = sorted(model)
-    assert known.new(everything) == []
+    assert known.missing(everything) == []
 
 
-def test_the_sums_of_several_arrays_stay_sorted_and_few(tmp_path: Path) -> None:
+def test_the_numbers_of_several_arrays_stay_sorted_and_few(tmp_path: Path) -> None:
     queue = make_queue(str(tmp_path / "q"))
-    known = Known(queue)
+    known = QueueIds(queue)
     for segment in range(200):
-        known.add(segment, ids(3, 3 * segment))
+        known.add_segment(segment, ids(3, 3 * segment))
     assert len(known._arrays) <= 10
     for array in known._arrays:
         assert (np.diff(array.astype(np.float64)) >= 0).all()
@@ -84,11 +85,11 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, harm: str) -> None:
         damage(path, 0, 1)  # still in order
     else:
         os.truncate(path, {"empty": 0, "short": 83, "long": 8 * 31}[harm])
-    assert Known(queue).new(names) == []
+    assert QueueIds(queue).missing(names) == []
     assert os.stat(path).st_size == 8 * 30
     with open(path + ".odd") as file:
         assert file.read().split()[1:] == ["AAAAAAAAAAB", "AAAAAAAAAAC"]
-    assert Known(queue).new([*names, "AAAAAAAAAAD"]) == ["AAAAAAAAAAD"]
+    assert QueueIds(queue).missing([*names, "AAAAAAAAAAD"]) == ["AAAAAAAAAAD"]
 
 
 ODD_ONES = ["AAAAAAAAAAB", "AAAAAAAAAAC"]
@@ -97,8 +98,8 @@ ODD_ONES = ["AAAAAAAAAAB", "AAAAAAAAAAC"]
 @pytest.fixture
 def indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
     """A queue whose cache has sums of its blocks."""
-    monkeypatch.setattr(known_module, "INDEXED_IDS", 64)
-    monkeypatch.setattr(known_module, "BLOCK_IDS", 8)
+    monkeypatch.setattr(id_cache, "INDEXED_IDS", 64)
+    monkeypatch.setattr(id_cache, "BLOCK_IDS", 8)
     queue = make_queue(str(tmp_path / "q"))
     add(queue, [*ids(200), *ODD_ONES])
     return queue
@@ -107,16 +108,16 @@ def indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
 def whole_reads(queue: Queue, names: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
     """What of these ids is new to a seeding, and how many caches were read whole for it."""
     count = 0
-    real = Known._load
+    real = QueueIds._load
 
-    def load(self: Known, *args: Any, **how: Any) -> None:
+    def load(self: QueueIds, *args: Any, **how: Any) -> None:
         nonlocal count
         count += 1
         real(self, *args, **how)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Known, "_load", load)
-        return Known(queue, lazy=True).new(names), count
+        patch.setattr(QueueIds, "_load", load)
+        return QueueIds(queue, lazy=True).missing(names), count
 
 
 def test_a_few_ids_are_looked_up_without_reading_all(indexed: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +147,7 @@ def test_a_look_up_believes_no_damage(indexed: Queue, monkeypatch: pytest.Monkey
     else:
         Path(path + ".odd").write_text("0\n")
     for name in [*ids(200), *ODD_ONES]:
-        assert Known(indexed, lazy=True).new([name]) == []
+        assert QueueIds(indexed, lazy=True).missing([name]) == []
     assert whole_reads(indexed, ids(1), monkeypatch) == ([], 0), "it was made again"
 
 
@@ -156,4 +157,4 @@ def test_a_cache_full_of_zeros_is_not_believed(tmp_path: Path) -> None:
     add(queue, ids(30))
     with open(queue.ids(0), "wb") as file:
         file.write(bytes(8 * 30))
-    assert Known(queue).new(ids(31)) == ids(1, 30)
+    assert QueueIds(queue).missing(ids(31)) == ids(1, 30)

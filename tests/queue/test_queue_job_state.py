@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.queue.job_state import CLOCK_JUMP_S, ChunkState, Death, fold, is_due
-from engine.queue.journal import VERBS, Entry, encode, parse
+from engine.queue.journal import VERBS, JournalEntry, encode, parse
 from engine.worker.retry_policy import LONG_WAIT_S
 
 NAMES = st.sampled_from(["a" * 11, "b" * 11, "c" * 11])
@@ -43,7 +43,7 @@ HISTORY = st.lists(st.tuples(st.sampled_from(sorted(VERBS)), BODY), max_size=12)
 JOB = "a" * 11
 
 
-def entries(*lines: tuple[str, dict[str, Any]]) -> list[Entry]:
+def entries(*lines: tuple[str, dict[str, Any]]) -> list[JournalEntry]:
     return parse(b"".join(encode(*line) for line in lines)).entries
 
 
@@ -75,13 +75,13 @@ def test_folding_in_pieces_is_folding_at_once(history: list[Any], at: int) -> No
 @given(HISTORY)
 def test_a_job_is_final_by_its_last_final_after_its_last_reopen(history: list[Any]) -> None:
     state = fold(parse(b"".join(encode(*line) for line in history)).entries)
-    for job, its in state.jobs.items():
+    for job, job_state in state.jobs.items():
         verbs = [
             verb
             for verb, body in history
             if verb in ("final", "reopen") and body.get("video_id" if verb == "final" else "job") == job
         ]
-        assert (its.final is not None) == (verbs[-1:] == ["final"])
+        assert (job_state.final is not None) == (verbs[-1:] == ["final"])
 
 
 def test_the_first_final_counts_until_a_reopen() -> None:
@@ -147,8 +147,8 @@ def test_when_a_wait_is_over(not_before: float, due: bool) -> None:
 
 @pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), "1", None, True, [1], {}])
 def test_numbers_that_are_none_count_as_nothing(value: object) -> None:
-    its = fold(entries(attempt(not_before=value, requests=value, bytes=value, stamp=value))).jobs[JOB]
-    assert (its.requests, its.bytes, its.due(0.0)) == (0, 0, True)
+    job_state = fold(entries(attempt(not_before=value, requests=value, bytes=value, stamp=value))).jobs[JOB]
+    assert (job_state.requests, job_state.bytes, job_state.due(0.0)) == (0, 0, True)
 
 
 def test_jobs_without_a_line_are_missing() -> None:
@@ -169,8 +169,8 @@ def test_jobs_without_a_line_are_missing() -> None:
 )
 def test_by_which_egress_a_job_failed_last(kind: object, egress: object, failed_by: str | None) -> None:
     body = {"job": "a" * 11, "kind": kind, "egress": egress}
-    before = Entry("try", {**body, "kind": "network", "egress": "another"}, 0, b"")
-    state = fold([before, Entry("try", body, 0, b"")])
+    before = JournalEntry("try", {**body, "kind": "network", "egress": "another"}, 0, b"")
+    state = fold([before, JournalEntry("try", body, 0, b"")])
     assert state.jobs["a" * 11].failed_by == failed_by
 
 

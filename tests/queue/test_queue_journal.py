@@ -1,4 +1,4 @@
-"""Journals: a line is whole or it is absent, and a cut file loses at most its last line."""
+"""Journals: a line is intact or missing, and a truncated file loses at most its last line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support import Crash, dying_at
 
 from engine.errors import DiskError
-from engine.model import Cost, Job, Kind, Metadata
+from engine.model import Job, Kind, Metadata, RequestCost
 from engine.queue.journal import VERBS, Journal, decode, encode, parse, read
 from engine.queue.manifest import row
 
@@ -52,7 +52,7 @@ def test_in_brief_a_row_tells_its_job_and_sort(
         kind=kind,
         message=text,
         attempts=1,
-        cost=Cost(),
+        cost=RequestCost(),
         metadata=Metadata(title=text),
         transcript=None,
         files={},
@@ -100,7 +100,7 @@ def test_what_is_no_line(text: bytes) -> None:
 @pytest.mark.parametrize(
     "text", [b"fin {}", b"final []", b"final 1", b"final", b"final {", b"final " + b"[" * 100_000]
 )
-def test_a_right_sum_does_not_make_a_line(text: bytes) -> None:
+def test_a_right_checksum_does_not_make_a_line(text: bytes) -> None:
     assert decode(b"%b %08x" % (text, zlib.crc32(text))) is None
 
 
@@ -199,7 +199,7 @@ def test_short_counts_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monke
     assert read(journal.path).entries[0].body == {"job": "one"}
 
 
-def test_a_death_within_a_write_is_cut_off_by_the_next_owner(tmp_path: Path) -> None:
+def test_a_death_within_a_write_is_removed_by_the_next_owner(tmp_path: Path) -> None:
     path = str(tmp_path / "0.jsonl")
     journal = Journal(path)
     journal.write("try", {"job": "one"})

@@ -1,4 +1,4 @@
-"""The marker in an output directory: what it says, and when it tells a copy from what was moved."""
+"""The marker in an output directory: what it says, and how it tells a copy from a moved queue."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def test_a_project_that_is_copied_uses_the_copy_of_its_output(project: Path) -> 
     assert stands(project / "queue") == (str(project / "out"), True)
 
 
-def test_a_copied_queue_is_told_from_the_queue(project: Path) -> None:
+def test_a_copied_queue_is_distinguished_from_the_queue(project: Path) -> None:
     shutil.copytree(project / "queue", project / "beside")
     assert stands(project / "beside") == (str(project / "out"), False)
     assert stands(project / "queue") == (str(project / "out"), True)
 
 
-def test_a_copied_project_whose_output_path_is_absolute_is_told(tmp_path: Path) -> None:
+def test_a_copied_project_whose_output_path_is_absolute_is_recognised(tmp_path: Path) -> None:
     mark(tmp_path / "p" / "queue", tmp_path / "p" / "out", relative=False)
     shutil.copytree(tmp_path / "p", tmp_path / "copy")
     assert stands(tmp_path / "copy" / "queue") == (str(tmp_path / "p" / "out"), False)

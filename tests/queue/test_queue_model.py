@@ -69,8 +69,8 @@ class QueueModel(RuleBasedStateMachine):
             patch.object(joined_segment, "chunk_size", lambda jobs, cores: CHUNK),
             patch.object(gathering, "MANY", 2),  # segments are gathered all the time
         ]
-        for its in self.patches:
-            its.start()
+        for patched in self.patches:
+            patched.start()
         root = Path(self.room.name)
         self.queue: Queue = make_queue(str(root / "queue"))
         os.makedirs(root / "out")
@@ -216,8 +216,8 @@ class QueueModel(RuleBasedStateMachine):
         """`engine retry`; one that was cut off is finished by the next start."""
         wanted = {
             name
-            for name, its in self.truth.items()
-            if its.end in (Kind.NETWORK, *((Kind.PRIVATE,) if absent else ()))
+            for name, expected in self.truth.items()
+            if expected.end in (Kind.NETWORK, *((Kind.PRIVATE,) if absent else ()))
         }
         if step is None:
             assert requeue.retry(self.queue, absent=absent) == len(wanted)
@@ -243,7 +243,7 @@ class QueueModel(RuleBasedStateMachine):
     @invariant()
     def status_counts_the_truth(self) -> None:
         value = status.collect(self.queue.root)
-        ends = Counter(its.end for its in self.truth.values())
+        ends = Counter(expected.end for expected in self.truth.values())
         assert (value["total"], value["ok"], value["absent"], value["failed"]) == (
             len(self.truth), ends["ok"], ends[Kind.PRIVATE], ends[Kind.NETWORK]
         )  # fmt: skip
@@ -267,8 +267,8 @@ class QueueModel(RuleBasedStateMachine):
             if self.truth:
                 self._finish()
         finally:
-            for its in self.patches:
-                its.stop()
+            for patched in self.patches:
+                patched.stop()
             self.room.cleanup()
 
     def _finish(self) -> None:
@@ -287,8 +287,8 @@ class QueueModel(RuleBasedStateMachine):
                 hand.work()
                 hand.close()
             file_rows(self.queue)
-        for its in self.truth.values():
-            its.end = its.end or "ok"
+        for expected in self.truth.values():
+            expected.end = expected.end or "ok"
         assert status.finished(self.queue)
         sweep(output_of(self.queue))
         found = verify.audit(self.queue.root)
@@ -296,7 +296,7 @@ class QueueModel(RuleBasedStateMachine):
         assert not os.path.exists(self.queue.gathering)
         rows = recount.by_id(recount.manifest(Path(self.queue.root)))
         assert {name: row["kind"] or "ok" for name, row in rows.items()} == {
-            name: its.end for name, its in self.truth.items()
+            name: expected.end for name, expected in self.truth.items()
         }
         recount.check_files(Path(self.queue.root), self.out)
 
@@ -313,10 +313,10 @@ class QueueModel(RuleBasedStateMachine):
         state = fold(journal.lines(self.queue.journal(chunk)))
         cut_off = False
         for name, outcome in ends.items():
-            its = state.jobs.get(name)
+            job_state = state.jobs.get(name)
             if isinstance(outcome, float):
                 continue
-            over = its is not None and its.final is not None
+            over = job_state is not None and job_state.final is not None
             assert not (cut_off and over), "a later job ended before an earlier one"
             cut_off = cut_off or not over
             if over:

@@ -1,4 +1,4 @@
-"""Chunks: names read back, segments cut without a gap."""
+"""Chunks: names are parsed as written, segments are split without a gap."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from engine.errors import UsageError
 from engine.queue.segments import (
     Chunk,
     chunk_size,
-    cut,
     encode_segment,
+    is_intact,
     read_header,
     read_ids,
     read_jobs,
-    whole,
+    split_chunks,
 )
 
 NUMBER = st.integers(0, 10**9)
@@ -66,12 +66,12 @@ def test_a_segment_is_cut_without_gap(
     header = read_header(path)
     assert (header.segment, header.jobs, header.chunk) == (3, len(jobs), size)
     assert list(read_ids(path)) == [name for name, _ in jobs]
-    chunks = list(cut(path))
+    chunks = list(split_chunks(path))
     assert [chunk.k for chunk in chunks] == list(range(len(chunks)))
     assert all(chunk.jobs == size for chunk in chunks[:-1])
     read = [job for chunk in chunks for job in read_jobs(path, chunk)]
     assert [(job.video_id, job.input) for job in read] == [
-        (name, _without_surrogates(its)) for name, its in jobs
+        (name, _without_surrogates(columns)) for name, columns in jobs
     ]
 
 
@@ -87,7 +87,7 @@ def test_a_token_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     path = str(tmp_path / "s.jsonl")
     with open(path, "wb") as file:
         file.write(encode_segment(0, [("a" * 11, {})], 1, 16))
-    first = next(cut(path)).first
+    first = next(split_chunks(path)).first
     for wrong in (Chunk(0, 0, first + 3, 1), Chunk(0, 0, first, 2)):
         with pytest.raises(UsageError):
             read_jobs(path, wrong)
@@ -105,11 +105,11 @@ def test_every_flipped_bit_of_a_segment_is_noticed(tmp_path: Path) -> None:
     data = encode_segment(3, ((name, {"a": "ä"}) for name in ids(5)), 5, 2)
     path = tmp_path / "000003.jsonl"
     path.write_bytes(data)
-    assert whole(str(path))
+    assert is_intact(str(path))
     for at in range(len(data)):
         for bit in (0, 5):
             path.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
-            assert not whole(str(path)), at
+            assert not is_intact(str(path)), at
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_every_flipped_bit_of_a_segment_is_noticed(tmp_path: Path) -> None:
 def test_a_job_that_is_none_is_said_and_never_becomes_a_path(tmp_path: Path, line: str) -> None:
     path = tmp_path / "000000.jsonl"
     path.write_text('{"segment": 0, "jobs": 1, "chunk": 16}\n' + line + "\n")
-    (chunk,) = cut(str(path))
+    (chunk,) = split_chunks(str(path))
     with pytest.raises(UsageError, match="damaged"):
         read_jobs(str(path), chunk)
     rest = "".join(f'{{"id": "{name}"}}\n' for name in ids(3))
     path.write_text('{"segment": 0, "jobs": 5, "chunk": 16}\n' + rest + line + "\n" + rest.splitlines()[0])
-    (chunk,) = cut(str(path))
+    (chunk,) = split_chunks(str(path))
     with pytest.raises(UsageError, match="its job 4 "):
         read_jobs(str(path), chunk)
     if "input" not in line:

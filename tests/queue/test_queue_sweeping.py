@@ -1,4 +1,4 @@
-"""What is swept: each name that the engine makes, and no other."""
+"""Sweeping: each name that the engine makes, and no other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support import add, batch, finish, ids
 
 from engine.queue import control, names
 from engine.queue.claims import Worker, run_id
-from engine.queue.id_index import Known
+from engine.queue.id_index import QueueIds
 from engine.queue.making import make_queue
 from engine.queue.sweeping import is_output_temporary, sweep_queue
 from engine.recovery.repair import repair
@@ -43,16 +43,16 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_each_name_that_a_queue_and_a_run_make_is_known(tmp_path: Path, made: list[str]) -> None:
     """Whoever gives a new file a place in the queue adds its name, else nobody would sweep it."""
     queue = staged(tmp_path)
-    control.ask(queue, control.Ask(paused=True))
+    control.send_request(queue, control.ControlRequest(paused=True))
     repair(queue.root)
-    control.clear_request(queue)
+    control.clear_requests(queue)
     resume(tmp_path)
     first = [os.path.relpath(path, queue.root) for path in made if path.startswith(queue.root + os.sep)]
     own = {name for name in (path.split(os.sep)[0] for path in first) if not names.is_first(name)}
     assert own <= names.OWN
     in_tmp = {path.split(os.sep)[1] for path in first if path.startswith("tmp" + os.sep)}
     assert len(in_tmp) > 10
-    assert [name for name in in_tmp if not names.is_temporary(name) and not names.is_birth(name)] == []
+    assert [name for name in in_tmp if not names.is_temporary(name) and not names.is_staging(name)] == []
     out = [os.path.relpath(path, tmp_path / "out") for path in made if path.startswith(str(tmp_path / "out"))]
     hidden = [path.split(os.sep) for path in out if path.startswith(".engine-tmp" + os.sep)]
     assert any(len(parts) == 3 for parts in hidden)
@@ -63,11 +63,11 @@ def test_each_name_that_a_queue_and_a_run_make_is_known(tmp_path: Path, made: li
 def test_whatever_dies_in_tmp_is_swept(tmp_path: Path, made: list[str]) -> None:
     """Each name once given there, left as a kill would leave it."""
     queue = staged(tmp_path)
-    Known(queue)
+    QueueIds(queue)
     born = sorted({path for path in made if path.startswith(queue.tmp + os.sep)})
     top = [path for path in born if os.path.dirname(path) == queue.tmp]
     for path in born:
-        if names.is_birth(os.path.basename(path)):
+        if names.is_staging(os.path.basename(path)):
             os.mkdir(path)
         else:
             Path(path).write_text("half")
@@ -91,12 +91,12 @@ def test_names_of_others(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["0", "12345", "photos", "run.0.1", "20261122", "2026112", "000000.0.41.4", ".git"]
 )
-def test_births_of_others(name: str) -> None:
-    assert names.is_birth(name) is (name in ("20261122", "2026112"))
-    assert not names.made_in_birth("000000", name) or name.count(".") == 2
+def test_stagings_of_others(name: str) -> None:
+    assert names.is_staging(name) is (name in ("20261122", "2026112"))
+    assert not names.belongs_in_staging("000000", name) or name.count(".") == 2
 
 
-def test_a_worker_that_dies_at_its_birth(tmp_path: Path) -> None:
+def test_a_worker_that_dies_at_its_staging(tmp_path: Path) -> None:
     queue = batch(tmp_path, 4)
     born = Path(queue.tmp, f"{run_id()}.0.1")
     born.mkdir()

@@ -1,4 +1,4 @@
-"""An output directory that is gone for good: what was ok is put back, whenever the putting back dies."""
+"""An output directory that is gone for good: what was ok is put back, whatever step a crash interrupts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repairing: each damage that segments and journals can undo is undone, and said; what is left is said, too."""
+"""Repairing: damage is undone where segments and journals allow it, and everything is reported."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ def test_each_damage_is_undone_or_said(tmp_path: Path, name: str) -> None:
     found = verify.audit(queue.root)
     assert (found.problems, found.states["pending"]) == ([], 0)
     after = _rows(queue)
-    kept = {its for its, row in after.items() if row["kind"] == "kept"}
+    kept = {video_id for video_id, row in after.items() if row["kind"] == "kept"}
     assert len(kept) == (name == "file is a link")  # no engine made that, so it stays
-    assert {its: row["kind"] for its, row in after.items() if its in before} == {
-        its: "kept" if its in kept else row["kind"] for its, row in before.items()
+    assert {video_id: row["kind"] for video_id, row in after.items() if video_id in before} == {
+        video_id: "kept" if video_id in kept else row["kind"] for video_id, row in before.items()
     }
 
 
@@ -104,8 +104,8 @@ def _empty(*names: str) -> Callable[[Queue], None]:
     def harm(queue: Queue) -> None:
         for name in names:
             path = Path(queue.path(name))
-            for its in [path] if path.is_file() else [its for its in path.rglob("*") if its.is_file()]:
-                its.unlink()
+            for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
+                file.unlink()
 
     return harm
 
@@ -124,7 +124,11 @@ def _swap_tokens(queue: Queue) -> None:
 def _lose_files(queue: Queue) -> None:
     """One file of each chunk that has been worked on is gone, another one is changed."""
     for state in states(queue).values():
-        rows = [its.final for its in state.jobs.values() if its.final and its.final["status"] == "ok"]
+        rows = [
+            job_state.final
+            for job_state in state.jobs.values()
+            if job_state.final and job_state.final["status"] == "ok"
+        ]
         os.unlink(os.path.join(output_of(queue), rows[0]["files"]["md"]))
         damage(os.path.join(output_of(queue), rows[1]["files"]["json"]), 5)
 
@@ -197,8 +201,8 @@ def test_it_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert invoke(["verify", "-q", queue.root, "--repair", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["ok"] is True
-    assert said["repaired"][0] == f"opened {ids(1)[0]} again: its row or its files are not right"
-    assert any("cache" in its for its in said["repaired"])
+    assert said["repaired"][0] == f"reopened {ids(1)[0]}: its row or its files are wrong"
+    assert any("cache" in sentence for sentence in said["repaired"])
     assert f"removed {output_of(queue)}/{ids(1)[0][:2]}/{ids(1)[0]}.json" in said["repaired"]
     damage(queue.segment(0), 1)
     assert invoke(["verify", "-q", queue.root, "--repair"]) == 14
@@ -209,7 +213,7 @@ def test_many_deeds_are_counted(tmp_path: Path) -> None:
     queue = worked(tmp_path, 480, lambda name: Kind.PRIVATE, segments=4)
     _empty("filed")(queue)
     did = repair(queue.root).did
-    assert sum("made the token" in its for its in did) == 20
+    assert sum("made the token" in sentence for sentence in did) == 20
     assert "… and 12 more of the sort: token" in did
 
 
@@ -240,7 +244,7 @@ def test_a_journal_keeps_the_lines_that_are_its_own(tmp_path: Path) -> None:
     DAMAGES["journal names a stranger"][0](queue)
     DAMAGES["try with an odd number"][0](queue)
     done = repair(queue.root)
-    assert done.did[0] == "took 2 line(s) that cannot be its own out of journal/000000/0.jsonl"
+    assert done.did[0] == "removed 2 line(s) that do not belong there from journal/000000/0.jsonl"
     assert (done.audit.ok, done.audit.states["ok"], done.audit.rows) == (True, 40, 24)
     finish(queue, lambda name: Kind.BLOCKED)
     assert _rows(queue) == before
@@ -300,7 +304,7 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
 def test_not_beside_a_run_a_monitor_a_seeding_or_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.recovery.repair.LEAVE_S", -1.0)
+    monkeypatch.setattr("engine.recovery.exclusive.LEAVE_S", -1.0)
     queue = worked(tmp_path, 16)
     for path in (queue.run_lock, queue.monitor_lock, queue.seed_lock):
         with take_or_say_who(path, "run"), pytest.raises(HeldError):
@@ -373,7 +377,7 @@ def test_dying_at_any_step_is_repaired(
     assert 80 < step < 390
 
 
-def test_what_a_cut_off_repair_opened_is_fetched_by_the_next_run(
+def test_what_an_interrupted_repair_opened_is_fetched_by_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is wrong but some files of filed chunks. A repair dies; then a run, and no second repair."""
@@ -392,11 +396,16 @@ def test_what_a_cut_off_repair_opened_is_fetched_by_the_next_run(
             except Crash:
                 pass
         folded = states(queue)
-        again = {name for path in folded for name, its in folded[path].jobs.items() if its.final is None}
+        again = {
+            name
+            for path in folded
+            for name, job_state in folded[path].jobs.items()
+            if job_state.final is None
+        }
         recover(queue)
         file_rows(queue)  # a run's monitor follows from the start
         finish(queue)
-        bad = {os.path.basename(its.where)[:11] for its in verify.audit(queue.root).problems}
+        bad = {os.path.basename(problem.where)[:11] for problem in verify.audit(queue.root).problems}
         assert not again & bad, step
         opened += bool(again)
         shutil.rmtree(tmp_path / "b")

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from audited import intact
 from support import (
     OK,
     Crash,
@@ -34,7 +35,7 @@ from engine.model import Kind
 from engine.monitor import status
 from engine.queue import journal
 from engine.queue.directory import Queue, deferred_chunks
-from engine.queue.segments import cut
+from engine.queue.segments import split_chunks
 from engine.recovery.requeue import complete, retry
 from engine.recovery.startup import recover
 from engine.storage import disk
@@ -60,12 +61,12 @@ def test_failed_jobs_come_back_and_nothing_else(tmp_path: Path) -> None:
     assert retry(queue) == len(failed)
     assert open_jobs(queue) == failed
     assert _rows(queue) == kept
-    found = verify.check(queue.root)
+    found = intact(queue.root)
     assert (found.states["pending"], found.states["failed"]) == (len(failed), 0)
     assert retry(queue) == 0
     finish(queue)
     after = _rows(queue)
-    assert verify.check(queue.root).rows == 80
+    assert intact(queue.root).rows == 80
     assert {name: after[name] for name in kept} == kept
     assert all(after[name]["status"] == "ok" for name in failed)
 
@@ -150,7 +151,7 @@ def test_what_the_jobs_left_is_removed(tmp_path: Path) -> None:
 def test_not_beside_a_run_a_monitor_a_seeding_or_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.recovery.requeue.MONITOR_LEAVES_S", 0.0)
+    monkeypatch.setattr("engine.recovery.exclusive.LEAVE_S", -1.0)
     queue = worked(tmp_path, 16, lambda name: Kind.NETWORK)
     for path in (queue.run_lock, queue.monitor_lock, queue.seed_lock):
         with take_or_say_who(path, "run"), pytest.raises(HeldError):
@@ -219,7 +220,7 @@ def test_dying_again_while_finishing(tmp_path: Path) -> None:
     assert verify.audit(queue.root).problems == []
 
 
-def test_a_manifest_that_cannot_be_read_is_derived_anew(tmp_path: Path) -> None:
+def test_a_manifest_that_cannot_be_read_is_derived_again(tmp_path: Path) -> None:
     queue = worked(tmp_path, 40, some_fail)
     failed = _with(queue, "network", "blocked")
     ok_line = next(i for i, row in enumerate(_rows(queue).values()) if row["status"] == "ok")
@@ -239,7 +240,7 @@ def test_a_job_whose_line_was_damaged_since_has_no_row_twice(tmp_path: Path) -> 
     """Its row is in the manifest, its journal knows nothing of it, and its chunk is claimed once more."""
     queue = worked(tmp_path, 40, some_fail)
     failed = _with(queue, "network", "blocked")
-    chunk = next(its for its in cut(queue.segment(0)) if its.k == 0)
+    chunk = next(each for each in split_chunks(queue.segment(0)) if each.k == 0)
     first = next(entry for entry in journal.lines(queue.journal(chunk)) if entry.body.get("status") == "ok")
     damage(queue.journal(chunk), first.end - 20)
     retry(queue)
@@ -255,7 +256,7 @@ def test_a_job_whose_line_was_damaged_since_has_no_row_twice(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("harm", ["twice", "swapped"])
-def test_a_manifest_that_is_not_what_was_written_is_derived_anew(tmp_path: Path, harm: str) -> None:
+def test_a_manifest_that_is_not_what_was_written_is_derived_again(tmp_path: Path, harm: str) -> None:
     """Rows that are whole, but one of them twice and another not at all."""
     queue = worked(tmp_path, 40, some_fail)
     failed = _with(queue, "network", "blocked")
@@ -276,7 +277,7 @@ def test_a_manifest_that_is_not_what_was_written_is_derived_anew(tmp_path: Path,
     assert len(_rows(queue)) == 40
 
 
-def test_a_manifest_cut_while_a_retry_was_under_way_is_derived_anew(tmp_path: Path) -> None:
+def test_a_manifest_cut_while_a_retry_was_under_way_is_derived_again(tmp_path: Path) -> None:
     """It is as long as the new one might be that a crash left without its checkpoint."""
     queue = worked(tmp_path, 40, some_fail)
     failed = _with(queue, "network", "blocked")

@@ -1,4 +1,4 @@
-"""What a start mends: tokens lost or doubled by a power cut, unfinished seedings, leftovers."""
+"""What a start repairs: tokens lost or doubled by a power cut, unfinished seedings, leftovers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.queue import claims
 from engine.queue.directory import Queue, chunks_in, deferred_chunks
 from engine.queue.making import make_queue
 from engine.queue.manifest import Checkpoint, OpenJournal, read_checkpoint, write_checkpoint
-from engine.queue.segments import SEGMENT_JOBS, Chunk, cut, encode_segment
+from engine.queue.segments import SEGMENT_JOBS, Chunk, encode_segment, split_chunks
 from engine.recovery.repair import repair
 from engine.recovery.startup import recover, tidy
 from engine.seeding.seed import publish_tokens
@@ -57,10 +57,14 @@ def _where(queue: Queue) -> dict[int, str]:
 
 
 def _path(queue: Queue, k: int, what: str) -> str:
-    chunk = list(cut(queue.segment(0)))[k]
+    chunk = list(split_chunks(queue.segment(0)))[k]
     if what == "deferred":
         return next(
-            (os.path.join(queue.deferred, name) for _, its, name in deferred_chunks(queue) if its == chunk),
+            (
+                os.path.join(queue.deferred, name)
+                for _, found, name in deferred_chunks(queue)
+                if found == chunk
+            ),
             os.path.join(queue.deferred, f"0000000000~{chunk.name}"),
         )
     if what == "workers":
@@ -126,7 +130,7 @@ def test_all_tokens_lost(tmp_path: Path) -> None:
     assert verify.audit(queue.root) == before
 
 
-def test_a_manifest_that_lost_half_a_filed_chunk_is_derived_anew(tmp_path: Path) -> None:
+def test_a_manifest_that_lost_half_a_filed_chunk_is_derived_again(tmp_path: Path) -> None:
     queue = worked(tmp_path, 16)
     chunk = chunks_in(queue.filed(0), 0)[0]
     os.unlink(os.path.join(queue.filed(0), chunk.token))
@@ -138,7 +142,7 @@ def test_a_manifest_that_lost_half_a_filed_chunk_is_derived_anew(tmp_path: Path)
     assert known is not None
     write_checkpoint(queue, Checkpoint(len(half), known.counts))
     said = recover(queue)
-    assert any("anew" in sentence for sentence in said)
+    assert any("again" in sentence for sentence in said)
     finish(queue)
     assert verify.audit(queue.root).rows == 16
     assert verify.audit(queue.root).ok
@@ -183,7 +187,7 @@ def test_an_unfinished_seeding_is_published(tmp_path: Path) -> None:
     with open(queue.segment(1), "wb") as file:
         file.write(encode_segment(1, ((name, {}) for name in jobs), 20, 16))
     assert "not published" in verify.audit(queue.root).notes[0]
-    assert recover(queue) == ["published segment 000001, whose seeding had been cut off"]
+    assert recover(queue) == ["published segment 000001, whose seeding was interrupted"]
     assert verify.audit(queue.root).jobs == 40
 
 
@@ -237,7 +241,7 @@ def test_what_others_put_into_a_queue_stays(tmp_path: Path) -> None:
     assert queue.total() == 40
 
 
-def test_letters_where_tokens_are_laid_out_are_said(tmp_path: Path) -> None:
+def test_foreign_files_where_tokens_are_prepared_are_named(tmp_path: Path) -> None:
     queue = batch(tmp_path, 20)
     letter = Path(queue.tmp, "000001", "letter")
     letter.parent.mkdir()
@@ -246,7 +250,7 @@ def test_letters_where_tokens_are_laid_out_are_said(tmp_path: Path) -> None:
         add(queue, ids(20, 20))
     assert letter.read_text() == "precious"
     letter.unlink()
-    assert recover(queue) == ["published segment 000001, whose seeding had been cut off"]
+    assert recover(queue) == ["published segment 000001, whose seeding was interrupted"]
     assert verify.audit(queue.root).jobs == 40
 
 
@@ -258,14 +262,14 @@ def test_it_runs_while_its_caller_keeps_seedings_away(tmp_path: Path) -> None:
 
 
 def test_a_monitor_that_stays_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.recovery.startup.LEAVE_S", -3.0)
+    monkeypatch.setattr("engine.recovery.exclusive.LEAVE_S", -3.0)
     queue = batch(tmp_path, 20)
     with take_or_say_who(queue.monitor_lock, "monitor"), pytest.raises(HeldError):
         recover(queue)
 
 
 def test_tokens_are_left_alone_while_a_worker_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.recovery.startup.LEAVE_S", 0.0)
+    monkeypatch.setattr("engine.recovery.exclusive.LEAVE_S", 0.0)
     queue = batch(tmp_path, 20)
     hand = Hand(queue)
     os.unlink(os.path.join(queue.pending(0), chunks_in(queue.pending(0), 0)[0].token))
@@ -306,7 +310,7 @@ def test_an_open_journal_of_the_checkpoint_waits_for_its_rows(tmp_path: Path) ->
     os.unlink(_path(queue, 3, "deferred"))
     known = read_checkpoint(queue)
     assert known is not None
-    assert isinstance(known.open[list(cut(queue.segment(0)))[3].name], OpenJournal)
+    assert isinstance(known.open[list(split_chunks(queue.segment(0)))[3].name], OpenJournal)
     recover(queue)
     assert _where(queue)[3] == "deferred"
     finish(queue)
@@ -346,7 +350,7 @@ def test_a_segment_that_is_not_what_was_written_stops_the_start(tmp_path: Path, 
     with pytest.raises(UsageError, match="not what was written"):
         recover(queue)
     assert [_where(queue)[k] for k in range(5)] == STAGES
-    assert any("bad segment" in str(its) for its in verify.audit(queue.root).problems)
+    assert any("bad segment" in str(problem) for problem in verify.audit(queue.root).problems)
 
 
 def test_a_damaged_segment_is_not_published(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from patience import HANG_S, ends
 from engine.budget import BudgetSettings, Rate
 from engine.errors import Interrupted
 from engine.inputs import Line
-from engine.model import Cost, EgressSpec, Failure, Kind
+from engine.model import EgressSpec, Failure, Kind, RequestCost
 from engine.queue import channel_state, events
 from engine.queue.channel_state import Listing
 from engine.queue.directory import Queue
@@ -122,7 +122,7 @@ def test_the_first_page_at_once_then_more_and_more_up_to_a_thousand(bench: Bench
     assert bench.segments() == [30, 30, 60, 120, 240, 480, 900, 900, 740]
     assert bench.seeded() == IDS[:3500]
     assert (its.state, its.found, its.added, its.parts, its.token) == ("done", 3500, 3500, [], None)
-    assert [event["event"] for event in events.late(bench.queue, 60.0)] == ["listed"]
+    assert [event["event"] for event in events.recent(bench.queue, 60.0)] == ["listed"]
 
 
 def test_its_videos_say_where_they_came_from(bench: Bench) -> None:
@@ -181,7 +181,7 @@ def test_it_is_given_up_after_four_failures_without_coming_on(bench: Bench) -> N
     assert its.next_try is None
     assert (its.state, its.tries, its.found) == ("failed", 4, 150)
     assert bench.site.asked == [0, 1, 2, 3, 4], "the place to go on at is not trusted for ever"
-    assert [event["event"] for event in events.late(bench.queue, 60.0)][-1] == "listing_failed"
+    assert [event["event"] for event in events.recent(bench.queue, 60.0)][-1] == "listing_failed"
 
 
 def test_one_that_comes_on_is_not_given_up(bench: Bench) -> None:
@@ -202,7 +202,7 @@ def test_a_wrong_source_fails_at_once(bench: Bench) -> None:
 def blocked(bench: Bench) -> None:
     """A page is refused, and that opens the egress."""
     bench.lister._source = "@one"
-    bench.lister._told(bench.lister._take(), REFUSED, Cost(1, 10))
+    bench.lister._told(bench.lister._take(), REFUSED, RequestCost(1, 10))
     assert not bench.lister._budget.calm(0)
 
 

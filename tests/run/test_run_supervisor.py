@@ -13,7 +13,7 @@ from engine.errors import Exit
 from engine.model import EgressSpec
 from engine.queue import channel_state
 from engine.queue.claims import run_id
-from engine.queue.control import Ask
+from engine.queue.control import ControlRequest
 from engine.run.helper_process import ListerProcess
 from engine.run.supervisor import Supervisor
 from engine.settings import Frozen, Settings
@@ -67,9 +67,9 @@ def test_a_paused_run_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         started.append(self)
 
     monkeypatch.setattr(ListerProcess, "start", start)
-    supervisor._steer(Ask(paused=True))
+    supervisor._steer(ControlRequest(paused=True))
     supervisor._look_after_lister()
     assert started == []
-    supervisor._steer(Ask(paused=False))
+    supervisor._steer(ControlRequest(paused=False))
     supervisor._look_after_lister()
     assert started == [supervisor._lister]

@@ -14,7 +14,7 @@ from engine.budget import BudgetSettings, Rate
 from engine.errors import Exit
 from engine.model import EgressSpec
 from engine.queue import events
-from engine.queue.control import Course
+from engine.queue.control import RunState
 from engine.queue.directory import Queue
 from engine.run import worker_pool
 from engine.run.worker_pool import START_LIMIT, Slots
@@ -24,7 +24,7 @@ from engine.storage.processes import namespace
 from engine.worker.main import Report
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
-COURSE = Course("none", 2, 16)
+COURSE = RunState("none", 2, 16)
 
 
 class Canned(Slot):
@@ -88,7 +88,7 @@ class Run:
             slot.did = []
         return found
 
-    def goes_by(self, course: Course, rate: str | None = None) -> list[list[str | bytes]]:
+    def goes_by(self, course: RunState, rate: str | None = None) -> list[list[str | bytes]]:
         settings = replace(self.settings, processes=course.processes, threads=course.threads)
         self.its.follow(settings, course, rate=rate)
         return self.did()
@@ -212,7 +212,7 @@ def test_one_that_stands_still_is_killed_once_and_its_jobs_are_to_blame(run: Run
     run.slots[0].silent = 0.0
     assert run.did() == [["end"], []]
     assert run.its._deaths.sure(first), "nobody from outside did it"
-    kinds = [event["event"] for event in events.late(run.queue, 60.0)]
+    kinds = [event["event"] for event in events.recent(run.queue, 60.0)]
     assert kinds.count("worker_silent") == 1
     assert kinds.count("slot_died") == 1
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import ids
 
-from engine.inputs import Line
-from engine.queue.id_index import Ids
-from engine.seeding.dedup import Batch, Seeded, Sieve
+from engine.inputs import Line, Rejects
+from engine.queue.channel_state import Sources
+from engine.queue.id_index import IdSet
+from engine.seeding.dedup import Deduplicator, Seeded
 
 SOME = ids(8)
 some = st.lists(st.sampled_from(SOME), max_size=8)
 
 
-def held(names: Iterable[str]) -> Ids:
-    its = Ids()
+def held(names: Iterable[str]) -> IdSet:
+    ids = IdSet()
     if names:
-        its.hold(sorted(set(names)))
-    return its
+        ids.add(sorted(set(names)))
+    return ids
 
 
 def line(number: int, name: str | None) -> Line:
@@ -36,23 +37,24 @@ def test_like_sets(
     published: dict[str, int] = {}
     rejected: list[int] = []
 
-    def publish(fresh: list[str], batch: Batch) -> None:
-        assert len(batch) <= batch_ids
-        for name in fresh:
-            assert name not in published
-            published[name] = batch[name]["n"]
-        known.hold(fresh)
+    class Noted(Rejects):
+        def add(self, line: Line) -> None:
+            rejected.append(line.line)
 
-    sieve = Sieve(
+    dedup = Deduplicator(
         known,
-        publish,
+        Sources(None),
         batch_ids=batch_ids,
         unwanted=None if unwanted is None else held(unwanted),
-        on_rejected=lambda its: rejected.append(its.line),
+        rejects=Noted(""),
     )
-    for _ in sieve.take(line(number, name) for number, name in enumerate(given_lines)):
-        pass
-    sieve.finish()
+    for batch in dedup.batches(line(number, name) for number, name in enumerate(given_lines)):
+        assert len(batch) <= batch_ids
+        for name, columns in batch.items():
+            assert name not in published
+            published[name] = columns["n"]
+        known.add(list(batch))
+        dedup.result.added += len(batch)
 
     model = Seeded(read=len(given_lines), known=None if unwanted is None else 0)
     first, seen = dict[str, int](), set(there)
@@ -67,18 +69,25 @@ def test_like_sets(
             seen.add(name)
             first[name] = number
             model.added += 1
-    assert sieve.result == model
+    assert dedup.result == model
     assert published == first, "the first of two lines gives the columns"
     assert rejected == [number for number, name in enumerate(given_lines) if name is None]
 
 
-def test_what_fails_to_publish_is_not_counted_as_added() -> None:
-    def publish(fresh: list[str], batch: Batch) -> None:
+def test_what_was_read_before_an_error_comes_before_it() -> None:
+    def lines() -> Iterator[Line]:
+        yield line(1, SOME[0])
         raise OSError(28, "full")
 
-    sieve = Sieve(Ids(), publish, batch_ids=10)
-    for _ in sieve.take([line(1, SOME[0])]):
-        pass
+    dedup = Deduplicator(IdSet(), Sources(None), batch_ids=10)
+    batches = dedup.batches(lines())
+    assert list(next(batches)) == [SOME[0]]
     with pytest.raises(OSError, match="full"):
-        sieve.finish()
-    assert sieve.result.added == 0
+        next(batches)
+
+
+def test_a_caller_that_fails_gets_no_second_batch() -> None:
+    batches = Deduplicator(IdSet(), Sources(None), batch_ids=1).batches(line(n, SOME[n]) for n in range(3))
+    next(batches)
+    batches.close()
+    assert list(batches) == []

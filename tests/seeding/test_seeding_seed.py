@@ -14,7 +14,7 @@ from engine import verify
 from engine.errors import HeldError, UsageError
 from engine.inputs import Line
 from engine.queue.directory import Queue, chunks_in
-from engine.queue.id_index import Known
+from engine.queue.id_index import QueueIds
 from engine.queue.making import make_queue
 from engine.queue.segments import encode_segment, read_ids
 from engine.seeding.seed import Seeding, publish_unfinished, seed
@@ -92,7 +92,7 @@ def test_the_cache_is_made_again(tmp_path: Path, harm: str) -> None:
         os.unlink(path + ".odd")
     else:
         os.truncate(path, 8 * (5 if harm == "short" else 500))
-    assert Known(queue).new(names) == []
+    assert QueueIds(queue).missing(names) == []
     add(queue, [*names, *ids(2, 20)])
     assert sorted(held(queue)) == sorted([*names, *ids(2, 20)])
 
@@ -102,7 +102,7 @@ def test_many_segments_are_searched(tmp_path: Path) -> None:
     for number in range(12):
         add(queue, ids(7, 5 * number))
     assert sorted(held(queue)) == sorted(ids(62))
-    assert Known(queue).new(ids(70)) == ids(8, 62)
+    assert QueueIds(queue).missing(ids(70)) == ids(8, 62)
 
 
 def test_several_segments_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_several_segments_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     queue = make_queue(str(tmp_path / "q"))
     add(queue, [*ids(50), *ids(30)])
     assert held(queue) == ids(50)
-    assert [header.jobs for header in queue.headers()] == [20, 20, 10]
+    assert [header.jobs for header in map(queue.header, queue.segments())] == [20, 20, 10]
     assert verify.audit(queue.root).ok
 
 
@@ -131,9 +131,10 @@ def test_a_death_at_any_step_and_seeding_again(tmp_path: Path, torn: bool) -> No
         add(queue, names)
         assert len(held(queue)) == len(set(held(queue))) == 40 * (step + 1), step
     assert step > 20
-    assert sum(len(chunks_in(queue.pending(its.segment), its.segment)) for its in queue.headers()) == sum(
-        its.chunks for its in queue.headers()
-    )
+    assert sum(
+        len(chunks_in(queue.pending(header.segment), header.segment))
+        for header in map(queue.header, queue.segments())
+    ) == sum(header.chunks for header in map(queue.header, queue.segments()))
     assert len(queue.segments()) < 20
     found = verify.audit(queue.root)
     assert set(found.totals) <= {"stray temporary file"}

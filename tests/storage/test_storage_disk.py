@@ -1,4 +1,4 @@
-"""The way to disk: short counts, failed writes, torn tails, and the order of the steps."""
+"""The way to disk: short counts, failed writes, and the order of the steps."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import STEPS
 
-from engine.errors import DiskError, Exit
-from engine.storage import disk
+from engine.storage import append_file, disk
 
 
 def record(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -143,7 +142,7 @@ def test_publish_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> Non
 
 def test_files_are_private(tmp_path: Path) -> None:
     disk.publish(str(tmp_path / "file"), b"")
-    disk.AppendFile(str(tmp_path / "log")).close()
+    append_file.AppendFile(str(tmp_path / "log")).close()
     disk.ensure_dir(str(tmp_path / "dir"))
     modes = {name: os.stat(tmp_path / name).st_mode & 0o777 for name in ("file", "log", "dir")}
     assert modes == {"file": 0o600, "log": 0o600, "dir": 0o700}
@@ -163,103 +162,6 @@ def test_unlink_quietly(tmp_path: Path) -> None:
         disk.unlink_quietly(str(tmp_path))
 
 
-def test_a_torn_tail_at_every_byte(tmp_path: Path) -> None:
-    """Whatever part of the last line a dead writer left, the next writer's lines are whole."""
-    whole = b"first\nsecond\nthird line\n"
-    for length in range(len(whole) + 1):
-        path = tmp_path / f"log{length}"
-        path.write_bytes(whole[:length])
-        kept = whole[: whole[:length].rfind(b"\n") + 1]
-        file = disk.AppendFile(str(path))
-        assert file.size == len(kept)
-        file.append(b"next\n")
-        assert file.size == len(kept) + 5
-        file.close()
-        assert path.read_bytes() == kept + b"next\n"
-
-
-@pytest.mark.parametrize("length", range(27))
-def test_cut_back_to_a_promised_length(tmp_path: Path, length: int) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"first\nsecond\nthird line\n")
-    file = disk.AppendFile(str(path), length=length)
-    file.append(b"next\n")
-    file.close()
-    kept = b"first\nsecond\nthird line\n"[:length]
-    assert path.read_bytes() == kept[: kept.rfind(b"\n") + 1] + b"next\n"
-
-
-@pytest.mark.parametrize("tail", [0, 1, 65535, 65536, 65537, 200_000])
-def test_a_torn_tail_longer_than_a_block(tmp_path: Path, tail: int) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"line\n" + b"x" * tail)
-    disk.AppendFile(str(path)).close()
-    assert path.read_bytes() == b"line\n"
-
-
-@pytest.mark.parametrize("written", range(6))
-def test_a_failed_append_is_cut_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int) -> None:
-    path = tmp_path / "log"
-    file = disk.AppendFile(str(path))
-    file.append(b"first\n")
-    left = [written]
-
-    def full(fd: int, data: memoryview) -> int:
-        if not left[0]:
-            raise OSError(errno.ENOSPC, "full")
-        left[0] -= 1
-        return os.write(fd, data[:1])
-
-    monkeypatch.setattr(disk, "_write", full)
-    with pytest.raises(OSError, match="full"):
-        file.append(b"second\n")
-    monkeypatch.undo()
-    assert path.read_bytes() == b"first\n"
-    assert file.size == 6
-    file.append(b"third\n")
-    file.sync()
-    file.close()
-    file.close()  # twice does no harm
-    assert path.read_bytes() == b"first\nthird\n"
-
-
-def test_an_append_file_follows_no_link_and_leaks_no_descriptor(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(OSError, match="symbolic"):
-        disk.AppendFile(str(tmp_path / "link"))
-    (tmp_path / "log").write_bytes(b"torn")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(disk, "_truncate", lambda fd, length: os.read(-1, 1))
-        with pytest.raises(OSError, match="descriptor"):
-            disk.AppendFile(str(tmp_path / "log"))
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
-@pytest.mark.parametrize(
-    ("number", "is_disk"),
-    [
-        (errno.ENOSPC, True),
-        (errno.EDQUOT, True),
-        (errno.EIO, True),
-        (errno.EROFS, True),
-        (errno.EFBIG, True),
-        (errno.ENOENT, False),
-        (errno.EACCES, False),
-        (errno.EEXIST, False),
-    ],
-)
-def test_which_errors_are_the_disks(number: int, is_disk: bool) -> None:
-    assert disk.is_disk_error(OSError(number, "x")) is is_disk
-
-
-def test_the_message_of_a_full_disk() -> None:
-    error = disk.disk_error(OSError(errno.ENOSPC, "No space left on device"), "writing the journal")
-    assert isinstance(error, DiskError)
-    assert error.exit_code == Exit.DISK
-    assert str(error).startswith("writing the journal: No space left on device. Make room")
-
-
 def test_a_failed_sync_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
@@ -269,9 +171,9 @@ def test_a_failed_sync_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(disk, "_fsync", fail)
     monkeypatch.setattr(disk, "_fdatasync", fail)
-    file = disk.AppendFile(str(tmp_path / "log"))
+    fd = os.open(tmp_path / "log", os.O_CREAT | os.O_RDWR)
     for act in (
-        file.sync,
+        lambda: disk.sync_fd(fd),
         lambda: disk.sync_dir(str(tmp_path)),
         lambda: disk.sync_file(str(tmp_path / "log")),
     ):
@@ -279,28 +181,7 @@ def test_a_failed_sync_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with pytest.raises(OSError, match="failing"):
             act()
         assert len(tried) == 1
-    file.close()
-
-
-def test_what_is_written_again_is_the_same_to_the_byte(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"first\nsecond\nthird\n")
-    file = disk.AppendFile(str(path))
-    written: list[tuple[bytes, int]] = []
-
-    def one_byte(fd: int, data: memoryview, offset: int) -> int:
-        written.append((bytes(data[:1]), offset))
-        return os.pwrite(fd, data[:1], offset)
-
-    monkeypatch.setattr(disk, "_pwrite", one_byte)
-    for start in (6, 19, 40):
-        file.write_again(start)
-    assert written == [(b"second\nthird\n"[n : n + 1], 6 + n) for n in range(13)]
-    file.append(b"fourth\n")
-    file.close()
-    assert path.read_bytes() == b"first\nsecond\nthird\nfourth\n"
+    os.close(fd)
 
 
 @pytest.mark.parametrize("step", ["_write", "_pwrite", "_fsync", "_fdatasync"])
@@ -331,13 +212,19 @@ def test_an_error_of_a_descriptor_names_its_file(
     os.close(fd)
 
 
-def test_nothing_is_cut_off_a_file_of_others(tmp_path: Path) -> None:
-    path = tmp_path / "notes"
-    path.write_bytes(b"one\ntwo")
-    for text in (b"three\n", b"four\n"):
-        file = disk.AppendFile(str(path), theirs=True)
-        assert path.read_bytes().startswith(b"one\ntwo")
-        file.append(text)
-        file.append(text)
-        file.close()
-    assert path.read_bytes() == b"one\ntwo\nthree\nthree\nfour\nfour\n"
+def test_only_a_small_regular_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345678")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    assert disk.read_small(str(tmp_path / "file"), 8) == b"12345678"
+    assert disk.read_small(str(tmp_path / "file"), 7) is None
+    for name in ("link", "pipe", ".", "missing"):
+        assert disk.read_small(str(tmp_path / name), 8) is None, name
+
+
+def test_publish_durably_makes_content_and_name_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = record(monkeypatch)
+    disk.publish_durably(str(tmp_path / "file"), b"new")
+    assert [step for step in steps if step != "_open"][-3:] == ["_fdatasync", "_rename", "_fsync"]

@@ -1,4 +1,4 @@
-"""The audit: a whole queue passes at any stage, and each sort of damage is found."""
+"""The audit: an intact queue passes at any stage, and each sort of damage is found."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from audited import intact
 from patience import cpu_s
 from support import (
     OK,
@@ -29,10 +30,10 @@ from support import (
 )
 
 from engine import verify
-from engine.errors import DamagedError, HeldError, NoQueueError
+from engine.errors import HeldError, NoQueueError
 from engine.model import Kind
 from engine.queue.directory import Queue, chunks_in
-from engine.queue.id_index import Known
+from engine.queue.id_index import QueueIds
 from engine.queue.journal import Journal, encode
 from engine.queue.manifest import read_checkpoint
 from engine.recovery.repair import repair
@@ -44,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 
 def test_a_finished_batch_is_whole(tmp_path: Path) -> None:
     queue = worked(tmp_path, 80, some_fail, segments=2)
-    found = verify.check(queue.root)
+    found = intact(queue.root)
     assert found.jobs == found.rows == 80
     assert sum(found.states.values()) == 80
     assert found.states["pending"] == found.states["deferred"] == 0
@@ -56,9 +57,9 @@ def test_a_finished_batch_is_whole(tmp_path: Path) -> None:
 
 def test_an_empty_queue_and_a_fresh_one_are_whole(tmp_path: Path) -> None:
     queue = batch(tmp_path, 0)
-    assert verify.check(queue.root).jobs == 0
+    assert intact(queue.root).jobs == 0
     add(queue, ids(20))
-    assert verify.check(queue.root).states["pending"] == 20
+    assert intact(queue.root).states["pending"] == 20
     with pytest.raises(NoQueueError):
         verify.audit(str(tmp_path / "elsewhere"))
 
@@ -68,11 +69,11 @@ def test_a_stopped_run_is_whole_and_the_lag_is_a_note(tmp_path: Path) -> None:
     hand = Hand(queue)
     hand.work(1)
     hand.close()
-    found = verify.check(queue.root)
+    found = intact(queue.root)
     assert (found.states["ok"], found.states["pending"], found.rows) == (16, 48, 0)
     assert "16 row(s) not filed yet" in found.notes
     file_rows(queue)
-    assert verify.check(queue.root).rows == 16
+    assert intact(queue.root).rows == 16
 
 
 def test_waiting_jobs_count_as_deferred(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_waiting_jobs_count_as_deferred(tmp_path: Path) -> None:
     hand.work(1)
     hand.close()
     file_rows(queue)
-    found = verify.check(queue.root)
+    found = intact(queue.root)
     assert (found.states["deferred"], found.states["ok"]) == (5, 11)
 
 
@@ -92,7 +93,7 @@ def test_a_killed_worker_leaves_no_damage(tmp_path: Path) -> None:
     hand.output.close()
     hand.die()
     file_rows(queue)
-    found = verify.check(queue.root)
+    found = intact(queue.root)
     assert found.states["ok"] == 16
     assert found.rows == 0
 
@@ -105,8 +106,8 @@ def test_files_of_unpromised_rows_may_be_missing(tmp_path: Path) -> None:
     hand.die()
     one = ids(1)[0]
     os.unlink(os.path.join(output_of(queue), one[:2], f"{one}.md"))
-    found = verify.check(queue.root)
-    assert any("not yet promised" in note for note in found.notes)
+    found = intact(queue.root)
+    assert any("not durable yet" in note for note in found.notes)
 
 
 def _manifest(change: Callable[[list[str]], list[str]]) -> Callable[[Queue], None]:
@@ -254,7 +255,7 @@ def _swap_ids(queue: Queue) -> None:
     os.mkdir(other.path("ids"))
     text = Path(other.segment(0)).read_text(encoding="utf-8").replace(ids(1)[0], ids(1, 999)[0])
     Path(other.segment(0)).write_text(text, encoding="utf-8")
-    Known(other)
+    QueueIds(other)
     shutil.rmtree(queue.path("ids"))
     shutil.copytree(other.path("ids"), queue.path("ids"))
 
@@ -374,7 +375,7 @@ DAMAGES: dict[str, tuple[Callable[[Queue], None], str]] = {
     "segment names an id twice": (_segment(lambda lines: [*lines[:-1], lines[1]]), "duplicate job"),
     "job in two segments": (_again_in_the_segments, "duplicate job"),
     "input changed": (
-        _segment(lambda lines: [its.replace(b'"row": 0', b'"row": 9') for its in lines]),
+        _segment(lambda lines: [line.replace(b'"row": 0', b'"row": 9') for line in lines]),
         "bad row",
     ),
     "retry cut off": (_write(lambda q: q.retry, b"{}"), "unfinished retry"),
@@ -390,10 +391,7 @@ def test_each_damage_is_found(tmp_path: Path, name: str) -> None:
     found = verify.audit(queue.root)
     assert what in found.totals, found.totals
     assert found.to_json()["ok"] is False
-    with pytest.raises(DamagedError) as caught:
-        verify.check(queue.root)
-    assert caught.value.exit_code == 14
-    assert what in str(caught.value)
+    assert what in found.text()
 
 
 def test_a_journal_line_that_goes_bad_in_a_filed_chunk_loses_its_job(tmp_path: Path) -> None:
@@ -411,24 +409,22 @@ def test_bad_lines_that_lose_no_job_are_a_note(tmp_path: Path) -> None:
         file.write(b"\x00\xff nonsense\nfinal {} 00000000\n")
     os.chmod(path, 0o600)
     finish(queue)
-    found = verify.check(queue.root)
-    assert found.notes == ["2 damaged journal line(s), counted as absent"]
+    found = intact(queue.root)
+    assert found.notes == ["2 damaged journal line(s), counted as missing"]
 
 
 def test_what_others_may_read_is_a_note(tmp_path: Path) -> None:
     queue = worked(tmp_path, 16)
     os.chmod(queue.manifest, 0o644)
     os.chmod(queue.segment(0), 0o620)
-    assert verify.check(queue.root).notes == [
-        "2 file(s) of the queue that others may read: `chmod -R go= DIR`"
-    ]
+    assert intact(queue.root).notes == ["2 file(s) of the queue that others may read: `chmod -R go= DIR`"]
 
 
 def test_odd_ids_are_in_the_cache_as_text(tmp_path: Path) -> None:
     """Ids whose last two bits are not 0 have no number of 64 bits."""
     queue = batch(tmp_path, 16)
     add(queue, ["aaaaaaaaaaB", "-_-_-_-_-_-"])
-    assert verify.check(queue.root).jobs == 18
+    assert intact(queue.root).jobs == 18
     damage(queue.ids(1) + ".odd", 12)
     assert "wrong cache" in verify.audit(queue.root).totals
 
@@ -446,11 +442,14 @@ def test_the_audit_shares_no_reader_with_the_engine() -> None:
     for path in Path(verify.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("engine"):
-                assert any(f"{node.module}.".startswith(f"{its}.") for its in allowed), (path, node.module)
+                assert any(f"{node.module}.".startswith(f"{module}.") for module in allowed), (
+                    path,
+                    node.module,
+                )
                 if str(node.module).startswith("engine.queue"):
-                    assert {its.name for its in node.names} <= names, path
+                    assert {alias.name for alias in node.names} <= names, path
             elif isinstance(node, ast.Import):
-                assert not any(its.name.startswith("engine") for its in node.names), path
+                assert not any(alias.name.startswith("engine") for alias in node.names), path
 
 
 def test_what_is_not_ours_in_the_output_directory_is_a_note(tmp_path: Path) -> None:
@@ -460,7 +459,7 @@ def test_what_is_not_ours_in_the_output_directory_is_a_note(tmp_path: Path) -> N
     for name in ("readme.txt", "zz/zzzzzzzzzzz.md", "half.tmp", f"{failed}.json", f"{failed}.md"):
         data = record if name.endswith("json") else b"x"
         _write(lambda q, name=name: os.path.join(output_of(q), name), data)(queue)
-    assert verify.check(queue.root).notes == [
+    assert intact(queue.root).notes == [
         "2 file(s) in the output directory that are not this engine's",
         "1 file(s) in the output directory of videos that are not in this queue",
         "2 file(s) in the output directory under names of this queue's videos that it did not write; they stay",

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from support import ids
 
 from engine.budget import Outcome, Stamp
-from engine.model import Cost, Cue, Failure, Fetched, Job, Kind, Metadata, Permit, Refused, Transcript
+from engine.model import Cue, Failure, Fetched, Job, Kind, Metadata, Permit, Refused, RequestCost, Transcript
 from engine.output.publisher import TMP, Output, intact
 from engine.queue import marker
 from engine.queue.job_state import JobState, fold
-from engine.queue.journal import Entry, decode, encode
+from engine.queue.journal import JournalEntry, decode, encode
 from engine.worker.attempt import REFUSED_BEFORE, Attempts, Recorded
 from engine.worker.retry_policy import REFUSED_WAIT_S
 
@@ -31,7 +31,7 @@ WALL = 1_800_000_000.0
 FETCHED = Fetched(
     Metadata(title="A title", channel="Someone", channel_id="UC1", duration_s=60),
     Transcript("en", "English", True, (Cue(0.0, 1.0, "Hello"),)),
-    Cost(2, 1000),
+    RequestCost(2, 1000),
 )
 
 
@@ -70,7 +70,7 @@ def attempts(root: str, bench: Bench, allowed: int = 5) -> Attempts:
 
 
 def refuse(root: str, kind: Kind, bench: Bench, state: JobState | None = None, **failure: Any) -> Recorded:
-    got = Refused(Failure(kind, "it said no", **failure), Cost(1, 100), Metadata(title="T"))
+    got = Refused(Failure(kind, "it said no", **failure), RequestCost(1, 100), Metadata(title="T"))
     return attempts(root, bench).conclude(JOB, state or JobState(), PERMIT, got, 0.5)
 
 
@@ -194,7 +194,7 @@ def test_a_timeout_of_an_egress_that_is_alone_is_given_back_when_the_network_pro
     root: str, guilty: bool | None, charged: bool
 ) -> None:
     alone = replace(attempts(root, Bench(s0=guilty)), names=NAMES[:1])
-    got = Refused(Failure(Kind.TIMEOUT, "it said no"), Cost(1, 100))
+    got = Refused(Failure(Kind.TIMEOUT, "it said no"), RequestCost(1, 100))
     recorded = alone.conclude(JOB, JobState(), Permit(0, 7, 0.0), got, 0.5)
     assert (recorded.body["charged"], recorded.body["stamp"]) == (charged, [99, 0])
     last = alone.conclude(JOB, JobState(tries=4, charges=[None] * 4), Permit(0, 7, 0.0), got, 0.5)
@@ -219,11 +219,11 @@ def test_a_lost_exit_of_a_rotating_gateway_is_bad_luck(
 ) -> None:
     bench = Bench(s0=False)
     rotating = replace(attempts(root, bench), rotating=True)
-    recorded = rotating.conclude(JOB, JobState(), PERMIT, Refused(failure, Cost(1, 0)), 0.5)
+    recorded = rotating.conclude(JOB, JobState(), PERMIT, Refused(failure, RequestCost(1, 0)), 0.5)
     assert bench.told[0][1] is outcome
     assert recorded.body["charged"] is charged
     worn = rotating.conclude(
-        JOB, JobState(tries=15, charges=[None] * 4), PERMIT, Refused(failure, Cost()), 0.5
+        JOB, JobState(tries=15, charges=[None] * 4), PERMIT, Refused(failure, RequestCost()), 0.5
     )
     assert worn.verb == "final"  # even luck has an end
 
@@ -276,7 +276,7 @@ def test_refusals_count_only_while_others_passed(root: str) -> None:
 
 
 def test_a_message_of_any_length_is_cut(root: str) -> None:
-    got = Refused(Failure(Kind.PRIVATE, "x" * 10_000), Cost())
+    got = Refused(Failure(Kind.PRIVATE, "x" * 10_000), RequestCost())
     row = attempts(root, Bench()).conclude(JOB, JobState(), PERMIT, got, 0.0).body
     assert row["message"] == "x" * 500
 
@@ -297,17 +297,17 @@ def test_a_job_s_life_as_its_journal_tells_it(
         number = tries - 1
         bench.spell = number
         bench.guilt[number] = fault
-        recorded = its.conclude(JOB, state, PERMIT, Refused(Failure(kind, "no"), Cost(1, 10)), 0.0)
+        recorded = its.conclude(JOB, state, PERMIT, Refused(Failure(kind, "no"), RequestCost(1, 10)), 0.0)
         found = decode(encode(recorded.verb, recorded.body)[:-1])
         assert found is not None
-        chunk = fold([Entry(found[0], found[1], tries * 100, found[2])])
+        chunk = fold([JournalEntry(found[0], found[1], tries * 100, found[2])])
         if recorded.verb == "final":
             assert chunk.jobs[NAME].final == found[1]
             assert found[1]["requests"] == tries
             assert 1 <= found[1]["attempts"] <= max(1, tries)
             return
         assert recorded.again_in_s is not None
-        whole = fold([Entry("try", found[1], 1, found[2])])
+        whole = fold([JournalEntry("try", found[1], 1, found[2])])
         state.tries += 1
         state.charges += whole.jobs[NAME].charges
         state.refusals += whole.jobs[NAME].refusals

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.model import Cost, Failure, Kind, Metadata, Refused
+from engine.model import Failure, Kind, Metadata, Refused, RequestCost
 from engine.worker import kept
 
 NAMES = ("p001 host:1", "p002 host:2")
@@ -19,7 +19,7 @@ RUN, AT = "20261122T210311Z-1-abcdef", 100.0
 
 def line(metadata: Metadata | None = ABOUT, **more: Any) -> dict[str, Any]:
     """A `try` line as it is read from a journal."""
-    got = Refused(Failure(Kind.NO_CAPTIONS, "it has none"), Cost(2, 1000), metadata)
+    got = Refused(Failure(Kind.NO_CAPTIONS, "it has none"), RequestCost(2, 1000), metadata)
     body = {"job": "x" * 11, "message": "it has none", "egress": NAMES[1], "doubted": False}
     body["held"] = kept.note(RUN, got, AT, 0.25)
     read: dict[str, Any] = json.loads(json.dumps(body))
@@ -30,7 +30,7 @@ def line(metadata: Metadata | None = ABOUT, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("metadata", [ABOUT, Metadata(), Metadata(title="alone")])
 def test_it_comes_back_as_it_was_and_costs_nothing_more(metadata: Metadata) -> None:
     its = kept.read(line(metadata), RUN, NAMES, AT + 1)
-    got = Refused(Failure(Kind.NO_CAPTIONS, "it has none"), Cost(), metadata)
+    got = Refused(Failure(Kind.NO_CAPTIONS, "it has none"), RequestCost(), metadata)
     assert its == kept.Kept(got, 1, AT, 0.25)
 
 

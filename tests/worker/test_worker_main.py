@@ -27,7 +27,7 @@ from engine.output import publisher
 from engine.queue import journal
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.job_state import fold
-from engine.queue.segments import Chunk, cut
+from engine.queue.segments import Chunk, split_chunks
 from engine.queue.tickets import issue
 from engine.rehearsal import Rehearsal, start
 from engine.rehearsal import RehearsalSettings as Stage
@@ -122,8 +122,8 @@ class Desk:
         os.close(self.at_work._worker._inflight)
         self.at_work._worker._lock._close()
 
-    def entries(self) -> Iterator[journal.Entry]:
-        for chunk in cut(self.queue.segment(0)):
+    def entries(self) -> Iterator[journal.JournalEntry]:
+        for chunk in split_chunks(self.queue.segment(0)):
             yield from journal.lines(self.queue.journal(chunk))
 
     def rows(self) -> dict[str, dict[str, Any]]:
@@ -156,7 +156,7 @@ def note(queue: Queue, chunk: Chunk, *entries: tuple[str, dict[str, Any]]) -> No
 
 
 def first(queue: Queue) -> Chunk:
-    return next(cut(queue.segment(0)))
+    return next(split_chunks(queue.segment(0)))
 
 
 # ---- the ordinary lap -----------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_everything_is_settled_durable_and_handed_on(tmp_path: Path, stand_in: R
     assert report == Report("stop", 40)
     assert {row["status"] for row in desk.rows().values()} <= {"ok", "absent"}
     assert Counter(desk.fetched) == dict.fromkeys(ids(40), 1)
-    for chunk in cut(desk.queue.segment(0)):
+    for chunk in split_chunks(desk.queue.segment(0)):
         state = fold(journal.lines(desk.queue.journal(chunk)))
         assert state.unsynced_finals() == []
     assert len(chunks_in(desk.queue.done(0), 0)) == 3

@@ -20,10 +20,21 @@ from support import batch, batch_of, ids, output_of
 from engine.budget import BudgetSettings, snapshot
 from engine.budget.limiter import Budget
 from engine.budget.rate import Rate
-from engine.model import Cost, EgressSpec, Failure, Fetched, Job, Kind, Metadata, Permit, Refused, Transcript
+from engine.model import (
+    EgressSpec,
+    Failure,
+    Fetched,
+    Job,
+    Kind,
+    Metadata,
+    Permit,
+    Refused,
+    RequestCost,
+    Transcript,
+)
 from engine.output.publisher import Output
 from engine.queue.job_state import ChunkState, JobState
-from engine.queue.journal import Entry
+from engine.queue.journal import JournalEntry
 from engine.settings import Frozen, Settings
 from engine.worker.attempt import Attempts, Recorded
 from engine.worker.scheduler import Desk, Item, Work
@@ -32,8 +43,8 @@ from engine.worker.witness import NAME, Witness, lay_out
 
 NAMES = ids(60)
 CANARY = NAMES[-1]
-BARE = Refused(Failure(Kind.NO_CAPTIONS, "it has none"), Cost(2, 1000))
-SHOWN = Fetched(Metadata(), Transcript("en", "English", False, ()), Cost(2, 3000))
+BARE = Refused(Failure(Kind.NO_CAPTIONS, "it has none"), RequestCost(2, 1000))
+SHOWN = Fetched(Metadata(), Transcript("en", "English", False, ()), RequestCost(2, 3000))
 EGRESSES = (EgressSpec("p001 host:1", "http://host:1"), EgressSpec("p002 host:2", "http://host:2"))
 
 
@@ -69,7 +80,7 @@ class Bench:
     def claimed(self, name: str) -> Work:
         """A job as whoever claims it next finds it in the journal."""
         state = ChunkState()
-        state.apply(Entry("try", json.loads(json.dumps(self.done.pop(name).body)), 1, b""))
+        state.apply(JournalEntry("try", json.loads(json.dumps(self.done.pop(name).body)), 1, b""))
         return Work(Item(Any, Job(name), state.jobs[name]), -1, 0.0)  # type: ignore[arg-type]
 
     def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
@@ -181,7 +192,7 @@ def test_really_without_captions_is_believed_after_a_look_at_a_few(bench: Bench)
     assert snapshot(bench.queue.budget)[0].state == "ok"
 
 
-@pytest.mark.parametrize("shown", [SHOWN, Refused(Failure(Kind.NO_LANGUAGE, "is, cy"), Cost(2, 900))])
+@pytest.mark.parametrize("shown", [SHOWN, Refused(Failure(Kind.NO_LANGUAGE, "is, cy"), RequestCost(2, 900))])
 def test_captions_after_all_have_everything_fetched_again(bench: Bench, shown: Fetched | Refused) -> None:
     """The block was over before the canary was asked."""
     bench.site[CANARY] = SHOWN
@@ -232,7 +243,7 @@ def test_without_a_canary_they_wait_and_are_believed_when_looked_at_again(blind:
 
 
 def test_a_canary_that_cannot_be_had_decides_nothing(bench: Bench) -> None:
-    bench.site[CANARY] = Refused(Failure(Kind.SERVER_ERROR, "500"), Cost(1, 10))
+    bench.site[CANARY] = Refused(Failure(Kind.SERVER_ERROR, "500"), RequestCost(1, 10))
     for name in NAMES[:5]:
         bench.bare(name)
     limit = Limit(5.0)

@@ -1,7 +1,7 @@
-"""The ids that the user has elsewhere (`--skip-known`), kept in the queue for what its sources turn out to hold.
+"""The ids that the user has already (`--skip-known`), kept in the queue so that later listings skip them too.
 
-`known.u64` is one file, replaced whole under seed.lock. It only grows: what was named once is not added by any
-later listing. An id that is given by name is added all the same.
+`known.u64` is one file, replaced completely under seed.lock. It only grows. An id that is given by name is added all
+the same.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import zlib
 
 from engine.errors import UsageError
 from engine.queue.directory import Queue
-from engine.queue.id_index import Ids
+from engine.queue.id_index import IdSet
 from engine.storage import disk
 
 HEADER_BYTES = 64
 _NAME = "known"
 
 
-class Elsewhere:
-    """What a queue keeps, read again only when it has changed."""
+class KnownIds:
+    """The known ids of a queue, read again only when the file has changed."""
 
     def __init__(self, queue: Queue) -> None:
         self._path = queue.known
         self._seen: tuple[int, int, int] | None = None
-        self._ids: Ids | None = None
+        self._ids: IdSet | None = None
 
-    def ids(self) -> Ids | None:
-        """The ids that are kept, None when there are none. Raises UsageError when they cannot be read."""
+    def ids(self) -> IdSet | None:
+        """The known ids, None without any. Raises UsageError when they cannot be read."""
         try:
             found = os.stat(self._path)
         except FileNotFoundError:
@@ -42,35 +42,34 @@ class Elsewhere:
         return self._ids
 
 
-def keep(queue: Queue, ids: Ids) -> None:
-    """Keep these ids too, durably. The caller holds seed.lock. Raises DiskError, UsageError."""
-    merged = Elsewhere(queue).ids() or Ids()
+def add_known_ids(queue: Queue, ids: IdSet) -> None:
+    """Add these ids to the known ones, durably. The caller holds seed.lock. Raises OSError, UsageError."""
+    merged = KnownIds(queue).ids() or IdSet()
     before = sum(map(len, merged.packed()))
-    merged.hold_all(ids)
+    merged.update(ids)
     numbers, odd = merged.packed()
     if len(numbers) + len(odd) == before:
-        disk.sync_dir(queue.root)  # who named it may have died before that
+        disk.sync_dir(queue.root)  # whoever named the file may have died before that
         return
     body = numbers + "".join(f"{name}\n" for name in odd).encode("ascii")
     head = f"{_NAME} {len(numbers) // 8} {len(odd)} {zlib.crc32(body):08x}".ljust(HEADER_BYTES - 1) + "\n"
-    disk.publish(queue.known, head.encode("ascii") + body, tmp_dir=queue.tmp)
-    disk.sync_dir(queue.root)
+    disk.publish_durably(queue.known, head.encode("ascii") + body, tmp_dir=queue.tmp)
 
 
-def _read(path: str) -> Ids:
+def _read(path: str) -> IdSet:
     try:
         with open(path, "rb") as file:
             data = file.read()
         name, count, odd_count, total = data[:HEADER_BYTES].decode("ascii").split()
         body, ends = data[HEADER_BYTES:], 8 * int(count)
         if name != _NAME or f"{zlib.crc32(body):08x}" != total:
-            raise ValueError("it is not what its sum says")
+            raise ValueError("it is not what its checksum says")
         odd = body[ends:].decode("ascii").split()
         if len(body) < ends or len(odd) != int(odd_count):
             raise ValueError("it is not as long as it says")
     except (OSError, ValueError) as exc:
         raise _damaged(path, str(exc)) from None
-    return Ids.unpacked(body[:ends], odd)
+    return IdSet.from_packed(body[:ends], odd)
 
 
 def _damaged(path: str, why: str) -> UsageError:

@@ -1,4 +1,4 @@
-"""Ids that the user has elsewhere: kept in the queue, and held against what its sources turn out to hold."""
+"""Ids that the user has already: kept in the queue, and skipped when sources are listed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from engine import verify
 from engine.cli import invoke
 from engine.errors import UsageError
 from engine.queue.directory import Queue
-from engine.queue.id_index import Ids
+from engine.queue.id_index import IdSet
 from engine.queue.making import make_queue
-from engine.seeding import elsewhere
+from engine.seeding import known_ids
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -31,16 +31,16 @@ def queue(tmp_path: Path) -> Queue:
     return make_queue(str(tmp_path / "q"))
 
 
-def ids_of(*names: str) -> Ids:
-    ids = Ids()
+def ids_of(*names: str) -> IdSet:
+    ids = IdSet()
     for name in names:
-        ids.hold([name])
+        ids.add([name])
     return ids
 
 
 def unknown(queue: Queue, names: list[str]) -> list[str]:
-    kept = elsewhere.Elsewhere(queue).ids()
-    return kept.new(names) if kept is not None else names
+    kept = known_ids.KnownIds(queue).ids()
+    return kept.missing(names) if kept is not None else names
 
 
 @given(st.lists(some_ids, max_size=4), some_ids)
@@ -51,7 +51,7 @@ def test_what_was_kept_is_known_and_nothing_else(
     queue = make_queue(str(tmp_path_factory.mktemp("q")))
     held: set[str] = set()
     for names in batches:
-        elsewhere.keep(queue, ids_of(*names))
+        known_ids.add_known_ids(queue, ids_of(*names))
         held.update(names)
         asked = [*names, *(other for other in others if other not in names)]
         assert unknown(queue, asked) == [name for name in asked if name not in held]
@@ -60,41 +60,41 @@ def test_what_was_kept_is_known_and_nothing_else(
 
 
 def test_the_same_again_writes_nothing(queue: Queue) -> None:
-    elsewhere.keep(queue, ids_of(*IDS[:9], ODD))
+    known_ids.add_known_ids(queue, ids_of(*IDS[:9], ODD))
     before = os.stat(queue.known)
-    elsewhere.keep(queue, ids_of(ODD, IDS[3]))
+    known_ids.add_known_ids(queue, ids_of(ODD, IDS[3]))
     assert os.stat(queue.known).st_ino == before.st_ino
-    assert before.st_size == elsewhere.HEADER_BYTES + 9 * 8 + 12
+    assert before.st_size == known_ids.HEADER_BYTES + 9 * 8 + 12
     assert before.st_mode & 0o777 == 0o600
 
 
 def test_it_is_read_again_only_when_it_changed(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = elsewhere.Elsewhere(queue)
+    kept = known_ids.KnownIds(queue)
     assert kept.ids() is None
-    elsewhere.keep(queue, ids_of(IDS[0]))
+    known_ids.add_known_ids(queue, ids_of(IDS[0]))
     first = kept.ids()
     assert first is not None
     assert kept.ids() is first
-    elsewhere.keep(queue, ids_of(IDS[1]))
+    known_ids.add_known_ids(queue, ids_of(IDS[1]))
     second = kept.ids()
     assert second is not None
-    assert second.new(IDS[:3]) == [IDS[2]]
+    assert second.missing(IDS[:3]) == [IDS[2]]
 
 
 @pytest.mark.parametrize("torn", [False, True])
 def test_a_death_at_any_step_leaves_the_old_or_the_new(queue: Queue, torn: bool) -> None:
-    elsewhere.keep(queue, ids_of(IDS[0]))
-    for _, died in every_step(lambda: elsewhere.keep(queue, ids_of(IDS[1])), torn=torn):
+    known_ids.add_known_ids(queue, ids_of(IDS[0]))
+    for _, died in every_step(lambda: known_ids.add_known_ids(queue, ids_of(IDS[1])), torn=torn):
         assert unknown(queue, IDS[:2]) in ([IDS[1]], [])
         assert died or unknown(queue, IDS[:3]) == [IDS[2]]
 
 
 @pytest.mark.parametrize("offset", [0, 7, 9, 20, 64, 70, 136, 147])
 def test_damage_is_said_by_all(queue: Queue, offset: int, capsys: pytest.CaptureFixture[str]) -> None:
-    elsewhere.keep(queue, ids_of(*IDS[:9], ODD))
+    known_ids.add_known_ids(queue, ids_of(*IDS[:9], ODD))
     damage(queue.known, offset)
     with pytest.raises(UsageError, match=r"known\.u64 cannot be read .*--skip-known again"):
-        elsewhere.Elsewhere(queue).ids()
+        known_ids.KnownIds(queue).ids()
     (problem,) = verify.audit(queue.root).problems
     assert problem.where == queue.known
     assert "--skip-known" in problem.detail
@@ -102,27 +102,27 @@ def test_damage_is_said_by_all(queue: Queue, offset: int, capsys: pytest.Capture
 
 
 def test_a_cut_one_is_damaged(queue: Queue) -> None:
-    elsewhere.keep(queue, ids_of(*IDS[:9], ODD))
+    known_ids.add_known_ids(queue, ids_of(*IDS[:9], ODD))
     whole = Path(queue.known).read_bytes()
     for length in range(len(whole)):
         Path(queue.known).write_bytes(whole[:length])
         with pytest.raises(UsageError, match="cannot be read"):
-            elsewhere.Elsewhere(queue).ids()
+            known_ids.KnownIds(queue).ids()
 
 
 def test_the_lister_adds_none_of_them(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     try:
-        elsewhere.keep(bench.queue, ids_of(*IDS[:300:2], *IDS[3000:]))
+        known_ids.add_known_ids(bench.queue, ids_of(*IDS[:300:2], *IDS[3000:]))
         bench.site.lists["videos"] = IDS[:300]
-        its = bench.work()
-        assert (its.state, its.found, its.added) == ("done", 300, 150)
+        listing = bench.work()
+        assert (listing.state, listing.found, listing.added) == ("done", 300, 150)
         assert bench.seeded() == IDS[1:300:2]
         # Named while it is at work: it holds from then on.
-        elsewhere.keep(bench.queue, ids_of(IDS[3000]))
-        its.begin_again()
+        known_ids.add_known_ids(bench.queue, ids_of(IDS[3000]))
+        listing.restart()
         bench.site.lists["videos"] = IDS[3000:3001] + IDS[:300]
-        bench.lister.work(its)
+        bench.lister.work(listing)
         assert bench.seeded() == IDS[1:300:2]
     finally:
         bench.lister.close()
