@@ -17,11 +17,11 @@ from pathlib import Path
 import psutil
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent))
+sys.path.append(str(HERE.parent / "helpers"))
 
 from injected import injected  # noqa: E402
 
-CANNED = {"engine.youtube": "from canned import fetch; Fetcher.fetch = fetch"}
+CANNED = {"engine.youtube.fetcher": "from canned import fetch; Fetcher.fetch = fetch"}
 UNSYNCED = {"engine.storage.disk": "_fsync = _fdatasync = lambda fd: None"}
 _ROOM = tempfile.TemporaryDirectory(prefix="engine-bench-")
 ENGINE = [sys.executable, "-m", "engine"]

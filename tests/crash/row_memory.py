@@ -166,7 +166,7 @@ def leak(place: Place, seed: int) -> str:
     site = place.stand_in(seed=seed, latency_s=0.05)
     batch = place.batch(videos(400, seed), site)
     changes = {
-        "engine.youtube": _LEAKY.format(piece=piece),
+        "engine.youtube.fetcher": _LEAKY.format(piece=piece),
         "engine.worker.main": f"LEAK_BYTES, SYNC_S = {ALLOWANCE}, {CHECK_S}",
         "engine.settings": _LAPS.format(lap_s=lap_s),
     }

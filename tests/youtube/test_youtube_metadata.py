@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from test_youtube_messages import json_values
+from json_values import json_values
 from youtube_site import player
 
 from engine.model import Metadata
