@@ -165,7 +165,7 @@ def test_tests_mirror_the_package() -> None:
         if not name.startswith("test_"):
             continue
         if directory:
-            assert directory[0] in PACKAGES | {"e2e", "crash", "helpers"}, path
+            assert directory[0] in PACKAGES | {"e2e", "crash", "helpers", "bench"}, path
             assert name.startswith(f"test_{directory[0]}"), path
         else:
             stem = name.removeprefix("test_").removesuffix(".py")
