@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from nights import _nights, night, place, quiet  # noqa: F401 - fixtures
+from nights import _nights, night, on_disk, place, quiet  # noqa: F401 - fixtures
 
 from engine.storage import disk
 

@@ -50,7 +50,7 @@ _WRITING = ("O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC")
 TESTED_ELSEWHERE = {"model": "worker/test_worker_retry_policy.py", "errors": "cli/test_cli_commands.py"}
 PACKAGES = {path.parent.name for path in (ROOT / "engine").glob("*/__init__.py")}
 LOOSE = {path.stem for path in (ROOT / "engine").glob("[!_]*.py")}
-APART = ("tidy", "review_")  # tests of no one module
+APART = ("tidy", "words", "review_")  # tests of no one module
 
 
 @cache
