@@ -32,6 +32,20 @@ def _plays(path: Path) -> bool:
     return "from nights import" in text or "from main_job import" in text
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the process that plays the nights, the tests with runs of their own come first, while the nights are being
+    played; then those that look at a night, and at last those that want the machine to themselves."""
+
+    def turn(item: pytest.Item) -> tuple[int, bool]:
+        names = getattr(item, "fixturenames", ())
+        number = 2 if "quiet" in names else int(item.get_closest_marker("night") is not None)
+        return number, "place" not in names  # the first to take a place has the nights begin
+
+    places = [at for at, item in enumerate(items) if _plays(item.path)]
+    for at, item in zip(places, sorted((items[at] for at in places), key=turn), strict=True):
+        items[at] = item
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With several pytest processes, all tests that look at nights go to the same one: it alone plays them."""
