@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from nights import _nights, night, place, quiet  # noqa: F401 - fixtures
+from nights import _nights, night, on_disk, place, quiet  # noqa: F401 - fixtures
 
 from engine.storage import disk
 
@@ -30,6 +30,20 @@ settings.load_profile("any machine")
 def _plays(path: Path) -> bool:
     text = path.read_text(encoding="utf-8")
     return "from nights import" in text or "from main_job import" in text
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the process that plays the nights, the tests with runs of their own come first, while the nights are being
+    played; then those that look at a night, and at last those that want the machine to themselves."""
+
+    def turn(item: pytest.Item) -> tuple[int, bool]:
+        names = getattr(item, "fixturenames", ())
+        number = 2 if "quiet" in names else int(item.get_closest_marker("night") is not None)
+        return number, "place" not in names  # the first to take a place has the nights begin
+
+    places = [at for at, item in enumerate(items) if _plays(item.path)]
+    for at, item in zip(places, sorted((items[at] for at in places), key=turn), strict=True):
+        items[at] = item
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -47,7 +47,7 @@ _WRITING = ("O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC")
 TESTED_ELSEWHERE = {"model": "worker/test_worker_retry_policy.py", "errors": "cli/test_cli_commands.py"}
 PACKAGES = {path.parent.name for path in (ROOT / "engine").glob("*/__init__.py")}
 LOOSE = {path.stem for path in (ROOT / "engine").glob("[!_]*.py")}
-APART = ("tidy", "docs", "review_")  # tests of no one module
+APART = ("tidy", "docs", "words", "review_")  # tests of no one module
 
 
 @cache
@@ -153,7 +153,7 @@ def test_tests_mirror_the_package() -> None:
         if not name.startswith("test_"):
             continue
         if directory:
-            assert directory[0] in PACKAGES | {"e2e", "crash", "helpers"}, path
+            assert directory[0] in PACKAGES | {"e2e", "crash", "helpers", "bench"}, path
             assert name.startswith(f"test_{directory[0]}"), path
         else:
             stem = name.removeprefix("test_").removesuffix(".py")

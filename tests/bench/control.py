@@ -14,7 +14,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "budget"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "helpers"))
 
 from scenarios import AUTO, GIVEN, SCENARIOS, Came, play
 

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from unittest import mock
 from commands import unpaced
 from power_ops import Files
 
-from engine.budget import register, snapshot
+from engine.budget import register
 from engine.budget.limiter import Budget
 from engine.cli import invoke
 from engine.model import Cue, Failure, Fetched, Kind, Metadata, Permit, Refused, RequestCost, Transcript
@@ -153,7 +154,8 @@ def spared() -> Iterator[None]:
             (main, "BREATH_S", 0.001),
         ):
             stack.enter_context(mock.patch.object(target, name, value))
-        for module in (register, snapshot):
+        # Where a function of that name hides the module in its package, only this finds the module.
+        for module in (register, sys.modules["engine.budget.snapshot"]):
             stack.enter_context(mock.patch.object(module, "boot_id", lambda: b"the next boot id"))
         stack.enter_context(mock.patch.object(processes, "boot_id", lambda: "the next boot"))
         stack.enter_context(mock.patch.object(client, "Client"))  # nobody goes through it

@@ -10,7 +10,7 @@ import recount
 from commands import MONITOR, WORKER, Batch, Command, expected_kinds, kinds, until, videos
 from killing import Killer, nobody_is_blamed, repeated, same_status, slack
 from nights import Place
-from scorecard import Told, row
+from scorecard import Told, repeats, row
 
 KILLS = 5  # a batch
 ABSENT, FLAKY = "absent=0.06", "flaky=0.06"
@@ -67,11 +67,12 @@ def _through(batch: Batch, killer: Killer, seed: int) -> None:
 
 @row(1, "kill-worker", "kill -9 a worker", trials=10, quick=1)
 def kill_worker(place: Place, seed: int) -> Told:
-    """Five kills of one batch: the other slot is never touched, the killed one is back within a second."""
+    """Kills of one batch: the other slot is never touched, the killed one is back within a second."""
+    kills = repeats(KILLS, 3)
     batch, killer = batch_of(place, 120, seed)
     back_s: list[float] = []
     with batch.start(*OPTIONS) as run:
-        while len(back_s) < KILLS:
+        while len(back_s) < kills:
             if len(back_s) % 2 == 0:
                 _through(batch, killer, seed)
             until(lambda: len(recount.workers(batch.queue)) == 2, 20.0 * slack(), "two workers")
@@ -93,15 +94,16 @@ def kill_worker(place: Place, seed: int) -> Told:
     assert ended.code == 0, ended.said
     assert max(back_s) <= SLOT_BACK_S * 1.5 * slack(), back_s
     died = [its for its in recount.events(batch.queue) if its["event"] == "slot_died"]
-    assert len(died) == KILLS
-    return Told(KILLS, f"slot back after {told(back_s)}; {whole(batch, seed, killer)}")
+    assert len(died) == kills
+    return Told(kills, f"slot back after {told(back_s)}; {whole(batch, seed, killer)}")
 
 
 @row(2, "kill-supervisor", "kill -9 the supervisor", trials=5, quick=1)
 def kill_supervisor(place: Place, seed: int) -> Told:
     """Its workers and its monitor leave within a second, nobody is blamed, and the next run goes on."""
+    kills = repeats(KILLS, 2)
     batch, killer = batch_of(place, 90, seed)
-    for _ in range(KILLS):
+    for _ in range(kills):
         with batch.start(*OPTIONS) as run:
             until(lambda: recount.workers(batch.queue) or not run.live, 20.0 * slack(), "a worker")
             time.sleep(killer.dice.uniform(0.0, 1.2))
@@ -112,17 +114,18 @@ def kill_supervisor(place: Place, seed: int) -> Told:
     nobody_is_blamed(batch)
     assert batch.run(*OPTIONS, timeout_s=90 * slack()).code == 0
     nobody_is_blamed(batch)
-    return Told(KILLS, f"orphans gone after {told(killer.orphans_s)}; {whole(batch, seed, killer)}")
+    return Told(kills, f"orphans gone after {told(killer.orphans_s)}; {whole(batch, seed, killer)}")
 
 
 @row(2, "kill-monitor", "kill -9 the monitor", trials=5, quick=1)
 def kill_monitor(place: Place, seed: int) -> Told:
     """Another takes over; the workers do not notice."""
+    kills = repeats(KILLS, 2)
     batch, killer = batch_of(place, 90, seed)
     with batch.start(*OPTIONS) as run:
         until(lambda: len(recount.workers(batch.queue)) == 2, 20.0 * slack(), "two workers")
         workers = set(run.members(WORKER))
-        for _ in range(KILLS):
+        for _ in range(kills):
             until(lambda: run.members(MONITOR), 10.0 * slack(), "no new monitor")
             time.sleep(killer.dice.uniform(0.0, 1.0))
             assert killer.monitor(run) is not None, "the batch is too small for so many kills"
@@ -130,16 +133,17 @@ def kill_monitor(place: Place, seed: int) -> Told:
         ended = run.wait(90 * slack())
         batch.gone(run)
     assert ended.code == 0, ended.said
-    assert [its["event"] for its in recount.events(batch.queue)].count("monitor_died") == KILLS
-    return Told(KILLS, whole(batch, seed, killer))
+    assert [its["event"] for its in recount.events(batch.queue)].count("monitor_died") == kills
+    return Told(kills, whole(batch, seed, killer))
 
 
 @row(3, "kill-group", "kill -9 everything, again and again", trials=10, quick=1)
 def kill_group(place: Place, seed: int) -> Told:
-    """Five runs of one batch killed, some while they seed or recover; all that is lost is what was in flight."""
+    """Runs of one batch killed, some while they seed or recover; all that is lost is what was in flight."""
+    kills = repeats(KILLS, 3)
     batch, killer = batch_of(place, 110, seed)
     fetching_s: list[float] = []
-    for number in range(KILLS):
+    for number in range(kills):
         began_s = time.monotonic()
         with batch.start(*OPTIONS) as run:
             if number % 3 == 2:
@@ -154,7 +158,7 @@ def kill_group(place: Place, seed: int) -> Told:
     assert batch.run(*OPTIONS, timeout_s=90 * slack()).code == 0
     assert max(fetching_s) <= FETCHING_S * slack(), fetching_s
     nobody_is_blamed(batch)
-    return Told(KILLS, f"fetching after {told(fetching_s)}; {whole(batch, seed, killer)}")
+    return Told(kills, f"fetching after {told(fetching_s)}; {whole(batch, seed, killer)}")
 
 
 @row(3, "kill-group-of-a-million", "kill -9 everything, in a queue of 1,000,000", trials=1, quiet=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import hypothesis
 from hypothesis import HealthCheck
 from hypothesis.stateful import run_state_machine_as_test
 from nights import Place
+from queue_model import QueueModel
 from scorecard import Told, row
 
 QUEUES, STEPS = 50, 40
@@ -23,9 +21,6 @@ QUEUES, STEPS = 50, 40
 )
 def model(place: Place, seed: int) -> Told:
     """So many queues of so many steps each; a trial is one queue."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "queue"))
-    from test_queue_model import QueueModel
-
     run = hypothesis.seed(seed)
     machine = type("Machine", (QueueModel,), {})
     settings = hypothesis.settings(

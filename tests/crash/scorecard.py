@@ -32,6 +32,11 @@ class Told:
     text: str = ""
 
 
+def repeats(often: int, quick: int) -> int:
+    """How often a trial repeats its fault: `quick` times in a test run, else `often`."""
+    return quick if share() == "quick" else often
+
+
 Play = Callable[[Place, int], str | Told | None]
 
 

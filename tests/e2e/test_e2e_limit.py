@@ -10,21 +10,16 @@ from __future__ import annotations
 import random
 import statistics
 import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from commands import PROCESSES, THREADS, until, videos
 from nights import Place
+from simulator import StandInServer, simulate
 
 from engine.budget import BudgetSettings, parse_rate
 from engine.rehearsal.hidden_limit import HiddenLimit
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "budget"))
-
-from simulator import StandInServer, simulate
 
 PACE = 60
 LIMIT, BURST, BLOCK_S = 20.0, 5, 45.0 / PACE

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from commands import LATENCY_S, Batch, Ended, videos, watching
+from nights import DISK
 from patience import crowd
 
 from engine.rehearsal import RehearsalSettings, start
@@ -36,7 +37,7 @@ class Undisturbed:
 @functools.cache
 def undisturbed(count: int, pause_s: float) -> Undisturbed:
     """`count` jobs with 3 % permanent and 5 % passing faults."""
-    room = tempfile.TemporaryDirectory(prefix="engine-main-")
+    room = tempfile.TemporaryDirectory(prefix="engine-main-", dir=DISK)
     with start(SETTINGS) as site:
         batch = Batch(Path(room.name), site, videos(count, SEED))
         with watching(batch, pause_s) as onlooker:

@@ -9,6 +9,8 @@ a hundred. A test that measures time takes the fixture `quiet` and has the machi
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -20,6 +22,9 @@ from commands import LATENCY_S, Batch
 from engine.rehearsal import Rehearsal, RehearsalSettings, start
 
 AT_A_TIME = 7  # they mostly wait
+DISK = (
+    os.environ.get("TESTS_DISK") or tempfile.gettempdir()
+)  # whatever `scripts/test` has everything else lie in
 
 
 class Place:
@@ -57,7 +62,12 @@ def _nights(
         for item in request.session.items:
             mark = item.get_closest_marker("night")
             if mark is not None and _key(mark) not in nights:
-                place = Place(tmp_path_factory.mktemp(mark.args[0].__name__), stack)
+                name = mark.args[0].__name__
+                if item.get_closest_marker("crash"):
+                    root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{name}-", dir=DISK)))
+                else:
+                    root = tmp_path_factory.mktemp(name)
+                place = Place(root, stack)
                 nights[_key(mark)] = pool.submit(mark.args[0], place, **mark.kwargs)
         yield nights
 
@@ -67,6 +77,13 @@ def place(tmp_path: Path, _nights: dict[str, Future[Any]]) -> Iterator[Place]:
     """A place for one test; the nights, if there are any, have begun."""
     with contextlib.ExitStack() as stack:
         yield Place(tmp_path, stack)
+
+
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A directory that is not in shared memory."""
+    with tempfile.TemporaryDirectory(prefix="engine-test-", dir=DISK) as root:
+        yield Path(root)
 
 
 @pytest.fixture

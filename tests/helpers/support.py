@@ -274,6 +274,22 @@ STEPS = (
 )
 
 
+def record(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the steps to disk, in order, from here on."""
+    steps: list[str] = []
+
+    def noted(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
+            steps.append(name)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in STEPS:
+        monkeypatch.setattr(disk, name, noted(name, getattr(disk, name)))
+    return steps
+
+
 @contextmanager
 def dying_at(step: int, *, torn: bool = False) -> Iterator[list[int]]:
     """Die at the `step`-th call (from 0) of anything in `durable` that changes the disk.

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import Crash, dying_at, ids
-from test_storage_disk import record
+from support import Crash, dying_at, ids, record
 
 from engine.errors import DiskError, UsageError
 from engine.model import Cue, Metadata, Record, Transcript

@@ -85,12 +85,12 @@ def _mounts() -> bool:
 
 @pytest.mark.skipif(not _mounts(), reason="a mount namespace of our own is not allowed here")
 @pytest.mark.parametrize("options", ["size=4k,nr_inodes=1", "ro"])
-def test_shared_memory_is_named(tmp_path: Path, options: str) -> None:
+def test_shared_memory_is_named(on_disk: Path, options: str) -> None:
     script = f'mount -t tmpfs -o {options} x /dev/shm && exec "$@"'
-    ended = run(tmp_path, "unshare", "-m", "sh", "-c", script, "sh")
+    ended = run(on_disk, "unshare", "-m", "sh", "-c", script, "sh")
     assert ended.returncode == Exit.DISK, ended.stderr
     assert "shared memory (/dev/shm)" in ended.stderr
-    assert run(tmp_path).returncode == 0, "it goes on when there is some"
+    assert run(on_disk).returncode == 0, "it goes on when there is some"
 
 
 @pytest.mark.parametrize("more_mb", [15, 60])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_run import resume, staged
 from support import add, batch, finish, ids
 
 from engine.queue import control, names
@@ -17,9 +17,6 @@ from engine.queue.making import make_queue
 from engine.queue.sweeping import is_output_temporary, sweep_queue
 from engine.recovery.repair import repair
 from engine.storage import disk
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
-from small_run import resume, staged
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from queue_damages import DAMAGES
 from support import (
     OK,
     Crash,
@@ -24,7 +25,6 @@ from support import (
     states,
     worked,
 )
-from test_verify import DAMAGES
 
 from engine import verify
 from engine.cli import invoke

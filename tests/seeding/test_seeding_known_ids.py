@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lister_bench import IDS, Bench
 from support import damage, every_step
-from test_run_lister import IDS, Bench
 
 from engine import verify
 from engine.cli import invoke

@@ -10,25 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import STEPS
+from support import record
 
 from engine.storage import append_file, disk
-
-
-def record(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the steps to disk, in order, from here on."""
-    steps: list[str] = []
-
-    def noted(name: str, real: Callable[..., object]) -> Callable[..., object]:
-        def call(*args: object, **kwargs: object) -> object:
-            steps.append(name)
-            return real(*args, **kwargs)
-
-        return call
-
-    for name in STEPS:
-        monkeypatch.setattr(disk, name, noted(name, getattr(disk, name)))
-    return steps
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(1, 40), min_size=1, max_size=10))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import json_values
 from youtube_site import player
 
 from engine.model import Kind
@@ -90,21 +91,6 @@ def test_a_status_decides_where_words_do_not() -> None:
     failure = refusal({"status": "LIVE_STREAM_OFFLINE", "reason": "Hang on"})
     assert failure
     assert failure.kind is Kind.NOT_YET
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["status", "reason", "messages", "errorScreen", "subreason", "runs", "text"])
-            | st.text(),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
 
 
 @given(json_values)

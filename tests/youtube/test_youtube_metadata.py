@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_youtube_messages import json_values
+from json_values import json_values
 from youtube_site import VIDEO, Asked, Reply, Site, permit, player
 
 from engine.errors import Interrupted

@@ -8,7 +8,7 @@ import pytest
 import youtube_transcript_api as yta
 from hypothesis import given
 from hypothesis import strategies as st
-from test_youtube_messages import json_values
+from json_values import json_values
 from youtube_site import VIDEO, player
 
 from engine.model import Kind

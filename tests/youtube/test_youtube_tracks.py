@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from test_youtube_messages import json_values
+from json_values import json_values
 from youtube_site import VIDEO, Site, permit, player
 
 from engine.network.client import Client
