@@ -34,10 +34,16 @@ class Exit(IntEnum):
 class EngineError(Exception):
     """Ends the command with a message for a person: what is wrong, where, what to do next.
 
-    Each argument is one line of it: a text of others' that holds a line feed must not look like another message.
+    Each argument is one line of the message, so that foreign text with a line feed cannot pass for a message of ours.
+    `path` and `pid` name the file or directory and the process that the message is about, where there is one.
     """
 
     exit_code: Exit = Exit.BUG
+
+    def __init__(self, *lines: object, path: str | None = None, pid: int | None = None) -> None:
+        super().__init__(*lines)
+        self.path = path
+        self.pid = pid
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -58,6 +64,28 @@ class NoQueueError(EngineError):
     """There is no queue in this directory."""
 
     exit_code = Exit.NO_QUEUE
+
+
+class NoRunError(UsageError):
+    """No run is live here that could be asked for anything."""
+
+
+class NoAnswerError(EngineError):
+    """A live run has not done in time what it was asked; `pid` is its process."""
+
+
+class NoRecordError(UsageError):
+    """There is no record of this video; `path` is where it would be."""
+
+
+class RunDiedError(EngineError):
+    """A run ended by a bug or by a signal that nobody can catch; `code` is what the system says (-9: SIGKILL)."""
+
+    def __init__(
+        self, *lines: object, code: int = 1, path: str | None = None, pid: int | None = None
+    ) -> None:
+        super().__init__(*lines, path=path, pid=pid)
+        self.code = code
 
 
 class HeldError(EngineError):

@@ -26,7 +26,7 @@ if _OURS:
 import click  # noqa: E402
 
 from engine import __version__  # noqa: E402
-from engine.cli.once import Group  # noqa: E402
+from engine.cli.options.commands import EngineGroup  # noqa: E402
 from engine.errors import EngineError, Exit  # noqa: E402
 from engine.process import environment, shortages, startup  # noqa: E402
 
@@ -65,7 +65,7 @@ SECTIONS = {
 COMMANDS = {name: about for commands in SECTIONS.values() for name, about in commands.items()}
 
 
-class Lazy(Group):
+class LazyGroup(EngineGroup):
     """A group that knows its commands by name and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -99,7 +99,9 @@ class Lazy(Group):
                 formatter.write_dl([(name.ljust(wide), about) for name, about in commands.items()])
 
 
-@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="engine")
 def group() -> None:
     """Transcripts and metadata of many YouTube videos, one resumable batch.

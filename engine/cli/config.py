@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from engine.cli import defaults, tell
-from engine.cli.once import Group
-from engine.cli.options import json_option, profile_option, queue_option
+from engine.cli import tell
+from engine.cli.options import config_files
+from engine.cli.options.commands import EngineGroup
+from engine.cli.options.common import json_option, profile_option, queue_option
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.network.proxies import egresses, parse_proxy
 from engine.queue.admission import State, look
@@ -22,7 +23,7 @@ from engine.settings import Frozen
 _FROZEN = "the first run of this queue, for good"
 
 
-@click.group("config", cls=Group)
+@click.group("config", cls=EngineGroup)
 def command() -> None:
     """What the options are, and where each value comes from."""
 
@@ -51,7 +52,7 @@ def show_command(root: str, profile: str | None, as_json: bool) -> int:
     ctx = run.make_context("run", args)
     frozen = _frozen(root)
     found = list(_found(ctx, frozen))
-    files = [defaults.queue_file(root), defaults.user_file()]
+    files = [config_files.queue_file(root), config_files.user_file()]
     if as_json:
         value = {
             "schema_version": 1,
@@ -73,7 +74,7 @@ def show_command(root: str, profile: str | None, as_json: bool) -> int:
 
 def _found(ctx: click.Context, frozen: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """(option, value, where from) of each option of a run."""
-    for option in defaults.options_of(ctx.command):
+    for option in config_files.options_of(ctx.command):
         name, key = str(option.name), option.opts[-1].removeprefix("--")
         if name in frozen:
             yield key, frozen[name], _FROZEN
@@ -92,7 +93,7 @@ def _origin(ctx: click.Context, option: click.Option) -> str:
         names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
         return next(its for its in names if os.environ.get(its))
     if source is click.core.ParameterSource.DEFAULT_MAP:
-        return defaults.origins(ctx)[str(option.name)].origin
+        return config_files.origins(ctx)[str(option.name)].origin
     return "default"
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli import say, tell
-from engine.cli.once import Command
-from engine.cli.options import json_option, processes_option, queue_option, threads_option
-from engine.cli.places import PLACE
-from engine.cli.ways import proxy_urls, way_options
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import json_option, processes_option, queue_option, threads_option
+from engine.cli.options.network import network_options, proxy_urls
+from engine.cli.options.values import LOCAL_PATH
 from engine.errors import Exit
 from engine.network.proxies import egresses
 from engine.output.terminal import printable
@@ -28,14 +28,19 @@ if TYPE_CHECKING:
 _STYLE = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-@click.command("doctor", cls=Command)
+@click.command("doctor", cls=EngineCommand)
 @queue_option()
 @click.option(
-    "-o", "--output", metavar="DIR", type=PLACE, envvar="ENGINE_OUTPUT", help="Where transcripts will go."
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=LOCAL_PATH,
+    envvar="ENGINE_OUTPUT",
+    help="Where transcripts will go.",
 )
 @processes_option("As the run will have them.")
 @threads_option("As the run will have them.")
-@way_options
+@network_options
 @json_option
 def command(
     root: str,

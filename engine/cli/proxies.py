@@ -8,20 +8,21 @@ import sys
 import click
 
 from engine.cli import tell
-from engine.cli.once import Group
-from engine.cli.options import Number, json_option
-from engine.cli.ways import check_authorities, proxy_urls, way_options
+from engine.cli.options.commands import EngineGroup
+from engine.cli.options.common import json_option
+from engine.cli.options.network import check_authorities, network_options, proxy_urls
+from engine.cli.options.values import Number
 from engine.errors import Exit, UsageError
 from engine.network.proxies import egresses
 
 
-@click.group("proxies", cls=Group)
+@click.group("proxies", cls=EngineGroup)
 def command() -> None:
     """Try the proxies before the night."""
 
 
 @command.command("check")
-@way_options
+@network_options
 @click.option(
     "--deadline",
     "deadline_s",

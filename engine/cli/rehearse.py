@@ -10,10 +10,12 @@ from typing import Any
 import click
 
 from engine.cli import say
-from engine.cli.options import IdCommand, Number, Whole, inputs, queue_option
-from engine.cli.places import PLACE
-from engine.cli.reading import reading_options
-from engine.cli.run import read_options, run, run_options
+from engine.cli.options.commands import IdCommand
+from engine.cli.options.common import inputs, queue_option
+from engine.cli.options.input import reading_options
+from engine.cli.options.run_options import read_options, run_options
+from engine.cli.options.values import LOCAL_PATH, Number, Whole
+from engine.cli.run import run
 from engine.errors import Exit, UsageError
 from engine.queue.channel_state import read_all
 from engine.queue.directory import Queue, exists, refuse_foreign
@@ -26,7 +28,7 @@ _ITS_OWN = ("proxy", "proxies", "ca_bundle")
 class RehearseCommand(IdCommand):
     """Its world is its own: nothing of the user's habits, such as proxies, reaches into it."""
 
-    users_file = False
+    reads_user_file = False
 
 
 def _scenes_help() -> str:
@@ -49,7 +51,10 @@ def _scenes_help() -> str:
 @click.option("--serve", is_flag=True, help="Run only the stand-in, until ^C.")
 @click.option("--port", type=Whole(0, 65535), default=0, help="The stand-in's port (default: a free one).")
 @click.option(
-    "--arrivals", metavar="FILE", type=PLACE, help="Log each request the stand-in gets, one JSON line each."
+    "--arrivals",
+    metavar="FILE",
+    type=LOCAL_PATH,
+    help="Log each request the stand-in gets, one JSON line each.",
 )
 @click.option(
     "--latency",

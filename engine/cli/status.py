@@ -8,8 +8,8 @@ import time
 import click
 
 from engine.cli import say
-from engine.cli.once import Command
-from engine.cli.options import json_option, queue_option
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import json_option, queue_option
 from engine.errors import Exit, UsageError
 from engine.monitor import status
 from engine.queue.directory import Queue, no_queue
@@ -17,7 +17,7 @@ from engine.queue.directory import Queue, no_queue
 WATCH_S = 1.0
 
 
-@click.command("status", cls=Command)
+@click.command("status", cls=EngineCommand)
 @queue_option()
 @json_option
 @click.option("--watch", is_flag=True, help="Show it again every second until ^C.")
@@ -41,7 +41,7 @@ def command(root: str, as_json: bool, watch: bool, by_state: bool) -> int:
         if value["state"] == "empty":
             return _none(root)
         if not as_json:
-            from engine.cli.show import show
+            from engine.cli.display.status_panel import show
 
             show(value, root)
         if not watch:
@@ -60,7 +60,7 @@ def _watch(root: str) -> int:
     from rich.console import Console
     from rich.live import Live
 
-    from engine.cli.show import panel
+    from engine.cli.display.status_panel import panel
     from engine.monitor.failed_jobs import Latest
 
     console = Console(highlight=False)

@@ -307,7 +307,7 @@ def open_queue(root: str) -> Queue:
     if place.is_queue or place.state is State.UNREADABLE:
         check_format(root, place)
         return Queue(root)
-    raise NoQueueError(no_queue(root, place))
+    raise NoQueueError(no_queue(root, place), path=root)
 
 
 def no_queue(root: str, place: Place | None = None) -> str:

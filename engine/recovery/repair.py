@@ -106,7 +106,9 @@ def _wait_for_workers(queue: Queue) -> None:
     give_up_at = time.monotonic() + LEAVE_S
     while left := claims.living(queue):
         if time.monotonic() >= give_up_at:
-            raise HeldError(f"worker {left[0][0]} (pid {left[0][1]}) still lives: end it first")
+            raise HeldError(
+                f"worker {left[0][0]} (pid {left[0][1]}) still lives: end it first", pid=left[0][1]
+            )
         time.sleep(0.02)
 
 

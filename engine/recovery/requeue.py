@@ -72,7 +72,7 @@ def retry(
             wait_s = MONITOR_LEAVES_S if path == queue.monitor_lock else 0.0
             locks.enter_context(take_or_say_who(path, what, wait_s=wait_s, note={"what": WHY}))
         for worker_id, pid, _ in claims.living(queue):
-            raise HeldError(f"worker {worker_id} (pid {pid}) still lives: end it first")
+            raise HeldError(f"worker {worker_id} (pid {pid}) still lives: end it first", pid=pid)
         wanted = _wants(kinds, absent, older_than_s)
         return put_back(queue, wanted, dry_run=dry_run, on_progress=on_progress)
 

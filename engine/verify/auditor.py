@@ -58,10 +58,15 @@ def _refuse_living(queue: Queue) -> None:
     ):
         holder = living_holder(path)
         if holder:
-            raise HeldError(f"a {what} holds this queue ({who(holder)}): verify it when that is over")
+            raise HeldError(
+                f"a {what} holds this queue ({who(holder)}): verify it when that is over",
+                pid=holder.get("pid"),
+            )
     claims = [os.path.join(queue.workers, name, "lock") for name in listing(queue.workers)]
     for holder in living_claims(queue.run_lock, claims):
-        raise HeldError(f"a worker holds this queue ({who(holder)}): verify it when that is over")
+        raise HeldError(
+            f"a worker holds this queue ({who(holder)}): verify it when that is over", pid=holder.get("pid")
+        )
 
 
 class _Auditor:

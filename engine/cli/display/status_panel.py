@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.output.terminal import printable
-from engine.units import duration as duration
-from engine.units import size as size
+from engine.units import duration, size
 
 STATE_STYLE = {
     "running": "green",
@@ -65,7 +64,7 @@ def panel(
         parts.append(Text(f"listings: {listed}"))
     if waits:
         parts.append(Text(waits, style="yellow"))
-    if words := rows_words(value):
+    if words := missing_rows(value):
         parts.append(Text(words, style="yellow"))
     parts += _pace(value, now)
     room = _EGRESSES_SHOWN
@@ -130,7 +129,7 @@ def listing_words(value: dict[str, Any]) -> str:
     return ", ".join([*counts, f"{its['found']:,} videos found"]) if counts else ""
 
 
-def rows_words(value: dict[str, Any]) -> str:
+def missing_rows(value: dict[str, Any]) -> str:
     """What a run that was cut off at its very end has left to do; nothing where that is told by the counts."""
     final = value["ok"] + value["absent"] + value["failed"]
     lacking = final - value["rows"]

@@ -12,7 +12,7 @@ T = TypeVar("T")
 EACH_S = 2.0
 
 
-class Slow:
+class SlowWork:
     """Call it with each step: what is done, how many, of how many (0: nobody knows)."""
 
     def __init__(self, noun: str, clock: Callable[[], float] = time.monotonic) -> None:
