@@ -1,7 +1,7 @@
-"""What stops the program: exceptions for people, each with its exit code.
+"""What stops a command: exceptions with a message for people and an exit code.
 
 A *failure* of one video is data (`engine.model.Failure`) and never an exception here.
-The codes are the table in the README; an unknown code means failure.
+Take any other exit code for a failure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Exit(IntEnum):
     NO_PROXY = 12
     DISK = 13
     DAMAGED = 14
-    RUNNING = 20  # these four are answers of `status --exit-code` and `wait`
+    RUNNING = 20  # these four come from `status --exit-code` and `wait`
     PAUSED = 21
     STALLED = 22
     STOPPED = 23
@@ -55,7 +55,7 @@ class EngineError(Exception):
 
 
 class UsageError(EngineError):
-    """Wrong usage, input that cannot be read, a queue that cannot be written or is of a newer format."""
+    """Wrong usage, input that cannot be read, or a queue that cannot be written or has a newer format."""
 
     exit_code = Exit.USAGE
 
@@ -101,13 +101,13 @@ class NoProxyError(EngineError):
 
 
 class DiskError(EngineError):
-    """The disk is full or failing; nothing that was promised is lost."""
+    """The disk is full or failing; nothing that was reported as done is lost."""
 
     exit_code = Exit.DISK
 
 
 class ShortageError(EngineError):
-    """The machine gives no more of what a run needs: processes, threads, memory, shared memory."""
+    """The machine has no more of what a run needs: processes, threads, memory, shared memory."""
 
     exit_code = Exit.DISK
 
@@ -119,7 +119,7 @@ class DamagedError(EngineError):
 
 
 class Interrupted(Exception):
-    """An attempt gave way because the run ends or its egress closed; its job stays as it was.
+    """An attempt was aborted because the run ends or its egress is blocked; its job stays as it was.
 
     `cost` is what the attempt had used by then.
     """

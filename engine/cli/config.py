@@ -25,7 +25,7 @@ _FROZEN = "the first run of this queue, for good"
 
 @click.group("config", cls=EngineGroup)
 def command() -> None:
-    """What the options are, and where each value comes from."""
+    """Show the options and where each value comes from."""
 
 
 @command.command("show")
@@ -33,10 +33,10 @@ def command() -> None:
 @profile_option(expose=True)
 @json_option
 def show_command(root: str, profile: str | None, as_json: bool) -> int:
-    """The options as `engine run` would take them now, and where each value comes from.
+    """Print the options as `engine run` would take them now, and where each value comes from.
 
     \b
-    The first of these that says something decides:
+    The first of these that has a value wins:
       1  the option on the command line
       2  its variable ENGINE_<OPTION>
       3  the profile: --profile, ENGINE_PROFILE
@@ -91,7 +91,7 @@ def _origin(ctx: click.Context, option: click.Option) -> str:
     source = ctx.get_parameter_source(str(option.name))
     if source is click.core.ParameterSource.ENVIRONMENT:
         names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
-        return next(its for its in names if os.environ.get(its))
+        return next(name for name in names if os.environ.get(name))
     if source is click.core.ParameterSource.DEFAULT_MAP:
         return config_files.origins(ctx)[str(option.name)].origin
     return "default"
@@ -106,21 +106,21 @@ def _frozen(root: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
     try:
-        its = Frozen.from_json(value)
+        frozen = Frozen.from_json(value)
     except (KeyError, TypeError, ValueError):
         return {}
-    made_by = {"manual_only": its.captions == "manual", "generated_only": its.captions == "generated"}
-    known = {name: value for name, value in its.to_json().items() if name != "captions"}
-    return {**known, "languages": ",".join(its.languages), **made_by}
+    source = {"manual_only": frozen.captions == "manual", "generated_only": frozen.captions == "generated"}
+    known = {name: value for name, value in frozen.to_json().items() if name != "captions"}
+    return {**known, "languages": ",".join(frozen.languages), **source}
 
 
 def _proxies(urls: tuple[str, ...]) -> list[str]:
-    """Proxies by the names they go by, which hold no password."""
+    """The names of the proxies, which hold no password."""
     try:
         parsed = [parse_proxy(url, f"--proxy {number}") for number, url in enumerate(urls, 1)]
     except UsageError as exc:
         return [str(exc)]
-    return [its.name for its in egresses(parsed)] if parsed else []
+    return [egress.name for egress in egresses(parsed)] if parsed else []
 
 
 def _show(value: Any) -> str:

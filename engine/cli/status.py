@@ -29,9 +29,11 @@ WATCH_S = 1.0
     "work left, 10: no queue.",
 )
 def command(root: str, as_json: bool, watch: bool, by_state: bool) -> int:
-    """Counts, rate, ETA, and what limits the run now. Touches no lock; answers in every state of the queue."""
+    """Print counts, rate, ETA, and what limits the run now. Takes no lock; works in every state of the queue."""
     if watch and by_state:
-        raise UsageError("--exit-code: --watch shows it until ^C; `engine wait` waits for the end of the run")
+        raise UsageError(
+            "--exit-code cannot go with --watch, which runs until ^C; `engine wait` waits for the end of the run"
+        )
     if watch and not as_json and sys.stdout.isatty():
         return _watch(root)
     while True:
@@ -56,7 +58,7 @@ def _none(root: str) -> int:
 
 
 def _watch(root: str) -> int:
-    """The live view on a screen of its own, until ^C; what it showed last stays."""
+    """The live view on a screen of its own, until ^C; then the last view is printed."""
     from rich.console import Console
     from rich.live import Live
 
@@ -64,7 +66,7 @@ def _watch(root: str) -> int:
     from engine.monitor.failed_jobs import Latest
 
     console = Console(highlight=False)
-    latest, its = Latest(Queue(root)), None
+    latest, view = Latest(Queue(root)), None
     try:
         with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
             while True:
@@ -72,12 +74,12 @@ def _watch(root: str) -> int:
                 if value["state"] == "empty":
                     break
                 width, height = console.size
-                its = panel(value, root, latest(), width=width, height=height, now=time.time())
-                live.update(its, refresh=True)
+                view = panel(value, root, latest(), width=width, height=height, now=time.time())
+                live.update(view, refresh=True)
                 time.sleep(WATCH_S)
     except KeyboardInterrupt:
         pass
-    if its is None:
+    if view is None:
         return _none(root)
-    console.print(its)
+    console.print(view)
     return Exit.OK

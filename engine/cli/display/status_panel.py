@@ -49,9 +49,9 @@ def panel(
 ) -> Panel:
     """A status as one framed block, for any width from 40 columns on.
 
-    `latest` are rows that are not `ok`, the newest last. `width` and `height` are those of a terminal on which it is
-    shown again and again: the frame keeps its width, and of many egresses only those are shown that there is room
-    for. With `now` it says when the end will be. `narrow` leaves columns out.
+    `latest` are rows that are not `ok`, the newest last. Give `width` and `height` of the terminal for a live view:
+    the frame keeps that width and shows only as many egresses as there is room for. With `now` (seconds since 1970) it
+    says when the batch will be done. `narrow` leaves columns out.
     """
     frame = min(width, _WIDEST) if width else None
     narrow = narrow or bool(frame and frame < NARROW)
@@ -85,7 +85,7 @@ def _bar(value: dict[str, Any], width: int) -> Table:
     final = value["ok"] + value["absent"] + value["failed"]
     row = Table.grid(padding=(0, 1))
     total, listing = value["total"], value["listings"]["open"]
-    # Rounded down: 100 % is said when no job is left and none can come from a channel that is still being listed.
+    # Rounded down: 100 % means that no job is left and none can come from a channel that is still being listed.
     share = f"{1000 * final // total / 10:.1f} %" if total else "0.0 %"
     row.add_row(
         ProgressBar(total=max(1, total + bool(listing)), completed=final, width=width),
@@ -114,7 +114,7 @@ def _counts(value: dict[str, Any], narrow: bool) -> Table | Text:
 
 
 def _kinds(value: dict[str, Any]) -> Text:
-    listed = sorted(value["kinds"].items(), key=lambda its: -its[1])
+    listed = sorted(value["kinds"].items(), key=lambda pair: -pair[1])
     return Text(
         "why not: " + ", ".join(f"{printable(kind)} {count:,}" for kind, count in listed), style="dim"
     )
@@ -122,15 +122,15 @@ def _kinds(value: dict[str, Any]) -> Text:
 
 def listing_words(value: dict[str, Any]) -> str:
     """How far channels, playlists and searches are listed; nothing when there are none."""
-    its = value["listings"]
-    counts = [f"{its[name]:,} {name}" for name in ("open", "done", "failed") if its[name]]
-    if its["next_try_s"]:
-        counts[0] += f" (next try in {duration(its['next_try_s'])})"
-    return ", ".join([*counts, f"{its['found']:,} videos found"]) if counts else ""
+    listed = value["listings"]
+    counts = [f"{listed[name]:,} {name}" for name in ("open", "done", "failed") if listed[name]]
+    if listed["next_try_s"]:
+        counts[0] += f" (next try in {duration(listed['next_try_s'])})"
+    return ", ".join([*counts, f"{listed['found']:,} videos found"]) if counts else ""
 
 
 def missing_rows(value: dict[str, Any]) -> str:
-    """What a run that was cut off at its very end has left to do; nothing where that is told by the counts."""
+    """What is left after a run that was cut off at its very end; nothing where the counts show it."""
     final = value["ok"] + value["absent"] + value["failed"]
     lacking = final - value["rows"]
     if value["state"] != "stopped" or not final or final < value["total"] or value["listings"]["open"]:
@@ -157,8 +157,8 @@ def limit(value: dict[str, Any]) -> str:
     """What limits the run right now, in words."""
     if value["state"] == "paused":
         return "paused: `engine resume` goes on"
-    egresses = [its for its in value["egresses"] if its["state"] != "retired"]
-    waits = [its["open_in_s"] for its in egresses if its["open_in_s"]]
+    egresses = [egress for egress in value["egresses"] if egress["state"] != "retired"]
+    waits = [egress["open_in_s"] for egress in egresses if egress["open_in_s"]]
     name = value["limited_by"]
     if name in ("blocks", "network"):
         again = (
@@ -173,19 +173,19 @@ def limit(value: dict[str, Any]) -> str:
     words = {"rate": "limited by the rate", "workers": "limited by workers: every thread is busy"}.get(
         name, ""
     )
-    rates = [its["rate_per_s"] for its in egresses if its["rate_per_s"] and not its["open_in_s"]]
+    rates = [each["rate_per_s"] for each in egresses if each["rate_per_s"] and not each["open_in_s"]]
     if name == "rate" and rates:
         words += f", {sum(rates):.3g}/s" + (f" on {len(rates):,} egresses" if len(rates) > 1 else "")
     if value["state"] == "stalled":
         words = "stalled: no job has become final for minutes; `engine status --json` names the workers"
-    return "; ".join(its for its in (words, resting) if its)
+    return "; ".join(part for part in (words, resting) if part)
 
 
 def _closed(egresses: Sequence[dict[str, Any]], name: str) -> str:
-    """Why nothing can leave. What cannot be reached may be the network, a proxy, or the site behind it: no more is
-    said than is known."""
+    """Why nothing can be sent. A lost connection can be the network, a proxy, or the site behind it, so the sentence
+    names none of them."""
     if name == "blocks":
-        lost = sum(its["state"] in ("network", "unreachable") for its in egresses)
+        lost = sum(egress["state"] in ("network", "unreachable") for egress in egresses)
         return f"{len(egresses) - lost:,} blocked, {lost:,} without a connection" if lost else "blocked"
     if not egresses:
         return "no network"
@@ -209,7 +209,7 @@ def wait_words(value: dict[str, Any], now: float) -> str:
 
 
 def at(value: dict[str, float], now: float) -> str:
-    """When the end will be, by the clock on the wall: `03:12 to 04:02`, with the day when it is not today."""
+    """When the batch will be done, in local time: `03:12 to 04:02`, with the day when it is not today."""
     found = []
     for seconds in (value["low"], value["high"]):
         if seconds > 300 * 86400:
@@ -239,9 +239,9 @@ def _latest(rows: Sequence[dict[str, Any]], narrow: bool) -> Table:
 
 
 def _egresses(egresses: list[dict[str, Any]], room: int, narrow: bool, frame: int | None) -> Table:
-    """As many as there is room for; of too many those in trouble first. In a frame names are cut and not wrapped."""
+    """As many egresses as there is room for, those in trouble first. In a frame names are cut and not wrapped."""
     if len(egresses) > room:
-        egresses = sorted(egresses, key=lambda its: its["state"] == "ok")
+        egresses = sorted(egresses, key=lambda egress: egress["state"] == "ok")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     names = ("egress", "state", "rate", "opens in", "ok", "blocked", "requests", "bytes")
     shown = names[:4] if narrow else names
@@ -255,16 +255,16 @@ def _egresses(egresses: list[dict[str, Any]], room: int, narrow: bool, frame: in
             overflow="ellipsis",
             max_width=names_wide if name == "egress" else None,
         )
-    for its in egresses[:room]:
+    for egress in egresses[:room]:
         cells = (
-            Text(printable(its["name"])),  # no markup: [fe80::1] is an address
-            its["state"],
-            "none" if its["rate_per_s"] is None else f"{its['rate_per_s']:.3g}/s",
-            duration(its["open_in_s"]) if its["open_in_s"] else "",
-            f"{its['ok']:,}",
-            f"{its['blocked']:,}",
-            f"{its['requests']:,}",
-            size(its["bytes"]),
+            Text(printable(egress["name"])),  # no markup: [fe80::1] is an address
+            egress["state"],
+            "none" if egress["rate_per_s"] is None else f"{egress['rate_per_s']:.3g}/s",
+            duration(egress["open_in_s"]) if egress["open_in_s"] else "",
+            f"{egress['ok']:,}",
+            f"{egress['blocked']:,}",
+            f"{egress['requests']:,}",
+            size(egress["bytes"]),
         )
         table.add_row(*cells[: len(shown)])
     if len(egresses) > room:

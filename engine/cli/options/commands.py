@@ -16,7 +16,7 @@ SECTIONS = {
     "Which way": "proxy proxies rotating ca_bundle",
     "When it fails or ends": "on_block attempts deadline grace until_stdin_ends",
     "What it shows": "progress verbose notify",
-    "The stand-in": "videos uploads scenes latency limit_rate real_sizes seed arrivals serve port",
+    "The rehearsal server": "videos uploads scenes latency limit_rate real_sizes seed arrivals serve port",
 }
 _MANY = 20
 
