@@ -223,10 +223,13 @@ class Batch:
 
         Raises NoRecordError when there is none, and UsageError when it cannot be read.
         """
+        from engine.inputs import video_ids
         from engine.output import json_record, publisher
 
         output = self.output
-        path = os.path.join(output, publisher.relative(video_id, "json")) if output else None
+        path = None
+        if output and video_ids.video_id(video_id) == video_id:
+            path = os.path.join(output, publisher.relative(video_id, "json"))
         try:
             if path is None:
                 raise FileNotFoundError

@@ -75,8 +75,9 @@ def test_a_batch_from_seed_to_report(batch: Batch, site: Rehearsal) -> None:
     assert rows[IDS[0]].files.keys() == {"json", "md", "srt"}
     record = batch.record(IDS[0])
     assert (record.video_id, record.input, record.metadata.title) == (IDS[0], {"row": 0}, rows[IDS[0]].title)
-    with pytest.raises(errors.NoRecordError):
-        batch.record("dQw4w9WgXcQ")
+    for name in ("dQw4w9WgXcQ", "../../queue/batch", ""):
+        with pytest.raises(errors.NoRecordError):
+            batch.record(name)
     assert list(batch.failures()) == []
     assert batch.verify().ok
     assert batch.repair().audit.ok

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import click
@@ -24,14 +24,92 @@ from engine.errors import Exit, NoQueueError, UsageError
 from engine.inputs import source_of
 from engine.monitor.status import tally
 from engine.queue.admission import State, look
-from engine.queue.directory import Queue, exists, no_queue, open_queue, refuse_foreign
+from engine.queue.directory import exists, no_queue, open_queue, refuse_foreign
 from engine.report import forecast
 from engine.seeding.reading import Reading
 from engine.seeding.rejected import guarded
-from engine.units import parse_price_per_gb
+from engine.units import duration, parse_price_per_gb, size
 
 # How a sample may have ended and still say what was asked for.
 _SAMPLED = (Exit.OK, Exit.SOME_FAILED, Exit.WORK_REMAINS)
+
+
+@dataclass(frozen=True, slots=True)
+class InputCount:
+    """What INPUT names: lines read and rejected, different videos, and channels, playlists, searches (`sources`)."""
+
+    read: int = 0
+    videos: int = 0
+    rejected: int = 0
+    sources: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A plan, and what it was made from. `left` are the videos left in the queue at `root` (None: there is none)."""
+
+    plan: forecast.Plan
+    root: str | None
+    left: int
+    counted: InputCount
+    rate: str
+    egresses: int
+    price_per_gb: float | None
+    sampled: bool
+
+    def to_json(self) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "schema_version": 1,
+            "videos": plan.videos,
+            "in_queue": self.left,
+            "in_input": asdict(self.counted),
+            "basis": ("sample" if self.sampled else "measured") if plan.measured else "defaults",
+            "measured": plan.measured.to_json() if plan.measured else None,
+            "requests": plan.requests.to_json(),
+            "bytes": plan.bytes.to_json(),
+            "rate": self.rate,
+            "egresses": self.egresses,
+            "seconds": plan.seconds.to_json(1) if plan.seconds else None,
+            "price_per_gb": self.price_per_gb,
+            "cost": plan.cost.to_json(4) if plan.cost else None,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The plan for people."""
+        plan, per_video = self.plan, self.plan.per_video
+        yield f"videos    {plan.videos:,}: {'; '.join(self._where())}"
+        each = f"{per_video[0]:.2f} requests and {size(round(per_video[1]))} a video"
+        if plan.measured:
+            done = plan.measured.requests.count
+            yield f"measured  {each}, over {done:,} video{'' if done == 1 else 's'}: " + "; ".join(
+                f"{requests.count:,} {status} {requests.mean:.2f} and {size(round(n_bytes.mean))}"
+                for status, (requests, n_bytes) in sorted(plan.measured.by_status.items())
+            )
+        else:
+            yield f"measured  nothing yet; estimated with the defaults, {each} (--sample 50 measures)"
+        yield f"requests  {_span(plan.requests, lambda n: f'{round(n):,}')}"
+        yield f"traffic   {_span(plan.bytes, lambda n: size(round(n)))}"
+        by = f"{self.egresses:,} egress{'' if self.egresses == 1 else 'es'}"
+        if plan.seconds:
+            yield f"time      {_span(plan.seconds, duration)} at {self.rate} by {by}, if nobody blocks"
+        else:
+            yield f"time      unknown at --rate {self.rate}: give a number, as --rate 0.5"
+        if plan.cost:
+            yield f"cost      {_span(plan.cost, lambda n: f'{n:,.2f}')} at {self.price_per_gb:g}/GB"
+
+    def _where(self) -> Iterator[str]:
+        """How many of the videos are where."""
+        if self.root is not None:
+            yield f"{self.left:,} left in {self.root}"
+        counted = self.counted
+        if counted.read:
+            text = f"{counted.videos:,} in the input"
+            if counted.rejected:
+                text += f" ({counted.rejected:,} of {counted.read:,} lines name none)"
+            if counted.sources:
+                text += f", without what {counted.sources:,} {noun(counted.sources)} will turn out to hold"
+            yield text + (", not compared with the queue" if self.root is not None else "")
 
 
 @click.command("plan", cls=IdCommand)
@@ -81,23 +159,25 @@ def command(
     if sample:
         _sample(inputs, root, replace(request, limit=sample))
         inputs = ()  # they are in the queue now
-    found = _count(inputs, request.reading) if inputs else {"read": 0, "videos": 0, "rejected": 0}
+    counted = _count(inputs, request.reading) if inputs else InputCount()
     queue = open_queue(root) if exists(root) else None
     left = max(0, queue.total() - tally(queue, time.time()).counts.final) if queue else 0
-    measured = forecast.Measured.of(forecast.rows(queue)) if queue else None
     plan = forecast.forecast(
-        left + found["videos"],
-        measured,
+        left + counted.videos,
+        forecast.Measured.of(forecast.rows(queue)) if queue else None,
         rate=rate,
         egresses=egresses,
         price_per_gb=per_gb,
         fetch_mode=request.fetch_mode,
         full_metadata=request.metadata == "full",
     )
+    estimate = Estimate(
+        plan, queue.root if queue else None, left, counted, str(rate), egresses, per_gb, bool(sample)
+    )
     if as_json:
-        click.echo(json.dumps(_json(plan, left, found, str(rate), egresses, per_gb, sampled=bool(sample))))
+        click.echo(json.dumps(estimate.to_json()))
     else:
-        for line in _words(plan, queue, left, found, str(rate), egresses, per_gb):
+        for line in estimate.lines():
             tell(line)
     return Exit.OK
 
@@ -117,8 +197,8 @@ def _sample(sources: Sequence[str], root: str, request: RunRequest) -> None:
         raise click.exceptions.Exit(code)  # the run itself has printed why
 
 
-def _count(sources: Sequence[str], reading: Reading) -> dict[str, int]:
-    """How many different videos the inputs name that are wanted. Raises UsageError for one that cannot be read."""
+def _count(sources: Sequence[str], reading: Reading) -> InputCount:
+    """Count what the inputs name, without what is known elsewhere. Raises UsageError when one cannot be read."""
     errors: list[str] = []
     known_elsewhere = reading.known_elsewhere(say)
     streams = reading.open(sources, errors, say)
@@ -137,74 +217,7 @@ def _count(sources: Sequence[str], reading: Reading) -> dict[str, int]:
     if errors or (read and read == rejected):
         raise UsageError(*(errors or ["nothing that was given names a video"]))
     videos = len(known_elsewhere.new(list(names)) if known_elsewhere else names)
-    return {"read": read, "videos": videos, "rejected": rejected, "sources": listed}
-
-
-def _json(
-    plan: forecast.Plan,
-    left: int,
-    found: dict[str, int],
-    rate: str,
-    egresses: int,
-    per_gb: float | None,
-    *,
-    sampled: bool,
-) -> dict[str, Any]:
-    return {
-        "schema_version": 1,
-        "videos": plan.videos,
-        "in_queue": left,
-        "in_input": found,
-        "basis": ("sample" if sampled else "measured") if plan.measured else "defaults",
-        "measured": plan.measured.to_json() if plan.measured else None,
-        "requests": plan.requests.to_json(),
-        "bytes": plan.bytes.to_json(),
-        "rate": rate,
-        "egresses": egresses,
-        "seconds": plan.seconds.to_json(1) if plan.seconds else None,
-        "price_per_gb": per_gb,
-        "cost": plan.cost.to_json(4) if plan.cost else None,
-    }
-
-
-def _words(
-    plan: forecast.Plan,
-    queue: Queue | None,
-    left: int,
-    found: dict[str, int],
-    rate: str,
-    egresses: int,
-    per_gb: float | None,
-) -> Iterator[str]:
-    from engine.units import duration, size
-
-    where = [f"{left:,} left in {queue.root}"] if queue else []
-    if found["read"]:
-        words = f"{found['videos']:,} in the input"
-        if found["rejected"]:
-            words += f" ({found['rejected']:,} of {found['read']:,} lines name none)"
-        if found["sources"]:
-            words += f", without what {found['sources']:,} {noun(found['sources'])} will turn out to hold"
-        where.append(words + (", not compared with the queue" if queue else ""))
-    yield f"videos    {plan.videos:,}: {'; '.join(where)}"
-    each = f"{plan.per_video[0]:.2f} requests and {size(round(plan.per_video[1]))} a video"
-    if plan.measured:
-        done = plan.measured.requests.count
-        yield f"measured  {each}, over {done:,} video{'' if done == 1 else 's'}: " + "; ".join(
-            f"{requests.count:,} {status} {requests.mean:.2f} and {size(round(n_bytes.mean))}"
-            for status, (requests, n_bytes) in sorted(plan.measured.by_status.items())
-        )
-    else:
-        yield f"measured  nothing yet; estimated with the defaults, {each} (--sample 50 measures)"
-    yield f"requests  {_span(plan.requests, lambda n: f'{round(n):,}')}"
-    yield f"traffic   {_span(plan.bytes, lambda n: size(round(n)))}"
-    by = f"{egresses:,} egress{'' if egresses == 1 else 'es'}"
-    if plan.seconds:
-        yield f"time      {_span(plan.seconds, duration)} at {rate} by {by}, if nobody blocks"
-    else:
-        yield f"time      unknown at --rate {rate}: give a number, as --rate 0.5"
-    if plan.cost:
-        yield f"cost      {_span(plan.cost, lambda n: f'{n:,.2f}')} at {per_gb:g}/GB"
+    return InputCount(read, videos, rejected, listed)
 
 
 def _span(span: forecast.Range, write: Any) -> str:

@@ -21,7 +21,7 @@ def command(root: str, timeout: float | None) -> int:
     0: finished, 3: finished and some failed, 23: stopped with work left; after --timeout 20: running, 21: paused,
     22: stalled. It returns at once when no run is live.
     """
-    from engine.cli.display.status_panel import missing_rows
+    from engine.cli.display.phrases import missing_rows
 
     found = Batch(root).wait(timeout)
     value = found.to_json()

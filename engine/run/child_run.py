@@ -141,13 +141,10 @@ class Run:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"the run (pid {self.pid}) has not ended within {timeout_s:g} s") from None
-        with self._lock:
-            if self._result is None:
-                self._result = self._ended(code)
-                self._close()
-        if isinstance(self._result, EngineError):
-            raise self._result
-        return self._result
+        result = self._finish(code)
+        if isinstance(result, EngineError):
+            raise result
+        return result
 
     def stop(self, *, now: bool = False) -> None:
         """Have it finish what is in flight and end, or with `now` end at once. `wait` says when it has."""
@@ -155,6 +152,14 @@ class Run:
             self._process.terminate()
             if now:
                 self._process.send_signal(signal.SIGINT)  # a second signal
+
+    def _finish(self, code: int) -> RunResult | EngineError:
+        """Read what it printed, once, and release its pipes."""
+        with self._lock:
+            if self._result is None:
+                self._result = self._ended(code)
+                self._close()
+            return self._result
 
     def _ended(self, code: int) -> RunResult | EngineError:
         if -code in SIGNALS:  # before the run could handle any
@@ -193,11 +198,13 @@ class Run:
     ) -> None:
         self.stop()
         try:
-            self._process.wait()
+            code = self._process.wait()
         except KeyboardInterrupt:  # a second one
             self.stop(now=True)
             self._process.wait()
             raise
+        with contextlib.suppress(EngineError, OSError):  # `wait` raises what is wrong with the queue
+            self._finish(code)
 
 
 _live: set[Run] = set()

@@ -13,19 +13,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from engine.cli.display.live_progress import line
-from engine.cli.display.status_panel import (
-    STATE_STYLE,
-    at,
-    duration,
-    eta,
-    limit,
-    missing_rows,
-    panel,
-    show,
-    size,
-    wait_words,
-)
+from engine.cli.display.phrases import at, eta, limit, missing_rows, wait_words
+from engine.cli.display.status_panel import STATE_STYLE, panel, show
 from engine.monitor import status
+from engine.units import duration, size
 
 ODD = "p001 \x1b]0;owned\x07\x1b[2Jho\u202est\n:1"
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|4[0-7]|9[0-7]|38|48)[0-9;]*m")

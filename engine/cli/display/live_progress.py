@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from engine.cli.display.status_panel import eta, limit, panel, wait_words
+from engine.cli.display.phrases import eta, limit, wait_words
+from engine.cli.display.status_panel import panel
 from engine.monitor import status
 from engine.monitor.failed_jobs import Latest
 from engine.output.terminal import printable
