@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engine.queue.manifest_row import ManifestRow
     from engine.recovery.repair import Repaired
     from engine.report import Report
-    from engine.run.child_run import Run, RunOptions, RunResult
+    from engine.run.child_run import RunHandle, RunOptions, RunResult
     from engine.verify import Audit, Problem
 
 __all__ = [
@@ -54,8 +54,8 @@ __all__ = [
     "Repaired",
     "Report",
     "RetryResult",
-    "Run",
     "RunDiedError",
+    "RunHandle",
     "RunOptions",
     "RunResult",
     "SeedResult",
@@ -75,7 +75,7 @@ if not TYPE_CHECKING:
         "queue.manifest_row": "ManifestRow",
         "recovery.repair": "Repaired",
         "report": "Report",
-        "run.child_run": "Run RunOptions RunResult",
+        "run.child_run": "RunHandle RunOptions RunResult",
         "verify": "Audit Problem",
     }
     _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}

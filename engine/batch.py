@@ -34,7 +34,7 @@ from engine.queue.channel_state import KIND as LISTING
 from engine.queue.channel_state import MAX_RESULTS
 from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
 from engine.queue.manifest_row import ManifestRow, read_rows
-from engine.run.child_run import Run, RunOptions, RunResult, start_run
+from engine.run.child_run import RunHandle, RunOptions, RunResult, start_run
 
 if TYPE_CHECKING:
     from engine.queue.control import Ask
@@ -153,7 +153,7 @@ class Batch:
 
         `on_status` is called with the status about once a second. An exception in this thread, KeyboardInterrupt too,
         stops the run: it finishes what is in flight first (a second KeyboardInterrupt ends it at once). Raises as
-        `Run.wait`.
+        `RunHandle.wait`.
         """
         with self.start(**options) as run:
             while True:
@@ -163,8 +163,8 @@ class Batch:
                     if on_status:
                         on_status(run.status())
 
-    def start(self, *, detached: bool = False, **options: Unpack[RunOptions]) -> Run:
-        """Start a run and return its handle at once; errors come from `Run.wait`.
+    def start(self, *, detached: bool = False, **options: Unpack[RunOptions]) -> RunHandle:
+        """Start a run and return its handle at once; errors come from `RunHandle.wait`.
 
         The run stops in good order when this program ends. A `detached` one goes on, as one in another terminal;
         `stop` ends it. Proxies go to it by a pipe, never by its command line or environment.

@@ -108,9 +108,9 @@ def group() -> None:
     """Fetch transcripts and metadata of many YouTube videos as one resumable batch.
 
     \b
-      engine run videos.txt        does the whole job; run it again after any crash
-      engine status                shows how far it is
-      engine rehearse              tries it without YouTube
+      engine run videos.txt    does the whole job; run it again after any crash
+      engine status            shows how far it is
+      engine rehearse          tries it without YouTube
 
     Exit codes: 0 all final, none failed; 2 wrong usage; 3 finished, some failed; 4 stopped, work remains;
     5 all egresses blocked; 10 no queue here; 11 another run holds it; 12 no usable proxy; 13 disk;

@@ -103,7 +103,7 @@ class RunResult:
         return self.exit_code in (Exit.OK, Exit.SOME_FAILED)
 
 
-class Run:
+class RunHandle:
     """A run at work in a child process, as `Batch.start` returns it. Leaving the `with` block stops it.
 
     When the program that started it ends, however it ends, the run finishes what is in flight and stops; the next run
@@ -207,7 +207,7 @@ class Run:
             self._finish(code)
 
 
-_live: set[Run] = set()
+_live: set[RunHandle] = set()
 
 
 def _leave_to_parent() -> None:
@@ -221,7 +221,7 @@ def _leave_to_parent() -> None:
 os.register_at_fork(after_in_child=_leave_to_parent)
 
 
-def start_run(root: str, options: RunOptions, *, detached: bool) -> Run:
+def start_run(root: str, options: RunOptions, *, detached: bool) -> RunHandle:
     """Start a run of this queue and return at once; see `Batch.start`."""
     unknown = options.keys() - RunOptions.__annotations__.keys()
     if unknown:
@@ -255,7 +255,7 @@ def start_run(root: str, options: RunOptions, *, detached: bool) -> Run:
             os.close(fd)
         said.close()
         raise
-    run = Run(root, process, said)
+    run = RunHandle(root, process, said)
     if pipes:
         os.close(pipes[0])
         _write(pipes[1], "\n".join(proxies))
