@@ -1,7 +1,7 @@
-"""What stops the program: exceptions for people, each with its exit code.
+"""What stops a command: exceptions with a message for people and an exit code.
 
 A *failure* of one video is data (`engine.model.Failure`) and never an exception here.
-The codes are the table in the README; an unknown code means failure.
+Take any other exit code for a failure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Exit(IntEnum):
     NO_PROXY = 12
     DISK = 13
     DAMAGED = 14
-    RUNNING = 20  # these four are answers of `status --exit-code` and `wait`
+    RUNNING = 20  # these four come from `status --exit-code` and `wait`
     PAUSED = 21
     STALLED = 22
     STOPPED = 23
@@ -34,10 +34,16 @@ class Exit(IntEnum):
 class EngineError(Exception):
     """Ends the command with a message for a person: what is wrong, where, what to do next.
 
-    Each argument is one line of it: a text of others' that holds a line feed must not look like another message.
+    Each argument is one line of the message, so that foreign text with a line feed cannot pass for a message of ours.
+    `path` and `pid` name the file or directory and the process that the message is about, where there is one.
     """
 
     exit_code: Exit = Exit.BUG
+
+    def __init__(self, *lines: object, path: str | None = None, pid: int | None = None) -> None:
+        super().__init__(*lines)
+        self.path = path
+        self.pid = pid
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -49,7 +55,7 @@ class EngineError(Exception):
 
 
 class UsageError(EngineError):
-    """Wrong usage, input that cannot be read, a queue that cannot be written or is of a newer format."""
+    """Wrong usage, input that cannot be read, or a queue that cannot be written or has a newer format."""
 
     exit_code = Exit.USAGE
 
@@ -58,6 +64,28 @@ class NoQueueError(EngineError):
     """There is no queue in this directory."""
 
     exit_code = Exit.NO_QUEUE
+
+
+class NoRunError(UsageError):
+    """No run is live here that could be asked for anything."""
+
+
+class NoAnswerError(EngineError):
+    """A live run has not done in time what it was asked; `pid` is its process."""
+
+
+class NoRecordError(UsageError):
+    """There is no record of this video; `path` is where it would be."""
+
+
+class RunDiedError(EngineError):
+    """A run ended by a bug or by a signal that nobody can catch; `code` is what the system says (-9: SIGKILL)."""
+
+    def __init__(
+        self, *lines: object, code: int = 1, path: str | None = None, pid: int | None = None
+    ) -> None:
+        super().__init__(*lines, path=path, pid=pid)
+        self.code = code
 
 
 class HeldError(EngineError):
@@ -73,13 +101,13 @@ class NoProxyError(EngineError):
 
 
 class DiskError(EngineError):
-    """The disk is full or failing; nothing that was promised is lost."""
+    """The disk is full or failing; nothing that was reported as done is lost."""
 
     exit_code = Exit.DISK
 
 
 class ShortageError(EngineError):
-    """The machine gives no more of what a run needs: processes, threads, memory, shared memory."""
+    """The machine has no more of what a run needs: processes, threads, memory, shared memory."""
 
     exit_code = Exit.DISK
 
@@ -91,7 +119,7 @@ class DamagedError(EngineError):
 
 
 class Interrupted(Exception):
-    """An attempt gave way because the run ends or its egress closed; its job stays as it was.
+    """An attempt was aborted because the run ends or its egress is blocked; its job stays as it was.
 
     `cost` is what the attempt had used by then.
     """

@@ -1,4 +1,4 @@
-"""The settings of a run: what the first run freezes for the whole batch, and what belongs to each run."""
+"""The settings of a run: what the first run fixes for the whole batch, and what belongs to each run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.queue.marker import output_of, relative_to
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """What decides the content of a record: the first run of a queue sets it for good."""
+    """What decides the content of a record; the first run of a queue fixes it for good."""
 
     output: str  # absolute path
     languages: tuple[str, ...] = ("en",)
@@ -34,23 +34,23 @@ class Frozen:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Frozen:
-        """What a queue was begun with; what an earlier version did not freeze was as by default.
+        """What the first run fixed. A field that an earlier version did not know has its default.
 
-        Raises KeyError, TypeError or ValueError when it is not that.
+        Raises KeyError, TypeError or ValueError when the value is damaged.
         """
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
-        its = cls(**{**known, "languages": tuple(value["languages"]), "formats": tuple(value["formats"])})
-        words = (*its.languages, *its.formats, its.output, its.captions, its.metadata, its.translate or "")
-        if not all(isinstance(word, str) and "\0" not in word for word in words) or not os.path.isabs(
-            its.output
-        ):
-            raise ValueError("not what a run freezes")
-        return its
+        frozen = cls(**{**known, "languages": tuple(value["languages"]), "formats": tuple(value["formats"])})
+        texts = (*frozen.languages, *frozen.formats, frozen.output, frozen.captions, frozen.metadata)
+        if not all(isinstance(text, str) and "\0" not in text for text in (*texts, frozen.translate or "")):
+            raise ValueError("a field is not a text")
+        if not os.path.isabs(frozen.output):
+            raise ValueError("the output directory is not an absolute path")
+        return frozen
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A run's settings, as they travel to its workers (over a pipe, never by argument or environment)."""
+    """A run's settings, as its workers get them: by a pipe, never by argument or environment."""
 
     queue: str
     frozen: Frozen
@@ -65,7 +65,7 @@ class Settings:
     batch: str = ""  # the queue's id (`engine.queue.marker`)
     replace: bool = False  # overwrite files that this queue did not write
     fetch_mode: Literal["lean", "full"] = "lean"
-    mask: bool = False  # of each run: it changes the bytes on the wire, not what is recorded
+    mask: bool = False  # not fixed: it changes the bytes on the wire, not what is recorded
     on_block: str = "wait"
     limit: int | None = None
     caps: Caps = field(default_factory=Caps)
@@ -73,25 +73,25 @@ class Settings:
 
     @property
     def requests_per_video(self) -> int:
-        """Requests that a video with captions costs; with all languages, with the first track only."""
+        """Requests for a video with captions; with all languages, those for the first track only."""
         return 2 + (self.fetch_mode == "full") + (self.frozen.metadata == "full")
 
     def pack(self) -> bytes:
-        """For another process of this run, to be written to its standard input."""
+        """The settings as bytes, for the standard input of another process of this run."""
         data = pickle.dumps(self)
         return struct.pack(">Q", len(data)) + data
 
     @classmethod
     def unpack(cls, stream: BinaryIO) -> Self:
-        """What `pack` made. Raises EOFError when whoever wrote it died over it."""
+        """Read what `pack` made. Raises EOFError when the writer died first."""
         head = stream.read(8)
         size = struct.unpack(">Q", head)[0] if len(head) == 8 else 0
         data = stream.read(size)
         if not size or len(data) < size:
-            raise EOFError("whoever was to say the settings is gone")
-        its = pickle.loads(data)  # noqa: S301 - from the process that started this one
-        assert isinstance(its, cls)  # noqa: S101
-        return its
+            raise EOFError("the process that sends the settings is gone")
+        settings = pickle.loads(data)  # noqa: S301 - from the process that started this one
+        assert isinstance(settings, cls)  # noqa: S101
+        return settings
 
 
 _OPTION = {
@@ -106,17 +106,17 @@ _OPTION = {
 
 
 def freeze(queue: Queue, wanted: Frozen, given: frozenset[str], *, relative: bool = False) -> Frozen:
-    """Freeze what the first run wants; later give back what was frozen. As `frozen_or` in all else.
+    """Fix what the first run wants, durably; a later run gets what was fixed. Otherwise as `frozen_or`.
 
-    `relative`: the output directory was given by a relative path, and is kept so when it lies beside or below the
-    queue. The absolute path is kept as well, as it is now: older engines know no other.
+    `relative`: the output directory was given by a relative path. It is then also stored by its path from the queue,
+    if it lies beside or below it; the absolute path is stored in any case, as older engines know no other.
     """
     frozen = frozen_or(queue, wanted, given)
     batch = queue.read_batch()
     known = batch.get("frozen")
     if isinstance(known, dict):
         place = place_of(queue, frozen.output, relative="output_relative" in known)
-        value = {**{name: its for name, its in known.items() if name not in _PLACE}, **place}
+        value = {**{name: each for name, each in known.items() if name not in _PLACE}, **place}
     else:
         value = {**frozen.to_json(), **place_of(queue, frozen.output, relative=relative)}
     if value != known:
@@ -129,15 +129,15 @@ _PLACE = ("output", "output_relative")
 
 
 def place_of(queue: Queue, output: str, *, relative: bool) -> dict[str, str]:
-    """What is frozen of where the output is. `relative`: by its path from the queue as well, if that may be."""
+    """The fields that say where the output is; with `relative` also by its path from the queue, where it has one."""
     inside = relative_to(queue, output) if relative else None
     return {"output": os.path.abspath(output)} | ({"output_relative": inside} if inside else {})
 
 
 def frozen_or(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
-    """What was frozen, or before the first run what is wanted; freezes nothing.
+    """What was fixed, or before the first run what is wanted. Writes nothing.
 
-    `given` names the fields that the user set. Raises UsageError naming both values when one of them differs.
+    `given` names the fields that the user set. Raises UsageError with both values when one of them differs.
     """
     known = queue.read_batch().get("frozen")
     if not isinstance(known, dict):
@@ -146,15 +146,15 @@ def frozen_or(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
         frozen = Frozen.from_json({**known, "output": output_of(queue)})
     except (KeyError, TypeError, ValueError):
         raise UsageError(
-            f"{queue.batch} is damaged: what the first run froze cannot be read. Bring it back from a copy"
+            f"{queue.batch} is damaged: what the first run fixed cannot be read. Restore it from a copy"
         ) from None
-    asked, begun = wanted.to_json(), frozen.to_json()
+    asked, fixed = wanted.to_json(), frozen.to_json()
     for name in sorted(given & set(_OPTION)):
-        same_place = name == "output" and os.path.realpath(asked[name]) == os.path.realpath(begun[name])
-        if asked[name] != begun[name] and not same_place:
+        same_place = name == "output" and os.path.realpath(asked[name]) == os.path.realpath(fixed[name])
+        if asked[name] != fixed[name] and not same_place:
             moved = "; was it moved? `engine verify --repair -o NEW`" if name == "output" else ""
             raise UsageError(
-                f"{_OPTION[name]}: this queue was begun with {_show(begun[name])}, not {_show(asked[name])}; "
+                f"{_OPTION[name]}: this queue was begun with {_show(fixed[name])}, not {_show(asked[name])}; "
                 f"leave the option out, or start another queue with -q{moved}"
             )
     return frozen

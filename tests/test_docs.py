@@ -21,7 +21,8 @@ import pytest
 from commands import COMMAND, environment
 
 import engine
-from engine.cli import COMMANDS, defaults, group
+from engine.cli import COMMANDS, group
+from engine.cli.options import config_files
 from engine.errors import Exit
 from engine.model import Kind, Metadata
 from engine.monitor.status import empty
@@ -303,12 +304,12 @@ def test_every_field_is_documented() -> None:
 def test_every_setting_is_documented() -> None:
     """The keys of engine.toml, the profiles, and the variables."""
     page = sections(docs("settings"))
-    keys = {option.opts[-1].removeprefix("--") for option in defaults.options_of(ALL["run"])}
+    keys = {option.opts[-1].removeprefix("--") for option in config_files.options_of(ALL["run"])}
     rows = [line for line in page["engine.toml and config.toml"].splitlines() if line.startswith("|")]
     named = {code for row in rows for code in coded(row)}
     assert keys - named == set()
     assert {f"--{key}" for key in named - keys} <= COMING
-    assert set(defaults.PROFILES) <= set(coded(page["Profiles"]))
+    assert set(config_files.PROFILES) <= set(coded(page["Profiles"]))
 
 
 def test_every_variable_is_documented_and_exists() -> None:

@@ -16,7 +16,7 @@ from patience import HANG_S
 from support import Hand, add, batch, file_rows, finish, ids, reclaim
 
 from engine.cli import say
-from engine.cli.progress import Progress
+from engine.cli.display.live_progress import Progress
 from engine.monitor.status import collect, finished
 from engine.queue.tickets import Tickets, issue
 from engine.storage import disk
@@ -59,7 +59,8 @@ def test_a_token_that_moves_back_while_it_is_looked_for_is_seen(
 def test_a_reader_that_is_gone_does_not_end_the_run(tmp_path: Path, mode: str) -> None:
     queue = batch(tmp_path)
     code = (
-        "import sys; from engine.cli.progress import Progress; from engine.queue.directory import Queue\n"
+        "import sys; from engine.cli.display.live_progress import Progress\n"
+        "from engine.queue.directory import Queue\n"
         f"its = Progress(Queue({queue.root!r}), {mode!r}); its._next_at = 0.0; its(); its._next_at = 0.0\n"
         "its(); its.close(); sys.stdout.flush(); sys.stderr.flush(); sys.exit(7)"
     )

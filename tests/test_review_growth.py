@@ -14,7 +14,7 @@ from support import Kind, make_queue, worked
 
 from engine.cli import failures as failures_command
 from engine.cli import invoke
-from engine.cli.slow import EACH_S, Slow
+from engine.cli.display.slow_work import EACH_S, SlowWork
 from engine.queue import channel_state, journal
 from engine.queue.channel_state import DONE, Listing
 from engine.queue.directory import Queue
@@ -142,7 +142,7 @@ def test_failures_are_written_many_at_a_time(
 
 def test_words_about_slow_work(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
-    told = Slow("jobs", lambda: now[0])
+    told = SlowWork("jobs", lambda: now[0])
     for number in range(1, 101):
         now[0] += EACH_S / 20
         told("put back", number * 1000, 100_000)

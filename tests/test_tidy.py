@@ -23,12 +23,13 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ON_THEIR_OWN = {
     "budget/records.py": {"os.open"},  # opens the file once; its records go through disk.pwrite
     "cli/__init__.py": {"os.open"},  # /dev/null in place of a closed pipe
-    "cli/progress.py": {"os.open"},  # the same
+    "cli/display/live_progress.py": {"os.open"},  # the same
     "queue/events.py": {"os.open"},  # O_APPEND: several processes, one write each, by disk.write_all
     "process/heartbeat.py": {"os.write"},  # into a pipe
     "queue/claims.py": {"os.open"},  # `inflight`, written by disk.pwrite
     "storage/locks.py": {"os.open", "os.ftruncate"},  # lock files: their notes outlive nobody
     "worker/context.py": {"os.open"},  # a log for who measures
+    "run/child_run.py": {"open"},  # a pipe
     "run/worker_process.py": {"os.unlink"},  # semaphores of dead processes in shared memory
     "worker/witness.py": {"os.open"},  # fixed-size counters, written by disk.pwrite
     "process/startup.py": {"os.open", "open"},  # /dev/null in place of a closed stream

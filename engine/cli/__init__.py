@@ -1,6 +1,7 @@
-"""The command line: parse, call one function, print, exit with its code.
+"""The command line: each command parses, calls `engine.Batch` or the one function it stands for, prints, and exits.
 
-Commands are imported when they are called, so that `engine status` pays for nothing that only a run needs.
+One module a command, imported when it is called, so that `engine status` does not load what only a run needs. What is
+done to a queue is for the packages below; here are options, help, messages and exit codes.
 """
 
 from __future__ import annotations
@@ -17,47 +18,47 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-# ^C while the program is still being read ends it like any other signal then: at once, without a traceback.
-_OURS = threading.current_thread() is threading.main_thread()
-_OURS = _OURS and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-if _OURS:
+# ^C while modules are still being imported ends the process at once, without a traceback.
+_OWN_SIGINT = threading.current_thread() is threading.main_thread()
+_OWN_SIGINT = _OWN_SIGINT and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _OWN_SIGINT:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import click  # noqa: E402
 
 from engine import __version__  # noqa: E402
-from engine.cli.once import Group  # noqa: E402
+from engine.cli.options.commands import EngineGroup  # noqa: E402
 from engine.errors import EngineError, Exit  # noqa: E402
 from engine.process import environment, shortages, startup  # noqa: E402
 
-if _OURS:
+if _OWN_SIGINT:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# section: {command: what it does}; a command's module has its name
+# section: {command: what it does}; the module of a command has the same name
 SECTIONS = {
     "The batch": {
         "seed": "Add videos to the queue.",
         "run": "Seed what is given, then work until every job is final.",
-        "status": "How far the batch is; from any terminal, at any time.",
-        "sync": "List the batch's channels and playlists again for what is new.",
+        "status": "Show how far the batch is; from any terminal, at any time.",
+        "sync": "List the batch's channels and playlists again, to add what is new.",
     },
     "Steering a live run": {
         "pause": "Have it begin nothing new until `engine resume`.",
         "resume": "Have a paused run go on.",
         "set": "Change its rate, threads or processes.",
         "stop": "Ask it to finish what is in flight and end.",
-        "wait": "Wait for its end.",
+        "wait": "Wait until it has ended.",
     },
-    "Before the night": {
-        "plan": "What a batch will cost: requests, bytes, hours, money.",
-        "doctor": "Is this machine fit for a run, and what to mend.",
+    "Before a run": {
+        "plan": "Estimate what a batch will cost: requests, bytes, hours, money.",
+        "doctor": "Check whether this machine is fit for a run.",
         "proxies": "Try the proxies: `engine proxies check`.",
-        "config": "Where each option's value comes from: `engine config show`.",
-        "rehearse": "The same run against the embedded stand-in for YouTube.",
+        "config": "Show each option's value and where it comes from: `engine config show`.",
+        "rehearse": "Try a run against an embedded server that answers as YouTube.",
     },
-    "The morning": {
-        "report": "What became of it, what it cost, what to type next.",
-        "failures": "One line for each job that is not ok.",
+    "Afterwards": {
+        "report": "Show what became of it, what it cost, what to type next.",
+        "failures": "List the jobs that are not ok, one a line.",
         "retry": "Put failed jobs back.",
         "verify": "Audit the queue and the output.",
     },
@@ -65,8 +66,8 @@ SECTIONS = {
 COMMANDS = {name: about for commands in SECTIONS.values() for name, about in commands.items()}
 
 
-class Lazy(Group):
-    """A group that knows its commands by name and imports one when it is called."""
+class LazyGroup(EngineGroup):
+    """The group of all commands; it imports one when that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -80,14 +81,14 @@ class Lazy(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As ever; what is no command may be one with a slip in it, or the input of the commonest."""
+        """A word that is no command may be a command with a typing error, or input for `engine run`."""
         name = args[0]
         if name in COMMANDS or name.startswith("-"):
             return super().resolve_command(ctx, args)
         near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
         if not near and (os.path.exists(name) or not name.isalpha()):
-            say_instead = f"engine run {shlex.quote(name)}"
-            raise click.UsageError(f"{name!r} is no command. Is it what to fetch? Say `{say_instead}`", ctx)
+            meant = f"engine run {shlex.quote(name)}"
+            raise click.UsageError(f"{name!r} is no command. Is it what to fetch? Say `{meant}`", ctx)
         raise click.UsageError(
             f"there is no command {name!r}{f'; did you mean {near[0]!r}?' if near else ''}", ctx
         )
@@ -99,15 +100,17 @@ class Lazy(Group):
                 formatter.write_dl([(name.ljust(wide), about) for name, about in commands.items()])
 
 
-@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="engine")
 def group() -> None:
-    """Transcripts and metadata of many YouTube videos, one resumable batch.
+    """Fetch transcripts and metadata of many YouTube videos as one resumable batch.
 
     \b
-      engine run videos.txt        the whole job; run it again after any crash
-      engine status                how far it is
-      engine rehearse              try it without YouTube
+      engine run videos.txt    does the whole job; run it again after any crash
+      engine status            shows how far it is
+      engine rehearse          tries it without YouTube
 
     Exit codes: 0 all final, none failed; 2 wrong usage; 3 finished, some failed; 4 stopped, work remains;
     5 all egresses blocked; 10 no queue here; 11 another run holds it; 12 no usable proxy; 13 disk;
@@ -130,12 +133,12 @@ def main(args: list[str] | None = None) -> None:
         except (OSError, ValueError):
             if stream is sys.stdout:
                 code = code or Exit.USAGE
-    # No thread of a library may hold up the end of a command that has said what it had to say.
+    # No thread of a library may delay the end of a command that is done.
     os._exit(code)
 
 
 def invoke(args: list[str]) -> int:
-    """Run a command; returns its exit code and never raises for what a person can cause."""
+    """Run a command and return its exit code. Raises only for bugs."""
     try:
         result: Any = group.main(args, prog_name="engine", standalone_mode=False)
         return result if isinstance(result, int) else Exit.OK
@@ -144,7 +147,7 @@ def invoke(args: list[str]) -> int:
     except click.Abort:
         return 130
     except click.ClickException as exc:
-        _refused(exc)
+        _print_usage_error(exc)
         return Exit.USAGE
     except EngineError as exc:
         for number, line in enumerate(exc.lines or ("",)):
@@ -179,16 +182,16 @@ def invoke(args: list[str]) -> int:
             say(f"engine: {disk.disk_error(exc, doing)}")
             return Exit.DISK
         if not exc.filename and environment.users_directory() is None:
-            say("engine: the directory you are in was removed: change to one that is there (cd)")
+            say("engine: the directory you are in was removed: change to one that exists (cd)")
             return Exit.USAGE
         say(f"engine: {exc.filename + ': ' if exc.filename else ''}{exc.strerror or exc}")
         return Exit.USAGE
 
 
-def _refused(exc: click.ClickException) -> None:
-    """What click says of a wrong command line, with nothing typed there left to steer the terminal."""
+def _print_usage_error(exc: click.ClickException) -> None:
+    """Print click's message about a wrong command line. Control characters in what was typed are made harmless."""
     if isinstance(exc, getattr(click.exceptions, "NoArgsIsHelpError", ())):
-        exc.show()  # it is the help, and holds no word of the command line
+        exc.show()  # the help, which holds nothing that was typed
         return
     ctx = exc.ctx if isinstance(exc, click.UsageError) else None
     if ctx is not None:
@@ -200,18 +203,18 @@ def _refused(exc: click.ClickException) -> None:
 
 
 def say(text: str) -> None:
-    """One line for people, to stderr, with nothing in it that a terminal would obey."""
+    """Print one line for people on stderr. Control characters are made harmless."""
     harmless: Callable[[str], str]
     try:
         from engine.output.terminal import harmless
-    except (ImportError, MemoryError):  # no memory, or the package is gone
+    except (ImportError, MemoryError):  # no memory, or the package was removed
         harmless = ascii
-    with contextlib.suppress(OSError):  # nobody listens any more: the exit code still says it
+    with contextlib.suppress(OSError):  # nobody reads stderr any more; the exit code still tells
         click.echo(harmless(text), err=True)
 
 
 def tell(*lines: str) -> None:
-    """Lines of what was asked for, to stdout, with nothing in them that a terminal would obey."""
+    """Print lines of a result on stdout. Control characters are made harmless."""
     from engine.output.terminal import harmless
 
     click.echo("\n".join(map(harmless, lines)))

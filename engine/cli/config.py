@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from engine.cli import defaults, tell
-from engine.cli.once import Group
-from engine.cli.options import json_option, profile_option, queue_option
+from engine.cli import tell
+from engine.cli.options import config_files
+from engine.cli.options.commands import EngineGroup
+from engine.cli.options.common import json_option, profile_option, queue_option
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.network.proxies import egresses, parse_proxy
 from engine.queue.admission import DirectoryState, inspect
@@ -22,9 +23,9 @@ from engine.settings import Frozen
 _FROZEN = "the first run of this queue, for good"
 
 
-@click.group("config", cls=Group)
+@click.group("config", cls=EngineGroup)
 def command() -> None:
-    """What the options are, and where each value comes from."""
+    """Show the options and where each value comes from."""
 
 
 @command.command("show")
@@ -32,10 +33,10 @@ def command() -> None:
 @profile_option(expose=True)
 @json_option
 def show_command(root: str, profile: str | None, as_json: bool) -> int:
-    """The options as `engine run` would take them now, and where each value comes from.
+    """Print the options as `engine run` would take them now, and where each value comes from.
 
     \b
-    The first of these that says something decides:
+    The first of these that has a value wins:
       1  the option on the command line
       2  its variable ENGINE_<OPTION>
       3  the profile: --profile, ENGINE_PROFILE
@@ -51,7 +52,7 @@ def show_command(root: str, profile: str | None, as_json: bool) -> int:
     ctx = run.make_context("run", args)
     frozen = _frozen(root)
     found = list(_found(ctx, frozen))
-    files = [defaults.queue_file(root), defaults.user_file()]
+    files = [config_files.queue_file(root), config_files.user_file()]
     if as_json:
         value = {
             "schema_version": 1,
@@ -73,7 +74,7 @@ def show_command(root: str, profile: str | None, as_json: bool) -> int:
 
 def _found(ctx: click.Context, frozen: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """(option, value, where from) of each option of a run."""
-    for option in defaults.options_of(ctx.command):
+    for option in config_files.options_of(ctx.command):
         name, key = str(option.name), option.opts[-1].removeprefix("--")
         if name in frozen:
             yield key, frozen[name], _FROZEN
@@ -90,9 +91,9 @@ def _origin(ctx: click.Context, option: click.Option) -> str:
     source = ctx.get_parameter_source(str(option.name))
     if source is click.core.ParameterSource.ENVIRONMENT:
         names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
-        return next(its for its in names if os.environ.get(its))
+        return next(name for name in names if os.environ.get(name))
     if source is click.core.ParameterSource.DEFAULT_MAP:
-        return defaults.origins(ctx)[str(option.name)].origin
+        return config_files.origins(ctx)[str(option.name)].origin
     return "default"
 
 
@@ -105,21 +106,21 @@ def _frozen(root: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
     try:
-        its = Frozen.from_json(value)
+        frozen = Frozen.from_json(value)
     except (KeyError, TypeError, ValueError):
         return {}
-    made_by = {"manual_only": its.captions == "manual", "generated_only": its.captions == "generated"}
-    known = {name: value for name, value in its.to_json().items() if name != "captions"}
-    return {**known, "languages": ",".join(its.languages), **made_by}
+    source = {"manual_only": frozen.captions == "manual", "generated_only": frozen.captions == "generated"}
+    known = {name: value for name, value in frozen.to_json().items() if name != "captions"}
+    return {**known, "languages": ",".join(frozen.languages), **source}
 
 
 def _proxies(urls: tuple[str, ...]) -> list[str]:
-    """Proxies by the names they go by, which hold no password."""
+    """The names of the proxies, which hold no password."""
     try:
         parsed = [parse_proxy(url, f"--proxy {number}") for number, url in enumerate(urls, 1)]
     except UsageError as exc:
         return [str(exc)]
-    return [its.name for its in egresses(parsed)] if parsed else []
+    return [egress.name for egress in egresses(parsed)] if parsed else []
 
 
 def _show(value: Any) -> str:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli import say, tell
-from engine.cli.once import Command
-from engine.cli.options import json_option, processes_option, queue_option, threads_option
-from engine.cli.places import PLACE
-from engine.cli.ways import proxy_urls, way_options
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import json_option, processes_option, queue_option, threads_option
+from engine.cli.options.network import network_options, proxy_urls
+from engine.cli.options.values import LOCAL_PATH
 from engine.errors import Exit
 from engine.network.proxies import egresses
 from engine.output.terminal import printable
@@ -28,14 +28,19 @@ if TYPE_CHECKING:
 _STYLE = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-@click.command("doctor", cls=Command)
+@click.command("doctor", cls=EngineCommand)
 @queue_option()
 @click.option(
-    "-o", "--output", metavar="DIR", type=PLACE, envvar="ENGINE_OUTPUT", help="Where transcripts will go."
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=LOCAL_PATH,
+    envvar="ENGINE_OUTPUT",
+    help="Where transcripts will go.",
 )
-@processes_option("As the run will have them.")
-@threads_option("As the run will have them.")
-@way_options
+@processes_option("As for the run.")
+@threads_option("As for the run.")
+@network_options
 @json_option
 def command(
     root: str,
@@ -47,7 +52,7 @@ def command(
     ca_bundle: str | None,
     as_json: bool,
 ) -> int:
-    """Look whether this machine is fit for a run, and say what to mend: give the options that the run will have.
+    """Check whether this machine is fit for a run, and print what to correct. Give the options of the run.
 
     Nothing is sent to YouTube unless proxies are given; then one small request through each. Exit code 2 when
     something would stop a run.
@@ -59,18 +64,20 @@ def command(
         root, output or _frozen(root), processes, threads, egresses(urls) if urls else (), ca_bundle or None
     )
     found: list[Finding] = []
-    for its in examine(asked):
-        found.append(its)
+    for finding in examine(asked):
+        found.append(finding)
         if not as_json:
-            _show(its)
-    worst = [its for its in found if its.level is Level.PROBLEM]
+            _show(finding)
+    problems = [finding for finding in found if finding.level is Level.PROBLEM]
     if as_json:
         click.echo(
-            json.dumps({"schema_version": 1, "fit": not worst, "findings": [asdict(its) for its in found]})
+            json.dumps(
+                {"schema_version": 1, "fit": not problems, "findings": [asdict(each) for each in found]}
+            )
         )
-    elif worst:
-        say(f"engine: {len(worst)} problem{'' if len(worst) == 1 else 's'} would stop a run")
-    return Exit.USAGE if worst else Exit.OK
+    elif problems:
+        say(f"engine: {len(problems)} problem{'' if len(problems) == 1 else 's'} would stop a run")
+    return Exit.USAGE if problems else Exit.OK
 
 
 def _frozen(root: str) -> str:
@@ -78,12 +85,12 @@ def _frozen(root: str) -> str:
     return (output_of(open_queue(root)) if exists(root) else None) or "transcripts"
 
 
-def _show(its: Finding) -> None:
+def _show(finding: Finding) -> None:
     width = max(60, shutil.get_terminal_size().columns)
-    head = f"{its.level:<8} {printable(its.about):<12} "
-    text = printable(its.seen) + (f": {printable(its.advice)}" if its.advice else "")
+    head = f"{finding.level:<8} {printable(finding.about):<12} "
+    text = printable(finding.seen) + (f": {printable(finding.advice)}" if finding.advice else "")
     lines = textwrap.wrap(text, width - 22, break_long_words=True) or [""]
-    click.echo(click.style(f"{its.level:<8}", fg=_STYLE[its.level]) + head[8:] + lines[0])
+    click.echo(click.style(f"{finding.level:<8}", fg=_STYLE[finding.level]) + head[8:] + lines[0])
     for line in lines[1:]:
         tell(" " * 22 + line)
     sys.stdout.flush()

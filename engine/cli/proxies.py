@@ -8,20 +8,21 @@ import sys
 import click
 
 from engine.cli import tell
-from engine.cli.once import Group
-from engine.cli.options import Number, json_option
-from engine.cli.ways import check_authorities, proxy_urls, way_options
+from engine.cli.options.commands import EngineGroup
+from engine.cli.options.common import json_option
+from engine.cli.options.network import check_authorities, network_options, proxy_urls
+from engine.cli.options.values import Number
 from engine.errors import Exit, UsageError
 from engine.network.proxies import egresses
 
 
-@click.group("proxies", cls=Group)
+@click.group("proxies", cls=EngineGroup)
 def command() -> None:
-    """Try the proxies before the night."""
+    """Try the proxies before a run."""
 
 
 @command.command("check")
-@way_options
+@network_options
 @click.option(
     "--deadline",
     "deadline_s",
@@ -29,13 +30,13 @@ def command() -> None:
     type=Number(0.1, 600),
     default=20.0,
     show_default=True,
-    help="Seconds that each may take.",
+    help="Seconds for each proxy.",
 )
 @json_option
 def check_command(
     proxy: tuple[str, ...], proxies: str | None, ca_bundle: str | None, deadline_s: float, as_json: bool
 ) -> int:
-    """Send one small request to YouTube through each proxy, all at once, and print what came of it.
+    """Send one small request to YouTube through each proxy, all at once, and print the results.
 
     Exit codes: 0 all work; 3 some do not; 12 none does.
     """
@@ -49,20 +50,20 @@ def check_command(
     if as_json:
         rows = [
             {
-                "name": its.name,
-                "ok": its.failure is None,
-                "kind": its.failure.kind if its.failure else None,
-                "message": its.failure.message if its.failure else None,
-                "ms": round(1000 * its.elapsed_s),
+                "name": each.name,
+                "ok": each.failure is None,
+                "kind": each.failure.kind if each.failure else None,
+                "message": each.failure.message if each.failure else None,
+                "ms": round(1000 * each.elapsed_s),
             }
-            for its in results
+            for each in results
         ]
         click.echo(json.dumps({"schema_version": 1, "proxies": rows}))
     else:
-        width = max(len(its.name) for its in results)
-        for its in results:
-            said = f"{its.failure.kind}: {its.failure.message}" if its.failure else "ok"
-            tell(f"{its.name:<{width}}  {1000 * its.elapsed_s:6.0f} ms  {said}")
+        width = max(len(each.name) for each in results)
+        for each in results:
+            result = f"{each.failure.kind}: {each.failure.message}" if each.failure else "ok"
+            tell(f"{each.name:<{width}}  {1000 * each.elapsed_s:6.0f} ms  {result}")
     sys.stdout.flush()
-    bad = sum(its.failure is not None for its in results)
+    bad = sum(each.failure is not None for each in results)
     return Exit.OK if not bad else Exit.NO_PROXY if bad == len(results) else Exit.SOME_FAILED

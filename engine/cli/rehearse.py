@@ -10,23 +10,25 @@ from typing import Any
 import click
 
 from engine.cli import say
-from engine.cli.options import IdCommand, Number, Whole, inputs, queue_option
-from engine.cli.places import PLACE
-from engine.cli.reading import reading_options
-from engine.cli.run import read_options, run, run_options
+from engine.cli.options.commands import IdCommand
+from engine.cli.options.common import inputs, queue_option
+from engine.cli.options.input import reading_options
+from engine.cli.options.run_options import read_options, run_options
+from engine.cli.options.values import LOCAL_PATH, Number, Whole
+from engine.cli.run import run
 from engine.errors import Exit, UsageError
 from engine.queue.channel_state import read_all
 from engine.queue.directory import Queue, exists, refuse_foreign
 from engine.rehearsal import CAPTURES, SCENARIOS, RehearsalSettings, invented_ids, start
 
 DEFAULT_VIDEOS = 300
-_ITS_OWN = ("proxy", "proxies", "ca_bundle")
+_NETWORK = ("proxy", "proxies", "ca_bundle")
 
 
 class RehearseCommand(IdCommand):
-    """Its world is its own: nothing of the user's habits, such as proxies, reaches into it."""
+    """It does not read the user's own file: habits such as proxies have no place in a rehearsal."""
 
-    users_file = False
+    reads_user_file = False
 
 
 def _scenes_help() -> str:
@@ -44,12 +46,15 @@ def _scenes_help() -> str:
     metavar="N",
     type=Whole(0),
     default=0,
-    help="Each made-up channel and playlist has N videos more than its name says.",
+    help="Give each made-up channel and playlist N videos more than its name says.",
 )
-@click.option("--serve", is_flag=True, help="Run only the stand-in, until ^C.")
-@click.option("--port", type=Whole(0, 65535), default=0, help="The stand-in's port (default: a free one).")
+@click.option("--serve", is_flag=True, help="Run only the server, until ^C.")
+@click.option("--port", type=Whole(0, 65535), default=0, help="The server's port (default: a free one).")
 @click.option(
-    "--arrivals", metavar="FILE", type=PLACE, help="Log each request the stand-in gets, one JSON line each."
+    "--arrivals",
+    metavar="FILE",
+    type=LOCAL_PATH,
+    help="Log each request that the server gets, one JSON line each.",
 )
 @click.option(
     "--latency",
@@ -64,11 +69,11 @@ def _scenes_help() -> str:
     "--limit-rate",
     metavar="R",
     type=Number(0, min_open=True),
-    help="A hidden rate limit per egress; beyond it the stand-in blocks.",
+    help="A hidden rate limit per egress; beyond it the server blocks.",
 )
-@click.option("--real-sizes", is_flag=True, help="Bodies as large as the site's own.")
+@click.option("--real-sizes", is_flag=True, help="Bodies as large as those of the real site.")
 @click.option(
-    "--seed", metavar="N", type=int, default=1, show_default=True, help="The same seed, the same night."
+    "--seed", metavar="N", type=int, default=1, show_default=True, help="The same seed gives the same faults."
 )
 def command(
     inputs: tuple[str, ...],
@@ -85,11 +90,11 @@ def command(
     seed: int,
     **values: Any,
 ) -> int:
-    """The same run against the embedded stand-in for YouTube: a real HTTPS proxy on 127.0.0.1.
+    """The same run against an embedded server that answers as YouTube: a real HTTPS proxy on 127.0.0.1.
 
-    Without INPUT it invents videos, or goes on with the sources of a queue that has any. INPUT may be what `run`
-    takes; channels are @made-up-150, of so many videos, playlists PLmade-up-150. A queue remembers that it is a
-    rehearsal.
+    Without INPUT it invents videos, or goes on with the channels and playlists of a queue that has any. INPUT can be
+    whatever `run` takes; @made-up-150 is a channel of 150 videos, PLmade-up-150 a playlist. A queue remembers that
+    it is a rehearsal.
     """  # fmt: skip
     settings = RehearsalSettings(
         port=port,
@@ -103,18 +108,18 @@ def command(
     )
     if serve:
         return _serve(settings)
-    options = read_options(values)
+    request = read_options(values)
     typed = click.core.ParameterSource.COMMANDLINE
-    if any(click.get_current_context().get_parameter_source(its) is typed for its in _ITS_OWN):
+    if any(click.get_current_context().get_parameter_source(name) is typed for name in _NETWORK):
         raise UsageError(
             "a rehearsal has its own proxy and certificate: leave out --proxy, --proxies, --ca-bundle"
         )
     refuse_foreign(root)  # before anything is started or written
-    with start(settings) as stand_in:
-        options = replace(options, proxy=(stand_in.proxy_url,), proxies=None, ca_bundle=stand_in.ca_bundle)
+    with start(settings) as server:
+        request = replace(request, proxy=(server.proxy_url,), proxies=None, ca_bundle=server.ca_bundle)
         goes_on = videos is None and exists(root) and bool(read_all(Queue(root)))
         sources = list(inputs) or ([] if goes_on else list(_invented(videos, scenes, seed)))
-        return run(sources, root, options, rehearsal=True)
+        return run(sources, root, request, rehearsal=True)
 
 
 def _invented(videos: int | None, scenes: tuple[str, ...], seed: int) -> list[str]:
@@ -124,7 +129,7 @@ def _invented(videos: int | None, scenes: tuple[str, ...], seed: int) -> list[st
 
 
 def _serve(settings: RehearsalSettings) -> int:
-    """Run the stand-in until a signal ends it."""
+    """Run the server until a signal ends it."""
     import signal
 
     from engine.storage.processes import SignalEvent
@@ -132,10 +137,10 @@ def _serve(settings: RehearsalSettings) -> int:
     ended = SignalEvent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
-    with start(settings) as stand_in:
-        click.echo(f"--proxy {stand_in.proxy_url} --ca-bundle {stand_in.ca_bundle}")
+    with start(settings) as server:
+        click.echo(f"--proxy {server.proxy_url} --ca-bundle {server.ca_bundle}")
         sys.stdout.flush()
-        say("the stand-in listens; ^C ends it")
+        say("the rehearsal server listens; ^C ends it")
         while not ended.wait(0.5):
             pass
     return Exit.OK

@@ -8,10 +8,11 @@ import shutil
 
 import click
 
+from engine.batch import Batch
 from engine.cli import say, tell
-from engine.cli.once import Command
-from engine.cli.options import json_option, queue_option
-from engine.cli.places import PLACE
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import json_option, queue_option
+from engine.cli.options.values import LOCAL_PATH
 from engine.errors import Exit, UsageError
 from engine.queue.directory import open_queue
 from engine.storage import disk
@@ -21,42 +22,42 @@ DEFAULT_PAGE = "report.html"
 LARGE_BYTES = 1 << 30  # takes some seconds
 
 
-@click.command("report", cls=Command)
+@click.command("report", cls=EngineCommand)
 @queue_option()
 @click.option("--price", metavar="P", help="What traffic costs, as 4/GB.")
 @click.option(
     "--html",
     "page_path",
-    type=PLACE,
+    type=LOCAL_PATH,
     metavar="[FILE]",
     is_flag=False,
     flag_value=DEFAULT_PAGE,
-    help=f"A page instead, self-contained, into FILE (default {DEFAULT_PAGE}; - is stdout).",
+    help=f"Write a self-contained page to FILE instead (default {DEFAULT_PAGE}; - is stdout).",
 )
 @json_option
 def command(root: str, price: str | None, page_path: str | None, as_json: bool) -> int:
-    """What became of the batch: what is done and what is not and why, cost, time, trouble, what to type next.
+    """What became of the batch: what is done, what is not and why, cost, time, trouble, and what to type next.
 
-    For the morning after; answers in every state of the queue, also beside a live run, and touches no lock.
+    For the morning after; answers in every state of the queue, also beside a live run, and takes no lock.
     """
     from engine import report
 
     if page_path and as_json:
-        raise UsageError("--html or --json, one at a time")
+        raise UsageError("--html and --json: give one of them")
     per_gb = parse_price_per_gb(price, "--price") if price else None
     manifest_bytes = _size(open_queue(root).manifest)
     if manifest_bytes > LARGE_BYTES:
         say(f"reading {size(manifest_bytes)} of manifest.jsonl")
-    its = report.make(root, price_per_gb=per_gb)
+    found = Batch(root).report(price_per_gb=per_gb)
     if as_json:
-        click.echo(json.dumps(its.to_json()))
+        click.echo(json.dumps(found.to_json()))
     elif page_path == "-":
-        click.echo(report.page(its), nl=False)
+        click.echo(report.page(found), nl=False)
     elif page_path:
-        _write(page_path, report.page(its))
+        _write(page_path, report.page(found))
         say(f"the report is in {page_path}")
     else:
-        for line in report.words(its, shutil.get_terminal_size().columns):
+        for line in report.words(found, shutil.get_terminal_size().columns):
             tell(line)
     return Exit.OK
 
@@ -69,7 +70,7 @@ def _size(path: str) -> int:
 
 
 def _write(path: str, text: str) -> None:
-    """Put the page there, whole or not at all."""
+    """Put the page there, intact or not at all."""
     try:
         disk.publish(os.path.abspath(path), text.encode(), sync=False)
     except OSError as exc:

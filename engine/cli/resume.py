@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import click
 
+from engine.batch import Batch
 from engine.cli import say
-from engine.cli.once import Command
-from engine.cli.options import next_run, queue_option
-from engine.cli.pause import unanswered
-from engine.errors import Exit, UsageError
-from engine.queue.control import ControlRequest, read_run_state, send_request, wait_until_done
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import next_run, queue_option
+from engine.errors import Exit, NoAnswerError, NoRunError, UsageError
 from engine.queue.directory import open_queue
-from engine.storage.locks import living_holder, who
+from engine.storage.locks import who
 
 
-@click.command("resume", cls=Command)
+@click.command("resume", cls=EngineCommand)
 @queue_option()
 def command(root: str) -> int:
     """Have a paused run go on at once."""
-    queue = open_queue(root)
-    run = living_holder(queue.run_lock)
-    if run is None:
-        raise UsageError(f"no run is live here: `{next_run(queue, root)}` goes on with what is left")
-    before, path = read_run_state(queue, run), send_request(queue, ControlRequest(paused=False))
-    if not wait_until_done(queue, path):
-        say(unanswered(run, "go on"))
-    elif before is not None and not before.paused:
-        say(f"the run ({who(run)}) is not paused")
-    else:
-        say(f"the run ({who(run)}) goes on")
+    batch = Batch(root)
+    run, before = batch.live_note(), batch.live_settings()
+    try:
+        batch.resume()
+    except NoRunError as exc:
+        raise UsageError(f"{exc}: `{next_run(open_queue(root), root)}` goes on with what is left") from None
+    except NoAnswerError as exc:
+        say(str(exc))
+        return Exit.OK
+    was_paused = before is None or before.paused
+    say(f"the run ({who(run or {})}) {'goes on' if was_paused else 'is not paused'}")
     return Exit.OK

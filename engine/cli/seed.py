@@ -12,39 +12,24 @@ from dataclasses import asdict
 import click
 
 from engine.cli import say, tell
-from engine.cli.options import IdCommand, Whole, inputs, json_option, queue_option
-from engine.cli.preview import to_json, to_lines
-from engine.cli.reading import Reading, reading_options
-from engine.cli.rejected import guarded
+from engine.cli.display.seed_preview import to_json, to_lines
+from engine.cli.options.commands import IdCommand
+from engine.cli.options.common import inputs, json_option, queue_option
+from engine.cli.options.input import reading_options
+from engine.cli.options.values import Whole
 from engine.errors import Exit
 from engine.inputs import Line
-from engine.queue.channel_state import MAX_RESULTS
-from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
+from engine.queue.directory import exists, open_queue, refuse_foreign
 from engine.queue.id_index import IdSet
 from engine.queue.making import make_queue
-from engine.seeding import known_ids
 from engine.seeding.dedup import Seeded
-from engine.seeding.seed import SEED_WAIT_S, Seeding, would_seed
-from engine.storage.locks import take_or_say_who
+from engine.seeding.reading import Reading, seed_streams
+from engine.seeding.rejected import guarded
+from engine.seeding.seed import would_seed
 
 
-def seed_inputs(
-    queue: Queue,
-    streams: list[Iterator[Line]],
-    errors: list[str],
-    unwanted: IdSet | None = None,
-    max_results: int = MAX_RESULTS,
-) -> Seeded:
-    """Seed what the streams hold, under seed.lock. What is unwanted stays so for what sources will turn out to hold:
-    it is kept first, for the lister may be at work beside."""
-    with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-        if unwanted is not None:
-            known_ids.add_known_ids(queue, unwanted)
-        return Seeding(queue, unwanted=unwanted, max_results=max_results).add(guarded(streams, errors))
-
-
-def told(result: Seeded, rejects: str | None) -> str:
-    """The sentence about a seeding; `rejects` is the file where the rejected lines are named."""
+def seeded_sentence(result: Seeded, rejects: str | None) -> str:
+    """The sentence about a seeding; `rejects` is the file that names the rejected lines."""
     text = (
         f"read {result.read:,}: added {result.added:,}, duplicate {result.duplicate:,}, "
         f"rejected {result.rejected:,}"
@@ -79,30 +64,31 @@ def command(
     INPUT is a file, a URL, an id, or - for stdin. Files: .txt (also an archive of yt-dlp), .csv .tsv .jsonl .json
     (also of yt-dlp -J), .xlsx, .parquet, a Google Takeout as .zip or its watch-history.json, .html and playlists,
     the links of any other .html (bookmarks, saved pages); .gz of these. Text may be in any encoding; one that is
-    not UTF-8 is found out and printed.
+    not UTF-8 is guessed and printed.
 
-    A channel (@handle, a URL with or without its tab, UC...), a playlist (a URL with list=, PL..., UU...) or
-    search:words is listed by the next run; a URL with a video and a list is the video. A line that names none of
-    these is rejected by name and number in rejects.csv and never stops the good ones. A file of which every line
-    is rejected is an error (exit code 2), with its first reasons. Works beside a live run.
+    INPUT can also be a channel (@handle, a URL with or without its tab, UC...), a playlist (a URL with list=, PL...,
+    UU...) or search:words; the next run lists its videos. A URL with a video and a list is the video. A line that
+    is none of these goes to rejects.csv with its number and the reason, and the other lines are added. A file of
+    which every line is rejected is an error (exit code 2) that names the first reasons. Works beside a live run.
 
-    --preview and --dry-run write nothing: neither a queue nor rejects.csv. Without --dry-run, reading ends
-    after the lines that the first shows.
+    --preview and --dry-run write nothing: neither a queue nor rejects.csv. Without --dry-run, --preview stops
+    reading after the lines that it shows.
     """
     refuse_foreign(root)
     reading = Reading(column, sheet, keep_columns, skip_known, encoding)
     errors: list[str] = []
-    unwanted = reading.unwanted() if not preview or dry_run else None
-    streams = reading.opened(inputs, errors)
+    known = reading.known_elsewhere(say) if not preview or dry_run else None
+    streams = reading.open(inputs, errors, say)
     result = Seeded()
     if streams and (preview or dry_run):
-        result = _look(root, guarded(streams, errors), unwanted, preview, dry_run=dry_run, as_json=as_json)
+        lines = guarded(streams, errors, say)
+        result = _look(root, lines, known, preview, dry_run=dry_run, as_json=as_json)
     elif not (preview or dry_run) and (streams or exists(root)):
         queue = make_queue(root)
-        result = seed_inputs(queue, streams, errors, unwanted, max_results)
-        tell(json.dumps(_counts(result)) if as_json else told(result, queue.rejects))
+        result = seed_streams(queue, streams, errors, say, known_elsewhere=known, max_results=max_results)
+        tell(json.dumps(_counts(result)) if as_json else seeded_sentence(result, queue.rejects))
     for error in errors:
-        say(error if error.startswith(" ") else f"engine: {error}")  # a reason below what it is of
+        say(error if error.startswith(" ") else f"engine: {error}")  # a reason stands below its file
     with suppress(AttributeError):
         sys.stdin.close()
     return Exit.USAGE if errors or (result.read and result.read == result.rejected) else Exit.OK
@@ -111,27 +97,27 @@ def command(
 def _look(
     root: str,
     lines: Iterator[Line],
-    unwanted: IdSet | None,
+    known: IdSet | None,
     preview: int | None,
     *,
     dry_run: bool,
     as_json: bool,
 ) -> Seeded:
-    """Show the first lines, count all of them, or both; nothing is written. Returns what was counted."""
+    """Show the first lines, count all of them, or both; nothing is written. Returns the counts."""
     first = list(itertools.islice(lines, preview)) if preview else []
     if not as_json:
         for text in to_lines(first):
             tell(text)
     if dry_run:
         queue = open_queue(root) if exists(root) else None
-        result = would_seed(queue, itertools.chain(first, lines), unwanted=unwanted)
+        result = would_seed(queue, itertools.chain(first, lines), unwanted=known)
     else:
         result = Seeded(read=len(first), rejected=sum(line.video_id is None for line in first))
     if as_json:
         shown = {"preview": [to_json(line) for line in first]} if preview else {}
         click.echo(json.dumps({**(_counts(result) if dry_run else {"schema_version": 1}), **shown}))
     elif dry_run:
-        tell(f"{told(result, None)} (dry run: nothing is written)")
+        tell(f"{seeded_sentence(result, None)} (dry run: nothing is written)")
     return result
 
 

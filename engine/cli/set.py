@@ -3,55 +3,62 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 
 import click
 
+from engine.batch import Batch, LiveSettings
 from engine.budget import parse_rate
 from engine.cli import say
-from engine.cli.once import Command
-from engine.cli.options import next_run, queue_option
-from engine.cli.pause import unanswered
-from engine.errors import Exit, UsageError
-from engine.queue.control import ControlRequest, RunState, read_run_state, send_request, wait_until_done
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import next_run, queue_option
+from engine.errors import Exit, NoAnswerError, NoRunError, UsageError
 from engine.queue.directory import open_queue
-from engine.storage.locks import living_holder
 
 KEYS = ("rate", "threads", "processes")
 
 
-@click.command("set", cls=Command)
+@dataclass(frozen=True, slots=True)
+class WantedSettings:
+    """What `KEY=VALUE…` asks for; None: leave it."""
+
+    rate: str | None = None
+    threads: int | None = None
+    processes: int | None = None
+
+
+@click.command("set", cls=EngineCommand)
 @queue_option()
 @click.argument("pairs", metavar="[KEY=VALUE...]", nargs=-1)
 def command(root: str, pairs: tuple[str, ...]) -> int:
     """Change rate, threads or processes of a live run, as in `engine set rate=2/s threads=24`.
 
-    Values are those of the options of `engine run`, and belong to this run only. At another rate every egress
-    begins anew, as in a run that begins with it; a cool-down goes on. For other threads a process finishes what
-    is in flight and begins again. Without KEY=VALUE it says what they are.
+    Values are those of the options of `engine run`, and belong to this run only. A new rate applies at once, and
+    every egress starts with it as in a new run, but a cool-down goes on. For other threads a process finishes what
+    is in flight and starts again. Without KEY=VALUE it prints the current values.
     """
     wanted = read_pairs(pairs)
-    queue = open_queue(root)
-    run = living_holder(queue.run_lock)
-    if run is None:
-        raise UsageError(
-            f"no run is live here: give it to the next, as in `{next_run(queue, root)} {as_options(pairs)}`".rstrip()
-        )
-    before = read_run_state(queue, run)
-    if not pairs:
-        say(_now(before) if before else "the run is still beginning: ask again in a moment")
+    batch = Batch(root)
+    before = batch.live_settings()
+    if not pairs and batch.live_note() is not None:
+        say(_now(before) if before else "the run is still starting: ask again in a moment")
         return Exit.OK
-    if not wait_until_done(queue, send_request(queue, wanted)):
-        say(unanswered(run, f"set {' '.join(pairs)}"))
+    try:
+        after = batch.set(rate=wanted.rate, threads=wanted.threads, processes=wanted.processes)
+    except NoRunError as exc:
+        again = f"{next_run(open_queue(root), root)} {as_options(pairs)}".rstrip()
+        raise UsageError(f"{exc}: give it to the next, as in `{again}`") from None
+    except NoAnswerError as exc:
+        say(str(exc))
         return Exit.OK
-    after = read_run_state(queue, living_holder(queue.run_lock))
     for name in KEYS if after else ():
         if getattr(wanted, name) is not None:
-            say(_turn(name, getattr(before, name, None), getattr(after, name)))
+            say(_change(name, getattr(before, name, None), getattr(after, name)))
     return Exit.OK
 
 
-def read_pairs(pairs: tuple[str, ...]) -> ControlRequest:
-    """What `KEY=VALUE…` asks for. Raises UsageError, and click's errors in the words of `run`'s options."""
+def read_pairs(pairs: tuple[str, ...]) -> WantedSettings:
+    """What the arguments ask for. Raises UsageError, for a value in the words of `run`'s option."""
     found: dict[str, str | int] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -67,11 +74,11 @@ def read_pairs(pairs: tuple[str, ...]) -> ControlRequest:
         if name in found:
             raise UsageError(f"{name} is given twice")
         found[name] = _rate(text) if name == "rate" else _number(name, text)
-    return ControlRequest(**found)  # type: ignore[arg-type]
+    return WantedSettings(**found)  # type: ignore[arg-type]
 
 
 def as_options(pairs: tuple[str, ...]) -> str:
-    """The same for `engine run`."""
+    """The same as options of `engine run`."""
     return " ".join(f"--{name} {text}" for name, _, text in (pair.partition("=") for pair in pairs))
 
 
@@ -83,7 +90,7 @@ def _rate(text: str) -> str:
 def _number(name: str, text: str) -> int:
     from engine.cli.run import command as run
 
-    param = next(its for its in run.params if its.name == name)
+    param = next(param for param in run.params if param.name == name)
     try:
         number: int = param.type.convert(text, param, None)
     except click.BadParameter as exc:
@@ -91,16 +98,12 @@ def _number(name: str, text: str) -> int:
     return number
 
 
-def _now(course: RunState) -> str:
-    paused = "; paused" if course.paused else ""
-    return f"rate {course.rate}, threads {course.threads}, processes {course.processes}{paused}"
+def _now(found: LiveSettings) -> str:
+    paused = "; paused" if found.paused else ""
+    return f"rate {found.rate}, threads {found.threads}, processes {found.processes}{paused}"
 
 
-def _turn(name: str, was: object, now: object) -> str:
-    return (
-        f"{name} is {now}"
-        if was is None
-        else f"{name} {now} as before"
-        if was == now
-        else f"{name} {was} -> {now}"
-    )
+def _change(name: str, was: object, now: object) -> str:
+    if was is None:
+        return f"{name} is {now}"
+    return f"{name} {now} as before" if was == now else f"{name} {was} -> {now}"

@@ -8,8 +8,8 @@ import time
 import click
 
 from engine.cli import say
-from engine.cli.once import Command
-from engine.cli.options import json_option, queue_option
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import json_option, queue_option
 from engine.errors import Exit, UsageError
 from engine.monitor import status
 from engine.queue.directory import Queue, no_queue
@@ -17,7 +17,7 @@ from engine.queue.directory import Queue, no_queue
 WATCH_S = 1.0
 
 
-@click.command("status", cls=Command)
+@click.command("status", cls=EngineCommand)
 @queue_option()
 @json_option
 @click.option("--watch", is_flag=True, help="Show it again every second until ^C.")
@@ -29,9 +29,11 @@ WATCH_S = 1.0
     "work left, 10: no queue.",
 )
 def command(root: str, as_json: bool, watch: bool, by_state: bool) -> int:
-    """Counts, rate, ETA, and what limits the run now. Touches no lock; answers in every state of the queue."""
+    """Print counts, rate, ETA, and what limits the run now. Takes no lock; works in every state of the queue."""
     if watch and by_state:
-        raise UsageError("--exit-code: --watch shows it until ^C; `engine wait` waits for the end of the run")
+        raise UsageError(
+            "--exit-code cannot go with --watch, which runs until ^C; `engine wait` waits for the end of the run"
+        )
     if watch and not as_json and sys.stdout.isatty():
         return _watch(root)
     while True:
@@ -41,7 +43,7 @@ def command(root: str, as_json: bool, watch: bool, by_state: bool) -> int:
         if value["state"] == "empty":
             return _none(root)
         if not as_json:
-            from engine.cli.show import show
+            from engine.cli.display.status_panel import show
 
             show(value, root)
         if not watch:
@@ -56,15 +58,15 @@ def _none(root: str) -> int:
 
 
 def _watch(root: str) -> int:
-    """The live view on a screen of its own, until ^C; what it showed last stays."""
+    """The live view on a screen of its own, until ^C; then the last view is printed."""
     from rich.console import Console
     from rich.live import Live
 
-    from engine.cli.show import panel
+    from engine.cli.display.status_panel import panel
     from engine.monitor.failed_jobs import LatestFailures
 
     console = Console(highlight=False)
-    latest, its = LatestFailures(Queue(root)), None
+    latest, view = LatestFailures(Queue(root)), None
     try:
         with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
             while True:
@@ -72,12 +74,12 @@ def _watch(root: str) -> int:
                 if value["state"] == "empty":
                     break
                 width, height = console.size
-                its = panel(value, root, latest(), width=width, height=height, now=time.time())
-                live.update(its, refresh=True)
+                view = panel(value, root, latest(), width=width, height=height, now=time.time())
+                live.update(view, refresh=True)
                 time.sleep(WATCH_S)
     except KeyboardInterrupt:
         pass
-    if its is None:
+    if view is None:
         return _none(root)
-    console.print(its)
+    console.print(view)
     return Exit.OK

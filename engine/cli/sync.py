@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import click
 
+from engine.batch import Batch
 from engine.cli import say
-from engine.cli.once import Command
-from engine.cli.options import next_run, queue_option
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import next_run, queue_option
 from engine.errors import Exit
 from engine.queue import channel_state
 from engine.queue.directory import open_queue
-from engine.seeding.seed import SEED_WAIT_S
-from engine.storage.locks import take_or_say_who
 
 
-@click.command("sync", cls=Command)
+@click.command("sync", cls=EngineCommand)
 @queue_option()
-@click.option("--searches", is_flag=True, help="Do searches again as well: their results vary.")
+@click.option("--searches", is_flag=True, help="Repeat searches as well: their results vary.")
 def command(root: str, searches: bool) -> int:
-    """Have the batch's channels and playlists looked through again for what is new.
+    """Have the next run list the batch's channels and playlists again, to add what is new.
 
-    Channels and lists of uploads are read from the newest video on, down to what was there the last time; other
-    playlists whole; what could not be listed is tried again. Videos that are in the queue stay as they are. Sends
-    nothing itself: the next run does, or the one that is at work.
+    Channels and lists of uploads are read from the newest video down to what was there the last time; other
+    playlists are read in full; what could not be listed is tried again. Videos in the queue stay as they are. This
+    command sends nothing itself: the next run does, or the one that is live.
     """
     queue = open_queue(root)
-    with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-        count = channel_state.sync(queue, searches=searches)
-        left = len(channel_state.open_listings(queue)) - count
+    count = Batch(root).sync(searches=searches)
+    left = len(channel_state.open_listings(queue)) - count
     if count:
         say(f"{count:,} {noun(count)} to be listed again: `{next_run(queue, root)}` does it")
     elif left:
@@ -40,5 +38,5 @@ def command(root: str, searches: bool) -> int:
 
 
 def noun(count: int) -> str:
-    """What listings are called before people."""
+    """What messages call channels, playlists and searches."""
     return "source" if count == 1 else "sources"

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import click
 
+from engine.batch import Batch
 from engine.cli import say, tell
-from engine.cli.once import Command
-from engine.cli.options import json_option, next_run, queue_option
-from engine.cli.places import PLACE
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import json_option, next_run, queue_option
+from engine.cli.options.values import LOCAL_PATH
 from engine.errors import EngineError, Exit, UsageError
-from engine.output import destination
-from engine.queue.directory import Queue, open_queue
-from engine.queue.marker import output_of
+from engine.queue.directory import open_queue
 
 
-@click.command("verify", cls=Command)
+@click.command("verify", cls=EngineCommand)
 @queue_option()
 @json_option
-@click.option("--repair", "mend", is_flag=True, help="Rebuild what segments and journals can rebuild.")
+@click.option("--repair", is_flag=True, help="Rebuild what segments and journals can rebuild.")
 @click.option(
     "-o",
     "--output",
     metavar="DIR",
-    type=PLACE,
-    help="With --repair: the output directory was moved to DIR, or is to stay with this copy of the queue.",
+    type=LOCAL_PATH,
+    help="With --repair: the output directory was moved to DIR, or belongs to this copy of the queue from now on.",
 )
-def command(root: str, as_json: bool, mend: bool, output: str | None) -> int:
+def command(root: str, as_json: bool, repair: bool, output: str | None) -> int:
     """Audit the queue: every job in exactly one state, every ok row's files there with the right sha256.
 
     With --repair, tokens, manifest, checkpoint, status and caches are made again from segments and journals, and
@@ -36,47 +36,34 @@ def command(root: str, as_json: bool, mend: bool, output: str | None) -> int:
     Not beside a live run (exit 11). Exit 2 when the output directory is not there or another queue's. Exit 14 when
     damage is found, or left after a repair.
     """
-    from engine.verify import audit
-
-    queue = open_queue(root)
-    if output is not None and not mend:
-        raise UsageError("-o goes with --repair: it says where the output directory was moved to")
-    if mend:
-        from engine.recovery.repair import repair
-
-        repaired = repair(root, output)
-        found, value, lines = repaired.audit, repaired.to_json(), repaired.lines()
+    batch = Batch(root)
+    open_queue(root)
+    if output is not None and not repair:
+        raise UsageError("-o goes with --repair: it names the place to which the output directory was moved")
+    if repair:
+        repaired = batch.repair(output=output)
+        audit, value, lines = repaired.audit, repaired.to_json(), repaired.lines()
     else:
-        destination.check(queue, _output(queue))
-        found = audit(root)
-        value, lines = found.to_json(), found.lines()
+        audit = batch.verify()
+        value, lines = audit.to_json(), audit.lines()
     if as_json:
-        import json
-
         click.echo(json.dumps(value))
     else:
         for line in lines:
             tell(line)
-    if not found.ok:
-        _say_next(queue, root, mended=mend)
-    return Exit.OK if found.ok else Exit.DAMAGED
+    if audit.ok:
+        return Exit.OK
+    _say_next(root, repaired=repair)
+    return Exit.DAMAGED
 
 
-def _say_next(queue: Queue, root: str, *, mended: bool) -> None:
-    """What to do about damage; nothing where not even `batch.json` can be read, of which the audit has told."""
+def _say_next(root: str, *, repaired: bool) -> None:
+    """What to do about damage; nothing when not even `batch.json` can be read, which the audit has reported."""
     try:
-        run = next_run(queue, root)
+        run = next_run(open_queue(root), root)
     except EngineError:
         return
-    if mended:
+    if repaired:
         say(f"next: `{run}` goes on with what is left")
     else:
         say(f"next: after a crash run again, `{run}`; else `engine verify --repair -q {shlex.quote(root)}`")
-
-
-def _output(queue: Queue) -> str | None:
-    """Where the output is; None before the first run, and when `batch.json` cannot be read: the audit says that."""
-    try:
-        return output_of(queue)
-    except UsageError:
-        return None

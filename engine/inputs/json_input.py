@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from engine.errors import UsageError
 from engine.inputs.column_detection import is_known
-from engine.inputs.line import Line, physical_lines, rejected, without_surrogates
+from engine.inputs.line import SHOWN_CHARS, Line, physical_lines, rejected, without_surrogates
 from engine.inputs.takeout_history import element, is_element
 from engine.inputs.takeout_playlists import item as playlist_item
 from engine.inputs.video_ids import video_id, why_not
@@ -71,6 +72,34 @@ def read_json(stream: BinaryIO, file: str, *, column: str | None = None) -> Iter
     except ValueError as exc:
         raise UsageError(f"{file}: not JSON: {exc}. If it holds one value a line, name it .jsonl.") from None
     return _elements(document, file, column)
+
+
+def read_values(values: Iterable[object], file: str, *, column: str | None = None) -> Iterator[Line]:
+    """The texts and mappings that a program hands over, each as if it stood in a JSON list.
+
+    A number that JSON cannot hold (a table's NaN) becomes null, any other value that it cannot hold its text. Raises
+    UsageError for a value with itself inside.
+    """
+    for number, value in enumerate(values, 1):
+        item: object = value
+        if isinstance(value, Mapping):
+            plain = {str(key): _finite_or_none(each) for key, each in value.items()}
+            try:
+                item = _parse(json.dumps(plain, default=_plain))
+            except (ValueError, RecursionError) as exc:
+                raise UsageError(f"{file}, item {number}: {exc}") from None
+        text = None if isinstance(item, str | dict) else repr(item)[:SHOWN_CHARS]
+        yield _line(item, text, file, number, column)
+
+
+def _finite_or_none(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plain(value: object) -> object:
+    """What JSON can hold of a value that it cannot: the number in a numpy scalar, else the text."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) else str(value)
 
 
 def _elements(document: Any, file: str, column: str | None) -> Iterator[Line]:

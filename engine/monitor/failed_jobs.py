@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import os
@@ -10,6 +11,8 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from engine.errors import UsageError
+from engine.model import Kind
 from engine.output.terminal import printable
 from engine.queue import channel_state
 from engine.queue.directory import Queue
@@ -43,6 +46,17 @@ def _jobs(
             continue
         if before is None or (seconds(row.get("finished_at")) or 0.0) <= before:
             yield row
+
+
+def check_kinds(kinds: Iterable[str]) -> set[str] | None:
+    """These kinds as a set, None for none. Raises UsageError, with the nearest word, for one that does not exist."""
+    asked = {kinds} if isinstance(kinds, str) else set(kinds)
+    known = [*Kind, channel_state.KIND]
+    for name in sorted(asked - set(known)):
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; one of {', '.join(known)}"
+        raise UsageError(f"there is no kind {name!r}{hint}")
+    return asked or None
 
 
 class LatestFailures:

@@ -256,7 +256,7 @@ def open_queue(root: str) -> Queue:
     if found.is_queue or found.state is DirectoryState.UNREADABLE:
         check_format(root, found)
         return Queue(root)
-    raise NoQueueError(no_queue(root, found))
+    raise NoQueueError(no_queue(root, found), path=root)
 
 
 def no_queue(root: str, found: Inspection | None = None) -> str:

@@ -114,7 +114,12 @@ def take_or_say_who(path: str, what: str, *, wait_s: float = 0.0, note: dict[str
         return lock
     holder = _holder(path)
     named = f" ({who(holder)})" if holder else ""
-    raise HeldError(f"another {what} holds this queue{named}: {path}")
+    pid = holder.get("pid") if holder else None
+    raise HeldError(
+        f"another {what} holds this queue{named}: {path}",
+        path=path,
+        pid=pid if isinstance(pid, int) else None,
+    )
 
 
 def _holder(path: str) -> dict[str, Any] | None:

@@ -51,10 +51,13 @@ def audit(root: str, *, held: bool = False) -> Audit:
 def _refuse_living(queue: Queue) -> None:
     for path, what in ((queue.run_lock, "run"), (queue.seed_lock, "seeding"), (queue.lister_lock, "lister")):
         if holder := living_holder(path):
-            raise HeldError(f"a {what} holds this queue ({who(holder)}): verify it when that is over")
+            message = f"a {what} holds this queue ({who(holder)}): verify it when that is over"
+            raise HeldError(message, pid=holder.get("pid"))
     claims = [os.path.join(queue.workers, name, "lock") for name in listing(queue.workers)]
     for holder in living_claims(queue.run_lock, claims):
-        raise HeldError(f"a worker holds this queue ({who(holder)}): verify it when that is over")
+        raise HeldError(
+            f"a worker holds this queue ({who(holder)}): verify it when that is over", pid=holder.get("pid")
+        )
 
 
 def _audit(queue: Queue, findings: Findings) -> Audit:

@@ -9,7 +9,8 @@ import pytest
 
 from engine.budget import BudgetSettings
 from engine.budget.rate import Rate
-from engine.cli import captions, group
+from engine.cli import group
+from engine.cli.options import captions
 from engine.errors import UsageError
 from engine.settings import Frozen, Settings
 
@@ -41,13 +42,13 @@ def test_what_makes_no_sense_is_said_before_anything_is_made(
 
 
 def test_words_of_options() -> None:
-    assert captions.languages(" en , de,en,orig") == ("en", "de", "orig")
-    assert captions.translation(" zh-Hans ", all_languages=False) == "zh-Hans"
-    assert captions.translation(None, all_languages=True) is None
-    assert captions.made_by(manual_only=True, generated_only=False) == "manual"
+    assert captions.parse_languages(" en , de,en,orig") == ("en", "de", "orig")
+    assert captions.parse_translation(" zh-Hans ", all_languages=False) == "zh-Hans"
+    assert captions.parse_translation(None, all_languages=True) is None
+    assert captions.caption_source(manual_only=True, generated_only=False) == "manual"
     with pytest.raises(UsageError, match="exclude"):
-        captions.made_by(manual_only=True, generated_only=True)
+        captions.caption_source(manual_only=True, generated_only=True)
 
 
 def test_an_ordinary_run_has_nothing_to_say() -> None:
-    assert list(captions.notices(Settings("q", Frozen("/out"), (), BudgetSettings(Rate("none"))))) == []
+    assert list(captions.cost_notices(Settings("q", Frozen("/out"), (), BudgetSettings(Rate("none"))))) == []

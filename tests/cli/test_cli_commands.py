@@ -122,7 +122,7 @@ def test_one_bad_input_of_two_loses_nothing(engine: Engine) -> None:
 def test_seed_beside_a_seeding_names_who(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     from engine.storage.locks import take_or_say_who
 
-    monkeypatch.setattr("engine.cli.seed.SEED_WAIT_S", 0.0)
+    monkeypatch.setattr("engine.seeding.reading.SEED_WAIT_S", 0.0)
     queue = make_queue("queue_dir")
     with take_or_say_who(queue.seed_lock, "seeding"):
         said = engine("seed", NAME)

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cli import group
-from engine.cli.options import SECTIONS, IdCommand, inputs, queue_option
+from engine.cli.options.commands import SECTIONS, IdCommand
+from engine.cli.options.common import inputs, queue_option
+from engine.cli.options.run_options import run_options
 from engine.cli.rehearse import command as rehearse
 from engine.cli.run import command as run
-from engine.cli.run import run_options
 
 DASHED = "-AAAAAAAAAE"
 

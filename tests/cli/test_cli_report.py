@@ -54,7 +54,7 @@ def test_report_changes_nothing(here: Path, capsys: Said) -> None:
     [
         ([], 10, "queue_dir"),
         (["--price", "much"], 2, "--price"),
-        (["--html", "x", "--json"], 2, "--html or --json"),
+        (["--html", "x", "--json"], 2, "--html and --json"),
     ],
 )
 def test_slips(here: Path, capsys: Said, args: list[str], code: int, says: str) -> None:

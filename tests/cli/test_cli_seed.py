@@ -9,7 +9,7 @@ import pytest
 import recount
 
 from engine.cli import invoke
-from engine.cli.preview import to_lines
+from engine.cli.display.seed_preview import to_lines
 from engine.inputs import Line
 from engine.output.terminal import columns
 
@@ -156,7 +156,7 @@ def test_what_is_known_elsewhere_is_not_added(here: Path, capsys: pytest.Capture
     code, out, err = seed(capsys, "list.csv", "--skip-known", "archive.txt", "--skip-known", "manifest.jsonl")
     assert code == 0
     assert out.startswith("read 5: added 1, duplicate 0, rejected 1, known 3")
-    assert "archive.txt: 1 lines name a video, 1 none" in err
+    assert "archive.txt: 1 lines name a video, 1 do not" in err
     assert recount.seeded(here / "queue_dir") == [B]
     assert list(seeded_columns(here)) == [B]
 

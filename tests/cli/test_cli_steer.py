@@ -12,7 +12,7 @@ import pytest
 from support import batch, some_fail, worked
 
 from engine import cli
-from engine.cli.set import read_pairs
+from engine.cli.set import WantedSettings, read_pairs
 from engine.errors import UsageError
 from engine.queue.control import ControlRequest, RequestQueue, RunState, publish_run_state
 from engine.queue.directory import Queue
@@ -114,13 +114,13 @@ def test_what_cannot_be_set(queue: Queue, capsys: pytest.CaptureFixture[str], pa
 @pytest.mark.parametrize(
     ("pairs", "wanted"),
     [
-        ((), ControlRequest()),
-        (("rate=2",), ControlRequest(rate="2/s")),
-        (("rate= 1000/H ",), ControlRequest(rate="1000/h")),
-        (("rate=auto", "threads=1", "processes=256"), ControlRequest(rate="auto", threads=1, processes=256)),
+        ((), WantedSettings()),
+        (("rate=2",), WantedSettings(rate="2/s")),
+        (("rate= 1000/H ",), WantedSettings(rate="1000/h")),
+        (("rate=auto", "threads=1", "processes=256"), WantedSettings("auto", 1, 256)),
     ],
 )
-def test_what_can(pairs: tuple[str, ...], wanted: ControlRequest) -> None:
+def test_what_can(pairs: tuple[str, ...], wanted: WantedSettings) -> None:
     assert read_pairs(pairs) == wanted
 
 
@@ -144,7 +144,7 @@ def test_a_run_that_does_not_look_yet(
             assert code == 0
             assert f"asked the run (pid {os.getpid()}) to " in err
             assert "not done so yet" in err
-        assert said(capsys, "set") == (0, "the run is still beginning: ask again in a moment")
+        assert said(capsys, "set") == (0, "the run is still starting: ask again in a moment")
         assert list(RequestQueue(queue).take()) == [
             ControlRequest(paused=True),
             ControlRequest(paused=False),

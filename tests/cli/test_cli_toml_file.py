@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engine.cli import invoke, toml_file
-from engine.cli.toml_file import read_toml
+from engine.cli import invoke
+from engine.cli.options import toml_file
+from engine.cli.options.toml_file import read_toml
 from engine.errors import UsageError
 
 

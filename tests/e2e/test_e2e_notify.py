@@ -74,4 +74,4 @@ def test_a_run_that_halts_keeps_its_exit_code_whatever_the_command_does(tmp_path
     assert (notice["state"], notice["exit_code"]) == ("halted", 5)
     assert notice["reason"].startswith("every egress is blocked")
     assert ended.out == ""  # the command's words went to stderr
-    assert "halted\n--notify: sh was not told: it ended with 7\n" in ended.err
+    assert "halted\n--notify: sh was not notified: it ended with 7\n" in ended.err

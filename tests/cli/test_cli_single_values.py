@@ -11,8 +11,8 @@ import pytest
 
 from engine.budget import parse_rate
 from engine.cli import COMMANDS, group, invoke
-from engine.cli.language_codes import nearest
-from engine.cli.once import Command, Group
+from engine.cli.options.commands import EngineCommand, EngineGroup
+from engine.cli.options.language_codes import nearest
 from engine.errors import UsageError
 
 
@@ -50,7 +50,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_command_is_one_that_looks() -> None:
     assert len(ALL) > len(COMMANDS) + 2
     for path, command in ALL:
-        assert isinstance(command, Command | Group), path
+        assert isinstance(command, EngineCommand | EngineGroup), path
 
 
 @pytest.mark.parametrize(("path", "option"), TWICE, ids=lambda its: str(getattr(its, "name", its)))

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from support import some_fail, worked
 
-from engine.cli import progress
-from engine.cli.progress import Progress, line
+from engine.cli.display import live_progress as progress
+from engine.cli.display.live_progress import Progress, line
 from engine.monitor import status
 from engine.queue import events
 from engine.queue.directory import Queue

@@ -1,4 +1,4 @@
-"""Words about work that takes long: how far it is, on stderr, from two seconds on and every two seconds."""
+"""Progress of work that takes long: a line on stderr every two seconds, the first after two."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ T = TypeVar("T")
 EACH_S = 2.0
 
 
-class Slow:
-    """Call it with each step: what is done, how many, of how many (0: nobody knows)."""
+class SlowWork:
+    """Call it after each step with what is done, how many, and of how many (0: unknown)."""
 
     def __init__(self, noun: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._noun = noun
@@ -27,7 +27,7 @@ class Slow:
         say(f"{what} {done:,}{f' of {total:,}' if total else ''} {self._noun} …")
 
     def over(self, what: str, items: Iterable[T]) -> Iterator[T]:
-        """The items as they come, with a word now and then."""
+        """The items as they come, with a line now and then."""
         for number, item in enumerate(items, 1):
             self(what, number, 0)
             yield item

@@ -1,4 +1,4 @@
-"""Which way the requests go: `--proxy`, `--proxies` and `--ca-bundle`, the same for every command that has them."""
+"""The options that say how requests leave: `--proxy`, `--proxies` and `--ca-bundle`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from engine.network.proxies import parse_proxy, read_proxies
 from engine.process import environment
 
 F = TypeVar("F", bound=Callable[..., Any])
-_WARNED = "engine.cli.ways.warned of "
+_WARNED = "engine.cli.options.network.warned of "
 
 proxy_option = click.option(
     "--proxy",
     metavar="URL",
     multiple=True,
     envvar="ENGINE_PROXY",
-    help="A proxy, which is an egress; repeatable.",
+    help="A proxy; each is an egress; repeatable.",
 )
 proxies_option = click.option(
     "--proxies",
     metavar="FILE",
     envvar="ENGINE_PROXIES",
-    help="Proxies, one a line: URL, host:port or host:port:user:password.",
+    help="A file of proxies, one a line: URL, host:port or host:port:user:password.",
 )
 ca_bundle_option = click.option(
     "--ca-bundle",
@@ -39,7 +39,7 @@ ca_bundle_option = click.option(
 )
 
 
-def way_options(function: F) -> F:
+def network_options(function: F) -> F:
     """`--proxy --proxies --ca-bundle`."""
     for option in (ca_bundle_option, proxies_option, proxy_option):
         function = option(function)
@@ -48,7 +48,7 @@ def way_options(function: F) -> F:
 
 def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
     """The proxies of `--proxy` and `--proxies`, as URLs. Raises UsageError; warnings go to stderr."""
-    environment.forget_secrets()  # they are read by now
+    environment.forget_secrets()  # they have been read
     urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(proxy, 1)]
     if any(urlsplit(url).password for url in urls):
         warn_if_typed(
@@ -62,12 +62,12 @@ def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
     if any(url.startswith("socks") for url in urls) and importlib.util.find_spec("socks") is None:
         from engine.network.sockets import NO_SOCKS
 
-        raise UsageError(NO_SOCKS)  # before a queue is made for a run that cannot be
+        raise UsageError(NO_SOCKS)  # before a queue is made for a run that cannot work
     return urls
 
 
 def warn_if_typed(name: str, instead: str) -> None:
-    """Warn, once in a command, of a password in an option that was typed."""
+    """Warn of a password in an option that was typed on the command line; once for each option and command."""
     ctx = click.get_current_context(silent=True)
     typed = click.core.ParameterSource.COMMANDLINE
     if (
@@ -80,7 +80,7 @@ def warn_if_typed(name: str, instead: str) -> None:
 
 
 def check_authorities(ca_bundle: str | None) -> None:
-    """Raise UsageError when there is a `--ca-bundle` that no worker could trust by."""
+    """Raise UsageError when `--ca-bundle` is given and cannot be read or holds no certificates."""
     if not ca_bundle:
         return
     if not os.access(ca_bundle, os.R_OK):

@@ -1,4 +1,4 @@
-"""The output directory of a run, from the command line's point of view."""
+"""Opening the output directory of a run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from engine.storage import disk
 
 
 def open_output(queue: Queue, path: str, *, lost: bool) -> None:
-    """See that the output directory is there and this queue's, or may become it. Raises UsageError when not.
+    """Check that the output directory is there and this queue's, or make it. Raises UsageError when it may not be.
 
-    `lost`: one that is gone is begun anew, and what it held is put back.
+    `lost`: one that is gone is made again, and the jobs whose files it held are put back.
     """
-    found = destination.standing(queue, path)
-    gone = found is destination.Standing.GONE
+    standing = destination.standing(queue, path)
+    gone = standing is destination.Standing.GONE
     if not (gone and lost):
-        destination.check(queue, path, found)
-    if found is not destination.Standing.OURS:
+        destination.check(queue, path, standing)
+    if standing is not destination.Standing.OURS:
         _make_output(path)
         warning = folding.refuse(path)
         if warning:
             say(warning)
     elif not os.access(path, os.W_OK | os.X_OK):
         raise UsageError(
-            f"--output {path}: it cannot be written: mount it for writing, or mend the permissions"
+            f"--output {path}: it cannot be written: mount it for writing, or correct its permissions",
+            path=path,
         )
     else:
         refuse_remote(path, "output directory")
@@ -38,7 +39,7 @@ def open_output(queue: Queue, path: str, *, lost: bool) -> None:
         from engine.recovery.lost_output import put_lost_back
 
         count = put_lost_back(queue, path)
-        say(f"{path} is begun anew: {count:,} video{'s' * (count != 1)} will be fetched again")
+        say(f"{path} is made again: {count:,} video{'s' * (count != 1)} will be fetched again")
     elif lost:
         say(
             f"{path} is there: nothing is put back. `engine verify --repair` puts single files back that are missing"
@@ -46,15 +47,15 @@ def open_output(queue: Queue, path: str, *, lost: bool) -> None:
 
 
 def _make_output(path: str) -> None:
-    """Make the output directory, or say why it cannot be used."""
+    """Make the output directory, or raise UsageError with the reason why it cannot be used."""
     try:
         disk.ensure_dirs(path, mode=0o777)
     except OSError as exc:
         if disk.is_disk_error(exc) and exc.errno != errno.EROFS:
             raise disk.disk_error(exc, f"making --output {path}") from exc
         what = "a file, not a directory" if os.path.isfile(path) else exc.strerror
-        raise UsageError(f"--output {path}: {what}: give another place with -o") from None
+        raise UsageError(f"--output {path}: {what}: give another directory with -o", path=path) from None
     if not os.access(path, os.W_OK | os.X_OK):
-        raise UsageError(f"--output {path}: it cannot be written: give another place with -o")
+        raise UsageError(f"--output {path}: it cannot be written: give another directory with -o", path=path)
     refuse_remote(path, "output directory")
     sys.stderr.flush()

@@ -9,10 +9,10 @@ from typing import Any
 import click
 import pytest
 
-from engine.cli.defaults import PROFILES, options_of, origins
+from engine.cli.options.config_files import PROFILES, options_of, origins
+from engine.cli.options.run_options import read_options
 from engine.cli.rehearse import command as rehearse
 from engine.cli.run import command as run
-from engine.cli.run import read_options
 from engine.errors import UsageError
 
 LEVELS = ("option", "variable", "profile", "queue", "user")

@@ -1,4 +1,4 @@
-"""Whether a word on the command line is a language's code, and which code was meant when it is none."""
+"""Checks whether a word is the code of a language, and finds the code that was probably meant."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NO_COUNTRY = frozenset({"XA", "XB", "XX", "ZZ"})
 
 
 def check_code(code: str, option: str) -> None:
-    """Raise UsageError for what is no language's code, naming the one that was probably meant.
+    """Raise UsageError for a word that is no language's code, naming the one that was probably meant.
 
-    The language is judged, and two letters behind it, which are a country (`en-UK` is none). Anything else there may
+    The language is checked, and two letters behind it, which are a country (`en-UK` is none). Anything else there may
     be YouTube's own, as in `en-eEY6OEpapPo`.
     """
     if code.lower() in _NO_LANGUAGE:
@@ -31,7 +31,7 @@ def check_code(code: str, option: str) -> None:
 
 
 def nearest(word: str) -> str | None:
-    """The code of what is a language's name (in any language), a country's code, or close to an English name."""
+    """The code for a language's name (in any language), a country's code, or a word close to an English name."""
     import langcodes
     from langcodes.data_dicts import LANGUAGE_ALPHA3  # the languages that have codes of two letters
 
@@ -52,7 +52,7 @@ def nearest(word: str) -> str | None:
     try:
         return str(langcodes.find(name))
     except LookupError:
-        names = {langcodes.Language.get(its).display_name().lower(): its for its in LANGUAGE_ALPHA3}
+        names = {langcodes.Language.get(code).display_name().lower(): code for code in LANGUAGE_ALPHA3}
         near = difflib.get_close_matches(name.lower(), names, 1, 0.75)
         return names[near[0]] if near else None
 
@@ -68,7 +68,7 @@ def _country_fits(code: str) -> bool:
 
 
 def _other_country(code: str) -> str | None:
-    """The code that was meant by one of a country that is none: the country's right name, or the language alone."""
+    """The code that was meant by one whose country does not exist: with the right country, or the language alone."""
     import langcodes
 
     language = code.partition("-")[0]
@@ -79,7 +79,7 @@ def _other_country(code: str) -> str | None:
 
 
 def _known(code: str) -> bool:
-    """Whether a code begins with a language that there is (ISO 639, old codes included)."""
+    """Whether a code begins with a language that exists (ISO 639, old codes included)."""
     import langcodes
 
     if not code.isascii() or len(code) > 35:  # RFC 5646, 4.4.1: no code that means something is longer

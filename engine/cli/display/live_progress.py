@@ -1,4 +1,4 @@
-"""What a run shows while it works: a bar on a terminal, a line now and then without one, or JSON lines."""
+"""What a run shows while it works: a live view on a terminal, a line now and then elsewhere, or JSON lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from engine.cli.show import eta, limit, panel, wait_words
+from engine.cli.display.phrases import eta, limit, wait_words
+from engine.cli.display.status_panel import panel
 from engine.monitor import status
 from engine.monitor.failed_jobs import LatestFailures
 from engine.output.terminal import printable
@@ -20,8 +21,8 @@ from engine.queue.directory import Queue
 from engine.units import duration
 
 BAR_S, PLAIN_S, JSON_S = 0.5, 30.0, 1.0
-LISTEN_S = 1.0
-# What a person must hear of without having asked: the run doubts what it is told, or a process of it stands still.
+EVENTS_S = 1.0
+# Events that are printed without -v: the run doubts its answers, or one of its processes stands still.
 ALARMS = frozenset(
     {
         "no_captions_jump",
@@ -39,7 +40,7 @@ ALARMS = frozenset(
 
 
 class Progress:
-    """Call it every tick; it looks at the files when it has something to show."""
+    """Call it every tick; it reads the files when it is time to show something."""
 
     def __init__(self, queue: Queue, mode: str, *, verbose: bool = False) -> None:
         if mode == "auto":
@@ -49,25 +50,25 @@ class Progress:
         self._verbose = verbose
         self._events_at = _size(queue.events)
         self._next_at = time.monotonic() + (0.0 if mode in ("bar", "json") else PLAIN_S)
-        self._listen_at = 0.0
+        self._events_due_at = 0.0
         self._live: Any = None
         self._latest = LatestFailures(queue)
 
     def __call__(self) -> None:
         now = time.monotonic()
-        if now >= self._listen_at:
-            self._listen_at = now + LISTEN_S
-            self._listen()
+        if now >= self._events_due_at:
+            self._events_due_at = now + EVENTS_S
+            self._show_events()
         if self.mode == "none" or now < self._next_at:
             return
         self._next_at = now + {"bar": BAR_S, "plain": PLAIN_S, "json": JSON_S}[self.mode]
         self._try(status.collect(self._queue.root))
 
     def _try(self, value: dict[str, Any]) -> None:
-        """Show it; a reader that is gone (a closed pipe, a lost terminal) ends the showing and not the run."""
+        """Show it; when the reader is gone (a closed pipe, a lost terminal) only the display ends, not the run."""
         try:
             self._show(value)
-        except (OSError, SystemExit):  # rich makes the second of a closed pipe
+        except (OSError, SystemExit):  # rich raises the second for a closed pipe
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1 if self.mode == "json" else 2)
             self.mode, self._live = "none", None
@@ -80,16 +81,16 @@ class Progress:
         else:
             self._draw(value)
 
-    def _listen(self) -> None:
+    def _show_events(self) -> None:
         try:
-            self._tell_events()
+            self._print_new_events()
         except (OSError, SystemExit):  # nobody reads stderr any more: the run goes on
             self._events_at = _size(self._queue.events)
 
     def _draw(self, value: dict[str, Any]) -> None:
         live = self._terminal()
         width, height = live.console.size
-        its = panel(
+        view = panel(
             value,
             environment.shown(self._queue.root),
             self._latest(),
@@ -97,7 +98,7 @@ class Progress:
             height=height - 1,
             now=time.time(),
         )
-        live.update(its, refresh=True)
+        live.update(view, refresh=True)
 
     def _terminal(self) -> Any:
         from rich.console import Console
@@ -108,16 +109,16 @@ class Progress:
             self._live.start()
         return self._live
 
-    def _tell_events(self) -> None:
+    def _print_new_events(self) -> None:
         try:
             with open(self._queue.events, "rb") as file:
                 file.seek(self._events_at)
                 data = file.read()
         except OSError:
             return
-        whole = data[: data.rfind(b"\n") + 1]
-        self._events_at += len(whole)
-        for text in whole.decode("utf-8", "replace").splitlines():
+        complete = data[: data.rfind(b"\n") + 1]
+        self._events_at += len(complete)
+        for text in complete.decode("utf-8", "replace").splitlines():
             try:
                 event = json.loads(text)
             except (ValueError, RecursionError):
@@ -127,9 +128,9 @@ class Progress:
             if not (event.get("event") in ALARMS or (self._verbose and self.mode not in ("json", "none"))):
                 continue
             words = (event.get("at"), event.get("event"), event.get("egress"), event.get("reason"))
-            self._say(printable("  ".join(str(word) for word in words if word)))
+            self._print(printable("  ".join(str(word) for word in words if word)))
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         """A line above the bar, if there is one."""
         if self.mode == "bar":
             from rich.text import Text
@@ -139,14 +140,14 @@ class Progress:
             click.echo(text, err=True)
 
     def close(self) -> None:
-        """Show the end state and let go of the terminal."""
-        self._listen()
+        """Show the end state and release the terminal."""
+        self._show_events()
         if self.mode == "none":
             return
         value = status.collect(self._queue.root)
         # The lock is still ours, but nobody works any more.
-        over = status.finished(self._queue) and not value["listings"]["open"]
-        value["state"] = "finished" if over else "stopped"
+        finished = status.finished(self._queue) and not value["listings"]["open"]
+        value["state"] = "finished" if finished else "stopped"
         self._try(value)
         if self._live is not None:
             with contextlib.suppress(OSError, SystemExit):
@@ -161,7 +162,7 @@ def line(value: dict[str, Any]) -> str:
 
 
 def parts(value: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """(how far, how fast) in words."""
+    """(how far, how fast), each as short phrases."""
     final = value["ok"] + value["absent"] + value["failed"]
     listed = value["listings"]
     far = [

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from engine.cli.progress import line
-from engine.cli.show import STATE_STYLE, at, duration, eta, limit, panel, rows_words, show, size, wait_words
+from engine.cli.display.live_progress import line
+from engine.cli.display.phrases import at, eta, limit, missing_rows, wait_words
+from engine.cli.display.status_panel import STATE_STYLE, panel, show
 from engine.monitor import status
+from engine.units import duration, size
 
 ODD = "p001 \x1b]0;owned\x07\x1b[2Jho\u202est\n:1"
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-7]|4[0-7]|9[0-7]|38|48)[0-9;]*m")
@@ -308,7 +310,7 @@ def test_until_when_deferred_jobs_wait(
 )
 def test_a_run_cut_off_at_its_end(changes: dict[str, Any], words: str) -> None:
     found = value(**{"total": 5, "ok": 5, "absent": 0, "failed": 0, **changes})
-    assert rows_words(found) == words
+    assert missing_rows(found) == words
     assert words in " ".join(drawn(found, 120).split())
 
 

@@ -9,8 +9,8 @@ import pytest
 import recount
 
 from engine.cli import invoke
-from engine.cli.rejected import MAX_REASONS, Tally
 from engine.inputs import Line
+from engine.seeding.rejected import MAX_REASONS, RejectedLines
 
 A, B = "dQw4w9WgXcQ", "jNQXAC9IVRw"
 
@@ -82,22 +82,22 @@ def test_a_source_is_no_rejected_line(here: Path, capsys: pytest.CaptureFixture[
 
 
 def test_any_number_of_reasons_is_counted_in_bounded_memory() -> None:
-    tally = Tally()
+    tally = RejectedLines()
     for number in range(3 * MAX_REASONS):
         tally.add(Line("x", number, "text", None, {}, f"reason {number}"))
         tally.add(Line("x", number, "text", None, {}, "the one"))
     assert len(tally._reasons) <= MAX_REASONS
-    assert "3,000 of them because: the one" in (tally.note() or "")
+    assert "3,000 of them because: the one" in (tally.summary() or "")
 
 
 def test_a_zip_is_named_not_the_file_in_it() -> None:
-    tally = Tally()
+    tally = RejectedLines()
     tally.add(Line("t.zip:Takeout/a.csv", 2, "x", None, {}, "no"))
     tally.add(Line("t.zip:Takeout/b.csv", 2, "x", None, {}, "no"))
     assert tally.error()[0].startswith("t.zip: all of its 2 lines")
 
 
 def test_a_password_is_not_repeated() -> None:
-    tally = Tally()
+    tally = RejectedLines()
     tally.add(Line("x", 1, "http://joe:secret@host:1/", None, {}, "no"))
     assert "secret" not in "".join(tally.error())

@@ -1,4 +1,4 @@
-"""`engine seed --preview`: the first lines of input as they are understood."""
+"""How `engine seed --preview` shows the first lines of input as they are understood."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def to_lines(lines: Iterable[Line]) -> Iterator[str]:
             file = line.file
             yield _end(printable(file), width)
         head = f"{line.line:>7,}  {line.video_id or '-':11}  "
-        said = printable(_said(line), max(20, width - len(head)) if width else None)
-        yield f"{head}{said}".rstrip()
+        text = printable(_understood(line), max(20, width - len(head)) if width else None)
+        yield f"{head}{text}".rstrip()
 
 
 def to_json(line: Line) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _end(text: str, width: int | None) -> str:
     return f"…{text}"
 
 
-def _said(line: Line) -> str:
+def _understood(line: Line) -> str:
     if source := source_of(line):
         return f"{source.kind} {source.name}: to be listed"
     if line.reason is not None:

@@ -1,7 +1,7 @@
 """Values of options that stand in files: the queue's `engine.toml`, the user's `config.toml`, and profiles.
 
-An option wins over its ENGINE_ variable, that over the profile, the profile over the queue's file, that over the
-user's, and that over the default. The keys are the long names of the options of `engine run`:
+An option wins over its ENGINE_ variable, which wins over the profile, then the queue's file, the user's file, and the
+default. The keys are the long names of the options of `engine run`:
 
     rate = "2/s"
     languages = ["en", "de"]
@@ -10,8 +10,8 @@ user's, and that over the default. The keys are the long names of the options of
     [profile.gentle]
     rate = "0.1/s"
 
-click does the rest: what is found here is its default map, after each value has passed its option's own checks,
-so that an error can name the file. A rehearsal has a world of its own and reads its queue's file alone.
+What is found becomes click's default map. Each value is first checked by its own option, so that an error can name
+the file. A rehearsal reads the queue's file only.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from typing import Any
 import click
 
 from engine.budget import parse_rate
-from engine.cli import captions
-from engine.cli.toml_file import read_toml
+from engine.cli.options import captions
+from engine.cli.options.toml_file import read_toml
 from engine.errors import UsageError
 from engine.run import notify
 from engine.units import parse_bytes, parse_duration_s
 
 QUEUE_FILE = "engine.toml"
 USER_FILE = "config.toml"
-# What `--profile` knows without any file. A file's [profile.NAME] of the same name is laid over it.
+# What `--profile` knows without any file. A file's [profile.NAME] of the same name overrides it key by key.
 PROFILES: dict[str, dict[str, Any]] = {
     "gentle": {"rate": "0.25/s", "processes": 1, "threads": 4},
     "night": {"rate": "auto", "max-duration": "10h", "progress": "plain"},
 }
 _NOT_IN_FILES = {"root", "profile", "limit", "column", "replace", "output_lost"}
-_FOUND = "engine.cli.defaults"
+_FOUND = "engine.cli.options.config_files"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundValue:
     """A value, and where it stands."""
 
     value: Any
@@ -54,63 +54,67 @@ class Found:
 
 
 def queue_file(root: str) -> str:
+    """The path of the queue's `engine.toml`."""
     return os.path.join(root, QUEUE_FILE)
 
 
 def user_file() -> str:
+    """The path of the user's `config.toml`."""
     return os.path.join(click.get_app_dir("engine"), USER_FILE)
 
 
 def apply(ctx: click.Context, root: str, profile: str | None, *, rehearsal: bool) -> None:
     """Make what the files say the defaults of this context's options.
 
-    Raises UsageError, naming the file and the key, for what cannot be read, is not known, or is no such value.
+    Raises UsageError, naming the file and the key, for a file that cannot be read, an unknown key, or a bad value.
     """
     found = collect(ctx, root, profile, rehearsal=rehearsal)
     ctx.meta[_FOUND] = found
-    ctx.default_map = {name: its.value for name, its in found.items()}
+    ctx.default_map = {name: each.value for name, each in found.items()}
 
 
-def origins(ctx: click.Context) -> Mapping[str, Found]:
+def origins(ctx: click.Context) -> Mapping[str, FoundValue]:
     """What `apply` found, by the option's parameter."""
-    found: Mapping[str, Found] = ctx.meta.get(_FOUND, {})
+    found: Mapping[str, FoundValue] = ctx.meta.get(_FOUND, {})
     return found
 
 
-def collect(ctx: click.Context, root: str, profile: str | None, *, rehearsal: bool) -> dict[str, Found]:
-    """All values of the files, the stronger laid over the weaker."""
-    options = {its.opts[-1].removeprefix("--"): its for its in options_of(ctx.command)}
+def collect(ctx: click.Context, root: str, profile: str | None, *, rehearsal: bool) -> dict[str, FoundValue]:
+    """All values of the files; of one that stands in several, the one that wins."""
+    options = {option.opts[-1].removeprefix("--"): option for option in options_of(ctx.command)}
     sources = [(queue_file(root), True)] + ([] if rehearsal else [(user_file(), False)])
-    result: dict[str, Found] = {}
-    profiles: dict[str, dict[str, Found]] = {
-        name: {key: Found(value, f"profile {name}") for key, value in values.items()}
+    result: dict[str, FoundValue] = {}
+    profiles: dict[str, dict[str, FoundValue]] = {
+        name: {key: FoundValue(value, f"profile {name}") for key, value in values.items()}
         for name, values in PROFILES.items()
     }
     for path, of_the_queue in reversed(sources):
         table = _read(path, must=of_the_queue)
         for name, values in _tables(path, table.pop("profile", {})).items():
-            laid = profiles.setdefault(name, {})
+            known = profiles.setdefault(name, {})
             for key, value in values.items():
                 option = _known(path, key, options, f"[profile.{name}] ")
-                found = Found(_checked(ctx, option, value, path, key), f"profile {name} in {path}")
-                laid[key.replace("_", "-")] = found
+                found = FoundValue(_checked(ctx, option, value, path, key), f"profile {name} in {path}")
+                known[key.replace("_", "-")] = found
         for key, value in table.items():
             option = _known(path, key, options)
-            result[option.name or key] = Found(_checked(ctx, option, value, path, key), path, of_the_queue)
+            result[option.name or key] = FoundValue(
+                _checked(ctx, option, value, path, key), path, of_the_queue
+            )
     if profile:
         if profile not in profiles:
             raise UsageError(f"--profile {profile}: there is none of that name{_nearest(profile, profiles)}")
-        for key, its in profiles[profile].items():
+        for key, found in profiles[profile].items():
             if key in options:  # a built-in one may name what this command does not have
-                result[options[key].name or key] = its
+                result[options[key].name or key] = found
     return result
 
 
 def options_of(command: click.Command) -> Iterable[click.Option]:
-    """The options of a run that a file may set: those with an ENGINE_ variable, but for what is of one command."""
-    for its in command.params:
-        if isinstance(its, click.Option) and its.envvar and its.name not in _NOT_IN_FILES:
-            yield its
+    """The options of a run that a file may set: those with an ENGINE_ variable, without those of one command only."""
+    for param in command.params:
+        if isinstance(param, click.Option) and param.envvar and param.name not in _NOT_IN_FILES:
+            yield param
 
 
 def _read(path: str, *, must: bool) -> dict[str, Any]:
@@ -127,11 +131,11 @@ def _read(path: str, *, must: bool) -> dict[str, Any]:
 def _has_password(table: Mapping[str, Any]) -> bool:
     profiles = table.get("profile")
     inner = list(profiles.values()) if isinstance(profiles, dict) else []
-    return any("@" in str(its.get("proxy")) for its in [table, *inner] if isinstance(its, dict))
+    return any("@" in str(each.get("proxy")) for each in [table, *inner] if isinstance(each, dict))
 
 
 def _tables(path: str, value: object) -> dict[str, dict[str, Any]]:
-    if not isinstance(value, dict) or not all(isinstance(its, dict) for its in value.values()):
+    if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
         raise UsageError(
             f"{path}: profiles are tables, as in [profile.gentle]; to choose one, give --profile"
         )
@@ -151,7 +155,7 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 
 
 def _checked(ctx: click.Context, option: click.Option, value: Any, path: str, key: str) -> Any:
-    """The value as its option takes it. Raises UsageError naming the file and the key, in the option's own words."""
+    """The value as its option takes it. Raises UsageError naming file and key, with the option's own message."""
     where = f"{path}: {key}"
     several = value if isinstance(value, list) else [value]
     for each in several:
@@ -175,7 +179,7 @@ def _checked(ctx: click.Context, option: click.Option, value: Any, path: str, ke
 
 
 def _check_type(option: click.Option, value: Any, where: str) -> None:
-    """Raise UsageError for what no option takes (a date, a table), or this one does not: TOML has types."""
+    """Raise UsageError for a TOML type that no option takes (a date, a table), or that this one does not take."""
     shown = repr(value) if isinstance(value, str | bool | int | float) else str(value)
     shown = shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "…"
     if isinstance(value, dict):
@@ -199,11 +203,11 @@ def _amount(read: Callable[[str, str], object], option: str) -> Callable[[str], 
 
 
 _SHOWN_CHARS = 60
-# Of options that are read as text, what the text must be: said with the file's name while that is known.
+# What the text of an option must mean, for those that click takes as text. Checked here, while the file is known.
 _MEANINGS: dict[str | None, Callable[[str], object]] = {
     "rate": parse_rate,
-    "languages": captions.languages,
-    "translate": lambda text: captions.translation(text, all_languages=False),
+    "languages": captions.parse_languages,
+    "translate": lambda text: captions.parse_translation(text, all_languages=False),
     "max_bytes": _amount(parse_bytes, "max-bytes"),
     "max_duration": _amount(parse_duration_s, "max-duration"),
     "notify": notify.parse,

@@ -1,4 +1,4 @@
-"""Reading a settings file of a person's: whatever lies under its name, the answer is a table or one sentence."""
+"""Reading a TOML file that a person wrote: the result is a table, or an error of one sentence."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ _DEEP = re.compile(rf"(?:[A-Za-z0-9_\"'-]{{1,64}}[ \t]{{0,8}}\.[ \t]{{0,8}}){{{M
 
 
 def read_toml(path: str, *, must: bool) -> tuple[dict[str, Any], int] | None:
-    """(what a file holds, its mode); None when it is not there or, unless it `must`, not to be read by us (it may be
-    in another's home). Raises UsageError naming the file. Never waits for a pipe, never reads without end."""
+    """(the file's table, its mode), or None when it is not there. Raises UsageError naming the file.
+
+    Without `must` it is also None when we may not read it, as in another user's home. Never waits for a pipe, and
+    reads `MAX_BYTES` at most.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError):
@@ -69,19 +72,21 @@ def _parsed(path: str, data: bytes) -> dict[str, Any]:
         line = data.count(b"\n", 0, exc.start) + 1
         raise UsageError(f"{path}: {_key(text, line)}this is not TOML: line {line} is not UTF-8") from None
     except RecursionError:
-        deepest = max(enumerate(text.split("\n"), 1), key=lambda its: its[1].count("[") + its[1].count("{"))
+        deepest = max(
+            enumerate(text.split("\n"), 1), key=lambda line: line[1].count("[") + line[1].count("{")
+        )
         raise UsageError(
             f"{path}: {_key(text, deepest[0])}brackets within brackets, too many of them"
         ) from None
     except ValueError as exc:
-        said = str(exc)[:200]
-        at = re.search(r"\(at line (\d+), ", said)
+        message = str(exc)[:200]
+        at = re.search(r"\(at line (\d+), ", message)
         line = int(at[1]) if at else len(text.rstrip().split("\n"))  # "at end of document"
         if not isinstance(exc, tomllib.TOMLDecodeError):  # an integer with thousands of digits
             long = _LONG_NUMBER.search(text)
             line = text.count("\n", 0, long.start()) + 1 if long else 0
             raise UsageError(f"{path}: {_key(text, line)}a number of so many digits is none") from None
-        raise UsageError(f"{path}: {_key(text, line)}this is not TOML: {said}") from None
+        raise UsageError(f"{path}: {_key(text, line)}this is not TOML: {message}") from None
 
 
 def _key(text: str, line: int) -> str:

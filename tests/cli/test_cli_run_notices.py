@@ -10,7 +10,7 @@ import pytest
 from patience import HANG_S
 
 from engine.cli import invoke
-from engine.cli.notices import Notices
+from engine.cli.run_notices import RunNotices
 from engine.errors import DiskError, Exit
 from engine.monitor import status
 from engine.queue.directory import Queue
@@ -34,7 +34,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def ending(queue: Queue, raised: BaseException | None, **more: Any) -> None:
-    its = Notices(queue, TARGET, None)
+    its = RunNotices(queue, TARGET, None)
     with its:
         its.begun = more.get("begun", True)
         its.code, its.reason = more.get("code", Exit.BUG), more.get("reason", "")
@@ -96,9 +96,9 @@ def test_a_stall_is_told_once_each_time(
         return {**status.empty(), "state": looked[-1]}
 
     monkeypatch.setattr(status, "collect", collect)
-    its = Notices(queue, TARGET, None)
+    its = RunNotices(queue, TARGET, None)
     for _ in range(5):
-        its._look_at = 0.0
+        its._poll_at = 0.0
         its.tick()
         for thread in threading.enumerate():
             if thread is not mine and thread.daemon:
@@ -113,8 +113,8 @@ def test_a_stall_is_told_once_each_time(
 
 def test_without_a_target_nobody_looks(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "collect", None)
-    its = Notices(queue, None, None)
-    its._look_at = 0.0
+    its = RunNotices(queue, None, None)
+    its._poll_at = 0.0
     with its:
         its.begun = True
         its.tick()

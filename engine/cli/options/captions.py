@@ -1,16 +1,16 @@
-"""The options that say which captions and how much metadata, and what they cost."""
+"""What the options about captions and metadata mean, and what they cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Literal
 
-from engine.cli.language_codes import check_code, nearest
+from engine.cli.options.language_codes import check_code, nearest
 from engine.errors import UsageError
 from engine.settings import Settings
 
 
-def languages(text: str) -> tuple[str, ...]:
+def parse_languages(text: str) -> tuple[str, ...]:
     """`--languages` as codes in order, each once. Raises UsageError."""
     codes = tuple(dict.fromkeys(code.strip() for code in text.split(",") if code.strip()))
     for code in codes:
@@ -24,7 +24,7 @@ def languages(text: str) -> tuple[str, ...]:
     return codes
 
 
-def translation(text: str | None, *, all_languages: bool) -> str | None:
+def parse_translation(text: str | None, *, all_languages: bool) -> str | None:
     """`--translate` as a code. Raises UsageError."""
     if text is None:
         return None
@@ -39,7 +39,7 @@ def translation(text: str | None, *, all_languages: bool) -> str | None:
     return code
 
 
-def made_by(*, manual_only: bool, generated_only: bool) -> Literal["any", "manual", "generated"]:
+def caption_source(*, manual_only: bool, generated_only: bool) -> Literal["any", "manual", "generated"]:
     """`--manual-only` and `--generated-only` as one word. Raises UsageError."""
     if manual_only and generated_only:
         raise UsageError(
@@ -48,23 +48,23 @@ def made_by(*, manual_only: bool, generated_only: bool) -> Literal["any", "manua
     return "manual" if manual_only else "generated" if generated_only else "any"
 
 
-def notices(settings: Settings) -> Iterator[str]:
-    """What a run should say at its start about options that cost more or are untried."""
+def cost_notices(settings: Settings) -> Iterator[str]:
+    """Sentences for the start of a run about options that cost more or are untried."""
     frozen = settings.frozen
     if frozen.metadata == "full":
         yield (
             f"--metadata full: {settings.requests_per_video} requests a video; "
-            "a video whose metadata cannot be had comes again and fails in the end"
+            "a video whose metadata cannot be fetched is tried again and fails in the end"
         )
     if frozen.all_languages:
         yield "--all-languages: each further track of a video is one more request"
     if frozen.translate is not None:
         yield (
             f"warning: --translate {frozen.translate}: YouTube refuses translated captions (429) much sooner "
-            "than others; a video so refused comes again later and fails in the end, and the run goes on"
+            "than others; a refused video is tried again and fails in the end, and the run goes on"
         )
     if settings.mask:
-        yield "warning: --mask is untried on the live site; answers it spoils are asked for again without it"
+        yield "warning: --mask is untried on the live site; a request whose answer it spoils is sent again without it"
 
 
 def _is_code(text: str) -> bool:

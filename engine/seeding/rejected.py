@@ -1,25 +1,24 @@
-"""What a person is told of rejected lines: why an input holds no video, or what is wrong with most of its lines."""
+"""What a person reads about rejected lines: why an input holds no video, or what is wrong with most of its lines."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from engine.cli import say
 from engine.errors import UsageError
 from engine.inputs import Line, source_of
 from engine.inputs.reader import ARGUMENT
 from engine.inputs.rejects import escape, without_password
 
 FEW = 3
-"""So many rejected lines need no word of their own; so many reasons are shown of an input that holds no video."""
+"""Up to so many rejected lines are not summed up; so many reasons are shown of an input that holds no video."""
 MAX_REASONS = 1_000
-"""Beyond so many different ones no new one is counted."""
+"""When so many different reasons are known, no new one is counted."""
 _SHOWN_CHARS = 60
 
 
-class Tally:
-    """The lines of one input, as they go by."""
+class RejectedLines:
+    """Counts the lines of one input and why some were rejected."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -45,14 +44,14 @@ class Tally:
             self._reasons[reason] += 1
 
     def error(self) -> list[str]:
-        """What is wrong with a file of which every line was rejected, with the first reasons; else nothing."""
+        """The lines of an error, with the first reasons, when every line of a file was rejected; else none."""
         if not self.read or self.read > self.rejected or self._file == ARGUMENT:
             return []
         counted = "its only line was" if self.read == 1 else f"all of its {self.read:,} lines were"
         shown = [f" line {line.line:,}: {_why(line)}" for line in self._first]
         return [f"{self._file}: {counted} rejected, none names a video:", *shown]
 
-    def note(self) -> str | None:
+    def summary(self) -> str | None:
         """The commonest reason, when more than a few lines were rejected; else None."""
         if self.rejected <= FEW:
             return None
@@ -65,24 +64,26 @@ def _why(line: Line) -> str:
     return f"{escape(line.reason or '')}: {escape(without_password(line.text), _SHOWN_CHARS)}"
 
 
-def guarded(streams: Iterable[Iterator[Line]], errors: list[str]) -> Iterator[Line]:
-    """All lines; an input that fails midway, or holds no video, does not take the others down: `errors` says why.
+def guarded(
+    streams: Iterable[Iterator[Line]], errors: list[str], on_note: Callable[[str], None]
+) -> Iterator[Line]:
+    """All lines of all inputs. One that fails midway or holds no video does not stop the others: `errors` says why.
 
-    An argument that is no video is said to whoever typed it, and of a file with more than a few rejected lines the
-    commonest reason; for the rest there is rejects.csv.
+    `on_note` is called for each argument that names no video, and with the commonest reason for a file with more than
+    a few rejected lines. `rejects.csv` has the rest.
     """
     for stream in streams:
-        tally = Tally()
+        counted = RejectedLines()
         try:
             for line in stream:
-                tally.add(line)
-                if line.file == ARGUMENT and tally.rejected:
-                    say(f"engine: {without_password(line.text)}: {line.reason}")
+                counted.add(line)
+                if line.file == ARGUMENT and counted.rejected:
+                    on_note(f"engine: {without_password(line.text)}: {line.reason}")
                 yield line
         except UsageError as exc:
             errors.extend(exc.lines)
             continue
-        if lines := tally.error():
+        if lines := counted.error():
             errors.extend(lines)
-        elif said := tally.note():
-            say(said)
+        elif summary := counted.summary():
+            on_note(summary)

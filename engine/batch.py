@@ -1,0 +1,396 @@
+"""One batch as an object: what the command line does, as methods of `Batch` with typed values and exceptions.
+
+    >>> from engine import Batch
+    >>> batch = Batch("talks")
+    >>> batch.seed([
+    ...     "dQw4w9WgXcQ",
+    ...     "@TED",
+    ...     {"url": "https://youtu.be/jNQXAC9IVRw", "topic": "zoo"},
+    ... ]).added
+    2
+    >>> result = batch.run(rate="0.5/s", languages="en,de")        # blocks; `start` does not
+    >>> batch.status().ok
+    212
+    >>> for row in batch.rows(status="ok"):
+    ...     print(row.video_id, row.title, row.input.get("topic"))
+    ...     text = batch.record(row.video_id).transcript.cues
+
+A run is a child process of its own, `python -m engine run`, and all that is known of it is read from the queue's
+files. So `run` and `start` work in any thread, in a daemonic process, in a notebook, and in a script without
+`if __name__ == "__main__"`. They install no signal handlers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+from engine.errors import NoAnswerError, NoRecordError, NoRunError, UsageError
+from engine.model import Record
+from engine.monitor.batch_status import BatchStatus
+from engine.queue.channel_state import KIND as LISTING
+from engine.queue.channel_state import MAX_RESULTS
+from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
+from engine.queue.manifest_row import ManifestRow, read_rows
+from engine.run.child_run import RunHandle, RunOptions, RunResult, start_run
+
+if TYPE_CHECKING:
+    from engine.queue.control import ControlRequest
+    from engine.recovery.repair import Repaired
+    from engine.report import Report
+    from engine.verify import Audit
+
+STATUS_S = 1.0  # between two calls of `on_status`
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult:
+    """What became of the lines read: read = added + duplicate + rejected + listed + known.
+
+    `listed` are channels, playlists and searches, whose videos the next run adds; `known` were left out because
+    `skip_known` names them (None: nothing was given there). `rejects` is the file that names rejected lines.
+    """
+
+    read: int
+    added: int
+    duplicate: int
+    rejected: int
+    listed: int
+    known: int | None
+    rejects: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryResult:
+    """How many jobs, and how many channels, playlists and searches (`sources`), were put back."""
+
+    jobs: int
+    sources: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """What `set`, `pause` and `resume` change of a live run. `rate` is in the notation of `--rate`."""
+
+    rate: str
+    threads: int
+    processes: int
+    paused: bool
+
+
+class Batch:
+    """A queue directory and what can be done with it. Making the object touches nothing.
+
+    Every method that needs a queue raises NoQueueError where there is none, and UsageError where it cannot be read.
+    A relative path is looked up from the working directory of the moment.
+    """
+
+    def __init__(self, queue: str | os.PathLike[str] = "queue_dir") -> None:
+        self.root = os.fspath(queue)
+
+    def __repr__(self) -> str:
+        return f"Batch({self.root!r})"
+
+    # ---- the work ---------------------------------------------------------------------------------------
+    def seed(
+        self,
+        videos: str | os.PathLike[str] | Iterable[str | Mapping[str, Any]],
+        *,
+        column: str | None = None,
+        sheet: str | None = None,
+        encoding: str | None = None,
+        keep_columns: str = "all",
+        skip_known: Iterable[str | os.PathLike[str]] = (),
+        max_results: int = MAX_RESULTS,
+        dry_run: bool = False,
+        on_note: Callable[[str], None] = lambda text: None,
+    ) -> SeedResult:
+        """Add videos; makes the queue if there is none. What is in the queue already is not added again.
+
+        `videos`: one INPUT as on the command line (a file, an id, an address, a channel …), or an iterable of ids,
+        addresses and channels, or of mappings with `video_id`, `id` or `url`, whose other keys become the user's
+        columns. An item of an iterable is never taken for a file. The other arguments are those of `engine seed`;
+        `on_note` is called with what a person should know, such as an encoding that was guessed.
+
+        Raises UsageError when the input cannot be read or nothing in it names a video, HeldError when another seeding
+        does not end.
+        """
+        from engine.inputs.json_input import read_values
+        from engine.queue.making import make_queue
+        from engine.seeding.reading import Reading, seed_streams
+        from engine.seeding.rejected import guarded
+        from engine.seeding.seed import would_seed
+
+        refuse_foreign(self.root)
+        known_files = tuple(os.fspath(file) for file in skip_known)
+        reading = Reading(column, sheet, keep_columns, known_files, encoding)
+        known = reading.known_elsewhere(on_note)
+        errors: list[str] = []
+        if isinstance(videos, str | os.PathLike):
+            streams = reading.open([os.fspath(videos)], errors, on_note)
+        else:
+            streams = reading.kept(read_values(videos, "Batch.seed", column=column), on_note)
+        if errors:
+            raise UsageError(*errors)
+        if dry_run:
+            queue = open_queue(self.root) if exists(self.root) else None
+            result = would_seed(queue, guarded(streams, errors, on_note), unwanted=known)
+        else:
+            queue = make_queue(self.root)
+            result = seed_streams(
+                queue, streams, errors, on_note, known_elsewhere=known, max_results=max_results
+            )
+        if errors:
+            raise UsageError(*errors)
+        return SeedResult(**asdict(result), rejects=Queue(self.root).rejects)
+
+    def run(
+        self, *, on_status: Callable[[BatchStatus], None] | None = None, **options: Unpack[RunOptions]
+    ) -> RunResult:
+        """Work until every job is final or something ends the run; always resumes. Blocks until the end.
+
+        `on_status` is called with the status about once a second. An exception in this thread, KeyboardInterrupt too,
+        stops the run: it finishes what is in flight first (a second KeyboardInterrupt ends it at once). Raises as
+        `RunHandle.wait`.
+        """
+        with self.start(**options) as run:
+            while True:
+                try:
+                    return run.wait(STATUS_S if on_status else None)
+                except TimeoutError:
+                    if on_status:
+                        on_status(run.status())
+
+    def start(self, *, detached: bool = False, **options: Unpack[RunOptions]) -> RunHandle:
+        """Start a run and return its handle at once; errors come from `RunHandle.wait`.
+
+        The run stops in good order when this program ends. A `detached` one goes on, as one in another terminal;
+        `stop` ends it. Proxies go to it by a pipe, never by its command line or environment.
+
+        Raises UsageError for a proxy that cannot be read, TypeError for an option that `engine run` does not have.
+        """
+        return start_run(self.root, options, detached=detached)
+
+    def sync(self, *, searches: bool = False) -> int:
+        """Have the next run list the batch's channels and playlists again for new videos; returns how many."""
+        from engine.queue import channel_state
+        from engine.seeding.seed import SEED_WAIT_S
+        from engine.storage.locks import take_or_say_who
+
+        queue = open_queue(self.root)
+        with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
+            return channel_state.sync(queue, searches=searches)
+
+    # ---- what became of it ------------------------------------------------------------------------------
+    def status(self) -> BatchStatus:
+        """How far the batch is, at any time; where there is no queue its `state` is `empty`. Takes no lock."""
+        from engine.monitor import status
+
+        return BatchStatus.from_json(status.collect(self.root))
+
+    def rows(self, *, status: str | None = None) -> Iterator[ManifestRow]:
+        """The rows of the manifest one by one, of one status (`ok`, `absent`, `failed`) or all.
+
+        The manifest can lag a live run by a few seconds.
+        """
+        found = read_rows(open_queue(self.root))
+        return (ManifestRow.from_json(row) for row in found if status in (None, row["status"]))
+
+    def failures(
+        self, kinds: Iterable[str] = (), *, older_than_s: float | None = None
+    ) -> Iterator[ManifestRow]:
+        """The jobs that are not ok, of these kinds if any are given, and final for so long if that is given.
+
+        A channel, playlist or search that could not be listed is among them, of the kind `listing`, its name in place
+        of an id. Raises UsageError for a kind that does not exist.
+        """
+        from engine.monitor.failed_jobs import check_kinds, rows
+
+        found = rows(open_queue(self.root), check_kinds(kinds), older_than_s)
+        return (ManifestRow.from_json(row) for row in found)
+
+    @property
+    def output(self) -> str | None:
+        """The output directory; None before the first run."""
+        from engine.queue.marker import output_of
+
+        return output_of(open_queue(self.root))
+
+    def record(self, video_id: str) -> Record:
+        """The record of a video: metadata, transcript, the user's columns.
+
+        Raises NoRecordError when there is none, and UsageError when it cannot be read.
+        """
+        from engine.inputs import video_ids
+        from engine.output import json_record, publisher
+
+        output = self.output
+        path = None
+        if output and video_ids.video_id(video_id) == video_id:
+            path = os.path.join(output, publisher.relative(video_id, "json"))
+        try:
+            if path is None:
+                raise FileNotFoundError
+            with open(path, "rb") as file:
+                return json_record.from_json(file.read())
+        except FileNotFoundError:
+            raise NoRecordError(f"there is no record of {video_id} in this batch", path=path) from None
+        except ValueError as exc:
+            raise UsageError(f"{path}: {exc}", path=path) from None
+
+    def verify(self) -> Audit:
+        """Audit the queue and its output: `audit.ok`, and `audit.problems` when it is not.
+
+        Raises HeldError beside a live run, UsageError when the output directory is missing or another queue's.
+        """
+        from engine.output import destination
+        from engine.queue.marker import output_of
+        from engine.verify import audit
+
+        queue = open_queue(self.root)
+        try:
+            output = output_of(queue)
+        except UsageError:  # batch.json cannot be read: the audit reports it
+            output = None
+        destination.check(queue, output)
+        return audit(self.root)
+
+    def repair(self, *, output: str | os.PathLike[str] | None = None) -> Repaired:
+        """Rebuild what segments and journals can rebuild, then audit: `repaired.did`, `repaired.audit`.
+
+        `output`: where the output directory was moved to. Raises as `verify`.
+        """
+        from engine.recovery.repair import repair
+
+        return repair(self.root, None if output is None else os.fspath(output))
+
+    def report(self, *, price_per_gb: float | None = None) -> Report:
+        """What became of the batch, what it cost, and what to do next, as a value."""
+        from engine import report
+
+        open_queue(self.root)
+        return report.make(self.root, price_per_gb=price_per_gb)
+
+    def retry(
+        self,
+        kinds: Iterable[str] = (),
+        *,
+        absent: bool = False,
+        older_than_s: float | None = None,
+        dry_run: bool = False,
+        on_progress: Callable[[str, int, int], None] | None = None,
+    ) -> RetryResult:
+        """Put failed jobs and sources back for the next run; returns how many.
+
+        `kinds`: only these (an absent kind by name, too); `absent`: absent jobs as well; `older_than_s`: only those
+        that have been final for so long. `on_progress` is called with (what, done, of how many). Raises HeldError
+        beside a live run.
+        """
+        from engine.monitor.failed_jobs import check_kinds
+        from engine.recovery.requeue import retry, retry_listings
+
+        asked = check_kinds(kinds)
+        queue = open_queue(self.root)
+        sources = retry_listings(queue, dry_run=dry_run) if asked is None or LISTING in asked else 0
+        job_kinds = asked and asked - {LISTING}
+        if asked and not job_kinds:
+            return RetryResult(0, sources)
+        jobs = retry(
+            queue,
+            kinds=job_kinds,
+            absent=absent,
+            older_than_s=older_than_s,
+            dry_run=dry_run,
+            on_progress=on_progress,
+        )
+        return RetryResult(jobs, sources)
+
+    # ---- a live run -------------------------------------------------------------------------------------
+    def live_pid(self) -> int | None:
+        """The process of the live run, in its own pid namespace; None when no run is live."""
+        run = self.live_note()
+        return int(run["pid"]) if run else None
+
+    def live_note(self) -> dict[str, Any] | None:
+        """What the live run notes in its lock: pid, host, since when; None when no run is live."""
+        from engine.storage.locks import living_holder
+
+        return living_holder(open_queue(self.root).run_lock)
+
+    def live_settings(self) -> LiveSettings | None:
+        """What can be changed of the live run; None when none is live or it is still starting."""
+        from engine.queue.control import read_run_state
+
+        queue = open_queue(self.root)
+        found = read_run_state(queue, self.live_note())
+        return LiveSettings(found.rate, found.threads, found.processes, found.paused) if found else None
+
+    def pause(self) -> None:
+        """Have the live run begin nothing new; what is in flight finishes. Raises NoRunError, NoAnswerError."""
+        from engine.queue.control import ControlRequest
+
+        self._request(ControlRequest(paused=True), "pause")
+
+    def resume(self) -> None:
+        """Have the paused run go on. Raises NoRunError, NoAnswerError."""
+        from engine.queue.control import ControlRequest
+
+        self._request(ControlRequest(paused=False), "go on")
+
+    def set(
+        self, *, rate: str | float | None = None, threads: int | None = None, processes: int | None = None
+    ) -> LiveSettings | None:
+        """Change rate (a number is per second), threads or processes of the live run; returns what they are then.
+
+        Raises UsageError for a value that an option of `engine run` would not take, NoRunError, NoAnswerError.
+        """
+        from engine.queue.control import ControlRequest
+
+        rate = f"{rate:g}/s" if isinstance(rate, int | float) else rate
+        request = ControlRequest(rate=rate, threads=threads, processes=processes)
+        try:
+            ControlRequest.from_json(request.to_json())
+        except (TypeError, ValueError) as exc:
+            raise UsageError(str(exc)) from None
+        words = " ".join(f"{name}={value}" for name, value in request.to_json().items())
+        self._request(request, f"set {words}")
+        return self.live_settings()
+
+    def stop(self, *, now: bool = False) -> None:
+        """Ask the live run to finish what is in flight and end, or to end at once. Raises NoRunError.
+
+        Returns at once; `wait` waits for the end.
+        """
+        from engine.queue.control import request_stop
+
+        self._needs_run()
+        request_stop(open_queue(self.root), now=now)
+
+    def wait(self, timeout_s: float | None = None) -> BatchStatus:
+        """Wait until no run is live here, or for so many seconds; returns the status then."""
+        from engine.queue.control import wait_for_run_end
+
+        wait_for_run_end(open_queue(self.root), float("inf") if timeout_s is None else timeout_s)
+        return self.status()
+
+    def _needs_run(self) -> dict[str, Any]:
+        run = self.live_note()
+        if run is None:
+            raise NoRunError("no run is live here", path=self.root)
+        return run
+
+    def _request(self, request: ControlRequest, what: str) -> None:
+        """Ask the live run for something and wait until it has done it."""
+        from engine.queue.control import send_request, wait_until_done
+        from engine.storage.locks import who
+
+        queue, run = open_queue(self.root), self._needs_run()
+        if not wait_until_done(queue, send_request(queue, request)):
+            raise NoAnswerError(
+                f"asked the run ({who(run)}) to {what}. It has not done so yet: it may still be seeding, or it is "
+                "about to end; `engine status` shows it",
+                path=self.root,
+                pid=int(run["pid"]),
+            )

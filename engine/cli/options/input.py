@@ -1,0 +1,60 @@
+"""The options that say how INPUT is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from engine.cli.options.values import Whole
+from engine.queue.channel_state import MAX_RESULTS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--column",
+        metavar="NAME",
+        help="The column (or key) that holds the URL or id, by name or number.",
+    ),
+    click.option(
+        "--sheet", metavar="NAME", help="The sheet of an .xlsx, by name or number; without it the first."
+    ),
+    click.option(
+        "--encoding",
+        metavar="NAME",
+        help="The encoding of text files and stdin, such as cp1252 or utf-16; without it, it is guessed and printed.",
+    ),
+    click.option(
+        "--keep-columns",
+        metavar="all|none|A,B",
+        default="all",
+        show_default=True,
+        help="Which of the other columns are kept with a video.",
+    ),
+    click.option(
+        "--skip-known",
+        metavar="FILE",
+        multiple=True,
+        help="Do not add the videos in this file, which may be any INPUT: an archive of yt-dlp, an older manifest; "
+        "repeatable. The queue remembers them and leaves them out of what its channels, playlists and searches "
+        "list, now and later.",
+    ),
+    click.option(
+        "--max-results",
+        metavar="N",
+        type=Whole(1, 1000),
+        default=MAX_RESULTS,
+        envvar="ENGINE_MAX_RESULTS",
+        show_default=True,
+        help="How many videos a search adds.",
+    ),
+)
+
+
+def reading_options(function: F) -> F:
+    """`--column --sheet --encoding --keep-columns --skip-known --max-results`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function

@@ -1,0 +1,67 @@
+"""A row of the manifest as a typed value, and reading all rows in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from engine.queue.directory import Queue
+from engine.queue.manifest import read_checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """What became of one video. `files` are relative to the output directory, by format; `input` the user's columns.
+
+    `status` is `ok`, `absent` or `failed`; `kind` and `message` say why, and are None when it is `ok`. `bytes` are
+    body bytes as transferred, `finished_at` is UTC. Fields that an older engine did not write are None, 0 or empty.
+    """
+
+    video_id: str
+    status: str
+    kind: str | None = None
+    message: str | None = None
+    attempts: int = 0
+    requests: int = 0
+    bytes: int = 0
+    title: str | None = None
+    channel: str | None = None
+    channel_id: str | None = None
+    duration_s: int | None = None
+    language: str | None = None
+    is_generated: bool | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    egress: str | None = None
+    elapsed_s: float = 0.0
+    finished_at: str | None = None
+    input: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The row in a line of `manifest.jsonl`; fields that are not known here are left out."""
+        return cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
+
+
+def read_rows(queue: Queue) -> Iterator[dict[str, Any]]:
+    """The manifest's rows one by one, as far as the checkpoint promises them. A damaged line is passed over."""
+    checkpoint = read_checkpoint(queue)
+    if checkpoint is None:
+        return
+    at = 0
+    try:
+        with open(queue.manifest, "rb") as file:
+            for line in file:
+                at += len(line)
+                if at > checkpoint.length:
+                    return
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue  # `engine verify` reports damage
+                if isinstance(row, dict) and {"video_id", "status"} <= row.keys():
+                    yield row
+    except FileNotFoundError:
+        return
