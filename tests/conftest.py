@@ -22,7 +22,9 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 
 
 # How long an example takes says something about the machine, nothing about the engine.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any machine", ANY_MACHINE, max_examples=40)
+settings.register_profile("sweep", ANY_MACHINE, max_examples=1000)  # scripts/test --hypothesis-profile sweep
 settings.load_profile("any machine")
 
 
