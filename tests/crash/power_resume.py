@@ -154,7 +154,7 @@ def spared() -> Iterator[None]:
         ):
             stack.enter_context(mock.patch.object(target, name, value))
         for module in (register, snapshot):
-            stack.enter_context(mock.patch.object(module, "boot_id", lambda: b"the next boot id"))
+            stack.enter_context(mock.patch.object(module, "boot_digest", lambda: b"the next boot id"))
         stack.enter_context(mock.patch.object(processes, "boot_id", lambda: "the next boot"))
         stack.enter_context(mock.patch.object(client, "Door"))  # nobody goes through it
         yield
