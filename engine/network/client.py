@@ -77,13 +77,6 @@ class Door:
         """A context manager: one attempt at one job by the permit's egress; its first request is prepaid."""
         return Attempt(self, permit, deadline_s)
 
-    def extend(self, seconds: float) -> None:
-        """Move the deadlines of all attempts under way: the machine was suspended for so long."""
-        with self._lock:
-            busy = list(self._busy)
-        for attempt in busy:
-            attempt.extend(seconds)
-
     def close(self) -> None:
         """Close what is idle. Attempts under way close theirs when they end."""
         self._closed = True

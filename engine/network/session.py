@@ -25,14 +25,13 @@ from engine.network.answer import Answer, FailureError, Phase, retry_after_s
 from engine.network.cookies import Jar, worth_reading
 from engine.network.sockets import current
 from engine.network.turns import LARGE_BYTES, turns
+from engine.process import suspends
 
 if TYPE_CHECKING:
     from engine.network.client import Door
 
 HOSTS = frozenset({"www.youtube.com", "youtube.com", "m.youtube.com", "consent.youtube.com"})
 MAX_REDIRECTS = 5
-OVERRUN_S, NOTICE_S = 0.2, 0.6  # a wait over by so much is odd; for so long one waits to hear of a suspend
-SUSPEND_S = 2.0  # a wait longer than it may be by this much: the process was stopped, not the server slow
 MAX_ADDRESS_CHARS = 10_000
 BODIES = 4  # times what one body may have: so much may all bodies of an attempt have
 _CHUNK_BYTES = 64 << 10
@@ -212,10 +211,6 @@ class Attempt:
     def get(self, url: str, **kwargs: Any) -> requests.Response:
         return self.session.get(url, **kwargs)
 
-    def extend(self, seconds: float) -> None:
-        """Move the deadline; to be called from one other thread."""
-        self._clock.extra_s += max(0.0, seconds)
-
     # What the sockets ask (`sockets.Waiter`).
 
     def wait_s(self, limit_s: float | None) -> float:
@@ -323,33 +318,28 @@ class Attempt:
 
 
 class _Clock:
-    """What is left of an attempt's time. Each wait is announced, so that one the machine slept through is
-    known by its length and does not count in full.
-    """
+    """What is left of an attempt's time. The time that this process was suspended does not count."""
 
     def __init__(self, deadline_s: float) -> None:
         self.deadline_s = deadline_s
-        self.extra_s = 0.0  # written by another thread, hence apart
         self._used_s = 0.0
         self._since_s: float | None = None  # None: stopped
-        self._announced_s = 0.0
 
     @property
     def left_s(self) -> float:
-        return self.deadline_s + self.extra_s - self._used_s
+        return self.deadline_s - self._used_s
 
     def is_over(self) -> bool:
         return self.left_s < 0.005  # a wait may end a little early
 
     def start(self) -> None:
-        self._since_s, self._announced_s = time.monotonic(), 0.0
+        self._since_s = time.monotonic()
 
     def wait_s(self, limit_s: float | None) -> float:
         self._count()
         if self.is_over():
             raise TimeoutError("the attempt's deadline is over")
-        self._announced_s = self.left_s if limit_s is None else min(limit_s, self.left_s)
-        return self._announced_s
+        return self.left_s if limit_s is None else min(limit_s, self.left_s)
 
     def stop(self) -> None:
         self._count()
@@ -358,14 +348,5 @@ class _Clock:
     def _count(self) -> None:
         if self._since_s is None:
             return
-        now = time.monotonic()
-        passed = now - self._since_s
-        overrun_s = passed - self._announced_s
-        self._used_s += self._announced_s if overrun_s > SUSPEND_S else passed
-        self._since_s = now
-        if overrun_s > OVERRUN_S and self.is_over():
-            # Late, but no wait does that by itself: perhaps the process was stopped, and who watches for that
-            # (`extend`) has only woken up as well. Its word is awaited, and that does not count.
-            while self.is_over() and time.monotonic() - now < NOTICE_S:
-                time.sleep(0.02)
-            self._since_s = time.monotonic()
+        since_s, self._since_s = self._since_s, time.monotonic()
+        self._used_s += max(0.0, self._since_s - since_s - suspends.lost_s(since_s))

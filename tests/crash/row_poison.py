@@ -93,7 +93,7 @@ def poison_killed(place: Place, seed: int) -> str:
 def _from_inside(place: Place, seed: int, how: str) -> Told:
     batch, dice = _batch(place, seed)
     guilty = dice.sample(batch.ids, dice.choice([1, 2, 3]))
-    changes = {"engine.youtube": DEADLY.format(guilty=guilty, way=WAYS[how])}
+    changes = {"engine.youtube.fetcher": DEADLY.format(guilty=guilty, way=WAYS[how])}
     ended = batch.run(*OPTIONS, **injected(place.root, changes))
     _condemned(batch, guilty, ended)
     return Told(len(guilty))

@@ -20,7 +20,7 @@ from scorecard import row
 SILENT_S = 8.0
 SHORTER = {
     "engine.run.helper_process": f"SILENT_S = {SILENT_S}",
-    "engine.run.worker_pool": f"SILENT_S = {SILENT_S}",
+    "engine.run.worker_process": f"SILENT_S = {SILENT_S}",
 }
 # Holds the interpreter's lock and sleeps: nothing else in the process runs meanwhile, as with an expression that
 # does not end, but it takes no processor.
@@ -108,7 +108,7 @@ def still(place: Place, seed: int) -> str:
     site = place.stand_in(seed=seed)
     batch = place.batch(videos(40, seed), site)
     guilty = dice.choice(batch.ids)
-    changes = {**SHORTER, "engine.youtube": STANDS_STILL.format(guilty=[guilty])}
+    changes = {**SHORTER, "engine.youtube.fetcher": STANDS_STILL.format(guilty=[guilty])}
     began_s = time.monotonic()
     ended = batch.run("-p", "2", "-t", "4", **injected(place.root, changes), timeout_s=200)
     rows = batch.rows()
