@@ -1,9 +1,9 @@
 """Claims: a worker's hold on chunks.
 
-A claim is a token that lies in a worker's directory, whose lock the worker holds. The directory is made in
-`tmp/`, locked, then renamed into `workers/`: whoever sees it sees it locked or dead. Ids are never reused.
-When its process dies, however it dies, the kernel frees the lock and any other worker may take it apart:
-journal the deaths, move the tokens, remove the lock last.
+A claim is a token in a worker's directory, whose lock the worker holds. The directory is made in `tmp/`, locked, then
+renamed into `workers/`: a visible directory is locked, or its worker is dead. Ids are never reused. When the process
+dies, the kernel frees the lock, and any other worker may take the directory apart: journal the deaths, move the
+tokens, remove the lock last.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ Forget = Callable[[str, tuple[dict[str, Any], ...], float | None], None]
 class Worker:
     """A worker's directory: its lock, its tokens, and what each of its threads is doing.
 
-    One without threads holds chunks to do something else with them (`engine.queue.gathering`): onlookers see no
-    worker.
+    Without threads it holds chunks for another purpose (`engine.queue.gathering`), and onlookers see no worker.
     """
 
     def __init__(self, queue: Queue, worker_id: str, threads: int) -> None:
@@ -107,7 +106,7 @@ class Worker:
         release(self.queue, os.path.join(self.dir, chunk.name), chunk, not_before)
 
     def abandon(self) -> None:
-        """Leave everything as a process that is killed does: whoever finds the directory takes it apart."""
+        """Leave everything as a killed process does: another worker takes the directory apart."""
         os.close(self._inflight)
         self._lock.release()
 
