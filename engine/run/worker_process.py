@@ -1,6 +1,6 @@
 """One worker process: how loky starts it, what runs in it, and how the supervisor talks to it.
 
-This is the only module that knows loky. Each worker process has an executor of its own, because one dead process of
+Only this module starts processes by loky. Each worker process has an executor of its own, because one dead process of
 a shared executor takes all others with it. The control pipe carries `DRAIN` or a new rate. When that pipe ends, the
 supervisor is gone and the process leaves at once: no orphan goes on fetching. A second pipe carries the heartbeat.
 """

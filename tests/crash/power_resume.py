@@ -21,7 +21,6 @@ from unittest import mock
 from commands import unpaced
 from power_ops import Files
 
-from engine.budget import register, snapshot
 from engine.budget.limiter import Budget
 from engine.cli import invoke
 from engine.model import Cost, Cue, Failure, Fetched, Kind, Metadata, Permit, Refused, Transcript
@@ -153,8 +152,6 @@ def spared() -> Iterator[None]:
             (main, "PAUSE_S", 0.001),
         ):
             stack.enter_context(mock.patch.object(target, name, value))
-        for module in (register, snapshot):
-            stack.enter_context(mock.patch.object(module, "boot_digest", lambda: b"the next boot id"))
         stack.enter_context(mock.patch.object(processes, "boot_id", lambda: "the next boot"))
         stack.enter_context(mock.patch.object(client, "Door"))  # nobody goes through it
         yield
