@@ -93,11 +93,6 @@ class ChildProcess(ABC):
         """How long ago the process was started."""
         return time.monotonic() - self._started_at
 
-    @property
-    def was_killed(self) -> bool:
-        """Whether the last process was killed for its silence."""
-        return self._killed
-
     def look(self, *, wanted: bool = True) -> Ending | None:
         """Start a process where one is wanted and due; kill a silent one; return how it ended, once it has.
 
