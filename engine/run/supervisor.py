@@ -130,10 +130,8 @@ class Supervisor:
         """See to the processes."""
         with self._ending_on_error():
             self._workers.look()
-        if (
-            self._control.rate_changed and not self._workers.running
-        ):  # else a worker writes it to the budget file
-            self._control.rate_changed = False
+        if self._control.rate_changed and not self._workers.running:
+            self._control.rate_changed = False  # no worker is there to write it to the budget file
             with contextlib.suppress(Interrupted):  # the next turn says why
                 self._enter_budget()
         self._keep(self._monitor)
