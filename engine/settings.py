@@ -69,7 +69,6 @@ class Settings:
     on_block: str = "wait"
     limit: int | None = None
     caps: Caps = field(default_factory=Caps)
-    lap_s: float = 600.0
 
     @property
     def requests_per_video(self) -> int:

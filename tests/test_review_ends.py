@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from patience import HANG_S
-from support import Hand, add, batch, file_rows, finish, ids, reclaim
+from support import Hand, batch, file_rows, finish, ids, reclaim
 
 from engine.cli import say
 from engine.cli.display.live_progress import Progress
@@ -158,28 +158,12 @@ def test_a_stop_asked_while_a_run_still_seeds_is_heard(tmp_path: Path) -> None:
     assert not (tmp_path / "q" / "control.json").exists()
 
 
-def test_nohup_is_obeyed(tmp_path: Path) -> None:
-    queue = batch(tmp_path, 16)
-    add(queue, ids(16, 100))
+def test_nohup_is_obeyed() -> None:
     code = (
-        "import os, signal, sys\n"
-        "from engine.run.supervisor import Companion, MonitorProcess, Supervisor\n"
-        "import engine.run.supervisor as s\n"
-        "class Seen(Exception): pass\n"
-        "def look(self):\n"
+        "import signal\n"
+        "from engine.run.stop_signals import StopSignals\n"
+        "with StopSignals():\n"
         "    print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, callable(signal.getsignal(signal.SIGTERM)))\n"
-        "    raise Seen\n"
-        "Supervisor._open_budget = look\n"
-        "its = Supervisor.__new__(Supervisor)\n"
-        "from types import SimpleNamespace\n"
-        "from engine.queue.directory import Queue\n"
-        f"its.queue = Queue({queue.root!r}); its.settings = SimpleNamespace(processes=0, threads=1, egresses=())\n"
-        "its.run_id, its._monitor, its._heard = 'r', MonitorProcess(its.queue), []\n"
-        "its._slots = SimpleNamespace(end=lambda: None)\n"
-        "its._budget_watch = SimpleNamespace(close=lambda: None)\n"
-        "its._lister = Companion(its.queue, 'lister', 'engine.run.lister')\n"
-        "try: its.run()\n"
-        "except Seen: pass\n"
     )
     before = signal.getsignal(signal.SIGHUP)
     try:

@@ -101,7 +101,7 @@ def test_one_door_to_the_disk() -> None:
 @pytest.mark.parametrize(
     ("foreign", "where"),
     [
-        ("loky", "run/worker_process.py"),
+        ("loky", ("run/worker_process.py", "run/child_process.py")),
         ("requests", ("network/", "youtube/")),
         ("urllib3", ("network/", "youtube/")),
         ("yt_dlp", "youtube/"),

@@ -13,12 +13,11 @@ import weakref
 from collections.abc import Callable
 from types import TracebackType
 
-from filelock import lock_descriptor, unlock_descriptor
-
 from engine.budget.remade import taken_over
 from engine.budget.state import MAX_EGRESSES, RECORD_BYTES, offset
 from engine.errors import DiskError, EngineError, UsageError
 from engine.storage import disk
+from engine.storage.flock import try_lock, unlock
 
 STUCK_S, STUCK_AGAIN_S = 4.0, 60.0
 SLICE_S = 0.25
@@ -69,12 +68,12 @@ class BudgetFile:
         return False
 
     def _lock_file(self, stop: threading.Event | None) -> bool:
-        return lock_descriptor(self._fd, blocking=False) or self._wait_for_lock(stop)
+        return try_lock(self._fd) or self._wait_for_lock(stop)
 
     def unlock(self) -> None:
         """Give both locks back."""
         try:
-            unlock_descriptor(self._fd)
+            unlock(self._fd)
         finally:
             self._mutex.release()
 
@@ -159,7 +158,7 @@ class BudgetFile:
         tell_at = time.monotonic() + STUCK_S
         while True:
             time.sleep(POLL_S)
-            if lock_descriptor(self._fd, blocking=False):
+            if try_lock(self._fd):
                 return True
             if stop is not None and stop.is_set():
                 return False

@@ -25,7 +25,7 @@ from engine.budget.state import (
     unpack_header,
 )
 from engine.errors import UsageError
-from engine.storage.boot import boot_id
+from engine.storage.processes import boot_digest
 
 HEADER = -1
 LEAN_FAILURES = 3
@@ -38,7 +38,7 @@ class Register:
     def __init__(self, file: BudgetFile, settings: BudgetSettings) -> None:
         self._file = file
         self._settings = settings
-        self._boot = boot_id()
+        self._boot = boot_digest()
 
     def steer(self, settings: BudgetSettings) -> None:
         """Make records by these settings from now on."""

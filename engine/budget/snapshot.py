@@ -19,7 +19,7 @@ from engine.budget.state import (
     unpack,
     unpack_header,
 )
-from engine.storage.boot import boot_id
+from engine.storage.processes import boot_digest
 
 READS = 3  # a record that is being written may be seen torn
 
@@ -84,7 +84,7 @@ def _read(path: str) -> tuple[list[EgressState], bool]:
         if None not in states or not left:
             break
     header = unpack_header(data[:RECORD_BYTES])
-    return [state for state in states if state], header is not None and header.boot_id == boot_id()
+    return [state for state in states if state], header is not None and header.boot_id == boot_digest()
 
 
 def view(state: EgressState, now: float, wall: float, same_boot: bool) -> EgressView:

@@ -21,13 +21,11 @@ from engine.network.answer import Answer, FailureError, RequestPhase, retry_afte
 from engine.network.session import Session
 from engine.network.sockets import current
 from engine.network.turns import LARGE_BYTES, turns
+from engine.process import suspends
 
 if TYPE_CHECKING:
     from engine.network.client import Client
 
-# A wait that overran by OVERRUN_S is suspicious; then the thread waits NOTICE_S for the deadline to be extended. One
-# that overran by SUSPEND_S means that the process was stopped, not that the server is slow.
-OVERRUN_S, NOTICE_S, SUSPEND_S = 0.2, 0.6, 2.0
 MAX_BODIES = 4  # all bodies of an attempt together may be this many times as large as one
 _CHUNK_BYTES = 64 << 10
 # The encodings in which an answer is read. Some others take quadratic time (`punycode`), and where an answer names
@@ -91,10 +89,6 @@ class Attempt:
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:
         return self.session.get(url, **kwargs)
-
-    def extend(self, seconds: float) -> None:
-        """Move the deadline. Only one other thread may call this."""
-        self._deadline.extra_s += max(0.0, seconds)
 
     def reached(self, phase: RequestPhase) -> None:
         self.answer = replace(self.answer, phase=phase)
@@ -202,27 +196,21 @@ class Attempt:
 
 
 class _Deadline:
-    """The time an attempt has left. It runs from `start` to `stop`.
-
-    The length of each wait is announced, so that of a wait during which the machine slept only the announced part
-    counts.
-    """
+    """The time an attempt has left: from `start` to `stop`, less what this process was suspended for."""
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
-        self.extra_s = 0.0  # granted by another thread, which only writes this
         self._used_s = 0.0
         self._since_s: float | None = None  # None: stopped
-        self._announced_s = 0.0
 
     @property
     def left_s(self) -> float:
         """Seconds left, 0.0 when it is over. A wait may end slightly early, so a few milliseconds count as none."""
-        left_s = self.limit_s + self.extra_s - self._used_s
+        left_s = self.limit_s - self._used_s
         return left_s if left_s > 0.005 else 0.0
 
     def start(self) -> None:
-        self._since_s, self._announced_s = time.monotonic(), 0.0
+        self._since_s = time.monotonic()
 
     def wait_s(self, max_s: float | None) -> float:
         """How long the next wait may take, at most `max_s`. Raises TimeoutError when no time is left."""
@@ -230,8 +218,7 @@ class _Deadline:
         left_s = self.left_s
         if not left_s:
             raise TimeoutError("the attempt's deadline is over")
-        self._announced_s = left_s if max_s is None else min(max_s, left_s)
-        return self._announced_s
+        return left_s if max_s is None else min(max_s, left_s)
 
     def stop(self) -> None:
         self._count()
@@ -240,14 +227,5 @@ class _Deadline:
     def _count(self) -> None:
         if self._since_s is None:
             return
-        now = time.monotonic()
-        passed_s = now - self._since_s
-        overrun_s = passed_s - self._announced_s
-        self._used_s += self._announced_s if overrun_s > SUSPEND_S else passed_s
-        self._since_s = now
-        if overrun_s > OVERRUN_S and not self.left_s:
-            # No wait overruns by itself. If the process was suspended, the thread that notices (it calls
-            # `Client.extend`) has also only just woken up. Give it a moment, which does not count.
-            while not self.left_s and time.monotonic() - now < NOTICE_S:
-                time.sleep(0.02)
-            self._since_s = time.monotonic()
+        since_s, self._since_s = self._since_s, time.monotonic()
+        self._used_s += max(0.0, self._since_s - since_s - suspends.lost_s(since_s))

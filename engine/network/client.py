@@ -80,13 +80,6 @@ class Client:
         """One attempt at one job by the permit's egress, as a context manager. `permit` pays its first request."""
         return Attempt(self, permit, deadline_s)
 
-    def extend(self, seconds: float) -> None:
-        """Move the deadlines of all attempts under way, after the machine was suspended for this long."""
-        with self._lock:
-            busy = list(self._busy)
-        for attempt in busy:
-            attempt.extend(seconds)
-
     def close(self) -> None:
         """Close idle sessions. Attempts under way close theirs when they end."""
         self._closed = True

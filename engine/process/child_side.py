@@ -1,8 +1,8 @@
-"""What the processes beside the workers, the monitor and the lister, do alike: live and end as the supervisor wants.
+"""A helper process's own side (monitor, lister): how it runs and ends as the supervisor expects.
 
-They end with their standard input, and not by a signal that a terminal sends to all. How they end says whether
-starting them again would help: an exit code, and a sentence on standard error. Their standard output carries their
-heartbeat (`engine.process.heartbeat`) and nothing else.
+It ends when its standard input does, and not by a signal that a terminal sends to all. Its exit code and a sentence
+on standard error say whether starting it again would help. Its standard output carries its heartbeat
+(`engine.process.heartbeat`) and nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine.storage.processes import leave_signals_to_supervisor
 
 
 def carried_out(work: Callable[[], None], doing: str) -> int:
-    """Do a companion's work, deaf to the signals that end a run; returns the exit code.
+    """Do a helper process's work and ignore the signals that end a run; returns the exit code.
 
     `doing` says what the disk failed at, as in `keeping the manifest in queue_dir`.
     """

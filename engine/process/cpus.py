@@ -67,7 +67,7 @@ def _mounts(text: str) -> list[tuple[str, str, str]]:
 def _upwards(path: str, top: str, mounted: str) -> list[str]:
     """The directories of a cgroup and of all above, as far as they are mounted."""
     inside = os.path.relpath(path, top) if path.startswith("/") and top.startswith("/") else "."
-    parts = [its for its in inside.split("/") if its != "."]
+    parts = [part for part in inside.split("/") if part != "."]
     if ".." in parts:  # a group outside of what is mounted, as that of a process that came from outside
         parts = []
     return [os.path.join(mounted, *parts[:count]) for count in range(len(parts), -1, -1)]
@@ -78,12 +78,12 @@ def _limit(root: str, kind: str, directory: str) -> float:
         fields = _read(root, directory, "cpu.max").split()
     else:
         fields = [
-            its.strip()
+            text.strip()
             for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-            if (its := _read(root, directory, name))
+            if (text := _read(root, directory, name))
         ]
     try:
-        used_us, period_us = (float(its) for its in fields)
+        used_us, period_us = (float(field) for field in fields)
     except ValueError:  # `max`, or no such file
         return math.inf
     return used_us / period_us if used_us > 0 and period_us > 0 else math.inf
@@ -95,7 +95,7 @@ def _unescaped(text: str) -> str:
 
 def _read(root: str, *parts: str) -> str:
     try:
-        with open(os.path.join(root, *(its.lstrip("/") for its in parts)), encoding="utf-8") as file:
+        with open(os.path.join(root, *(part.lstrip("/") for part in parts)), encoding="utf-8") as file:
             return file.read(1 << 20)
     except (OSError, UnicodeDecodeError):
         return ""

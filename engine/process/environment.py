@@ -1,7 +1,7 @@
-"""What the processes that a command starts find: their environment, and the directory they begin in.
+"""What the processes that a command starts find: their environment and their working directory.
 
-Our own import only what is installed, and no secret is in their environment: what they must know travels by a pipe.
-A program of the user's (`--notify`) finds the environment, less the secrets, and the directory we were started in.
+Our own processes import only what is installed. No secret is in their environment: it travels by a pipe. A program of
+the user's (`--notify`) gets the environment without the secrets, and the directory that we were started in.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def shown(path: str) -> str:
 
 @contextlib.contextmanager
 def standing_in(directory: str) -> Iterator[None]:
-    """Within the block this process stands in another directory, which stays: the user's may be removed or unmounted.
+    """Work in another directory within the block: the user's may be removed or unmounted.
 
     Raises OSError when that directory cannot be entered.
     """
@@ -102,7 +102,7 @@ def _secrets() -> list[str]:
 
 def _import_variables() -> dict[str, str]:
     """PYTHONPATH without the working directory, which an empty entry means; with this package, if it needs that."""
-    kept = [os.path.abspath(its) for its in os.environ.get("PYTHONPATH", "").split(os.pathsep) if its]
+    kept = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if _PACKAGES not in kept and _PACKAGES not in _installed():
         kept.insert(0, _PACKAGES)
     return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(kept)}
@@ -113,7 +113,7 @@ def _installed() -> list[str]:
     found = list(site.getsitepackages())
     if site.ENABLE_USER_SITE:
         found.append(site.getusersitepackages())
-    return [os.path.abspath(its) for its in found] if not sys.flags.no_site else []
+    return [os.path.abspath(path) for path in found] if not sys.flags.no_site else []
 
 
 def _here() -> str | None:

@@ -1,8 +1,8 @@
-"""Heartbeats: how a supervisor notices from outside that a child process stands still.
+"""Heartbeats: how a supervisor notices from outside that a child process hangs.
 
-The child writes one byte a second into a pipe, and the supervisor reads how long ago the last one came. A pipe holds
-memory only, so a slow disk silences nobody. What silences a process: it is stopped, or one of its threads keeps the
-interpreter to itself (a regular expression that does not end), or its main loop hangs.
+The child writes one byte a second into a pipe, and the supervisor reads how long ago the last one came. A pipe is
+memory only, so a slow disk silences nobody. A process falls silent when it is stopped, when one of its threads keeps
+the interpreter to itself (a regular expression that does not end), or when its main loop hangs.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import stat
 import threading
 import time
 
+from engine.process import suspends
+
 BEAT_S = 1.0
-STARTING_S = 180.0  # so long a process may take before its first beat
-SUSPEND_GAP_S = 2.0  # the supervisor itself did not run for so long: nobody was silent for that time
+STARTING_S = 180.0  # a process may take this long before its first beat
 
 
 class Heart:
@@ -28,7 +29,7 @@ class Heart:
 
     @classmethod
     def on_stdout(cls) -> Heart:
-        """The heart of a helper process, whose standard output is the pipe. Started by hand it has none."""
+        """The heart of a helper process, whose standard output is the pipe. Started by hand, it has none."""
         piped = False
         with contextlib.suppress(OSError):
             piped = stat.S_ISFIFO(os.fstat(1).st_mode)
@@ -40,9 +41,7 @@ class Heart:
         if self._fd < 0 or now - self._beat_at < BEAT_S:
             return
         self._beat_at = now
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # nobody listens any more, and we hear of that elsewhere
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any more, which is noticed elsewhere
             if select.select([], [self._fd], [], 0)[1]:  # full: the supervisor is stopped and reads later
                 os.write(self._fd, b".")
 
@@ -57,33 +56,28 @@ class Heart:
 
 
 class Pulse:
-    """The supervisor's side: for how long a child has been silent, in seconds of the supervisor's own time.
+    """The supervisor's side: for how long a child has been silent, in seconds in which the supervisor ran itself.
 
-    A time in which the supervisor did not run either (the machine slept, all were stopped) does not count. `begun`:
-    something has come; until then the process may only be starting, which takes long on a busy machine.
+    `begun`: a beat has come. Until then the process may only be starting, which takes long on a busy machine.
     """
 
-    def __init__(self, fd: int, now: float | None = None) -> None:
+    def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._heard_at = self._looked_at = time.monotonic() if now is None else now
+        self._beat_at = time.monotonic()
         self.begun = False
         os.set_blocking(fd, False)
 
-    def silent_s(self, now: float | None = None) -> float:
+    def silent_s(self) -> float:
         """Read what came, and say for how long nothing has come."""
-        now = time.monotonic() if now is None else now
-        gap_s = now - self._looked_at
-        if gap_s > SUSPEND_GAP_S:
-            self._heard_at += gap_s
-        self._looked_at = now
-        with contextlib.suppress(OSError):  # nothing there, or the child is gone, which shows elsewhere
+        with contextlib.suppress(OSError):  # nothing there, or the child is gone, which is noticed elsewhere
             while os.read(self._fd, 4096):
-                self._heard_at, self.begun = now, True
-        return now - self._heard_at
+                self._beat_at, self.begun = time.monotonic(), True
+        lost_s = suspends.lost_s(self._beat_at)
+        return time.monotonic() - self._beat_at - lost_s
 
     def forgive(self) -> None:
         """Count from now on: the silence had a good reason."""
-        self._heard_at = self._looked_at
+        self._beat_at = time.monotonic()
 
 
 def is_stopped(pid: int) -> bool:

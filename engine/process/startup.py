@@ -101,7 +101,7 @@ def leave_out_foreign_modules() -> None:
             foreign.add(sys.path[0])
     if not sys.flags.ignore_environment and "" in os.environ.get("PYTHONPATH", "x").split(os.pathsep):
         foreign |= {"", here}
-    sys.path[:] = [its for its in sys.path if its not in foreign or os.path.realpath(its) == _real_mine()]
+    sys.path[:] = [path for path in sys.path if path not in foreign or os.path.realpath(path) == _real_mine()]
 
 
 def _real_mine() -> str:

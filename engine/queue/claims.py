@@ -1,9 +1,9 @@
 """Claims: a worker's hold on chunks.
 
-A claim is a token that lies in a worker's directory, whose lock the worker holds. The directory is made in
-`tmp/`, locked, then renamed into `workers/`: whoever sees it sees it locked or dead. Ids are never reused.
-When its process dies, however it dies, the kernel frees the lock and any other worker may take it apart:
-journal the deaths, move the tokens, remove the lock last.
+A claim is a token in a worker's directory, whose lock the worker holds. The directory is made in `tmp/`, locked, then
+renamed into `workers/`: a visible directory is locked, or its worker is dead. Ids are never reused. When the process
+dies, the kernel frees the lock, and any other worker may take the directory apart: journal the deaths, move the
+tokens, remove the lock last.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from engine.storage.locks import Lock, living_holder, read_note
 _BEGAN = "%Y%m%dT%H%M%S"
 _SLOT = 64  # bytes a thread has in `inflight`
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
-
+_SURE = b"sure"  # what a note of a death holds; earlier versions of the engine read it
 
 Forget = Callable[[str, tuple[dict[str, Any], ...], float | None], None]
 
@@ -36,8 +36,7 @@ Forget = Callable[[str, tuple[dict[str, Any], ...], float | None], None]
 class Worker:
     """A worker's directory: its lock, its tokens, and what each of its threads is doing.
 
-    One without threads holds chunks to do something else with them (`engine.queue.gathering`): onlookers see no
-    worker.
+    Without threads it holds chunks for another purpose (`engine.queue.gathering`), and onlookers see no worker.
     """
 
     def __init__(self, queue: Queue, worker_id: str, threads: int) -> None:
@@ -107,7 +106,7 @@ class Worker:
         release(self.queue, os.path.join(self.dir, chunk.name), chunk, not_before)
 
     def abandon(self) -> None:
-        """Leave everything as a process that is killed does: whoever finds the directory takes it apart."""
+        """Leave everything as a killed process does: another worker takes the directory apart."""
         os.close(self._inflight)
         self._lock.release()
 
@@ -148,24 +147,19 @@ def _unlink(path: str, *names: str) -> None:
         disk.unlink_quietly(os.path.join(path, name))
 
 
-def blame(queue: Queue, worker_id: str, *, sure: bool) -> None:
-    """Note that a worker died while its supervisor lived: its jobs in flight are suspects.
+def record_death(queue: Queue, worker_id: str) -> None:
+    """Note that a worker died while its supervisor lived: its jobs in flight are suspected.
 
-    `sure` says that nothing hints at a killer from outside. Without this note (everything was killed together)
-    nobody is blamed.
+    Without this note (everything was killed together) nobody is suspected.
     """
     path = os.path.join(queue.workers, worker_id, "died")
     with contextlib.suppress(FileNotFoundError):
-        disk.publish(path, b"sure" if sure else b"unsure", tmp_dir=queue.tmp, sync=False)
+        disk.publish(path, _SURE, tmp_dir=queue.tmp, sync=False)
 
 
-def _blamed(path: str) -> bool | None:
-    """The supervisor's note in a dead worker's directory: whether it was sure, None without a note."""
-    try:
-        with open(os.path.join(path, "died"), "rb") as file:
-            return file.read() == b"sure"
-    except OSError:
-        return None
+def _is_recorded(path: str) -> bool:
+    """Whether the supervisor noted the death of the worker that had this directory."""
+    return os.path.exists(os.path.join(path, "died"))
 
 
 def in_flight(path: str) -> list[tuple[Chunk, str]]:
@@ -187,14 +181,14 @@ def in_flight(path: str) -> list[tuple[Chunk, str]]:
 def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
     """Take apart the directories of dead workers; returns how many.
 
-    A dead worker of this very run waits for the supervisor's `died` note, so that its jobs are blamed. For each
-    job that was in flight and has no final, `forget(job, rows, since)` removes what it may have left in the output
-    directory: `rows` its rows in the journal that name files, `since` when the worker's run began.
+    A dead worker of this very run waits until its death is recorded, so that its jobs are suspected. For each job
+    that was in flight and has no final, `forget(job, rows, since)` removes what it may have left in the output
+    directory. `rows` are its rows in the journal that name files, `since` is when the worker's run began.
     """
     count = 0
     for worker_id in worker_ids(queue):
         path = os.path.join(queue.workers, worker_id)
-        if worker_id.startswith(run_id + ".") and _blamed(path) is None:
+        if worker_id.startswith(run_id + ".") and not _is_recorded(path):
             continue
         lock = Lock(os.path.join(path, "lock"))
         try:
@@ -204,7 +198,7 @@ def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
             # Only a directory whose removal was cut off has no lock, or one whose lock a power cut took: nobody
             # lives there, and what is left are perhaps tokens and the small files.
             if chunks_in(path):
-                _reclaim_one(queue, path, worker_id, sure=None, forget=forget)
+                _reclaim_one(queue, path, worker_id, recorded=False, forget=forget)
             _unlink(path, "inflight", "died")
             with contextlib.suppress(OSError):
                 disk.rmdir(path)
@@ -212,7 +206,7 @@ def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
         except NotADirectoryError:  # a stray file: `engine verify` names it
             continue
         try:
-            _reclaim_one(queue, path, worker_id, sure=_blamed(path), forget=forget)
+            _reclaim_one(queue, path, worker_id, recorded=_is_recorded(path), forget=forget)
             _remove(path, lock)
             count += 1
         finally:
@@ -220,7 +214,7 @@ def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
     return count
 
 
-def _reclaim_one(queue: Queue, path: str, worker_id: str, *, sure: bool | None, forget: Forget) -> None:
+def _reclaim_one(queue: Queue, path: str, worker_id: str, *, recorded: bool, forget: Forget) -> None:
     busy = in_flight(path)
     for chunk in chunks_in(path):
         gathered = queue.gathering_under_way()
@@ -228,7 +222,7 @@ def _reclaim_one(queue: Queue, path: str, worker_id: str, *, sure: bool | None, 
             disk.unlink_quietly(os.path.join(path, chunk.name))  # its jobs are in another segment by now
             continue
         state = fold(journal.lines(queue.journal(chunk)))
-        mine = [video_id for its, video_id in busy if its == chunk]
+        mine = [video_id for in_chunk, video_id in busy if in_chunk == chunk]
         open_jobs = [
             video_id for video_id in mine if (s := state.jobs.get(video_id)) is None or s.final is None
         ]
@@ -238,13 +232,13 @@ def _reclaim_one(queue: Queue, path: str, worker_id: str, *, sure: bool | None, 
         for video_id in open_jobs:
             job = state.jobs.get(video_id)
             forget(video_id, job.rows if job else (), began_at(worker_id))
-        if sure is not None and open_jobs:
+        if recorded and open_jobs:
             book = journal.Journal(queue.journal(chunk))
             for video_id in open_jobs:
                 alone = len(busy) == 1
-                book.write("died", {"job": video_id, "worker": worker_id, "alone": alone, "sure": sure})
+                book.write("died", {"job": video_id, "worker": worker_id, "alone": alone, "sure": True})
             book.close()
-        touched = bool(state.end) or (sure is not None and bool(open_jobs))
+        touched = bool(state.end) or (recorded and bool(open_jobs))
         release(queue, os.path.join(path, chunk.name), chunk, 0.0 if touched else None)
 
 

@@ -1,57 +1,31 @@
-"""Who is to blame for a worker's death: its jobs, or somebody from outside.
+"""Deaths of worker processes: each is recorded, once it is certain that it did not end the whole run.
 
-A process that crashed by itself was brought down by what it did. One that was killed may have been killed for its
-jobs (the kernel, for the memory they took) or by a killer who is about: other processes that died lately with
-other jobs speak for that. Deaths of the last minutes count over runs, as a killer may outlive one.
+A job in flight in a dead worker is suspected and runs alone from then on. Two deaths alone make it `poison`
+(`engine.worker.retry_policy`). Where everything is killed together nobody is left to record anything.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from engine.queue import events
-from engine.queue.directory import Queue, worker_ids
+from engine.queue import claims
+from engine.queue.directory import Queue
 
-AMBIENT_S = 300.0  # deaths so long ago say nothing about a killer who is about now
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """A worker died: when (monotonic clock), with which jobs in flight."""
-
-    worker_id: str
-    at: float
-    jobs: set[str] = field(default_factory=set)
+CERTAIN_AFTER_S = 0.2  # a supervisor that outlives a worker by this did not die with it
 
 
 class Deaths:
-    """The deaths that one run has seen, and those it found: what an earlier run left behind counts as one."""
+    """The deaths that this run has seen and not recorded yet."""
 
     def __init__(self, queue: Queue) -> None:
-        found = [Death(worker_id, time.monotonic()) for worker_id in worker_ids(queue)]
-        self._deaths = [*_late(queue), *found]
-        self._crashed: set[str] = set()
+        self._queue = queue
+        self._seen: list[tuple[float, str]] = []
 
-    def add(self, worker_id: str, jobs: set[str], *, crashed: bool) -> None:
-        """A worker died; `crashed`: by itself, and not by a SIGKILL."""
-        self._deaths.append(Death(worker_id, time.monotonic(), jobs))
-        if crashed:
-            self._crashed.add(worker_id)
+    def add(self, worker_id: str) -> None:
+        """This worker has just died."""
+        self._seen.append((time.monotonic() + CERTAIN_AFTER_S, worker_id))
 
-    def sure(self, worker_id: str) -> bool:
-        """Whether nothing but its jobs explains a worker's death: it crashed by itself, or no other process has
-        died lately without these jobs."""
-        now = time.monotonic()
-        self._deaths = [its for its in self._deaths if now - its.at < AMBIENT_S]
-        mine = next((its.jobs for its in self._deaths if its.worker_id == worker_id), set())
-        return worker_id in self._crashed or all(mine & its.jobs for its in self._deaths)
-
-
-def _late(queue: Queue) -> Iterator[Death]:
-    for event in events.recent(queue, AMBIENT_S):
-        if event.get("event") == "slot_died":
-            jobs = event.get("jobs")
-            named = {its for its in jobs if isinstance(its, str)} if isinstance(jobs, list) else set()
-            yield Death(str(event.get("worker")), time.monotonic(), named)
+    def record(self) -> None:
+        """Record those that are certain by now."""
+        while self._seen and time.monotonic() >= self._seen[0][0]:
+            claims.record_death(self._queue, self._seen.pop(0)[1])

@@ -1,7 +1,7 @@
-"""The processes beside the workers, as the supervisor keeps them: the monitor and the lister.
+"""The helper processes of a run: the monitor, which keeps the manifest, and the lister, which reads channels.
 
-Each is started, started again when it dies or says nothing any more (`engine.process.heartbeat`), and ended by the
-end of its standard input. Restarts of one that keeps dying come later and later.
+Each is a `python -m MODULE QUEUE`. It finds its settings on its standard input and ends with that. Its standard
+output is its heartbeat. Its exit code and its standard error say why it ended (`engine.process.child_side`).
 """
 
 from __future__ import annotations
@@ -12,123 +12,50 @@ import sys
 import time
 from collections.abc import Callable
 
-from engine.errors import EngineError, Exit
+from engine.errors import Exit
 from engine.process import environment, shortages
-from engine.process.heartbeat import STARTING_S, Pulse, is_stopped
-from engine.queue import events
+from engine.process.heartbeat import Pulse
+from engine.queue import channel_state, events
 from engine.queue.directory import Queue
-from engine.run.worker_process import signals_held
+from engine.run.child_process import DEATHS_MAX, POLL_S, ChildFailedError, ChildProcess, Ending
 from engine.settings import Settings
 
-DEATHS_MAX = 6
-SILENT_S = 20.0  # who has said nothing for so long is replaced
+SILENT_S = 20.0
 FINISHES = 3  # monitors that are asked to bring the manifest up to the journals, one after the other
-BACK_OFF_S, BACK_OFF_MAX_S = 0.05, 5.0
 END_S = 5.0
-TICK_S = 0.025
+LISTINGS_S = 1.0
 _NO_USE = (Exit.DISK, Exit.USAGE, Exit.NO_QUEUE, Exit.NO_PROXY)  # starting it again would not help
 
 
-class CompanionFailedError(EngineError):
-    """One of them said what is wrong; the run ends with its code."""
+class Subprocess:
+    """A helper process that was started (`child_process.Launched`)."""
 
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.exit_code = Exit(code) if code in set(Exit) else Exit.BUG
-
-
-class Companion:
-    """One `python -m <module>`, and its successors; `name` is what messages and events call it."""
-
-    def __init__(self, queue: Queue, name: str, module: str, letter: bytes = b"") -> None:
-        self._queue = queue
-        self._name = name
-        self._module = module
-        self._letter = letter  # what it finds on its standard input
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pulse: Pulse | None = None
-        self._deaths = 0
-        self._restart_at: float | None = None
+    def __init__(self, module: str, root: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, root],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment.environment(),
+        )
+        assert self._process.stdout is not None  # noqa: S101
+        self.pulse = Pulse(self._process.stdout.fileno())
 
     @property
-    def running(self) -> bool:
-        return self._process is not None or self._restart_at is not None
+    def pids(self) -> list[int]:
+        return [self._process.pid]
 
-    def start(self) -> None:
-        """Start it. Raises ShortageError when the system has no process for it."""
-        self._restart_at = None
-        gone = shortages.package_gone()
-        if gone is not None:
-            raise gone
-        try:
-            with signals_held():
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", self._module, self._queue.root],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,  # its heartbeat
-                    stderr=subprocess.PIPE,
-                    env=environment.environment(),
-                )
-        except OSError as exc:
-            raise shortages.raised(exc) or exc from None
-        if self._process.stdout is not None:
-            self._pulse = Pulse(self._process.stdout.fileno())
-        self._say(self._letter)
+    def ending(self) -> Ending | None:
+        return self.close() if self._process.poll() is not None else None
 
-    def look(self) -> None:
-        """Start it again if it died or does not answer. Raises CompanionFailedError when it says that this would not
-        help."""
-        if self._process is None:
-            if self._restart_at is not None and time.monotonic() >= self._restart_at:
-                self.start()
-            return
-        if self._process.poll() is None:
-            self._end_if_silent()
-            return
-        code, said = self.end()
-        if code in _NO_USE:
-            raise CompanionFailedError(code, said)
-        if self._is_content(code):
-            return
-        self._deaths += 1
-        events.emit(self._queue, f"{self._name}_died", said[-200:] or f"exit {code}")
-        if code > 0 and self._deaths > DEATHS_MAX:
-            raise CompanionFailedError(Exit.BUG, f"the {self._name} cannot run: {said}")
-        wait_s = min(BACK_OFF_MAX_S, BACK_OFF_S * 2**self._deaths) if self._deaths > 1 else 0.0
-        self._restart_at = time.monotonic() + wait_s
-        if not wait_s:
-            self.start()
-
-    def _end_if_silent(self) -> bool:
-        """Kill it when it has said nothing for too long: stopped, or hung. The next look starts another."""
-        if self._process is None or self._pulse is None:
-            return False
-        silent_s = self._pulse.silent_s()
-        starting = not self._pulse.begun and not is_stopped(self._process.pid)
-        if silent_s < (STARTING_S if starting else SILENT_S):
-            return False
-        reason = f"the {self._name} (pid {self._process.pid}) has not answered for {silent_s:.0f} s: it is replaced"
-        events.emit(self._queue, f"{self._name}_silent", reason)
-        self._process.kill()
-        self._process.wait()
-        return True
-
-    def _is_content(self, code: int) -> bool:
-        """Whether it ended because there is nothing left to do."""
-        return False
-
-    def _say(self, data: bytes) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(OSError):  # it died: `look` will see
+    def tell(self, data: bytes) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # it died, which `ending` tells
                 self._process.stdin.write(data)
                 self._process.stdin.flush()
 
-    def end(self) -> tuple[int, str]:
-        """End it; returns (exit code, what it said)."""
-        process, self._process = self._process, None
-        self._pulse = self._restart_at = None
-        if process is None:
-            return 0, ""
+    def close(self) -> Ending:
+        process = self._process
         if process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
@@ -137,54 +64,109 @@ class Companion:
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
-        said = process.stderr.read().decode("utf-8", "replace").strip() if process.stderr else ""
+        said = b""
         for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
+            if pipe is not None and not pipe.closed:
+                said = pipe.read() if pipe is process.stderr else said
                 pipe.close()
-        return code, said
+        return Ending(code, said.decode("utf-8", "replace").strip())
 
 
-class MonitorProcess(Companion):
+class HelperProcess(ChildProcess):
+    """A helper process and its successors; `name` is what messages and events call it."""
+
+    name = ""
+    module = ""
+
+    def __init__(self, queue: Queue, stdin: bytes = b"") -> None:
+        super().__init__()
+        self.silent_after_s = SILENT_S
+        self._queue = queue
+        self._stdin = stdin  # what it finds there
+
+    def launch(self) -> Subprocess:
+        try:
+            process = Subprocess(self.module, self._queue.root)
+        except OSError as exc:
+            raise shortages.raised(exc) or exc from None
+        process.tell(self._stdin)
+        return process
+
+    def report_silence(self, silent_s: float, pids: list[int]) -> None:
+        reason = (
+            f"the {self.name} (pid {pids[0]}) has not wait_until_done for {silent_s:.0f} s: it is replaced"
+        )
+        events.emit(self._queue, f"{self.name}_silent", reason)
+
+    def keep(self, *, wanted: bool = True) -> Ending | None:
+        """Keep one at work where it is wanted; return how one ended, once.
+
+        Raises ChildFailedError when it says that a successor would not help, or when it keeps dying.
+        """
+        ending = self.look(wanted=wanted)
+        if ending is None:
+            return None
+        self.end()
+        if ending.code in _NO_USE:
+            raise ChildFailedError(ending.code, ending.said)
+        if not self.is_done(ending.code):
+            self._died(ending)
+        return ending
+
+    def is_done(self, code: int) -> bool:
+        """Whether it ended because there is nothing left to do."""
+        return False
+
+    def _died(self, ending: Ending) -> None:
+        events.emit(self._queue, f"{self.name}_died", ending.said[-200:] or f"exit {ending.code}")
+        self.start_later(did_something=False)
+        if ending.code > 0 and self.deaths_in_a_row > DEATHS_MAX:
+            raise ChildFailedError(Exit.BUG, f"the {self.name} cannot run: {ending.said}")
+
+
+class MonitorProcess(HelperProcess):
     """The monitor, which is there as long as the run is."""
 
-    def __init__(self, queue: Queue) -> None:
-        super().__init__(queue, "monitor", "engine.monitor.monitor")
+    name, module = "monitor", "engine.monitor.monitor"
 
     def finish(self, hurried: Callable[[], bool]) -> None:
-        """Have the manifest brought up to the journals, however long that takes as long as the monitor answers. One
-        that dies or falls silent over it is replaced. Raises CompanionFailedError when the manifest stays behind."""
+        """Have the manifest brought up to the journals, however long that takes as long as the monitor answers.
+
+        One that dies or falls silent over it is replaced. Raises ChildFailedError when the manifest stays behind.
+        """
         for _ in range(FINISHES):
-            if self._process is None:
+            if not self.at_work:
                 self.start()
-            self._say(b"finish\n")
-            code = self._ended(hurried)
-            if code == 0 or hurried():
-                return
-            if code is not None and code > 0:
-                raise CompanionFailedError(*self.end())
+            self.tell(b"finish\n")
+            ending = None
+            while ending is None and not hurried():
+                ending = self.look()
+                time.sleep(POLL_S)
             self.end()
-        raise CompanionFailedError(
+            if ending is None or ending.code == 0:
+                return
+            if ending.code > 0:
+                raise ChildFailedError(ending.code, ending.said)
+        raise ChildFailedError(
             Exit.BUG, "the monitor does not answer, so the manifest lacks rows: run again, and it gets them"
         )
 
-    def _ended(self, hurried: Callable[[], bool]) -> int | None:
-        """The exit code of the monitor once it ends; None when it was killed for its silence, or there is hurry."""
-        process = self._process
-        while process is not None and not hurried():
-            code = process.poll()
-            if code is not None:
-                return code
-            if self._end_if_silent():
-                return None
-            time.sleep(TICK_S)
-        return None
 
-
-class ListerProcess(Companion):
+class ListerProcess(HelperProcess):
     """The lister, which is there as long as a listing is open."""
 
-    def __init__(self, queue: Queue, settings: Settings) -> None:
-        super().__init__(queue, "lister", "engine.run.lister", settings.pack())
+    name, module = "lister", "engine.run.lister"
 
-    def _is_content(self, code: int) -> bool:
+    def __init__(self, queue: Queue, settings: Settings) -> None:
+        super().__init__(queue, settings.pack())
+        self._asked_at = float("-inf")
+
+    def has_work(self) -> bool:
+        """Whether a listing is open. The files are asked once a second at most, and not while one is at work."""
+        if self.at_work or time.monotonic() - self._asked_at < LISTINGS_S:
+            return False
+        self._asked_at = time.monotonic()
+        return bool(channel_state.summary(self._queue)[channel_state.OPEN])
+
+    def is_done(self, code: int) -> bool:
         return code == Exit.OK

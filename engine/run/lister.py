@@ -41,8 +41,8 @@ from engine.youtube.channel_pages import ListingClient, Stopped, listing_url
 
 BATCH_IDS = 900  # from which on they are seeded; with a page of up to 100 more they are a thousand at most
 WAITS_S = (60.0, 600.0, 3600.0)
-NOT_ITS_FAULT_S = 5.0  # the egress was closed: permits are waited for, so this only breaks a circle
-LOOK_S = 2.0
+EGRESS_WAIT_S = 5.0  # the egress was closed: permits are waited for, so this only breaks a circle
+POLL_S = 2.0
 CALM_S = 0.25
 LOCK_WAIT_S = 5.0
 
@@ -68,14 +68,14 @@ class Lister:
             left = channel_state.open_listings(self.queue)
             if not left:
                 return
-            due = [its for its in left if its.due(time.time())]
+            due = [listing for listing in left if listing.due(time.time())]
             if not due:
-                self._stop.wait(min(channel_state.next_due_s(left), LOOK_S))
-            for its in due:  # all are read once for all of them, not once for each
+                self._stop.wait(min(channel_state.next_due_s(left), POLL_S))
+            for listing in due:  # all are read once for all of them, not once for each
                 if self._stop.is_set():
                     return
                 now = channel_state.read(
-                    self.queue, its.number
+                    self.queue, listing.number
                 )  # a seeding or `sync` may have changed it meanwhile
                 if now is not None and now.due(time.time()):
                     self.work(now)
@@ -86,119 +86,125 @@ class Lister:
         self._budget.close()
 
     # ---- one listing ----------------------------------------------------------------------------------------
-    def work(self, its: Listing) -> None:
+    def work(self, listing: Listing) -> None:
         """List a source as far as it goes now."""
-        self._source, self._stamp = its.source, None
+        self._source, self._stamp = listing.source, None
         try:
-            while its.parts:
-                stopped = self._part(its)
+            while listing.parts:
+                stopped = self._part(listing)
                 if stopped is not None:
-                    self._failed(its, stopped)
+                    self._failed(listing, stopped)
                     return
         except Interrupted:
             return
-        events.emit(self.queue, "listed", f"{its.source}: {its.found:,} videos", source=its.source)
+        events.emit(
+            self.queue, "listed", f"{listing.source}: {listing.found:,} videos", source=listing.source
+        )
 
-    def _part(self, its: Listing) -> Stopped | None:
+    def _part(self, listing: Listing) -> Stopped | None:
         """List the part under way; what stopped it, or None when it is through."""
-        part, goes_on_at = its.parts[0], its.token
+        part, goes_on_at = listing.parts[0], listing.token
         if goes_on_at is None:
-            its.found, its.fresh[part] = its.base, []
-        self._max_results = its.max_results
-        head = frozenset(its.heads.get(part, ()))
+            listing.found, listing.fresh[part] = listing.base, []
+        self._max_results = listing.max_results
+        head = frozenset(listing.heads.get(part, ()))
         gathered: list[str] = []
         counted = 0
-        for got in self._lists.pages(listing_url(its.kind, its.source, part, its.max_results), goes_on_at):
+        for got in self._lists.pages(
+            listing_url(listing.kind, listing.source, part, listing.max_results), goes_on_at
+        ):
             if isinstance(got, Stopped):
                 if gathered:
-                    self._seed(its, gathered, counted, goes_on_at)
-                return self._without(its, got)
+                    self._seed(listing, gathered, counted, goes_on_at)
+                return self._without(listing, got)
             if not got.repeated:
                 counted += len(got.ids)
-                its.fresh[part] = its.fresh.get(part) or list(got.ids[: channel_state.HEAD_IDS])
+                listing.fresh[part] = listing.fresh.get(part) or list(got.ids[: channel_state.HEAD_IDS])
             gathered += got.ids
             # Results of a search come in another order each time: there is no place to go on in them.
-            goes_on_at = got.following if its.kind != "search" else None
+            goes_on_at = got.following if listing.kind != "search" else None
             over = got.following is None
-            if over or head or len(gathered) >= min(BATCH_IDS, max(1, its.found - its.base)):
-                fresh = self._seed(its, gathered, counted, goes_on_at, over=over)
+            if over or head or len(gathered) >= min(BATCH_IDS, max(1, listing.found - listing.base)):
+                fresh = self._seed(listing, gathered, counted, goes_on_at, over=over)
                 if not (over or fresh or head.isdisjoint(gathered)):
-                    self._seed(its, [], 0, None, over=True)
+                    self._seed(listing, [], 0, None, over=True)
                     return None
                 gathered, counted = [], 0
         return None
 
     def _seed(
-        self, its: Listing, ids: list[str], counted: int, token: str | None, *, over: bool = False
+        self, listing: Listing, ids: list[str], counted: int, token: str | None, *, over: bool = False
     ) -> int:
         """Seed videos and save how far the listing is; returns how many of them were new."""
         lines = (
-            Line("listing", n, name, name, {"source": its.source}, None) for n, name in enumerate(ids, 1)
+            Line("listing", n, name, name, {"source": listing.source}, None) for n, name in enumerate(ids, 1)
         )
         with take_or_say_who(self.queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
             added = Seeding(self.queue, unwanted=self._elsewhere.ids()).add(lines).added if ids else 0
-            its.added += added
-            its.found += added if its.listed_at else counted
-            if its.found > its.most or over:
-                its.tries, its.last_error, its.next_try = 0, None, None
-            its.most = max(its.most, its.found)
-            its.token = token
-            known = channel_state.read(self.queue, its.number)
-            its.max_results = known.max_results if known else its.max_results
+            listing.added += added
+            listing.found += added if listing.listed_at else counted
+            if listing.found > listing.most or over:
+                listing.tries, listing.last_error, listing.next_try = 0, None, None
+            listing.most = max(listing.most, listing.found)
+            listing.token = token
+            known = channel_state.read(self.queue, listing.number)
+            listing.max_results = known.max_results if known else listing.max_results
             if over:
-                self._through(its)
-                if its.max_results != self._max_results:  # a search has been asked for more meanwhile
-                    its.restart()
-            channel_state.save(self.queue, its)
+                self._through(listing)
+                if listing.max_results != self._max_results:  # a search has been asked for more meanwhile
+                    listing.restart()
+            channel_state.save(self.queue, listing)
         return added
 
-    def _through(self, its: Listing) -> None:
+    def _through(self, listing: Listing) -> None:
         """The part under way has been read to where it ends."""
-        part = its.parts.pop(0)
-        its.token, its.base = None, its.found
-        if its.fresh.get(part) and (its.kind == "channel" or its.source.startswith("UU")):  # newest first
-            its.heads[part] = its.fresh[part]
-        if not its.parts:
-            its.state, its.fresh, its.listed_at = channel_state.DONE, {}, utc()
+        part = listing.parts.pop(0)
+        listing.token, listing.base = None, listing.found
+        if listing.fresh.get(part) and (
+            listing.kind == "channel" or listing.source.startswith("UU")
+        ):  # newest first
+            listing.heads[part] = listing.fresh[part]
+        if not listing.parts:
+            listing.state, listing.fresh, listing.listed_at = channel_state.DONE, {}, utc()
 
-    def _without(self, its: Listing, got: Stopped) -> Stopped | None:
+    def _without(self, listing: Listing, got: Stopped) -> Stopped | None:
         """Go on where a channel of which all tabs are meant lacks one. If it has none at all, its list of uploads may
         hold something (YouTube's "Topic" channels are such)."""
-        tabs = channel_state.parts_of(its.kind, its.source)
-        uploads = its.parts[0].startswith("UU")
+        tabs = channel_state.parts_of(listing.kind, listing.source)
+        uploads = listing.parts[0].startswith("UU")
         if not (got.missing and len(tabs) > 1) and not (got.wrong and uploads):
             return got
-        if its.parts == tabs[-1:] and got.channel_id and its.heads.keys().isdisjoint(tabs):
-            its.parts.append(f"UU{got.channel_id[2:]}")
-        self._seed(its, [], 0, None, over=True)
+        if listing.parts == tabs[-1:] and got.channel_id and listing.heads.keys().isdisjoint(tabs):
+            listing.parts.append(f"UU{got.channel_id[2:]}")
+        self._seed(listing, [], 0, None, over=True)
         return None
 
-    def _failed(self, its: Listing, stopped: Stopped) -> None:
+    def _failed(self, listing: Listing, stopped: Stopped) -> None:
         """Another try later, or none; a failure of the egress costs nothing."""
         failure, pace = stopped.failure, self._settings.budget.pace
         wait_s = None
         if not stopped.wrong:
-            wait_s = WAITS_S[its.tries] if its.tries < len(WAITS_S) else None
-            wait_s = wait_s if self._its_own(failure) else NOT_ITS_FAULT_S
+            wait_s = WAITS_S[listing.tries] if listing.tries < len(WAITS_S) else None
+            wait_s = wait_s if self._is_of_listing(failure) else EGRESS_WAIT_S
         with take_or_say_who(self.queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-            its.last_error = failure.message
-            if its.tries and failure.kind in (Kind.SERVER_ERROR, Kind.GARBLED):
-                its.token = None  # a second time there: YouTube may no longer know the place to go on at
+            listing.last_error = failure.message
+            if listing.tries and failure.kind in (Kind.SERVER_ERROR, Kind.GARBLED):
+                listing.token = None  # a second time there: YouTube may no longer know the place to go on at
             if wait_s is None:
-                its.state, its.next_try = channel_state.FAILED, None
+                listing.state, listing.next_try = channel_state.FAILED, None
             else:
-                its.next_try = time.time() + wait_s / pace
-            its.tries += wait_s != NOT_ITS_FAULT_S
-            channel_state.save(self.queue, its)
+                listing.next_try = time.time() + wait_s / pace
+            listing.tries += wait_s != EGRESS_WAIT_S
+            channel_state.save(self.queue, listing)
         events.emit(
             self.queue,
             "listing_waits" if wait_s else "listing_failed",
-            f"{its.source}: {failure.message}",
-            source=its.source,
+            f"{listing.source}: {failure.message}",
+            source=listing.source,
             kind=str(failure.kind),
         )
 
-    def _its_own(self, failure: Failure) -> bool:
+    def _is_of_listing(self, failure: Failure) -> bool:
         """Whether a failure is to be charged to the listing and not to the egress."""
         if self._stamp is None:
             return True
@@ -240,7 +246,7 @@ class Lister:
 
 # ---- the process ---------------------------------------------------------------------------------------------
 def _leave_with_supervisor() -> None:
-    """The lifeline: when standard input ends, the supervisor is gone or wants an end, and what is saved is saved."""
+    """Leave when standard input ends: the supervisor is gone or wants an end. What is saved is saved."""
     while os.read(0, 64):
         pass
     os._exit(Exit.OK)
@@ -256,7 +262,7 @@ def _listed(root: str) -> None:
         settings = Settings.unpack(sys.stdin.buffer)
     except EOFError:  # the supervisor died before it had said what to do
         return
-    threading.Thread(target=_leave_with_supervisor, name="lifeline", daemon=True).start()
+    threading.Thread(target=_leave_with_supervisor, name="control", daemon=True).start()
     Heart.on_stdout().beat_by_itself()  # its main thread may wait an hour for a permit
     queue = open_queue(root)
     with take_or_say_who(queue.lister_lock, "lister", wait_s=LOCK_WAIT_S):
@@ -271,4 +277,4 @@ if __name__ == "__main__":
     sys.stdout.flush()
     code = main(sys.argv[1])
     sys.stderr.flush()
-    os._exit(code)  # past the lifeline's thread, which waits in a read
+    os._exit(code)  # past the thread that waits in a read

@@ -120,7 +120,7 @@ def _post(url: SplitResult, data: bytes, ca_bundle: str | None) -> str:
         status = connection.getresponse().status
     finally:
         connection.close()
-    return "" if 200 <= status < 300 else f"it answered {status}"
+    return "" if 200 <= status < 300 else f"it wait_until_done {status}"
 
 
 def _within(limit_s: float, act: Callable[[], str]) -> str:

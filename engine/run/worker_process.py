@@ -1,9 +1,8 @@
-"""A slot: one worker process, kept in being by the supervisor. The only place that knows loky.
+"""One worker process: how loky starts it, what runs in it, and how the supervisor talks to it.
 
-Each slot has an executor of its own, because one dead worker of a shared loky pool takes all its siblings with
-it. The lifeline is a pipe: a byte on it means stop claiming, another that the rate is a new one from now on. Its
-end means that the supervisor is gone, and the process leaves at once, so that no orphan goes on fetching. By a second
-pipe the process says each second that it is at work (`engine.process.heartbeat`).
+Only this module starts processes by loky. Each worker process has an executor of its own, because one dead process of
+a shared executor takes all others with it. The control pipe carries `DRAIN` or a new rate. When that pipe ends, the
+supervisor is gone and the process leaves at once: no orphan goes on fetching. A second pipe carries the heartbeat.
 """
 
 from __future__ import annotations
@@ -12,273 +11,198 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import threading
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any
 
 from loky import ProcessPoolExecutor, process_executor
 from loky.backend.synchronize import SemLock
 
 from engine.budget import parse_rate
 from engine.process import environment, shortages
-from engine.process.heartbeat import STARTING_S, Heart, Pulse, is_stopped
+from engine.process.heartbeat import Heart, Pulse
+from engine.queue import claims, events
+from engine.queue.directory import Queue
+from engine.run.child_process import ChildProcess, Ending
 from engine.settings import Settings
 from engine.storage import disk
-from engine.storage.processes import SIGNALS, leave_signals_to_supervisor, namespace
-from engine.worker.main import Report
+from engine.storage.processes import leave_signals_to_supervisor, namespace
+from engine.worker.main import WorkerControl, WorkerReport, work
 
-ORPHANED, NO_MEMORY, NO_THREAD = 70, 71, 72
-DRAIN, LEAVE_WAITING, RATE = b"S", b"A", b"R"
-BACK_OFF_S, BACK_OFF_MAX_S = 0.05, 5.0
-logging.getLogger("concurrent.futures").addHandler(
-    logging.NullHandler()
-)  # where loky tells what it raises as well
-STOPPED_LOOK_S = 3.0  # silent for so long: look whether it is stopped
+ORPHANED, NO_MEMORY, NO_THREAD = 70, 71, 72  # exit codes
+DRAIN, RATE = b"S", b"R"
+SILENT_S = 30.0
+NAMED_JOBS, EVENT_JOBS = 8, 64
+_EXIT_CODES = re.compile(r"exit codes of the workers are (\{[^}\n]*\((-?[0-9]+)\)[^}\n]*\})")
+# loky logs there what it also raises.
+logging.getLogger("concurrent.futures").addHandler(logging.NullHandler())
 
 
 # ---- in the worker process -------------------------------------------------------------------------------
 class _Process:
-    """What this worker process is, set once when it starts."""
-
-    settings: Settings
-    stop = threading.Event()
-    abort = threading.Event()
-    resources: Any = None
-    heart: Connection
+    control: WorkerControl
+    heart: Connection  # kept open
 
 
-def begin(settings: Settings, lifeline: Connection, heart: Connection) -> None:
+def begin(settings: Settings, control_pipe: Connection, heart: Connection) -> None:
     """Set the worker process up (loky's initializer)."""
     leave_signals_to_supervisor()
-    _Process.settings = settings
+    _Process.control = WorkerControl(settings)
     _Process.heart = heart
-    # Between laps loky would read in /proc how much memory we use, and print a traceback when no descriptor is left
-    # for that. The keeper looks after our memory.
+    # loky would look in /proc for a leak, and print a traceback when no descriptor is left for that.
     process_executor._USE_PSUTIL = False
     try:
         Heart(heart.fileno()).beat_by_itself()
-        threading.Thread(target=_listen, args=(lifeline,), name="lifeline", daemon=True).start()
+        threading.Thread(target=_listen, args=(control_pipe,), name="control", daemon=True).start()
     except RuntimeError:  # no thread can be started
         os._exit(NO_THREAD)
 
 
-def _listen(lifeline: Connection) -> None:
+def _listen(pipe: Connection) -> None:
+    control = _Process.control
     try:
         while True:
-            word = lifeline.recv_bytes()
+            word = pipe.recv_bytes()
             if word.startswith(RATE):
-                _set_rate(word.removeprefix(RATE).decode())
-                continue
-            _Process.stop.set()
-            if word == LEAVE_WAITING:
-                _Process.abort.set()
+                budget = control.settings.budget
+                control.budget = replace(budget, rate=parse_rate(word.removeprefix(RATE).decode()))
+            else:
+                control.stop.set()
     except (EOFError, OSError):
         os._exit(ORPHANED)
 
 
-def _set_rate(text: str) -> None:
-    """The keeper holds to it from its next look on; for what is only being opened see `lap`."""
-    its = _Process.settings
-    _Process.settings = replace(its, budget=replace(its.budget, rate=parse_rate(text)))
-    if _Process.resources is not None:
-        _Process.resources.wanted = _Process.settings.budget
+def run(worker_id: str) -> WorkerReport:
+    """The life of this process, up to its report.
 
-
-def lap(worker_id: str) -> Report:
-    """One lap of work in this process. A process that has no memory left ends, as if the kernel had ended it: the
-    next one begins with little, and whose jobs they were that took it shows when they run alone."""
-    from engine.errors import EngineError, Exit
-    from engine.worker.context import Resources
-    from engine.worker.main import run_lap
-
-    if _Process.resources is None:
-        try:
-            _Process.resources = Resources(_Process.settings, _Process.stop, _Process.abort)
-        except EngineError as exc:
-            return Report("error", 0, str(exc), exc.exit_code)
-        except OSError as exc:
-            return Report("error", 0, str(disk.disk_error(exc, "opening the queue")), Exit.DISK)
-        except MemoryError:
-            os._exit(NO_MEMORY)
-        except Exception as exc:  # noqa: BLE001 - foreign exceptions must not cross the process border
-            short = shortages.raised(exc)
-            if short is not None:
-                return Report("error", 0, str(short), short.exit_code)
-            return Report("error", 0, f"{type(exc).__name__}: {exc}", Exit.BUG)
-    _Process.resources.wanted = _Process.settings.budget  # a word may have come while they were opened
-    report = run_lap(_Process.settings, _Process.resources, worker_id, _Process.stop)
+    A process without memory ends as if the kernel had ended it. The next one begins with little, and whose jobs took
+    the memory shows when they run alone.
+    """
+    report = work(_Process.control, worker_id)
     if report.why == "memory":
         os._exit(NO_MEMORY)
     return report
 
 
 # ---- in the supervisor -----------------------------------------------------------------------------------
-@contextlib.contextmanager
-def signals_held() -> Iterator[None]:
-    """Hold the three signals while a child is born: it has no handlers yet and would die of them.
+class LokyProcess:
+    """A worker process that was started (`child_process.Launched`)."""
 
-    Both resource trackers are started first: the standard library's unblocks signals when it starts.
-    """
-    from multiprocessing import resource_tracker as own
+    def __init__(self, settings: Settings, worker_id: str) -> None:
+        self.report: WorkerReport | None = None
+        self.error: BaseException | None = (
+            None  # of loky, which says that the process died or could not start
+        )
+        reader, self._control = Pipe(duplex=False)
+        self._heart, writer = Pipe(duplex=False)
+        self.pulse = Pulse(self._heart.fileno())
+        self._executor = _executor(settings, reader, writer)
+        try:
+            self._future: Future[WorkerReport] = _submitted(self._executor, worker_id)
+        except BaseException:
+            self.close()
+            raise
 
-    from loky.backend import resource_tracker as lokys
+    @property
+    def pids(self) -> list[int]:
+        return list(self._executor._processes)
 
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        own.ensure_running()
-        with _quiet_tracker():
-            lokys.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    def ending(self) -> Ending | None:
+        if not self._future.done():
+            return None
+        try:
+            self.report = self._future.result()
+        except BaseException as exc:  # noqa: BLE001 - loky's own
+            self.error = exc
+            found = _EXIT_CODES.search(str(exc))
+            if found:
+                return Ending(int(found[2]), found[1][:80])
+            return Ending(1, str(exc).strip().partition("\n")[0][:200] or type(exc).__name__)
+        return Ending(0)
+
+    def tell(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._control.send_bytes(data)
+
+    def close(self) -> Ending:
+        with contextlib.suppress(Exception):
+            self._executor.shutdown(wait=True, kill_workers=True)
+        self._control.close()
+        self._heart.close()
+        return Ending(0)
 
 
-@contextlib.contextmanager
-def _quiet_tracker() -> Iterator[None]:
-    """Have loky's resource tracker, which is born here, clean up without a word of it on the user's terminal."""
-    name = "PYTHONWARNINGS"
-    before = os.environ.get(name)
-    os.environ[name] = ",".join(filter(None, [before, "ignore:resource_tracker:UserWarning"]))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+class WorkerProcess(ChildProcess):
+    """One of a run's worker processes, and its successors. `number` is its place in the run."""
 
+    replaced_when_stopped = False
 
-class Slot:
-    """One place for a worker process, and the lap it is running."""
-
-    def __init__(self, number: int, settings: Settings, run_id: str) -> None:
+    def __init__(self, queue: Queue, number: int, settings: Settings, run_id: str) -> None:
+        super().__init__()
+        self.silent_after_s = SILENT_S
         self.number = number
         self.worker_id = ""
-        self.laps = 0
-        self.settings = settings  # of the next process; the one at hand keeps its own
-        self.threads = settings.threads  # of the process at hand
-        self.drained = False  # the process at hand was told to drain: its next lap would be none
+        self.settings = settings  # of the next process; the one at work keeps its own
+        self.threads = settings.threads  # of the process at work
+        self.draining = False
+        self.report: WorkerReport | None = None
+        self.error: BaseException | None = None
+        self._queue = queue
         self._run_id = run_id
-        self._executor: ProcessPoolExecutor | None = None
-        self._lifeline: Connection | None = None
-        self._heart: Connection | None = None
-        self._pulse: Pulse | None = None
-        self._future: Future[Report] | None = None
-        self._quick_deaths = 0
-        self._began_at = 0.0
+        self._launched = 0
 
-    @property
-    def running(self) -> bool:
-        return self._future is not None
+    def launch(self) -> LokyProcess:
+        self._launched += 1
+        self.worker_id = f"{self._run_id}.{self.number}.{self._launched}"
+        self.threads, self.draining = self.settings.threads, False
+        return LokyProcess(self.settings, self.worker_id)
 
-    def start(self) -> None:
-        """Begin a lap, in the process at hand or in a new one. Raises ShortageError, OSError."""
-        if self._executor is None:
-            gone = shortages.package_gone()
-            if gone is not None:
-                raise gone
-            reader, self._lifeline = Pipe(duplex=False)
-            self._heart, writer = Pipe(duplex=False)
-            self._pulse = Pulse(self._heart.fileno())
-            self._executor = _executor(self.settings, reader, writer)
-            self.threads, self.drained = self.settings.threads, False
-        self.laps += 1
-        self.worker_id = f"{self._run_id}.{self.number}.{self.laps}"
-        self._began_at = time.monotonic()
-        try:
-            with signals_held():
-                self._future = self._executor.submit(lap, self.worker_id)
-        except UnboundLocalError as exc:  # how loky ends when it cannot make its pipes
-            raise exc.__context__ if isinstance(exc.__context__, OSError) else exc from None
-        except (RuntimeError, BlockingIOError) as exc:
-            if not shortages.is_no_process(exc):
-                raise
-            raise shortages.no_process() from None
-
-    def result(self) -> Report | BaseException | None:
-        """What the lap came to: its report, the exception that says its process died, None while it runs."""
-        if self._future is None or not self._future.done():
-            return None
-        future, self._future = self._future, None
-        try:
-            report = future.result()
-        except BaseException as exc:  # noqa: BLE001 - loky's own, or a process that could not be started
-            return exc
-        self._quick_deaths = 0
-        return report
-
-    def back_off_s(self, did_something: bool) -> float:
-        """How long to wait before the next start after a death: none, unless it dies before doing anything."""
-        self._quick_deaths = 0 if did_something else self._quick_deaths + 1
-        return min(BACK_OFF_MAX_S, BACK_OFF_S * 2**self._quick_deaths) if self._quick_deaths else 0.0
-
-    @property
-    def lap_age_s(self) -> float:
-        return time.monotonic() - self._began_at
-
-    @property
-    def quick_deaths(self) -> int:
-        return self._quick_deaths
-
-    def say(self, word: bytes) -> None:
-        """Tell the process to drain, or to step back from waits as well."""
-        if self._lifeline is not None:
-            with contextlib.suppress(OSError):
-                self._lifeline.send_bytes(word)
+    def look(self, *, wanted: bool = True) -> Ending | None:
+        """As for any child process; `report` or `error` is set with an ending."""
+        ending = super().look(wanted=wanted)
+        if ending is not None and isinstance(self._process, LokyProcess):
+            self.report, self.error = self._process.report, self._process.error
+        return ending
 
     def drain(self) -> None:
-        """Tell the process, once, to finish what is in flight."""
-        if not self.drained:
-            self.drained = True
-            self.say(DRAIN)
+        """Tell the process, once, to finish what is in flight and end."""
+        if not self.draining:
+            self.draining = True
+            self.tell(DRAIN)
 
-    def silent_s(self) -> float:
-        """For how long the process has said nothing. One that a user has stopped is not silent: it will go on."""
-        if self._pulse is None or self._executor is None:
-            return 0.0
-        silent_s = self._pulse.silent_s()
-        if silent_s > STOPPED_LOOK_S and any(map(is_stopped, self._executor._processes)):
-            self._pulse.forgive()
-            return 0.0
-        if not self._pulse.begun:  # it is only starting, perhaps on a busy machine
-            return max(0.0, silent_s - STARTING_S)
-        return silent_s
+    @property
+    def directory(self) -> str:
+        """Of the claims that the last process had."""
+        return os.path.join(self._queue.workers, self.worker_id)
 
-    def kill(self) -> None:
-        """Kill the process; that it died shows in `result`."""
-        for pid in list(self._executor._processes) if self._executor is not None else []:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    def jobs(self) -> list[str]:
+        """What it has in flight, or had when it died."""
+        return sorted({job for _, job in claims.in_flight(self.directory)})
 
-    def end(self) -> None:
-        """End the process at once, whatever it is doing."""
-        executor, self._executor = self._executor, None
-        lifeline, self._lifeline = self._lifeline, None
-        if executor is not None:
-            with contextlib.suppress(Exception):
-                executor.shutdown(wait=True, kill_workers=True)
-        for pipe in (lifeline, self._heart):
-            if pipe is not None:
-                pipe.close()
-        self._heart = self._pulse = None
-        self._future = None
+    def report_silence(self, silent_s: float, pids: list[int]) -> None:
+        jobs = self.jobs()
+        events.emit(
+            self._queue,
+            "worker_silent",
+            f"a worker process has stood still for {silent_s:.0f} s: it is replaced"
+            + (f". It had {', '.join(jobs[:NAMED_JOBS])}" if jobs else ""),
+            slot=self.number,
+            worker=self.worker_id,
+            jobs=jobs[:EVENT_JOBS],
+        )
 
 
-def _executor(settings: Settings, lifeline: Connection, heart: Connection) -> ProcessPoolExecutor:
-    """An executor of one process. Raises DiskError where there is no shared memory for its semaphores."""
+def _executor(settings: Settings, control_pipe: Connection, heart: Connection) -> ProcessPoolExecutor:
+    """An executor of one process. Raises ShortageError where there is no shared memory for its semaphores."""
     try:
         return ProcessPoolExecutor(
             max_workers=1,
             timeout=None,
             initializer=begin,
-            initargs=(settings, lifeline, heart),
+            initargs=(settings, control_pipe, heart),
             env=environment.changes(),
         )
     except OSError as exc:
@@ -287,6 +211,20 @@ def _executor(settings: Settings, lifeline: Connection, heart: Connection) -> Pr
         raise shortages.no_semaphores(exc) from None
 
 
+def _submitted(executor: ProcessPoolExecutor, worker_id: str) -> Future[WorkerReport]:
+    """Have the executor start its process. Raises ShortageError, OSError."""
+    try:
+        future: Future[WorkerReport] = executor.submit(run, worker_id)
+        return future
+    except UnboundLocalError as exc:  # how loky ends when it cannot make its pipes
+        raise exc.__context__ if isinstance(exc.__context__, OSError) else exc from None
+    except (RuntimeError, BlockingIOError) as exc:
+        if not shortages.is_no_process(exc):
+            raise
+        raise shortages.no_process() from None
+
+
+# ---- its semaphores in shared memory ---------------------------------------------------------------------
 def _semaphore_name() -> str:
     """loky's own name for a semaphore, and the pid namespace in which the number in it means something."""
     return f"/loky-{os.getpid()}-{namespace()}.{next(SemLock._rand)}"
@@ -299,8 +237,7 @@ if namespace() is not None:  # elsewhere names are short, and shared memory is n
 def sweep_semaphores(pids: Collection[int], path: str = "/dev/shm") -> None:  # noqa: S108 - where POSIX keeps them
     """Remove the semaphores that these processes, of our own pid namespace, left in shared memory, if they are gone.
 
-    Other programs use loky, too, and containers may share that memory: what is not of a run of this queue stays, and
-    of a process in another namespace nobody here knows whether it lives.
+    Other programs use loky too, and containers may share that memory. What is not of a run of this queue stays.
     """
     ours = re.compile(rf"sem\.loky-([0-9]+)-{namespace()}\.[A-Za-z0-9_]+")
     with contextlib.suppress(OSError):

@@ -1,18 +1,16 @@
-"""Locks that the kernel frees when their holder dies, however it dies.
+"""Lock files: who holds a queue, a claim or an output, as a lock that the kernel frees when its holder dies.
 
-`flock` on a descriptor, by way of filelock's `lock_descriptor`. The file holds a note saying who has it, for
-onlookers: they read the note and look at the process table, and do not try the lock, lest a look cost a worker
-its claim. Only where the note is of another pid namespace (a container's, or its host's) the table says nothing: then
-they try for a shared lock and give it back at once, and whoever is refused a lock by that tries again for a moment.
-The lock of a claim is not even tried then, unless it is certain that no run can want it.
-Lock files are never unlinked while someone may wait for them (the waiters would split across inodes). Advisory; local
-file systems only; a stopped but living holder keeps its lock.
+The file holds a note that says who has the lock. Onlookers read the note and look at the process table. They do not
+try the lock, because that could cost a worker its claim. A note from another pid namespace (a container's, or its
+host's) says nothing in our process table. Then onlookers try for a shared lock and give it back at once, and whoever
+is refused a lock by that tries again for a moment. The lock of a claim is not even tried then, unless no run can want
+it. Lock files are not unlinked while someone may wait for them (the waiters would split across inodes). The locks are
+advisory and for local file systems. A stopped holder keeps its lock.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -20,10 +18,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from filelock import lock_descriptor, unlock_descriptor
-
 from engine.errors import HeldError
 from engine.storage import disk, processes
+from engine.storage.flock import try_lock, unlock
 
 NOTE_S = 0.5
 GLANCE_S = 0.25  # an onlooker's try is over within that, also on a busy machine
@@ -50,7 +47,7 @@ class Lock:
         fd = os.open(self.path, flags, disk.PRIVATE_FILE)
         give_up_at = time.monotonic() + wait_s
         try:
-            while not lock_descriptor(fd, blocking=False):
+            while not try_lock(fd):
                 if time.monotonic() >= give_up_at:
                     os.close(fd)
                     return False
@@ -92,7 +89,7 @@ class Lock:
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
         with contextlib.suppress(OSError):
-            unlock_descriptor(fd)
+            unlock(fd)
         os.close(fd)
 
     def __enter__(self) -> Self:
@@ -202,11 +199,9 @@ def kept_free(path: str) -> Iterator[bool]:
         yield False
         return
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        free = try_lock(fd, shared=True)
     except OSError:
         free = False
-    else:
-        free = True
     try:
         yield free
     finally:

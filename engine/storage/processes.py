@@ -1,12 +1,13 @@
-"""Who is alive: the identity of a process that survives the reuse of its number; and what it needs to end well.
+"""Who is alive: an identity of a process that survives the reuse of its number; and what a process needs to end well.
 
-A process number means something only in its pid namespace (a container has its own) and within one boot. Of a process
-elsewhere the table of processes here says nothing: `elsewhere` tells so, and the lock that it holds decides.
+A process number has a meaning only in its pid namespace (a container has its own) and within one boot. Our process
+table says nothing about a process elsewhere. `elsewhere` recognises one, and then the lock that it holds decides.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import select
 import signal
@@ -21,14 +22,19 @@ SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})  # that end 
 
 @lru_cache(maxsize=1)
 def boot_id() -> str:
-    """Changes at every start of the machine; process numbers mean nothing across it."""
+    """Which boot of the machine this is. Process numbers and monotonic times mean nothing in another one."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
     except OSError:
-        import psutil
+        import psutil  # not on Linux; the boot time is computed there and may be a second off
 
-        return f"boot-{int(psutil.boot_time())}"
+        return f"boot-{round(psutil.boot_time() / 10)}"
+
+
+def boot_digest() -> bytes:
+    """The same in 16 bytes, for records of a fixed size."""
+    return hashlib.blake2b(boot_id().encode(), digest_size=16).digest()
 
 
 def started(pid: int) -> str | None:
@@ -142,25 +148,26 @@ def wait_for_end(pid: int, within_s: float) -> None:
         time.sleep(min(within_s, NO_PIDFD_S))
         return
     try:
-        its_end = select.poll()
-        its_end.register(fd, select.POLLIN)
-        its_end.poll(within_s * 1000)
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.poll(within_s * 1000)
     finally:
         os.close(fd)
 
 
 def leave_signals_to_supervisor() -> None:
-    """For its children, to whom a terminal sends them as well: it hears them, and tells each what to do."""
+    """Ignore the signals that end a run, which a terminal sends to the children too: the supervisor tells each what
+    to do."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # they were born with them held
 
 
 class SignalEvent(threading.Event):
-    """An event that a signal's handler may set.
+    """An event that a signal handler may set.
 
-    The ordinary one has a lock. A handler runs in the main thread, between any two of its instructions: amid a
-    `wait` of that very thread, or amid the handler of a signal just before, it would wait for that lock for ever.
+    `threading.Event` has a lock. A handler runs in the main thread, between any two of its instructions. If that
+    thread is inside `wait`, or in the handler of the signal before, the handler would wait for the lock for ever.
     """
 
     SLICE_S = 0.05
@@ -179,7 +186,7 @@ class SignalEvent(threading.Event):
         return self._is_set
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Look again and again, until it is set or the time (in seconds) is over."""
+        """Poll until it is set or the time (in seconds) is over."""
         ends_at = None if timeout is None else time.monotonic() + timeout
         while not self._is_set:
             left_s = self.SLICE_S if ends_at is None else ends_at - time.monotonic()
@@ -190,9 +197,9 @@ class SignalEvent(threading.Event):
 
 
 class Spare:
-    """Some descriptors kept back: who has run out of them still has to open a few to end in good order.
+    """Some descriptors kept back: a process that has run out of them still has to open a few to end in good order.
 
-    Where there are fewer, they are as many as there are: whoever needs one then says so in its own words.
+    It keeps fewer where there are fewer. Whatever needs one later reports that itself.
     """
 
     def __init__(self, count: int = 4) -> None:

@@ -1,8 +1,9 @@
-"""A worker process: one lap of claiming chunks and fetching their jobs on threads.
+"""A worker process: its main thread claims chunks ahead, its other threads fetch their jobs.
 
-The process's main thread is the *keeper*: it claims ahead, parks and wakes retries, makes work durable every
-few seconds, hands finished chunks on, takes dead workers' chunks over, and watches the clock, the memory and
-the threads. The threads fetch. A lap ends by time, by request, or because the process should be replaced.
+The main loop also wakes parked retries, makes work durable every few seconds, hands finished chunks on, takes over
+what dead workers left, and watches its memory and its threads. A process works until it is told to drain, has grown
+too much, or one of its threads hangs. Then what is in flight finishes within the grace, and the process ends with a
+report. The supervisor starts the next one.
 """
 
 from __future__ import annotations
@@ -13,58 +14,63 @@ import traceback
 from dataclasses import dataclass
 
 from engine.errors import EngineError, Exit
-from engine.model import Failure, Kind, Refused, RequestCost
 from engine.output import publisher
+from engine.process import shortages, suspends
 from engine.queue import claims
 from engine.queue.directory import Queue
-from engine.queue.job_state import fold
-from engine.queue.journal import Journal, JournalEntry, lines
-from engine.queue.segments import Chunk, read_jobs
 from engine.settings import Settings
 from engine.storage import disk
 from engine.worker.attempt import Attempts
 from engine.worker.context import Resources, rss_bytes
-from engine.worker.fetch_loop import PARK_S, Hands
-from engine.worker.retry_policy import is_poison
-from engine.worker.scheduler import Desk, Item, OpenChunk
+from engine.worker.fetch_loop import Hands
+from engine.worker.held_chunks import HeldChunks
+from engine.worker.scheduler import Desk, Work
 
 SYNC_S = 5.0
 RECLAIM_S = 5.0
 TICK_S = 0.05
 IDLE_S = 0.25
-BREATH_S = 0.01  # the keeper's work comes in batches at least so far apart
-OPEN_CHUNKS = 96  # at most so many journals open at once
-SUSPEND_GAP_S = 2.0
-HUNG_AFTER_S = 5.0  # past the deadline, which the sockets themselves should have kept
-TICKET_S = 5.0  # how long a job waits that could be settled but for `--limit`
-LEAK_BYTES = 300 << 20
+PAUSE_S = 0.01  # at least, between two turns of the main loop: its work comes in batches
+OPEN_CHUNKS = 96  # journals open at once, at most
+HUNG_AFTER_S = 30.0  # beyond the deadline, which the sockets themselves should have kept
+STEP_BACK = 0.75  # of the grace: an attempt that still waits for a permit then would not end in time
+GROWTH_BYTES = 300 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a lap came to: why it ended, how many jobs it made final, and a message when something is wrong."""
+class WorkerReport:
+    """How a worker process ended: why, how many jobs it made final, and a message when something is wrong."""
 
-    why: str  # time | stop | limit | recycle | memory (there is none) | error
+    why: str  # stop | limit | recycle | memory (there is none) | error
     finals: int = 0
     message: str = ""
     exit_code: int = 0
 
 
-class Lap:
-    """One stretch of work of this process."""
+class WorkerControl:
+    """What a worker process is told: its settings at the start, and from any thread later.
 
-    def __init__(
-        self, settings: Settings, resources: Resources, worker_id: str, stop: threading.Event
-    ) -> None:
+    `stop`: begin nothing more, finish what is in flight. `abort`: step back from waits amid an attempt as well.
+    `budget`: how the budget is to be kept from now on.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.budget = settings.budget
+        self.stop = threading.Event()
+        self.abort = threading.Event()
+
+
+class MainLoop:
+    """The work of one process. `worker_id` names its directory of claims."""
+
+    def __init__(self, control: WorkerControl, resources: Resources, worker_id: str) -> None:
+        settings = control.settings
+        self.control = control
         self.settings = settings
         self.queue = Queue(settings.queue)
         self.resources = resources
-        self.stop = stop
         self.desk = Desk(low_water=settings.threads)
-        self._error: BaseException | None = None
-        self._hung = 0
-        self._replace = False
-        self._journal_lock = threading.Lock()
         self._output = publisher.Output(
             settings.frozen.output,
             settings.frozen.formats,
@@ -73,69 +79,55 @@ class Lap:
             replace=settings.replace,
         )
         self._worker = claims.Worker(self.queue, worker_id, settings.threads)
-        self._attempts = Attempts(
+        attempts = Attempts(
             self._output,
             resources.budget,
             settings.attempts,
-            tuple(its.name for its in settings.egresses),
+            tuple(egress.name for egress in settings.egresses),
             rotating=settings.egresses[0].rotating,
         )
+        self.chunks = HeldChunks(settings, self._worker, attempts)
         self.hands = Hands(
-            settings, resources, self.desk, self._worker, self._attempts, self._write, self._fail
+            settings, resources, self.desk, self._worker, attempts, self.chunks.write, self._fail
         )
-        self._rss_limit = resources.rss_bytes + LEAK_BYTES  # of the process: a leak may take many laps
+        self._max_rss_bytes = resources.rss_bytes + GROWTH_BYTES
+        self._worn = False  # a thread hangs or the process has grown: another one is better
 
-    # ---- the keeper -------------------------------------------------------------------------------------
-    def run(self) -> Report:
-        """Work until the lap is over; never raises for what can be said in a report."""
+    def run(self) -> WorkerReport:
+        """Work until this process is to end. Never raises for what can be said in a report."""
         why = "error"
         try:
             self._reclaim()
             for number in range(self.settings.threads):
                 self.hands.start(number)
-            why = self._keep()
-            self._wind_up()
+            why = self._work()
+            self._drain()
         except BaseException as exc:
-            if exc is not self._error and not isinstance(exc, (EngineError, OSError)):
+            if exc is not self.chunks.error and not isinstance(exc, (EngineError, OSError)):
                 raise
-            self._error = self._error or exc
-            self.desk.attention.set()
+            self._fail(exc)
         self.desk.stop()
-        if self._error is not None:
-            with self._journal_lock:  # a line that was being written is whole
-                return self._said(self._error)
+        if self.chunks.error is not None:  # the directory stays as it is and is taken over like a dead one's
+            self.chunks.fail(self.chunks.error)
+            return report_of(self.chunks.error, self.hands.finals)
         self.hands.close()
         self._output.close()
         self._worker.close()
-        return Report("recycle" if self._replace else why, self.hands.finals)
+        return WorkerReport(why, self.hands.finals)
 
-    def _said(self, exc: BaseException) -> Report:
-        """The process stops here; its directory stays as it is and is taken over like a dead one's."""
-        if isinstance(exc, MemoryError):
-            return Report("memory", self.hands.finals)
-        if isinstance(exc, EngineError):
-            return Report("error", self.hands.finals, str(exc), exc.exit_code)
-        if isinstance(exc, OSError):
-            error = disk.disk_error(exc, "writing the queue or the output")
-            return Report("error", self.hands.finals, str(error), Exit.DISK)
-        text = "".join(traceback.format_exception(exc))
-        return Report("error", self.hands.finals, text, Exit.BUG)
-
-    def _keep(self) -> str:
-        now = time.monotonic()
-        ends_at, synced_at, reclaimed_at, ticked_at = now + self.settings.lap_s, now, now, now
+    def _work(self) -> str:
+        """The main loop; returns why it ended."""
+        synced_at = reclaimed_at = time.monotonic()
         idle_until = 0.0
-        while self._error is None:
+        while self.chunks.error is None:
             now = time.monotonic()
-            if now - ticked_at > SUSPEND_GAP_S:
-                self._shift(now - ticked_at)
-            ticked_at = now
-            if self.stop.is_set():
+            if self.control.stop.is_set():
                 return "stop"
-            if now >= ends_at or self._replace:
-                return "time"
+            if self._worn:
+                return "recycle"
             if self.hands.out_of_tickets() and not self.desk.in_flight:
                 return "limit"
+            self.resources.wanted = self.control.budget
             self.resources.follow()
             self.desk.wake(now, self.hands.take_up)
             if now >= idle_until and not self._fill():
@@ -144,199 +136,104 @@ class Lap:
             self.hands.look()
             self._close_idle()
             if now - synced_at >= SYNC_S:
-                self._sync(list(self.desk.chunks.values()))
+                self.chunks.sync(list(self.desk.chunks.values()))
                 self.resources.budget.flush()
-                self._replace = self._replace or rss_bytes() > self._rss_limit
+                self._worn = self._worn or rss_bytes() > self._max_rss_bytes
                 synced_at = now
             if now - reclaimed_at >= RECLAIM_S:
                 self._reclaim()
                 reclaimed_at = now
-            self._watch(now)
-            self._rest(now)
+            self._give_up_hung_threads(now)
+            self._wait(now)
         return "error"
 
-    def _rest(self, now: float) -> None:
-        """Wait until something needs the keeper, a parked job is due, or a while has passed."""
+    def _wait(self, now: float) -> None:
+        """Wait until there is something to do here, a parked job is due, or a while has passed."""
         due = self.desk.next_due()
-        wait_s = IDLE_S if due is None else max(0.0, min(IDLE_S, due - now))
-        self.desk.attention.wait(wait_s)
+        self.desk.attention.wait(IDLE_S if due is None else max(0.0, min(IDLE_S, due - now)))
         self.desk.attention.clear()
-        self.stop.wait(BREATH_S)
+        self.control.stop.wait(PAUSE_S)
 
     def _fill(self) -> bool:
         """Claim ahead until every thread has an unstarted job at hand; False when there is nothing to claim."""
         while self.desk.unstarted() < self.settings.threads and len(self.desk.chunks) < OPEN_CHUNKS:
-            chunk = self._worker.claim(time.time())
-            if chunk is None:
+            claimed = self.chunks.claim()
+            if claimed is None:
                 return False
-            self._open(chunk)
+            home, waiting = claimed
+            self.desk.put_chunk(
+                home, [(item, wait_s) for item, wait_s in waiting if wait_s or not self.hands.take_up(item)]
+            )
         return True
-
-    def _open(self, chunk: Chunk) -> None:
-        """Lay a claimed chunk on the desk, believing only what can be believed of its journal."""
-        journal = Journal(self.queue.journal(chunk))
-        state = fold(lines(journal.path))
-        journal.write_again(state.synced_end)  # an fsync over it may have failed
-        home = OpenChunk(chunk, journal, state, synced_end=state.synced_end)
-        for video_id in state.unsynced_finals():
-            row = state.jobs[video_id].final or {}
-            if row.get("status") != "ok":
-                continue
-            if publisher.intact(self.settings.frozen.output, row):
-                self._output.touch(video_id)  # whoever published them may not have come to sync their names
-            else:
-                self._write(
-                    home, "reopen", {"job": video_id, "why": "its files are gone or not what the row says"}
-                )
-        now = time.time()
-        items = []
-        for job in read_jobs(self.queue.segment(chunk.segment), chunk):
-            its = state.job(job.video_id)
-            if its.final is not None:
-                continue
-            home.open += 1
-            item = Item(home, job, its)
-            if is_poison(its.deaths.values()):
-                if self.hands.pay():
-                    self._poison(item)
-                else:  # the run's limit is reached, and this would be one more final job; it must not be begun
-                    home.away[job.video_id] = now + TICKET_S
-            elif its.due(now):
-                if not self.hands.take_up(item):
-                    items.append((item, 0.0))
-            elif its.not_before - now <= PARK_S:
-                items.append((item, its.not_before - now))
-            else:
-                home.away[job.video_id] = its.not_before
-        self.desk.put_chunk(home, items)
-
-    def _poison(self, item: Item) -> None:
-        deaths = len(item.state.deaths)
-        nothing = Refused(Failure(Kind.POISON, ""), RequestCost())
-        recorded = self._attempts.final(
-            item.job,
-            item.state,
-            Kind.POISON,
-            f"its process died {deaths} times while it was in flight",
-            nothing,
-            deaths,
-            None,
-            0.0,
-        )
-        self._write(item.home, recorded.verb, recorded.body)
-        item.home.open -= 1
 
     def _close_idle(self) -> None:
         """Hand on the chunks that are finished or can only wait."""
         idle = self.desk.take_idle()
         if idle:
-            self._sync(idle)
-            self._let_go(idle)
-
-    def _let_go(self, homes: list[OpenChunk]) -> None:
-        for home in homes:
-            home.journal.close()
-            if not home.open:
-                self._worker.finish(home.chunk)
-            else:
-                self._worker.give_back(home.chunk, self._earliest(home))
-
-    def _earliest(self, home: OpenChunk) -> float | None:
-        """When the first open job of a chunk is due; None when nothing has happened to the chunk."""
-        if not home.journal.end:
-            return None
-        if len(home.away) < home.open:
-            now = time.time()
-            waits = [s.not_before for s in home.state.jobs.values() if s.final is None and not s.due(now)]
-            return min(waits) if len(waits) == home.open else 0.0
-        return min(home.away.values())
-
-    def _sync(self, homes: list[OpenChunk]) -> None:
-        """Make outputs' names and journals durable, and say so in the journals."""
-        with self._journal_lock:
-            touched = self._output.touched()
-            ends = [(home, home.journal.end) for home in homes if home.journal.end > home.synced_end]
-        if not ends:
-            if touched:
-                self._output.sync(touched)
-            return
-        self._output.sync(touched)
-        for home, _ in ends:
-            home.journal.sync()
-        with self._journal_lock:
-            self._go_on()
-            for home, end in ends:
-                grown = home.journal.end > end  # lines that came meanwhile are not promised by this one
-                home.journal.write("synced", {"end": end})
-                home.synced_end = end if grown else home.journal.end
-                home.state.synced_end = end
+            self.chunks.sync(idle)
+            self.chunks.let_go(idle)
 
     def _reclaim(self) -> None:
+        """Take over what dead workers left."""
         run_id = self._worker.id.partition(".")[0]
         frozen = self.settings.frozen
         forget = publisher.forgetting(frozen.output, self.settings.batch, frozen.formats)
         claims.reclaim(self.queue, run_id, forget)
 
-    def _shift(self, gap_s: float) -> None:
-        """The process was suspended: nobody's deadline ran meanwhile."""
-        with self.desk.changed:
-            for work in self.desk.in_flight.values():
-                work.since += gap_s
-        self.resources.door.extend(gap_s)
+    def _give_up_hung_threads(self, now: float) -> None:
+        """End the attempts of threads that do not come back, as timeouts. This process is to be replaced then."""
+        limit_s = self.settings.deadline_s + HUNG_AFTER_S
+        for work in self._in_flight():
+            if work.busy(now) > limit_s and work.busy(now) - suspends.lost_s(work.started) > limit_s:
+                self._worn = self.hands.give_up_on(work) or self._worn
 
-    def _watch(self, now: float) -> None:
-        """Give up on threads that do not come back: the job times out, another thread takes the slot."""
-        with self.desk.changed:
-            late = [
-                w
-                for w in self.desk.in_flight.values()
-                if w.busy(now) > self.settings.deadline_s + HUNG_AFTER_S
-            ]
-        for work in late:
-            if self.hands.give_up_on(work):
-                self._hung += 1
-                self._replace = self._replace or self._hung >= max(2, self.settings.threads // 4)
-
-    def _wind_up(self) -> None:
-        """Finish what is in flight, then let go of everything."""
+    def _drain(self) -> None:
+        """Let what is in flight finish within the grace, then let go of everything."""
         self.desk.stop()
-        while self.desk.in_flight and self._error is None:
-            now = time.monotonic()
-            self._watch(now)
+        began, grace_s = time.monotonic(), self.settings.grace_s
+        while self._in_flight() and self.chunks.error is None:
+            passed_s = time.monotonic() - began
+            if passed_s >= STEP_BACK * grace_s:
+                self.control.abort.set()
+            if passed_s >= grace_s:
+                for work in self._in_flight():
+                    self.desk.abandon(work)  # it stays what it was, and another process fetches it
             with self.desk.changed:
                 self.desk.changed.wait(TICK_S)
-        if self._error is None:
+        if self.chunks.error is None:
             self.hands.let_go()
             rest = self.desk.take_rest()
-            self._sync(rest)
-            self._let_go(rest)
+            self.chunks.sync(rest)
+            self.chunks.let_go(rest)
             self.resources.budget.flush()
 
+    def _in_flight(self) -> list[Work]:
+        """What threads are at, but for those that are given up."""
+        with self.desk.changed:
+            return [work for work in self.desk.in_flight.values() if not work.abandoned]
+
     def _fail(self, exc: BaseException) -> None:
-        """A thread met what the whole process must hear of."""
-        self._error = self._error or exc
+        """End the work of this process with an error, whichever thread met it."""
+        self.chunks.fail(exc)
         self.desk.attention.set()
 
-    def _go_on(self) -> None:
-        """A process that met a failing disk writes no line more, whichever of its threads met it."""
-        if self._error is not None:
-            raise self._error
 
-    def _write(self, home: OpenChunk, verb: str, body: dict[str, object]) -> None:
-        with self._journal_lock:
-            self._go_on()
-            home.journal.write(verb, body)
-            home.state.apply(JournalEntry(verb, body, home.journal.end, b""))
-
-
-def run_lap(settings: Settings, resources: Resources, worker_id: str, stop: threading.Event) -> Report:
-    """One lap, in which nothing foreign is raised: text crosses the process border, exceptions do not."""
+def work(control: WorkerControl, worker_id: str) -> WorkerReport:
+    """The life of a worker process. No foreign exception leaves it: text crosses the process border."""
     try:
-        return Lap(settings, resources, worker_id, stop).run()
-    except (EngineError, OSError) as exc:
-        message = str(exc) if isinstance(exc, EngineError) else str(disk.disk_error(exc, "beginning a lap"))
-        return Report("error", 0, message, exc.exit_code if isinstance(exc, EngineError) else Exit.DISK)
-    except MemoryError:
-        return Report("memory")
-    except Exception:  # noqa: BLE001
-        return Report("error", 0, traceback.format_exc(), Exit.BUG)
+        resources = Resources(control.settings, control.stop, control.abort)
+        return MainLoop(control, resources, worker_id).run()
+    except Exception as exc:  # noqa: BLE001 - see above
+        return report_of(exc)
+
+
+def report_of(exc: BaseException, finals: int = 0) -> WorkerReport:
+    """What to report when this ended a worker's work."""
+    if isinstance(exc, MemoryError):
+        return WorkerReport("memory", finals)
+    error = exc if isinstance(exc, EngineError) else shortages.raised(exc)
+    if error is None and isinstance(exc, OSError):
+        error = disk.disk_error(exc, "writing the queue or the output")
+    if error is not None:
+        return WorkerReport("error", finals, str(error), error.exit_code)
+    return WorkerReport("error", finals, "".join(traceback.format_exception(exc)), Exit.BUG)

@@ -20,7 +20,7 @@ from engine.budget.state import RECORD_BYTES, Header, offset, pack, pack_header,
 from engine.budget.watch import Watch
 from engine.errors import NoProxyError, UsageError
 from engine.model import EgressSpec, Permit
-from engine.storage.boot import boot_id
+from engine.storage.processes import boot_digest
 
 STOP = threading.Event()
 PACE = 100.0  # cool-downs of 30 ms
@@ -391,7 +391,7 @@ def test_another_boot_gives_no_burst_and_keeps_the_counters(path: Path) -> None:
     data = path.read_bytes()
     header = unpack_header(data[:RECORD_BYTES])
     assert header is not None
-    assert header.boot_id == boot_id()
+    assert header.boot_id == boot_digest()
     path.write_bytes(pack_header(header._replace(boot_id=b"another boot 123")) + data[RECORD_BYTES:])
     before = time.monotonic()
     budget = opened(path, rate="20")
@@ -469,7 +469,7 @@ def test_whatever_happens_to_the_file_permits_are_had(
 
 def test_a_new_file_has_a_header_like_any_other(path: Path) -> None:
     opened(path, n=3)
-    assert unpack_header(path.read_bytes()[:RECORD_BYTES]) == Header(3, boot_id(), 0.0, 0)
+    assert unpack_header(path.read_bytes()[:RECORD_BYTES]) == Header(3, boot_digest(), 0.0, 0)
     assert path.stat().st_mode & 0o777 == 0o600
 
 

@@ -31,7 +31,7 @@ from commands import (
     videos,
 )
 from gauges import Gauges
-from killing import Killer, repeated, same_status, slack
+from killing import Killer, bring_back, poisoned, repeated, same_status, slack
 
 from engine.rehearsal import RehearsalSettings, start
 
@@ -214,7 +214,7 @@ class Soak:
         self.alive()
         return f"{len(pids)} for {for_s:.1f} s"
 
-    def ask(self, number: signal.Signals) -> None:
+    def send_request(self, number: signal.Signals) -> None:
         """One signal: it drains."""
         self.alive().signal(number)
         ended = self.ended(128 + number)
@@ -320,8 +320,9 @@ class Soak:
                 seen, since_s = now, time.monotonic()
             assert time.monotonic() - since_s < 2 * BACK_S, "nothing is fetched any more"
             time.sleep(1.0)
-        self.ended(0)
+        self.ended(3 if poisoned(self.batch) else 0)
         self.stopped()
+        bring_back(self.batch)
         self.batch.clean()
         rows = self.batch.rows()
         assert recount.folded(self.batch.queue) == rows, "the manifest is not what the journals say"

@@ -65,7 +65,7 @@ from engine.storage.locks import take_or_say_who  # noqa: E402
 from engine.worker import main as worker  # noqa: E402
 from engine.worker import retry_policy  # noqa: E402
 from engine.worker.context import Resources  # noqa: E402
-from engine.worker.main import Lap  # noqa: E402
+from engine.worker.main import MainLoop, WorkerControl  # noqa: E402
 from engine.worker.witness import lay_out  # noqa: E402
 from engine.youtube.fetcher import Fetcher  # noqa: E402, F401 - loaded before the forks
 
@@ -81,7 +81,7 @@ SAID = {"short": (0,), "full": (Exit.DISK,), "eio": (Exit.DISK,), "die": (KILLED
 def hurry() -> None:
     """The same work with shorter times and smaller pieces."""
     retry_policy.WAITS_S = (0.01, 0.01, 0.01)
-    worker.SYNC_S, worker.IDLE_S, worker.BREATH_S, worker.RECLAIM_S = 0.02, 0.01, 0.001, 0.05
+    worker.SYNC_S, worker.IDLE_S, worker.PAUSE_S, worker.RECLAIM_S = 0.02, 0.01, 0.001, 0.05
     seed.SEGMENT_JOBS = 5
     seed.chunk_size = joined_segment.chunk_size = lambda count, cores: 3
     gathering.MANY = (
@@ -107,7 +107,7 @@ def canned(log: int, again: bool) -> Callable[[str, Permit], Fetched | Refused]:
 
 
 def run(root: Path, names: list[str], again: bool = False) -> None:
-    """What `engine run` does, in one process: seed, recover, laps and monitor in turn, until all is filed."""
+    """What `engine run` does, in one process: seed, recover, worker and monitor in turn, until all is filed."""
     queue = make_queue(str(root / "queue"))
     with hold(queue):
         with take_or_say_who(queue.seed_lock, "seeding"):
@@ -137,16 +137,16 @@ def run(root: Path, names: list[str], again: bool = False) -> None:
             if status.finished(queue) and not worker_ids(queue):
                 publisher.sweep(frozen.output)
                 return
-            _lap(queue, settings, f"{name}.0.{number}", root / "fetched", again)
+            _work(queue, settings, f"{name}.0.{number}", root / "fetched", again)
         raise AssertionError("it does not get there")
 
 
-def _lap(queue: Queue, settings: Settings, name: str, log: Path, again: bool) -> None:
-    stop = threading.Event()
-    resources = Resources(settings, stop, threading.Event())
+def _work(queue: Queue, settings: Settings, name: str, log: Path, again: bool) -> None:
+    control = WorkerControl(settings)
+    stop = control.stop
+    resources = Resources(settings, stop, control.abort)
     fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     resources.fetcher.fetch = canned(fd, again)  # type: ignore[method-assign]
-    lap = Lap(settings, resources, name, stop)
 
     def watch() -> None:
         ends_at = time.monotonic() + 20.0
@@ -155,7 +155,7 @@ def _lap(queue: Queue, settings: Settings, name: str, log: Path, again: bool) ->
         stop.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    report = lap.run()
+    report = MainLoop(control, resources, name).run()
     if report.why == "error":
         error = EngineError(report.message)
         error.exit_code = Exit(report.exit_code)

@@ -1,7 +1,7 @@
 """After the power cut: a state of the disk is laid out, and the next `engine run` goes on from there.
 
 The run is the command itself, with recovery, locks, laps and monitor as they are. Only the processes are not:
-its supervisor is replaced by a loop in this one, its fetches are answered here, and its fsyncs are spared.
+its supervisor is replaced by a loop in this one, its fetches are wait_until_done here, and its fsyncs are spared.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import io
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,6 @@ from unittest import mock
 from commands import unpaced
 from power_ops import Files
 
-from engine.budget import register
 from engine.budget.limiter import Budget
 from engine.cli import invoke
 from engine.model import Cue, Failure, Fetched, Kind, Metadata, Permit, Refused, RequestCost, Transcript
@@ -38,11 +36,11 @@ from engine.storage import disk, processes
 from engine.storage.locks import take_or_say_who
 from engine.worker import main
 from engine.worker.context import Resources
-from engine.worker.main import Lap
+from engine.worker.main import MainLoop, WorkerControl, WorkerReport
 from engine.worker.witness import lay_out
 
-LAPS = 4  # more than any damage needs; a queue that is not finished by then never will be
-LAP_S = 20.0
+WORKERS = 4  # more than any damage needs; a queue that is not finished by then never will be
+WORKER_S = 20.0
 THREADS = 2
 
 
@@ -90,7 +88,7 @@ class Site:
 
 
 class Inside:
-    """What `engine run` takes for its supervisor: laps and monitor one after the other, in this process."""
+    """What `engine run` takes for its supervisor: workers and monitor one after the other, in this process."""
 
     def __init__(self, site: Site, queue: Queue, settings: Settings, run_id: str, _: object) -> None:
         self.site, self.queue, self.settings, self.run_id = site, queue, settings, run_id
@@ -99,8 +97,8 @@ class Inside:
     def run(self) -> int:
         Budget.open(self.queue.budget, self.settings.egresses, self.settings.budget, new_run=True).close()
         lay_out(self.queue)
-        for number in range(LAPS):
-            self._lap(number)
+        for number in range(WORKERS):
+            self._work(number)
             with take_or_say_who(self.queue.monitor_lock, "monitor"):
                 monitor = Monitor(self.queue)
                 monitor.finish()
@@ -108,7 +106,7 @@ class Inside:
             if status.finished(self.queue):
                 break
         else:
-            raise AssertionError(f"not finished after {LAPS} laps")
+            raise AssertionError(f"not finished after {WORKERS} workers")
         frozen = self.settings.frozen
         forget = publisher.forgetting(frozen.output, self.settings.batch, frozen.formats)
         claims.reclaim(self.queue, "", forget)
@@ -116,24 +114,24 @@ class Inside:
             publisher.sweep(self.settings.frozen.output)
         return 3 if status.recount(self.queue, time.time()).counts.failed else 0
 
-    def _lap(self, number: int) -> None:
-        stop = threading.Event()
-        resources = Resources(self.settings, stop, threading.Event())
+    def _work(self, number: int) -> None:
+        control = WorkerControl(self.settings)
+        resources = Resources(self.settings, control.stop, control.abort)
         resources.fetcher = self.site  # type: ignore[assignment]
-        lap = Lap(self.settings, resources, f"{self.run_id}.0.{number}", stop)
-        reports: list[main.Report] = []
-        thread = threading.Thread(target=lambda: reports.append(lap.run()), name="lap")
+        loop = MainLoop(control, resources, f"{self.run_id}.0.{number}")
+        reports: list[WorkerReport] = []
+        thread = threading.Thread(target=lambda: reports.append(loop.run()), name="worker")
         thread.start()
-        ends_at = time.monotonic() + LAP_S
+        ends_at = time.monotonic() + WORKER_S
         while thread.is_alive() and self._work_left() and time.monotonic() < ends_at:
             time.sleep(0.003)
-        stop.set()
-        lap.desk.attention.set()
-        thread.join(LAP_S)
+        control.stop.set()
+        loop.desk.attention.set()
+        thread.join(WORKER_S)
         resources.budget.close()
-        assert reports, f"a lap that hangs, with {self._work_left()} in hand"
+        assert reports, f"a worker that hangs, with {self._work_left()} in hand"
         assert reports[0].why == "stop", reports[0].message
-        assert time.monotonic() < ends_at, "a lap that gets nowhere"
+        assert time.monotonic() < ends_at, "a worker that gets nowhere"
 
     def _work_left(self) -> int:
         """Tokens that are not done. A token moves to where it is looked for later, or back to deferred/."""
@@ -145,18 +143,15 @@ class Inside:
 
 @contextlib.contextmanager
 def spared() -> Iterator[None]:
-    """Another boot of the machine, on which nothing is synced for real and no keeper rests long."""
+    """Another boot of the machine, on which nothing is synced for real and no main loop waits long."""
     with contextlib.ExitStack() as stack:
         for target, name, value in (
             (disk, "_fsync", lambda fd: None),
             (disk, "_fdatasync", lambda fd: None),
             (main, "IDLE_S", 0.01),
-            (main, "BREATH_S", 0.001),
+            (main, "PAUSE_S", 0.001),
         ):
             stack.enter_context(mock.patch.object(target, name, value))
-        # Where a function of that name hides the module in its package, only this finds the module.
-        for module in (register, sys.modules["engine.budget.snapshot"]):
-            stack.enter_context(mock.patch.object(module, "boot_id", lambda: b"the next boot id"))
         stack.enter_context(mock.patch.object(processes, "boot_id", lambda: "the next boot"))
         stack.enter_context(mock.patch.object(client, "Client"))  # nobody goes through it
         yield

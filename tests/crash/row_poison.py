@@ -71,8 +71,8 @@ def _condemned(batch: Batch, guilty: list[str], ended: Ended) -> None:
     died = [body for verb, body in recount.journal_lines(batch.queue) if verb == "died"]
     for name in guilty:
         alone = [body["alone"] for body in died if body["job"] == name]
-        assert alone.count(True) >= 2, (name, died)  # three, when by chance it was alone the first time too
-        assert 3 <= len(alone) <= 2 + len(guilty), (name, died)
+        assert alone.count(True) >= 2, (name, died)
+        assert len(alone) <= 2 + len(guilty), (name, died)
     batch.clean()
 
 
@@ -83,10 +83,10 @@ def poison_killed(place: Place, seed: int) -> str:
     guilty = dice.choice(batch.ids)
     with Assassin(batch, guilty) as assassin:
         ended = batch.run(*OPTIONS)
-    assert assassin.kills == 3, "one death in company, two alone"
+    assert assassin.kills in (2, 3), "one death in company, unless it was alone by chance, and two alone"
     _condemned(batch, [guilty], ended)
-    assert "3 times" in batch.rows()[guilty]["message"]
-    assert [its["event"] for its in recount.events(batch.queue)].count("slot_died") == 3
+    assert f"{assassin.kills} times" in batch.rows()[guilty]["message"]
+    assert [its["event"] for its in recount.events(batch.queue)].count("slot_died") == assassin.kills
     return ""
 
 

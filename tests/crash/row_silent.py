@@ -20,7 +20,7 @@ from scorecard import row
 SILENT_S = 8.0
 SHORTER = {
     "engine.run.helper_process": f"SILENT_S = {SILENT_S}",
-    "engine.run.worker_pool": f"SILENT_S = {SILENT_S}",
+    "engine.run.worker_process": f"SILENT_S = {SILENT_S}",
 }
 # Holds the interpreter's lock and sleeps: nothing else in the process runs meanwhile, as with an expression that
 # does not end, but it takes no processor.
@@ -69,7 +69,7 @@ def monitor(place: Place, seed: int) -> str:
     assert ended.code == (4 if asked else 0), ended.said
     silent = [event for event in recount.events(batch.queue) if event["event"] == "monitor_silent"]
     assert [f"pid {pid}" in event["reason"] for event in silent] == [True], silent
-    assert "has not answered" in ended.err, ended.err
+    assert "has not wait_until_done" in ended.err, ended.err
     assert set(batch.rows()) == set(recount.folded(batch.queue)), (
         "each job that is final has its row when the run has ended"
     )

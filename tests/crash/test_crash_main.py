@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 import recount
 from commands import MONITOR, WORKER, Batch, Command, kill, kinds, watching
+from killing import bring_back
 from main_job import OPTIONS, SEED, SETTINGS, undisturbed
 from nights import Place
 
@@ -69,6 +70,7 @@ def disturbed(place: Place, count: int, kills: int, *, dice: int, pause_s: float
                 batch.gone(run)
             assert codes[-1] in (0, -signal.SIGKILL), codes
     assert killer.kills.total() == kills
+    bring_back(batch, *OPTIONS)
     rows = batch.rows()
     assert kinds(rows) == {video_id: whole.rows[video_id]["kind"] for video_id in batch.ids}
     seen = sum(site.stats()["requests"].values())

@@ -151,8 +151,8 @@ class QueueModel(RuleBasedStateMachine):
         self.hand = None
 
     @precondition(lambda self: self.hand is not None)
-    @rule(busy=st.booleans(), blamed=st.sampled_from([None, True, False]))
-    def die(self, busy: bool, blamed: bool | None) -> None:
+    @rule(busy=st.booleans(), recorded=st.booleans())
+    def die(self, busy: bool, recorded: bool) -> None:
         """Killed, perhaps with a job in flight, perhaps with a supervisor that saw it."""
         assert self.hand is not None
         expected = None
@@ -163,8 +163,8 @@ class QueueModel(RuleBasedStateMachine):
                 expected = (self.held[0], due[0])
         worker_id = self.hand.worker.id
         self._gone()
-        if blamed is not None:
-            claims.blame(self.queue, worker_id, sure=blamed)
+        if recorded:
+            claims.record_death(self.queue, worker_id)
             reclaim(self.queue)
             if expected is not None:
                 state = fold(journal.lines(self.queue.journal(expected[0]))).jobs[expected[1]]

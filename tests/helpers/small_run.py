@@ -1,4 +1,4 @@
-"""A whole run in this process: the engine's own start, laps and monitor over a canned fetch, without a network.
+"""A whole run in this process: the engine's own start, worker and monitor over a canned fetch, without a network.
 
 Everything but processes and sockets is real: seeding, recovery, budget, worker threads, journals, manifest, and the
 supervisor's judgement whether the batch is finished. `staged` makes a queue in which each sort of file is there
@@ -54,7 +54,7 @@ from engine.storage import disk
 from engine.storage.locks import take_or_say_who
 from engine.worker import main
 from engine.worker.context import Resources, rss_bytes
-from engine.worker.main import Lap
+from engine.worker.main import MainLoop, WorkerControl
 from engine.worker.witness import NAME, Witness, lay_out
 
 JOBS, CHUNK = (24, 12), 4
@@ -70,7 +70,7 @@ def small() -> Iterator[None]:
     with (
         patch.object(seed, "chunk_size", lambda jobs, cores: CHUNK),
         patch.object(main, "IDLE_S", 0.004),
-        patch.object(main, "BREATH_S", 0.0),
+        patch.object(main, "PAUSE_S", 0.0),
         patch.object(disk, "_fsync", lambda fd: None),
         patch.object(disk, "_fdatasync", lambda fd: None),
     ):
@@ -89,13 +89,13 @@ def canned(video_id: str) -> Fetched | Refused:
 class CannedResources(Resources):
     """The real ones but for the network."""
 
-    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+    def __init__(self, control: WorkerControl) -> None:
+        settings = control.settings
         queue = Queue(settings.queue)
-        self.stop, self.abort = stop, threading.Event()
+        self.stop, self.abort = control.stop, control.abort
         self._queue, self._canary, self._mine = queue, None, threading.local()
         self.witness = Witness(queue.path(NAME))
         self.budget = Budget.open(queue.budget, settings.egresses, settings.budget)
-        self.door: Any = SimpleNamespace(extend=lambda seconds: None)
         self.fetcher: Any = SimpleNamespace(fetch=self._fetch)
         self.fetched: list[str] = []
         self.rss_bytes = rss_bytes()
@@ -109,13 +109,13 @@ class CannedResources(Resources):
         self.witness.close()
 
 
-class OneLap(Lap):
-    """A lap that ends when there is nothing more to claim."""
+class Worker(MainLoop):
+    """A worker that ends when there is nothing more to claim."""
 
     def _fill(self) -> bool:
         filled = super()._fill()
         if not filled and not self.desk.chunks:
-            self.stop.set()
+            self.control.stop.set()
         return filled
 
 
@@ -150,7 +150,7 @@ def staged(root: Path) -> Queue:
             file.write(b'final {"video_id": "torn')
         hand.output.close()
         hand.die()
-        claims.blame(queue, hand.worker.id, sure=True)
+        claims.record_death(queue, hand.worker.id)
         add(queue, IDS[JOBS[0] :])
         hand = Hand(queue, lambda name: SPECIAL.get(name, "ok"))
         for chunk in list(iter(lambda: hand.worker.claim(time.time()), None)):
@@ -225,28 +225,25 @@ def resume(root: Path) -> int:
         supervisor = Supervisor(queue, settings, claims.run_id())
         supervisor._open_budget()
         for number in range(ROUNDS):
-            _lap(queue, settings, f"{supervisor.run_id}.0.{number}")
+            _work(queue, settings, f"{supervisor.run_id}.0.{number}")
             with take_or_say_who(queue.monitor_lock, "monitor"):
                 monitor = Monitor(queue)
                 monitor.finish()
                 monitor.close()
-            supervisor._tick()
-            supervisor._look()
-            if supervisor._exit is not None:
+            supervisor._receive()
+            supervisor._poll()
+            if supervisor._end is not None:
                 break
             _time_passes(queue)
-        assert supervisor._exit is not None, "the run does not end"
-        if supervisor._exit == Exit.OK and supervisor._failed():
-            supervisor._exit = Exit.SOME_FAILED
-        supervisor._leave_word()
-        return int(supervisor._exit)
+        assert supervisor._end is not None, "the run does not end"
+        return supervisor._conclude()
 
 
-def _lap(queue: Queue, settings: Settings, worker_id: str) -> None:
-    stop = threading.Event()
-    resources = CannedResources(settings, stop)
+def _work(queue: Queue, settings: Settings, worker_id: str) -> None:
+    control = WorkerControl(settings)
+    resources = CannedResources(control)
     try:
-        report = OneLap(settings, resources, worker_id, stop).run()
+        report = Worker(control, resources, worker_id).run()
     finally:
         resources.close()
     if report.why == "error":

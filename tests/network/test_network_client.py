@@ -17,7 +17,6 @@ from youtube_site import Asked, Reply, Site, permit, reset
 
 from engine.errors import Interrupted, UsageError
 from engine.model import EgressSpec, Failure, Kind, Permit
-from engine.network import attempt as attempt_module
 from engine.network.client import Attempt, Client
 from engine.network.session import HOSTS, youtube_host
 from engine.youtube.classify import classify
@@ -214,34 +213,6 @@ def test_the_deadline_is_summed_over_requests_without_the_wait_for_permits(
     assert attempt.cost.requests == 1  # nothing is sent when no time is left
 
 
-def test_a_deadline_is_extended_while_a_request_waits(site: Site, make_client: MakeClient) -> None:
-    extended = []
-
-    def answer(_: Asked, sock: socket.socket) -> Reply:
-        client.extend(60.0)
-        extended.append(True)
-        sock.sendall(b"HTTP/1.1 200 ok\r\nContent-Length: 10\r\n\r\n")
-        for _n in range(10):
-            site.stopping.wait(deadline_s / 6)
-            sock.sendall(b"x")
-        return Reply(b"", headers={"Content-Length": "0"})
-
-    def comes() -> bool:
-        with client.attempt(permit(), deadline_s) as attempt:
-            try:
-                return attempt.get(PLAYER).text == "x" * 10
-            except requests.RequestException:
-                return False
-
-    site.answers["/youtubei/v1/player"] = answer
-    client = connected(site, make_client, read_s=60.0)
-    deadline_s = 0.3
-    while not comes():
-        assert not extended, "it was extended, and cut off all the same"
-        assert deadline_s < 30.0, "no request came within its deadline"
-        deadline_s *= 5.0
-
-
 def test_a_suspend_does_not_count(
     site: Site, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,28 +227,6 @@ def test_a_suspend_does_not_count(
     site.answers["/youtubei/v1/player"] = answer
     with make_client(read_s=30.0).attempt(permit(for_s=1e6), 100.0) as attempt:
         assert attempt.get(PLAYER).text == "late"
-        assert attempt.get(PLAYER).text == "late"
-
-
-def test_the_word_of_a_suspend_may_come_a_moment_late(
-    site: Site, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept_s = [0.0]
-    monotonic = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + slept_s[0])
-    monkeypatch.setattr(attempt_module, "NOTICE_S", 60.0)
-    client = connected(site, make_client, read_s=30.0)
-
-    def answer(_: Asked, sock: socket.socket) -> Reply:
-        slept_s[0] += 6  # more than the deadline, but too little to be noticed by a wait alone
-        sock.sendall(b"HTTP/1.1 200 ok\r\nContent-Length: 4\r\n\r\n")
-        site.stopping.wait(0.1)
-        client.extend(6.0)
-        sock.sendall(b"late")
-        return Reply(b"", headers={"Content-Length": "0"})
-
-    site.answers["/youtubei/v1/player"] = answer
-    with client.attempt(permit(for_s=1e6), 5.0) as attempt:
         assert attempt.get(PLAYER).text == "late"
 
 

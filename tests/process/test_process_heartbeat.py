@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from engine.process.heartbeat import SUSPEND_GAP_S, Heart, Pulse, is_stopped
+from engine.process import suspends
+from engine.process.heartbeat import Heart, Pulse, is_stopped
 
 Pipe = tuple[int, int]
 
@@ -26,34 +28,56 @@ def pipe() -> Iterator[Pipe]:
             os.close(fd)
 
 
-def test_silence_grows_until_a_beat_comes(pipe: Pipe) -> None:
-    pulse = Pulse(pipe[0], now=100.0)
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let so many seconds pass."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(suspends, "lost_s", lambda since: 0.0)
+
+    def pass_by(seconds: float) -> None:
+        now[0] += seconds
+
+    return pass_by
+
+
+def test_silence_grows_until_a_beat_comes(pipe: Pipe, later: Callable[[float], None]) -> None:
+    pulse = Pulse(pipe[0])
     assert not pulse.begun
-    assert [pulse.silent_s(now) for now in (101.0, 102.5, 104.0)] == [1.0, 2.5, 4.0]
+    later(1.0)
+    assert pulse.silent_s() == 1.0
+    later(1.5)
+    assert pulse.silent_s() == 2.5
     Heart(pipe[1]).beat()
-    assert pulse.silent_s(105.0) == 0.0
+    assert pulse.silent_s() == 0.0
     assert pulse.begun
-    assert pulse.silent_s(106.0) == 1.0
+    later(1.0)
+    assert pulse.silent_s() == 1.0
 
 
-def test_a_time_in_which_the_supervisor_did_not_run_is_nobodys_silence(pipe: Pipe) -> None:
-    pulse = Pulse(pipe[0], now=0.0)
-    assert pulse.silent_s(1.0) == 1.0
-    assert pulse.silent_s(3601.0) == 1.0, "the machine slept for an hour"
-    assert pulse.silent_s(3601.0 + SUSPEND_GAP_S) == 1.0 + SUSPEND_GAP_S
+def test_a_suspend_of_the_supervisor_is_nobodys_silence(
+    pipe: Pipe, later: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulse = Pulse(pipe[0])
+    later(3601.0)
+    monkeypatch.setattr(suspends, "lost_s", lambda since: 3600.0)
+    assert pulse.silent_s() == 1.0
 
 
-def test_silence_is_forgiven(pipe: Pipe) -> None:
-    pulse = Pulse(pipe[0], now=0.0)
-    assert pulse.silent_s(2.0) == 2.0
+def test_silence_is_forgiven(pipe: Pipe, later: Callable[[float], None]) -> None:
+    pulse = Pulse(pipe[0])
+    later(2.0)
+    assert pulse.silent_s() == 2.0
     pulse.forgive()
-    assert pulse.silent_s(3.0) == 1.0
+    later(1.0)
+    assert pulse.silent_s() == 1.0
 
 
-def test_a_child_that_is_gone_is_silent(pipe: Pipe) -> None:
-    pulse = Pulse(pipe[0], now=0.0)
+def test_a_child_that_is_gone_is_silent(pipe: Pipe, later: Callable[[float], None]) -> None:
+    pulse = Pulse(pipe[0])
     os.close(pipe[1])
-    assert pulse.silent_s(1.5) == 1.5
+    later(1.5)
+    assert pulse.silent_s() == 1.5
 
 
 def test_a_beat_neither_blocks_nor_raises(pipe: Pipe) -> None:

@@ -190,13 +190,13 @@ def test_a_stopped_owner_is_not_robbed(tmp_path: Path) -> None:
         chunk = _holding(process)
         os.kill(process.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-        claims.blame(queue, "run.0.0", sure=True)
+        claims.record_death(queue, "run.0.0")
         assert forgotten(queue) == (0, [])
         assert chunks_in(os.path.join(queue.workers, "run.0.0")) == [chunk]
 
 
-@pytest.mark.parametrize(("blamed", "sure"), [(False, False), (True, False), (True, True)])
-def test_who_is_blamed(tmp_path: Path, blamed: bool, sure: bool) -> None:
+@pytest.mark.parametrize("recorded", [False, True])
+def test_who_is_suspected(tmp_path: Path, recorded: bool) -> None:
     queue = batch(tmp_path, 32)
     one, two = ids(2)
     hand = Hand(queue)
@@ -206,8 +206,8 @@ def test_who_is_blamed(tmp_path: Path, blamed: bool, sure: bool) -> None:
     hand.worker.begin(1, first, two)
     hand.worker.end(1)
     hand.die()
-    if blamed:
-        claims.blame(queue, hand.worker.id, sure=sure)
+    if recorded:
+        claims.record_death(queue, hand.worker.id)
     assert forgotten(queue) == (1, [one])
     deaths = {
         job: job_state.deaths
@@ -215,9 +215,9 @@ def test_who_is_blamed(tmp_path: Path, blamed: bool, sure: bool) -> None:
         for job, job_state in state.jobs.items()
         if job_state.deaths
     }
-    assert deaths == ({one: {hand.worker.id: Death(alone=True, sure=sure)}} if blamed else {})
-    assert [chunk for _, chunk, _ in deferred_chunks(queue)] == ([first] if blamed else [])
-    assert chunks_in(queue.pending(0), 0) == ([second] if blamed else [first, second])
+    assert deaths == ({one: {hand.worker.id: Death(alone=True, sure=True)}} if recorded else {})
+    assert [chunk for _, chunk, _ in deferred_chunks(queue)] == ([first] if recorded else [])
+    assert chunks_in(queue.pending(0), 0) == ([second] if recorded else [first, second])
 
 
 def test_the_dead_of_this_run_wait_for_the_supervisors_word(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_the_dead_of_this_run_wait_for_the_supervisors_word(tmp_path: Path) -> N
     hand.die()
     run = hand.worker.id.partition(".")[0]
     assert forgotten(queue, run) == (0, [])
-    claims.blame(queue, hand.worker.id, sure=True)
+    claims.record_death(queue, hand.worker.id)
     assert forgotten(queue, run) == (1, [])
 
 
@@ -238,7 +238,7 @@ def test_a_job_that_has_its_line_is_no_suspect(tmp_path: Path) -> None:
     hand.work(1, sync=False, move=False)
     hand.worker.begin(0, next(split_chunks(queue.segment(0))), ids(1)[0])
     hand.die()
-    claims.blame(queue, hand.worker.id, sure=True)
+    claims.record_death(queue, hand.worker.id)
     assert forgotten(queue) == (1, [])
 
 
@@ -280,7 +280,7 @@ def test_dying_at_any_step_of_a_takeover_loses_nothing(tmp_path: Path) -> None:
         if spare is not None:
             hand.worker.begin(0, spare, read_ids_of(queue, spare)[0])
         hand.die()
-        claims.blame(queue, hand.worker.id, sure=True)
+        claims.record_death(queue, hand.worker.id)
         with dying_at(step):
             try:
                 forgotten(queue)
@@ -300,7 +300,7 @@ def test_a_directory_whose_lock_a_power_cut_took_is_removed_with_all_that_is_lef
     chunk = worker.claim(time.time())
     assert chunk is not None
     worker.begin(0, chunk, ids(1)[0])
-    claims.blame(queue, worker.id, sure=True)
+    claims.record_death(queue, worker.id)
     os.unlink(os.path.join(worker.dir, "lock"))
     assert forgotten(queue) == (0, [ids(1)[0]])
     assert os.listdir(queue.workers) == []

@@ -20,7 +20,7 @@ from engine.queue import channel_state, events
 from engine.queue.channel_state import Listing
 from engine.queue.directory import Queue
 from engine.queue.making import make_queue
-from engine.run.lister import NOT_ITS_FAULT_S, WAITS_S
+from engine.run.lister import EGRESS_WAIT_S, WAITS_S
 from engine.settings import Settings
 from engine.storage.locks import take_or_say_who
 from engine.youtube.channel_pages import Stopped
@@ -131,7 +131,7 @@ def test_a_block_is_the_egresss_and_costs_the_listing_nothing(bench: Bench) -> N
         its = bench.listing
         bench.lister._failed(its, Stopped(REFUSED))
     assert (its.state, its.tries) == ("open", 0)
-    assert 0 < (its.next_try or 0) - time.time() <= NOT_ITS_FAULT_S
+    assert 0 < (its.next_try or 0) - time.time() <= EGRESS_WAIT_S
 
 
 @pytest.mark.parametrize("jobs", [1, 0])

@@ -13,9 +13,11 @@ from engine.errors import Exit
 from engine.model import EgressSpec
 from engine.queue import channel_state
 from engine.queue.claims import run_id
-from engine.queue.control import ControlRequest
-from engine.run.helper_process import ListerProcess
+from engine.queue.control import ControlRequest, send_request
+from engine.run.helper_process import ListerProcess, MonitorProcess
+from engine.run.run_end import RunEnd
 from engine.run.supervisor import Supervisor
+from engine.run.worker_pool import WorkerPool
 from engine.settings import Frozen, Settings
 from engine.storage.locks import Lock
 
@@ -34,7 +36,7 @@ def test_a_clean_end_leaves_nothing_of_those_who_died_on_the_way(tmp_path: Path)
         Path(queue.tmp, unborn).mkdir(exist_ok=True)
         Path(queue.tmp, unborn, "lock").touch()
         assert not beside or seeding.take()
-        supervisor._leave_word()
+        supervisor._conclude()
         assert bool(os.listdir(queue.tmp)) is beside, "a seeding has its own there"
         seeding.release()
 
@@ -50,9 +52,10 @@ def test_a_run_ends_when_all_jobs_are_final_and_no_listing_is_open(tmp_path: Pat
     egresses = (EgressSpec("direct"),)
     settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
     supervisor = Supervisor(queue, settings, "run")
-    supervisor._look()
-    assert supervisor._exit == (None if state == channel_state.OPEN else Exit.OK)
-    assert supervisor._failed() == (state == channel_state.FAILED), "which makes it exit 3"
+    supervisor._poll()
+    assert supervisor._end == (None if state == channel_state.OPEN else RunEnd(Exit.OK))
+    if supervisor._end is not None:
+        assert supervisor._conclude() == (Exit.SOME_FAILED if state == channel_state.FAILED else Exit.OK)
 
 
 def test_a_paused_run_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,15 +64,13 @@ def test_a_paused_run_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     egresses = (EgressSpec("direct"),)
     settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
     supervisor = Supervisor(queue, settings, "run")
-    started: list[object] = []
-
-    def start(self: ListerProcess) -> None:
-        started.append(self)
-
-    monkeypatch.setattr(ListerProcess, "start", start)
-    supervisor._steer(ControlRequest(paused=True))
-    supervisor._look_after_lister()
-    assert started == []
-    supervisor._steer(ControlRequest(paused=False))
-    supervisor._look_after_lister()
-    assert started == [supervisor._lister]
+    for paused in (True, False):
+        send_request(queue, ControlRequest(paused=paused))
+        supervisor._receive()
+        assert supervisor._control.course.paused is paused
+        looked: list[bool] = []
+        monkeypatch.setattr(WorkerPool, "look", lambda self: None)
+        monkeypatch.setattr(MonitorProcess, "keep", lambda self, **_: None)
+        monkeypatch.setattr(ListerProcess, "keep", lambda self, *, wanted: looked.append(wanted))  # noqa: B023
+        supervisor._look()
+        assert looked == [not paused]

@@ -1,0 +1,128 @@
+"""What ends a run by itself, and what it leaves: it ends when nothing is left to do or nothing to do it
+with, or when a cap is reached."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+
+from engine.budget import snapshot, totals
+from engine.budget.watch import Watch
+from engine.errors import EngineError, Exit
+from engine.limits import Meter
+from engine.monitor import status
+from engine.output import publisher
+from engine.queue import channel_state, events, marker
+from engine.queue.directory import Queue, worker_ids
+from engine.recovery.startup import tidy
+from engine.settings import Settings
+from engine.storage import disk
+from engine.storage.locks import Lock
+
+BLOCKED_LOOKS = 4  # in a row with all egresses blocked: then it is not a passing moment
+NAMED_PROXIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """Why a run ends: its exit code and a sentence."""
+
+    code: int
+    message: str = ""
+
+
+class EndWatch:
+    """Asks the files four times a second whether the run is to end."""
+
+    def __init__(self, queue: Queue, settings: Settings, run_id: str) -> None:
+        self.halted = False  # because every egress is blocked
+        self._queue = queue
+        self._settings = settings
+        self._run_id = run_id
+        self._meter: Meter | None = None
+        self._budget_watch = Watch(queue.budget)
+        self._blocked_looks = 0
+
+    def begin(self) -> None:
+        """From now on caps are counted. The budget is open."""
+        self._meter = Meter.start(totals(self._queue.budget))
+
+    def close(self) -> None:
+        self._budget_watch.close()
+
+    def look(self, *, paused: bool, listing: bool) -> RunEnd | None:
+        """Why the run is to end now, or None. `listing`: a lister is at work."""
+        if not listing and status.finished(self._queue):
+            lock = Lock(self._queue.seed_lock)
+            if lock.take(note={"what": "finish"}):
+                with lock:
+                    nothing_left = status.finished(self._queue) and not channel_state.open_listings(
+                        self._queue
+                    )
+                return RunEnd(Exit.OK) if nothing_left else None
+        removed = self._budget_watch.look(time.monotonic())
+        if removed:
+            events.emit(self._queue, "budget_removed", removed, run=self._run_id)
+        return self.output_gone() or self._capped() or self._no_egress(paused=paused)
+
+    def output_gone(self) -> RunEnd | None:
+        """The end when the output directory was removed or unmounted: workers notice when they write, and they may
+        have to wait for that."""
+        try:
+            marker.check(self._settings.frozen.output, self._settings.batch)
+        except EngineError as exc:
+            return RunEnd(exc.exit_code, str(exc))
+        return None
+
+    def _capped(self) -> RunEnd | None:
+        reason = self._meter and self._meter.reached(self._settings.caps, totals(self._queue.budget))
+        return RunEnd(Exit.WORK_REMAINS, reason) if reason else None
+
+    def _no_egress(self, *, paused: bool) -> RunEnd | None:
+        known = snapshot(
+            self._queue.budget
+        )  # nothing when somebody removed the file: a worker makes it again
+        egresses = [egress for egress in known if egress.state != "retired"]
+        if known and not egresses:
+            return RunEnd(Exit.NO_PROXY, self.no_proxy())
+        if not egresses or self._settings.on_block != "stop" or paused:
+            return None
+        # One that cannot be reached is no way out; if they all cannot, it is the network and no block.
+        reached = [egress for egress in egresses if egress.state != "unreachable"] or egresses
+        blocked = all(egress.refused for egress in reached)
+        self._blocked_looks = self._blocked_looks + 1 if blocked else 0
+        if self._blocked_looks < BLOCKED_LOOKS:
+            return None
+        self.halted = True
+        return RunEnd(Exit.ALL_BLOCKED, "every egress is blocked: run again later, or with other proxies")
+
+    def no_proxy(self) -> str:
+        """The sentence for a run without a usable proxy."""
+        names = [egress.name for egress in self._settings.egresses]
+        more = f" and {len(names) - NAMED_PROXIES} more" if len(names) > NAMED_PROXIES else ""
+        return (
+            f"no proxy is left that can be used: {', '.join(names[:NAMED_PROXIES])}{more} want another user or "
+            "password (407). `engine proxies check` tries each with one request"
+        )
+
+
+def some_failed(queue: Queue) -> bool:
+    """Whether a job or a listing of this queue has failed."""
+    if channel_state.summary(queue)[channel_state.FAILED]:
+        return True
+    return status.recount(queue, time.time()).counts.failed > 0
+
+
+def leave_snapshot(queue: Queue, output: str, *, halted: bool) -> None:
+    """Leave the last status of a run, and sweep up after processes that died on the way."""
+    with contextlib.suppress(OSError, EngineError):
+        value = status.collect(queue.root)
+        value["history"] = status.read_snapshot(queue).get("history") or []
+        value["halted"] = halted
+        data = (status.dumps(value) + "\n").encode()
+        disk.publish(queue.status, data, tmp_dir=queue.tmp, sync=False)
+    with contextlib.suppress(OSError):
+        if not worker_ids(queue):
+            publisher.sweep(output)
+            tidy(queue)
