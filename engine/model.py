@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+# Public and captioned for years, of three channels: they tell whether YouTube shows captions to an address.
+CONTROL_VIDEOS = ("dQw4w9WgXcQ", "iG9CE55wbtY", "jNQXAC9IVRw")
+
 
 class Status(StrEnum):
     """The three ways a job ends."""

@@ -33,9 +33,7 @@ ON_THEIR_OWN = {
     "storage/locks.py": {"os.open", "os.ftruncate"},  # lock files: their notes outlive nobody
     "worker/context.py": {"os.open"},  # a log for who measures
     "run/worker_process.py": {"os.unlink"},  # semaphores of dead processes in shared memory
-    "worker/witness.py": {"os.open"},  # fixed-size counters, written by disk.pwrite
     "process/startup.py": {"os.open", "open"},  # /dev/null in place of a closed stream
-    "queue/tickets.py": {"os.open"},  # written by disk.pwrite; they end with the run
 }
 _CHANGES = {
     f"os.{name}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.budget.rate import Rate, describe, parse_rate
-from engine.budget.settings import BudgetSettings, Outcome, Stamp
+from engine.budget.settings import BudgetSettings, Outcome, Standing
 from engine.budget.snapshot import EgressView, snapshot, totals
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = [
     "EgressView",
     "Outcome",
     "Rate",
-    "Stamp",
+    "Standing",
     "describe",
     "parse_rate",
     "snapshot",

@@ -36,7 +36,9 @@ from engine.cli.ways import (
     warn_if_typed,
 )
 from engine.errors import Exit, NoQueueError, UsageError
+from engine.inputs.video_ids import video_id
 from engine.limits import Caps
+from engine.model import CONTROL_VIDEOS
 from engine.network.proxies import egresses
 from engine.output import destination
 from engine.output.placement import refuse_output_place
@@ -74,6 +76,7 @@ class Options:
     on_block: str
     grace: float
     limit: int | None
+    control_videos: tuple[str, ...]
     progress: str
     verbose: int
     column: str | None
@@ -106,6 +109,17 @@ class Options:
 def _joined(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str:
     """`-l en -l de` is `-l en,de`."""
     return ",".join(value)
+
+
+def _control_videos(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Ids, of what may be ids or addresses."""
+    ids = [video_id(text) for text in value]
+    for text, found in zip(value, ids, strict=True):
+        if found is None:
+            raise click.BadParameter(
+                f"{text[:60]!r} is neither a video id nor an address of one.", ctx, param
+            )
+    return tuple(filter(None, ids)) or CONTROL_VIDEOS
 
 
 def run_options(*, output: str, rate: str) -> Callable[[F], F]:
@@ -148,6 +162,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         ca_bundle_option,
         option("--on-block", type=click.Choice(("wait", "stop")), default="wait", show_default=True,
                help="When every egress is blocked."),
+        option("--control-video", "control_videos", metavar="ID", multiple=True, callback=_control_videos,
+               help="A video that has captions, to tell a blocked address by before any other was fetched; "
+                    "repeatable, instead of the built-in ones."),
         option("--attempts", metavar="N", type=Whole(1, 1000), default=5, show_default=True,
                help="Tries before a job is failed."),
         option("--deadline", metavar="S", type=Number(0.1, 86400), default=60.0, show_default=True,
@@ -275,6 +292,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
             mask=options.mask,
             on_block=options.on_block,
             limit=options.limit,
+            control_videos=options.control_videos,
             caps=caps,
         )
         # All paths are absolute by now, and the directory we were started in may go.

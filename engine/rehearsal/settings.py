@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engine.model import CONTROL_VIDEOS
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -16,6 +18,7 @@ class Settings:
     everything invented. `arrivals` is a file that gets one JSON line for each request. `real_sizes` makes
     the bodies as big as the site's own. `auth` is `user:password` (user `*`: any) that clients must give.
     `uploads` is how many videos each made-up channel and playlist has beyond the number in its name.
+    `control_videos` are ids that have captions whatever scenes say of videos.
     `ca_dir` keeps the authority's `ca.pem` from one start to the next; None makes a new one each time.
     """
 
@@ -31,6 +34,7 @@ class Settings:
     auth: str | None = field(default=None, repr=False)
     ca_dir: str | None = None
     uploads: int = 0
+    control_videos: tuple[str, ...] = CONTROL_VIDEOS
 
 
 @dataclass(frozen=True, slots=True)

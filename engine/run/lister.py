@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 
-from engine.budget import Outcome, Stamp
+from engine.budget import Outcome
 from engine.errors import Exit, Interrupted
 from engine.inputs import Line
 from engine.model import Cost, Failure, Kind, Permit
@@ -60,7 +60,10 @@ class Lister:
         self._elsewhere = Elsewhere(queue)
         self._source = ""  # of the listing under way
         self._max_results: int | None = None
-        self._stamp: Stamp | None = None
+        self._own = (
+            True  # whether its last failure is to be charged to the listing under way, and not to the egress
+        )
+        self._refused: set[str] = set()  # sources that were refused before
 
     def run(self) -> None:
         """Work until no listing is open. Raises EngineError, OSError."""
@@ -88,7 +91,7 @@ class Lister:
     # ---- one listing ----------------------------------------------------------------------------------------
     def work(self, its: Listing) -> None:
         """List a source as far as it goes now."""
-        self._source, self._stamp = its.source, None
+        self._source, self._own = its.source, True
         try:
             while its.parts:
                 stopped = self._part(its)
@@ -179,7 +182,7 @@ class Lister:
         wait_s = None
         if not stopped.wrong:
             wait_s = WAITS_S[its.tries] if its.tries < len(WAITS_S) else None
-            wait_s = wait_s if self._its_own(failure) else NOT_ITS_FAULT_S
+            wait_s = wait_s if self._own else NOT_ITS_FAULT_S
         with take_or_say_who(self.queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
             its.last_error = failure.message
             if its.tries and failure.kind in (Kind.SERVER_ERROR, Kind.GARBLED):
@@ -197,13 +200,6 @@ class Lister:
             source=its.source,
             kind=str(failure.kind),
         )
-
-    def _its_own(self, failure: Failure) -> bool:
-        """Whether a failure is to be charged to the listing and not to the egress."""
-        if self._stamp is None:
-            return True
-        fault = self._budget.fault(self._stamp)
-        return fault is False or (fault is None and failure.kind is not Kind.BLOCKED)
 
     # ---- permits --------------------------------------------------------------------------------------------
     def _take(self, egress: int | None = None) -> Permit:
@@ -227,15 +223,18 @@ class Lister:
         self._budget.add_bytes(permit.egress, cost.bytes)
         rotating = self._settings.egresses[permit.egress].rotating
         outcome = outcome_of(failure, rotating=rotating) if failure else Outcome.OK
-        stamp = self._budget.report(
+        standing = self._budget.report(
             permit,
             outcome,
             job=self._source,
             retry_after_s=failure.retry_after_s if failure else None,
         )
-        self._stamp = (
-            stamp if outcome in (Outcome.BLOCKED, Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT) else None
-        )
+        if outcome is Outcome.BLOCKED:  # its own when it is refused again, and nothing else is
+            self._own = self._source in self._refused and not standing.confirmed
+            self._refused.add(self._source)
+        else:
+            on_the_way = outcome in (Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT)
+            self._own = not (on_the_way and standing.in_trouble)
 
 
 # ---- the process ---------------------------------------------------------------------------------------------

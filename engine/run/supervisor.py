@@ -35,7 +35,6 @@ from engine.queue.control import (
     read_request,
 )
 from engine.queue.directory import Queue, worker_ids
-from engine.queue.tickets import issue
 from engine.recovery.startup import tidy
 from engine.run.helper_process import Companion, ListerProcess, MonitorProcess
 from engine.run.worker_pool import Slots
@@ -45,7 +44,6 @@ from engine.storage import disk
 from engine.storage.locks import Lock, take_or_say_who
 from engine.storage.processes import SIGNALS, SignalEvent, Spare
 from engine.storage.timestamps import utc
-from engine.worker.witness import lay_out
 
 TICK_S = 0.05
 LISTINGS_S = 1.0  # … and whether a listing is open
@@ -75,6 +73,7 @@ class Supervisor:
         self._blocked_looks = 0
         self._looked_at = 0.0
         self._meter: Meter | None = None
+        self._finals_before = 0
         self._inbox = Inbox(queue)
         self._course = Course(str(settings.budget.rate), settings.processes, settings.threads)
         self._slots = Slots(queue, settings, run_id, self._course, self._end_for_lap)
@@ -208,7 +207,7 @@ class Supervisor:
             if self._blocked_looks >= BLOCKED_LOOKS:
                 self._halted = True
                 self._end(Exit.ALL_BLOCKED, "every egress is blocked: run again later, or with other proxies")
-        if self.settings.limit is not None and self._slots.at_limit:
+        if self.settings.limit is not None and self._finals() - self._finals_before >= self.settings.limit:
             self._end(Exit.WORK_REMAINS, f"stopped at the limit of {self.settings.limit:,} jobs")
 
     def _look_at_output(self) -> None:
@@ -235,6 +234,9 @@ class Supervisor:
             f"no proxy is left that can be used: {', '.join(names[:NAMED])}{more} want another user or password"
             " (407). `engine proxies check` tries each with one request"
         )
+
+    def _finals(self) -> int:
+        return status.tally(self.queue, time.time()).counts.final
 
     def _failed(self) -> bool:
         if channel_state.summary(self.queue)[channel_state.FAILED]:
@@ -318,10 +320,10 @@ class Supervisor:
 
     def _open_budget(self) -> None:
         self._enter_budget(new_run=True)
-        lay_out(self.queue)
+        for name in ("captions", "tickets"):  # of engines before 2026-11-26
+            disk.unlink_quietly(self.queue.path(name))
         self._meter = Meter.start(totals(self.queue.budget))
-        if self.settings.limit is not None:
-            issue(self.queue, self.settings.limit)
+        self._finals_before = self._finals()
 
     def _stuck(self, text: str) -> None:
         events.emit(self.queue, "budget_stuck", text)

@@ -53,7 +53,6 @@ class Slots:
         self._slots = [Slot(number, settings, run_id) for number in range(course.processes)]
         self._resting: set[int] = set()  # slots whose next lap waits until the course wants it
         self._restart_at: dict[int, float] = {}
-        self._at_limit: set[int] = set()
         self._deaths = Deaths(queue)
         self._silenced: set[str] = set()  # workers that we killed because they stood still
         self.shortage: ShortageError | None = None  # what a thread of loky's met in this process
@@ -64,11 +63,6 @@ class Slots:
     def running(self) -> bool:
         """Whether any process is at work."""
         return any(slot.running for slot in self._slots)
-
-    @property
-    def at_limit(self) -> bool:
-        """Whether all that are to work have made as many jobs final as they may."""
-        return self._at_limit.issuperset(range(self._course.processes))
 
     def begin(self) -> None:
         """From now on they work, where the course wants it."""
@@ -150,8 +144,6 @@ class Slots:
     def _reported(self, slot: Slot, report: Report) -> None:
         if report.why == "error":
             self._end(report.exit_code, report.message)
-        elif report.why == "limit":
-            self._at_limit.add(slot.number)
         else:
             if report.why == "recycle" or slot.drained or not self._wanted(slot):
                 slot.end()  # after a pause of an hour its idle connections would be good for nothing

@@ -24,9 +24,9 @@ from engine.settings import Settings
 from engine.storage import disk
 from engine.worker.attempt import Attempts
 from engine.worker.context import Resources, rss_bytes
-from engine.worker.fetch_loop import PARK_S, Hands
+from engine.worker.fetch_loop import FetchLoop
 from engine.worker.retry_policy import is_poison
-from engine.worker.scheduler import Desk, Item, OpenChunk
+from engine.worker.scheduler import PARK_S, Item, OpenChunk, Scheduler
 
 SYNC_S = 5.0
 RECLAIM_S = 5.0
@@ -36,7 +36,6 @@ BREATH_S = 0.01  # the keeper's work comes in batches at least so far apart
 OPEN_CHUNKS = 96  # at most so many journals open at once
 SUSPEND_GAP_S = 2.0
 HUNG_AFTER_S = 5.0  # past the deadline, which the sockets themselves should have kept
-TICKET_S = 5.0  # how long a job waits that could be settled but for `--limit`
 LEAK_BYTES = 300 << 20
 
 
@@ -44,7 +43,7 @@ LEAK_BYTES = 300 << 20
 class Report:
     """What a lap came to: why it ended, how many jobs it made final, and a message when something is wrong."""
 
-    why: str  # time | stop | limit | recycle | memory (there is none) | error
+    why: str  # time | stop | recycle | memory (there is none) | error
     finals: int = 0
     message: str = ""
     exit_code: int = 0
@@ -60,7 +59,7 @@ class Lap:
         self.queue = Queue(settings.queue)
         self.resources = resources
         self.stop = stop
-        self.desk = Desk(low_water=settings.threads)
+        self.desk = Scheduler(low_water=settings.threads, limit=settings.limit)
         self._error: BaseException | None = None
         self._hung = 0
         self._replace = False
@@ -80,9 +79,7 @@ class Lap:
             tuple(its.name for its in settings.egresses),
             rotating=settings.egresses[0].rotating,
         )
-        self.hands = Hands(
-            settings, resources, self.desk, self._worker, self._attempts, self._write, self._fail
-        )
+        self.hands = FetchLoop(settings, resources, self.desk, self._worker, self._attempts, self)
         self._rss_limit = resources.rss_bytes + LEAK_BYTES  # of the process: a leak may take many laps
 
     # ---- the keeper -------------------------------------------------------------------------------------
@@ -104,22 +101,21 @@ class Lap:
         if self._error is not None:
             with self._journal_lock:  # a line that was being written is whole
                 return self._said(self._error)
-        self.hands.close()
         self._output.close()
         self._worker.close()
-        return Report("recycle" if self._replace else why, self.hands.finals)
+        return Report("recycle" if self._replace else why, self.desk.finals)
 
     def _said(self, exc: BaseException) -> Report:
         """The process stops here; its directory stays as it is and is taken over like a dead one's."""
         if isinstance(exc, MemoryError):
-            return Report("memory", self.hands.finals)
+            return Report("memory", self.desk.finals)
         if isinstance(exc, EngineError):
-            return Report("error", self.hands.finals, str(exc), exc.exit_code)
+            return Report("error", self.desk.finals, str(exc), exc.exit_code)
         if isinstance(exc, OSError):
             error = disk.disk_error(exc, "writing the queue or the output")
-            return Report("error", self.hands.finals, str(error), Exit.DISK)
+            return Report("error", self.desk.finals, str(error), Exit.DISK)
         text = "".join(traceback.format_exception(exc))
-        return Report("error", self.hands.finals, text, Exit.BUG)
+        return Report("error", self.desk.finals, text, Exit.BUG)
 
     def _keep(self) -> str:
         now = time.monotonic()
@@ -134,11 +130,10 @@ class Lap:
                 return "stop"
             if now >= ends_at or self._replace:
                 return "time"
-            if self.hands.out_of_tickets() and not self.desk.in_flight:
-                return "limit"
             self.resources.follow()
-            self.desk.wake(now, self.hands.take_up)
+            self.desk.wake(now)
             if now >= idle_until and not self._fill():
+                self.desk.exhausted = True
                 idle_until = now + IDLE_S
                 self._reclaim()
             self.hands.look()
@@ -185,7 +180,7 @@ class Lap:
             if publisher.intact(self.settings.frozen.output, row):
                 self._output.touch(video_id)  # whoever published them may not have come to sync their names
             else:
-                self._write(
+                self.write(
                     home, "reopen", {"job": video_id, "why": "its files are gone or not what the row says"}
                 )
         now = time.time()
@@ -197,13 +192,9 @@ class Lap:
             home.open += 1
             item = Item(home, job, its)
             if is_poison(its.deaths.values()):
-                if self.hands.pay():
-                    self._poison(item)
-                else:  # the run's limit is reached, and this would be one more final job; it must not be begun
-                    home.away[job.video_id] = now + TICKET_S
+                self._poison(item)
             elif its.due(now):
-                if not self.hands.take_up(item):
-                    items.append((item, 0.0))
+                items.append((item, 0.0))
             elif its.not_before - now <= PARK_S:
                 items.append((item, its.not_before - now))
             else:
@@ -212,18 +203,9 @@ class Lap:
 
     def _poison(self, item: Item) -> None:
         deaths = len(item.state.deaths)
-        nothing = Refused(Failure(Kind.POISON, ""), Cost())
-        recorded = self._attempts.final(
-            item.job,
-            item.state,
-            Kind.POISON,
-            f"its process died {deaths} times while it was in flight",
-            nothing,
-            deaths,
-            None,
-            0.0,
-        )
-        self._write(item.home, recorded.verb, recorded.body)
+        failure = Failure(Kind.POISON, f"its process died {deaths} times while it was in flight")
+        recorded = self._attempts.final(item.job, item.state, Refused(failure, Cost()), deaths)
+        self.write(item.home, recorded.verb, recorded.body)
         item.home.open -= 1
 
     def _close_idle(self) -> None:
@@ -282,6 +264,7 @@ class Lap:
         with self.desk.changed:
             for work in self.desk.in_flight.values():
                 work.since += gap_s
+                work.suspended = True
         self.resources.door.extend(gap_s)
 
     def _watch(self, now: float) -> None:
@@ -312,7 +295,7 @@ class Lap:
             self._let_go(rest)
             self.resources.budget.flush()
 
-    def _fail(self, exc: BaseException) -> None:
+    def fail(self, exc: BaseException) -> None:
         """A thread met what the whole process must hear of."""
         self._error = self._error or exc
         self.desk.attention.set()
@@ -322,7 +305,7 @@ class Lap:
         if self._error is not None:
             raise self._error
 
-    def _write(self, home: OpenChunk, verb: str, body: dict[str, object]) -> None:
+    def write(self, home: OpenChunk, verb: str, body: dict[str, object]) -> None:
         with self._journal_lock:
             self._go_on()
             home.journal.write(verb, body)

@@ -38,7 +38,6 @@ from engine.storage.locks import take_or_say_who
 from engine.worker import main
 from engine.worker.context import Resources
 from engine.worker.main import Lap
-from engine.worker.witness import lay_out
 
 LAPS = 4  # more than any damage needs; a queue that is not finished by then never will be
 LAP_S = 20.0
@@ -97,7 +96,6 @@ class Inside:
 
     def run(self) -> int:
         Budget.open(self.queue.budget, self.settings.egresses, self.settings.budget, new_run=True).close()
-        lay_out(self.queue)
         for number in range(LAPS):
             self._lap(number)
             with take_or_say_who(self.queue.monitor_lock, "monitor"):
@@ -118,7 +116,7 @@ class Inside:
     def _lap(self, number: int) -> None:
         stop = threading.Event()
         resources = Resources(self.settings, stop, threading.Event())
-        resources.fetcher = self.site  # type: ignore[assignment]
+        resources.fetcher = resources.control._fetcher = self.site  # type: ignore[assignment]
         lap = Lap(self.settings, resources, f"{self.run_id}.0.{number}", stop)
         reports: list[main.Report] = []
         thread = threading.Thread(target=lambda: reports.append(lap.run()), name="lap")

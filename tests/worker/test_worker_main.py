@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,15 @@ from engine.budget.limiter import Budget
 from engine.errors import Exit, Interrupted
 from engine.model import EgressSpec, Fetched, Permit, Refused
 from engine.output import publisher
-from engine.queue import journal
+from engine.queue import claims, journal
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.job_state import fold
 from engine.queue.segments import Chunk, cut
-from engine.queue.tickets import issue
 from engine.rehearsal import Rehearsal, start
 from engine.rehearsal import Settings as Stage
 from engine.settings import Frozen, Settings
 from engine.storage import disk
-from engine.worker import fetch_loop, main, retry_policy, unconfirmed
+from engine.worker import main, retry_policy, scheduler
 from engine.worker.context import Resources
 from engine.worker.main import Lap, Report, run_lap
 
@@ -218,13 +216,13 @@ def test_a_line_written_while_others_are_made_durable_gets_its_own_promise(
     assert lap._fill() is True or lap.desk.chunks
     (home,) = lap.desk.chunks.values()
     early, late = ({"video_id": name, "status": "absent", "kind": "private"} for name in ids(2))
-    lap._write(home, "final", early)
+    lap.write(home, "final", early)
     real = home.journal.sync
 
     def sync() -> None:
         real()
         home.journal.sync = real  # type: ignore[method-assign]
-        lap._write(home, "final", late)
+        lap.write(home, "final", late)
 
     home.journal.sync = sync  # type: ignore[method-assign]
     lap._sync([home])
@@ -255,41 +253,33 @@ def test_a_lap_ends_by_time_and_the_next_goes_on(tmp_path: Path, stand_in: Rehea
     desk.sound()
 
 
-@pytest.mark.parametrize(("limit", "same_run"), [(None, True), (8, True), (None, False)])
-def test_a_held_answer_outlives_its_lap_but_not_its_run(
-    tmp_path: Path, stand_in: Rehearsal, limit: int | None, same_run: bool
-) -> None:
-    """Two videos without captions are held when their lap ends: its run's next lap fetches none of them again."""
+def test_what_is_unconfirmed_when_a_lap_ends_is_fetched_again(tmp_path: Path, stand_in: Rehearsal) -> None:
     stand_in.scene("no_captions")
-    queue = batch(tmp_path, 2)
-    if limit is not None:
-        issue(queue, limit)
-    desk = Desk(queue, stand_in, limit=limit)
-    desk.lap(lambda: len(desk.at_work.hands._holding) == 2, run="one")
+    desk = Desk(batch(tmp_path, 2), stand_in)
+    desk.lap(lambda: len(desk.at_work.hands.unconfirmed) == 2)
     assert desk.rows() == {}
-    assert [body["kind"] for body in desk.tries()] == ["no_captions"] * 2
-    desk.lap(run="one" if same_run else "two")
-    assert len(desk.fetched) == (2 if same_run else 4)
+    assert [(body["gave_way"], body["requests"]) for body in desk.tries()] == [(True, 2)] * 2
+    desk.lap()
     for row in desk.rows().values():
-        assert (row["kind"], row["attempts"], row["requests"]) == ("no_captions", 1, 2 if same_run else 4)
+        assert (row["kind"], row["attempts"], row["requests"]) == ("no_captions", 1, 4)
         assert row["title"]
         assert row["duration_s"]
     desk.sound()
 
 
-def test_one_that_waits_on_the_desk_is_held_on_too(
-    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Five of five without captions, and nobody to speak for them: they wait and are believed after a second look
-    that counts for none of them."""
-    monkeypatch.setattr(unconfirmed, "LONG_WAIT_S", 12.0)
-    monkeypatch.setattr(unconfirmed, "TRY_AGAIN_S", 0.05)
+def test_what_is_unconfirmed_is_not_in_flight_and_has_no_line(tmp_path: Path, stand_in: Rehearsal) -> None:
     stand_in.scene("no_captions")
-    desk = Desk(batch(tmp_path, 5), stand_in)
-    desk.lap(run="one")
-    assert sorted(Counter(desk.fetched).values()) == [2] * 5
-    assert {(row["kind"], row["requests"]) for row in desk.rows().values()} == {("no_captions", 2)}
-    desk.sound()
+    desk = Desk(batch(tmp_path, 3), stand_in)
+    seen: list[tuple[int, int]] = []
+
+    def there() -> bool:
+        if len(desk.at_work.hands.unconfirmed) == 3:
+            busy = claims.in_flight(desk.at_work._worker.dir)
+            seen.append((len(busy), sum(1 for _ in desk.entries())))
+        return bool(seen)
+
+    desk.lap(there)
+    assert seen == [(0, 0)]
 
 
 def test_a_stop_lets_what_is_in_flight_finish_and_begins_nothing(tmp_path: Path, stand_in: Rehearsal) -> None:
@@ -312,11 +302,10 @@ def test_a_stop_lets_what_is_in_flight_finish_and_begins_nothing(tmp_path: Path,
     assert worker_ids(desk.queue) == []
 
 
-def test_a_limit_is_kept_to_the_job(tmp_path: Path, stand_in: Rehearsal) -> None:
+def test_one_process_begins_no_more_than_the_limit(tmp_path: Path, stand_in: Rehearsal) -> None:
     desk = Desk(batch(tmp_path, 40), stand_in, limit=7)
-    issue(desk.queue, 7)
-    assert desk.lap(lambda: False) == Report("limit", 7)
-    assert len(desk.rows()) == 7
+    assert desk.lap(lambda: len(desk.rows()) == 7) == Report("stop", 7)
+    assert len(desk.fetched) == 7
 
 
 # ---- what comes again -----------------------------------------------------------------------------------
@@ -433,8 +422,8 @@ def test_a_process_that_met_a_failing_disk_writes_no_line_more(
     assert report.exit_code == Exit.DISK
     monkeypatch.setattr(disk, "_fdatasync", lambda fd: None)
     before = list(desk.entries())
-    fail = desk.at_work._fail
-    desk.at_work.hands._fail = lambda exc: (fail(exc), back.set())  # type: ignore[func-returns-value]
+    fail = desk.at_work.fail
+    desk.at_work.fail = lambda exc: (fail(exc), back.set())  # type: ignore[func-returns-value]
     let_go.set()
     assert back.wait(HANG_S), "its thread ended, and said why"
     assert list(desk.entries()) == before
@@ -493,10 +482,10 @@ def test_a_hung_thread_is_replaced_and_its_late_answer_is_nothing(
     desk.wrap(hang)
     report = desk.lap(lambda: False)
     assert report.why == "recycle"  # two of three threads are lost: a new process is better
-    rows = desk.rows()
-    assert {rows[name]["kind"] for name in stuck} == {"timeout"}
-    assert all("its thread hung" in rows[name]["message"] for name in stuck)
-    assert all(rows[name]["elapsed_s"] >= 0.5 for name in stuck)
+    tries = {body["job"]: body for body in desk.tries()}
+    assert set(tries) == stuck
+    assert {(body["kind"], body["charged"]) for body in tries.values()} == {("timeout", False)}
+    assert all("its thread hung" in body["message"] for body in tries.values())
     lines = sum(1 for _ in desk.entries())
     let_go.set()
     assert returned.acquire(timeout=HANG_S)
@@ -700,23 +689,6 @@ def test_poison_is_not_touched_again(tmp_path: Path, stand_in: Rehearsal) -> Non
     desk.sound()
 
 
-@pytest.mark.parametrize("limit", [1, 2, 5])
-def test_poison_counts_for_the_limit(tmp_path: Path, stand_in: Rehearsal, limit: int) -> None:
-    """A job that becomes final without being begun takes a ticket like any other; without one it stays as it is."""
-    queue = batch(tmp_path, 20)
-    bad = ids(3)
-    note(queue, first(queue), *(_death(name, number, alone=True) for name in bad for number in range(3)))
-    desk = Desk(queue, stand_in, limit=limit)
-    issue(queue, limit)
-    assert desk.lap(lambda: False).why == "limit"
-    assert len(desk.rows()) == limit
-    assert not set(bad) & set(desk.fetched)
-    desk.settings = replace(desk.settings, limit=None)
-    desk.lap()
-    assert {name for name, its in desk.rows().items() if its["kind"] == "poison"} == set(bad)
-    assert not set(bad) & set(desk.fetched)
-
-
 @pytest.mark.parametrize("harm", ["gone", "cut", "none"])
 def test_rows_that_nobody_vouched_for_are_believed_by_their_files(
     tmp_path: Path, stand_in: Rehearsal, harm: str
@@ -764,7 +736,7 @@ def test_a_suspended_process_gives_everybody_their_time_back(tmp_path: Path, sta
     desk.lap()
     assert seen
     assert seen == pytest.approx([100.0] * len(seen))
-    assert fetch_loop.PARK_S == 90.0
+    assert scheduler.PARK_S == 90.0
 
 
 def test_a_permit_that_went_stale_before_its_request_counts_as_none(
