@@ -24,9 +24,7 @@ LISTEN_S = 1.0
 # What a person must hear of without having asked: the run doubts what it is told, or a process of it stands still.
 ALARMS = frozenset(
     {
-        "no_captions_jump",
         "no_captions_block",
-        "no_captions_believed",
         "no_captions_unclear",
         "budget_stuck",
         "budget_removed",

@@ -30,15 +30,14 @@ from engine.cli.seed import seed_inputs, told
 from engine.cli.ways import (
     ca_bundle_option,
     check_authorities,
+    control_video_option,
     proxies_option,
     proxy_option,
     proxy_urls,
     warn_if_typed,
 )
 from engine.errors import Exit, NoQueueError, UsageError
-from engine.inputs.video_ids import video_id
 from engine.limits import Caps
-from engine.model import CONTROL_VIDEOS
 from engine.network.proxies import egresses
 from engine.output import destination
 from engine.output.placement import refuse_output_place
@@ -111,17 +110,6 @@ def _joined(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
     return ",".join(value)
 
 
-def _control_videos(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    """Ids, of what may be ids or addresses."""
-    ids = [video_id(text) for text in value]
-    for text, found in zip(value, ids, strict=True):
-        if found is None:
-            raise click.BadParameter(
-                f"{text[:60]!r} is neither a video id nor an address of one.", ctx, param
-            )
-    return tuple(filter(None, ids)) or CONTROL_VIDEOS
-
-
 def run_options(*, output: str, rate: str) -> Callable[[F], F]:
     """The options of a run, with these two defaults."""
 
@@ -162,9 +150,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         ca_bundle_option,
         option("--on-block", type=click.Choice(("wait", "stop")), default="wait", show_default=True,
                help="When every egress is blocked."),
-        option("--control-video", "control_videos", metavar="ID", multiple=True, callback=_control_videos,
-               help="A video that has captions, to tell a blocked address by before any other was fetched; "
-                    "repeatable, instead of the built-in ones."),
+        control_video_option,
         option("--attempts", metavar="N", type=Whole(1, 1000), default=5, show_default=True,
                help="Tries before a job is failed."),
         option("--deadline", metavar="S", type=Number(0.1, 86400), default=60.0, show_default=True,

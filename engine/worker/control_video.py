@@ -112,7 +112,7 @@ class ControlVideo:
             return self._without_captions(permit, without, known=False)
         self._budget.report(permit, _SAYS_NOTHING, job=CONTROL)
         self._tell(
-            "control_video_unclear", egress, "no control video could be had; name some with --control-video"
+            "no_captions_unclear", egress, "no control video could be had; name some with --control-video"
         )
         return Finding.NOTHING
 

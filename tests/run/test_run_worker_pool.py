@@ -151,23 +151,13 @@ def test_a_rate_is_told_to_those_at_work(run: Run) -> None:
     assert run.goes_by(replace(COURSE, rate="9/s"), "9/s") == [[RATE + b"9/s"], [RATE + b"9/s"]]
 
 
-@pytest.mark.parametrize(("why", "did"), [("time", ["start"]), ("recycle", ["end", "start"]), ("limit", [])])
+@pytest.mark.parametrize(("why", "did"), [("time", ["start"]), ("recycle", ["end", "start"])])
 def test_after_a_lap(run: Run, why: str, did: list[str]) -> None:
     run.its.begin()
     run.did()
     run.slots[0].came = Report(why, 1)
     assert run.did() == [did, []]
-    assert not run.its.at_limit
     assert run.ended == []
-
-
-def test_all_at_the_limit(run: Run) -> None:
-    run.its.begin()
-    run.did()
-    for slot in run.slots:
-        slot.came = Report("limit", 1)
-    run.did()
-    assert run.its.at_limit
 
 
 def test_an_error_ends_the_run_and_begins_nothing(run: Run) -> None:

@@ -119,7 +119,7 @@ def test_where_all_are_gone_nothing_is_known(bench: Bench) -> None:
     bench.site = dict.fromkeys(NAMED, GONE)
     assert bench.ask() is Finding.NOTHING
     assert bench.state == State.CLOSED
-    assert bench.events()[0]["event"] == "control_video_unclear"
+    assert bench.events()[0]["event"] == "no_captions_unclear"
     bench.site[NAMED[0]] = BARE
     assert bench.ask() is Finding.NOTHING, "one of three that has none is none that is known to have any"
 
