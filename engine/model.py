@@ -171,11 +171,13 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A fetch that did not: the failure, and what was learnt on the way (title, channel) if anything."""
+    """A fetch that did not: the failure, and what was learnt on the way (title, channel, whether captions are listed)
+    if anything."""
 
     failure: Failure
     cost: Cost
     metadata: Metadata | None = None
+    captions_listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

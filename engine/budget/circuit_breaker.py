@@ -55,8 +55,8 @@ def on_outcome(
 ) -> EgressState:
     """The state after an outcome of a request with a permit of `epoch`, due at `granted_s`, for the job with
     this hash. `shown_at`: when the attempt began, if it was shown captions."""
+    state = state._replace(shown_at=max(state.shown_at, min(shown_at, now)))
     if outcome is Outcome.OK:
-        state = state._replace(shown_at=max(state.shown_at, min(shown_at, now)))
         return _on_ok(state, epoch, granted_s, now, settings)
     if outcome in (Outcome.BLOCKED, Outcome.NO_CAPTIONS):
         state = state._replace(blocked=state.blocked + 1)

@@ -18,7 +18,7 @@ from engine.budget.egress_order import Avoid, Order
 from engine.budget.ledger import Ledger
 from engine.budget.pacing import Grant, ready_at, take
 from engine.budget.records import SLICE_S, BudgetFile
-from engine.budget.settings import BudgetSettings, Outcome, Standing, look_ahead_s
+from engine.budget.settings import BudgetSettings, EgressHealth, Outcome, look_ahead_s
 from engine.budget.state import AWAY, CONFIRMED, EgressState, State, Why, job_hash
 from engine.errors import Interrupted, NoProxyError
 from engine.model import EgressSpec, Permit
@@ -198,7 +198,7 @@ class Budget:
         job: str,
         retry_after_s: float | None = None,
         shown_at: float = 0.0,
-    ) -> Standing:
+    ) -> EgressHealth:
         """Say what became of a request (or of an attempt: with its last permit), and hear how the egress stands.
 
         `shown_at`: when the attempt began (monotonic clock), if it was shown captions. Raises DiskError.
@@ -222,7 +222,7 @@ class Budget:
             self._ledger.store(permit.egress, after)
         self._moved(permit.egress, before, after, now)
         in_trouble = after.state != State.CLOSED or permit.epoch != after.epoch
-        return Standing(in_trouble, bool(after.flags & CONFIRMED), after.losses, after.ok_at)
+        return EgressHealth(in_trouble, bool(after.flags & CONFIRMED), after.losses, after.ok_at)
 
     def add_bytes(self, egress: int, n: int) -> None:
         """Count body bytes; they are written together with the next outcome or permit, or by `flush`."""

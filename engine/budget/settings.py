@@ -39,7 +39,7 @@ class Outcome(Enum):
     DEAD = "dead"  # the egress can never work as configured (407)
 
 
-class Standing(NamedTuple):
+class EgressHealth(NamedTuple):
     """How an egress stands after an outcome was reported, as far as it tells whose failure that was.
 
     in_trouble  it is blocked, offline or retired, or was so after the request had been sent

@@ -223,18 +223,18 @@ class Lister:
         self._budget.add_bytes(permit.egress, cost.bytes)
         rotating = self._settings.egresses[permit.egress].rotating
         outcome = outcome_of(failure, rotating=rotating) if failure else Outcome.OK
-        standing = self._budget.report(
+        health = self._budget.report(
             permit,
             outcome,
             job=self._source,
             retry_after_s=failure.retry_after_s if failure else None,
         )
         if outcome is Outcome.BLOCKED:  # its own when it is refused again, and nothing else is
-            self._own = self._source in self._refused and not standing.confirmed
+            self._own = self._source in self._refused and not health.confirmed
             self._refused.add(self._source)
         else:
             on_the_way = outcome in (Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT)
-            self._own = not (on_the_way and standing.in_trouble)
+            self._own = not (on_the_way and health.in_trouble)
 
 
 # ---- the process ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from engine.budget import Outcome, Standing
+from engine.budget import EgressHealth, Outcome
 from engine.model import Cost, Failure, Fetched, Job, Kind, Permit, Record, Refused
 from engine.output.ownership import another_queue_wrote
 from engine.output.publisher import Output, TakenError
@@ -51,7 +51,7 @@ class Judge(Protocol):
         job: str,
         retry_after_s: float | None = None,
         shown_at: float = 0.0,
-    ) -> Standing: ...
+    ) -> EgressHealth: ...
 
 
 def outcome_of(failure: Failure, *, rotating: bool) -> Outcome:
@@ -59,6 +59,13 @@ def outcome_of(failure: Failure, *, rotating: bool) -> Outcome:
     if rotating and failure.kind in ON_THE_WAY and not (failure.unreached or failure.dead_egress):
         return Outcome.EXIT
     return Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
+
+
+def shows_captions(got: Refused) -> bool:
+    """Whether captions were listed all the same: in another language, or such as could not be read."""
+    return got.failure.kind is Kind.NO_LANGUAGE or (
+        got.captions_listed and got.failure.kind is not Kind.NO_CAPTIONS
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +127,16 @@ class Attempts:
         if isinstance(got, Fetched):
             self.judge.report(tried.permit, Outcome.OK, job=job, shown_at=tried.began_at)
             return self._fetched(tried, got)
-        shown_at = tried.began_at if got.failure.kind is Kind.NO_LANGUAGE else 0.0
+        shown_at = tried.began_at if shows_captions(got) else 0.0
         outcome = outcome_of(got.failure, rotating=self.rotating)
         # Jobs that were refused before are no new evidence against their egress, however many they are.
         name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and tried.state.refused else job
-        standing = self.judge.report(
+        health = self.judge.report(
             tried.permit, outcome, job=name, retry_after_s=got.failure.retry_after_s, shown_at=shown_at
         )
         if got.failure.kind is Kind.NO_CAPTIONS:
             return None
-        return self._failed(tried, got, Circumstances(standing, outcome is Outcome.EXIT, tried.suspended))
+        return self._failed(tried, got, Circumstances(health, outcome is Outcome.EXIT, tried.suspended))
 
     def confirmed(self, tried: Tried) -> Decision:
         """The end of a job without captions, once its egress has shown captions to others."""

@@ -35,11 +35,11 @@ from enum import Enum
 from engine.budget import Outcome
 from engine.budget.limiter import Budget
 from engine.errors import Interrupted
-from engine.model import Fetched, Kind, Permit, Refused
+from engine.model import Fetched, Kind, Permit
 from engine.queue import events
 from engine.queue.directory import Queue
 from engine.settings import Settings
-from engine.worker.attempt import outcome_of
+from engine.worker.attempt import outcome_of, shows_captions
 from engine.youtube.fetcher import Fetcher
 
 CONTROL = "control video"  # stands for the job where an outcome is reported
@@ -47,19 +47,15 @@ KEPT = 100
 ASKED = 3
 TAIL_BYTES = 1 << 16
 _SAYS_NOTHING = Outcome.OTHER
+_ANSWERED = (Outcome.OK, Outcome.OTHER)  # neither refused nor lost
 
 
-class Finding(Enum):
+class ControlAnswer(Enum):
     """What a control video showed."""
 
     CAPTIONS = "captions"
     NONE = "no captions"
     NOTHING = "nothing to go by"
-
-
-def has_captions(got: Fetched | Refused) -> bool:
-    """Whether an answer shows captions, be they in a language that nobody asked for."""
-    return isinstance(got, Fetched) or got.failure.kind is Kind.NO_LANGUAGE
 
 
 class ControlVideo:
@@ -79,16 +75,16 @@ class ControlVideo:
         """A video that this egress has just fetched, and that may be asked for from now on."""
         self._fetched[egress].append(video_id)
 
-    def ask(self, permit: Permit) -> Finding:
+    def ask(self, permit: Permit) -> ControlAnswer:
         """Ask for a control video by a permit's egress, and report what that says of it. Raises EngineError."""
         try:
             return self._ask(permit)
         except Interrupted as exc:
             self._budget.add_bytes(permit.egress, exc.cost.bytes)
             self._budget.report(permit, _SAYS_NOTHING, job=CONTROL)
-            return Finding.NOTHING
+            return ControlAnswer.NOTHING
 
-    def _ask(self, permit: Permit) -> Finding:
+    def _ask(self, permit: Permit) -> ControlAnswer:
         egress, without = permit.egress, []
         for number, (video_id, known) in enumerate(self._candidates(egress)):
             if number:
@@ -96,25 +92,26 @@ class ControlVideo:
             began_at = time.monotonic()
             got = self._fetcher.fetch(video_id, permit)
             self._budget.add_bytes(egress, got.cost.bytes)
-            if isinstance(got, Fetched) or has_captions(got):
+            rotating = self._settings.egresses[egress].rotating
+            outcome = Outcome.OK if isinstance(got, Fetched) else outcome_of(got.failure, rotating=rotating)
+            if isinstance(got, Fetched) or (shows_captions(got) and outcome in _ANSWERED):
                 self._budget.report(permit, Outcome.OK, job=CONTROL, shown_at=began_at)
                 self._told.discard(egress)
-                return Finding.CAPTIONS
-            outcome = outcome_of(got.failure, rotating=self._settings.egresses[egress].rotating)
+                return ControlAnswer.CAPTIONS
             if got.failure.kind is Kind.NO_CAPTIONS:
                 without.append(video_id)
                 if known:
                     return self._without_captions(permit, without, known=True)
-            elif outcome not in (Outcome.OK, Outcome.OTHER):
+            elif outcome not in _ANSWERED:
                 self._budget.report(permit, outcome, job=CONTROL, retry_after_s=got.failure.retry_after_s)
-                return Finding.NOTHING
+                return ControlAnswer.NOTHING
         if len(without) == ASKED or (without and len(without) == len(self._settings.control_videos)):
             return self._without_captions(permit, without, known=False)
         self._budget.report(permit, _SAYS_NOTHING, job=CONTROL)
         self._tell(
             "no_captions_unclear", egress, "no control video could be had; name some with --control-video"
         )
-        return Finding.NOTHING
+        return ControlAnswer.NOTHING
 
     def _another(self, egress: int) -> Permit:
         permit = self._budget.take(
@@ -124,7 +121,7 @@ class ControlVideo:
             raise Interrupted
         return permit
 
-    def _without_captions(self, permit: Permit, without: list[str], *, known: bool) -> Finding:
+    def _without_captions(self, permit: Permit, without: list[str], *, known: bool) -> ControlAnswer:
         rotating = self._settings.egresses[permit.egress].rotating
         outcome = Outcome.EXIT_NO_CAPTIONS if rotating else Outcome.NO_CAPTIONS
         self._budget.report(permit, outcome, job=CONTROL)
@@ -132,7 +129,7 @@ class ControlVideo:
         if not known:
             reason += ". If that is how these videos are, name others with --control-video"
         self._tell("no_captions_block", permit.egress, reason)
-        return Finding.NONE
+        return ControlAnswer.NONE
 
     def _candidates(self, egress: int) -> list[tuple[str, bool]]:
         """At most three videos, each with whether it was fetched before and so has captions."""

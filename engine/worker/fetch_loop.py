@@ -20,10 +20,10 @@ from engine.queue import claims
 from engine.settings import Settings
 from engine.worker.attempt import Aborted, Attempts, Decision, Tried
 from engine.worker.context import Resources
-from engine.worker.control_video import Finding
+from engine.worker.control_video import ControlAnswer
 from engine.worker.lanes import Lanes
 from engine.worker.retry_policy import ON_THE_WAY
-from engine.worker.scheduler import Ask, OpenChunk, Scheduler, Work
+from engine.worker.scheduler import ControlDue, OpenChunk, Scheduler, Work
 from engine.worker.unconfirmed import Unconfirmed
 
 PAUSE_S = 0.1
@@ -120,8 +120,8 @@ class FetchLoop:
         work = self._scheduler.take(number, egress=egress, passed_at=state.ok_at if state else 0.0)
         if work is None:
             self._budget.unused(permit)
-        elif work is Ask.CONTROL:
-            if self._control.ask(permit) is Finding.NOTHING:
+        elif isinstance(work, ControlDue):
+            if self._control.ask(permit) is ControlAnswer.NOTHING:
                 self._resources.stop.wait(NOTHING_WAIT_S / self._settings.budget.pace)
             return None
         else:

@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from engine.budget import Standing
+from engine.budget import EgressHealth
 from engine.model import ABSENT_KINDS, Failure, Kind
 from engine.queue.job_state import Death
 
@@ -87,7 +87,7 @@ class Circumstances:
     """What else an attempt's failure is judged by: how its egress stands, whether its connection was lost behind a
     rotating gateway, whether the machine was suspended meanwhile."""
 
-    standing: Standing = Standing()  # noqa: RUF009 - frozen
+    health: EgressHealth = EgressHealth()  # noqa: RUF009 - frozen
     lost_exit: bool = False
     suspended: bool = False
 
@@ -98,7 +98,7 @@ def decide(failure: Failure, past: Past, circumstances: Circumstances, attempts:
     if kind in AT_ONCE:
         return Finish(kind)
     if kind is Kind.BLOCKED:
-        counts = past.refused and not circumstances.standing.confirmed
+        counts = past.refused and not circumstances.health.confirmed
         if past.refusals + counts >= REFUSALS:
             return Finish(kind)
         return RetryLater(REFUSED_WAIT_S, others_passed=counts)
@@ -110,12 +110,12 @@ def decide(failure: Failure, past: Past, circumstances: Circumstances, attempts:
 
 def is_of_egress(kind: Kind, past: Past, circumstances: Circumstances, attempts: int) -> bool:
     """Whether a connection that was lost or hung is the egress's failure, and not the job's."""
-    standing = circumstances.standing
-    if standing.in_trouble or (kind is Kind.TIMEOUT and circumstances.suspended):
+    health = circumstances.health
+    if health.in_trouble or (kind is Kind.TIMEOUT and circumstances.suspended):
         return True
     if circumstances.lost_exit:
         return past.tries < EXITS_LOST * attempts
-    return not 0 < past.lost_at < standing.ok_at
+    return not 0 < past.lost_at < health.ok_at
 
 
 def is_poison(deaths: Iterable[Death]) -> bool:

@@ -23,7 +23,6 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum
 
 from engine.model import Job, Permit
 from engine.queue.job_state import ChunkState, JobState
@@ -87,10 +86,8 @@ class Work:
         return self.busy_s + (0.0 if self.waiting else now - self.since)
 
 
-class Ask(Enum):
-    """What a thread is to send instead of a job."""
-
-    CONTROL = "a control video"
+class ControlDue:
+    """Said to a thread in place of a job: something else has to pass first, and only a control video is left."""
 
 
 class Scheduler:
@@ -193,7 +190,7 @@ class Scheduler:
             self._reserved -= 1
             self.changed.notify()
 
-    def take(self, thread: int, *, egress: str = "", passed_at: float = 0.0) -> Work | Ask | None:
+    def take(self, thread: int, *, egress: str = "", passed_at: float = 0.0) -> Work | ControlDue | None:
         """A job for a thread that has waited for one, and has a permit of this egress, by which something last
         passed at `passed_at` (monotonic clock). None: nothing begins any more."""
         with self.changed:
@@ -201,7 +198,7 @@ class Scheduler:
                 if self._startable() > 0:
                     self._reserved -= 1
                     item = self._next(egress, passed_at)
-                    return self._begin(item, thread) if item is not None else Ask.CONTROL
+                    return self._begin(item, thread) if item is not None else ControlDue()
                 self.changed.wait()
             self._reserved -= 1
             return None

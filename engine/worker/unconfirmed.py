@@ -27,7 +27,7 @@ from engine.budget.state import EgressState, State
 from engine.errors import Interrupted
 from engine.model import Permit
 from engine.worker.attempt import Tried
-from engine.worker.control_video import ControlVideo, Finding
+from engine.worker.control_video import ControlAnswer, ControlVideo
 from engine.worker.scheduler import Scheduler, Work
 
 QUIET_S = 1.0  # nothing in flight for so long, and nothing to begin: no job will show captions
@@ -36,7 +36,7 @@ LATE_S = 60.0  # the same while what is at hand is all there is
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class UnconfirmedAnswer:
     """An answer without captions, and when it came (monotonic clock)."""
 
     work: Work
@@ -47,7 +47,7 @@ class Answer:
 class Decided(NamedTuple):
     """What became of an answer: final, or its job is fetched again."""
 
-    answer: Answer
+    answer: UnconfirmedAnswer
     confirmed: bool
 
 
@@ -63,7 +63,7 @@ class Unconfirmed:
         self._stop = stop
         self._pace = pace
         self._lock = threading.Lock()
-        self._answers: list[Answer] = []
+        self._answers: list[UnconfirmedAnswer] = []
         self._quiet_since = 0.0
         self._discarded: dict[int, float] = {}  # by egress: what came before this is fetched again
         self._fetching: threading.Thread | None = None
@@ -76,7 +76,7 @@ class Unconfirmed:
     def add(self, work: Work, tried: Tried) -> None:
         """Keep an answer until it is confirmed."""
         with self._lock:
-            self._answers.append(Answer(work, tried, time.monotonic()))
+            self._answers.append(UnconfirmedAnswer(work, tried, time.monotonic()))
         self._scheduler.attention.set()
 
     def decided(self) -> list[Decided]:
@@ -101,13 +101,13 @@ class Unconfirmed:
         self._drop(found)
         return found
 
-    def take_rest(self) -> list[Answer]:
+    def take_rest(self) -> list[UnconfirmedAnswer]:
         """Take out all that is left, at the end: it is fetched again."""
         with self._lock:
             rest, self._answers = self._answers, []
         return rest
 
-    def _decide(self, answer: Answer, state: EgressState) -> Decided | None:
+    def _decide(self, answer: UnconfirmedAnswer, state: EgressState) -> Decided | None:
         if state.shown_at > answer.at:
             return Decided(answer, confirmed=True)
         discarded = answer.at < self._discarded.get(answer.tried.permit.egress, 0.0)
@@ -138,7 +138,7 @@ class Unconfirmed:
         began_at = time.monotonic()
         try:
             permit = self._permit(egress)
-            if permit is not None and self._control.ask(permit) is Finding.NONE:
+            if permit is not None and self._control.ask(permit) is ControlAnswer.NONE:
                 self._discarded[egress] = began_at
         except Interrupted:
             pass

@@ -26,7 +26,7 @@ from engine.youtube.messages import clean, refusal
 from engine.youtube.metadata import read_metadata, with_microformat
 from engine.youtube.second_client import Opinion
 from engine.youtube.track_choice import Captions, Chosen, Wanted, choose, ranked, spoken_language
-from engine.youtube.tracks import listed
+from engine.youtube.tracks import listed, offers
 
 __all__ = ["Door", "FetchSettings", "Fetcher"]
 
@@ -107,7 +107,8 @@ class Fetcher:
                 failure = _as_of_now(classify(exc, attempt.answer), client, video_id)
                 attempt.spoilt = failure.kind is Kind.BLOCKED  # a refused session is not worth keeping
                 metadata = read_metadata(client.details(video_id))
-                return Refused(failure, attempt.cost, metadata if metadata.title else None)
+                known = metadata if metadata.title else None
+                return Refused(failure, attempt.cost, known, captions_listed=offers(client.player))
             finally:
                 client.begin()  # an answer may be large, and the client lives as long as its session
 

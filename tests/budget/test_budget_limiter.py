@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import Lateness, ends, shares_s
 
-from engine.budget import Budget, BudgetSettings, Outcome, Standing, parse_rate, snapshot
+from engine.budget import Budget, BudgetSettings, EgressHealth, Outcome, parse_rate, snapshot
 from engine.budget.state import RECORD_BYTES, Header, offset, pack, pack_header, unpack, unpack_header
 from engine.budget.watch import Watch
 from engine.errors import NoProxyError, UsageError
@@ -151,8 +151,8 @@ def test_any_goes_round_an_egress_that_is_blocked(path: Path) -> None:
 def test_a_block_is_probed_by_one_and_ends_with_its_answer(path: Path) -> None:
     events: list[tuple[str, str]] = []
     budget = opened(path, on_event=lambda name, what, wait_s: events.append((name, what)))
-    standing = budget.report(taken(budget), Outcome.BLOCKED, job="a")
-    assert (standing.in_trouble, standing.confirmed) == (True, False)
+    health = budget.report(taken(budget), Outcome.BLOCKED, job="a")
+    assert (health.in_trouble, health.confirmed) == (True, False)
     probe = taken(budget)
     assert snapshot(str(path))[0].state == "probing"
     assert budget.usable(0)
@@ -175,11 +175,9 @@ def test_how_an_egress_stands_after_a_loss(path: Path) -> None:
     budget = opened(path)
     permits = [taken(budget) for _ in range(6)]
     ok_at = budget.report(taken(budget), Outcome.OK, job="x").ok_at
-    standings = [budget.report(its, Outcome.NETWORK, job=f"j{n}") for n, its in enumerate(permits)]
-    assert standings[:4] == [Standing(False, False, n, ok_at) for n in range(1, 5)]
-    assert [its.in_trouble for its in standings[4:]] == [True, True], (
-        "the fifth opens it, the sixth comes late"
-    )
+    healths = [budget.report(its, Outcome.NETWORK, job=f"j{n}") for n, its in enumerate(permits)]
+    assert healths[:4] == [EgressHealth(False, False, n, ok_at) for n in range(1, 5)]
+    assert [its.in_trouble for its in healths[4:]] == [True, True], "the fifth opens it, the sixth comes late"
     assert snapshot(str(path))[0].state == "network"
     budget.report(taken(budget), Outcome.OK, job="x")
     assert snapshot(str(path))[0].state == "ok"
@@ -473,8 +471,8 @@ def test_whatever_happens_to_the_file_permits_are_had(
         budget.lean_off()
         for egress in range(3):
             permit = taken(budget, egress)
-            standing = budget.report(permit, Outcome.OTHER, job="a")
-            assert not standing.in_trouble
+            health = budget.report(permit, Outcome.OTHER, job="a")
+            assert not health.in_trouble
         taken(budget)
         assert shares_s(began) < 5, "what it said was waited for"
         assert len(snapshot(str(path))) == 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import importlib
 import io
 import os
 import shutil
@@ -21,7 +22,7 @@ from unittest import mock
 from commands import unpaced
 from power_ops import Files
 
-from engine.budget import register, snapshot
+from engine.budget import register
 from engine.budget.limiter import Budget
 from engine.cli import invoke
 from engine.model import Cost, Cue, Failure, Fetched, Kind, Metadata, Permit, Refused, Transcript
@@ -151,7 +152,7 @@ def spared() -> Iterator[None]:
             (main, "BREATH_S", 0.001),
         ):
             stack.enter_context(mock.patch.object(target, name, value))
-        for module in (register, snapshot):
+        for module in (register, importlib.import_module("engine.budget.snapshot")):
             stack.enter_context(mock.patch.object(module, "boot_id", lambda: b"the next boot id"))
         stack.enter_context(mock.patch.object(processes, "boot_id", lambda: "the next boot"))
         stack.enter_context(mock.patch.object(client, "Door"))  # nobody goes through it

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import ids
 
-from engine.budget import Outcome, Standing
+from engine.budget import EgressHealth, Outcome
 from engine.model import Cost, Cue, Failure, Fetched, Job, Kind, Metadata, Permit, Refused, Transcript
 from engine.output.publisher import TMP, Output, intact
 from engine.queue import marker
@@ -37,8 +37,8 @@ FETCHED = Fetched(
 class Bench:
     """A budget in which an egress stands as the test says; what it was told is noted."""
 
-    def __init__(self, **standing: Any) -> None:
-        self.standing = Standing(**standing)
+    def __init__(self, **health: Any) -> None:
+        self.health = EgressHealth(**health)
         self.told: list[tuple[int, Outcome, str, float | None]] = []
         self.shown_at: list[float] = []
 
@@ -50,10 +50,10 @@ class Bench:
         job: str,
         retry_after_s: float | None = None,
         shown_at: float = 0.0,
-    ) -> Standing:
+    ) -> EgressHealth:
         self.told.append((permit.egress, outcome, job, retry_after_s))
         self.shown_at.append(shown_at)
-        return self.standing
+        return self.health
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ def test_a_job_s_life_as_its_journal_tells_it(
     its = attempts(str(lives), bench)
     chunk = ChunkState()
     for tries, (kind, in_trouble, confirmed) in enumerate(fates, 1):
-        bench.standing = Standing(in_trouble, confirmed, 1, 60.0)
+        bench.health = EgressHealth(in_trouble, confirmed, 1, 60.0)
         one = tried(Refused(Failure(kind, "no"), Cost(1, 10)), chunk.job(NAME), lost_at=50.0)
         decision = its.conclude(one) or its.aborted(one)
         found = decode(encode(decision.verb, decision.body)[:-1])

@@ -18,7 +18,7 @@ from engine.budget.state import State
 from engine.errors import Interrupted
 from engine.model import Cost, EgressSpec, Failure, Fetched, Kind, Metadata, Permit, Refused, Transcript
 from engine.settings import Frozen, Settings
-from engine.worker.control_video import ASKED, KEPT, ControlVideo, Finding, recently_ok
+from engine.worker.control_video import ASKED, KEPT, ControlAnswer, ControlVideo, recently_ok
 
 NAMED = tuple(ids(3, 500))
 BARE = Refused(Failure(Kind.NO_CAPTIONS, "it has none"), Cost(2, 1000))
@@ -50,7 +50,7 @@ class Bench:
         assert permit is not None
         return permit
 
-    def ask(self, egress: int = 0) -> Finding:
+    def ask(self, egress: int = 0) -> ControlAnswer:
         self.asked.clear()
         return self.control.ask(self.permit(egress))
 
@@ -73,10 +73,17 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     its.budget.close()
 
 
-@pytest.mark.parametrize("shown", [SHOWN, Refused(Failure(Kind.NO_LANGUAGE, "is, cy"), Cost(2, 900))])
+@pytest.mark.parametrize(
+    "shown",
+    [
+        SHOWN,
+        Refused(Failure(Kind.NO_LANGUAGE, "is, cy"), Cost(2, 900)),
+        Refused(Failure(Kind.GARBLED, "what?"), Cost(2, 900), captions_listed=True),
+    ],
+)
 def test_captions_of_any_language_show_that_the_egress_works(bench: Bench, shown: Fetched | Refused) -> None:
     bench.site[NAMED[0]] = shown
-    assert bench.ask() is Finding.CAPTIONS
+    assert bench.ask() is ControlAnswer.CAPTIONS
     assert bench.asked == [NAMED[0]]
     state = bench.budget.look(0)
     assert state is not None
@@ -87,7 +94,7 @@ def test_captions_of_any_language_show_that_the_egress_works(bench: Bench, shown
 def test_one_that_was_fetched_and_has_none_by_now_is_a_block(bench: Bench) -> None:
     mine = ids(1)[0]
     bench.control.fetched(0, mine)
-    assert bench.ask() is Finding.NONE
+    assert bench.ask() is ControlAnswer.NONE
     assert bench.asked == [mine]
     assert [view.state for view in snapshot(bench.queue.budget)] == ["blocked", "ok"]
     (event,) = bench.events()
@@ -96,7 +103,7 @@ def test_one_that_was_fetched_and_has_none_by_now_is_a_block(bench: Bench) -> No
 
 
 def test_three_named_ones_without_are_a_block_and_the_message_says_what_may_be_wrong(bench: Bench) -> None:
-    assert bench.ask() is Finding.NONE
+    assert bench.ask() is ControlAnswer.NONE
     assert bench.asked == list(NAMED)
     assert bench.state == State.OPEN
     (event,) = bench.events()
@@ -110,23 +117,26 @@ def test_one_that_is_gone_or_region_blocked_says_nothing_and_the_next_is_asked(
     bench: Bench, kind: Kind
 ) -> None:
     bench.site = {NAMED[0]: Refused(Failure(kind, "no"), Cost(1, 1)), NAMED[2]: SHOWN}
-    assert bench.ask() is Finding.CAPTIONS
+    assert bench.ask() is ControlAnswer.CAPTIONS
     assert bench.asked == list(NAMED)
     assert bench.state == State.CLOSED
 
 
 def test_where_all_are_gone_nothing_is_known(bench: Bench) -> None:
     bench.site = dict.fromkeys(NAMED, GONE)
-    assert bench.ask() is Finding.NOTHING
+    assert bench.ask() is ControlAnswer.NOTHING
     assert bench.state == State.CLOSED
     assert bench.events()[0]["event"] == "no_captions_unclear"
     bench.site[NAMED[0]] = BARE
-    assert bench.ask() is Finding.NOTHING, "one of three that has none is none that is known to have any"
+    assert bench.ask() is ControlAnswer.NOTHING, (
+        "one of three that has none is none that is known to have any"
+    )
 
 
 def test_the_first_refusal_ends_it(bench: Bench) -> None:
-    bench.site[NAMED[0]] = Refused(Failure(Kind.BLOCKED, "429", retry_after_s=900.0), Cost(1, 10))
-    assert bench.ask() is Finding.NOTHING
+    late = Failure(Kind.BLOCKED, "429", retry_after_s=900.0)
+    bench.site[NAMED[0]] = Refused(late, Cost(1, 10), captions_listed=True)
+    assert bench.ask() is ControlAnswer.NOTHING
     assert bench.asked == [NAMED[0]]
     state = bench.budget.look(0)
     assert state is not None
@@ -159,7 +169,7 @@ def test_a_new_process_begins_with_what_the_manifest_knows(bench: Bench) -> None
     Path(bench.queue.manifest).write_text(text)
     assert list(recently_ok(bench.queue)) == [("p002 host:2", "of-the-other"), ("p009", "old")]
     bench.site["of-the-other"] = SHOWN
-    assert bench.ask(1) is Finding.CAPTIONS
+    assert bench.ask(1) is ControlAnswer.CAPTIONS
     assert bench.asked == ["of-the-other"]
 
 
@@ -168,7 +178,7 @@ def test_a_gateway_is_blocked_after_twenty_exits_in_a_row(tmp_path: Path) -> Non
     bench.control.fetched(0, ids(1)[0])
     for _ in range(20):
         assert bench.state == State.CLOSED
-        assert bench.ask() is Finding.NONE
+        assert bench.ask() is ControlAnswer.NONE
     assert bench.state == State.OPEN
     bench.budget.close()
 
@@ -178,6 +188,6 @@ def test_one_that_has_to_give_way_says_nothing(bench: Bench, monkeypatch: pytest
         raise Interrupted(Cost(1, 50))
 
     monkeypatch.setattr(bench, "fetch", gives_way)
-    assert bench.ask() is Finding.NOTHING
+    assert bench.ask() is ControlAnswer.NOTHING
     bench.budget.flush()
     assert snapshot(bench.queue.budget)[0].bytes == 50

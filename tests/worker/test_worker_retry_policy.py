@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.budget import Standing
+from engine.budget import EgressHealth
 from engine.model import ABSENT_KINDS, Failure, Kind, Status
 from engine.queue.job_state import Death
 from engine.worker.retry_policy import (
@@ -49,9 +49,9 @@ TABLE: dict[Kind, tuple[str, Finish | RetryLater]] = {
 }
 LOST_AT = 100.0
 NEW = Past()
-TROUBLE = Circumstances(Standing(in_trouble=True, ok_at=LOST_AT + 1))
-OTHERS_PASS = Circumstances(Standing(losses=1, ok_at=LOST_AT + 1))
-NOBODY_KNOWS = Circumstances(Standing(losses=4, ok_at=LOST_AT - 1))
+TROUBLE = Circumstances(EgressHealth(in_trouble=True, ok_at=LOST_AT + 1))
+OTHERS_PASS = Circumstances(EgressHealth(losses=1, ok_at=LOST_AT + 1))
+NOBODY_KNOWS = Circumstances(EgressHealth(losses=4, ok_at=LOST_AT - 1))
 
 pasts = st.builds(
     Past,
@@ -63,8 +63,8 @@ pasts = st.builds(
 )
 circumstances = st.builds(
     Circumstances,
-    standing=st.builds(
-        Standing,
+    health=st.builds(
+        EgressHealth,
         in_trouble=st.booleans(),
         confirmed=st.booleans(),
         losses=st.integers(0, 30),
@@ -131,7 +131,7 @@ def test_whose_a_lost_connection_is(
 
 
 def test_a_timeout_that_spans_a_suspend_is_nobodys() -> None:
-    how = Circumstances(OTHERS_PASS.standing, suspended=True)
+    how = Circumstances(OTHERS_PASS.health, suspended=True)
     assert decided(Kind.TIMEOUT, Past(4, lost_at=LOST_AT), how) == RetryLater(2.0)
     assert decided(Kind.NETWORK, Past(4, lost_at=LOST_AT), how) == Finish(Kind.NETWORK)
 
@@ -141,7 +141,7 @@ def test_a_dead_egress_is_not_the_jobs_failure() -> None:
 
 
 def test_even_bad_luck_behind_a_gateway_has_an_end() -> None:
-    how = Circumstances(OTHERS_PASS.standing, lost_exit=True)
+    how = Circumstances(OTHERS_PASS.health, lost_exit=True)
     for tries in range(EXITS_LOST * 5 + 3):
         found = decided(Kind.NETWORK, Past(4, tries, lost_at=LOST_AT), how)
         assert found == (RetryLater(2.0) if tries < EXITS_LOST * 5 else Finish(Kind.NETWORK))
@@ -157,7 +157,7 @@ def test_a_refused_job_is_failed_after_three_refusals_while_others_passed() -> N
 
 
 def test_refusals_of_an_egress_that_refuses_others_too_count_for_no_job() -> None:
-    how = Circumstances(Standing(in_trouble=True, confirmed=True))
+    how = Circumstances(EgressHealth(in_trouble=True, confirmed=True))
     assert decided(Kind.BLOCKED, Past(refused=True, refusals=2), how) == RetryLater(0.0)
 
 
@@ -171,7 +171,7 @@ def test_any_past_and_any_circumstances(kind: Kind, past: Past, how: Circumstanc
         if kind in RETRIED:
             assert past.charged + 1 >= attempts
         if kind in ON_THE_WAY:
-            assert not how.standing.in_trouble
+            assert not how.health.in_trouble
     else:
         assert 0 <= found.wait_s <= LONG_WAIT_S
         assert found.wait_s > 0 or kind is Kind.BLOCKED

@@ -16,7 +16,7 @@ from support import ids
 from engine.model import Job
 from engine.queue.job_state import ChunkState, Death, JobState
 from engine.queue.segments import Chunk
-from engine.worker.scheduler import PARK_S, Ask, Item, OpenChunk, Scheduler, Work
+from engine.worker.scheduler import PARK_S, ControlDue, Item, OpenChunk, Scheduler, Work
 
 LATER = time.monotonic() + 1e6  # something passes after whatever a test does
 
@@ -214,13 +214,13 @@ def test_where_nothing_else_is_left_to_pass_a_control_video_does() -> None:
     desk = Scheduler()
     lay(desk, [refused(), refused()])
     assert desk.wait_for_work()
-    assert desk.take(0, passed_at=time.monotonic() - 1) is Ask.CONTROL
+    assert isinstance(desk.take(0, passed_at=time.monotonic() - 1), ControlDue)
     work = begin(desk, 0)
     assert work.was_refused
     second = Waiter(lambda: desk.wait_for_work() and desk.take(1))
     assert second.waits()  # one refused job is out, and it may be the one that passes
     done(desk, work)
-    assert second.comes() is Ask.CONTROL
+    assert isinstance(second.comes(), ControlDue)
 
 
 def test_no_more_are_begun_than_the_limit_lets_become_final() -> None:
