@@ -36,6 +36,7 @@ from engine.budget import Outcome
 from engine.budget.limiter import Budget
 from engine.errors import Interrupted
 from engine.model import Fetched, Kind, Permit
+from engine.network.turns import turns
 from engine.queue import events
 from engine.queue.directory import Queue
 from engine.settings import Settings
@@ -78,7 +79,8 @@ class ControlVideo:
     def ask(self, permit: Permit) -> ControlAnswer:
         """Ask for a control video by a permit's egress, and report what that says of it. Raises EngineError."""
         try:
-            return self._ask(permit)
+            with turns.scope():  # its answer may be a large one
+                return self._ask(permit)
         except Interrupted as exc:
             self._budget.add_bytes(permit.egress, exc.cost.bytes)
             self._budget.report(permit, _SAYS_NOTHING, job=CONTROL)

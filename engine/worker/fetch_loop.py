@@ -110,9 +110,7 @@ class FetchLoop:
     def _take(self, number: int, permit: Permit) -> Work | None:
         """The job that this permit is for; None when it was for a control video, or nothing is left."""
         state = self._budget.look(permit.egress)
-        if (
-            state is not None and state.state == State.HALF_OPEN and state.epoch == permit.epoch
-        ):  # the probe's
+        if state is not None and (state.state, state.epoch) == (State.HALF_OPEN, permit.epoch):  # a probe's
             self._scheduler.pass_over()
             self._control.ask(permit)
             return None

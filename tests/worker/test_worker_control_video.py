@@ -17,6 +17,7 @@ from engine.budget.rate import Rate
 from engine.budget.state import State
 from engine.errors import Interrupted
 from engine.model import Cost, EgressSpec, Failure, Fetched, Kind, Metadata, Permit, Refused, Transcript
+from engine.network.turns import turns
 from engine.settings import Frozen, Settings
 from engine.worker.control_video import ASKED, KEPT, ControlAnswer, ControlVideo, recently_ok
 
@@ -181,6 +182,18 @@ def test_a_gateway_is_blocked_after_twenty_exits_in_a_row(tmp_path: Path) -> Non
         assert bench.ask() is ControlAnswer.NONE
     assert bench.state == State.OPEN
     bench.budget.close()
+
+
+def test_a_large_answer_takes_its_turn_and_gives_it_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def large(*_: object) -> Fetched:
+        assert turns.take()
+        return SHOWN
+
+    monkeypatch.setattr(bench, "fetch", large)
+    assert bench.ask() is ControlAnswer.CAPTIONS
+    assert not turns.mine
 
 
 def test_one_that_has_to_give_way_says_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
