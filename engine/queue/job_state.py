@@ -1,6 +1,6 @@
 """State is folded, not stored: what a chunk's jobs are, read off its journal.
 
-    line ──seed──> PENDING ──attempt──> in flight ──settle──> ok · absent · failed
+    line ──seed──> PENDING ──attempt──> in flight ──finish──> ok · absent · failed
                       ^                     │                        │
           time passed │                     │ may pass               │ reopen (retry; a row whose
                       └───── DEFERRED <─────┘                        │ files a power cut took)

@@ -69,7 +69,7 @@ class Resources:
         self.rss_bytes = rss_bytes()  # what this process began with
 
     def follow(self) -> None:
-        """Keep the budget as it is wanted. For the keeper. Raises DiskError."""
+        """Keep the budget as it is wanted. For the main thread. Raises DiskError."""
         wanted = self.wanted
         if wanted is not None and wanted != self.budget.settings:
             self.budget.steer(wanted)
