@@ -100,6 +100,11 @@ def repeated(
     were `outages` besides, only the rows can tell.
     """
     seen = collections.Counter(name for name in asked if name in rows)
+    # One an egress and minute is asked for as the control video, while some without captions are unconfirmed.
+    more = {name: n - rows[name]["requests"] for name, n in seen.items() if name not in in_flight}
+    controls = [name for name, n in more.items() if 0 < n <= CONTROLS and rows[name]["status"] == "ok"]
+    for name in controls[:CONTROLS]:
+        del seen[name]
     parsed = [parse_scene(text) for text in scenes]
     often = {name: n for name, n in seen.items() if n > REQUESTS_PLAIN * (1 + in_flight[name])}
     plain = {name: n for name, n in often.items() if not any(its.touches(seed, name) for its in parsed)}
@@ -107,12 +112,6 @@ def repeated(
     over = {name: n - rows[name]["requests"] for name, n in seen.items()}
     over = {name: n for name, n in over.items() if n > 0}
     strange = {n: k for n, k in over.items() if n not in in_flight and rows[n]["kind"] != "no_captions"}
-    # One an egress and minute is asked for as the control video, where some have no captions.
-    controls = {
-        n: k for n, k in list(strange.items())[:CONTROLS] if rows[n]["status"] == "ok" and k <= CONTROLS
-    }
-    over = {name: n for name, n in over.items() if name not in controls}
-    strange = {name: n for name, n in strange.items() if name not in controls}
     assert not strange, f"fetched again, and not in flight at any kill: {strange}"
     cost, at_most = sum(over.values()), REQUESTS_A_JOB * in_flight.total()
     assert cost <= at_most + sum(rows[name]["kind"] == "no_captions" for name in over), (over, in_flight)
