@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+# Public and captioned for years, of three channels: they tell whether YouTube shows captions to an address.
+CONTROL_VIDEOS = ("dQw4w9WgXcQ", "iG9CE55wbtY", "jNQXAC9IVRw")
+
 
 class Status(StrEnum):
     """The three ways a job ends."""
@@ -168,11 +171,13 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A fetch that did not work: the failure, and what was learnt about the video (title, channel) if anything."""
+    """A fetch that did not work: the failure, and what was learnt about the video (title, channel, whether
+    captions are listed) if anything."""
 
     failure: Failure
     cost: RequestCost
     metadata: Metadata | None = None
+    captions_listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

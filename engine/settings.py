@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Literal, Self
 from engine.budget import BudgetSettings
 from engine.errors import UsageError
 from engine.limits import Caps
-from engine.model import EgressSpec
+from engine.model import CONTROL_VIDEOS, EgressSpec
 from engine.queue.directory import Queue
 from engine.queue.marker import output_of, relative_to
 
@@ -68,6 +68,7 @@ class Settings:
     mask: bool = False  # not fixed: it changes the bytes on the wire, not what is recorded
     on_block: str = "wait"
     limit: int | None = None
+    control_videos: tuple[str, ...] = CONTROL_VIDEOS
     caps: Caps = field(default_factory=Caps)
 
     @property

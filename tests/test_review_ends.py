@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from support import Hand, batch, file_rows, finish, ids, reclaim
 from engine.cli import say
 from engine.cli.display.live_progress import Progress
 from engine.monitor.status import collect, finished
-from engine.queue.tickets import Tickets, issue
 from engine.storage import disk
 
 
@@ -97,43 +95,6 @@ def test_progress_that_cannot_be_shown_is_given_up(tmp_path: Path, monkeypatch: 
         os.dup2(saved, 1)
         os.close(saved)
     assert progress.mode == "none"
-
-
-def test_a_ticket_in_a_waiting_thread_is_not_spent_yet(tmp_path: Path) -> None:
-    """A lap that ended on `none is left` alone made 1 job of `--limit 5` at a rate that let one through at once."""
-    queue = batch(tmp_path)
-    issue(queue, 2)
-    tickets = Tickets(queue)
-    assert tickets.take()
-    assert tickets.take()
-    assert tickets.spent()
-    assert not tickets.settled()
-    tickets.keep()
-    assert not tickets.settled()
-    late = threading.Thread(target=tickets.give_back)
-    late.start()
-    assert tickets.settled(5.0)
-    late.join()
-    assert not tickets.spent()
-    tickets.close()
-
-
-def test_a_late_ticket_never_reaches_who_has_the_file_s_number_next(tmp_path: Path) -> None:
-    queue = batch(tmp_path)
-    issue(queue, 2)
-    tickets = Tickets(queue)
-    number = tickets._fd
-    assert tickets.take()
-    tickets.close()
-    tickets.close()
-    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
-    try:
-        assert other == number  # as it goes: the lowest free one
-        tickets.give_back()
-        assert not tickets.take()
-        assert os.pread(other, 100, 0) == b""
-    finally:
-        os.close(other)
 
 
 def test_a_stop_asked_while_a_run_still_seeds_is_heard(tmp_path: Path) -> None:

@@ -31,9 +31,7 @@ ON_THEIR_OWN = {
     "worker/context.py": {"os.open"},  # a log for who measures
     "run/child_run.py": {"open"},  # a pipe
     "run/worker_process.py": {"os.unlink"},  # semaphores of dead processes in shared memory
-    "worker/witness.py": {"os.open"},  # fixed-size counters, written by disk.pwrite
     "process/startup.py": {"os.open", "open"},  # /dev/null in place of a closed stream
-    "queue/tickets.py": {"os.open"},  # written by disk.pwrite; they end with the run
 }
 _CHANGES = {
     f"os.{name}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.budget.rate import Rate, describe, parse_rate
-from engine.budget.settings import BudgetSettings, Outcome, Stamp
+from engine.budget.settings import BudgetSettings, EgressHealth, Outcome
 from engine.budget.snapshot import EgressView, snapshot, totals
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Budget",
     "BudgetSettings",
+    "EgressHealth",
     "EgressView",
     "Outcome",
     "Rate",
-    "Stamp",
     "describe",
     "parse_rate",
     "snapshot",

@@ -1,21 +1,23 @@
-"""What an outcome does to an egress, and who is to blame: pure functions.
+"""What an outcome does to an egress: pure functions.
 
-A *spell* is one stretch of trouble of an egress: from the first outcome that is not ok to the next success of
-a request that was sent after it. A spell is *real* when it proves to be the egress's own and not a job's: the
-egress lost its network, a second job was refused as well, or a probe was. Only then the attempts that fell
-into it are given back.
+An *incident* is one stretch of trouble of an egress: from the first outcome that is not ok to the next success of
+a request that was sent after it. It is *confirmed* when it proves to be the egress's own and not a job's: the
+egress lost its network, a second job was refused as well, or a probe was. A refusal alone lowers the rate less,
+and only outside a confirmed incident it counts for the video (`engine.worker.retry_policy`).
+
+Five attempts in a row that are lost on the way (no connection, no answer in time) open an egress, whichever jobs they
+were: its probe, by a control video, tells a lost network from a video that is never answered.
 
 Whether a proxy is dead or the site behind it, one egress alone cannot tell: both look like a lost network.
 Others can. `others_ok_at` is when one of them had its last success (0: none had any), or None for an egress
-that is alone. By it an egress whose connections or probes go on failing is *retired for a while* (`AWAY`), and
-jobs without an answer in time count like lost connections; an egress that is alone has neither.
+that is alone. By it an egress whose probes go on failing is *retired for a while* (`AWAY`).
 """
 
 from __future__ import annotations
 
 from engine.budget.rate_controller import measured, resumed
-from engine.budget.settings import BudgetSettings, Outcome
-from engine.budget.state import AWAY, NETWORK_JOBS, NO_JOBS, WAIT_ASKED, EgressState, State, Why
+from engine.budget.settings import NO_CAPTIONS_S, BudgetSettings, Outcome
+from engine.budget.state import AWAY, CONFIRMED, WAIT_ASKED, EgressState, State, Why
 
 PROBE_GAP_S = 3.0  # the first cool-down, and the least time between probes
 COOL_DOWN_GROWTH = 1.5
@@ -26,10 +28,15 @@ PROBES = 3  # so many of no avail retire an egress for a while, when others work
 AWAY_S = 600.0
 MAX_AWAY_S = 3600.0
 RECALL_S = 10.0  # an egress that is away is tried so soon once no other works
-UNLUCKY = 20  # a rotating gateway lost so many requests in a row: then it is not its exits
-SPELLS = 64
+LOSSES = 5  # so many attempts lost in a row open an egress
+GATEWAY_LOSSES = 20  # a rotating gateway lost so many attempts in a row: then it is not its exits
 _U32 = 0xFFFFFFFF
-TIMED_OUT = 1 << 31  # in the mark of a job
+_MOST_LOSSES = {
+    Outcome.NETWORK: LOSSES,
+    Outcome.TIMEOUT: LOSSES,
+    Outcome.EXIT: GATEWAY_LOSSES,
+    Outcome.EXIT_NO_CAPTIONS: GATEWAY_LOSSES,
+}
 
 
 def on_outcome(
@@ -44,34 +51,28 @@ def on_outcome(
     settings: BudgetSettings,
     retry_after_s: float | None = None,
     others_ok_at: float | None = None,
-) -> tuple[EgressState, int]:
+    shown_at: float = 0.0,
+) -> EgressState:
     """The state after an outcome of a request with a permit of `epoch`, due at `granted_s`, for the job with
-    this hash; and the spell that the outcome belongs to."""
+    this hash. `shown_at`: when the attempt began, if it was shown captions."""
+    state = state._replace(shown_at=max(state.shown_at, min(shown_at, now)))
     if outcome is Outcome.OK:
-        return _on_ok(state, epoch, granted_s, now, settings), state.spell
-    if outcome is Outcome.BLOCKED:
+        return _on_ok(state, epoch, granted_s, now, settings)
+    if outcome in (Outcome.BLOCKED, Outcome.NO_CAPTIONS):
         state = state._replace(blocked=state.blocked + 1)
     if outcome is Outcome.DEAD:
         state = _retire(state)
     if state.state == State.RETIRED:
-        return state, state.spell
+        return state
     if epoch != state.epoch:
         return _on_late_loss(state, outcome, epoch, job)
     if state.trouble_since == 0:
         state = state._replace(trouble_since=now)
     if state.state == State.CLOSED:
-        state = _on_loss(state, outcome, job, now, wall, settings, retry_after_s, others_ok_at)
+        state = _on_loss(state, outcome, job, now, wall, settings, retry_after_s)
     else:
         state = _on_probe_lost(state, outcome, now, wall, settings, retry_after_s, others_ok_at)
-    return state, state.spell
-
-
-def fault(state: EgressState, spell: int) -> bool | None:
-    """Whether the trouble of this spell was the egress's; None while nobody can know."""
-    age = (state.spell - spell) & _U32
-    if age == 0 and not state.real & 1:
-        return True if state.state == State.RETIRED else None
-    return age < SPELLS and bool(state.real >> age & 1)
+    return state
 
 
 def cool_down_s(fails: int, why: Why, seed: int, settings: BudgetSettings) -> float:
@@ -85,32 +86,29 @@ def cool_down_s(fails: int, why: Why, seed: int, settings: BudgetSettings) -> fl
 def _on_ok(
     state: EgressState, epoch: int, granted_s: float, now: float, settings: BudgetSettings
 ) -> EgressState:
-    before, state = state, state._replace(ok=state.ok + 1, ok_at=now, unlucky=0)
+    before, state = state, state._replace(ok=state.ok + 1, ok_at=now, losses=0)
     if state.state == State.CLOSED:
         if (
             state.trouble_since != 0
             and granted_s >= state.trouble_since
             and not _before_opening(state, epoch)
         ):
-            return _next_spell(state)
+            return _without_incident(state)
         return state
     if state.state == State.RETIRED or _before_opening(state, epoch):
         return state
     closed = resumed(
         state._replace(ok_at=before.ok_at), now, settings
     )  # it asks for the success before this one
-    return _next_spell(closed._replace(ok_at=now))
+    return _without_incident(closed._replace(ok_at=now))
 
 
-def _on_late_loss(state: EgressState, outcome: Outcome, epoch: int, job: int) -> tuple[EgressState, int]:
-    """A loss from before the egress opened: it changes no rate, but it may show that the block was real."""
-    if not _before_opening(state, epoch):
-        return state, state.spell
-    if state.spell != state.opened_spell:  # resumed meanwhile
-        return state, state.opened_spell
-    if outcome is Outcome.BLOCKED and state.why == Why.BLOCK and job != state.refused_job:
-        state = state._replace(real=state.real | 1)
-    return state, state.spell
+def _on_late_loss(state: EgressState, outcome: Outcome, epoch: int, job: int) -> EgressState:
+    """A loss from before the egress opened: it changes no rate, but it may confirm the incident."""
+    lasts = state.state != State.CLOSED and state.why == Why.BLOCK and _before_opening(state, epoch)
+    if lasts and outcome is Outcome.BLOCKED and job != state.refused_job:
+        return _confirmed(state)
+    return state
 
 
 def _on_loss(
@@ -121,32 +119,23 @@ def _on_loss(
     wall: float,
     settings: BudgetSettings,
     retry_after_s: float | None,
-    others_ok_at: float | None,
 ) -> EgressState:
     if outcome is Outcome.BLOCKED:
         if state.refused_job == 0:
             state = state._replace(refused_job=job)
         elif state.refused_job != job:
-            state = state._replace(real=state.real | 1)
+            state = _confirmed(state)
         return _open(state, Why.BLOCK, 1, now, wall, settings, retry_after_s)
-    if outcome is Outcome.EXIT:
-        state = state._replace(unlucky=min(state.unlucky + 1, _U32))
-        lost = len(_marks(jobs := _with_job(state.jobs, job))) == NETWORK_JOBS and state.unlucky >= UNLUCKY
-    elif outcome is Outcome.NETWORK:
-        jobs = _with_job(state.jobs, job)
-        lost = sum(mark < TIMED_OUT for mark in _marks(jobs)) == NETWORK_JOBS
-    elif outcome is Outcome.TIMEOUT and others_ok_at is not None:
-        jobs = _with_job(state.jobs, job, timed_out=True)
-        lost = False
-    else:
+    if outcome is Outcome.NO_CAPTIONS:
+        return _open_without_captions(state, 1, now, wall, settings)
+    if outcome not in _MOST_LOSSES:
         return state
-    # Where some have timed out it may be the site that is slow: only what works elsewhere is this egress's fault.
-    full = len(_marks(jobs)) == NETWORK_JOBS and outcome is not Outcome.EXIT
-    lost = lost or (full and others_ok_at is not None and others_ok_at > state.trouble_since)
-    state = state._replace(jobs=jobs)
-    if lost:
-        return _open(state._replace(real=state.real | 1), Why.NETWORK, 1, now, wall, settings, None)
-    return state
+    state = state._replace(losses=min(state.losses + 1, _U32))
+    if state.losses < _MOST_LOSSES[outcome]:
+        return state
+    if outcome is Outcome.EXIT_NO_CAPTIONS:
+        return _open_without_captions(state, 1, now, wall, settings)
+    return _open(_confirmed(state), Why.NETWORK, 1, now, wall, settings, None)
 
 
 def _on_probe_lost(
@@ -158,15 +147,15 @@ def _on_probe_lost(
     retry_after_s: float | None,
     others_ok_at: float | None,
 ) -> EgressState:
-    if outcome is Outcome.BLOCKED:
+    if outcome in (Outcome.BLOCKED, Outcome.NO_CAPTIONS):
         fails = state.fails + 1 if state.why == Why.BLOCK else 1
-        return _open(
-            state._replace(real=state.real | 1), Why.BLOCK, fails, now, wall, settings, retry_after_s
-        )
-    if state.why == Why.NETWORK and _is_lost(outcome, others_ok_at):
+        if outcome is Outcome.NO_CAPTIONS:
+            return _open_without_captions(state, fails, now, wall, settings)
+        return _open(_confirmed(state), Why.BLOCK, fails, now, wall, settings, retry_after_s)
+    if state.why == Why.NETWORK and outcome in (Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT):
         return _still_lost(state, now, wall, settings, others_ok_at)
-    if state.why == Why.NETWORK:
-        return resumed(state, now, settings)  # an answer, whatever it says: the network is back
+    if state.why == Why.NETWORK:  # an answer, whatever it says: the network is back
+        return _without_incident(resumed(state, now, settings)._replace(ok_at=now, losses=0))
     return _open(
         state,
         Why(state.why),
@@ -200,13 +189,6 @@ def recalled(state: EgressState, now: float, wall: float, settings: BudgetSettin
     if state.state != State.OPEN or not state.flags & AWAY or state.open_until <= now + wait_s:
         return state
     return state._replace(opened_at=now, open_until=now + wait_s, open_until_wall=wall + wait_s)
-
-
-def _is_lost(outcome: Outcome, others_ok_at: float | None) -> bool:
-    """Whether a probe came to nothing; for an egress that is alone a late answer is one."""
-    return outcome in (Outcome.NETWORK, Outcome.EXIT) or (
-        outcome is Outcome.TIMEOUT and others_ok_at is not None
-    )
 
 
 def _still_lost(
@@ -251,7 +233,6 @@ def _open(
         fails=min(fails, 0xFFFF),
         epoch=epoch,
         opened_epoch=epoch,
-        opened_spell=state.spell,
         holder=0,
         open_until=now + wait_s,
         open_until_wall=wall + wait_s,
@@ -259,45 +240,28 @@ def _open(
     )
 
 
+def _open_without_captions(
+    state: EgressState, fails: int, now: float, wall: float, settings: BudgetSettings
+) -> EgressState:
+    """Open because a control video came without captions: the address is not trusted, and that lasts a while."""
+    opened = _open(_confirmed(state), Why.BLOCK, fails, now, wall, settings, None)
+    wait_s = max(min(NO_CAPTIONS_S / settings.pace, settings.max_open_s), opened.open_until - now)
+    return opened._replace(open_until=now + wait_s, open_until_wall=wall + wait_s)
+
+
 def _retire(state: EgressState) -> EgressState:
-    return state._replace(
-        state=State.RETIRED, why=Why.DEAD, holder=0, epoch=(state.epoch + 1) & _U32, real=state.real | 1
-    )
+    retired = _confirmed(state)._replace(state=State.RETIRED, why=Why.DEAD, holder=0)
+    return retired._replace(epoch=(state.epoch + 1) & _U32)
 
 
-def _next_spell(state: EgressState) -> EgressState:
-    return state._replace(
-        spell=(state.spell + 1) & _U32,
-        real=state.real << 1 & 0xFFFFFFFFFFFFFFFF,
-        trouble_since=0.0,
-        jobs=NO_JOBS,
-        refused_job=0,
-    )
+def _confirmed(state: EgressState) -> EgressState:
+    return state._replace(flags=state.flags | CONFIRMED)
+
+
+def _without_incident(state: EgressState) -> EgressState:
+    return state._replace(flags=state.flags & ~CONFIRMED, trouble_since=0.0, refused_job=0)
 
 
 def _before_opening(state: EgressState, epoch: int) -> bool:
     """Whether a permit of this epoch was granted before the egress last opened (epochs wrap at 2**32)."""
     return state.opened_epoch != 0 and (epoch - state.opened_epoch) & _U32 >= 1 << 31
-
-
-def _marks(jobs: bytes) -> list[int]:
-    """The marks in a list of jobs, without the free places."""
-    marks = (int.from_bytes(jobs[at : at + 4], "little") for at in range(0, 4 * NETWORK_JOBS, 4))
-    return [mark for mark in marks if mark]
-
-
-def _with_job(jobs: bytes, job: int, *, timed_out: bool = False) -> bytes:
-    """The list with one more job. A lost connection says more than a timeout and takes its place; else a job
-    is in it once, and a full list stays."""
-    lost = job % TIMED_OUT or 1
-    late = lost | TIMED_OUT
-    marks = _marks(jobs)
-    if lost in marks or (timed_out and late in marks):
-        return jobs
-    if late in marks:
-        marks[marks.index(late)] = lost
-    elif len(marks) < NETWORK_JOBS:
-        marks.append(late if timed_out else lost)
-    elif not timed_out and max(marks) > TIMED_OUT:
-        marks[marks.index(max(marks))] = lost
-    return b"".join(mark.to_bytes(4, "little") for mark in marks).ljust(len(NO_JOBS), b"\0")

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from engine.budget.circuit_breaker import fault, on_outcome, recalled, silent_probe
+from engine.budget.circuit_breaker import on_outcome, recalled, silent_probe
 from engine.budget.egress_order import Avoid, Order
 from engine.budget.ledger import Ledger
 from engine.budget.pacing import Grant, ready_at, take
 from engine.budget.records import SLICE_S, BudgetFile
-from engine.budget.settings import BudgetSettings, Outcome, Stamp, look_ahead_s
-from engine.budget.state import AWAY, EgressState, State, Why, job_hash
+from engine.budget.settings import BudgetSettings, EgressHealth, Outcome, look_ahead_s
+from engine.budget.state import AWAY, CONFIRMED, EgressState, State, Why, job_hash
 from engine.errors import Interrupted, NoProxyError
 from engine.model import EgressSpec, Permit
 
@@ -173,29 +173,40 @@ class Budget:
         state = self._ledger.peek(egress)
         return state is None or state.state == State.CLOSED
 
-    def over(self, stamp: Stamp) -> bool:
-        """Whether the trouble of a stamp is over: something has passed by its egress since."""
-        key, spell = stamp
-        if key not in self._ledger.keys:
-            return True
-        state = self._ledger.peek(self._ledger.keys.index(key))
-        return state is not None and state.spell != spell
+    def look(self, egress: int) -> EgressState | None:
+        """An egress as it is now, read without the lock; None for a record that only the lock's holder may judge."""
+        return self._ledger.peek(egress)
+
+    def may_confirm(self, egress: int) -> bool:
+        """Take the lease for a confirming fetch by an egress; False when one has begun within the last minute."""
+        with self._file:
+            state, now, _ = self._ledger.load(egress)
+            if now < state.confirm_after:
+                return False
+            self._ledger.store(egress, state._replace(confirm_after=now + self._settings.confirm_each_s))
+        return True
 
     def unused(self, permit: Permit) -> None:
         """Say that no request was sent with this permit: its slot is lost, but it counts as no request."""
         self._ledger.add(permit.egress, requests=-1)
 
     def report(
-        self, permit: Permit, outcome: Outcome, *, job: str, retry_after_s: float | None = None
-    ) -> Stamp:
-        """Say what became of a request (or of an attempt: with its last permit).
+        self,
+        permit: Permit,
+        outcome: Outcome,
+        *,
+        job: str,
+        retry_after_s: float | None = None,
+        shown_at: float = 0.0,
+    ) -> EgressHealth:
+        """Say what became of a request (or of an attempt: with its last permit), and hear how the egress stands.
 
-        The stamp of an outcome that is not OK can be asked about later: see `fault`. Raises DiskError.
+        `shown_at`: when the attempt began (monotonic clock), if it was shown captions. Raises DiskError.
         """
         others_ok_at = self._order.others_ok_at(permit.egress) if outcome in _LOSSES else None
         with self._file:
             before, now, wall = self._ledger.load(permit.egress)
-            after, spell = on_outcome(
+            after = on_outcome(
                 before,
                 outcome,
                 epoch=permit.epoch,
@@ -206,20 +217,12 @@ class Budget:
                 settings=self._settings,
                 retry_after_s=retry_after_s,
                 others_ok_at=others_ok_at,
+                shown_at=shown_at,
             )
             self._ledger.store(permit.egress, after)
         self._moved(permit.egress, before, after, now)
-        return Stamp(after.key, spell)
-
-    def fault(self, stamp: Stamp) -> bool | None:
-        """Who is to blame for the trouble of a stamp: True the egress (the attempt is given back), False the
-        job (others passed), None as long as nobody can know. A stamp outlives crashes and restarts."""
-        key, spell = stamp
-        if key in self._ledger.keys:
-            state = self._ledger.peek(self._ledger.keys.index(key))
-            return None if state is None else fault(state, spell)
-        state = self._ledger.register.find(key)
-        return bool(state is not None and fault(state, spell))  # nobody uses it: it will never be known
+        in_trouble = after.state != State.CLOSED or permit.epoch != after.epoch
+        return EgressHealth(in_trouble, bool(after.flags & CONFIRMED), after.losses, after.ok_at)
 
     def add_bytes(self, egress: int, n: int) -> None:
         """Count body bytes; they are written together with the next outcome or permit, or by `flush`."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from engine.budget.rate_controller import configure, tick
 from engine.budget.settings import BudgetSettings, burst, look_ahead_s
-from engine.budget.state import LISTED, NO_JOBS, EgressState, Phase, State, Why
+from engine.budget.state import LISTED, EgressState, Phase, State, Why
 
 MAX_INTERVAL_S = 86_400.0
 MIN_INTERVAL_S = 1e-6
@@ -97,7 +97,7 @@ def take(
 def fresh(key: int, label: bytes, now: float, wall: float, settings: BudgetSettings) -> EgressState:
     """An egress nobody knows yet: its first slot is now, and no burst.
 
-    Epoch and spell begin with the time, so that permits and stamps from before a damage do not fit by chance.
+    Epochs begin with the time, so that permits from before a damage do not fit by chance.
     """
     state = EgressState(
         key=key,
@@ -110,7 +110,6 @@ def fresh(key: int, label: bytes, now: float, wall: float, settings: BudgetSetti
         fails=0,
         epoch=int(wall) & 0x7FFFFFFF,
         opened_epoch=0,
-        opened_spell=0,
         holder=0,
         tat=now,
         interval=0.0,
@@ -129,15 +128,14 @@ def fresh(key: int, label: bytes, now: float, wall: float, settings: BudgetSetti
         body_bytes=0,
         ok=0,
         blocked=0,
-        spell=int(wall) & 0x7FFFFFFF,
-        real=0,
         trouble_since=0.0,
-        jobs=NO_JOBS,
         refused_job=0,
         ok_at=0.0,
         opened_at=0.0,
         away=0,
-        unlucky=0,
+        losses=0,
+        shown_at=0.0,
+        confirm_after=0.0,
     )
     return configure(state, settings, now)
 
@@ -161,6 +159,7 @@ def plausible(state: EgressState, now: float, settings: BudgetSettings) -> bool:
     """Whether a record of this boot can be what this code wrote."""
     times = state.tat + state.interval + state.open_until + state.open_until_wall
     times += state.ticked_at + state.resumed_at + state.trouble_since + state.ok_at + state.opened_at
+    times += state.shown_at + state.confirm_after
     rates = state.configured + state.top + state.base + state.hold_s + state.phase_s + state.measured
     if not math.isfinite(times + rates):  # NaN and infinity outlive every sum
         return False
@@ -174,8 +173,15 @@ def plausible(state: EgressState, now: float, settings: BudgetSettings) -> bool:
         return False
     if state.why > Why.DEAD or max(state.requests, state.body_bytes, state.ok, state.blocked) >= MAX_COUNT:
         return False
-    past = (state.ticked_at, state.resumed_at, state.trouble_since, state.ok_at, state.opened_at)
-    if max(past) > now + 1e-3:
+    past = (
+        state.ticked_at,
+        state.resumed_at,
+        state.trouble_since,
+        state.ok_at,
+        state.opened_at,
+        state.shown_at,
+    )
+    if max(past) > now + 1e-3 or state.confirm_after > now + settings.max_open_s + 1e-3:
         return False
     return state.open_until <= now + settings.max_open_s + 1e-3
 
@@ -216,7 +222,6 @@ def emptied(state: EgressState, now: float, wall: float, settings: BudgetSetting
         fails=state.fails,
         epoch=(max(state.epoch, sane.epoch) + 1) & 0xFFFFFFFF,
         opened_epoch=(max(state.epoch, sane.epoch) + 1) & 0xFFFFFFFF,
-        opened_spell=state.opened_spell,
         tat=now + sane.interval,
         open_until=now + min(max(left_s, 0.0), settings.max_open_s),
         open_until_wall=wall + min(max(left_s, 0.0), settings.max_open_s),
@@ -224,10 +229,7 @@ def emptied(state: EgressState, now: float, wall: float, settings: BudgetSetting
         body_bytes=state.body_bytes if state.body_bytes < MAX_COUNT else 0,
         ok=state.ok if state.ok < MAX_COUNT else 0,
         blocked=state.blocked if state.blocked < MAX_COUNT else 0,
-        spell=state.spell,
-        real=state.real,
         trouble_since=now if state.trouble_since != 0 else 0.0,
-        jobs=state.jobs,
         refused_job=state.refused_job,
         away=state.away,
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 
 from engine.budget.settings import AUTO, NONE, BudgetSettings
-from engine.budget.state import AWAY, EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
+from engine.budget.state import AWAY, CONFIRMED, EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
 
 AUTO_START_PER_S = 0.25
 DOUBLING_S = 60.0
@@ -115,7 +115,7 @@ def _cut(state: EgressState, now: float, settings: BudgetSettings) -> EgressStat
     blocked_at = 1 / state.interval if state.interval > 0 else max(state.measured, MIN_UNPACED_PER_S)
     since_s = (now - state.resumed_at) * settings.pace if state.resumed_at > 0 else math.inf
     soon = since_s < SOON_S
-    soft = not (state.real & 1 or since_s < SOON_SOFT_S or state.flags & WAIT_ASKED)
+    soft = not (state.flags & CONFIRMED or since_s < SOON_SOFT_S or state.flags & WAIT_ASKED)
     blocked_s = _blocked_s(state, now, settings)
     long_hold_s = min(blocked_s * LONG_HOLD, MAX_LONG_HOLD_S) if blocked_s > LONG_BLOCK_S else 0.0
     if state.phase == Phase.EXPLORE:

@@ -77,15 +77,6 @@ class Register:
             self._file.write(HEADER, pack_header(new))
         return places
 
-    def find(self, key: int) -> EgressState | None:
-        """The record with this key, of whatever run; read without the lock."""
-        data = self._file.read_all()
-        for at in range(offset(0), len(data), RECORD_BYTES):
-            state = unpack(data[at : at + RECORD_BYTES])
-            if state is not None and state.key == key:
-                return state
-        return None
-
     def lean_off(self, wall: float) -> bool:
         """Whether the lean way is off; a time further ahead than it can be set is a clock that jumped."""
         header = unpack_header(self._file.read(HEADER))

@@ -21,6 +21,8 @@ MAX_OPEN_S = 6 * 3600.0  # no Retry-After keeps an egress open for longer, nor d
 PROBE_S = 30.0  # a probe that has said nothing for so long is given up
 NETWORK_PROBE_S = 15.0
 MIN_PROBE_S = 5.0
+NO_CAPTIONS_S = 60.0  # the first cool-down of an egress that shows nobody captions
+CONFIRM_EACH_S = 60.0  # between two confirming fetches by one egress
 
 
 class Outcome(Enum):
@@ -32,14 +34,24 @@ class Outcome(Enum):
     TIMEOUT = "timeout"  # no answer in time, or not the whole of it
     EXIT = "exit"  # a connection was lost behind a rotating gateway, which itself could be reached
     OTHER = "other"  # an answer that is neither: garbled, a server error
+    NO_CAPTIONS = "no captions"  # a control video came without captions: a block that does not say so
+    EXIT_NO_CAPTIONS = "exit, no captions"  # the same behind a rotating gateway: it says so of one exit
     DEAD = "dead"  # the egress can never work as configured (407)
 
 
-class Stamp(NamedTuple):
-    """Which trouble of which egress a failure fell into; ask `Budget.fault`, now or after a restart."""
+class EgressHealth(NamedTuple):
+    """How an egress stands after an outcome was reported, as far as it tells whose failure that was.
 
-    key: int
-    spell: int
+    in_trouble  it is blocked, offline or retired, or was so after the request had been sent
+    confirmed   the incident under way is its own: a second job or a control video failed as well
+    losses      attempts in a row that were lost on the way since its last success, this one counted
+    ok_at       its last success (monotonic clock); 0: none
+    """
+
+    in_trouble: bool = False
+    confirmed: bool = False
+    losses: int = 0
+    ok_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,11 @@ class BudgetSettings:
     def max_open_s(self) -> float:
         """The longest cool-down."""
         return MAX_OPEN_S
+
+    @property
+    def confirm_each_s(self) -> float:
+        """The least time between two confirming fetches by one egress."""
+        return min(CONFIRM_EACH_S / self.pace, MAX_OPEN_S)
 
     def probe_s(self, network: bool) -> float:
         """How long a probe may be out before another may take its place."""

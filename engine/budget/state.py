@@ -24,13 +24,12 @@ VERSION = 2
 RECORD_BYTES = 512
 MAX_EGRESSES = 1024
 LABEL_BYTES = 64
-NETWORK_JOBS = 5  # so many different jobs without a connection say that the network is gone
-NO_JOBS = bytes(4 * NETWORK_JOBS)
 
 _CRC = struct.Struct("<I")
 _BODY = RECORD_BYTES - _CRC.size
 _HEADER = struct.Struct("<8sHHI16sdII460x")
-_RECORD = struct.Struct("<Q64sBBBBHHIIIIdddddffffddfIQQQQIQd20sIddII232x")
+# What an earlier engine kept at 88, 208 and 228 is passed over; the last two fields are 0 in what it wrote.
+_RECORD = struct.Struct("<Q64sBBBBHHII4xIdddddffffddfIQQQQ12xd20xIddIIdd216x")
 assert _HEADER.size == _BODY and _RECORD.size == _BODY  # noqa: S101 - the format, checked at import
 
 
@@ -75,7 +74,6 @@ class EgressState(NamedTuple):
     fails: int  # probes refused in a row, counting the first block
     epoch: int  # of the permits that still count
     opened_epoch: int  # the epoch that the last opening began: older permits were sent before it
-    opened_spell: int  # the spell that the last opening belongs to
     holder: int  # native id of the thread that holds the probe
     tat: float  # the next free slot (theoretical arrival time of GCRA)
     interval: float  # seconds between slots, 0 without pacing
@@ -96,15 +94,14 @@ class EgressState(NamedTuple):
     body_bytes: int
     ok: int
     blocked: int
-    spell: int  # +1 at the first success after trouble
-    real: int  # bit n: spell - n was the egress's own
     trouble_since: float  # 0: no trouble
-    jobs: bytes  # marks of the jobs that found no network, u32 each, 0 is free; bit 31: timed out
-    refused_job: int  # hash of the job that was refused first in this spell
+    refused_job: int  # hash of the job that was refused first in this incident
     ok_at: float  # the last success
     opened_at: float  # the last opening: a block, a lost network, or a probe of no avail
     away: int  # how often in a row it was retired for a while
-    unlucky: int  # requests in a row that a rotating gateway lost behind itself
+    losses: int  # attempts in a row that were lost on the way, since the last success
+    shown_at: float  # when the latest attempt that was shown captions began; 0: never
+    confirm_after: float  # the next confirming fetch may begin then, by whoever takes the lease first
 
     @property
     def rate_per_s(self) -> float:
@@ -116,6 +113,7 @@ LISTED = 1  # flags: belongs to the run that uses the file
 EVER_BLOCKED = 2  # flags: the limit has been felt once
 WAIT_ASKED = 4  # flags: the server asked for a longer wait than ours
 AWAY = 8  # flags: open for long, because its connections fail while those of others work
+CONFIRMED = 16  # flags: the incident under way is the egress's own, and not one job's
 
 
 class Header(NamedTuple):

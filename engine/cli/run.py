@@ -102,6 +102,7 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
             mask=request.mask,
             on_block=request.on_block,
             limit=request.limit,
+            control_videos=request.control_videos,
             caps=caps,
         )
         # All paths are absolute by now, and the directory the user started from may be removed.

@@ -1,6 +1,6 @@
 """State is folded, not stored: what a chunk's jobs are, read off its journal.
 
-    line ──seed──> PENDING ──attempt──> in flight ──settle──> ok · absent · failed
+    line ──seed──> PENDING ──attempt──> in flight ──finish──> ok · absent · failed
                       ^                     │                        │
           time passed │                     │ may pass               │ reopen (retry; a row whose
                       └───── DEFERRED <─────┘                        │ files a power cut took)
@@ -31,8 +31,8 @@ def is_due(not_before: float, now: float) -> bool:
 
 
 class Death(NamedTuple):
-    """A process died with the job in flight. `alone`: nothing else was in flight there. `sure`: nothing hints
-    at a killer from outside (see `engine.run.supervisor`)."""
+    """A process died with the job in flight. `alone`: nothing else was in flight there. `sure` is the supervisor's:
+    nothing hinted at a killer from outside. Nobody asks for it any more."""
 
     alone: bool
     sure: bool
@@ -49,12 +49,9 @@ class JobState:
     not_before: float = 0.0  # wall clock
     why: str | None = None  # the kind of the failure it waits after
     tries: int = 0
-    charges: list[tuple[int, int] | None] = field(default_factory=list)  # stamps of the attempts it paid for
-    refusals: list[tuple[int, int]] = field(default_factory=list)  # stamps of the blocks it met
-    doubts: int = 0  # times it waited because `no_captions` was not believed
-    held: dict[str, Any] | None = (
-        None  # its last try, if that left an answer that is held back (`engine.worker.kept`)
-    )
+    charged: int = 0  # attempts that count
+    refused: bool = False  # whether it was ever blocked
+    refusals: int = 0  # how often it was blocked while others passed
     failed_by: str | None = None  # the egress whose connection failed or hung at the last attempt
     deaths: dict[str, Death] = field(default_factory=dict)  # by the worker that died with it
     requests: int = 0
@@ -134,13 +131,9 @@ class ChunkState:
             state.why = kind if isinstance(kind, str) else None
             its = body.get("egress") if body.get("kind") in LINE_KINDS else None
             state.failed_by = its if isinstance(its, str) else None
-            stamp = _stamp(body.get("stamp"))
-            if body.get("charged"):
-                state.charges.append(stamp)
-            state.held = body if isinstance(body.get("held"), dict) else None
-            state.doubts += body.get("doubted") is True
-            if body.get("kind") == "blocked" and stamp is not None:
-                state.refusals.append(stamp)
+            state.charged += bool(body.get("charged"))
+            state.refused = state.refused or kind == "blocked"
+            state.refusals += body.get("others_passed") is True
 
 
 def fold(entries: Iterable[JournalEntry], into: ChunkState | None = None) -> ChunkState:
@@ -160,9 +153,3 @@ def _number(value: object) -> float:
     except OverflowError:
         return 0.0
     return number if math.isfinite(number) else 0.0
-
-
-def _stamp(value: object) -> tuple[int, int] | None:
-    if isinstance(value, list) and len(value) == 2 and all(isinstance(part, int) for part in value):
-        return value[0], value[1]
-    return None

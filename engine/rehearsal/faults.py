@@ -21,12 +21,14 @@ RETRY_AFTER_MAX_S = 60.0  # for a scenario without an end
 class Faults:
     """The scenarios and the hidden limit. Times are the event loop's clock, in seconds.
 
-    `first_s` is when the first request arrived. `played` counts what was done, by scenario.
+    `first_s` is when the first request arrived. `played` counts what was done, by scenario. `control_videos` have no
+    fault of their own.
     """
 
     seed: int
     scenarios: list[Scenario]
     limit: HiddenLimit | None = None
+    control_videos: tuple[str, ...] = ()
     first_s: float | None = None
     played: Counter[str] = field(default_factory=Counter)
     _arrivals: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -44,7 +46,9 @@ class Faults:
         return any(s.name == name and s.touches(self.seed, request.video_id) for s in active)
 
     def of_video(self, video_id: str, active: list[Scenario]) -> str | None:
-        """The permanent fault of a video."""
+        """The permanent fault of a video. Control videos have none."""
+        if video_id in self.control_videos:
+            return None
         for scenario in active:
             if scenario.type.reach is Reach.VIDEO and scenario.touches(self.seed, video_id):
                 return video_fault(scenario, self.seed, video_id)

@@ -57,7 +57,7 @@ class Responder:
         if settings.limit_rate is not None:
             limit = HiddenLimit(settings.limit_rate, settings.limit_burst, settings.limit_block_s)
         self.settings = settings
-        self.faults = Faults(settings.seed, scenarios, limit)
+        self.faults = Faults(settings.seed, scenarios, limit, settings.control_videos)
         self.blocked = 0
         self._timedtext = TimedText()
         self._timedtext.prepare()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engine.model import CONTROL_VIDEOS
+
 
 @dataclass(frozen=True, slots=True)
 class RehearsalSettings:
@@ -20,6 +22,7 @@ class RehearsalSettings:
     real_sizes     make bodies as large as the site's own
     auth           `user:password` that clients must give (user `*`: any)
     ca_dir         where `ca.pem` is kept from one start to the next; None makes a new one each time
+    control_videos ids that have captions whatever the scenarios say of videos
     uploads        how many videos each made-up channel and playlist has beyond the number in its name
     """
 
@@ -35,6 +38,7 @@ class RehearsalSettings:
     auth: str | None = field(default=None, repr=False)
     ca_dir: str | None = None
     uploads: int = 0
+    control_videos: tuple[str, ...] = CONTROL_VIDEOS
 
 
 @dataclass(frozen=True, slots=True)

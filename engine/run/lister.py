@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 
-from engine.budget import Outcome, Stamp
+from engine.budget import Outcome
 from engine.errors import Exit, Interrupted
 from engine.inputs import Line
 from engine.model import Failure, Kind, Permit, RequestCost
@@ -60,7 +60,10 @@ class Lister:
         self._elsewhere = KnownIds(queue)
         self._source = ""  # of the listing under way
         self._max_results: int | None = None
-        self._stamp: Stamp | None = None
+        self._own = (
+            True  # whether its last failure is to be charged to the listing under way, and not to the egress
+        )
+        self._refused: set[str] = set()  # sources that were refused before
 
     def run(self) -> None:
         """Work until no listing is open. Raises EngineError, OSError."""
@@ -88,7 +91,7 @@ class Lister:
     # ---- one listing ----------------------------------------------------------------------------------------
     def work(self, listing: Listing) -> None:
         """List a source as far as it goes now."""
-        self._source, self._stamp = listing.source, None
+        self._source, self._own = listing.source, True
         try:
             while listing.parts:
                 stopped = self._part(listing)
@@ -185,7 +188,7 @@ class Lister:
         wait_s = None
         if not stopped.wrong:
             wait_s = WAITS_S[listing.tries] if listing.tries < len(WAITS_S) else None
-            wait_s = wait_s if self._is_of_listing(failure) else EGRESS_WAIT_S
+            wait_s = wait_s if self._own else EGRESS_WAIT_S
         with take_or_say_who(self.queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
             listing.last_error = failure.message
             if listing.tries and failure.kind in (Kind.SERVER_ERROR, Kind.GARBLED):
@@ -204,14 +207,6 @@ class Lister:
             kind=str(failure.kind),
         )
 
-    def _is_of_listing(self, failure: Failure) -> bool:
-        """Whether a failure is to be charged to the listing and not to the egress."""
-        if self._stamp is None:
-            return True
-        fault = self._budget.fault(self._stamp)
-        return fault is False or (fault is None and failure.kind is not Kind.BLOCKED)
-
-    # ---- permits --------------------------------------------------------------------------------------------
     def _take(self, egress: int | None = None) -> Permit:
         """A permit. As long as every egress is closed and there are jobs, probing is theirs: that a list can be had
         says nothing of players."""
@@ -233,15 +228,18 @@ class Lister:
         self._budget.add_bytes(permit.egress, cost.bytes)
         rotating = self._settings.egresses[permit.egress].rotating
         outcome = outcome_of(failure, rotating=rotating) if failure else Outcome.OK
-        stamp = self._budget.report(
+        health = self._budget.report(
             permit,
             outcome,
             job=self._source,
             retry_after_s=failure.retry_after_s if failure else None,
         )
-        self._stamp = (
-            stamp if outcome in (Outcome.BLOCKED, Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT) else None
-        )
+        if outcome is Outcome.BLOCKED:  # its own when it is refused again, and nothing else is
+            self._own = self._source in self._refused and not health.confirmed
+            self._refused.add(self._source)
+        else:
+            on_the_way = outcome in (Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT)
+            self._own = not (on_the_way and health.in_trouble)
 
 
 # ---- the process ---------------------------------------------------------------------------------------------

@@ -41,12 +41,14 @@ class EndWatch:
         self._settings = settings
         self._run_id = run_id
         self._meter: Meter | None = None
+        self._finals_before = 0
         self._budget_watch = Watch(queue.budget)
         self._blocked_looks = 0
 
     def begin(self) -> None:
-        """From now on caps are counted. The budget is open."""
+        """From now on caps and the limit are counted. The budget is open."""
         self._meter = Meter.start(totals(self._queue.budget))
+        self._finals_before = self._finals()
 
     def close(self) -> None:
         self._budget_watch.close()
@@ -64,7 +66,7 @@ class EndWatch:
         removed = self._budget_watch.look(time.monotonic())
         if removed:
             events.emit(self._queue, "budget_removed", removed, run=self._run_id)
-        return self.output_gone() or self._capped() or self._no_egress(paused=paused)
+        return self.output_gone() or self._capped() or self._at_limit() or self._no_egress(paused=paused)
 
     def output_gone(self) -> RunEnd | None:
         """The end when the output directory was removed or unmounted: workers notice when they write, and they may
@@ -78,6 +80,16 @@ class EndWatch:
     def _capped(self) -> RunEnd | None:
         reason = self._meter and self._meter.reached(self._settings.caps, totals(self._queue.budget))
         return RunEnd(Exit.WORK_REMAINS, reason) if reason else None
+
+    def _at_limit(self) -> RunEnd | None:
+        """The end at `--limit`. What is in flight may still become final."""
+        limit = self._settings.limit
+        if limit is None or self._finals() - self._finals_before < limit:
+            return None
+        return RunEnd(Exit.WORK_REMAINS, f"stopped at the limit of {limit:,} jobs")
+
+    def _finals(self) -> int:
+        return status.recount(self._queue, time.time()).counts.final
 
     def _no_egress(self, *, paused: bool) -> RunEnd | None:
         known = snapshot(

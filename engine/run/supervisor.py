@@ -21,17 +21,16 @@ from engine.process import shortages
 from engine.queue import claims, events
 from engine.queue.control import ControlRequest
 from engine.queue.directory import Queue
-from engine.queue.tickets import issue
 from engine.run.helper_process import HelperProcess, ListerProcess, MonitorProcess
 from engine.run.live_control import LiveControl
 from engine.run.run_end import EndWatch, RunEnd, leave_snapshot, some_failed
 from engine.run.stop_signals import StopSignals
 from engine.run.worker_pool import WorkerPool
 from engine.settings import Settings
+from engine.storage import disk
 from engine.storage.locks import Lock, take_or_say_who
 from engine.storage.processes import Spare
 from engine.storage.timestamps import utc
-from engine.worker.witness import lay_out
 
 TICK_S = 0.05
 POLL_S = 0.25  # how often the files are asked whether the run is to end
@@ -144,11 +143,8 @@ class Supervisor:
         self._lister = ListerProcess(self.queue, self.settings)
 
     def _poll(self) -> None:
-        """ControlRequest the files whether the run is to end."""
+        """Ask the files whether the run is to end."""
         self._end_with(self._ends.look(paused=self._control.course.paused, listing=self._lister.at_work))
-        limit = self.settings.limit
-        if limit is not None and self._workers.at_limit:
-            self._end_with(RunEnd(Exit.WORK_REMAINS, f"stopped at the limit of {limit:,} jobs"))
 
     def _end_with(self, end: RunEnd | None) -> None:
         """End the run so, unless something else ends it already."""
@@ -216,10 +212,9 @@ class Supervisor:
     # ---- before and after -------------------------------------------------------------------------------
     def _open_budget(self) -> None:
         self._enter_budget(new_run=True)
-        lay_out(self.queue)
+        for name in ("captions", "tickets"):  # of engines before 2026-11-26
+            disk.unlink_quietly(self.queue.path(name))
         self._ends.begin()
-        if self.settings.limit is not None:
-            issue(self.queue, self.settings.limit)
 
     def _enter_budget(self, *, new_run: bool = False) -> None:
         Budget.open(

@@ -34,7 +34,6 @@ class WorkerPool:
         self._course = course
         self._workers = [WorkerProcess(queue, number, settings, run_id) for number in range(course.processes)]
         self._ending = False
-        self._at_limit: set[int] = set()
         self._deaths = Deaths(queue)
         self._starved = 0  # deaths in a row for want of memory …
         self._finals = -1  # … since so many jobs are final
@@ -43,11 +42,6 @@ class WorkerPool:
     def running(self) -> bool:
         """Whether any process is at work."""
         return any(worker.at_work for worker in self._workers)
-
-    @property
-    def at_limit(self) -> bool:
-        """Whether all that are to work have made as many jobs final as they may."""
-        return self._at_limit.issuperset(range(self._course.processes))
 
     def follow(self, settings: Settings, course: RunState, *, rate: str | None) -> None:
         """Go by other settings from now on; `rate`: tell the processes at work this one too."""
@@ -86,7 +80,7 @@ class WorkerPool:
 
     def _wanted(self, worker: WorkerProcess) -> bool:
         """Whether this worker is to work now."""
-        within = worker.number < self._course.processes and worker.number not in self._at_limit
+        within = worker.number < self._course.processes
         return within and not self._ending and not self._course.paused
 
     def _ended(self, worker: WorkerProcess, ending: Ending) -> None:
@@ -97,9 +91,7 @@ class WorkerPool:
                 self._died(worker, ending)
             return
         worker.start_later(did_something=True)
-        if report.why == "limit":
-            self._at_limit.add(worker.number)
-        elif report.why == "error":
+        if report.why == "error":
             self._ending = True
             raise ChildFailedError(report.exit_code, report.message)
 

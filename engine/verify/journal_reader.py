@@ -169,6 +169,7 @@ _PLAUSIBLE: dict[str, dict[str, Callable[[Any, int], bool]]] = {
         "not_before": lambda value, _: type(value) in (int, float) and 0 <= value < 1e12,
         "charged": _is_flag,
         "gave_way": _is_flag,
+        "others_passed": _is_flag,
         "requests": _counts(1e9),
         "bytes": _counts(1e15),
     },

@@ -1,24 +1,32 @@
 """One try at one job, as a pipeline: fetch → classify → render → publish → decide → record.
 
-What it does not know: threads, chunks, processes. It is given a fetcher, an output, a budget, and answers with
-what to write into the journal and when the job comes again.
+What it does not know: threads, chunks, processes. It is given an output, a budget and what the fetch came to, and
+answers with what to write into the journal and when the job comes again.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from engine.budget import Outcome, Stamp
+from engine.budget import EgressHealth, Outcome
 from engine.model import Failure, Fetched, Job, Kind, Permit, Record, Refused, RequestCost
 from engine.output.ownership import another_queue_wrote
 from engine.output.publisher import Output, TakenError
 from engine.queue.job_state import JobState
 from engine.queue.manifest import row
 from engine.storage.timestamps import utc
-from engine.worker.retry_policy import REFUSALS, Defer, History, Settle, decide
+from engine.worker.retry_policy import (
+    ON_THE_WAY,
+    REFUSALS,
+    Circumstances,
+    Finish,
+    Past,
+    RetryLater,
+    decide,
+)
 
 REFUSED_BEFORE = "refused before"
 _OUTCOME = {
@@ -30,34 +38,72 @@ _OUTCOME = {
     Kind.GARBLED: Outcome.OTHER,
     Kind.UNKNOWN: Outcome.OTHER,
 }
-_ON_THE_WAY = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT})
-BAD_LUCK = 3  # times --attempts: so often a rotating gateway may lose a job's connections at no cost
 
 
 class Judge(Protocol):
     """The part of the budget that an attempt reports to."""
 
     def report(
-        self, permit: Permit, outcome: Outcome, *, job: str, retry_after_s: float | None = None
-    ) -> Stamp: ...
-
-    def fault(self, stamp: Stamp) -> bool | None: ...
+        self,
+        permit: Permit,
+        outcome: Outcome,
+        *,
+        job: str,
+        retry_after_s: float | None = None,
+        shown_at: float = 0.0,
+    ) -> EgressHealth: ...
 
 
 def outcome_of(failure: Failure, *, rotating: bool) -> Outcome:
     """What a failure says of its egress. Behind a rotating gateway a lost connection is one exit's."""
-    if rotating and failure.kind in _ON_THE_WAY and not (failure.unreached or failure.dead_egress):
+    if rotating and failure.kind in ON_THE_WAY and not (failure.unreached or failure.dead_egress):
         return Outcome.EXIT
     return Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
 
 
+def shows_captions(got: Refused) -> bool:
+    """Whether captions were listed all the same: in another language, or such as could not be read."""
+    return got.failure.kind is Kind.NO_LANGUAGE or (
+        got.captions_listed and got.failure.kind is not Kind.NO_CAPTIONS
+    )
+
+
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """What an attempt comes to: one journal line, and in how many seconds the job is due again (None: final)."""
+class Aborted:
+    """An attempt that was none in the end: its egress closed between two requests, or the run ends."""
+
+    cost: RequestCost
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What the fetch of a job came to, by the permit of its last request.
+
+    `began_at` on the monotonic clock; `lost_at` as in `retry_policy.Past`; `suspended`: the machine was, meanwhile.
+    """
+
+    job: Job
+    state: JobState
+    permit: Permit
+    got: Fetched | Refused | Aborted
+    began_at: float
+    elapsed_s: float
+    lost_at: float = 0.0
+    suspended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an attempt comes to: one journal line, and in how many seconds the job is due again (None: final).
+
+    verb      of the line; "" when there is none to write
+    lost      the connection was lost, and that was the egress's
+    """
 
     verb: str
     body: dict[str, Any]
     again_in_s: float | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +117,72 @@ class Attempts:
     rotating: bool = False
     wall: Callable[[], float] = time.time
 
-    def conclude(
-        self, job: Job, state: JobState, permit: Permit, got: Fetched | Refused, elapsed_s: float
-    ) -> Recorded:
-        """Publish what was fetched, or decide what becomes of the job."""
+    def conclude(self, tried: Tried) -> Decision | None:
+        """Tell the budget, then publish what was fetched or decide what becomes of the job. None: it came without
+        captions, and that has to be confirmed before anything is decided (`confirmed`, or `aborted`)."""
+        got, job = tried.got, tried.job.video_id
+        if isinstance(got, Aborted):
+            self.judge.report(tried.permit, Outcome.OTHER, job=job)
+            return self.aborted(tried)
         if isinstance(got, Fetched):
-            return self._ok(job, state, permit, got, elapsed_s)
-        return self._refused(job, state, permit, got, elapsed_s)
+            self.judge.report(tried.permit, Outcome.OK, job=job, shown_at=tried.began_at)
+            return self._fetched(tried, got)
+        shown_at = tried.began_at if shows_captions(got) else 0.0
+        outcome = outcome_of(got.failure, rotating=self.rotating)
+        # Jobs that were refused before are no new evidence against their egress, however many they are.
+        name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and tried.state.refused else job
+        health = self.judge.report(
+            tried.permit, outcome, job=name, retry_after_s=got.failure.retry_after_s, shown_at=shown_at
+        )
+        if got.failure.kind is Kind.NO_CAPTIONS:
+            return None
+        return self._failed(tried, got, Circumstances(health, outcome is Outcome.EXIT, tried.suspended))
 
-    def _ok(self, job: Job, state: JobState, permit: Permit, got: Fetched, elapsed_s: float) -> Recorded:
-        self.judge.report(permit, Outcome.OK, job=job.video_id)
-        now = utc(self.wall())
+    def confirmed(self, tried: Tried) -> Decision:
+        """The end of a job without captions, once its egress has shown captions to others."""
+        assert isinstance(tried.got, Refused)  # noqa: S101
+        return self._finish(tried, tried.got)
+
+    def aborted(self, tried: Tried) -> Decision:
+        """The job stays what it was, and its journal hears only of what the attempt cost: its requests were sent all
+        the same."""
+        self.output.forget(tried.job.video_id, tried.state.rows)
+        body = {
+            "job": tried.job.video_id,
+            "n": tried.state.charged,
+            "kind": None,
+            "gave_way": True,
+            "not_before": 0.0,
+            "charged": False,
+            "requests": tried.got.cost.requests,
+            "bytes": tried.got.cost.bytes,
+            "egress": self.names[tried.permit.egress],
+        }
+        return Decision("try" if tried.got.cost.requests else "", body, again_in_s=0.0)
+
+    def final(self, job: Job, state: JobState, got: Refused, charged: int, **details: Any) -> Decision:
+        """A final row that is not `ok`; what the job may have left in the output directory is removed first.
+        `details` are the row's `egress` and `elapsed_s`."""
+        self.output.forget(job.video_id, state.rows)
+        return Decision(
+            "final",
+            row(
+                job,
+                kind=got.failure.kind,
+                message=got.failure.message,
+                attempts=max(1, charged),
+                cost=got.cost + RequestCost(state.requests, state.bytes),
+                metadata=got.metadata,
+                transcript=None,
+                files={},
+                sha256={},
+                finished_at=utc(self.wall()),
+                **{"egress": None, "elapsed_s": 0.0, **details},
+            ),
+        )
+
+    def _fetched(self, tried: Tried, got: Fetched) -> Decision:
+        job, state, now = tried.job, tried.state, utc(self.wall())
         record = Record(
             job.video_id,
             got.metadata,
@@ -94,191 +195,64 @@ class Attempts:
         try:
             files, sums = self.output.publish(record, state.rows)
         except TakenError as exc:
-            return self._kept(job, state, permit, got, elapsed_s, exc.path)
-        return Recorded(
+            failure = Failure(Kind.KEPT, self._why_kept(job, exc.path))
+            return self._finish(tried, Refused(failure, got.cost, got.metadata))
+        return Decision(
             "final",
             row(
                 job,
                 kind=None,
                 message=None,
-                attempts=self._spent(state) + 1,
+                attempts=state.charged + 1,
                 cost=got.cost + RequestCost(state.requests, state.bytes),
                 metadata=got.metadata,
                 transcript=got.transcript,
                 files=files,
                 sha256=sums,
-                egress=self.names[permit.egress],
-                elapsed_s=elapsed_s,
+                egress=self.names[tried.permit.egress],
+                elapsed_s=tried.elapsed_s,
                 finished_at=now,
             ),
         )
 
-    def _kept(
-        self, job: Job, state: JobState, permit: Permit, got: Fetched, elapsed_s: float, path: str
-    ) -> Recorded:
-        """The end of a job whose place in the output directory belongs to a file that this queue did not write."""
-        message = (
-            f"{path} was written by another queue and stays: the transcript is there, there is nothing to do. "
-            "For a copy of your own, fetch it in a new queue with another -o"
-            if another_queue_wrote(self.output.root, job.video_id, self.output.batch)
-            else f"{path} was not written by this queue and stays: move it away, then `engine retry --kind kept`; "
+    def _why_kept(self, job: Job, path: str) -> str:
+        if another_queue_wrote(self.output.root, job.video_id, self.output.batch):
+            return (
+                f"{path} was written by another queue and stays: the transcript is there, there is nothing to do. "
+                "For a copy of your own, fetch it in a new queue with another -o"
+            )
+        return (
+            f"{path} was not written by this queue and stays: move it away, then `engine retry --kind kept`; "
             "or `engine run --replace`, which overwrites it"
         )
-        refused = Refused(Failure(Kind.KEPT, message), got.cost, got.metadata)
-        return self.final(job, state, Kind.KEPT, message, refused, self._spent(state) + 1, permit, elapsed_s)
 
-    def _refused(self, job: Job, state: JobState, permit: Permit, got: Refused, elapsed_s: float) -> Recorded:
-        failure = got.failure
-        outcome = self.outcome(failure)
-        trouble = outcome in self._troubles
-        kept = trouble or outcome is Outcome.TIMEOUT
-        # Jobs that were refused before are no new evidence against their egress, however many they are.
-        name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and state.refusals else job.video_id
-        stamp = self.judge.report(permit, outcome, job=name, retry_after_s=failure.retry_after_s)
-        fault = self.judge.fault(stamp) if kept else False
-        if not trouble and fault is None:
-            fault = False  # hardly the egress's, so no benefit of doubt; but the charge may be given back
-        history = History(
-            spent=self._spent(state),
-            refused=self._refusals(state),
-            tries=state.tries,
-            fault=True if failure.dead_egress else fault,
-        )
-        if outcome is Outcome.EXIT and state.tries < BAD_LUCK * self.attempts:
-            history = replace(history, fault=True)  # the next connection leaves by another exit
-        verdict = decide(failure, history, self.attempts)
-        if isinstance(verdict, Settle):
-            paid = history.spent + (failure.kind is not Kind.BLOCKED)
-            return self.final(job, state, verdict.kind, failure.message, got, paid, permit, elapsed_s)
-        return Recorded(
-            "try",
-            self._try(job, got, verdict, history, stamp if kept else None, permit),
-            again_in_s=verdict.wait_s,
-        )
+    def _failed(self, tried: Tried, got: Refused, circumstances: Circumstances) -> Decision:
+        state, failure = tried.state, got.failure
+        past = Past(state.charged, state.tries, state.refused, state.refusals, tried.lost_at)
+        decided = decide(failure, past, circumstances, self.attempts)
+        if isinstance(decided, Finish):
+            if decided.kind is Kind.BLOCKED:
+                often = Failure(Kind.BLOCKED, f"refused {REFUSALS} times while other videos passed")
+                got = Refused(often, got.cost, got.metadata)
+            return self._finish(tried, got)
+        lost = failure.kind in ON_THE_WAY and not decided.charged
+        return Decision("try", self._try(tried, got, decided), decided.wait_s, lost)
 
-    @property
-    def _troubles(self) -> tuple[Outcome, ...]:
-        """Outcomes that may well prove to be the egress's fault. A timeout is that only where others answer; by the
-        only egress it proves so when the network turns out to be lost: what was under way then hears nothing."""
-        several = (Outcome.TIMEOUT,) if len(self.names) > 1 else ()
-        return (Outcome.NETWORK, Outcome.EXIT, Outcome.BLOCKED, *several)
+    def _finish(self, tried: Tried, got: Refused) -> Decision:
+        charged = tried.state.charged + (got.failure.kind is not Kind.BLOCKED)
+        egress = self.names[tried.permit.egress]
+        return self.final(tried.job, tried.state, got, charged, egress=egress, elapsed_s=tried.elapsed_s)
 
-    def outcome(self, failure: Failure) -> Outcome:
-        """What a failure says of its egress."""
-        return outcome_of(failure, rotating=self.rotating)
-
-    def refused_for_good(self, job: Job, state: JobState) -> Recorded:
-        """The end of a job that keeps being refused while others pass."""
-        failure = Failure(Kind.BLOCKED, f"refused {self._refusals(state)} times while other videos passed")
-        return self.final(
-            job, state, Kind.BLOCKED, failure.message, Refused(failure, RequestCost()), 0, None, 0.0
-        )
-
-    def believed(self, job: Job, state: JobState, permit: Permit, got: Refused, elapsed_s: float) -> Recorded:
-        """The end of a job without captions, once that is believed. The budget has heard of it before."""
-        return self.final(
-            job,
-            state,
-            got.failure.kind,
-            got.failure.message,
-            got,
-            self._spent(state) + 1,
-            permit,
-            elapsed_s,
-        )
-
-    def doubted(
-        self,
-        job: Job,
-        state: JobState,
-        permit: Permit,
-        got: Refused,
-        wait_s: float,
-        *,
-        looked: bool = False,
-        held: dict[str, Any] | None = None,
-    ) -> Recorded:
-        """What came without captions is due again after a while, and no attempt is spent. `looked`: this was
-        one of the looks that a video without captions gets while no other video has any. With `held` the answer
-        is kept for then (`engine.worker.kept`), else the video is fetched again."""
-        history = History(spent=self._spent(state))
-        verdict = Defer(wait_s, charged=False)
-        # without a stamp: it is no trouble that the budget knows of
-        body = {**self._try(job, got, verdict, history, None, permit), "doubted": looked}
-        if held is not None:
-            body["held"] = held
-        return Recorded("try", body, again_in_s=wait_s)
-
-    def gave_way(self, job: Job, state: JobState, permit: Permit, cost: RequestCost) -> dict[str, Any]:
-        """The line of an attempt that was none in the end: its requests were sent all the same."""
-        return {
-            "job": job.video_id,
-            "n": self._spent(state),
-            "kind": None,
-            "gave_way": True,
-            "not_before": 0.0,
-            "charged": False,
-            "requests": cost.requests,
-            "bytes": cost.bytes,
-            "egress": self.names[permit.egress],
-        }
-
-    def _refusals(self, state: JobState) -> int:
-        """How many blocks the job met while others passed."""
-        return sum(self.judge.fault(Stamp(*its)) is False for its in state.refusals)
-
-    def hopeless(self, state: JobState) -> bool:
-        """Whether the job was refused often enough while others passed: another request would change nothing."""
-        return len(state.refusals) >= REFUSALS and self._refusals(state) >= REFUSALS
-
-    def _spent(self, state: JobState) -> int:
-        """How many attempts the job has paid for, those given back since left out."""
-        return sum(1 for its in state.charges if its is None or self.judge.fault(Stamp(*its)) is not True)
-
-    def _try(
-        self, job: Job, got: Refused, verdict: Defer, history: History, stamp: Stamp | None, permit: Permit
-    ) -> dict[str, Any]:
-        failure = got.failure
-        return {
-            "job": job.video_id,
-            "n": history.spent + verdict.charged,
-            "kind": failure.kind,
-            "message": failure.message,
-            "not_before": round(self.wall() + verdict.wait_s, 3),
-            "charged": verdict.charged,
-            "stamp": list(stamp) if stamp else None,
+    def _try(self, tried: Tried, got: Refused, decided: RetryLater) -> dict[str, Any]:
+        body = {
+            "job": tried.job.video_id,
+            "n": tried.state.charged + decided.charged,
+            "kind": got.failure.kind,
+            "message": got.failure.message,
+            "not_before": round(self.wall() + decided.wait_s, 3),
+            "charged": decided.charged,
             "requests": got.cost.requests,
             "bytes": got.cost.bytes,
-            "egress": self.names[permit.egress],
+            "egress": self.names[tried.permit.egress],
         }
-
-    def final(
-        self,
-        job: Job,
-        state: JobState,
-        kind: Kind,
-        message: str,
-        got: Refused,
-        paid: int,
-        permit: Permit | None,
-        elapsed_s: float,
-    ) -> Recorded:
-        """A final row that is not `ok`; what the job may have left in the output directory is removed first."""
-        self.output.forget(job.video_id, state.rows)
-        return Recorded(
-            "final",
-            row(
-                job,
-                kind=kind,
-                message=message,
-                attempts=max(1, paid),
-                cost=got.cost + RequestCost(state.requests, state.bytes),
-                metadata=got.metadata,
-                transcript=None,
-                files={},
-                sha256={},
-                egress=self.names[permit.egress] if permit else None,
-                elapsed_s=elapsed_s,
-                finished_at=utc(self.wall()),
-            ),
-        )
+        return body | ({"others_passed": True} if decided.others_passed else {})

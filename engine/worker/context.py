@@ -1,9 +1,8 @@
-"""What a worker process keeps from lap to lap: its hold on the budget, its connections, its fetcher."""
+"""What a worker process has as long as it lives: its hold on the budget, its connections, its fetcher."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 import time
@@ -20,19 +19,18 @@ from engine.queue.directory import Queue
 from engine.settings import Settings
 from engine.storage import disk
 from engine.worker.scheduler import Work
-from engine.worker.witness import NAME, Witness
 
 if TYPE_CHECKING:
     from engine.network.client import Client
+    from engine.worker.control_video import ControlVideo
     from engine.youtube.fetcher import Fetcher
 
 
-TAIL_BYTES = 1 << 16
 _EVENTS = {"retired": "egress_retired"}
 
 
 class Resources:
-    """Opened once in a worker process.
+    """Opened once in a worker process: the budget, the connections, the fetcher, the control videos.
 
     `stop` ends waits for first permits, `abort` also those amid an attempt. `wanted` is how the budget is to be
     kept from now on, set by any thread; None: as it was opened.
@@ -42,14 +40,12 @@ class Resources:
 
     def __init__(self, settings: Settings, stop: threading.Event, abort: threading.Event) -> None:
         # Imported here and not above: they cost a worker a tenth of a second, and an onlooker nothing.
+        from engine.worker.control_video import ControlVideo
         from engine.youtube.fetcher import Fetcher, FetchSettings
 
         queue = Queue(settings.queue)
         self.stop = stop
         self.abort = abort
-        self._queue = queue
-        self._canary: str | None = None
-        self.witness = Witness(queue.path(NAME))
         self.budget = open_budget(queue, settings)
         self.door = open_door(settings, self.budget, self._take, self._take_turn)
         self.fetcher: Fetcher = Fetcher(
@@ -68,25 +64,15 @@ class Resources:
             lean_failed=self.budget.lean_failed,
             lean_worked=self.budget.lean_worked,
         )
+        self.control: ControlVideo = ControlVideo(settings, self.budget, self.fetcher, abort)
         self._mine = threading.local()
         self.rss_bytes = rss_bytes()  # what this process began with
 
     def follow(self) -> None:
-        """Keep the budget as it is wanted. For the keeper. Raises DiskError."""
+        """Keep the budget as it is wanted. For the main thread. Raises DiskError."""
         wanted = self.wanted
         if wanted is not None and wanted != self.budget.settings:
             self.budget.steer(wanted)
-
-    @property
-    def canary(self) -> str | None:
-        """A video that was fetched before, by this process or another; None as long as none was."""
-        if self._canary is None:
-            self._canary = last_ok(self._queue)
-        return self._canary
-
-    @canary.setter
-    def canary(self, video_id: str) -> None:
-        self._canary = video_id
 
     @contextlib.contextmanager
     def waits(self, work: Work) -> Iterator[None]:
@@ -96,6 +82,11 @@ class Resources:
             yield
         finally:
             self._mine.work = None
+
+    def another(self, work: Work) -> Permit:
+        """A further permit for this work, by the egress of its last one. Raises Interrupted."""
+        assert work.permit is not None  # noqa: S101
+        return self._take(work.permit.egress)
 
     def _take(self, egress: int) -> Permit:
         """A permit for a further request of an attempt. Raises Interrupted when the attempt must step back."""
@@ -181,22 +172,6 @@ def tell(queue: Queue, egress: str, what: str, wait_s: float) -> None:
             else "it wants another user or password (407); not used again in this run"
         )
     events.emit(queue, _EVENTS.get(what, what), reason, egress=egress, wait_s=round(wait_s, 1))
-
-
-def last_ok(queue: Queue) -> str | None:
-    """A video whose row in the manifest is ok, from its end; None when there is none."""
-    try:
-        with open(queue.manifest, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            lines = file.read().splitlines()
-    except OSError:
-        return None
-    for line in reversed(lines):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            row = json.loads(line)
-            if row["status"] == "ok":
-                return str(row["video_id"])
-    return None
 
 
 def wire_log(path: str | None) -> Callable[[int, float], None] | None:

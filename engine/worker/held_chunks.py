@@ -17,9 +17,8 @@ from engine.queue.journal import Journal, JournalEntry, lines
 from engine.queue.segments import Chunk, read_jobs
 from engine.settings import Settings
 from engine.worker.attempt import Attempts
-from engine.worker.fetch_loop import PARK_S
 from engine.worker.retry_policy import is_poison
-from engine.worker.scheduler import Item, OpenChunk
+from engine.worker.scheduler import PARK_S, Item, OpenChunk
 
 Waiting = list[tuple[Item, float]]  # the jobs of a chunk that can wait here, and for how many seconds
 
@@ -120,9 +119,8 @@ class HeldChunks:
     def _poison(self, item: Item) -> None:
         """Write the row of a job that kills its process."""
         deaths = len(item.state.deaths)
-        message = f"its process died {deaths} times while it was in flight"
-        nothing = Refused(Failure(Kind.POISON, ""), RequestCost())
-        row = self._attempts.final(item.job, item.state, Kind.POISON, message, nothing, deaths, None, 0.0)
+        failure = Failure(Kind.POISON, f"its process died {deaths} times while it was in flight")
+        row = self._attempts.final(item.job, item.state, Refused(failure, RequestCost()), deaths)
         self.write(item.home, row.verb, row.body)
         item.home.open -= 1
 

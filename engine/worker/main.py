@@ -22,9 +22,9 @@ from engine.settings import Settings
 from engine.storage import disk
 from engine.worker.attempt import Attempts
 from engine.worker.context import Resources, rss_bytes
-from engine.worker.fetch_loop import Hands
+from engine.worker.fetch_loop import FetchLoop
 from engine.worker.held_chunks import HeldChunks
-from engine.worker.scheduler import Desk, Work
+from engine.worker.scheduler import OpenChunk, Scheduler, Work
 
 SYNC_S = 5.0
 RECLAIM_S = 5.0
@@ -41,7 +41,7 @@ GROWTH_BYTES = 300 << 20
 class WorkerReport:
     """How a worker process ended: why, how many jobs it made final, and a message when something is wrong."""
 
-    why: str  # stop | limit | recycle | memory (there is none) | error
+    why: str  # stop | recycle | memory (there is none) | error
     finals: int = 0
     message: str = ""
     exit_code: int = 0
@@ -70,7 +70,7 @@ class MainLoop:
         self.settings = settings
         self.queue = Queue(settings.queue)
         self.resources = resources
-        self.desk = Desk(low_water=settings.threads)
+        self.scheduler = Scheduler(low_water=settings.threads, limit=settings.limit)
         self._output = publisher.Output(
             settings.frozen.output,
             settings.frozen.formats,
@@ -87,9 +87,7 @@ class MainLoop:
             rotating=settings.egresses[0].rotating,
         )
         self.chunks = HeldChunks(settings, self._worker, attempts)
-        self.hands = Hands(
-            settings, resources, self.desk, self._worker, attempts, self.chunks.write, self._fail
-        )
+        self.fetch_loop = FetchLoop(settings, resources, self.scheduler, self._worker, attempts, self)
         self._max_rss_bytes = resources.rss_bytes + GROWTH_BYTES
         self._worn = False  # a thread hangs or the process has grown: another one is better
 
@@ -99,21 +97,20 @@ class MainLoop:
         try:
             self._reclaim()
             for number in range(self.settings.threads):
-                self.hands.start(number)
+                self.fetch_loop.start(number)
             why = self._work()
             self._drain()
         except BaseException as exc:
             if exc is not self.chunks.error and not isinstance(exc, (EngineError, OSError)):
                 raise
-            self._fail(exc)
-        self.desk.stop()
+            self.fail(exc)
+        self.scheduler.stop()
         if self.chunks.error is not None:  # the directory stays as it is and is taken over like a dead one's
             self.chunks.fail(self.chunks.error)
-            return report_of(self.chunks.error, self.hands.finals)
-        self.hands.close()
+            return report_of(self.chunks.error, self.scheduler.finals)
         self._output.close()
         self._worker.close()
-        return WorkerReport(why, self.hands.finals)
+        return WorkerReport(why, self.scheduler.finals)
 
     def _work(self) -> str:
         """The main loop; returns why it ended."""
@@ -125,18 +122,17 @@ class MainLoop:
                 return "stop"
             if self._worn:
                 return "recycle"
-            if self.hands.out_of_tickets() and not self.desk.in_flight:
-                return "limit"
             self.resources.wanted = self.control.budget
             self.resources.follow()
-            self.desk.wake(now, self.hands.take_up)
+            self.scheduler.wake(now)
             if now >= idle_until and not self._fill():
+                self.scheduler.exhausted = True
                 idle_until = now + IDLE_S
                 self._reclaim()
-            self.hands.look()
+            self.fetch_loop.look()
             self._close_idle()
             if now - synced_at >= SYNC_S:
-                self.chunks.sync(list(self.desk.chunks.values()))
+                self.chunks.sync(list(self.scheduler.chunks.values()))
                 self.resources.budget.flush()
                 self._worn = self._worn or rss_bytes() > self._max_rss_bytes
                 synced_at = now
@@ -149,26 +145,23 @@ class MainLoop:
 
     def _wait(self, now: float) -> None:
         """Wait until there is something to do here, a parked job is due, or a while has passed."""
-        due = self.desk.next_due()
-        self.desk.attention.wait(IDLE_S if due is None else max(0.0, min(IDLE_S, due - now)))
-        self.desk.attention.clear()
+        due = self.scheduler.next_due()
+        self.scheduler.attention.wait(IDLE_S if due is None else max(0.0, min(IDLE_S, due - now)))
+        self.scheduler.attention.clear()
         self.control.stop.wait(PAUSE_S)
 
     def _fill(self) -> bool:
         """Claim ahead until every thread has an unstarted job at hand; False when there is nothing to claim."""
-        while self.desk.unstarted() < self.settings.threads and len(self.desk.chunks) < OPEN_CHUNKS:
+        while self.scheduler.unstarted() < self.settings.threads and len(self.scheduler.chunks) < OPEN_CHUNKS:
             claimed = self.chunks.claim()
             if claimed is None:
                 return False
-            home, waiting = claimed
-            self.desk.put_chunk(
-                home, [(item, wait_s) for item, wait_s in waiting if wait_s or not self.hands.take_up(item)]
-            )
+            self.scheduler.put_chunk(*claimed)
         return True
 
     def _close_idle(self) -> None:
         """Hand on the chunks that are finished or can only wait."""
-        idle = self.desk.take_idle()
+        idle = self.scheduler.take_idle()
         if idle:
             self.chunks.sync(idle)
             self.chunks.let_go(idle)
@@ -185,11 +178,11 @@ class MainLoop:
         limit_s = self.settings.deadline_s + HUNG_AFTER_S
         for work in self._in_flight():
             if work.busy(now) > limit_s and work.busy(now) - suspends.lost_s(work.started) > limit_s:
-                self._worn = self.hands.give_up_on(work) or self._worn
+                self._worn = self.fetch_loop.give_up_on(work) or self._worn
 
     def _drain(self) -> None:
         """Let what is in flight finish within the grace, then let go of everything."""
-        self.desk.stop()
+        self.scheduler.stop()
         began, grace_s = time.monotonic(), self.settings.grace_s
         while self._in_flight() and self.chunks.error is None:
             passed_s = time.monotonic() - began
@@ -197,25 +190,29 @@ class MainLoop:
                 self.control.abort.set()
             if passed_s >= grace_s:
                 for work in self._in_flight():
-                    self.desk.abandon(work)  # it stays what it was, and another process fetches it
-            with self.desk.changed:
-                self.desk.changed.wait(TICK_S)
+                    self.scheduler.abandon(work)  # it stays what it was, and another process fetches it
+            with self.scheduler.changed:
+                self.scheduler.changed.wait(TICK_S)
         if self.chunks.error is None:
-            self.hands.let_go()
-            rest = self.desk.take_rest()
+            self.fetch_loop.let_go()
+            rest = self.scheduler.take_rest()
             self.chunks.sync(rest)
             self.chunks.let_go(rest)
             self.resources.budget.flush()
 
     def _in_flight(self) -> list[Work]:
         """What threads are at, but for those that are given up."""
-        with self.desk.changed:
-            return [work for work in self.desk.in_flight.values() if not work.abandoned]
+        with self.scheduler.changed:
+            return [work for work in self.scheduler.in_flight.values() if not work.abandoned]
 
-    def _fail(self, exc: BaseException) -> None:
+    def write(self, home: OpenChunk, verb: str, body: dict[str, object]) -> None:
+        """Write a line into a chunk's journal. For the fetching threads."""
+        self.chunks.write(home, verb, body)
+
+    def fail(self, exc: BaseException) -> None:
         """End the work of this process with an error, whichever thread met it."""
         self.chunks.fail(exc)
-        self.desk.attention.set()
+        self.scheduler.attention.set()
 
 
 def work(control: WorkerControl, worker_id: str) -> WorkerReport:

@@ -1,15 +1,28 @@
-"""What becomes of a job whose attempt failed: one table, one pure function.
+"""What becomes of a job whose attempt failed: one table, decided once, when it happens, and never revised.
 
-| kinds                                                       | becomes                                    |
-|-------------------------------------------------------------|--------------------------------------------|
-| unavailable private members_only age_restricted             | absent, at once                            |
-| region_blocked no_captions no_language                      |                                            |
-| too_large po_token not_yet kept                             | failed, at once                            |
-| network proxy timeout server_error garbled unknown          | 2, 10, 60 s, then every 15 min; failed     |
-|                                                             | when the attempts are spent                |
-| blocked                                                     | again after a while, no attempt spent;     |
-|                                                             | failed when refused 3 times while others   |
-|                                                             | passed                                     |
+| kinds                                           | becomes                                                   |
+|-------------------------------------------------|-----------------------------------------------------------|
+| unavailable private members_only age_restricted | absent, at once (`no_captions` once it is confirmed:      |
+| region_blocked no_captions no_language          | `engine.worker.unconfirmed`)                              |
+| too_large po_token not_yet kept                 | failed, at once                                           |
+| server_error garbled unknown                    | charged: again after 2, 10, 60 s, then every 15 min;      |
+|                                                 | failed when `--attempts` are charged                      |
+| network proxy timeout                           | the egress's: again in 2 s, nothing charged;              |
+|                                                 | else charged, as the line before                          |
+| blocked                                         | again when others have passed, nothing charged; failed    |
+|                                                 | when it was refused three times while others passed       |
+
+Whose a lost connection is, `is_of_egress` says from what is known at that moment:
+
+| the egress                                      | the failure is                                            |
+|-------------------------------------------------|-----------------------------------------------------------|
+| is blocked, offline or retired, or was so since | the egress's                                              |
+| works: it had a success since this job was lost | the job's                                                 |
+| lost fewer than 5 attempts in a row             | the egress's: nobody can know yet. The fifth opens it,    |
+|                                                 | and a control video tells whether it works                |
+
+A timeout whose attempt spans a suspend of the machine is nobody's. Behind a rotating gateway the next connection
+leaves by another exit, so what is lost behind it is bad luck, three times `--attempts` at most.
 
 A job whose process died answers nothing; `is_poison` decides on the deaths instead.
 """
@@ -19,89 +32,98 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from engine.budget import EgressHealth
 from engine.model import ABSENT_KINDS, Failure, Kind
 from engine.queue.job_state import Death
 
 WAITS_S = (2.0, 10.0, 60.0)
 LONG_WAIT_S = 900.0
-REFUSED_WAIT_S = 5.0
-UNSETTLED_WAIT_S = 5.0
+REFUSED_WAIT_S = 0.0  # a refused job waits for others to pass, not for a time (`engine.worker.scheduler`)
 REFUSALS = 3
-# An egress may be found guilty a little later than its victim's last attempt; so many more looks it gets.
-BENEFIT_OF_DOUBT = 3
+EXITS_LOST = 3  # times --attempts: so often a rotating gateway may lose a job's connections at no cost
+DEATHS_ALONE = 2
 
 AT_ONCE = ABSENT_KINDS | {Kind.TOO_LARGE, Kind.PO_TOKEN, Kind.NOT_YET, Kind.KEPT, Kind.POISON}
 RETRIED = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT, Kind.SERVER_ERROR, Kind.GARBLED, Kind.UNKNOWN})
+ON_THE_WAY = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class Finish:
     """The job is final, with this failure's kind."""
 
     kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Defer:
-    """The job comes again after `wait_s`; `charged` says whether this attempt counts."""
+class RetryLater:
+    """The job comes again after `wait_s`. `charged`: this attempt counts. `others_passed`: this refusal counts."""
 
     wait_s: float
-    charged: bool
+    charged: bool = False
+    others_passed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class Past:
     """What a job has behind it, this attempt not counted.
 
-    spent    attempts it paid for (given-back ones left out)
-    refused  blocks it met while others passed
-    tries    attempts of any sort
-    fault    whose fault this attempt's failure is: True the egress's, False the job's own, None not known yet
+    charged   attempts that count
+    tries     attempts of any sort
+    refused   whether it was ever blocked
+    refusals  how often it was blocked while others passed
+    lost_at   when its connection was lost and that was the egress's, in this process (monotonic clock); 0: never
     """
 
-    spent: int = 0
-    refused: int = 0
+    charged: int = 0
     tries: int = 0
-    fault: bool | None = False
+    refused: bool = False
+    refusals: int = 0
+    lost_at: float = 0.0
 
 
-def decide(failure: Failure, history: History, attempts: int) -> Settle | Defer:
-    """The verdict on a failed attempt when `attempts` are allowed."""
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What else an attempt's failure is judged by: how its egress stands, whether its connection was lost behind a
+    rotating gateway, whether the machine was suspended meanwhile."""
+
+    health: EgressHealth = EgressHealth()  # noqa: RUF009 - frozen
+    lost_exit: bool = False
+    suspended: bool = False
+
+
+def decide(failure: Failure, past: Past, circumstances: Circumstances, attempts: int) -> Finish | RetryLater:
+    """What becomes of a job after this failure when `attempts` are allowed."""
     kind = failure.kind
     if kind in AT_ONCE:
-        return Settle(kind)
+        return Finish(kind)
     if kind is Kind.BLOCKED:
-        if history.refused >= REFUSALS:
-            return Settle(kind)
-        return Defer(REFUSED_WAIT_S, charged=False)
-    if history.fault:
-        return Defer(WAITS_S[0], charged=False)
-    spent = history.spent + 1
-    if spent < attempts:
-        return Defer(wait_after(spent), charged=True)
-    if history.fault is None and history.tries < attempts + BENEFIT_OF_DOUBT:
-        return Defer(UNSETTLED_WAIT_S, charged=True)
-    return Settle(kind)
+        counts = past.refused and not circumstances.health.confirmed
+        if past.refusals + counts >= REFUSALS:
+            return Finish(kind)
+        return RetryLater(REFUSED_WAIT_S, others_passed=counts)
+    if failure.dead_egress or (kind in ON_THE_WAY and is_of_egress(kind, past, circumstances, attempts)):
+        return RetryLater(WAITS_S[0])
+    charged = past.charged + 1
+    return RetryLater(wait_after(charged), charged=True) if charged < attempts else Finish(kind)
 
 
-DEATHS, DEATHS_ALONE = 3, 2  # one death in company, two alone
-DEATHS_UNSURE = 8
+def is_of_egress(kind: Kind, past: Past, circumstances: Circumstances, attempts: int) -> bool:
+    """Whether a connection that was lost or hung is the egress's failure, and not the job's."""
+    health = circumstances.health
+    if health.in_trouble or (kind is Kind.TIMEOUT and circumstances.suspended):
+        return True
+    if circumstances.lost_exit:
+        return past.tries < EXITS_LOST * attempts
+    return not 0 < past.lost_at < health.ok_at
 
 
 def is_poison(deaths: Iterable[Death]) -> bool:
-    """Whether a job kills its process: one death in company and two alone, with no other killer in sight.
-
-    Where processes die without this job as well, someone kills them from outside (an operator, a machine short
-    of memory), and two deaths alone are no proof: with a kill a second, a job that takes three seconds met
-    them by chance in one batch of two. Then it takes eight.
-    """
-    deaths = list(deaths)
-    alone = [death for death in deaths if death.alone]
-    if len(alone) >= DEATHS_UNSURE:
-        return True
-    return len(deaths) >= DEATHS and sum(death.sure for death in alone) >= DEATHS_ALONE
+    """Whether a job kills its process: it died twice with nothing else in flight. After a first death, in company
+    or not, a job runs alone."""
+    return sum(death.alone for death in deaths) >= DEATHS_ALONE
 
 
-def wait_after(spent: int) -> float:
-    """How long a job waits after its n-th paid attempt, in seconds."""
-    return WAITS_S[spent - 1] if spent <= len(WAITS_S) else LONG_WAIT_S
+def wait_after(charged: int) -> float:
+    """How long a job waits after its n-th charged attempt, in seconds."""
+    return WAITS_S[charged - 1] if charged <= len(WAITS_S) else LONG_WAIT_S

@@ -21,7 +21,7 @@ from engine.youtube.library_client import LibraryClient, library_client
 from engine.youtube.messages import clean
 from engine.youtube.metadata import fetch_microformat, read_metadata, with_microformat
 from engine.youtube.track_choice import ANY, ORIG, Captions, Chosen, Wanted, choose, ranked, spoken_language
-from engine.youtube.tracks import list_tracks
+from engine.youtube.tracks import list_tracks, lists_tracks
 
 __all__ = ["Client", "FetchSettings", "Fetcher"]
 
@@ -154,7 +154,12 @@ def _refused(library: LibraryClient, exc: Exception) -> Refused:
     failure = explain(library, exc).failure
     library.attempt.drop_session = failure.kind is Kind.BLOCKED
     metadata = read_metadata(library.details)
-    return Refused(failure, library.attempt.cost, metadata if metadata.title else None)
+    return Refused(
+        failure,
+        library.attempt.cost,
+        metadata if metadata.title else None,
+        captions_listed=lists_tracks(library.player),
+    )
 
 
 def _read_chosen(library: LibraryClient, chosen: Chosen) -> Transcript:

@@ -54,10 +54,15 @@ def list_tracks(session: Session, video_id: str, player: Mapping[str, Any] | Non
     return tracks
 
 
+def lists_tracks(player: Mapping[str, Any] | None) -> bool:
+    """Whether a player answer lists any caption track, be it malformed."""
+    listed = captions(player).get("captionTracks")
+    return bool(listed) and isinstance(listed, list)
+
+
 def check_readable(player: Mapping[str, Any] | None) -> None:
     """Raise OddAnswerError if an answer in which no track was found lists some, be they malformed."""
-    listed = captions(player).get("captionTracks")
-    if listed and isinstance(listed, list):
+    if lists_tracks(player):
         raise OddAnswerError(Failure(Kind.GARBLED, "the list of captions could not be read"))
 
 

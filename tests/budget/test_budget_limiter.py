@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from patience import Lateness, ends, shares_s
 
-from engine.budget import Budget, BudgetSettings, Outcome, Stamp, parse_rate, snapshot
+from engine.budget import Budget, BudgetSettings, EgressHealth, Outcome, parse_rate, snapshot
 from engine.budget.state import RECORD_BYTES, Header, offset, pack, pack_header, unpack, unpack_header
 from engine.budget.watch import Watch
 from engine.errors import NoProxyError, UsageError
@@ -152,8 +152,8 @@ def test_any_goes_round_an_egress_that_is_blocked(path: Path) -> None:
 def test_a_block_is_probed_by_one_and_ends_with_its_answer(path: Path) -> None:
     events: list[tuple[str, str]] = []
     budget = opened(path, on_event=lambda name, what, wait_s: events.append((name, what)))
-    stamp = budget.report(taken(budget), Outcome.BLOCKED, job="a")
-    assert budget.fault(stamp) is None
+    health = budget.report(taken(budget), Outcome.BLOCKED, job="a")
+    assert (health.in_trouble, health.confirmed) == (True, False)
     probe = taken(budget)
     assert snapshot(str(path))[0].state == "probing"
     assert budget.usable(0)
@@ -167,36 +167,48 @@ def test_a_block_is_probed_by_one_and_ends_with_its_answer(path: Path) -> None:
     other.join()
     assert others == [False]
     assert taken(budget, 0).epoch == probe.epoch  # the second request of the probe's attempt
-    budget.report(probe, Outcome.BLOCKED, job="b")
-    budget.report(taken(budget), Outcome.OK, job="c")
-    assert budget.fault(stamp) is True
+    assert budget.report(probe, Outcome.BLOCKED, job="b").confirmed
+    assert not budget.report(taken(budget), Outcome.OK, job="c").in_trouble
     assert events == [("direct", what) for what in ("block", "probe", "block", "probe", "resume")]
 
 
-def test_a_lost_network_is_found_and_blamed(path: Path) -> None:
+def test_how_an_egress_stands_after_a_loss(path: Path) -> None:
     budget = opened(path)
     permits = [taken(budget) for _ in range(6)]
-    stamps = [budget.report(its, Outcome.NETWORK, job=f"j{n}") for n, its in enumerate(permits)]
+    ok_at = budget.report(taken(budget), Outcome.OK, job="x").ok_at
+    healths = [budget.report(its, Outcome.NETWORK, job=f"j{n}") for n, its in enumerate(permits)]
+    assert healths[:4] == [EgressHealth(False, False, n, ok_at) for n in range(1, 5)]
+    assert [its.in_trouble for its in healths[4:]] == [True, True], "the fifth opens it, the sixth comes late"
     assert snapshot(str(path))[0].state == "network"
-    assert {budget.fault(stamp) for stamp in stamps} == {True}
     budget.report(taken(budget), Outcome.OK, job="x")
     assert snapshot(str(path))[0].state == "ok"
-    again = opened(path)
-    assert {again.fault(Stamp(*stamp)) for stamp in stamps} == {True}
-    assert again.fault(Stamp(12345, 1)) is False
+    late = budget.report(permits[0], Outcome.NETWORK, job="y")
+    assert (late.in_trouble, late.losses) == (True, 0), "it was sent before the outage"
 
 
-def test_a_stamp_of_an_egress_that_is_not_used_any_more_is_answered(path: Path) -> None:
-    budget = opened(path, n=2)
-    stamp = budget.report(taken(budget, 1), Outcome.NETWORK, job="a")
-    assert budget.fault(stamp) is None
-    assert opened(path).fault(stamp) is False
+def test_one_confirming_fetch_an_egress_and_minute_whoever_asks(path: Path) -> None:
+    one, two = opened(path, n=2, pace=1.0), opened(path, n=2, pace=1.0)
+    assert [one.may_confirm(0), two.may_confirm(0), one.may_confirm(0)] == [True, False, False]
+    assert two.may_confirm(1)
+    state = two.look(0)
+    assert state is not None
+    assert 59.0 < state.confirm_after - time.monotonic() <= 60.0
+    edit(path, 0, confirm_after=time.monotonic())
+    assert two.may_confirm(0)
+
+
+def test_captions_that_were_shown_are_known_to_all(path: Path) -> None:
+    one, two = opened(path), opened(path)
+    one.report(taken(one), Outcome.OK, job="a", shown_at=7.0)
+    one.report(taken(one), Outcome.OK, job="b")
+    state = two.look(0)
+    assert state is not None
+    assert state.shown_at == 7.0
 
 
 def test_retired_egresses_are_not_used_until_a_new_run(path: Path) -> None:
     budget = opened(path, n=2)
-    stamp = budget.report(taken(budget, 0), Outcome.DEAD, job="a")
-    assert budget.fault(stamp) is True
+    assert budget.report(taken(budget, 0), Outcome.DEAD, job="a").in_trouble
     assert budget.take(egress=0, stop=STOP) is None
     assert {taken(budget).egress for _ in range(5)} == {1}
     budget.report(taken(budget, 1), Outcome.DEAD, job="a")
@@ -460,8 +472,8 @@ def test_whatever_happens_to_the_file_permits_are_had(
         budget.lean_off()
         for egress in range(3):
             permit = taken(budget, egress)
-            stamp = budget.report(permit, Outcome.OTHER, job="a")
-            assert budget.fault(stamp) is None
+            health = budget.report(permit, Outcome.OTHER, job="a")
+            assert not health.in_trouble
         taken(budget)
         assert shares_s(began) < 5, "what it said was waited for"
         assert len(snapshot(str(path))) == 3

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.budget import BudgetSettings, Outcome, parse_rate
-from engine.budget.circuit_breaker import cool_down_s, fault, on_outcome
+from engine.budget.circuit_breaker import LOSSES, cool_down_s, on_outcome
 from engine.budget.pacing import Grant, emptied, fresh, plausible, ready_at, take
 from engine.budget.settings import burst, look_ahead_s
 from engine.budget.snapshot import view
-from engine.budget.state import AWAY, EgressState, State, Why
+from engine.budget.state import AWAY, CONFIRMED, EgressState, State, Why
 
 T0, WALL = 1000.0, 1.7e9
 
@@ -39,7 +39,7 @@ def tell(
     rate: str = "1",
     retry_after_s: float | None = None,
     pace: float = 1.0,
-) -> tuple[EgressState, int]:
+) -> EgressState:
     return on_outcome(
         state,
         outcome,
@@ -123,7 +123,7 @@ def test_a_wait_is_the_time_after_which_it_is_granted() -> None:
 
 def opened(rate: str = "1", retry_after_s: float | None = None) -> tuple[EgressState, Grant]:
     state, grant = granted(new(rate), T0, rate)
-    state, _ = tell(state, Outcome.BLOCKED, T0 + 1, rate=rate, retry_after_s=retry_after_s)
+    state = tell(state, Outcome.BLOCKED, T0 + 1, rate=rate, retry_after_s=retry_after_s)
     return state, grant
 
 
@@ -154,27 +154,27 @@ def test_a_dead_prober_is_replaced_after_its_deadline() -> None:
     assert wait_s == 30.0
     state, probe = granted(state, T0 + 35, holder=2)
     assert probe.epoch == dead.epoch + 1
-    late, _ = tell(state, Outcome.BLOCKED, T0 + 36, epoch=dead.epoch)
+    late = tell(state, Outcome.BLOCKED, T0 + 36, epoch=dead.epoch)
     assert late.state == State.HALF_OPEN  # its loss does not count any more
-    back, _ = tell(state, Outcome.OK, T0 + 36, epoch=dead.epoch)
+    back = tell(state, Outcome.OK, T0 + 36, epoch=dead.epoch)
     assert back.state == State.CLOSED  # but an answer is an answer
 
 
 def test_losses_from_before_the_opening_do_not_open_again() -> None:
     state, grant = opened()
     for job in range(2, 30):
-        after, _ = tell(state, Outcome.BLOCKED, T0 + 1.5, job=job, epoch=grant.epoch)
+        after = tell(state, Outcome.BLOCKED, T0 + 1.5, job=job, epoch=grant.epoch)
         assert (after.epoch, after.open_until, after.fails) == (state.epoch, state.open_until, 1)
     state, _ = granted(after, T0 + 5)
-    state, _ = tell(state, Outcome.OK, T0 + 5.2)
+    state = tell(state, Outcome.OK, T0 + 5.2)
     rate = state.rate_per_s
-    state, _ = tell(state, Outcome.BLOCKED, T0 + 5.3, job=40, epoch=grant.epoch)
+    state = tell(state, Outcome.BLOCKED, T0 + 5.3, job=40, epoch=grant.epoch)
     assert (state.state, state.rate_per_s) == (State.CLOSED, rate)
 
 
 def test_an_old_success_does_not_close() -> None:
     state, grant = opened()
-    state, _ = tell(state, Outcome.OK, T0 + 1.1, epoch=grant.epoch)
+    state = tell(state, Outcome.OK, T0 + 1.1, epoch=grant.epoch)
     assert state.state == State.OPEN
 
 
@@ -196,7 +196,7 @@ def probe_refused(state: EgressState, times: int) -> EgressState:
     for _ in range(times):
         now = state.open_until + 0.01
         state, _ = granted(state, now)
-        state, _ = tell(state, Outcome.BLOCKED, now + 0.1)
+        state = tell(state, Outcome.BLOCKED, now + 0.1)
     return state
 
 
@@ -216,7 +216,7 @@ def test_what_is_left_of_the_rate(refusals: int, share: float) -> None:
     state = probe_refused(opened()[0], refusals)
     now = state.open_until + 0.01
     state, _ = granted(state, now)
-    state, _ = tell(state, Outcome.OK, now + 0.1)
+    state = tell(state, Outcome.OK, now + 0.1)
     assert state.rate_per_s == pytest.approx(share, rel=1e-6)
     assert state.tat == pytest.approx(now + 0.1 + state.interval)
 
@@ -236,7 +236,7 @@ def test_a_set_rate_is_the_ceiling_it_climbs_back_to() -> None:
     state = probe_refused(opened("10")[0], 1)
     now = state.open_until + 0.01
     state, _ = granted(state, now, "10")
-    state, _ = tell(state, Outcome.OK, now, rate="10")
+    state = tell(state, Outcome.OK, now, rate="10")
     assert state.rate_per_s == pytest.approx(6.0)
     state, now = busy(state, now, 90, "10")
     assert state.rate_per_s == pytest.approx(9.3, rel=1e-3)
@@ -253,16 +253,16 @@ def blocked_for(
     state, now = new("10"), T0
     if worked:
         state, _ = granted(state, now, "10")
-        state, _ = tell(state, Outcome.OK, now, rate="10")
+        state = tell(state, Outcome.OK, now, rate="10")
     state, _ = granted(state, now + 1, "10")
-    state, _ = tell(state, Outcome.BLOCKED, T0 + 1, rate="10", retry_after_s=seconds if asked else None)
+    state = tell(state, Outcome.BLOCKED, T0 + 1, rate="10", retry_after_s=seconds if asked else None)
     while not asked and state.open_until < T0 + 1 + seconds:
         now = state.open_until + 0.01
         state, _ = granted(state, now, "10")
-        state, _ = tell(state, Outcome.BLOCKED, now, rate="10")
+        state = tell(state, Outcome.BLOCKED, now, rate="10")
     now = state.open_until + away_s
     state, _ = granted(state, now, "10")
-    return tell(state, Outcome.OK, now, rate="10")[0]
+    return tell(state, Outcome.OK, now, rate="10")
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -311,10 +311,10 @@ def test_no_pacing_is_cut_to_what_was_measured_and_comes_back() -> None:
     state, now = new("none"), T0
     for number in range(1000):
         state, _ = granted(state, T0 + number / 100, "none")
-    state, _ = tell(state, Outcome.BLOCKED, T0 + 10, rate="none")
+    state = tell(state, Outcome.BLOCKED, T0 + 10, rate="none")
     now = state.open_until + 0.1
     state, _ = granted(state, now, "none")
-    state, _ = tell(state, Outcome.OK, now, rate="none")
+    state = tell(state, Outcome.OK, now, rate="none")
     assert state.rate_per_s == pytest.approx(60, rel=0.1)
     state, _ = busy(state, now, 60 + 900 + 180 + 8 * 60, "none")
     assert state.rate_per_s == math.inf
@@ -330,7 +330,7 @@ def test_blocks_never_end_the_work_and_nothing_passes_the_ceiling(
     for outcome in outcomes:
         now = max(now + pause, ready_at(state) + 0.01)
         state, _ = granted(state, now)
-        state, _ = tell(state, outcome, now)
+        state = tell(state, outcome, now)
         assert 1 / 30 - 1e-9 <= state.rate_per_s <= 1.0 + 1e-9
         assert plausible(state, now, settings())
 
@@ -338,31 +338,32 @@ def test_blocks_never_end_the_work_and_nothing_passes_the_ceiling(
 # The network, dead egresses, other answers
 
 
-def test_five_jobs_without_network_open_and_an_answer_closes_at_the_same_rate() -> None:
+def test_five_losses_in_a_row_open_and_an_answer_closes_at_the_same_rate() -> None:
     state, _ = granted(new(), T0)
-    for job in (1, 1, 2, 3, 4, 4, 1):
-        state, _ = tell(state, Outcome.NETWORK, T0 + 1, job=job)
+    for job in (1, 1, 2, 2):
+        state = tell(state, Outcome.NETWORK, T0 + 1, job=job)
         assert state.state == State.CLOSED
-    state, _ = tell(state, Outcome.NETWORK, T0 + 2, job=5)
+    state = tell(state, Outcome.NETWORK, T0 + 2, job=5)
     assert (state.state, state.why) == (State.OPEN, Why.NETWORK)
     for _ in range(20):
         now = state.open_until + 0.01
         state, _ = granted(state, now)
-        state, _ = tell(state, Outcome.NETWORK, now)
+        state = tell(state, Outcome.NETWORK, now)
         assert 3.0 <= state.open_until - now <= 11.0
     now = state.open_until + 0.01
     state, _ = granted(state, now)
-    state, _ = tell(state, Outcome.OTHER, now)
+    state = tell(state, Outcome.OTHER, now)
     assert (state.state, state.rate_per_s) == (State.CLOSED, 1.0)
+    assert (state.losses, state.ok_at) == (0, now), "what it said shows that the network is back"
 
 
 def test_a_success_between_starts_the_count_anew() -> None:
     state, _ = granted(new(), T0)
     for job in range(1, 5):
-        state, _ = tell(state, Outcome.NETWORK, T0 + 1, job=job)
-    state, _ = tell(state, Outcome.OK, T0 + 2)
+        state = tell(state, Outcome.NETWORK, T0 + 1, job=job)
+    state = tell(state, Outcome.OK, T0 + 2)
     for job in range(5, 9):
-        state, _ = tell(state, Outcome.NETWORK, T0 + 3, job=job)
+        state = tell(state, Outcome.NETWORK, T0 + 3, job=job)
     assert state.state == State.CLOSED
 
 
@@ -371,92 +372,125 @@ def test_a_probe_that_says_nothing_is_followed_by_another_soon() -> None:
     fails = state.fails
     now = state.open_until + 0.01
     state, _ = granted(state, now)
-    state, _ = tell(state, Outcome.NETWORK, now)
+    state = tell(state, Outcome.NETWORK, now)
     assert (state.state, state.fails) == (State.OPEN, fails)
     assert state.open_until == pytest.approx(now + 3.0)
 
 
 def test_a_dead_egress_is_retired_for_good() -> None:
     state, _ = granted(new(), T0)
-    state, spell = tell(state, Outcome.DEAD, T0)
+    state = tell(state, Outcome.DEAD, T0)
     assert take(state, T0 + 1e6, settings(), 1)[1] == math.inf
-    assert fault(state, spell) is True
-    state, _ = tell(state, Outcome.OK, T0 + 1)
+    state = tell(state, Outcome.OK, T0 + 1)
     assert state.state == State.RETIRED
 
 
-# Who is to blame
+# Incidents
 
 
-def test_a_job_alone_in_trouble_is_to_blame_once_others_pass() -> None:
-    for outcome in (Outcome.NETWORK, Outcome.OTHER):
-        state, _ = granted(new(), T0)
-        state, spell = tell(state, outcome, T0 + 1)
-        assert fault(state, spell) is None
-        state, _ = tell(state, Outcome.OK, T0 + 2)
-        assert fault(state, spell) is False
+def confirmed(state: EgressState) -> bool:
+    return bool(state.flags & CONFIRMED)
 
 
-def test_a_success_sent_before_the_trouble_says_nothing_about_it() -> None:
+def test_an_incident_ends_with_a_success_that_was_sent_after_it_began() -> None:
     state, _ = granted(new(), T0)
-    state, spell = tell(state, Outcome.NETWORK, T0 + 1)
-    state, _ = tell(state, Outcome.OK, T0 + 1.1, granted_s=T0 + 0.9)
-    assert fault(state, spell) is None
-
-
-def test_a_refusal_is_the_jobs_own_when_the_probe_passes() -> None:
-    state, _ = granted(new(), T0)
-    state, spell = tell(state, Outcome.BLOCKED, T0 + 1)
-    state, _ = granted(state, T0 + 5)
-    state, _ = tell(state, Outcome.OK, T0 + 5)
-    assert fault(state, spell) is False
-
-
-@pytest.mark.parametrize("by", ["another job", "a probe"])
-def test_a_block_is_the_egress_when_another_is_refused_too(by: str) -> None:
-    state, grant = granted(new(), T0)
-    state, spell = tell(state, Outcome.BLOCKED, T0 + 1, job=1)
-    if by == "another job":
-        again, _ = tell(state, Outcome.BLOCKED, T0 + 1.1, job=1, epoch=grant.epoch)
-        assert fault(again, spell) is None
-        state, late = tell(state, Outcome.BLOCKED, T0 + 1.1, job=2, epoch=grant.epoch)
-        assert late == spell
-    else:
-        state = probe_refused(state, 1)
-    assert fault(state, spell) is True
-    now = state.open_until + 0.01
-    state, _ = granted(state, now)
-    state, _ = tell(state, Outcome.OK, now)
-    assert fault(state, spell) is True
-    assert state.spell == spell + 1
-
-
-def test_a_failure_that_comes_late_belongs_to_the_outage_it_was_sent_in() -> None:
-    state, grant = granted(new(), T0)
-    for job in range(1, 6):
-        state, spell = tell(state, Outcome.NETWORK, T0 + 1, job=job)
-    now = state.open_until + 0.01
-    state, _ = granted(state, now)
-    state, _ = tell(state, Outcome.OK, now)
-    state, late = tell(state, Outcome.NETWORK, now + 30, job=9, epoch=grant.epoch)
-    assert late == spell
-    assert fault(state, late) is True
+    state = tell(state, Outcome.NETWORK, T0 + 1)
+    state = tell(state, Outcome.OK, T0 + 1.1, granted_s=T0 + 0.9)
+    assert state.trouble_since == T0 + 1
+    state = tell(state, Outcome.OK, T0 + 1.2, granted_s=T0 + 1.1)
     assert state.trouble_since == 0
 
 
-def test_blame_is_remembered_for_64_spells() -> None:
-    state, now, spells = new("1000"), T0, []
-    for number in range(80):
-        now += 10
-        for job in range(5 if number % 2 else 1):
-            state, spell = tell(state, Outcome.NETWORK, now, job=job + 1, rate="1000")
-        spells.append(spell)
-        now = max(now, state.open_until) + 1
-        state, _ = granted(state, now, "1000")
-        state, _ = tell(state, Outcome.OK, now, rate="1000")
-    for number, spell in enumerate(spells):
-        assert fault(state, spell) is (number % 2 == 1 and number > 80 - 64)
-    assert fault(state, state.spell + 5) is False
+def test_a_refusal_alone_confirms_nothing() -> None:
+    state, _ = granted(new(), T0)
+    state = tell(state, Outcome.BLOCKED, T0 + 1)
+    assert not confirmed(state)
+    state, _ = granted(state, T0 + 5)
+    state = tell(state, Outcome.OK, T0 + 5)
+    assert not confirmed(state)
+
+
+@pytest.mark.parametrize("by", ["another job", "a probe", "a control video"])
+def test_a_block_is_the_egress_when_another_is_refused_too(by: str) -> None:
+    state, grant = granted(new(), T0)
+    state = tell(state, Outcome.BLOCKED, T0 + 1, job=1)
+    if by == "another job":
+        assert not confirmed(tell(state, Outcome.BLOCKED, T0 + 1.1, job=1, epoch=grant.epoch))
+        state = tell(state, Outcome.BLOCKED, T0 + 1.1, job=2, epoch=grant.epoch)
+    elif by == "a probe":
+        state = probe_refused(state, 1)
+    else:
+        state, _ = granted(state, T0 + 5)
+        state = tell(state, Outcome.NO_CAPTIONS, T0 + 5)
+    assert confirmed(state)
+    now = state.open_until + 0.01
+    state, _ = granted(state, now)
+    state = tell(state, Outcome.OK, now)
+    assert not confirmed(state)
+
+
+def test_what_comes_late_changes_nothing_after_the_outage_it_was_sent_in() -> None:
+    state, grant = granted(new(), T0)
+    for job in range(1, LOSSES + 1):
+        state = tell(state, Outcome.NETWORK, T0 + 1, job=job)
+    now = state.open_until + 0.01
+    state, _ = granted(state, now)
+    state = tell(state, Outcome.OK, now)
+    assert tell(state, Outcome.NETWORK, now + 30, job=9, epoch=grant.epoch) == state
+
+
+# No captions
+
+
+def test_a_control_video_without_captions_opens_for_a_minute_and_longer_each_time() -> None:
+    state, _ = granted(new(), T0)
+    state = tell(state, Outcome.NO_CAPTIONS, T0)
+    assert (state.state, state.why, state.blocked) == (State.OPEN, Why.BLOCK, 1)
+    waits = []
+    for _ in range(12):
+        waits.append(round(state.open_until - now_of(state)))
+        now = state.open_until + 0.01
+        state, _ = granted(state, now)
+        state = tell(state, Outcome.NO_CAPTIONS, now)
+    assert waits[0] == 60
+    assert waits == sorted(waits)
+    assert waits[-1] > 120
+
+
+def now_of(state: EgressState) -> float:
+    return state.opened_at
+
+
+def test_behind_a_gateway_it_takes_twenty_in_a_row() -> None:
+    state, _ = granted(new(), T0)
+    for number in range(1, 60):
+        state = tell(state, Outcome.EXIT_NO_CAPTIONS, T0)
+        if number % 19 == 0:
+            state = tell(state, Outcome.OK, T0)
+        assert state.state == State.CLOSED
+    state = tell(state, Outcome.OK, T0)
+    for _ in range(20):
+        assert state.state == State.CLOSED
+        state = tell(state, Outcome.EXIT_NO_CAPTIONS, T0)
+    assert (state.state, state.why) == (State.OPEN, Why.BLOCK)
+
+
+def test_when_captions_were_shown_last_never_goes_back() -> None:
+    state, _ = granted(new(), T0)
+    for shown_at, last in ((T0 - 1, T0 - 1), (T0 - 2, T0 - 1), (0.0, T0 - 1), (T0 + 9, T0)):
+        state = on_outcome(
+            state,
+            Outcome.OK,
+            epoch=state.epoch,
+            granted_s=T0,
+            job=1,
+            now=T0,
+            wall=WALL,
+            settings=settings(),
+            shown_at=shown_at,
+        )
+        assert state.shown_at == last
+        assert plausible(state, T0, settings())
 
 
 # After a reboot
@@ -475,7 +509,7 @@ def test_a_reboot_keeps_what_was_learnt_and_counted_but_gives_no_burst() -> None
     state = probe_refused(opened()[0], 1)
     now = state.open_until + 0.01
     state, _ = granted(state, now)
-    state, _ = tell(state, Outcome.OK, now)
+    state = tell(state, Outcome.OK, now)
     after = emptied(state, 5.0, WALL + now, settings())
     assert (after.interval, after.phase, after.top) == (state.interval, state.phase, state.top)
     assert (after.requests, after.ok, after.blocked) == (state.requests, state.ok, state.blocked)

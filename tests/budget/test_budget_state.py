@@ -1,4 +1,6 @@
 import math
+import struct
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -9,9 +11,11 @@ from engine.budget.circuit_breaker import on_outcome
 from engine.budget.pacing import Grant, emptied, fresh, plausible, take
 from engine.budget.settings import Outcome
 from engine.budget.state import (
+    LISTED,
     RECORD_BYTES,
     EgressState,
     Header,
+    State,
     egress_key,
     egress_label,
     job_hash,
@@ -25,7 +29,7 @@ from engine.model import EgressSpec
 
 SETTINGS = BudgetSettings(parse_rate("5"))
 NOW, WALL = 5000.0, 1.7e9
-U64, U32, U8 = (st.integers(0, 2**bits - 1) for bits in (64, 32, 8))
+U32, U8 = (st.integers(0, 2**bits - 1) for bits in (32, 8))
 F64, F32 = st.floats(), st.floats(width=32)
 COUNT = st.one_of(st.integers(0, 10**9), st.integers(1 << 60, (1 << 64) - 1))
 
@@ -41,7 +45,6 @@ STATES = st.builds(
     fails=st.integers(0, 2**16 - 1),
     epoch=U32,
     opened_epoch=U32,
-    opened_spell=U32,
     holder=U32,
     tat=st.one_of(st.floats(0, NOW), F64),
     interval=st.one_of(st.sampled_from([0.0, 0.2, 4.0]), F64),
@@ -60,15 +63,14 @@ STATES = st.builds(
     body_bytes=COUNT,
     ok=COUNT,
     blocked=COUNT,
-    spell=U32,
-    real=U64,
     trouble_since=st.one_of(st.just(0.0), st.floats(0, NOW), F64),
-    jobs=st.binary(min_size=20, max_size=20),
     refused_job=U32,
     ok_at=st.one_of(st.floats(0, NOW), F64),
     opened_at=st.one_of(st.floats(0, NOW), F64),
     away=U32,
-    unlucky=U32,
+    losses=U32,
+    shown_at=st.one_of(st.floats(0, NOW), F64),
+    confirm_after=st.one_of(st.floats(0, NOW), F64),
 )
 
 
@@ -167,7 +169,7 @@ def test_whatever_a_record_says_it_becomes_believable_and_works(
         assert NOW <= result.slot <= NOW + 0.05 + 1e-6
     longest_s = max(state.interval, settings.max_open_s) + 1
     assert isinstance(result, Grant) or result == math.inf or 0 <= result <= longest_s
-    state, _ = on_outcome(
+    state = on_outcome(
         state,
         outcome,
         epoch=state.epoch,
@@ -182,3 +184,22 @@ def test_whatever_a_record_says_it_becomes_believable_and_works(
     read = unpack(pack(state))
     assert read is not None
     assert plausible(read, NOW + 1, settings)
+
+
+OLD = struct.Struct("<Q64sBBBBHHIIIIdddddffffddfIQQQQIQd20sIddII232x")
+
+
+def test_a_record_of_an_engine_that_knew_incidents_by_number_is_read() -> None:
+    """Until 2026-11-26 a record held what became of the last 64 incidents and which jobs were lost."""
+    times = (NOW, 0.2, 0.2, NOW + 30, WALL + 30)
+    rates = (5.0, 4.0, 900.0, 1.0, NOW - 9, NOW - 99, 0.0, 0)
+    counts = (10, 4000, 7, 1)
+    fields = (99, b"direct", 1, 1, 2, 0, LISTED, 3, 40, 38, 17, 4711, *times, *rates, *counts)
+    body = OLD.pack(*fields, 18, 2**63 + 1, NOW - 40, b"\xff" * 20, 5, NOW - 50, NOW - 40, 1, 6)
+    state = unpack(body + struct.pack("<I", crc32(body)))
+    assert state is not None
+    assert plausible(state, NOW, SETTINGS)
+    assert (state.state, state.fails, state.epoch, state.holder) == (State.OPEN, 3, 40, 4711)
+    assert (state.requests, state.body_bytes, state.ok, state.blocked) == counts
+    assert (state.trouble_since, state.refused_job, state.ok_at) == (NOW - 40, 5, NOW - 50)
+    assert (state.away, state.losses, state.shown_at, state.confirm_after) == (1, 6, 0.0, 0.0)

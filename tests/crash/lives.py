@@ -66,7 +66,6 @@ from engine.worker import main as worker  # noqa: E402
 from engine.worker import retry_policy  # noqa: E402
 from engine.worker.context import Resources  # noqa: E402
 from engine.worker.main import MainLoop, WorkerControl  # noqa: E402
-from engine.worker.witness import lay_out  # noqa: E402
 from engine.youtube.fetcher import Fetcher  # noqa: E402, F401 - loaded before the forks
 
 THREADS = 2
@@ -127,7 +126,6 @@ def run(root: Path, names: list[str], again: bool = False) -> None:
             attempts=2,
         )
         Budget.open(queue.budget, settings.egresses, settings.budget, new_run=True).close()
-        lay_out(queue)
         name = run_id()
         for number in range(20):
             with take_or_say_who(queue.monitor_lock, "monitor"):

@@ -37,7 +37,6 @@ from engine.storage.locks import take_or_say_who
 from engine.worker import main
 from engine.worker.context import Resources
 from engine.worker.main import MainLoop, WorkerControl, WorkerReport
-from engine.worker.witness import lay_out
 
 WORKERS = 4  # more than any damage needs; a queue that is not finished by then never will be
 WORKER_S = 20.0
@@ -96,7 +95,6 @@ class Inside:
 
     def run(self) -> int:
         Budget.open(self.queue.budget, self.settings.egresses, self.settings.budget, new_run=True).close()
-        lay_out(self.queue)
         for number in range(WORKERS):
             self._work(number)
             with take_or_say_who(self.queue.monitor_lock, "monitor"):
@@ -117,7 +115,7 @@ class Inside:
     def _work(self, number: int) -> None:
         control = WorkerControl(self.settings)
         resources = Resources(self.settings, control.stop, control.abort)
-        resources.fetcher = self.site  # type: ignore[assignment]
+        resources.fetcher = resources.control._fetcher = self.site  # type: ignore[assignment]
         loop = MainLoop(control, resources, f"{self.run_id}.0.{number}")
         reports: list[WorkerReport] = []
         thread = threading.Thread(target=lambda: reports.append(loop.run()), name="worker")

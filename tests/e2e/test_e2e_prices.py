@@ -74,9 +74,11 @@ def test_the_full_way_takes_three(night: Night) -> None:
 
 
 @played(spend, fetch="lean", scene="no_captions", count=4)
-def test_a_few_without_captions_and_nobody_to_speak_for_them_cost_two_each(night: Night) -> None:
+def test_a_few_without_captions_and_none_with_any_cost_two_each_and_a_control_video(night: Night) -> None:
     assert night.ended.code == 0, night.ended.said
     rows = night.batch.rows()
     assert {(row["kind"], row["requests"]) for row in rows.values()} == {("no_captions", 2)}
     assert all(night.stats["videos"][name] == {"player": 1, "other_client": 1} for name in rows)
     assert not [event for event in recount.events(night.batch.queue) if "captions" in event["event"]]
+    others = set(night.stats["videos"]) - set(rows)
+    assert [night.stats["videos"][name] for name in others] == [{"player": 1, "timedtext": 1}]

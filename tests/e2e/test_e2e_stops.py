@@ -74,7 +74,7 @@ def test_each_stop_has_its_code_and_the_next_run_goes_on(night: tuple[Batch, lis
     finals = [its.final for its in stops]
     assert finals == sorted(set(finals)), "each run made some final, none lost any"
     by_why = {its.why: its for its in stops}
-    assert by_why["limit"].final - by_why["stop"].final == 7
+    assert 7 <= by_why["limit"].final - by_why["stop"].final <= 7 * 2, "what is in flight may go over it"
     for why in ("SIGINT", "SIGTERM", "SIGHUP", "stop", "limit"):
         assert "work remains" in by_why[why].ended.err
     batch.clean()

@@ -168,7 +168,7 @@ def simulate(
             at, thread, outcome, grant = heapq.heappop(answers)
             job += 1
             before = state.state
-            state, _ = on_outcome(
+            state = on_outcome(
                 state,
                 outcome,
                 epoch=grant.epoch,

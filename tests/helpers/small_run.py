@@ -44,7 +44,6 @@ from engine.output import destination, publisher
 from engine.queue import claims, control, events
 from engine.queue.directory import Queue, deferred_chunks, open_queue
 from engine.queue.making import make_queue
-from engine.queue.tickets import issue
 from engine.recovery.startup import recover
 from engine.run.supervisor import Supervisor, hold
 from engine.seeding import seed
@@ -54,8 +53,8 @@ from engine.storage import disk
 from engine.storage.locks import take_or_say_who
 from engine.worker import main
 from engine.worker.context import Resources, rss_bytes
+from engine.worker.control_video import ControlVideo
 from engine.worker.main import MainLoop, WorkerControl
-from engine.worker.witness import NAME, Witness, lay_out
 
 JOBS, CHUNK = (24, 12), 4
 IDS = ids(sum(JOBS))
@@ -93,11 +92,11 @@ class CannedResources(Resources):
         settings = control.settings
         queue = Queue(settings.queue)
         self.stop, self.abort = control.stop, control.abort
-        self._queue, self._canary, self._mine = queue, None, threading.local()
-        self.witness = Witness(queue.path(NAME))
+        self._mine = threading.local()
         self.budget = Budget.open(queue.budget, settings.egresses, settings.budget)
         self.fetcher: Any = SimpleNamespace(fetch=self._fetch)
         self.fetched: list[str] = []
+        self.control = ControlVideo(settings, self.budget, self.fetcher, self.abort)
         self.rss_bytes = rss_bytes()
 
     def _fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
@@ -106,7 +105,6 @@ class CannedResources(Resources):
 
     def close(self) -> None:
         self.budget.close()
-        self.witness.close()
 
 
 class Worker(MainLoop):
@@ -170,8 +168,8 @@ def _laid_out(queue: Queue) -> None:
         permit = budget.take(stop=threading.Event())
         assert permit is not None
         budget.report(permit, Outcome.OK, job=IDS[0])
-    lay_out(queue)
-    issue(queue, 1000)
+    for name in ("captions", "tickets"):  # as engines before 2026-11-26 left them
+        Path(queue.path(name)).write_bytes(b"%020d" % 1000)
     control.request_stop(queue, now=True)
     control.send_request(queue, control.ControlRequest(paused=True, rate="9/s", threads=3))
     control.publish_run_state(queue, control.RunState("9/s", 1, 3, paused=True))

@@ -31,14 +31,14 @@ BODY = st.fixed_dictionaries(
             "not_before",
             "requests",
             "bytes",
-            "stamp",
+            "others_passed",
             "charged",
             "kind",
             "worker",
             "end",
         )
     },
-) | st.dictionaries(st.sampled_from(["job", "video_id", "end", "stamp"]), ANYTHING)
+) | st.dictionaries(st.sampled_from(["job", "video_id", "end", "others_passed"]), ANYTHING)
 HISTORY = st.lists(st.tuples(st.sampled_from(sorted(VERBS)), BODY), max_size=12)
 JOB = "a" * 11
 
@@ -75,13 +75,13 @@ def test_folding_in_pieces_is_folding_at_once(history: list[Any], at: int) -> No
 @given(HISTORY)
 def test_a_job_is_final_by_its_last_final_after_its_last_reopen(history: list[Any]) -> None:
     state = fold(parse(b"".join(encode(*line) for line in history)).entries)
-    for job, job_state in state.jobs.items():
+    for job, its in state.jobs.items():
         verbs = [
             verb
             for verb, body in history
             if verb in ("final", "reopen") and body.get("video_id" if verb == "final" else "job") == job
         ]
-        assert (job_state.final is not None) == (verbs[-1:] == ["final"])
+        assert (its.final is not None) == (verbs[-1:] == ["final"])
 
 
 def test_the_first_final_counts_until_a_reopen() -> None:
@@ -93,24 +93,15 @@ def test_the_first_final_counts_until_a_reopen() -> None:
 
 def test_a_reopened_job_has_a_clean_slate_but_keeps_its_cost() -> None:
     lines = [
-        attempt(charged=True, kind="blocked", stamp=[3, 4], requests=2, bytes=7, not_before=1e12),
+        attempt(charged=True, kind="blocked", others_passed=True, requests=2, bytes=7, not_before=1e12),
         ("died", {"job": JOB, "worker": "w", "alone": True, "sure": True}),
     ]
     before = fold(entries(*lines)).jobs[JOB]
-    assert (before.tries, before.charges, before.refusals, before.deaths) == (
-        1,
-        [(3, 4)],
-        [(3, 4)],
-        {"w": Death(alone=True, sure=True)},
-    )
+    assert (before.tries, before.charged, before.refused, before.refusals) == (1, 1, True, 1)
+    assert before.deaths == {"w": Death(alone=True, sure=True)}
     after = fold(entries(*lines, final(), ("reopen", {"job": JOB}))).jobs[JOB]
-    assert (after.tries, after.charges, after.refusals, after.deaths, after.not_before) == (
-        0,
-        [],
-        [],
-        {},
-        0.0,
-    )
+    assert (after.tries, after.charged, after.refused, after.refusals) == (0, 0, False, 0)
+    assert (after.deaths, after.not_before) == ({}, 0.0)
     assert (after.requests, after.bytes) == (2, 7)
 
 
@@ -147,8 +138,8 @@ def test_when_a_wait_is_over(not_before: float, due: bool) -> None:
 
 @pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), "1", None, True, [1], {}])
 def test_numbers_that_are_none_count_as_nothing(value: object) -> None:
-    job_state = fold(entries(attempt(not_before=value, requests=value, bytes=value, stamp=value))).jobs[JOB]
-    assert (job_state.requests, job_state.bytes, job_state.due(0.0)) == (0, 0, True)
+    its = fold(entries(attempt(not_before=value, requests=value, bytes=value, others_passed=value))).jobs[JOB]
+    assert (its.requests, its.bytes, its.due(0.0)) == (0, 0, True)
 
 
 def test_jobs_without_a_line_are_missing() -> None:
@@ -179,3 +170,18 @@ def test_no_wait_outlives_a_clock_that_was_set(by_s: float) -> None:
     """By an hour or more, while a job had any part of the longest wait before it."""
     for left_s in (0.5, LONG_WAIT_S):
         assert is_due(1000.0 + left_s, 1000.0 + by_s)
+
+
+def test_the_lines_of_earlier_engines_charge_and_refuse_as_they_say() -> None:
+    """Until 2026-11-26 a charge was given back when its incident (`stamp`) proved to be the egress's, a job that was
+    probed with was refused again and again, and an answer without captions was kept in the line (`held`)."""
+    its = fold(
+        entries(
+            attempt(charged=True, kind="network", stamp=[3, 4]),
+            *[attempt(charged=False, kind="blocked", stamp=[3, 5])] * 9,
+            attempt(charged=False, kind="no_captions", doubted=True, held={"run": "r"}, not_before=50.0),
+        )
+    ).jobs[JOB]
+    assert (its.tries, its.charged, its.refused, its.refusals) == (11, 1, True, 0)
+    assert not its.due(49.0)
+    assert its.due(50.0)

@@ -137,21 +137,11 @@ def test_a_rate_is_told_to_those_at_work(run: Run) -> None:
     assert run.goes_by(replace(COURSE, rate="9/s"), "9/s") == [[RATE + b"9/s"], [RATE + b"9/s"]]
 
 
-@pytest.mark.parametrize(
-    ("why", "did"), [("stop", ["end", "start"]), ("recycle", ["end", "start"]), ("limit", ["end"])]
-)
-def test_after_a_report(run: Run, why: str, did: list[str]) -> None:
+@pytest.mark.parametrize("why", ["stop", "recycle"])
+def test_after_a_report(run: Run, why: str) -> None:
     run.workers[0].came = WorkerReport(why, 1)
-    assert run.did() == [did, []]
-    assert not run.pool.at_limit
+    assert run.did() == [["end", "start"], []]
     assert list(events.recent(run.queue, 60.0)) == [], "nobody died"
-
-
-def test_all_at_the_limit(run: Run) -> None:
-    for worker in run.workers:
-        worker.came = WorkerReport("limit", 1)
-    run.did()
-    assert run.pool.at_limit
 
 
 def test_an_error_ends_the_run_and_begins_nothing(run: Run) -> None:

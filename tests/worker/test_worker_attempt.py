@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import ids
 
-from engine.budget import Outcome, Stamp
+from engine.budget import EgressHealth, Outcome
 from engine.model import Cue, Failure, Fetched, Job, Kind, Metadata, Permit, Refused, RequestCost, Transcript
 from engine.output.publisher import TMP, Output, intact
 from engine.queue import marker
-from engine.queue.job_state import JobState, fold
+from engine.queue.job_state import ChunkState, JobState
 from engine.queue.journal import JournalEntry, decode, encode
-from engine.worker.attempt import REFUSED_BEFORE, Attempts, Recorded
-from engine.worker.retry_policy import REFUSED_WAIT_S
+from engine.worker.attempt import REFUSED_BEFORE, Aborted, Attempts, Decision, Tried
 
 BATCH = "a" * 32
 NAME = ids(1)[0]
@@ -28,6 +26,7 @@ JOB = Job(NAME, {"row": 3})
 PERMIT = Permit(1, 7, 0.0)
 NAMES = ("p001 host:1", "p002 host:2")
 WALL = 1_800_000_000.0
+BEGAN_AT = 77.0
 FETCHED = Fetched(
     Metadata(title="A title", channel="Someone", channel_id="UC1", duration_s=60),
     Transcript("en", "English", True, (Cue(0.0, 1.0, "Hello"),)),
@@ -36,21 +35,25 @@ FETCHED = Fetched(
 
 
 class Bench:
-    """A judge whose judgements are given: by spell for stamps, one outcome after the other noted."""
+    """A budget in which an egress stands as the test says; what it was told is noted."""
 
-    def __init__(self, **guilt: bool | None) -> None:
-        self.guilt = {int(name[1:]): its for name, its in guilt.items()}
-        self.spell = 0
+    def __init__(self, **health: Any) -> None:
+        self.health = EgressHealth(**health)
         self.told: list[tuple[int, Outcome, str, float | None]] = []
+        self.shown_at: list[float] = []
 
     def report(
-        self, permit: Permit, outcome: Outcome, *, job: str, retry_after_s: float | None = None
-    ) -> Stamp:
+        self,
+        permit: Permit,
+        outcome: Outcome,
+        *,
+        job: str,
+        retry_after_s: float | None = None,
+        shown_at: float = 0.0,
+    ) -> EgressHealth:
         self.told.append((permit.egress, outcome, job, retry_after_s))
-        return Stamp(99, self.spell)
-
-    def fault(self, stamp: Stamp) -> bool | None:
-        return self.guilt.get(stamp.spell)
+        self.shown_at.append(shown_at)
+        return self.health
 
 
 @pytest.fixture
@@ -63,21 +66,33 @@ def root(tmp_path: Path) -> str:
 _LAPS = itertools.count(1)  # an id is never used twice
 
 
-def attempts(root: str, bench: Bench, allowed: int = 5) -> Attempts:
-    return Attempts(
-        Output(root, ("md",), f"run.0.{next(_LAPS)}", BATCH), bench, allowed, NAMES, wall=lambda: WALL
-    )
+def attempts(root: str, bench: Bench, allowed: int = 5, **more: Any) -> Attempts:
+    output = Output(root, ("md",), f"run.0.{next(_LAPS)}", BATCH)
+    return Attempts(output, bench, allowed, NAMES, wall=lambda: WALL, **more)
 
 
-def refuse(root: str, kind: Kind, bench: Bench, state: JobState | None = None, **failure: Any) -> Recorded:
-    got = Refused(Failure(kind, "it said no", **failure), RequestCost(1, 100), Metadata(title="T"))
-    return attempts(root, bench).conclude(JOB, state or JobState(), PERMIT, got, 0.5)
+def tried(got: Fetched | Refused | Aborted, state: JobState | None = None, **more: Any) -> Tried:
+    return Tried(JOB, state or JobState(), PERMIT, got, BEGAN_AT, 0.12345, **more)
+
+
+def no(kind: Kind, **failure: Any) -> Refused:
+    return Refused(Failure(kind, "it said no", **failure), RequestCost(1, 100), Metadata(title="T"))
+
+
+def fetch(root: str, bench: Bench, state: JobState | None = None) -> Decision:
+    decision = attempts(root, bench).conclude(tried(FETCHED, state))
+    assert decision is not None
+    return decision
+
+
+def refuse(root: str, kind: Kind, bench: Bench, state: JobState | None = None, **failure: Any) -> Decision:
+    its, one = attempts(root, bench), tried(no(kind, **failure), state)
+    return its.conclude(one) or its.confirmed(one)
 
 
 def test_a_fetched_video(root: str) -> None:
     bench = Bench()
-    state = JobState(requests=4, bytes=500, tries=2, charges=[None, (99, 1)])
-    recorded = attempts(root, bench).conclude(JOB, state, PERMIT, FETCHED, 0.12345)
+    recorded = fetch(root, bench, JobState(requests=4, bytes=500, tries=3, charged=2))
     assert (recorded.verb, recorded.again_in_s) == ("final", None)
     row = recorded.body
     assert {key: row[key] for key in list(row) if key not in ("files", "sha256")} == {
@@ -102,6 +117,7 @@ def test_a_fetched_video(root: str) -> None:
     assert sorted(row["files"]) == ["json", "md"]
     assert intact(root, row)
     assert bench.told == [(1, Outcome.OK, NAME, None)]
+    assert bench.shown_at == [BEGAN_AT]
 
 
 OUTCOMES = {
@@ -117,8 +133,8 @@ OUTCOMES = {
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_every_kind_tells_the_budget_and_leaves_nothing_in_the_output(root: str, kind: Kind) -> None:
-    bench = Bench(s0=False)
-    attempts(root, bench).conclude(JOB, JobState(), PERMIT, FETCHED, 0.1)  # an earlier life of the same job
+    bench = Bench()
+    fetch(root, bench)  # an earlier life of the same job
     bench.told.clear()
     recorded = refuse(root, kind, bench, retry_after_s=30.0)
     # A final refusal is an answer like any other: the egress works.
@@ -130,7 +146,10 @@ def test_every_kind_tells_the_budget_and_leaves_nothing_in_the_output(root: str,
         assert not any(files for at, _, files in os.walk(root) if TMP not in at and marker.DIR not in at)
     else:
         assert recorded.again_in_s is not None
-        assert recorded.again_in_s > 0
+        assert recorded.again_in_s > 0 or kind is Kind.BLOCKED
+    assert bench.shown_at[-1] == (BEGAN_AT if kind is Kind.NO_LANGUAGE else 0.0), (
+        "captions, if of another language"
+    )
 
 
 def test_where_another_queue_wrote_it_there_is_nothing_to_do(root: str) -> None:
@@ -138,7 +157,7 @@ def test_where_another_queue_wrote_it_there_is_nothing_to_do(root: str) -> None:
     os.makedirs(os.path.dirname(path))
     with open(path, "w") as file:
         file.write(f'{{"video_id":"{NAME}","batch":"{"b" * 32}"}}')
-    message = attempts(root, Bench()).conclude(JOB, JobState(), PERMIT, FETCHED, 0.1).body["message"]
+    message = fetch(root, Bench()).body["message"]
     assert "there is nothing to do" in message
     assert "--replace" not in message
 
@@ -149,7 +168,7 @@ def test_a_file_of_others_ends_the_job_and_stays(root: str) -> None:
     os.makedirs(os.path.dirname(path))
     with open(path, "w") as file:
         file.write("mine")
-    recorded = attempts(root, Bench()).conclude(JOB, JobState(), PERMIT, FETCHED, 0.1)
+    recorded = fetch(root, Bench())
     row = recorded.body
     assert (recorded.verb, row["status"], row["kind"], row["files"]) == ("final", "failed", "kept", {})
     assert f"{NAME[:2]}/{NAME}.md" in row["message"]
@@ -162,18 +181,16 @@ def test_a_file_of_others_ends_the_job_and_stays(root: str) -> None:
 
 
 def test_a_try_says_what_the_next_life_must_know(root: str) -> None:
-    state = JobState(tries=1, charges=[None])
-    recorded = refuse(root, Kind.TIMEOUT, Bench(), state)
-    assert recorded == Recorded(
+    recorded = refuse(root, Kind.GARBLED, Bench(), JobState(tries=1, charged=1))
+    assert recorded == Decision(
         "try",
         {
             "job": NAME,
             "n": 2,
-            "kind": "timeout",
+            "kind": "garbled",
             "message": "it said no",
             "not_before": WALL + 10,
             "charged": True,
-            "stamp": [99, 0],  # there are two egresses: it may prove to be this one's fault
             "requests": 1,
             "bytes": 100,
             "egress": NAMES[1],
@@ -182,26 +199,27 @@ def test_a_try_says_what_the_next_life_must_know(root: str) -> None:
     )
 
 
-@pytest.mark.parametrize(("guilty", "charged"), [(True, False), (None, True), (False, True)])
-def test_a_timeout_is_given_back_when_its_egress_proves_to_hang(
-    root: str, guilty: bool | None, charged: bool
-) -> None:
-    assert refuse(root, Kind.TIMEOUT, Bench(s0=guilty)).body["charged"] is charged
+@pytest.mark.parametrize("kind", [Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT])
+def test_what_the_egress_lost_costs_the_job_nothing(root: str, kind: Kind) -> None:
+    state = JobState(tries=9, charged=4)
+    recorded = refuse(root, kind, Bench(in_trouble=True), state)
+    assert (recorded.verb, recorded.body["charged"], recorded.body["n"], recorded.lost) == (
+        "try",
+        False,
+        4,
+        True,
+    )
+    its = attempts(root, Bench(losses=1, ok_at=60.0))
+    own = its.conclude(tried(no(kind), state, lost_at=50.0))
+    assert own is not None
+    assert (own.verb, own.body["kind"], own.body["attempts"], own.lost) == ("final", kind, 5, False)
 
 
-@pytest.mark.parametrize(("guilty", "charged"), [(True, False), (None, True), (False, True)])
-def test_a_timeout_of_an_egress_that_is_alone_is_given_back_when_the_network_proves_lost(
-    root: str, guilty: bool | None, charged: bool
-) -> None:
-    alone = replace(attempts(root, Bench(s0=guilty)), names=NAMES[:1])
-    got = Refused(Failure(Kind.TIMEOUT, "it said no"), RequestCost(1, 100))
-    recorded = alone.conclude(JOB, JobState(), Permit(0, 7, 0.0), got, 0.5)
-    assert (recorded.body["charged"], recorded.body["stamp"]) == (charged, [99, 0])
-    last = alone.conclude(JOB, JobState(tries=4, charges=[None] * 4), Permit(0, 7, 0.0), got, 0.5)
-    assert last.verb == ("final" if charged else "try"), "as long as nobody knows it is the job's own"
-    earlier = replace(alone, judge=Bench(s0=False, s5=True))
-    its = earlier.conclude(JOB, JobState(charges=[(99, 5)]), Permit(0, 7, 0.0), got, 0.5)
-    assert its.body["n"] == 1, "the earlier one was the network's"
+def test_a_timeout_over_a_suspend_costs_nothing(root: str) -> None:
+    its, one = attempts(root, Bench(ok_at=60.0)), tried(no(Kind.TIMEOUT), lost_at=50.0, suspended=True)
+    decision = its.conclude(one)
+    assert decision is not None
+    assert decision.body["charged"] is False
 
 
 @pytest.mark.parametrize(
@@ -217,74 +235,74 @@ def test_a_timeout_of_an_egress_that_is_alone_is_given_back_when_the_network_pro
 def test_a_lost_exit_of_a_rotating_gateway_is_bad_luck(
     root: str, failure: Failure, outcome: Outcome, charged: bool
 ) -> None:
-    bench = Bench(s0=False)
-    rotating = replace(attempts(root, bench), rotating=True)
-    recorded = rotating.conclude(JOB, JobState(), PERMIT, Refused(failure, RequestCost(1, 0)), 0.5)
+    bench = Bench(ok_at=60.0)
+    rotating = attempts(root, bench, rotating=True)
+    recorded = rotating.conclude(tried(Refused(failure, RequestCost(1, 0)), lost_at=50.0))
+    assert recorded is not None
     assert bench.told[0][1] is outcome
     assert recorded.body["charged"] is charged
-    worn = rotating.conclude(
-        JOB, JobState(tries=15, charges=[None] * 4), PERMIT, Refused(failure, RequestCost()), 0.5
-    )
+    state = JobState(tries=15, charged=4)
+    worn = rotating.conclude(tried(Refused(failure, RequestCost()), state, lost_at=50.0))
+    assert worn is not None
     assert worn.verb == "final"  # even luck has an end
 
 
 def test_a_dead_egress_is_not_the_job_s_fault(root: str) -> None:
-    bench = Bench(s0=False)
-    recorded = refuse(root, Kind.PROXY, bench, JobState(charges=[None] * 9, tries=9), dead_egress=True)
+    bench = Bench(in_trouble=True)
+    recorded = refuse(root, Kind.PROXY, bench, JobState(charged=9, tries=9), dead_egress=True)
     assert bench.told[0][1] is Outcome.DEAD
     assert recorded.verb == "try"
     assert recorded.body["charged"] is False
 
 
-@pytest.mark.parametrize(
-    ("fault", "verb", "charged"), [(True, "try", False), (False, "final", None), (None, "try", True)]
-)
-def test_whose_fault_the_last_allowed_attempt_was(
-    root: str, fault: bool | None, verb: str, charged: bool | None
-) -> None:
-    recorded = refuse(root, Kind.NETWORK, Bench(s0=fault), JobState(tries=4, charges=[None] * 4))
-    assert (recorded.verb, recorded.body.get("charged")) == (verb, charged)
-    if verb == "final":
-        assert recorded.body["attempts"] == 5
-
-
-def test_charges_of_an_outage_are_given_back_later(root: str) -> None:
-    """Four charged attempts, two of them stamped with a spell that proved to be the egress's."""
-    state = JobState(tries=4, charges=[None, (99, 1), (99, 1), (99, 2)])
-    bench = Bench(s0=False, s1=True, s2=False)
-    recorded = refuse(root, Kind.NETWORK, bench, state)
-    assert (recorded.verb, recorded.body["n"], recorded.again_in_s) == ("try", 3, 60.0)
-    row = attempts(root, bench).conclude(JOB, state, PERMIT, FETCHED, 0.1).body
-    assert row["attempts"] == 3
-
-
 def test_refusals_count_only_while_others_passed(root: str) -> None:
-    state = JobState(tries=3, refusals=[(99, 1), (99, 2), (99, 3)])
-    for bench in (Bench(s0=None, s1=False, s2=False, s3=None), Bench(s0=None, s1=True, s2=False, s3=True)):
-        recorded = refuse(root, Kind.BLOCKED, bench, state)
-        assert (recorded.verb, recorded.body["charged"]) == ("try", False)
-        assert recorded.again_in_s == REFUSED_WAIT_S
-        assert bench.told[0][2] == REFUSED_BEFORE  # many such jobs are no more evidence than one
-        assert not attempts(root, bench).hopeless(state)
-    bench = Bench(s0=None, s1=False, s2=False, s3=False)
-    assert attempts(root, bench).hopeless(state)
-    recorded = refuse(root, Kind.BLOCKED, bench, state)
-    assert (recorded.verb, recorded.body["kind"]) == ("final", "blocked")
-    told = attempts(root, bench).refused_for_good(JOB, state)
-    assert (told.verb, told.body["kind"], told.body["attempts"]) == ("final", "blocked", 1)
-    assert "3 times while other videos passed" in told.body["message"]
+    bench = Bench(in_trouble=True)
+    first = refuse(root, Kind.BLOCKED, bench)
+    assert (first.verb, first.again_in_s) == ("try", 0.0)
+    assert "others_passed" not in first.body
+    again = refuse(root, Kind.BLOCKED, bench, JobState(tries=1, refused=True))
+    assert (again.body["charged"], again.body["others_passed"]) == (False, True)
+    assert bench.told[1][2] == REFUSED_BEFORE  # many such jobs are no more evidence than one
+    confirmed = refuse(root, Kind.BLOCKED, Bench(confirmed=True), JobState(refused=True, refusals=2))
+    assert confirmed.verb == "try"
+    assert "others_passed" not in confirmed.body
+    last = refuse(root, Kind.BLOCKED, bench, JobState(tries=3, refused=True, refusals=2))
+    assert (last.verb, last.body["kind"], last.body["attempts"]) == ("final", "blocked", 1)
+    assert "3 times while other videos passed" in last.body["message"]
+
+
+def test_no_captions_is_not_decided_before_it_is_confirmed(root: str) -> None:
+    bench = Bench()
+    its, one = attempts(root, bench), tried(no(Kind.NO_CAPTIONS), JobState(requests=2, bytes=9))
+    assert its.conclude(one) is None
+    assert (bench.told, bench.shown_at) == ([(1, Outcome.OK, NAME, None)], [0.0])
+    final, back = its.confirmed(one), its.aborted(one)
+    assert (final.verb, final.body["kind"], final.body["requests"]) == ("final", "no_captions", 3)
+    assert (back.verb, back.again_in_s, back.body["gave_way"]) == ("try", 0.0, True)
+    assert (back.body["charged"], back.body["requests"], back.body["bytes"]) == (False, 1, 100)
+
+
+@pytest.mark.parametrize("requests", [0, 1])
+def test_an_attempt_that_was_aborted_leaves_a_line_of_what_it_cost(root: str, requests: int) -> None:
+    bench = Bench()
+    decision = attempts(root, bench).conclude(tried(Aborted(RequestCost(requests, 10 * requests))))
+    assert decision is not None
+    assert (decision.verb, decision.again_in_s) == ("try" if requests else "", 0.0)
+    assert bench.told == [(1, Outcome.OTHER, NAME, None)]
 
 
 def test_a_message_of_any_length_is_cut(root: str) -> None:
     got = Refused(Failure(Kind.PRIVATE, "x" * 10_000), RequestCost())
-    row = attempts(root, Bench()).conclude(JOB, JobState(), PERMIT, got, 0.0).body
+    decision = attempts(root, Bench()).conclude(tried(got))
+    assert decision is not None
+    row = decision.body
     assert row["message"] == "x" * 500
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(list(Kind)), st.sampled_from([True, False, None])), max_size=30))
+@given(st.lists(st.tuples(st.sampled_from(list(Kind)), st.booleans(), st.booleans()), max_size=30))
 def test_a_job_s_life_as_its_journal_tells_it(
-    tmp_path_factory: pytest.TempPathFactory, fates: list[tuple[Kind, bool | None]]
+    tmp_path_factory: pytest.TempPathFactory, fates: list[tuple[Kind, bool, bool]]
 ) -> None:
     """Each line is written, read back and folded: the next attempt knows what the one before it did."""
     bench = Bench()
@@ -292,25 +310,23 @@ def test_a_job_s_life_as_its_journal_tells_it(
     lives.mkdir(exist_ok=True)
     marker.write(str(lives), marker.Note(BATCH))
     its = attempts(str(lives), bench)
-    state = JobState()
-    for tries, (kind, fault) in enumerate(fates, 1):
-        number = tries - 1
-        bench.spell = number
-        bench.guilt[number] = fault
-        recorded = its.conclude(JOB, state, PERMIT, Refused(Failure(kind, "no"), RequestCost(1, 10)), 0.0)
-        found = decode(encode(recorded.verb, recorded.body)[:-1])
+    chunk = ChunkState()
+    for tries, (kind, in_trouble, confirmed) in enumerate(fates, 1):
+        bench.health = EgressHealth(in_trouble, confirmed, 1, 60.0)
+        one = tried(Refused(Failure(kind, "no"), RequestCost(1, 10)), chunk.job(NAME), lost_at=50.0)
+        decision = its.conclude(one) or its.aborted(one)
+        found = decode(encode(decision.verb, decision.body)[:-1])
         assert found is not None
-        chunk = fold([JournalEntry(found[0], found[1], tries * 100, found[2])])
-        if recorded.verb == "final":
-            assert chunk.jobs[NAME].final == found[1]
+        chunk.apply(JournalEntry(found[0], found[1], tries * 100, found[2]))
+        state = chunk.jobs[NAME]
+        if decision.verb == "final":
+            assert state.final == found[1]
             assert found[1]["requests"] == tries
             assert 1 <= found[1]["attempts"] <= max(1, tries)
             return
-        assert recorded.again_in_s is not None
-        whole = fold([JournalEntry("try", found[1], 1, found[2])])
-        state.tries += 1
-        state.charges += whole.jobs[NAME].charges
-        state.refusals += whole.jobs[NAME].refusals
-        state.requests += whole.jobs[NAME].requests
-        assert whole.jobs[NAME].due(WALL + recorded.again_in_s)
-        assert not whole.jobs[NAME].due(WALL)
+        assert decision.again_in_s is not None
+        assert (state.requests, state.bytes) == (tries, 10 * tries)
+        assert found[1]["n"] == state.charged <= state.tries <= tries
+        if "gave_way" not in found[1]:
+            assert state.due(WALL + decision.again_in_s)
+            assert state.due(WALL) == (decision.again_in_s == 0)

@@ -9,144 +9,29 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from patience import HANG_S, Limit, ends
+from patience import HANG_S
 from patience import until as wait_until
-from support import batch, file_rows, ids, output_of, reclaim
+from support import batch, ids, output_of, reclaim
+from worker_rig import Fetch, Rig
 
-from engine import verify
 from engine.budget import BudgetSettings, Rate, snapshot
-from engine.budget.limiter import Budget
 from engine.errors import Exit, Interrupted, UsageError
-from engine.model import EgressSpec, Fetched, Permit, Refused
+from engine.model import Fetched, Permit, Refused
 from engine.output import publisher
-from engine.queue import journal
+from engine.queue import claims, journal
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.job_state import fold
 from engine.queue.segments import Chunk, split_chunks
-from engine.queue.tickets import issue
-from engine.rehearsal import Rehearsal, start
-from engine.rehearsal import RehearsalSettings as Stage
-from engine.settings import Frozen, Settings
+from engine.rehearsal import Rehearsal
 from engine.storage import disk
-from engine.worker import held_chunks, main, retry_policy, unconfirmed
-from engine.worker.context import Resources
-from engine.worker.main import MainLoop, WorkerControl, WorkerReport, report_of
+from engine.worker import held_chunks, main, retry_policy
+from engine.worker.main import MainLoop, WorkerReport, report_of
 
 pytestmark = pytest.mark.usefixtures("no_fsync", "quick")
-
-Fetch = Callable[[str, Permit], Fetched | Refused]
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Rehearsal]:
-    with start(Stage(latency_s=0.0)) as found:
-        yield found
-
-
-@pytest.fixture
-def stand_in(stage: Rehearsal) -> Rehearsal:
-    stage.play(replace=True)
-    return stage
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same work with shorter times."""
-    monkeypatch.setattr(retry_policy, "WAITS_S", (0.05, 0.1, 0.2))
-    monkeypatch.setattr(main, "SYNC_S", 0.1)
-    monkeypatch.setattr(main, "IDLE_S", 0.02)
-    monkeypatch.setattr(main, "HUNG_AFTER_S", 0.2)
-
-
-class Rig:
-    """A queue, a worker's resources, and its work."""
-
-    def __init__(self, queue: Queue, stand_in: Rehearsal, **options: Any) -> None:
-        self.queue = queue
-        options = {"threads": 4, "deadline_s": 60.0, **options}
-        self.settings = Settings(
-            queue=queue.root,
-            frozen=Frozen(output_of(queue)),
-            egresses=(EgressSpec("p001", stand_in.proxy_url),),
-            budget=BudgetSettings(Rate("none"), 60.0),
-            ca_bundle=stand_in.ca_bundle,
-            **options,
-        )
-        Budget.open(queue.budget, self.settings.egresses, self.settings.budget, new_run=True).close()
-        self.control = WorkerControl(self.settings)
-        self.resources = Resources(self.settings, self.control.stop, self.control.abort)
-        self.fetched: list[str] = []
-        self.wrap(lambda fetch, video_id, permit: fetch(video_id, permit))
-        self.workers = 0
-
-    def wrap(self, around: Callable[[Fetch, str, Permit], Fetched | Refused]) -> None:
-        """Have each fetch go through `around`."""
-        inner = self.resources.fetcher.fetch
-
-        def fetch(video_id: str, permit: Permit) -> Fetched | Refused:
-            self.fetched.append(video_id)
-            return around(inner, video_id, permit)
-
-        self.resources.fetcher.fetch = fetch  # type: ignore[method-assign]
-
-    def work(self, until: Callable[[], bool] | None = None, run: str = "") -> WorkerReport:
-        """Have a worker work; drain it when `until` (default: every job is final) comes true, or let it end by
-        itself."""
-        self.workers += 1
-        for event in (self.control.stop, self.control.abort):
-            event.clear()
-        self.control.settings = self.settings
-        worker_id = f"{run or f'run{self.workers}'}.0.{self.workers}"
-        self.at_work = MainLoop(self.control, self.resources, worker_id)
-        reports: list[WorkerReport] = []
-        self._others = set(threading.enumerate())
-        thread = threading.Thread(target=lambda: reports.append(self.at_work.run()))
-        thread.start()
-        limit = Limit(20.0)
-        there = until or (lambda: len(self.rows()) >= self.queue.total())
-        while thread.is_alive() and not there():
-            assert not limit.over, "the worker does not get there"
-            thread.join(0.01)
-        self.control.stop.set()
-        ends(thread, "the worker does not end")
-        return reports[0]
-
-    def die(self) -> None:
-        """Let the kernel's part of this worker's death happen, after its threads' part."""
-        for thread in threading.enumerate():
-            if thread.name.startswith("fetch-") and thread not in self._others:
-                ends(thread)
-        os.close(self.at_work._worker._inflight)
-        self.at_work._worker._lock._close()
-
-    def entries(self) -> Iterator[journal.JournalEntry]:
-        for chunk in split_chunks(self.queue.segment(0)):
-            yield from journal.lines(self.queue.journal(chunk))
-
-    def rows(self) -> dict[str, dict[str, Any]]:
-        """The final rows; each job has one at most."""
-        finals = [entry.body for entry in self.entries() if entry.verb == "final"]
-        found = {row["video_id"]: row for row in finals}
-        reopened = sum(entry.verb == "reopen" for entry in self.entries())
-        assert len(finals) - reopened <= len(found) <= len(finals)
-        return found
-
-    def tries(self) -> list[dict[str, Any]]:
-        return [entry.body for entry in self.entries() if entry.verb == "try"]
-
-    def sound(self) -> None:
-        """Nothing is held, everything is filed, and the audit agrees."""
-        assert worker_ids(self.queue) == []
-        file_rows(self.queue)
-        publisher.sweep(output_of(self.queue))
-        found = verify.audit(self.queue.root)
-        assert found.problems == []
-        assert found.rows == self.queue.total()
 
 
 def note(queue: Queue, chunk: Chunk, *entries: tuple[str, dict[str, Any]]) -> None:
@@ -217,8 +102,8 @@ def test_a_line_written_while_others_are_made_durable_gets_its_own_promise(
 ) -> None:
     rig = Rig(batch(tmp_path, 16), stand_in)
     loop = MainLoop(rig.control, rig.resources, "run1.0.1")
-    assert loop._fill() is True or loop.desk.chunks
-    (home,) = loop.desk.chunks.values()
+    assert loop._fill() is True or loop.scheduler.chunks
+    (home,) = loop.scheduler.chunks.values()
     early, late = ({"video_id": name, "status": "absent", "kind": "private"} for name in ids(2))
     loop.chunks.write(home, "final", early)
     real = home.journal.sync
@@ -258,41 +143,33 @@ def test_one_that_is_drained_early_leaves_the_rest_to_the_next(tmp_path: Path, s
     rig.sound()
 
 
-@pytest.mark.parametrize(("limit", "same_run"), [(None, True), (8, True), (None, False)])
-def test_a_held_answer_outlives_its_worker_but_not_its_run(
-    tmp_path: Path, stand_in: Rehearsal, limit: int | None, same_run: bool
-) -> None:
-    """Two videos without captions are held when their worker ends: its run's next one fetches none of them again."""
+def test_what_is_unconfirmed_at_the_end_is_fetched_again(tmp_path: Path, stand_in: Rehearsal) -> None:
     stand_in.play("no_captions")
-    queue = batch(tmp_path, 2)
-    if limit is not None:
-        issue(queue, limit)
-    rig = Rig(queue, stand_in, limit=limit)
-    rig.work(lambda: len(rig.at_work.hands._holding) == 2, run="one")
+    rig = Rig(batch(tmp_path, 2), stand_in)
+    rig.work(lambda: len(rig.at_work.fetch_loop.unconfirmed) == 2)
     assert rig.rows() == {}
-    assert [body["kind"] for body in rig.tries()] == ["no_captions"] * 2
-    rig.work(run="one" if same_run else "two")
-    assert len(rig.fetched) == (2 if same_run else 4)
+    assert [(body["gave_way"], body["requests"]) for body in rig.tries()] == [(True, 2)] * 2
+    rig.work()
     for row in rig.rows().values():
-        assert (row["kind"], row["attempts"], row["requests"]) == ("no_captions", 1, 2 if same_run else 4)
+        assert (row["kind"], row["attempts"], row["requests"]) == ("no_captions", 1, 4)
         assert row["title"]
         assert row["duration_s"]
     rig.sound()
 
 
-def test_one_that_waits_on_the_desk_is_held_on_too(
-    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Five of five without captions, and nobody to speak for them: they wait and are believed after a second look
-    that counts for none of them."""
-    monkeypatch.setattr(unconfirmed, "LONG_WAIT_S", 12.0)
-    monkeypatch.setattr(unconfirmed, "TRY_AGAIN_S", 0.05)
+def test_what_is_unconfirmed_is_not_in_flight_and_has_no_line(tmp_path: Path, stand_in: Rehearsal) -> None:
     stand_in.play("no_captions")
-    rig = Rig(batch(tmp_path, 5), stand_in)
-    rig.work(run="one")
-    assert sorted(Counter(rig.fetched).values()) == [2] * 5
-    assert {(row["kind"], row["requests"]) for row in rig.rows().values()} == {("no_captions", 2)}
-    rig.sound()
+    rig = Rig(batch(tmp_path, 3), stand_in)
+    seen: list[tuple[int, int]] = []
+
+    def there() -> bool:
+        if len(rig.at_work.fetch_loop.unconfirmed) == 3:
+            busy = claims.in_flight(rig.at_work._worker.dir)
+            seen.append((len(busy), sum(1 for _ in rig.entries())))
+        return bool(seen)
+
+    rig.work(there)
+    assert seen == [(0, 0)]
 
 
 def test_a_stop_lets_what_is_in_flight_finish_and_begins_nothing(tmp_path: Path, stand_in: Rehearsal) -> None:
@@ -315,11 +192,10 @@ def test_a_stop_lets_what_is_in_flight_finish_and_begins_nothing(tmp_path: Path,
     assert worker_ids(rig.queue) == []
 
 
-def test_a_limit_is_kept_to_the_job(tmp_path: Path, stand_in: Rehearsal) -> None:
+def test_one_process_begins_no_more_than_the_limit(tmp_path: Path, stand_in: Rehearsal) -> None:
     rig = Rig(batch(tmp_path, 40), stand_in, limit=7)
-    issue(rig.queue, 7)
-    assert rig.work(lambda: False) == WorkerReport("limit", 7)
-    assert len(rig.rows()) == 7
+    assert rig.work(lambda: len(rig.rows()) == 7) == WorkerReport("stop", 7)
+    assert len(rig.fetched) == 7
 
 
 # ---- what comes again -----------------------------------------------------------------------------------
@@ -436,8 +312,8 @@ def test_a_process_that_met_a_failing_disk_writes_no_line_more(
     assert report.exit_code == Exit.DISK
     monkeypatch.setattr(disk, "_fdatasync", lambda fd: None)
     before = list(rig.entries())
-    fail = rig.at_work._fail
-    rig.at_work.hands._fail = lambda exc: (fail(exc), back.set())  # type: ignore[func-returns-value]
+    fail = rig.at_work.fail
+    rig.at_work.fail = lambda exc: (fail(exc), back.set())  # type: ignore[func-returns-value]
     let_go.set()
     assert back.wait(HANG_S), "its thread ended, and said why"
     assert list(rig.entries()) == before
@@ -489,7 +365,7 @@ def test_a_hung_thread_ends_its_worker_and_costs_the_other_jobs_nothing(
         waiting.wait(HANG_S)
         if video_id == names[0]:
             (work,) = [
-                its for its in rig.at_work.desk.in_flight.values() if its.item.job.video_id == video_id
+                its for its in rig.at_work.scheduler.in_flight.values() if its.item.job.video_id == video_id
             ]
             assert work.permit == permit  # whose egress is told when the thread hangs
             work.since -= 3600.0
@@ -501,11 +377,10 @@ def test_a_hung_thread_ends_its_worker_and_costs_the_other_jobs_nothing(
 
     rig.wrap(hang)
     assert rig.work(lambda: False).why == "recycle"
-    row = rig.rows()[names[0]]
-    assert (row["kind"], row["attempts"]) == ("timeout", 1)
-    assert "its thread hung" in row["message"]
-    assert not rig.rows().keys() & set(names[1:])
-    assert {entry.verb for entry in rig.entries()} == {"final", "synced"}
+    (line,) = rig.tries()
+    assert (line["job"], line["kind"], line["charged"]) == (names[0], "timeout", False)
+    assert "its thread hung" in line["message"]
+    assert not rig.rows().keys() & set(names)
     assert worker_ids(rig.queue) == []
     lines = list(rig.entries())
     let_go.set()
@@ -513,8 +388,7 @@ def test_a_hung_thread_ends_its_worker_and_costs_the_other_jobs_nothing(
         assert returned.acquire(timeout=HANG_S)
     assert list(rig.entries()) == lines, "late answers are nothing"
     rig.work()
-    assert rig.rows()[names[0]] == row
-    assert {rig.rows()[name]["attempts"] for name in names[1:]} == {1}
+    assert {rig.rows()[name]["attempts"] for name in names} == {1}
     rig.sound()
 
 
@@ -605,7 +479,9 @@ def test_waiting_for_a_permit_is_no_hanging(
         looks[0] += 1
 
     def slowly(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
-        (work,) = [its for its in rig.at_work.desk.in_flight.values() if its.item.job.video_id == video_id]
+        (work,) = [
+            its for its in rig.at_work.scheduler.in_flight.values() if its.item.job.video_id == video_id
+        ]
         work.waiting = True
         work.since -= 3600.0
         seen = looks[0]
@@ -778,7 +654,7 @@ def test_a_suspend_is_no_hanging(
         return 3600.0
 
     def asleep(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
-        (work,) = rig.at_work.desk.in_flight.values()
+        (work,) = rig.at_work.scheduler.in_flight.values()
         work.since -= 3600.0
         seen = looks[0]
         wait_until(lambda: looks[0] >= seen + 3, 20.0, "for the main loop to look")

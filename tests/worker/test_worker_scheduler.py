@@ -1,4 +1,4 @@
-"""The desk: what may begin, what waits, what has left; threads that wait are woken."""
+"""The scheduler: what may begin, what waits, what has left; threads that wait are woken."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from support import ids
 from engine.model import Job
 from engine.queue.job_state import ChunkState, Death, JobState
 from engine.queue.segments import Chunk
-from engine.worker.scheduler import Desk, Item, OpenChunk, Work
+from engine.worker.scheduler import PARK_S, ControlDue, Item, OpenChunk, Scheduler, Work
 
-PARK_S = 90.0
+LATER = time.monotonic() + 1e6  # something passes after whatever a test does
 
 
 class NoJournal:
-    """The desk holds a chunk's journal for the keeper and never looks into it."""
+    """The scheduler holds a chunk's journal for the main thread and never looks into it."""
 
     end = 0
 
@@ -34,7 +34,7 @@ def chunk_of(states: list[JobState], k: int = 0, start: int = 0) -> tuple[OpenCh
     return home, [Item(home, Job(name), state) for name, state in zip(names, states, strict=True)]
 
 
-def lay(desk: Desk, states: list[JobState], k: int = 0, start: int = 0) -> OpenChunk:
+def lay(desk: Scheduler, states: list[JobState], k: int = 0, start: int = 0) -> OpenChunk:
     home, items = chunk_of(states, k, start)
     desk.put_chunk(home, [(item, 0.0) for item in items])
     return home
@@ -45,19 +45,19 @@ def suspect() -> JobState:
 
 
 def refused() -> JobState:
-    return JobState(refusals=[(1, 1)])
+    return JobState(refused=True)
 
 
-def begin(desk: Desk, thread: int, **how: Any) -> Work:
-    assert desk.reserve()
-    work = desk.begin(thread, **how)
-    assert work is not None
+def begin(desk: Scheduler, thread: int, **how: Any) -> Work:
+    assert desk.wait_for_work()
+    work = desk.take(thread, **{"passed_at": LATER, **how})
+    assert isinstance(work, Work)
     return work
 
 
-def done(desk: Desk, work: Work, again_in_s: float | None = None) -> None:
-    assert desk.settle(work)
-    desk.end(work, again_in_s=again_in_s, park_up_to_s=PARK_S)
+def done(desk: Scheduler, work: Work, again_in_s: float | None = None) -> None:
+    assert desk.returned(work)
+    desk.finish(work, again_in_s)
 
 
 class Waiter:
@@ -82,7 +82,7 @@ class Waiter:
 
 
 def test_jobs_come_in_order_and_their_chunk_is_idle_when_all_are_final() -> None:
-    desk = Desk()
+    desk = Scheduler()
     home = lay(desk, [JobState() for _ in range(3)])
     for number in range(3):
         assert desk.take_idle() == []
@@ -96,40 +96,40 @@ def test_jobs_come_in_order_and_their_chunk_is_idle_when_all_are_final() -> None
 
 
 def test_no_more_reservations_than_jobs() -> None:
-    desk = Desk()
+    desk = Scheduler()
     lay(desk, [JobState()])
-    assert desk.reserve()
-    second = Waiter(desk.reserve)
+    assert desk.wait_for_work()
+    second = Waiter(desk.wait_for_work)
     assert second.waits()
-    desk.cancel()
+    desk.pass_over()
     assert second.comes() is True
 
 
 def test_a_chunk_wakes_those_who_wait() -> None:
-    desk = Desk()
-    waiting = [Waiter(desk.reserve) for _ in range(3)]
+    desk = Scheduler()
+    waiting = [Waiter(desk.wait_for_work) for _ in range(3)]
     assert all(its.waits() for its in waiting)
     lay(desk, [JobState() for _ in range(3)])
     assert [its.comes() for its in waiting] == [True] * 3
 
 
 def test_a_stop_wakes_everybody_and_begins_nothing() -> None:
-    desk = Desk()
+    desk = Scheduler()
     lay(desk, [JobState()])
     work = begin(desk, 0)
-    reserving = Waiter(desk.reserve)
+    reserving = Waiter(desk.wait_for_work)
     assert reserving.waits()
     desk.attention.clear()
     desk.stop()
     assert reserving.comes() is False
-    assert desk.begin(1) is None
+    assert desk.take(1) is None
     assert desk.attention.is_set()
     done(desk, work)  # what is in flight may finish
     assert len(desk.take_rest()) == 1
 
 
 def test_the_keeper_hears_that_too_few_jobs_are_left() -> None:
-    desk = Desk(low_water=2)
+    desk = Scheduler(low_water=2)
     lay(desk, [JobState() for _ in range(4)])
     heard = []
     for thread in range(4):
@@ -141,11 +141,11 @@ def test_the_keeper_hears_that_too_few_jobs_are_left() -> None:
 
 
 def test_a_suspect_runs_alone() -> None:
-    desk = Desk()
+    desk = Scheduler()
     lay(desk, [JobState(), suspect(), JobState()])
     first = begin(desk, 0)
     assert first.item.state.deaths  # suspects go first when nothing is in flight
-    others = Waiter(lambda: desk.reserve() and desk.begin(1))
+    others = Waiter(lambda: desk.wait_for_work() and desk.take(1))
     assert others.waits()
     done(desk, first)
     second = others.comes()
@@ -155,11 +155,11 @@ def test_a_suspect_runs_alone() -> None:
 
 
 def test_a_suspect_waits_until_the_others_are_through_and_keeps_new_ones_out() -> None:
-    desk = Desk()
+    desk = Scheduler()
     lay(desk, [JobState(), JobState(), JobState()])
     running = [begin(desk, 0), begin(desk, 1)]
     lay(desk, [suspect()], k=1, start=3)
-    alone = Waiter(lambda: desk.reserve() and desk.begin(2))
+    alone = Waiter(lambda: desk.wait_for_work() and desk.take(2))
     assert alone.waits()
     done(desk, running[0])
     assert alone.waits()
@@ -171,12 +171,12 @@ def test_a_suspect_waits_until_the_others_are_through_and_keeps_new_ones_out() -
 
 
 def test_who_reserved_before_a_suspect_came_waits_as_well() -> None:
-    desk = Desk()
+    desk = Scheduler()
     lay(desk, [JobState(), JobState()])
     running = begin(desk, 0)
-    assert desk.reserve()
+    assert desk.wait_for_work()
     lay(desk, [suspect()], k=1, start=2)
-    late = Waiter(lambda: desk.begin(1))
+    late = Waiter(lambda: desk.take(1))
     assert late.waits()
     done(desk, running)
     work = late.comes()
@@ -186,11 +186,11 @@ def test_who_reserved_before_a_suspect_came_waits_as_well() -> None:
 
 
 def test_one_refused_job_is_out_at_a_time() -> None:
-    desk = Desk()
+    desk = Scheduler()
     lay(desk, [refused(), refused(), JobState()])
     first, second = begin(desk, 0), begin(desk, 1)
     assert [first.was_refused, second.was_refused] == [True, False]
-    third = Waiter(lambda: desk.reserve() and desk.begin(2))
+    third = Waiter(lambda: desk.wait_for_work() and desk.take(2, passed_at=LATER))
     assert third.waits()
     done(desk, first)
     work = third.comes()
@@ -198,15 +198,53 @@ def test_one_refused_job_is_out_at_a_time() -> None:
     assert work.was_refused
 
 
-def test_a_refused_job_gives_way_while_its_egress_is_probed() -> None:
-    desk = Desk()
-    lay(desk, [refused(), JobState()])
-    assert not begin(desk, 0, probing=True).was_refused
-    assert begin(desk, 1, probing=True).was_refused  # nobody else is there
+def test_a_refused_job_goes_first_once_something_else_has_passed() -> None:
+    desk = Scheduler()
+    lay(desk, [JobState(), refused(), JobState()])
+    assert not begin(desk, 0, passed_at=time.monotonic() - 1).was_refused
+    first = begin(desk, 1)
+    assert first.was_refused
+    first.item.refused_at = time.monotonic()  # once more
+    done(desk, first, again_in_s=0.0)
+    assert not begin(desk, 2, passed_at=first.item.refused_at).was_refused
+    assert begin(desk, 1).item is first.item
+
+
+def test_where_nothing_else_is_left_to_pass_a_control_video_does() -> None:
+    desk = Scheduler()
+    lay(desk, [refused(), refused()])
+    assert desk.wait_for_work()
+    assert isinstance(desk.take(0, passed_at=time.monotonic() - 1), ControlDue)
+    work = begin(desk, 0)
+    assert work.was_refused
+    second = Waiter(lambda: desk.wait_for_work() and desk.take(1))
+    assert second.waits()  # one refused job is out, and it may be the one that passes
+    done(desk, work)
+    assert isinstance(second.comes(), ControlDue)
+
+
+def test_no_more_are_begun_than_the_limit_lets_become_final() -> None:
+    desk = Scheduler(limit=3)
+    lay(desk, [JobState() for _ in range(9)])
+    first, second, third = (begin(desk, number) for number in range(3))
+    fourth = Waiter(desk.wait_for_work)
+    assert fourth.waits()
+    done(desk, first)
+    desk.put_down(second)
+    assert fourth.waits()
+    done(desk, third, again_in_s=0.0)
+    assert fourth.comes() is True
+    again = desk.take(3)
+    assert isinstance(again, Work)
+    assert again.item is third.item
+    desk.finish(second, None)
+    done(desk, again)
+    assert desk.finals == 3
+    assert desk.quiet
 
 
 def test_a_short_wait_is_parked_and_a_long_one_leaves_with_the_chunk() -> None:
-    desk = Desk()
+    desk = Scheduler()
     home = lay(desk, [JobState(), JobState(not_before=12345.0)])
     first = begin(desk, 0)
     before = time.monotonic()
@@ -229,17 +267,17 @@ def test_a_short_wait_is_parked_and_a_long_one_leaves_with_the_chunk() -> None:
 
 
 def test_a_parked_job_wakes_a_waiting_thread() -> None:
-    desk = Desk()
+    desk = Scheduler()
     home, items = chunk_of([JobState()])
     desk.put_chunk(home, [(items[0], 0.001)])
-    waiting = Waiter(desk.reserve)
+    waiting = Waiter(desk.wait_for_work)
     assert waiting.waits()
     desk.wake(time.monotonic() + 1)
     assert waiting.comes() is True
 
 
 def test_a_job_that_stepped_back_comes_first_again() -> None:
-    desk = Desk()
+    desk = Scheduler()
     lay(desk, [JobState() for _ in range(3)])
     work = begin(desk, 0)
     done(desk, work, again_in_s=0.0)
@@ -247,23 +285,23 @@ def test_a_job_that_stepped_back_comes_first_again() -> None:
 
 
 def test_an_abandoned_thread_must_leave_everything_alone() -> None:
-    desk = Desk()
+    desk = Scheduler()
     lay(desk, [JobState(), JobState()])
     hung, quick = begin(desk, 0), begin(desk, 1)
     assert desk.abandon(hung)
-    assert not desk.settle(hung)
-    assert desk.settle(quick)
+    assert not desk.returned(hung)
+    assert desk.returned(quick)
     assert not desk.abandon(quick)  # it just came back
-    desk.end(hung, again_in_s=None, park_up_to_s=PARK_S)
+    desk.finish(hung, None)
     assert list(desk.in_flight) == [1]
 
 
 def test_an_abandoned_thread_s_successor_keeps_its_slot() -> None:
-    desk = Desk()
+    desk = Scheduler()
     home = lay(desk, [JobState(), JobState()])
     hung = begin(desk, 0)
     assert desk.abandon(hung)
-    desk.end(hung, again_in_s=None, park_up_to_s=PARK_S)
+    desk.finish(hung, None)
     successor = begin(desk, 0)
     assert desk.in_flight == {0: successor}
     done(desk, successor)
@@ -290,7 +328,7 @@ def test_every_job_is_settled_whatever_becomes_of_it(
     kinds: list[str], threads: int, data: st.DataObject
 ) -> None:
     """One thread plays all of them, in any order: nobody is lost, and the rules hold at every step."""
-    desk = Desk(low_water=threads)
+    desk = Scheduler(low_water=threads)
     make = {"plain": JobState, "suspect": suspect, "refused": refused}
     home = lay(desk, [make[kind]() for kind in kinds])
     ended: list[str] = []
@@ -301,11 +339,11 @@ def test_every_job_is_settled_whatever_becomes_of_it(
             break
         idle = [thread for thread in range(threads) if thread not in running]
         if idle and desk._startable() > 0 and (not running or data.draw(st.booleans())):
-            work = begin(desk, idle[0], probing=data.draw(st.booleans()))
+            work = begin(desk, idle[0])
             running[work.thread] = work
             out = [its.item.state for its in running.values()]
             assert len(out) == 1 or not any(its.deaths for its in out)
-            assert sum(bool(its.refusals) for its in out if not its.deaths) <= 1
+            assert sum(its.refused for its in out if not its.deaths) <= 1
             continue
         assert running, "jobs are left, nothing is in flight and nothing may begin"
         work = running.pop(data.draw(st.sampled_from(sorted(running))))
@@ -319,16 +357,16 @@ def test_every_job_is_settled_whatever_becomes_of_it(
 
 
 def test_threads_and_a_keeper_work_everything_off() -> None:
-    desk = Desk(low_water=4)
+    desk = Scheduler(low_water=4)
     states = [suspect() if n % 40 == 7 else refused() if n % 11 == 3 else JobState() for n in range(200)]
     home = lay(desk, states)
     finals: list[str] = []
     most = [0]
 
     def work() -> None:
-        while desk.reserve():
-            its = desk.begin(threading.get_ident())
-            if its is None:
+        while desk.wait_for_work():
+            its = desk.take(threading.get_ident(), passed_at=LATER)
+            if not isinstance(its, Work):
                 return
             with desk.changed:
                 if its.item.state.deaths and len(desk.in_flight) > 1:
@@ -337,11 +375,11 @@ def test_threads_and_a_keeper_work_everything_off() -> None:
             time.sleep(0.0005)  # the fetch
             tried = its.item.state.tries
             its.item.state.tries += 1
-            if desk.settle(its):
+            if desk.returned(its):
                 again = 0.002 if tried == 0 and len(finals) % 3 == 0 else None
                 if again is None:
                     finals.append(its.item.job.video_id)
-                desk.end(its, again_in_s=again, park_up_to_s=PARK_S)
+                desk.finish(its, again)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
     for thread in threads:
@@ -359,7 +397,7 @@ def test_threads_and_a_keeper_work_everything_off() -> None:
 
 
 def test_a_job_goes_by_another_egress_than_it_failed_by() -> None:
-    desk = Desk()
+    desk = Scheduler()
     lay(desk, [JobState(failed_by="a"), JobState(failed_by="a"), JobState(failed_by="b"), JobState()])
     names = ids(4)
     assert desk.shunned() is None
@@ -372,6 +410,6 @@ def test_a_job_goes_by_another_egress_than_it_failed_by() -> None:
 
 
 def test_who_waits_longest_goes_first_where_there_is_one_egress() -> None:
-    desk = Desk()
+    desk = Scheduler()
     lay(desk, [JobState(failed_by="a"), JobState()])
     assert begin(desk, 1).item.job.video_id == ids(1)[0]

@@ -167,6 +167,7 @@ def test_a_bad_transcript_costs_two_and_keeps_the_title(
     result = fetch(make_client())
     assert refused(result) == (kind, 2)
     assert isinstance(result, Refused)
+    assert result.captions_listed
     assert result.metadata
     assert result.metadata.channel == "Dave2D"
 
@@ -176,6 +177,7 @@ def test_a_missing_language_costs_one_and_names_what_exists(site: Site, make_cli
     result = fetch(make_client(), "F1xioXWb8CY", languages=("nl",))
     assert refused(result) == (Kind.NO_LANGUAGE, 1)
     assert isinstance(result, Refused)
+    assert result.captions_listed
     assert "exists: en, en (generated)" in result.failure.message
 
 
@@ -212,6 +214,7 @@ def test_no_captions_is_confirmed_by_one_request(
     assert isinstance(result, Refused)
     assert result.metadata
     assert result.metadata.channel == "Blogothèque"
+    assert not result.captions_listed
 
 
 def test_captions_another_client_sees_are_fetched(site: Site, make_client: MakeClient) -> None:

@@ -25,9 +25,7 @@ EVENTS_S = 1.0
 # Events that are printed without -v: the run doubts its answers, or one of its processes stands still.
 ALARMS = frozenset(
     {
-        "no_captions_jump",
         "no_captions_block",
-        "no_captions_believed",
         "no_captions_unclear",
         "budget_stuck",
         "budget_removed",

@@ -13,7 +13,7 @@ SECTIONS = {
     "output_lost limit",
     "What is fetched": "output formats languages manual_only generated_only all_languages translate metadata",
     "How fast, how much": "rate processes threads sequential max_requests max_bytes max_duration fetch_mode mask",
-    "Which way": "proxy proxies rotating ca_bundle",
+    "Which way": "proxy proxies rotating ca_bundle control_videos",
     "When it fails or ends": "on_block attempts deadline grace until_stdin_ends",
     "What it shows": "progress verbose notify",
     "The rehearsal server": "videos uploads scenes latency limit_rate real_sizes seed arrivals serve port",

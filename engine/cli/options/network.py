@@ -12,6 +12,8 @@ import click
 
 from engine.cli import say
 from engine.errors import UsageError
+from engine.inputs.video_ids import video_id
+from engine.model import CONTROL_VIDEOS
 from engine.network.proxies import parse_proxy, read_proxies
 from engine.process import environment
 
@@ -36,6 +38,29 @@ ca_bundle_option = click.option(
     metavar="FILE",
     envvar=["ENGINE_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"],
     help="Certificate authorities to trust.",
+)
+
+
+def _ids(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """The ids in what may be ids or addresses; the built-in ones when there are none."""
+    ids = [video_id(text) for text in value]
+    for text, found in zip(value, ids, strict=True):
+        if found is None:
+            raise click.BadParameter(
+                f"{text[:60]!r} is neither a video id nor an address of one.", ctx, param
+            )
+    return tuple(filter(None, ids)) or CONTROL_VIDEOS
+
+
+control_video_option = click.option(
+    "--control-video",
+    "control_videos",
+    metavar="ID",
+    multiple=True,
+    envvar="ENGINE_CONTROL_VIDEO",
+    callback=_ids,
+    help="A video that has captions. As long as none was fetched, it tells whether YouTube refuses captions to this "
+    "address; repeatable, instead of the built-in ones.",
 )
 
 

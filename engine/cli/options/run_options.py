@@ -13,7 +13,7 @@ from engine.budget import BudgetSettings, parse_rate
 from engine.cli.options.captions import caption_source, parse_languages, parse_translation
 from engine.cli.options.common import processes_option, profile_option, threads_option
 from engine.cli.options.config_files import origins
-from engine.cli.options.network import ca_bundle_option, proxies_option, proxy_option
+from engine.cli.options.network import ca_bundle_option, control_video_option, proxies_option, proxy_option
 from engine.cli.options.values import LOCAL_PATH, Number, Whole
 from engine.errors import UsageError
 from engine.limits import Caps
@@ -49,6 +49,7 @@ class RunRequest:
     on_block: str
     grace: float
     limit: int | None
+    control_videos: tuple[str, ...]
     progress: str
     verbose: int
     column: str | None
@@ -179,6 +180,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         ca_bundle_option,
         option("--on-block", type=click.Choice(("wait", "stop")), default="wait", show_default=True,
                help="What to do when every egress is blocked."),
+        control_video_option,
         option("--attempts", metavar="N", type=Whole(1, 1000), default=5, show_default=True,
                help="Attempts before a job is failed."),
         option("--deadline", metavar="S", type=Number(0.1, 86400), default=60.0, show_default=True,
@@ -190,7 +192,8 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                     "that ended as `kept` because of one."),
         click.option("--output-lost", is_flag=True,
                      help="The output directory is gone for good: make it again, and fetch again what was in it."),
-        option("--limit", metavar="N", type=Whole(1), help="Make at most N jobs final, then stop."),
+        option("--limit", metavar="N", type=Whole(1),
+               help="Stop when N jobs have become final; what is in flight then may go over it."),
         option("--max-requests", metavar="N", type=Whole(1), help="Stop after N requests."),
         option("--max-bytes", metavar="SIZE", help="Stop after so many body bytes: 500M, 50G, 1.5T."),
         option("--max-duration", metavar="TIME", help="Stop after 90s, 30m, 8h, 8h30m."),
