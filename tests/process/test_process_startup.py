@@ -46,7 +46,7 @@ def test_modules_beside_the_script_or_in_the_working_directory_are_left_out(how:
 
 def test_modules_beside_the_package_itself_stay(tmp_path: Path) -> None:
     """Installed with `pip install --target`, all that it needs lies beside it, and so may the script."""
-    os.symlink(Path(__file__).parents[1] / "engine", tmp_path / "engine")
+    os.symlink(Path(__file__).parents[2] / "engine", tmp_path / "engine")
     (tmp_path / "beside.py").write_text("")
     code = "import sys; sys.path.insert(0, sys.argv[1]); sys.argv[0] = sys.argv[1] + '/script'\n"
     code += "from engine.process import startup; startup.begin(); import beside"
