@@ -39,6 +39,7 @@ from engine.errors import Exit, NoQueueError, UsageError
 from engine.limits import Caps
 from engine.network.proxies import egresses
 from engine.output import destination
+from engine.output.formats import FORMATS
 from engine.output.placement import refuse_output_place
 from engine.process import environment
 from engine.queue import channel_state, events
@@ -52,7 +53,6 @@ from engine.storage.locks import Lock
 from engine.units import parse_bytes, parse_duration_s
 
 F = TypeVar("F", bound=Callable[..., Any])
-FORMATS = ("md", "txt", "srt", "vtt")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 from collections.abc import Callable
 
 from engine.queue.names import (
@@ -22,9 +21,6 @@ from engine.queue.names import (
 )
 from engine.storage import disk
 
-OWNER = "owner"
-_OUTPUT_TEMPORARY = re.compile(r"\.(?:[A-Za-z0-9_-]{11}\.(?:json|md|txt|srt|vtt)|owner)\.[0-9a-f]{8}\.tmp")
-
 
 def sweep_queue(root: str) -> int:
     """Empty `tmp/` of what the engine made there; returns how many that were.
@@ -33,11 +29,11 @@ def sweep_queue(root: str) -> int:
     For who holds run.lock and seed.lock while no worker and no monitor of this queue lives.
     """
     count = 0
-    for name in _entries(root):
+    for name in entries(root):
         if is_first(name):
             count += _remove_file(os.path.join(root, name))
     tmp = os.path.join(root, "tmp")
-    for name in _entries(tmp):
+    for name in entries(tmp):
         path = os.path.join(tmp, name)
         if is_temporary(name):
             count += _remove_file(path)
@@ -49,17 +45,7 @@ def sweep_queue(root: str) -> int:
 def remove_birth(path: str) -> bool:
     """Remove a directory that was being laid out in `tmp/`; False when it is not there or something else is in it."""
     birth = os.path.basename(path)
-    return _remove_dir(path, lambda name: made_in_birth(birth, name))
-
-
-def remove_worker_output(path: str) -> bool:
-    """Remove a worker's directory of output files that have no name yet; False as with `remove_birth`."""
-    return _remove_dir(path, lambda name: name == OWNER or is_output_temporary(name))
-
-
-def is_output_temporary(name: str) -> bool:
-    """Whether this is the name of an output file, or of a worker's note, before it is renamed into place."""
-    return _OUTPUT_TEMPORARY.fullmatch(name) is not None
+    return remove_dir(path, lambda name: made_in_birth(birth, name))
 
 
 def remove_if_empty(path: str) -> bool:
@@ -73,10 +59,11 @@ def remove_if_empty(path: str) -> bool:
     return True
 
 
-def _remove_dir(path: str, made: Callable[[str], bool]) -> bool:
+def remove_dir(path: str, made: Callable[[str], bool]) -> bool:
+    """Remove a directory and its files that are `made` by name; False when it is not there or others are in it."""
     if not is_directory(path):
         return False
-    for name in _entries(path):
+    for name in entries(path):
         if made(name):
             _remove_file(os.path.join(path, name))
     return remove_if_empty(path)
@@ -90,7 +77,8 @@ def _remove_file(path: str) -> bool:
     return True
 
 
-def _entries(path: str) -> list[str]:
+def entries(path: str) -> list[str]:
+    """The names in a directory; none when it is not there or is a link."""
     try:
         return os.listdir(path) if is_directory(path) else []
     except FileNotFoundError:

@@ -438,6 +438,7 @@ def test_the_audit_shares_no_reader_with_the_engine() -> None:
     allowed = {
         "engine.errors",
         "engine.model",
+        "engine.output.formats",  # the list of names
         "engine.queue.directory",
         "engine.storage.locks",
         "engine.verify",
@@ -447,6 +448,8 @@ def test_the_audit_shares_no_reader_with_the_engine() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("engine"):
                 assert any(f"{node.module}.".startswith(f"{its}.") for its in allowed), (path, node.module)
+                if str(node.module) == "engine.output.formats":
+                    assert {its.name for its in node.names} == {"SUFFIXES"}, path
                 if str(node.module).startswith("engine.queue"):
                     assert {its.name for its in node.names} <= names, path
             elif isinstance(node, ast.Import):
