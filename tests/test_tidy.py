@@ -113,7 +113,7 @@ def test_one_door_to_the_disk() -> None:
         ("filelock", ""),
         ("rich", "cli/"),
         ("click", "cli/"),
-        ("openpyxl", "inputs/workbook.py"),
+        ("python_calamine", "inputs/sheet_process.py"),
         ("pyarrow", "inputs/parquet.py"),
         ("charset_normalizer", "inputs/encodings.py"),
     ],
