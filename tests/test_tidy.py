@@ -114,6 +114,7 @@ def test_one_door_to_the_disk() -> None:
         ("rich", "cli/"),
         ("click", "cli/"),
         ("python_calamine", "inputs/sheet_process.py"),
+        ("jinja2", "report/html.py"),
         ("pyarrow", "inputs/parquet.py"),
         ("charset_normalizer", "inputs/encodings.py"),
     ],
