@@ -226,7 +226,7 @@ def run(sources: Sequence[str], root: str, options: Options, *, rehearsal: bool)
     if not rehearsal:  # whose own was made a moment ago
         check_authorities(options.ca_bundle)
     target = notify.parse(options.notify) if options.notify else None
-    if target is not None and target.url is not None and target.url.password:
+    if target is not None and target.holds_password:
         warn_if_typed("notify", "put the address into ENGINE_NOTIFY")
     budget = _budget(options.rate)
     caps = _caps(options)

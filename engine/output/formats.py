@@ -9,9 +9,8 @@ from engine.errors import UsageError
 from engine.model import Record
 from engine.output import markdown, plain_text, subtitles
 from engine.output.json_record import from_json, to_json
-from engine.output.terminal import printable
 
-__all__ = ["FORMATS", "RECORD", "SUFFIXES", "from_json", "printable", "render", "to_json"]
+__all__ = ["FORMATS", "RECORD", "SUFFIXES", "from_json", "render", "to_json"]
 
 _RENDERERS = {
     "md": markdown.render,
