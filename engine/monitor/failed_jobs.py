@@ -13,7 +13,7 @@ from typing import Any
 from engine.output.terminal import printable
 from engine.queue import channel_state
 from engine.queue.directory import Queue
-from engine.queue.manifest import read_checkpoint
+from engine.queue.manifest import read_checkpoint, read_rows
 from engine.storage.timestamps import seconds
 
 COLUMNS = ("video_id", "status", "kind", "message", "attempts", "title", "channel", "egress", "finished_at")
@@ -38,25 +38,11 @@ def _jobs(
     checkpoint = read_checkpoint(queue)
     if checkpoint is None:
         return
-    at = 0
-    try:
-        with open(queue.manifest, "rb") as file:
-            for line in file:
-                at += len(line)
-                if at > checkpoint.length:
-                    return
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue  # `engine verify` tells of damage
-                if not isinstance(row, dict) or row.get("status") == "ok":
-                    continue
-                if kinds and str(row.get("kind")) not in kinds:
-                    continue
-                if before is None or (seconds(row.get("finished_at")) or 0.0) <= before:
-                    yield row
-    except FileNotFoundError:
-        return
+    for row in read_rows(queue, checkpoint.length):
+        if row.get("status") == "ok" or (kinds and str(row.get("kind")) not in kinds):
+            continue
+        if before is None or (seconds(row.get("finished_at")) or 0.0) <= before:
+            yield row
 
 
 class Latest:

@@ -1,8 +1,8 @@
 """Values as YAML that any parser reads back to the same values.
 
-Only the part of YAML that looks like JSON is written: double-quoted text and flow collections, each value on one line.
-That leaves no room for the surprises of plain scalars (dates, `yes`, `1e5`, `---`). PyYAML would do this, but its C
-emitter writes an emoji in a title as `\\U0001F600`, and its Python one takes too long for each video.
+Only the part of YAML that looks like JSON is written: double-quoted text and flow collections, each value on one
+line. That leaves no room for the surprises of plain scalars (dates, `yes`, `1e5`, `---`). PyYAML would do this, but
+its C emitter writes an emoji in a title as `\\U0001F600`, and its Python one takes milliseconds a video.
 """
 
 from __future__ import annotations

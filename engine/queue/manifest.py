@@ -6,10 +6,13 @@ many rows of each sort there are. What lies behind that byte is cut off when the
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import os
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +61,38 @@ def row(
         "finished_at": finished_at,
         "input": dict(job.input),
     }
+
+
+def read_lines(queue: Queue, *, length: int | None = None, last_bytes: int | None = None) -> Iterator[bytes]:
+    """The lines within the manifest's first `length` bytes, or the whole ones within its last `last_bytes`.
+
+    None: all of it. No lines when there is no manifest: it is derived, so the monitor writes it again.
+    """
+    left = math.inf if length is None else length
+    with contextlib.suppress(FileNotFoundError), open(queue.manifest, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if last_bytes is not None and size > last_bytes:
+            file.seek(size - last_bytes)
+            file.readline()
+        for line in file:
+            left -= len(line)
+            if left < 0:
+                return
+            yield line
+
+
+def parse_row(line: bytes) -> dict[str, Any] | None:
+    """The row in a line; None when it is damaged."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def read_rows(queue: Queue, length: int | None = None) -> Iterator[dict[str, Any]]:
+    """The rows in these lines. Damaged ones are passed over: `engine verify` names them."""
+    return filter(None, map(parse_row, read_lines(queue, length=length)))
 
 
 @dataclass(slots=True)

@@ -32,7 +32,15 @@ from engine.queue import channel_state, claims, journal, marker
 from engine.queue.directory import Queue, deferred_chunks
 from engine.queue.job_state import fold
 from engine.queue.journal_reader import touched_chunks
-from engine.queue.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint, write_checkpoint
+from engine.queue.manifest import (
+    Checkpoint,
+    Counts,
+    OpenJournal,
+    parse_row,
+    read_checkpoint,
+    read_lines,
+    write_checkpoint,
+)
 from engine.queue.segments import Chunk, cut, read_ids, read_jobs
 from engine.storage import disk
 from engine.storage.locks import take_or_say_who
@@ -182,21 +190,9 @@ def _by_chunk(queue: Queue, segment: int, names: set[str]) -> dict[Chunk, list[s
 
 def _rows(queue: Queue, length: int) -> Iterator[tuple[dict[str, Any], bytes]]:
     """The rows within the manifest's first `length` bytes, each with its line."""
-    at = 0
-    with contextlib.suppress(FileNotFoundError), open(queue.manifest, "rb") as file:
-        for line in file:
-            at += len(line)
-            if at > length:
-                return
-            yield _parsed(line), line
-
-
-def _parsed(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    return row if isinstance(row, dict) and isinstance(row.get("video_id"), str) else _DAMAGED
+    for line in read_lines(queue, length=length):
+        row = parse_row(line) or {}
+        yield row if isinstance(row.get("video_id"), str) else _DAMAGED, line
 
 
 # ---- the steps ------------------------------------------------------------------------------------------

@@ -7,8 +7,6 @@ token is made again from its segment and its journal, and of two copies the more
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import time
 from collections import defaultdict
@@ -19,7 +17,7 @@ from engine.queue import claims, gathering
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.job_state import fold
 from engine.queue.journal import lines
-from engine.queue.manifest import read_checkpoint
+from engine.queue.manifest import read_checkpoint, read_rows
 from engine.queue.names import DIRS
 from engine.queue.segments import Chunk, Header, check_whole, cut, read_jobs
 from engine.queue.sweeping import sweep_queue
@@ -252,18 +250,5 @@ def _touched(queue: Queue, chunk: Chunk) -> bool:
 
 def _present(queue: Queue, ids: set[str], length: int) -> set[str]:
     """Which of these ids have a row within the manifest's first `length` bytes."""
-    found: set[str] = set()
-    # A manifest that is gone holds none: the monitor sees that it is too short, and derives it anew.
-    with contextlib.suppress(FileNotFoundError), open(queue.manifest, "rb") as file:
-        at = 0
-        for line in file:
-            at += len(line)
-            if at > length:
-                break
-            try:
-                video_id = json.loads(line)["video_id"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
-            if isinstance(video_id, str) and video_id in ids:
-                found.add(video_id)
-    return found
+    found = (row.get("video_id") for row in read_rows(queue, length))
+    return {video_id for video_id in found if isinstance(video_id, str) and video_id in ids}

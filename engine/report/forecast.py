@@ -8,15 +8,14 @@ like what was measured.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.budget import Rate
 from engine.queue.directory import Queue
+from engine.queue.manifest import parse_row, read_lines
 
 # One video by the default and by the full way of fetching, as measured on captured bodies.
 DEFAULTS: Mapping[str, tuple[float, float]] = {"lean": (2.0, 42_000.0), "full": (3.0, 280_000.0)}
@@ -147,28 +146,10 @@ def forecast(
 def rows(queue: Queue) -> Iterator[dict[str, Any]]:
     """The latest rows of the manifest that say what they cost; none when there is no manifest.
 
-    A line that is not whole, or not a row, is passed over.
+    A damaged line is passed over.
     """
-    try:
-        with open(queue.manifest, "rb") as file:
-            start = max(0, os.fstat(file.fileno()).st_size - READ_BYTES)
-            file.seek(start)
-            if start:
-                file.readline()
-            for line in file:
-                row = _row(line)
-                if row is not None:
-                    yield row
-    except FileNotFoundError:
-        return
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-        sound = isinstance(row["status"], str) and all(
-            type(row[name]) is int and row[name] >= 0 for name in ("requests", "bytes")
-        )
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return row if sound else None
+    for line in read_lines(queue, last_bytes=READ_BYTES):
+        row = parse_row(line) or {}
+        amounts = (row.get("requests"), row.get("bytes"))
+        if isinstance(row.get("status"), str) and all(type(its) is int and its >= 0 for its in amounts):
+            yield row

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.model import Kind, Status
 from engine.queue.directory import Queue
-from engine.queue.manifest import read_checkpoint
+from engine.queue.manifest import parse_row, read_checkpoint, read_lines
 from engine.report.timeline import Timeline
 from engine.storage.timestamps import seconds
 
@@ -40,13 +39,13 @@ class Rows:
     _day: str = ""
     _day_s: float | None = None
 
-    def add(self, line: bytes, now: float) -> None:
-        """Count a line; what is no row is a bad line."""
+    def add(self, row: dict[str, Any] | None, now: float) -> None:
+        """Count a row; None, or what lacks its fields, is a bad line."""
         try:
-            row = json.loads(line)
+            row = row or {}
             cost = self.costs[row["status"]]
             requests, n_bytes = int(row["requests"]), int(row["bytes"])
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             self.bad_lines += 1
             return
         cost.jobs += 1
@@ -85,16 +84,7 @@ def _text(value: object) -> str:
 def read(queue: Queue, now: float) -> Rows:
     """The rows as far as the checkpoint promises them; none when there is no checkpoint."""
     rows, checkpoint = Rows(), read_checkpoint(queue)
-    if checkpoint is None:
-        return rows
-    left = checkpoint.length
-    try:
-        with open(queue.manifest, "rb") as file:
-            for line in file:
-                left -= len(line)
-                if left < 0:
-                    break
-                rows.add(line, now)
-    except FileNotFoundError:
-        pass  # as much as there is
+    if checkpoint is not None:
+        for line in read_lines(queue, length=checkpoint.length):
+            rows.add(parse_row(line), now)
     return rows
