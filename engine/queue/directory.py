@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from engine.queue.admission import Place, State, format_text, look
 from engine.queue.names import FORMAT, is_worker
 from engine.queue.segments import Chunk, Header, read_header
 from engine.storage import disk
+from engine.storage.checksum import crc32_of, sealed, unsealed
 
 _LOOKS = 20  # so often a listing is taken again that changed under our eyes
 
@@ -173,9 +173,7 @@ class Queue:
         """The gathering of segments under way, or cut off; None without one, or when it cannot be read."""
         try:
             with open(self.gathering, "rb") as file:
-                value = json.load(file)
-            if value.pop("crc32") != _sum(value):
-                return None
+                value = unsealed(json.load(file))
             into, of = int(value["into"]), tuple(map(int, value["of"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return None
@@ -226,7 +224,7 @@ class Queue:
             ) from None
         if not isinstance(batch, dict):
             raise UsageError(f"{self.batch} is damaged: bring it back from a copy")
-        if batch.pop("crc32", (total := _sum(batch))) != total:
+        if batch.pop("crc32", (total := crc32_of(batch))) != total:
             raise UsageError(
                 f"{self.batch} is not what was written: it is damaged, or was edited. Bring it back from a copy, or, "
                 "if it is as you want it, take the line with `crc32` out of it"
@@ -239,12 +237,7 @@ class Queue:
 
 
 def batch_bytes(batch: dict[str, Any]) -> bytes:
-    return (json.dumps({**batch, "crc32": _sum(batch)}, indent=1) + "\n").encode()
-
-
-def _sum(value: dict[str, Any]) -> int:
-    """The CRC-32 of a value's JSON text, its own sum left out."""
-    return zlib.crc32(json.dumps({name: its for name, its in value.items() if name != "crc32"}).encode())
+    return (json.dumps(sealed(batch), indent=1) + "\n").encode()
 
 
 def numbered(path: str) -> list[int]:

@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import zlib
 from collections import defaultdict
 
 from engine.errors import UsageError
@@ -33,6 +32,7 @@ from engine.queue.joined_segment import Joined, Unfit, join
 from engine.queue.segments import SEGMENT_JOBS, Chunk, Header, read_ids
 from engine.queue.tokens import files, make_directories, next_number, publish_tokens
 from engine.storage import disk
+from engine.storage.checksum import sealed
 
 MANY = 8  # segments of one sort and one order of size become one
 UNTOUCHED_JOBS = SEGMENT_JOBS // MANY  # a bigger one stays as it is
@@ -137,8 +137,7 @@ def _become_one(queue: Queue, headers: list[Header], *, filed: bool) -> Header:
     holder = None if filed else _claim(queue, new.chunks)
     try:
         value = {"schema_version": 1, "into": into, "of": [its.segment for its in headers], "filed": filed}
-        value["crc32"] = zlib.crc32(json.dumps(value).encode())
-        disk.publish(queue.gathering, (json.dumps(value) + "\n").encode(), tmp_dir=queue.tmp)
+        disk.publish(queue.gathering, (json.dumps(sealed(value)) + "\n").encode(), tmp_dir=queue.tmp)
         disk.sync_dir(queue.root)
         _make(queue, new, filed=filed)
         _succeed(queue, Gathering(into, tuple(its.segment for its in headers), filed, counts=True))

@@ -10,7 +10,6 @@ import contextlib
 import json
 import math
 import os
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 from engine.model import Cost, Job, Kind, Metadata, Status, Transcript
 from engine.queue.directory import Queue
 from engine.storage import disk
+from engine.storage.checksum import sealed, unsealed
 
 MESSAGE_CHARS = 500
 
@@ -172,22 +172,14 @@ class Checkpoint:
                 reasons.setdefault(kind, []).append(job)
         if reasons:
             value["reasons"] = reasons
-        value["crc32"] = _sum(value)
-        return (json.dumps(value) + "\n").encode()
-
-
-def _sum(value: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(value).encode())
+        return (json.dumps(sealed(value)) + "\n").encode()
 
 
 def read_checkpoint(queue: Queue) -> Checkpoint | None:
     """The checkpoint, None when there is none or it is damaged (the manifest is then derived anew)."""
     try:
         with open(queue.checkpoint, "rb") as file:
-            value = json.load(file)
-        wanted = value.pop("crc32", None)
-        if wanted != _sum(value):
-            return None
+            value = unsealed(json.load(file))
         kinds = {job: kind for kind, jobs in value.get("reasons", {}).items() for job in jobs}
         return Checkpoint(
             int(value["length"]),

@@ -43,6 +43,7 @@ from engine.queue.manifest import (
 )
 from engine.queue.segments import Chunk, cut, read_ids, read_jobs
 from engine.storage import disk
+from engine.storage.checksum import sealed, unsealed
 from engine.storage.locks import take_or_say_who
 from engine.storage.timestamps import seconds
 
@@ -102,8 +103,7 @@ def put_back(
     if count and not dry_run:
         intent: dict[str, Any] = {"schema_version": 1}
         intent["chunks"] = {chunk.name: ids for chunk, ids in chunks.items()}
-        intent["crc32"] = zlib.crc32(json.dumps(intent).encode())
-        disk.publish(queue.retry, (json.dumps(intent) + "\n").encode(), tmp_dir=queue.tmp)
+        disk.publish(queue.retry, (json.dumps(sealed(intent)) + "\n").encode(), tmp_dir=queue.tmp)
         disk.sync_dir(queue.root)
         complete(queue, on_progress)
     return count
@@ -199,9 +199,7 @@ def _rows(queue: Queue, length: int) -> Iterator[tuple[dict[str, Any], bytes]]:
 def _read_intent(queue: Queue) -> dict[Chunk, list[str]] | None:
     try:
         with open(queue.retry, "rb") as file:
-            value = json.load(file)
-        if value.pop("crc32") != zlib.crc32(json.dumps(value).encode()):
-            raise ValueError
+            value = unsealed(json.load(file))
         chunks = {Chunk.parse(name): list(map(str, ids)) for name, ids in value["chunks"].items()}
     except FileNotFoundError:
         return None
