@@ -25,7 +25,9 @@ _HELD_AT_ONCE = 100_000
 
 _OPTIONS = (
     column_option,
-    click.option("--sheet", metavar="NAME", help="The sheet of an .xlsx, by name or number; else the first."),
+    click.option(
+        "--sheet", metavar="NAME", help="The sheet of a workbook, by name or number; else the first."
+    ),
     click.option(
         "--encoding",
         metavar="NAME",

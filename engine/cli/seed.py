@@ -77,7 +77,7 @@ def command(
     """Add jobs to the queue; seeding the same again adds nothing.
 
     INPUT is a file, a URL, an id, or - for stdin. Files: .txt (also an archive of yt-dlp), .csv .tsv .jsonl .json
-    (also of yt-dlp -J), .xlsx, .parquet, a Google Takeout as .zip or its watch-history.json, .html and playlists,
+    (also of yt-dlp -J), .xlsx, .xls, .ods, .parquet, a Google Takeout as .zip or its watch-history.json, .html and playlists,
     the links of any other .html (bookmarks, saved pages); .gz of these. Text may be in any encoding; one that is
     not UTF-8 is found out and printed.
 

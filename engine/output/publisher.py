@@ -1,11 +1,9 @@
-"""The output directory: record and renderings of each video, published whole or not at all.
+"""Publishing: the record and the renderings of each video get their names together, or none does.
 
-Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. Temporary files lie in `.engine-tmp/<worker>/` beside them
-(same file system), so that what a dead worker left is removed as a whole. A file there says whose it is, and its
-worker keeps it locked: queues may share an output directory, also out of several containers, and no run removes what
-another one's worker has in hand. What this queue did not write is
-neither replaced nor removed (`engine.output.ownership`), and nothing is written where the queue's marker is not
-(`engine.queue.marker`): then it is another directory.
+Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. They are written to `.engine-tmp/<worker>/` on the same file system
+first (`engine.output.temporary`). What this queue did not write is neither replaced nor removed
+(`engine.output.ownership`). Without the queue's marker (`engine.queue.marker`) nothing is written: then it is another
+directory.
 """
 
 from __future__ import annotations
@@ -74,7 +72,7 @@ class TakenError(Exception):
 
 
 class Output:
-    """One worker's door to the output directory. `publish` and `forget` are thread-safe.
+    """One worker's access to the output directory. `publish` and `forget` are thread-safe.
 
     `batch` is the queue's id: records carry it. With `replace` files of others are overwritten.
     """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from engine.report.model import Chart
 from engine.report.text import clock
-from engine.report.timeline import Spell, joined
+from engine.report.timeline import Span, joined
 from engine.units import duration
 
 HEIGHT = 100
@@ -58,8 +58,8 @@ class Drawing:
 def draw(chart: Chart, *, now: float) -> Drawing:
     """The drawing of a chart. `now` says which days need no naming."""
     peak = max(*chart.jobs, 1)
-    spells = {"idle": _gaps(chart), **{why: _closed(chart, why) for why in ("blocked", "offline")}}
-    bands = [_band(chart, sort, spell) for sort, found in spells.items() for spell in _thinned(chart, found)]
+    spans = {"idle": _gaps(chart), **{why: _closed(chart, why) for why in ("blocked", "offline")}}
+    bands = [_band(chart, sort, span) for sort, found in spans.items() for span in _thinned(chart, found)]
     bars = [_bar(chart, number, jobs, peak, now) for number, jobs in enumerate(chart.jobs) if jobs]
     deaths = sorted({round(_x(chart, at), 1) for at in chart.deaths})[:MARKS]
     shown = {band.sort for band in bands} | ({"death"} if deaths else set())
@@ -82,10 +82,10 @@ def _bar(chart: Chart, number: int, jobs: int, peak: int, now: float) -> Box:
     return Box("bar", round(number + 0.08, 2), round(HEIGHT - high, 2), 0.84, high, f"{when}: {jobs:,}")
 
 
-def _band(chart: Chart, sort: str, spell: Spell) -> Box:
-    left = min(max(_x(chart, spell.since), 0.0), len(chart.jobs))
-    wide = max(min(_x(chart, spell.until), len(chart.jobs)) - left, 0.15)
-    title = f"{_LABELS[sort]}: {duration(spell.length_s)}"
+def _band(chart: Chart, sort: str, span: Span) -> Box:
+    left = min(max(_x(chart, span.since), 0.0), len(chart.jobs))
+    wide = max(min(_x(chart, span.until), len(chart.jobs)) - left, 0.15)
+    title = f"{_LABELS[sort]}: {duration(span.length_s)}"
     return Box(sort, round(left, 2), 0, round(wide, 2), HEIGHT, title)
 
 
@@ -93,26 +93,26 @@ def _x(chart: Chart, at: float) -> float:
     return (at - chart.since) / chart.step_s
 
 
-def _thinned(chart: Chart, spells: Iterable[Spell]) -> list[Spell]:
-    """The spells, those too near each other to be told apart made one, so that there are never many."""
+def _thinned(chart: Chart, spans: Iterable[Span]) -> list[Span]:
+    """The spans, those too near each other to tell apart joined, so that there are never many."""
     gap_s = 0.0
-    found = list(joined(spells, gap_s=gap_s))
+    found = list(joined(spans, gap_s=gap_s))
     while len(found) > MARKS:
         gap_s = max(2 * gap_s, chart.step_s / 16)
         found = list(joined(found, gap_s=gap_s))
     return found
 
 
-def _closed(chart: Chart, why: str) -> Iterator[Spell]:
-    return (spell for spell in chart.closed if spell.why == why)
+def _closed(chart: Chart, why: str) -> Iterator[Span]:
+    return (span for span in chart.closed if span.why == why)
 
 
-def _gaps(chart: Chart) -> Iterator[Spell]:
+def _gaps(chart: Chart) -> Iterator[Span]:
     """When there was no run, between the first and the last; a moment between two is no gap."""
     until: float | None = None
     for run in chart.runs:
         if until is not None and run.since - until > chart.step_s:
-            yield Spell(until, run.since)
+            yield Span(until, run.since)
         until = max(until or run.until, run.until)
 
 

@@ -1,9 +1,8 @@
 """What a batch will cost: from the videos left and what the ones done so far have cost.
 
-Requests and bytes of a video are those of its row, retries included; what canaries and probes cost is not in
-them and is little. The range is the expected value give or take 1.96 standard errors of the mean (a normal 95 %
-interval), so it is as wide as the measured videos differ and as few as they are. It assumes that the rest is
-like what was measured.
+Requests and bytes of a video are those of its row, retries included; control videos and probes cost little and are
+not counted. The range is the expected value plus or minus 1.96 standard errors of the mean (a normal 95 % interval):
+few measured videos, or very different ones, make it wide. It assumes that the rest is like what was measured.
 """
 
 from __future__ import annotations
@@ -101,7 +100,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A forecast. `seconds` and `cost` are None when there is no rate, or no price, to reckon with."""
+    """A forecast. `seconds` and `cost` are None when there is no rate, or no price, to go by."""
 
     videos: int
     measured: Measured | None
@@ -122,7 +121,7 @@ def forecast(
     fetch_mode: str = "lean",
     full_metadata: bool = False,
 ) -> Plan:
-    """What so many videos will cost. Without measured rows by the defaults of the way of fetching."""
+    """What so many videos will cost. Without measured rows, by the defaults of the way of fetching."""
     if measured is None or not measured.requests.count:
         added = MICROFORMAT if full_metadata else (0.0, 0.0)
         per_video = DEFAULTS[fetch_mode][0] + added[0], DEFAULTS[fetch_mode][1] + added[1]
@@ -151,5 +150,7 @@ def rows(queue: Queue) -> Iterator[dict[str, Any]]:
     for line in read_lines(queue, last_bytes=READ_BYTES):
         row = parse_row(line) or {}
         amounts = (row.get("requests"), row.get("bytes"))
-        if isinstance(row.get("status"), str) and all(type(its) is int and its >= 0 for its in amounts):
+        if isinstance(row.get("status"), str) and all(
+            type(amount) is int and amount >= 0 for amount in amounts
+        ):
             yield row

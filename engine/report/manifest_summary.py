@@ -1,4 +1,4 @@
-"""One pass over the manifest: when jobs became final, what each sort cost, and a few examples of each kind."""
+"""One pass over the manifest: when jobs became final, what each status cost, and a few examples of each kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER = "other"  # whatever else a row may say
 
 
 @dataclass(slots=True)
-class Cost:
+class StatusCost:
     """Jobs of one status, and the requests and body bytes that they took."""
 
     jobs: int = 0
@@ -31,7 +31,9 @@ class Rows:
     """What the manifest says. Its size does not depend on how many rows there are."""
 
     finished: Timeline = field(default_factory=Timeline)
-    costs: dict[str, Cost] = field(default_factory=lambda: {str(its): Cost() for its in Status})
+    costs: dict[str, StatusCost] = field(
+        default_factory=lambda: {str(status): StatusCost() for status in Status}
+    )
     kinds: dict[str, int] = field(default_factory=dict)
     examples: dict[str, deque[dict[str, Any]]] = field(default_factory=dict)
     undated: int = 0

@@ -21,7 +21,7 @@ from night_before import EVENING, HOSTILE, a_night
 from engine import report
 from engine.report import html
 from engine.report.run_history import Notable
-from engine.report.timeline import Spell
+from engine.report.timeline import Span
 
 VOID = {"meta", "rect", "path", "br"}
 OPTIONAL = {"th", "td"}  # their end may be left out
@@ -166,9 +166,9 @@ def test_a_link_only_for_what_is_an_id(night: report.Report) -> None:
 
 def test_thousands_of_spells_make_no_large_page(night: report.Report) -> None:
     assert night.chart is not None
-    spells = tuple(Spell(EVENING + 3.6 * n, EVENING + 3.6 * n + 1, "blocked") for n in range(10_000))
+    spans = tuple(Span(EVENING + 3.6 * n, EVENING + 3.6 * n + 1, "blocked") for n in range(10_000))
     deaths = tuple(EVENING + n for n in range(30_000))
-    text = report.page(replace(night, chart=replace(night.chart, closed=spells, deaths=deaths)))
+    text = report.page(replace(night, chart=replace(night.chart, closed=spans, deaths=deaths)))
     assert len(text) < 150_000
 
 
