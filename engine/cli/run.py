@@ -168,8 +168,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
                help="Ask for the needed fields only: a fifth of the bytes. Untried on the live site."),
         option("--notify", metavar="TARGET",
-               help="When the run ends, halts or stalls: POST a small JSON to this http(s) address, or run this "
-                    "command with it on stdin and ENGINE_STATE, ENGINE_REASON … in its environment."),
+               help="When the run ends, halts or stalls: POST a small JSON to this http(s) address, send a message "
+                    "by apprise (discord://, tgram://, mailto:// …), or run this command with the JSON on stdin and "
+                    "ENGINE_STATE, ENGINE_REASON … in its environment."),
         option("--progress", type=click.Choice(("auto", "bar", "plain", "json", "none")), default="auto",
                show_default=True, help="A live view (bar), a line every 30 s, JSON lines on stdout, nothing."),
         profile_option(),

@@ -1,7 +1,7 @@
 """Publishing: the record and the renderings of each video get their names together, or none does.
 
-Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. They are written to `.engine-tmp/<worker>/` on the same file system
-first (`engine.output.temporary`). What this queue did not write is neither replaced nor removed
+Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. They are written to `.engine-tmp/<worker>/` first, on the same
+file system (`engine.output.temporary`). What this queue did not write is neither replaced nor removed
 (`engine.output.ownership`). Without the queue's marker (`engine.queue.marker`) nothing is written: then it is another
 directory.
 """
