@@ -33,7 +33,7 @@ from engine.monitor.batch_status import BatchStatus
 from engine.queue.channel_state import KIND as LISTING
 from engine.queue.channel_state import MAX_RESULTS
 from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
-from engine.queue.manifest_row import ManifestRow, read_rows
+from engine.queue.manifest_row import ManifestRow, counted_rows
 from engine.run.child_run import RunHandle, RunOptions, RunResult, start_run
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Batch:
 
         The manifest can lag a live run by a few seconds.
         """
-        found = read_rows(open_queue(self.root))
+        found = counted_rows(open_queue(self.root))
         return (ManifestRow.from_json(row) for row in found if status in (None, row["status"]))
 
     def failures(

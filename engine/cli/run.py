@@ -129,7 +129,7 @@ def _stop_when_stdin_ends(sources: Sequence[str]) -> None:
 
 def _notify_target(request: RunRequest) -> notify.Target | None:
     target = notify.parse(request.notify) if request.notify else None
-    if target is not None and target.url is not None and target.url.password:
+    if target is not None and target.holds_password:
         warn_if_typed("notify", "put the address into ENGINE_NOTIFY")
     return target
 

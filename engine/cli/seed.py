@@ -62,9 +62,9 @@ def command(
     """Add jobs to the queue; seeding the same again adds nothing.
 
     INPUT is a file, a URL, an id, or - for stdin. Files: .txt (also an archive of yt-dlp), .csv .tsv .jsonl .json
-    (also of yt-dlp -J), .xlsx, .parquet, a Google Takeout as .zip or its watch-history.json, .html and playlists,
-    the links of any other .html (bookmarks, saved pages); .gz of these. Text may be in any encoding; one that is
-    not UTF-8 is guessed and printed.
+    (also of yt-dlp -J), .xlsx, .xls, .ods, .parquet, a Google Takeout as .zip or its watch-history.json, .html and
+    playlists, the links of any other .html (bookmarks, saved pages); .gz of these. Text may be in any encoding; one
+    that is not UTF-8 is found out and printed.
 
     INPUT can also be a channel (@handle, a URL with or without its tab, UC...), a playlist (a URL with list=, PL...,
     UU...) or search:words; the next run lists its videos. A URL with a video and a list is the video. A line that

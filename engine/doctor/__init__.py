@@ -1,6 +1,7 @@
-"""Is this machine fit for a run? One check a thing that runs have failed for, each with what to do about it.
+"""Is this machine fit for a run? One check for each thing that has made runs fail, with what to do about it.
 
-A check leaves nothing behind and asks nobody on the network, but for the proxies that it is given.
+It owns the checks of software, host and file systems; `engine doctor` prints them, and a run repeats none of them. A
+check leaves nothing behind and sends nothing to the network, except one request through each proxy it is given.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Asked:
 
 
 def examine(asked: Asked) -> Iterator[Finding]:
-    """Every check, one after the other, as they are done. Never raises for what it finds."""
+    """Run every check and yield its findings as they come. Never raises for what it finds."""
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("python", python),
         ("packages", packages),
@@ -51,4 +52,4 @@ def examine(asked: Asked) -> Iterator[Finding]:
         except EngineError as exc:
             yield problem(about, str(exc), "see there")
         except OSError as exc:
-            yield problem(about, exc.strerror or str(exc), "mend that first, then look again")
+            yield problem(about, exc.strerror or str(exc), "fix that first, then look again")

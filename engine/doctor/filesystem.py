@@ -1,4 +1,4 @@
-"""Where queue and output will lie: room, and whether the file system keeps its promises."""
+"""Where queue and output will lie: free space, and whether locks, fsync and rename work there."""
 
 from __future__ import annotations
 

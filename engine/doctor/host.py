@@ -41,7 +41,7 @@ def descriptors(processes: int, threads: int, egresses: int = 1) -> Iterator[Fin
 
 
 def shared_memory() -> Iterator[Finding]:
-    """Worker processes hear of each other by semaphores, which lie in shared memory."""
+    """Worker processes synchronise by semaphores, which lie in shared memory."""
     import multiprocessing
 
     try:
@@ -82,11 +82,11 @@ def proxies(egresses: tuple[EgressSpec, ...], ca_bundle: str | None) -> Iterator
     if not egresses:
         return
     bad = 0
-    for its in check(egresses, ca_bundle=ca_bundle, deadline_s=PROXY_S):
-        if its.failure is not None:
+    for proxy in check(egresses, ca_bundle=ca_bundle, deadline_s=PROXY_S):
+        if proxy.failure is not None:
             bad += 1
-            said = f"{its.failure.kind}: {its.failure.message}"
-            yield warning(its.name, said, "mend it, or take it out of the list")
+            said = f"{proxy.failure.kind}: {proxy.failure.message}"
+            yield warning(proxy.name, said, "fix it, or take it out of the list")
     if bad == len(egresses):
         yield problem("proxies", "none works", "`engine proxies check` tries them again")
     else:

@@ -1,4 +1,8 @@
-"""Reading what people have: lists of videos in text, tables and JSON."""
+"""Reading what people have: lists of videos as text, tables, workbooks, JSON, pages and Google Takeouts.
+
+It turns a source into `Line`s, each with a video id or the reason why there is none. It knows nothing of queues: what
+becomes of the lines is `engine.seeding`'s business, and listing a channel is `engine.youtube`'s.
+"""
 
 from engine.inputs.kept_columns import Keep
 from engine.inputs.line import Line

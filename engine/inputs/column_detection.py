@@ -10,25 +10,9 @@ from engine.errors import UsageError
 from engine.inputs.video_ids import ID_CHARS, video_id
 
 NAMES = (
-    "videoid",
-    "youtubeid",
-    "youtubevideoid",
-    "ytid",
-    "id",
-    "url",
-    "videourl",
-    "youtubeurl",
-    "yturl",
-    "watchurl",
-    "webpageurl",
-    "videolink",
-    "youtubelink",
-    "watchlink",
-    "link",
-    "video",
-    "youtube",
-    "href",
-)
+    "videoid", "youtubeid", "youtubevideoid", "ytid", "id", "url", "videourl", "youtubeurl", "yturl",
+    "watchurl", "webpageurl", "videolink", "youtubelink", "watchlink", "link", "video", "youtube", "href",
+)  # fmt: skip
 """Names of a column that holds videos, in order of preference, as `plain_name` writes them."""
 
 MAX_TITLES = 20

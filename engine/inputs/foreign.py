@@ -9,6 +9,7 @@ _SUBTITLES = "subtitles, not a list of videos. Give the ids or addresses of the 
 _MEDIA = "not a list of videos. Give the ids or addresses of the videos."
 _UNPACK = "Unpack it and give the list in it."
 
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _KINDS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"PAR1", f"a Parquet file, which has to lie there by itself, not packed and not in a pipe. {_AS_LIST}"),
     (0, b"ARROW1", f"an Arrow (Feather) file. {_AS_LIST}"),
@@ -38,15 +39,16 @@ _KINDS: tuple[tuple[int, bytes, str], ...] = (
     (257, b"ustar",
      "a binary file (a tar archive). Unpack it and give the files in it; Google Takeout also makes .zip."),
     (0, b"\x7fELF", f"a binary file, a program, {_MEDIA}"),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-     "an old workbook or document of Office (.xls, .doc), or one with a password. Open it and save it as .xlsx "
-     "without a password, or as CSV."),
+    (0, _OLE,
+     "an old workbook or document of Office, or one with a password. Name a workbook .xls, or open it and save it as "
+     ".xlsx without a password, or as CSV."),
 )  # fmt: skip
 
 # What lies in a zip of Office or of Apple, by the names that come first in it.
 _APPLE = re.compile(rb"PK\x03\x04.{26}(?:Index/|Metadata/|preview)", re.DOTALL)
+_ODS = re.compile(rb"mimetypeapplication/vnd\.oasis\.opendocument\.spreadsheet")
 _ZIPPED = (
-    (re.compile(rb"mimetypeapplication/vnd\.oasis\.opendocument\.spreadsheet"), "a LibreOffice sheet (.ods)"),
+    (_ODS, "a LibreOffice sheet (.ods)"),
     (re.compile(rb"mimetypeapplication/vnd\.oasis"), "a document of LibreOffice"),
     (re.compile(rb"mimetypeapplication/epub"), "a book (.epub)"),
     (re.compile(rb"PK\x03\x04.{26}word/", re.DOTALL), "a document of Word (.docx)"),
@@ -74,8 +76,10 @@ def named(head: bytes) -> str | None:
     return None
 
 
-def document(head: bytes) -> str | None:
-    """The same for what by its name should be a zip; None if it may be one of ours, or is nothing that is known."""
+def document(head: bytes, *, workbook: bool = False) -> str | None:
+    """The same for what is a zip (or a `workbook`) by its name; None if it may be that, or nothing known."""
+    if workbook and (head.startswith(_OLE) or _ODS.search(head)):
+        return None
     return zipped(head) if head.startswith(_ZIP) else named(head)
 
 
@@ -85,6 +89,11 @@ def zipped(head: bytes) -> str | None:
         if pattern.search(head):
             return f"{name}. Export it as CSV, or as .xlsx if it is a table."
     return None
+
+
+def is_old_workbook(head: bytes) -> bool:
+    """Whether a file called .xls is one: many programs give that name to a page of HTML or a table of tabs."""
+    return head.startswith((_OLE, _ZIP, b"\x1f\x8b"))
 
 
 def _is_text(head: bytes) -> bool:

@@ -176,8 +176,8 @@ def _line(value: Any, text: str | None, file: str, number: int, column: str | No
         return rejected(file, number, _shown(value, text), f"{_kind(value)}, not a text or an object")
     if column is None and is_element(value):
         return element(value, file, number)
-    if column is None and (its := playlist_item(value, file, number)) is not None:
-        return its
+    if column is None and (item := playlist_item(value, file, number)) is not None:
+        return item
     if (site := _other_site(value)) is not None:
         return rejected(file, number, _shown(value, text), f"of the site {site!a}, not of YouTube")
     for key in _keys(value, column):

@@ -110,11 +110,11 @@ def open_seekable(path: str) -> BinaryIO:
     return file
 
 
-def open_zip(path: str) -> BinaryIO:
-    """The same for what is a zip by its name. UsageError as well when its first bytes show another sort of file."""
+def open_zip(path: str, *, workbook: bool = False) -> BinaryIO:
+    """The same for what is a zip, or a workbook, by its name. UsageError when its first bytes show something else."""
     file = open_seekable(path)
     try:
-        said = document(file.read(HEAD_BYTES))
+        said = document(file.read(HEAD_BYTES), workbook=workbook)
         file.seek(0)
         if said:
             raise ForeignInputError(f"{path}: {said}")

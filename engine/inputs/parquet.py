@@ -1,4 +1,4 @@
-"""Parquet: the rows of a file, read piece by piece. pyarrow, which does this, is an extra of its own."""
+"""Parquet: the rows of a file, read piece by piece. It takes pyarrow, an extra."""
 
 from __future__ import annotations
 

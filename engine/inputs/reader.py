@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 from engine.errors import UsageError
 from engine.inputs.column_detection import is_known
 from engine.inputs.csv_table import DELIMITERS, read_table
-from engine.inputs.foreign import named
+from engine.inputs.foreign import is_old_workbook, named
 from engine.inputs.json_input import read_json, read_json_lines
 from engine.inputs.line import Line, rejected
 from engine.inputs.opener import Opened, open_input, open_stdin
@@ -41,7 +42,7 @@ _NO_CHANNEL = (
 _NO_SEARCH = (
     f"no search: behind search: come 1 to {MAX_WORDS_CHARS} characters, as in search:how glaciers move"
 )
-_WORKBOOKS = (".xlsx", ".xlsm")
+_WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".ods")
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _HTML = re.compile("<html|<!doctype (?:html|netscape-bookmark)", re.IGNORECASE)
 _GZ = re.compile(r"\.gz$", re.IGNORECASE)
@@ -76,7 +77,7 @@ def read(
         ending = _ending(_GZ.sub("", source))
         if ending == ".zip":
             return read_takeout(source, on_note)
-        if ending in _WORKBOOKS:
+        if ending in _WORKBOOKS or (ending == ".xls" and is_old_workbook(_head(source))):
             return read_workbook(source, column=column, sheet=sheet)
         if _is_parquet(source, ending):
             return read_parquet(source, column=column)
@@ -94,16 +95,18 @@ def read(
 
 
 def _is_parquet(path: str, ending: str) -> bool:
-    """By its first bytes; a name alone makes none, and a pipe gives its bytes once."""
-    if not os.path.isfile(path):
-        return False
-    try:
-        with open(path, "rb") as file:
-            head = file.read(len(MAGIC) + 60)
-    except OSError:
-        return False  # opening it will say why
+    """By its first bytes; a name alone makes none."""
+    head = _head(path)
     packed = ending in (".parquet", ".pq") and head.startswith(b"\x1f\x8b")
     return packed or (head.startswith(MAGIC) and named(head) is not None)
+
+
+def _head(path: str) -> bytes:
+    """The first bytes of a file; none of a pipe, which gives them once, or when it cannot be opened."""
+    if os.path.isfile(path):
+        with suppress(OSError), open(path, "rb") as file:  # opening it again will say why not
+            return file.read(len(MAGIC) + 60)
+    return b""
 
 
 def _ending(path: str) -> str:

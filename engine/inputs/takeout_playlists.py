@@ -106,10 +106,10 @@ def item(value: Mapping[str, Any], file: str, number: int) -> Line | None:
         title = snippet.get("title")
         return rejected(file, number, title if isinstance(title, str) else "", _NO_VIDEO)
     keys = _SNIPPET if kind == _API_KINDS[0] else {"title": "title", "channel": "channelTitle"}
-    given = {name: its for name, key in keys.items() if isinstance(its := snippet.get(key), str) and its}
+    given = {name: text for name, key in keys.items() if isinstance(text := snippet.get(key), str) and text}
     return Line(file, number, text, found, given, None)
 
 
 def _inner(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    its = value.get(key)
-    return its if isinstance(its, dict) else {}
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}

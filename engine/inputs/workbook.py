@@ -1,97 +1,113 @@
-"""Workbooks: a sheet of an .xlsx file, read row by row. openpyxl, which does this, is an extra of its own.
+"""Workbooks: a sheet of an .xlsx, .xlsm, .xlsb, .xls or .ods, row by row. It takes python-calamine, an extra.
 
-A cell that shows a word may have the video behind it, as a link or a HYPERLINK formula: then that is its text.
+A cell that shows a word may have the video behind it, as a link or a HYPERLINK formula: then that is its text
+(.xlsx and .xlsm).
 """
 
 from __future__ import annotations
 
-import datetime
-import itertools
-import math
-import warnings
+import importlib.util
+import json
+import os
+import subprocess
+import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any, BinaryIO
-from xml.etree.ElementTree import ParseError
 
 from engine.errors import UsageError
-from engine.inputs.behind import Behind, look_behind
+from engine.inputs import sheet_process
 from engine.inputs.csv_table import Row, read_rows
+from engine.inputs.foreign import document
 from engine.inputs.line import Line
-from engine.inputs.opener import open_zip, too_far, unpacks_too_far
+from engine.inputs.links_and_formulas import LinksAndFormulas, links_and_formulas
+from engine.inputs.opener import HEAD_BYTES, ForeignInputError, open_zip, too_far, unpacks_too_far
 from engine.inputs.sources import find_source
 from engine.inputs.video_ids import video_id
+from engine.process import environment
 
 MAX_ROWS = 1_048_576
 """As many as a sheet may have; a file can claim more and cost hours of empty ones."""
 MAX_SHARED_BYTES = 256 << 20
 """Texts of all cells lie in one part, which has to be held."""
 
-# What reading a broken one may end in, by openpyxl, zipfile, zlib and expat.
-_BROKEN = (
-    zipfile.BadZipFile,
-    ParseError,
-    EOFError,
-    zlib.error,
-    KeyError,
-    IndexError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    OSError,
-)
+_Answers = Generator[Any, None, None]
+_BROKEN = (zipfile.BadZipFile, EOFError, zlib.error, KeyError, ValueError, RuntimeError, OSError)
 
 
 def read_workbook(path: str, *, column: str | None = None, sheet: str | None = None) -> Iterator[Line]:
     """The rows of the first sheet, or of the one that `sheet` names (or numbers from 1); columns as in a table.
 
-    `Line.line` is the row's number in the sheet. Numbers and truth values stay what they are, times become ISO
-    8601, of a formula its last result is taken. UsageError when it is no workbook, has no such sheet, or openpyxl
-    is not installed.
+    `Line.line` is the row's number in the sheet. Numbers and truth values stay what they are, whole floats become
+    ints, times ISO 8601, of a formula its last result is taken. UsageError when it is no workbook, has no such sheet,
+    or python-calamine is not installed.
     """
-    try:
-        import openpyxl
-    except ImportError:
+    if importlib.util.find_spec("python_calamine") is None:
         raise UsageError(
             f"{path}: reading a workbook takes one more package: pip install '.[xlsx]' in engine's directory, "
             "or save the sheet as CSV and give that."
-        ) from None
-    stream = open_zip(path)
-    try:
-        _check_sizes(path, stream)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of styles and validations, which are not read
-            book = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
-            chosen = _sheet(path, book, sheet)
-            behind = _behind(stream, chosen)
-            written = None
-            if behind.has_formulas:
-                other = openpyxl.load_workbook(stream, read_only=True, data_only=False, keep_links=False)
-                written = other[chosen.title]
-        rows = _Rows(path, chosen, behind, written)
+        )
+    with open_zip(path, workbook=True) as stream:
+        answers = _answers(path, stream, sheet)
         try:
-            lines = read_rows(iter(rows), f"{path}:{chosen.title}", column=column)
-        except UsageError:
-            if rows.uncomputed:
-                raise _uncomputed(f"{path}:{chosen.title}", rows.uncomputed) from None
+            about = next(answers)
+            chosen = about["sheet"]
+            if chosen is None:
+                raise _no_sheet(path, about["names"], sheet)
+            rows = _Rows(path, answers, _behind(path, stream, chosen))
+            try:
+                lines = read_rows(iter(rows), f"{path}:{chosen}", column=column)
+            except UsageError:
+                if rows.uncomputed:
+                    raise _uncomputed(f"{path}:{chosen}", rows.uncomputed) from None
+                raise
+        except BaseException:
+            answers.close()
             raise
-    except UsageError:
-        stream.close()
-        raise
-    except _BROKEN as exc:
-        stream.close()
-        raise _broken(path, exc) from None
-    return _closing(lines, stream)
+    return _closing(lines, answers)
 
 
-def _closing(lines: Iterator[Line], stream: BinaryIO) -> Iterator[Line]:
-    with stream:
+def _closing(lines: Iterator[Line], answers: _Answers) -> Iterator[Line]:
+    with closing(answers):
         yield from lines
 
 
+def _answers(path: str, stream: BinaryIO, sheet: str | None) -> _Answers:
+    """What the process that reads the cells answers. Raises UsageError for what is no workbook; ends the process when
+    it is closed."""
+    try:
+        _check_sizes(path, stream)
+    except _BROKEN as exc:
+        raise _broken(path, str(exc)) from None
+    os.lseek(stream.fileno(), 0, os.SEEK_SET)
+    command = [sys.executable, sheet_process.__file__, *([] if sheet is None else [sheet])]
+    with subprocess.Popen(
+        command,
+        stdin=stream,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment.environment(),
+    ) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - a pipe, as asked for
+            for line in process.stdout:
+                value = json.loads(line)
+                if isinstance(value, dict) and "error" in value:
+                    raise _unreadable(path, stream, value["error"])
+                yield value
+            code = process.wait()
+        finally:
+            process.kill()
+    if code:
+        raise _broken(path, "it takes more memory or time than a sheet may")
+
+
 def _check_sizes(path: str, stream: BinaryIO) -> None:
+    """Refuse a zip that unpacks too far; workbooks of other kinds are no zip."""
+    if not zipfile.is_zipfile(stream):
+        return
     with zipfile.ZipFile(stream) as archive:
         for part in archive.infolist():
             is_sheet = part.filename.startswith("xl/worksheets/")
@@ -102,95 +118,74 @@ def _check_sizes(path: str, stream: BinaryIO) -> None:
                     f"{path}: more than {MAX_SHARED_BYTES >> 20} MiB of text in its cells. "
                     "Save the sheet as CSV; that has no limit."
                 )
-    stream.seek(0)
 
 
-def _sheet(path: str, book: Any, wanted: str | None) -> Any:
-    sheets = book.worksheets
-    if not sheets:
-        raise UsageError(f"{path}: no sheet with cells in it")
-    if wanted is None:
-        return sheets[0]
-    for sheet in sheets:
-        if sheet.title.strip().casefold() == wanted.strip().casefold():
-            return sheet
-    if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted[:6]) <= len(sheets):
-        return sheets[int(wanted[:6]) - 1]
-    names = ", ".join(ascii(sheet.title) for sheet in sheets[:20])
-    raise UsageError(
-        f"{path}: no sheet {wanted!a}. Sheets: {names}. Give one of these, or a number from 1 to {len(sheets)}."
-    )
-
-
-def _behind(stream: BinaryIO, sheet: Any) -> Behind:
-    """What lies behind the cells of a sheet, whose part of the file openpyxl names in an attribute of its own."""
-    part = getattr(sheet, "_worksheet_path", None)
-    if not isinstance(part, str):
-        return Behind()
-    with zipfile.ZipFile(stream) as archive:
-        return look_behind(archive, part)
+def _behind(path: str, stream: BinaryIO, sheet: str) -> LinksAndFormulas:
+    try:
+        if not zipfile.is_zipfile(stream):
+            return LinksAndFormulas()
+        with zipfile.ZipFile(stream) as archive:
+            return links_and_formulas(archive, sheet)
+    except _BROKEN as exc:
+        raise _broken(path, str(exc)) from None
 
 
 class _Rows:
-    """The rows that are not blank. What the file says of its own extent is often wrong and not listened to.
+    """The rows that are not blank. `uncomputed` counts the formulas met so far that have no stored result."""
 
-    `written` is the same sheet with its formulas instead of their results, None when it has none; `uncomputed`
-    counts the formulas met so far that have no stored result.
-    """
-
-    def __init__(self, path: str, sheet: Any, behind: Behind, written: Any) -> None:
+    def __init__(self, path: str, answers: Iterator[list[list[Any]]], behind: LinksAndFormulas) -> None:
         self.uncomputed = 0
         self._path = path
-        self._sheet = sheet
-        self._links = behind.links
-        self._written = written
+        self._answers = answers
+        self._behind = behind
+        # A cell without a value of its own is none to calamine.
+        self._width = max((column for _, column in (*behind.links, *behind.formulas)), default=0)
 
     def __iter__(self) -> Iterator[Row]:
-        try:
-            for number, (held, written) in enumerate(self._pairs(), 1):
-                if number > MAX_ROWS:
-                    raise UsageError(f"{self._path}: more than {MAX_ROWS:,} rows in a sheet: save it as CSV")
-                values = [_plain(value) for value in held]
-                cells = [value if isinstance(value, str) else str(value) for value in values]
-                self._put_formulas(cells, held, written)
-                if self._links:
-                    self._put_links(cells, number)
-                if any(map(str.strip, cells)):
-                    yield Row(number, cells, None, values)
-        except UsageError:
-            raise
-        except _BROKEN as exc:
-            raise _broken(self._path, exc) from None
+        for number, values in enumerate(self._all(), 1):
+            if number > MAX_ROWS:
+                raise UsageError(f"{self._path}: more than {MAX_ROWS:,} rows in a sheet: save it as CSV")
+            values.extend([""] * (self._width - len(values)))
+            cells = [value if isinstance(value, str) else str(value) for value in values]
+            if self._width:
+                self._put_behind(cells, number)
+            if any(map(str.strip, cells)):
+                yield Row(number, cells, None, values)
 
-    def _pairs(self) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-        """Each row's values, and what is written in its cells where there are formulas."""
-        self._sheet.reset_dimensions()
-        held = self._sheet.iter_rows(values_only=True)
-        if self._written is None:
-            return zip(held, itertools.repeat(()), strict=False)
-        self._written.reset_dimensions()
-        return zip(held, self._written.iter_rows(values_only=True), strict=False)
+    def _all(self) -> Iterator[list[Any]]:
+        """The rows that calamine gives, and those below in which nothing but formulas without a result stand."""
+        count = 0
+        for rows in self._answers:
+            count += len(rows)
+            yield from rows
+        last = max((row for row, _ in self._behind.formulas), default=0)
+        yield from ([] for _ in range(count, last))
 
-    def _put_formulas(self, cells: list[str], held: tuple[Any, ...], written: tuple[Any, ...]) -> None:
-        """Put formulas into the cells that have no stored result, and those that name a video where none is shown."""
-        for index, (value, cell) in enumerate(zip(held, written, strict=False)):
-            formula = getattr(cell, "text", cell)  # of an array
-            if not isinstance(formula, str) or formula[:1] != "=" or formula == value:
-                continue
-            names_video = video_id(formula) is not None
-            if value is None or (names_video and video_id(cells[index]) is None):
-                cells[index] = formula
-                self.uncomputed += not names_video
-
-    def _put_links(self, cells: list[str], number: int) -> None:
-        for index, text in enumerate(cells):
-            link = self._links.get((number, index + 1))
-            if link is not None and _names_something(link) and not _names_something(text):
+    def _put_behind(self, cells: list[str], row: int) -> None:
+        """Put in formulas that have no result, and links and formulas that name a video where none is shown."""
+        for index in range(len(cells)):
+            formula = self._behind.formulas.get((row, index + 1))
+            if formula is not None:
+                names_video = video_id(formula) is not None
+                if not cells[index] or (names_video and video_id(cells[index]) is None):
+                    cells[index] = formula
+                    self.uncomputed += not names_video
+            link = self._behind.links.get((row, index + 1))
+            if link is not None and _names_something(link) and not _names_something(cells[index]):
                 cells[index] = link
 
 
 def _names_something(text: str) -> bool:
     return video_id(text) is not None or find_source(text) is not None
+
+
+def _no_sheet(path: str, names: list[str], wanted: str | None) -> UsageError:
+    if not names or wanted is None:
+        return UsageError(f"{path}: no sheet with cells in it")
+    shown = ", ".join(ascii(name) for name in names[:20])
+    return UsageError(
+        f"{path}: no sheet {wanted!a}. Sheets: {shown}. Give one of these, or a number from 1 to {len(names)}."
+    )
 
 
 def _uncomputed(sheet: str, count: int) -> UsageError:
@@ -201,19 +196,14 @@ def _uncomputed(sheet: str, count: int) -> UsageError:
     )
 
 
-def _plain(value: Any) -> Any:
-    """What a cell holds as JSON has it; an empty one is an empty text, as in a CSV."""
-    if value is None:
-        return ""
-    if isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
-        return value.isoformat()
-    return str(value)
+def _unreadable(path: str, stream: BinaryIO, said: str) -> UsageError:
+    """Why calamine did not read it: often it is another sort of file, or has a password."""
+    known = None if stream.closed else document(os.pread(stream.fileno(), HEAD_BYTES, 0))
+    return ForeignInputError(f"{path}: {known}") if known else _broken(path, said)
 
 
-def _broken(path: str, exc: BaseException) -> UsageError:
-    said = str(exc).splitlines()[0][:120] if str(exc) else type(exc).__name__
+def _broken(path: str, said: str) -> UsageError:
+    said = said.splitlines()[0][:120] if said else "no reason given"
     return UsageError(
         f"{path}: not a workbook that can be read ({said}). Open it and save it again as .xlsx, or as CSV."
     )

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import shlex
@@ -28,7 +27,7 @@ from engine.queue import journal, marker
 from engine.queue.directory import Queue
 from engine.queue.job_state import fold
 from engine.queue.journal_reader import touched_chunks
-from engine.queue.manifest import read_checkpoint
+from engine.queue.manifest import read_checkpoint, read_rows
 from engine.queue.mounts import refuse_remote
 from engine.queue.segments import Chunk
 from engine.settings import place_of
@@ -189,12 +188,7 @@ def any_file(queue: Queue, output: str) -> bool:
 
 
 def _ok_rows(queue: Queue) -> Iterator[dict[str, Any]]:
-    with contextlib.suppress(FileNotFoundError), open(queue.manifest, "rb") as file:
-        for line in file:
-            with contextlib.suppress(ValueError, RecursionError):
-                row = json.loads(line)
-                if isinstance(row, dict) and row.get("status") == "ok":
-                    yield row
+    yield from (row for row in read_rows(queue) if row.get("status") == "ok")
     for path in _journals(queue):
         yield from (row for row in _finals(path) if row.get("status") == "ok")
 

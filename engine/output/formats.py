@@ -1,4 +1,7 @@
-"""Writing what people get: a record in each of its formats. Pure functions, nothing touches the disk."""
+"""The list of output formats. A new format is a module with a `Record -> str` function, and one line here.
+
+What needs the names (options, sweeping, the audit) takes them from FORMATS. Nothing here touches the disk.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,19 @@ from engine.errors import UsageError
 from engine.model import Record
 from engine.output import markdown, plain_text, subtitles
 from engine.output.json_record import from_json, to_json
-from engine.output.terminal import printable
 
-__all__ = ["FORMATS", "from_json", "printable", "render", "to_json"]
+__all__ = ["FORMATS", "RECORD", "SUFFIXES", "from_json", "render", "to_json"]
 
-_RENDERERS = {"md": markdown.render, "txt": plain_text.render, "srt": subtitles.srt, "vtt": subtitles.vtt}
+_RENDERERS = {
+    "md": markdown.render,
+    "txt": plain_text.render,
+    "srt": subtitles.srt,
+    "vtt": subtitles.vtt,
+}
 FORMATS = tuple(_RENDERERS)
+RECORD = "json"
+"""The suffix of the record, which is always written; every other file is rendered from it."""
+SUFFIXES = (RECORD, *FORMATS)
 
 
 def render(record: Record, fmt: str) -> bytes:

@@ -33,7 +33,7 @@ def to_json(record: Record) -> bytes:
         "fetched_at": record.fetched_at,
     }
     if record.transcripts:
-        document["transcripts"] = [_transcript(its) for its in record.transcripts]
+        document["transcripts"] = [_transcript(track) for track in record.transcripts]
     try:
         text = _dumps(document)
     except ValueError:

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.output.formats import RECORD
 from engine.storage.timestamps import seconds
 
-RECORD = "json"
 MAX_RECORD_BYTES = 256 << 20  # a larger file is no record of ours: an answer is cut off at 32 MiB
 
 Row = Mapping[str, Any]

@@ -1,11 +1,9 @@
-"""The output directory: record and renderings of each video, published whole or not at all.
+"""Publishing: the record and the renderings of each video get their names together, or none does.
 
-Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. Temporary files lie in `.engine-tmp/<worker>/` beside them
-(same file system), so that what a dead worker left is removed as a whole. A file there says whose it is, and its
-worker keeps it locked: queues may share an output directory, also out of several containers, and no run removes what
-another one's worker has in hand. What this queue did not write is
-neither replaced nor removed (`engine.output.ownership`), and nothing is written where the queue's marker is not
-(`engine.queue.marker`): then it is another directory.
+Files are named by id alone, `dQ/dQw4w9WgXcQ.json`. They are written to `.engine-tmp/<worker>/` first, on the same
+file system (`engine.output.temporary`). What this queue did not write is neither replaced nor removed
+(`engine.output.ownership`). Without the queue's marker (`engine.queue.marker`) nothing is written: then it is another
+directory.
 """
 
 from __future__ import annotations
@@ -21,23 +19,33 @@ from typing import Any
 
 from engine.errors import UsageError
 from engine.model import Record
-from engine.output import folding
-from engine.output.formats import FORMATS, render
-from engine.output.json_record import to_json
-from engine.output.ownership import NOBODY, RECORD, Claim, is_ours, sha256
+from engine.output.folding import TMP
+from engine.output.formats import RECORD, SUFFIXES, render, to_json
+from engine.output.ownership import NOBODY, Claim, is_ours, sha256
+from engine.output.temporary import OWNER, remove_worker_output, sweep
 from engine.queue import marker
 from engine.queue.claims import Forget
-from engine.queue.names import is_directory, is_worker
-from engine.queue.sweeping import OWNER, remove_if_empty, remove_worker_output
-from engine.storage import disk, processes
-from engine.storage.locks import Lock, living_holder, read_note
+from engine.storage import disk
+from engine.storage.locks import Lock
 
-TMP = ".engine-tmp"
+__all__ = [
+    "OWNER",
+    "TMP",
+    "Output",
+    "TakenError",
+    "forget",
+    "forgetting",
+    "intact",
+    "left",
+    "relative",
+    "sha256",
+    "sweep",
+]
+
 _TIMES = 3
 _SWEEPER_S = 5.0  # how long one who sweeps may hold the lock of a directory that he found without an owner
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.[a-z]+")
-_EXTENSIONS = (RECORD, *FORMATS)
 _FILE_MODE = 0o644
 _DIR_MODE = 0o755
 
@@ -64,7 +72,7 @@ class TakenError(Exception):
 
 
 class Output:
-    """One worker's door to the output directory. `publish` and `forget` are thread-safe.
+    """One worker's access to the output directory. `publish` and `forget` are thread-safe.
 
     `batch` is the queue's id: records carry it. With `replace` files of others are overwritten.
     """
@@ -223,7 +231,7 @@ def forget(
     directory = os.path.join(root, video_id[:2])
     if not _is_id(video_id) or os.path.islink(directory):
         return
-    mine = [extension for extension in _EXTENSIONS if is_ours(root, video_id, extension, claim)]
+    mine = [extension for extension in SUFFIXES if is_ours(root, video_id, extension, claim)]
     others = [extension for extension in mine if extension != RECORD]
     for extension in others:
         disk.unlink_quietly(os.path.join(root, relative(video_id, extension)))
@@ -235,48 +243,12 @@ def forget(
 
 def left(root: str, video_id: str) -> bool:
     """Whether any file lies under the names of a video, whoever wrote it."""
-    return any(
-        os.path.lexists(os.path.join(root, relative(video_id, extension))) for extension in _EXTENSIONS
-    )
+    return any(os.path.lexists(os.path.join(root, relative(video_id, extension))) for extension in SUFFIXES)
 
 
 def forgetting(root: str, batch: str, formats: tuple[str, ...]) -> Forget:
     """`forget` for what the dead workers of a queue had in flight."""
     return lambda video_id, rows, since: forget(root, video_id, Claim(batch, rows, formats, since))
-
-
-def sweep(root: str) -> None:
-    """Remove temporary files, only while no worker of this queue lives; those of living workers of others stay, and
-    what no engine put there."""
-    tmp = os.path.join(root, TMP)
-    with contextlib.suppress(OSError):
-        for name in filter(is_worker, _entries(tmp)):
-            _sweep_one(os.path.join(tmp, name))
-        for name in filter(folding.is_probe, _entries(tmp)):
-            folding.remove_probe(os.path.join(tmp, name))
-        if not os.path.islink(tmp):
-            remove_if_empty(tmp)
-
-
-def _sweep_one(path: str) -> None:
-    """Remove a worker's temporary directory, unless the worker lives. Locked meanwhile: it may be about to begin."""
-    if not is_directory(path):  # a link to somebody's, whose files are not ours to lock
-        return
-    owner = Lock(os.path.join(path, OWNER))
-    if processes.is_this(read_note(owner.path)):  # of a lap that failed in this very process
-        remove_worker_output(path)
-        return
-    with contextlib.suppress(OSError):
-        if not living_holder(owner.path) and owner.take():
-            with owner:
-                remove_worker_output(path)
-
-
-def _entries(path: str) -> list[str]:
-    try:
-        return [] if os.path.islink(path) else os.listdir(path)
-    except OSError:
-        return []
 
 
 def intact(root: str, row: Mapping[str, Any]) -> bool:

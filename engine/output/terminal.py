@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
-# Whole control sequences (ECMA-48: CSI; OSC, DCS, SOS, PM and APC with their terminator), so that no remains
-# of them are shown; what is not terminated loses its first character below.
+# Whole control sequences (ECMA-48: CSI; OSC, DCS, SOS, PM and APC with their terminator), so that no part of one
+# is shown. One without its terminator loses its first character below.
 _SEQUENCE = re.compile(
     "(?:\x1b\\[|\x9b)[0-?]*+[ -/]*+[@-~]"
     # Nothing in one may begin another: so what is never terminated is looked at once.
@@ -17,8 +16,10 @@ _SPACE = re.compile(r"[\s\x85\u2028\u2029]++")
 
 
 def printable(text: str, width: int | None = None) -> str:
-    """The text on one line, printable characters only (no bidi controls, they are not), cut with `…` to
-    `width` columns of a terminal. Of a text much longer than that only the beginning is looked at."""
+    """The text on one line, without what is not printable (bidi controls too), cut with `…` to `width` columns.
+
+    Of a text much longer than that only the beginning is looked at.
+    """
     if width is not None:
         text = text[: _LOOKED_AT + 4 * width]
     if text.isprintable() and "  " not in text:  # as nearly all are; a third of the time
@@ -31,7 +32,7 @@ def printable(text: str, width: int | None = None) -> str:
 
 
 def harmless(text: str) -> str:
-    """As `printable`, with its blanks as they are: for a line that holds columns."""
+    """As `printable`, but blanks stay as they are: for a line that holds columns."""
     if text.isprintable():
         return text
     text = _SEQUENCE.sub("", text)
@@ -40,23 +41,18 @@ def harmless(text: str) -> str:
 
 def columns(text: str) -> int:
     """How many columns a printable text takes in a terminal."""
-    return len(text) if text.isascii() else sum(map(_columns, text))
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # 5 ms, for other scripts and emoji only
+
+    return cell_len(text)
 
 
 def _cut(text: str, width: int) -> str:
     if columns(text) <= width:
         return text
-    room = width - 1
-    kept = []
-    for char in text:
-        room -= _columns(char)
-        if room < 0:
-            break
-        kept.append(char)
-    return "".join(kept) + "…" if width > 0 else ""
+    if width <= 1:
+        return "…"[:width]
+    from rich.cells import set_cell_size
 
-
-def _columns(char: str) -> int:
-    if unicodedata.combining(char):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return set_cell_size(text, width - 1).rstrip() + "…"

@@ -1,7 +1,8 @@
 """Values as YAML that any parser reads back to the same values.
 
-Only the part of YAML that looks like JSON is written: double-quoted text and flow collections, each value on
-one line. That leaves no room for the surprises of plain scalars (dates, `yes`, `1e5`, `---`).
+Only the part of YAML that looks like JSON is written: double-quoted text and flow collections, each value on one
+line. That leaves no room for the surprises of plain scalars (dates, `yes`, `1e5`, `---`). PyYAML would do this, but
+its C emitter writes an emoji in a title as `\\U0001F600`, and its Python one takes milliseconds a video.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 
 from engine.output.plain_text import replaced
 
-# Beyond what JSON escapes: characters that YAML does not allow, takes for line ends or reads as byte-order
-# marks, and those that change the direction of what a terminal shows.
+# What JSON leaves as it is and YAML forbids, takes for a line end or a byte-order mark; and what turns the direction
+# of text around.
 _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 _MAX_SIMPLE_KEY_CHARS = 1000  # YAML 1.2, 7.4.2: a key without `?` has at most 1024 characters
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -176,26 +178,34 @@ def remove_checkpoint(queue: Queue) -> None:
     disk.sync_dir(queue.root)
 
 
-def read_lines(queue: Queue, length: int) -> Iterator[tuple[dict[str, Any] | None, bytes]]:
-    """(row, line) of each complete line within the manifest's first `length` bytes; a damaged line's row is None.
+def read_lines(
+    queue: Queue, length: int | None = None, *, last_bytes: int | None = None
+) -> Iterator[tuple[dict[str, Any] | None, bytes]]:
+    """(row, line) of each complete line within the manifest's first `length` bytes, or within its last `last_bytes`.
 
-    A missing manifest holds none: the monitor notices that it is shorter than the checkpoint says.
+    None: all of it. A damaged line's row is None. A missing manifest holds none: the monitor notices that it is
+    shorter than the checkpoint says.
     """
-    at = 0
+    left = math.inf if length is None else length
     with contextlib.suppress(FileNotFoundError), open(queue.manifest, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if last_bytes is not None and size > last_bytes:
+            file.seek(size - last_bytes)
+            file.readline()
         for line in file:
-            at += len(line)
-            if at > length:
+            left -= len(line)
+            if left < 0:
                 return
-            yield _parse_row(line), line
+            yield parse_row(line), line
 
 
-def read_rows(queue: Queue, length: int) -> Iterator[dict[str, Any]]:
-    """The good rows within the manifest's first `length` bytes."""
+def read_rows(queue: Queue, length: int | None = None) -> Iterator[dict[str, Any]]:
+    """The good rows in these lines. Damaged ones are passed over: `engine verify` names them."""
     return (found for found, _ in read_lines(queue, length) if found is not None)
 
 
-def _parse_row(line: bytes) -> dict[str, Any] | None:
+def parse_row(line: bytes) -> dict[str, Any] | None:
+    """The row in a line; None when it is damaged."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

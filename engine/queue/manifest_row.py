@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from engine.queue.directory import Queue
-from engine.queue.manifest import read_checkpoint
+from engine.queue.manifest import read_checkpoint, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +44,8 @@ class ManifestRow:
         return cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
 
 
-def read_rows(queue: Queue) -> Iterator[dict[str, Any]]:
+def counted_rows(queue: Queue) -> Iterator[dict[str, Any]]:
     """The manifest's rows one by one, as far as the checkpoint promises them. A damaged line is passed over."""
     checkpoint = read_checkpoint(queue)
-    if checkpoint is None:
-        return
-    at = 0
-    try:
-        with open(queue.manifest, "rb") as file:
-            for line in file:
-                at += len(line)
-                if at > checkpoint.length:
-                    return
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue  # `engine verify` reports damage
-                if isinstance(row, dict) and {"video_id", "status"} <= row.keys():
-                    yield row
-    except FileNotFoundError:
-        return
+    if checkpoint is not None:
+        yield from (row for row in read_rows(queue, checkpoint.length) if "status" in row)

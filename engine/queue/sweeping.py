@@ -9,14 +9,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 from collections.abc import Callable
 
 from engine.queue.names import belongs_in_staging, is_directory, is_file, is_first, is_staging, is_temporary
 from engine.storage import disk
-
-OWNER = "owner"
-_OUTPUT_TEMPORARY = re.compile(r"\.(?:[A-Za-z0-9_-]{11}\.(?:json|md|txt|srt|vtt)|owner)\.[0-9a-f]{8}\.tmp")
 
 
 def sweep_queue(root: str) -> int:
@@ -25,9 +21,9 @@ def sweep_queue(root: str) -> int:
     Returns how many there were. The caller holds run.lock and seed.lock, and no worker and no monitor of this queue
     lives.
     """
-    count = sum(_remove_file(os.path.join(root, name)) for name in _entries(root) if is_first(name))
+    count = sum(_remove_file(os.path.join(root, name)) for name in entries(root) if is_first(name))
     tmp = os.path.join(root, "tmp")
-    for name in _entries(tmp):
+    for name in entries(tmp):
         path = os.path.join(tmp, name)
         if is_temporary(name):
             count += _remove_file(path)
@@ -38,17 +34,8 @@ def sweep_queue(root: str) -> int:
 
 def remove_staging(path: str) -> bool:
     """Remove a directory that was being prepared in `tmp/`; False when it is missing or holds something else."""
-    return _remove_dir(path, lambda name: belongs_in_staging(os.path.basename(path), name))
-
-
-def remove_worker_output(path: str) -> bool:
-    """Remove a worker's directory of unfinished output files; False when it is missing or holds something else."""
-    return _remove_dir(path, lambda name: name == OWNER or is_output_temporary(name))
-
-
-def is_output_temporary(name: str) -> bool:
-    """Whether an output file, or a worker's note, has this name before it is renamed into place."""
-    return _OUTPUT_TEMPORARY.fullmatch(name) is not None
+    staging = os.path.basename(path)
+    return remove_dir(path, lambda name: belongs_in_staging(staging, name))
 
 
 def remove_if_empty(path: str) -> bool:
@@ -62,10 +49,11 @@ def remove_if_empty(path: str) -> bool:
     return True
 
 
-def _remove_dir(path: str, made: Callable[[str], bool]) -> bool:
+def remove_dir(path: str, made: Callable[[str], bool]) -> bool:
+    """Remove a directory and its files that are `made` by name; False when it is not there or others are in it."""
     if not is_directory(path):
         return False
-    for name in _entries(path):
+    for name in entries(path):
         if made(name):
             _remove_file(os.path.join(path, name))
     return remove_if_empty(path)
@@ -79,7 +67,8 @@ def _remove_file(path: str) -> bool:
     return True
 
 
-def _entries(path: str) -> list[str]:
+def entries(path: str) -> list[str]:
+    """The names in a directory; none when it is not there or is a link."""
     try:
         return os.listdir(path) if is_directory(path) else []
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What became of the batch, for the morning after: from manifest, events and status, as text, page or JSON.
+"""The report: what became of a batch, from its manifest, events and status, as text, page or JSON.
 
 `make` reads; `words`, `page` and `Report.to_json` write. Nothing here changes the queue or takes a lock.
 """

@@ -13,7 +13,7 @@ from engine.report import manifest_summary, run_history
 from engine.report.kind_help import MEANINGS, OTHER
 from engine.report.model import HOUR_S, Chart, Hour, KindOfEnd, Report, Times
 from engine.report.next_commands import following
-from engine.report.timeline import Spell, Timeline
+from engine.report.timeline import Span, Timeline
 from engine.storage.timestamps import seconds
 
 SLOWEST = 3
@@ -27,69 +27,69 @@ def make(root: str, *, price_per_gb: float | None = None) -> Report:
     """Read a queue, live or not. Raises NoQueueError, and UsageError for a queue of a newer format."""
     queue = open_queue(root)
     now = time.time()
-    its = status.collect(root)
+    counts = status.collect(root)
     read = manifest_summary.read(queue, now)
-    told = run_history.read(
-        queue, egresses=len(its["egresses"]), seen_until=_seen_until(queue, its, read, now), now=now
+    history = run_history.read(
+        queue, egresses=len(counts["egresses"]), seen_until=_seen_until(queue, counts, read, now), now=now
     )
-    _lengthen(told, read.finished)
+    _lengthen(history, read.finished)
     rehearsal = bool(queue.read_batch().get("rehearsal"))
-    bad = {"journals": its.get("bad_lines", 0), "manifest": read.bad_lines, "events": told.bad_lines}
+    bad = {"journals": counts.get("bad_lines", 0), "manifest": read.bad_lines, "events": history.bad_lines}
     return Report(
         queue=root,
         rehearsal=rehearsal,
         at=now,
-        status=its,
-        kinds=_kinds(its["kinds"], read),
+        status=counts,
+        kinds=_kinds(counts["kinds"], read),
         costs=read.costs,
         price_per_gb=price_per_gb,
-        times=_times(told, read.finished),
-        slowest=_slowest(told, read.finished),
-        worst=_worst(its["egresses"]),
-        deaths=dict(told.deaths.most_common()),
-        monitor_deaths=told.monitor_deaths,
-        notable=tuple(sorted(told.notable.values(), key=lambda event: event.first)),
+        times=_times(history, read.finished),
+        slowest=_slowest(history, read.finished),
+        worst=_worst(counts["egresses"]),
+        deaths=dict(history.deaths.most_common()),
+        monitor_deaths=history.monitor_deaths,
+        notable=tuple(sorted(history.notable.values(), key=lambda event: event.first)),
         bad_lines=bad,
         undated=read.undated,
-        chart=_chart(told, read.finished),
-        following=tuple(following(root, its, rehearsal=rehearsal, damaged=any(bad.values()))),
+        chart=_chart(history, read.finished),
+        following=tuple(following(root, counts, rehearsal=rehearsal, damaged=any(bad.values()))),
     )
 
 
-def _seen_until(queue: Queue, its: dict[str, Any], read: manifest_summary.Rows, now: float) -> float:
-    """When the last run was last heard of: now if it lives, else when it last wrote its status or a row."""
-    if its["state"] in ("running", "stalled", "paused"):
+def _seen_until(queue: Queue, counts: dict[str, Any], read: manifest_summary.Rows, now: float) -> float:
+    """When the last run was last seen: now if it lives, else when it last wrote its status or a row."""
+    if counts["state"] in ("running", "stalled", "paused"):
         return now
     said = seconds(status.read_snapshot(queue).get("updated_at")) or 0.0
     last = read.finished.span()
     return max(said, last.until if last else 0.0)
 
 
-def _lengthen(told: run_history.Nights, finished: Timeline) -> None:
-    """A run that was killed said no goodbye; it worked at least until its last row."""
-    for run, following_run in zip(told.runs, told.runs[1:], strict=False):
+def _lengthen(history: run_history.RunHistory, finished: Timeline) -> None:
+    """A run that was killed has no `stop` event; it worked at least until its last row."""
+    for run, following_run in zip(history.runs, history.runs[1:], strict=False):
         if run.exit_code is None:
             last = finished.last_before(following_run.since)
             run.until = max(run.until, min(last, following_run.since))
 
 
 def _kinds(counts: dict[str, int], read: manifest_summary.Rows) -> tuple[KindOfEnd, ...]:
-    """Counts as status has them: the manifest may lag behind."""
+    """The kinds, counted as in the status: the manifest may lag behind."""
     known: dict[str, int] = {}
     for kind, count in counts.items():
         name = kind if kind in MEANINGS else manifest_summary.OTHER
         known[name] = known.get(name, 0) + count
     found = []
     for kind, count in known.items():
-        its = MEANINGS.get(kind, OTHER)
-        its_status = str(Kind(kind).status) if kind in MEANINGS else "failed"
+        meaning = MEANINGS.get(kind, OTHER)
+        final = str(Kind(kind).status) if kind in MEANINGS else "failed"
         examples = tuple(read.examples.get(kind, ()))
-        found.append(KindOfEnd(kind, its_status, count, its.means, its.advice, its.again, examples))
+        found.append(KindOfEnd(kind, final, count, meaning.means, meaning.advice, meaning.again, examples))
     return tuple(sorted(found, key=lambda kind: (kind.status, -kind.jobs, kind.kind)))
 
 
-def _times(told: run_history.Nights, finished: Timeline) -> Times:
-    runs = told.runs
+def _times(history: run_history.RunHistory, finished: Timeline) -> Times:
+    runs = history.runs
     if not runs:
         seen = finished.span()
         since, until = (seen.since, seen.until) if seen else (None, None)
@@ -97,7 +97,7 @@ def _times(told: run_history.Nights, finished: Timeline) -> Times:
     started, ended = runs[0].since, max(run.until for run in runs)
     running = sum(run.until - run.since for run in runs)
     waited = {
-        why: sum(spell.length_s for spell in told.closed if spell.why == why)
+        why: sum(span.length_s for span in history.closed if span.why == why)
         for why in ("blocked", "offline")
     }
     return Times(
@@ -112,15 +112,15 @@ def _times(told: run_history.Nights, finished: Timeline) -> Times:
     )
 
 
-def _slowest(told: run_history.Nights, finished: Timeline) -> tuple[Hour, ...]:
-    """The hours with the fewest jobs for the time that a run had of them, as far as they are slower than most."""
+def _slowest(history: run_history.RunHistory, finished: Timeline) -> tuple[Hour, ...]:
+    """The slowest hours, by jobs per time that a run worked in them; none that is about as fast as the median."""
     if finished.step_s > HOUR_S:
         return ()
     jobs: dict[int, int] = {}
     for at, count in finished.bins.items():
         hour = at * finished.step_s // HOUR_S
         jobs[hour] = jobs.get(hour, 0) + count
-    running, waiting = _by_hour(told.runs), _by_hour(told.closed)
+    running, waiting = _by_hour(history.runs), _by_hour(history.closed)
     hours = [
         Hour(float(hour * HOUR_S), jobs.get(hour, 0), round(run_s, 1), round(waiting.get(hour, 0.0), 1))
         for hour, run_s in running.items()
@@ -130,49 +130,49 @@ def _slowest(told: run_history.Nights, finished: Timeline) -> tuple[Hour, ...]:
         return ()
     slow = SLOW * median(hour.per_hour for hour in hours)
     hours = sorted(
-        (hour for hour in hours if hour.per_hour < slow), key=lambda its: (its.per_hour, its.since)
+        (hour for hour in hours if hour.per_hour < slow), key=lambda hour: (hour.per_hour, hour.since)
     )
     return tuple(hours[:SLOWEST])
 
 
-def _by_hour(spells: list[run_history.Run] | list[Spell]) -> dict[int, float]:
-    """Seconds of these in each clock hour."""
+def _by_hour(spans: list[run_history.Run] | list[Span]) -> dict[int, float]:
+    """How many seconds of these lie in each clock hour."""
     found: dict[int, float] = {}
-    for its in spells:
-        spell = Spell(its.since, its.until)
-        for hour in range(int(its.since // HOUR_S), int(its.until // HOUR_S) + 1):
-            found[hour] = found.get(hour, 0.0) + spell.within(hour * HOUR_S, (hour + 1) * HOUR_S)
+    for stretch in spans:
+        span = Span(stretch.since, stretch.until)
+        for hour in range(int(stretch.since // HOUR_S), int(stretch.until // HOUR_S) + 1):
+            found[hour] = found.get(hour, 0.0) + span.within(hour * HOUR_S, (hour + 1) * HOUR_S)
     return found
 
 
 def _worst(egresses: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """The egresses that were refused most, by their share of requests; those never refused are none of them."""
+    """The egresses that were refused most, by share of their requests; without those that never were."""
     refused = [
         {
-            "name": its["name"],
-            "state": its["state"],
-            "requests": its["requests"],
-            "blocked": its["blocked"],
-            "blocked_share": round(its["blocked"] / max(its["requests"], its["blocked"]), 4),
+            "name": egress["name"],
+            "state": egress["state"],
+            "requests": egress["requests"],
+            "blocked": egress["blocked"],
+            "blocked_share": round(egress["blocked"] / max(egress["requests"], egress["blocked"]), 4),
         }
-        for its in egresses
-        if its["blocked"] or its["state"] in ("retired", "unreachable")
+        for egress in egresses
+        if egress["blocked"] or egress["state"] in ("retired", "unreachable")
     ]
-    return tuple(sorted(refused, key=lambda its: (-its["blocked_share"], -its["blocked"]))[:WORST])
+    return tuple(sorted(refused, key=lambda egress: (-egress["blocked_share"], -egress["blocked"]))[:WORST])
 
 
-def _chart(told: run_history.Nights, finished: Timeline) -> Chart | None:
+def _chart(history: run_history.RunHistory, finished: Timeline) -> Chart | None:
     seen = finished.span()
-    since = min([run.since for run in told.runs] + ([seen.since] if seen else []), default=None)
+    since = min([run.since for run in history.runs] + ([seen.since] if seen else []), default=None)
     if since is None:
         return None
-    until = max([run.until for run in told.runs] + ([seen.until] if seen else []))
+    until = max([run.until for run in history.runs] + ([seen.until] if seen else []))
     step, start, jobs = finished.columns(since, until, COLUMNS)
     return Chart(
         start,
         step,
         tuple(jobs),
-        tuple(Spell(run.since, run.until) for run in told.runs),
-        tuple(told.closed),
-        tuple(told.died_at),
+        tuple(Span(run.since, run.until) for run in history.runs),
+        tuple(history.closed),
+        tuple(history.died_at),
     )

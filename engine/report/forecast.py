@@ -1,22 +1,20 @@
 """What a batch will cost: from the videos left and what the ones done so far have cost.
 
-Requests and bytes of a video are those of its row, retries included; what canaries and probes cost is not in
-them and is little. The range is the expected value give or take 1.96 standard errors of the mean (a normal 95 %
-interval), so it is as wide as the measured videos differ and as few as they are. It assumes that the rest is
-like what was measured.
+Requests and bytes of a video are those of its row, retries included; control videos and probes cost little and are
+not counted. The range is the expected value plus or minus 1.96 standard errors of the mean (a normal 95 % interval):
+few measured videos, or very different ones, make it wide. It assumes that the rest is like what was measured.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.budget import Rate
 from engine.queue.directory import Queue
+from engine.queue.manifest import read_lines
 
 # One video by the default and by the full way of fetching, as measured on captured bodies.
 DEFAULTS: Mapping[str, tuple[float, float]] = {"lean": (2.0, 42_000.0), "full": (3.0, 280_000.0)}
@@ -102,7 +100,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A forecast. `seconds` and `cost` are None when there is no rate, or no price, to reckon with."""
+    """A forecast. `seconds` and `cost` are None when there is no rate, or no price, to go by."""
 
     videos: int
     measured: Measured | None
@@ -123,7 +121,7 @@ def forecast(
     fetch_mode: str = "lean",
     full_metadata: bool = False,
 ) -> Plan:
-    """What so many videos will cost. Without measured rows by the defaults of the way of fetching."""
+    """What so many videos will cost. Without measured rows, by the defaults of the way of fetching."""
     if measured is None or not measured.requests.count:
         added = MICROFORMAT if full_metadata else (0.0, 0.0)
         per_video = DEFAULTS[fetch_mode][0] + added[0], DEFAULTS[fetch_mode][1] + added[1]
@@ -147,28 +145,12 @@ def forecast(
 def rows(queue: Queue) -> Iterator[dict[str, Any]]:
     """The latest rows of the manifest that say what they cost; none when there is no manifest.
 
-    A line that is not whole, or not a row, is passed over.
+    A damaged line is passed over.
     """
-    try:
-        with open(queue.manifest, "rb") as file:
-            start = max(0, os.fstat(file.fileno()).st_size - READ_BYTES)
-            file.seek(start)
-            if start:
-                file.readline()
-            for line in file:
-                row = _row(line)
-                if row is not None:
-                    yield row
-    except FileNotFoundError:
-        return
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-        sound = isinstance(row["status"], str) and all(
-            type(row[name]) is int and row[name] >= 0 for name in ("requests", "bytes")
-        )
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return row if sound else None
+    for found, _ in read_lines(queue, last_bytes=READ_BYTES):
+        row = found or {}
+        amounts = (row.get("requests"), row.get("bytes"))
+        if isinstance(row.get("status"), str) and all(
+            type(amount) is int and amount >= 0 for amount in amounts
+        ):
+            yield row

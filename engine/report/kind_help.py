@@ -9,7 +9,7 @@ from engine.model import Kind
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """`means` is a sentence's part for the user, `advice` what to do; `again` whether putting it back can help."""
+    """`means` completes a sentence about the video, `advice` says what to do; `again`: whether a retry can help."""
 
     means: str
     advice: str
@@ -66,7 +66,7 @@ MEANINGS: dict[str, Meaning] = {
     Kind.UNKNOWN: Meaning("none of the above; the message quotes YouTube", "read the message, retry", True),
 }
 
-# Events of a night, as someone reads them who has not read how it works. Unknown ones keep their names.
+# Events in words for readers who do not know how a run works. Unknown ones keep their names.
 EVENTS: dict[str, str] = {
     "block": "an egress was refused by YouTube",
     "network_lost": "an egress lost its connection",

@@ -1,15 +1,14 @@
-"""One pass over the manifest: when jobs became final, what each sort cost, and a few examples of each kind."""
+"""One pass over the manifest: when jobs became final, what each status cost, and a few examples of each kind."""
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.model import Kind, Status
 from engine.queue.directory import Queue
-from engine.queue.manifest import read_checkpoint
+from engine.queue.manifest import read_checkpoint, read_lines
 from engine.report.timeline import Timeline
 from engine.storage.timestamps import seconds
 
@@ -19,7 +18,7 @@ OTHER = "other"  # whatever else a row may say
 
 
 @dataclass(slots=True)
-class Cost:
+class StatusCost:
     """Jobs of one status, and the requests and body bytes that they took."""
 
     jobs: int = 0
@@ -32,7 +31,9 @@ class Rows:
     """What the manifest says. Its size does not depend on how many rows there are."""
 
     finished: Timeline = field(default_factory=Timeline)
-    costs: dict[str, Cost] = field(default_factory=lambda: {str(its): Cost() for its in Status})
+    costs: dict[str, StatusCost] = field(
+        default_factory=lambda: {str(status): StatusCost() for status in Status}
+    )
     kinds: dict[str, int] = field(default_factory=dict)
     examples: dict[str, deque[dict[str, Any]]] = field(default_factory=dict)
     undated: int = 0
@@ -40,13 +41,13 @@ class Rows:
     _day: str = ""
     _day_s: float | None = None
 
-    def add(self, line: bytes, now: float) -> None:
-        """Count a line; what is no row is a bad line."""
+    def add(self, row: dict[str, Any] | None, now: float) -> None:
+        """Count a row; None, or what lacks its fields, is a bad line."""
         try:
-            row = json.loads(line)
+            row = row or {}
             cost = self.costs[row["status"]]
             requests, n_bytes = int(row["requests"]), int(row["bytes"])
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             self.bad_lines += 1
             return
         cost.jobs += 1
@@ -85,16 +86,7 @@ def _text(value: object) -> str:
 def read(queue: Queue, now: float) -> Rows:
     """The rows as far as the checkpoint promises them; none when there is no checkpoint."""
     rows, checkpoint = Rows(), read_checkpoint(queue)
-    if checkpoint is None:
-        return rows
-    left = checkpoint.length
-    try:
-        with open(queue.manifest, "rb") as file:
-            for line in file:
-                left -= len(line)
-                if left < 0:
-                    break
-                rows.add(line, now)
-    except FileNotFoundError:
-        pass  # as much as there is
+    if checkpoint is not None:
+        for row, _ in read_lines(queue, checkpoint.length):
+            rows.add(row, now)
     return rows

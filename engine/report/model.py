@@ -6,10 +6,10 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.report.manifest_summary import Cost
-from engine.report.next_commands import Command
+from engine.report.manifest_summary import StatusCost
+from engine.report.next_commands import NextCommand
 from engine.report.run_history import Notable
-from engine.report.timeline import Spell
+from engine.report.timeline import Span
 from engine.storage.timestamps import utc
 
 HOUR_S = 3600
@@ -63,8 +63,8 @@ class Chart:
     since: float
     step_s: int
     jobs: tuple[int, ...]
-    runs: tuple[Spell, ...]
-    closed: tuple[Spell, ...]
+    runs: tuple[Span, ...]
+    closed: tuple[Span, ...]
     deaths: tuple[float, ...]
 
     @property
@@ -81,7 +81,7 @@ class Report:
     at: float
     status: dict[str, Any]
     kinds: tuple[KindOfEnd, ...]
-    costs: dict[str, Cost]
+    costs: dict[str, StatusCost]
     price_per_gb: float | None
     times: Times
     slowest: tuple[Hour, ...]
@@ -92,7 +92,7 @@ class Report:
     bad_lines: dict[str, int]
     undated: int
     chart: Chart | None
-    following: tuple[Command, ...]
+    following: tuple[NextCommand, ...]
 
     @property
     def final(self) -> int:
@@ -123,16 +123,16 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document, times as text in UTC."""
-        its, counts = self.status, ("total", "pending", "in_flight", "deferred", "ok", "absent", "failed")
+        status, counts = self.status, ("total", "pending", "in_flight", "deferred", "ok", "absent", "failed")
         price = self.price
         return {
             "schema_version": 1,
             "queue": self.queue,
             "rehearsal": self.rehearsal,
             "at": utc(self.at, ms=True),
-            "state": its["state"],
-            **{name: its[name] for name in counts},
-            "listings": its.get("listings"),
+            "state": status["state"],
+            **{name: status[name] for name in counts},
+            "listings": status.get("listings"),
             "kinds": [asdict(kind) for kind in self.kinds],
             "cost": {
                 "requests": self.requests,
@@ -169,16 +169,16 @@ class Report:
 
 
 def _chart_json(chart: Chart) -> dict[str, Any]:
-    def span(its: Spell) -> dict[str, Any]:
-        said = {"since": utc(its.since, ms=True), "until": utc(its.until, ms=True)}
-        return {**said, "why": its.why} if its.why else said
+    def as_json(span: Span) -> dict[str, Any]:
+        times = {"since": utc(span.since, ms=True), "until": utc(span.until, ms=True)}
+        return {**times, "why": span.why} if span.why else times
 
     return {
         "since": utc(chart.since),
         "step_s": chart.step_s,
         "jobs": list(chart.jobs),
-        "runs": [span(its) for its in chart.runs],
-        "closed": [span(its) for its in chart.closed],
+        "runs": [as_json(span) for span in chart.runs],
+        "closed": [as_json(span) for span in chart.closed],
         "deaths": [utc(at) for at in chart.deaths],
     }
 

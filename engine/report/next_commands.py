@@ -14,7 +14,7 @@ DEFAULT_QUEUE = "queue_dir"
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class NextCommand:
     """A line for the shell, and what it is for."""
 
     line: str
@@ -34,50 +34,50 @@ def quote(text: str) -> str:
     return f"$'{''.join(escaped)}'"
 
 
-def following(root: str, its: dict[str, Any], *, rehearsal: bool, damaged: bool) -> Iterator[Command]:
+def following(root: str, status: dict[str, Any], *, rehearsal: bool, damaged: bool) -> Iterator[NextCommand]:
     """What to type next, given the status of the queue in `root` (as a person would type it)."""
     default = root == DEFAULT_QUEUE and os.environ.get("ENGINE_QUEUE") in (None, "", DEFAULT_QUEUE)
     where = "" if default else f" -q {quote(root)}"
     run = f"engine rehearse --videos 0 -q {quote(root)}" if rehearsal else f"engine run{where}"
-    live = its["state"] in ("running", "stalled", "paused")
-    left = its["total"] - its["ok"] - its["absent"] - its["failed"]
-    listed = its.get("listings") or {}
+    live = status["state"] in ("running", "stalled", "paused")
+    left = status["total"] - status["ok"] - status["absent"] - status["failed"]
+    listed = status.get("listings") or {}
     unlisted, refused = listed.get("open", 0), listed.get("failed", 0)
     if live:
-        yield Command(f"engine status --watch{where}", "see how it goes on")
-        yield Command(f"engine stop{where}", "end it in good order; the same command goes on later")
+        yield NextCommand(f"engine status --watch{where}", "see how it goes on")
+        yield NextCommand(f"engine stop{where}", "end it in good order; the same command goes on later")
     elif left or unlisted:
         sources = f"{unlisted:,} {'source' if unlisted == 1 else 'sources'} to list" if unlisted else ""
         what = " and the ".join(part for part in (f"{left:,} that are left" if left else "", sources) if part)
-        yield Command(run, f"go on with the {what}, with the same --rate and proxies as before")
-    elif its["state"] == "stopped" and its["total"]:
-        yield Command(run, "add the last rows to the manifest: the run was cut off at its very end")
-    if its["failed"] or refused:
+        yield NextCommand(run, f"go on with the {what}, with the same --rate and proxies as before")
+    elif status["state"] == "stopped" and status["total"]:
+        yield NextCommand(run, "add the last rows to the manifest: the run was cut off at its very end")
+    if status["failed"] or refused:
         also = ", and each source that could not be listed" if refused else ""
-        yield Command(f"engine failures{where}", f"each video that has no transcript{also}, and why")
+        yield NextCommand(f"engine failures{where}", f"each video that has no transcript{also}, and why")
     if not live:
-        yield from _again(its["kinds"], run, where)
+        yield from _again(status["kinds"], run, where)
         if refused:
-            yield Command(
+            yield NextCommand(
                 f"engine retry --kind listing{where} && {run}",
                 f"try the {refused:,} {'source' if refused == 1 else 'sources'} again that could not be listed",
             )
     if damaged:
-        yield Command(f"engine verify{where}", "some lines could not be read: audit the queue")
-    elif its["state"] == "finished":
-        yield Command(f"engine verify{where}", "check every transcript against its checksum")
+        yield NextCommand(f"engine verify{where}", "some lines could not be read: audit the queue")
+    elif status["state"] == "finished":
+        yield NextCommand(f"engine verify{where}", "check every transcript against its checksum")
 
 
-def _again(kinds: dict[str, int], run: str, where: str) -> Iterator[Command]:
+def _again(kinds: dict[str, int], run: str, where: str) -> Iterator[NextCommand]:
     again = [kind for kind in kinds if kind in MEANINGS and MEANINGS[kind].again]
     if again:
         count = sum(kinds[kind] for kind in again)
-        yield Command(
+        yield NextCommand(
             f"engine retry --kind {','.join(sorted(again))}{where} && {run}",
             f"try the {count:,} again that may work another time",
         )
     if kinds.get("no_captions"):
-        yield Command(
+        yield NextCommand(
             f"engine retry --kind no_captions --older-than 14d{where} && {run}",
             "in two weeks: captions may have come by then",
         )

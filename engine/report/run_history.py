@@ -1,7 +1,7 @@
-"""What the events tell of the nights: when runs worked, when every egress was closed, what went wrong.
+"""The history of a queue's runs, from `events.jsonl`: when they worked, when all egresses were blocked, what failed.
 
-An egress is closed from its `block`, `network_lost` or `egress_retired` until its `resume` or `network_back`. A
-run waits while all of its egresses are closed at once; its `start` says how many it has.
+An egress cannot be used from its `block`, `network_lost` or `egress_retired` until its `resume` or `network_back`. A
+run waits while that is so of all its egresses at once; its `start` says how many it has.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.queue.directory import Queue
-from engine.report.timeline import Spell, joined
+from engine.report.timeline import Span, joined
 from engine.storage.timestamps import seconds
 
 CLOSES = {"block": "blocked", "network_lost": "offline", "egress_retired": "offline"}
@@ -23,12 +23,12 @@ _ORDINARY = frozenset({"start", "probe", *OPENS})
 MAX_NAMES = 64  # of events and reasons: a damaged file may hold any
 MAX_LINE = 1 << 16
 MAX_EGRESSES = 4096
-MAX_SPELLS = 10_000
+MAX_SPANS = 10_000
 
 
 @dataclass(slots=True)
 class Run:
-    """One run. `exit_code` is None when it lives or was killed; `until` is then the last that was heard of it."""
+    """One run. `exit_code` is None when it lives or was killed; `until` is then when it was last seen."""
 
     since: float
     until: float
@@ -48,11 +48,11 @@ class Notable:
 
 
 @dataclass(slots=True)
-class Nights:
-    """All that the events say. Spells are in the order of time; `closed` are those with every egress closed."""
+class RunHistory:
+    """All that the events say. Spans are in order of time; `closed` are those in which no egress could be used."""
 
     runs: list[Run] = field(default_factory=list)
-    closed: list[Spell] = field(default_factory=list)
+    closed: list[Span] = field(default_factory=list)
     notable: dict[str, Notable] = field(default_factory=dict)
     deaths: Counter[str] = field(default_factory=Counter)  # of workers, by how
     died_at: list[float] = field(default_factory=list)
@@ -60,31 +60,31 @@ class Nights:
     bad_lines: int = 0
 
 
-class _Teller:
+class _Reader:
     """Goes through the events once."""
 
     def __init__(self, egresses: int) -> None:
-        self.nights = Nights()
+        self.history = RunHistory()
         self._default = max(1, egresses)
         self._egresses = self._default
         self._shut: dict[str, str] = {}
         self._all_shut: tuple[float, str] | None = None
-        self._closed: list[Spell] = []
-        self._fold_at = MAX_SPELLS
+        self._closed: list[Span] = []
+        self._fold_at = MAX_SPANS
         self._at = 0.0
 
-    def tell(self, event: dict[str, Any], at: float) -> None:
+    def add(self, event: dict[str, Any], at: float) -> None:
         name, egress = str(event.get("event"))[:40], str(event.get("egress"))[:80]
         reason = str(event.get("reason") or "")[:300]
         if name == "start":
-            self._end_spell(self._at)
+            self._end_span(self._at)
             self._shut.clear()
             count = event.get("egresses")  # an earlier version did not say
             self._egresses = count if type(count) is int and count > 0 else self._default
-            self.nights.runs.append(Run(at, at))
+            self.history.runs.append(Run(at, at))
         self._at = at
-        if self.nights.runs:
-            self.nights.runs[-1].until = max(self.nights.runs[-1].until, at)
+        if self.history.runs:
+            self.history.runs[-1].until = max(self.history.runs[-1].until, at)
         if name in CLOSES and (egress in self._shut or len(self._shut) < MAX_EGRESSES):
             self._shut[egress] = CLOSES[name]
         elif name in OPENS:
@@ -96,61 +96,61 @@ class _Teller:
 
     def _look(self, at: float) -> None:
         if len(self._shut) < self._egresses:
-            self._end_spell(at)
+            self._end_span(at)
             return
         why = "blocked" if "blocked" in self._shut.values() else "offline"
         if self._all_shut is None or self._all_shut[1] != why:
-            self._end_spell(at)
+            self._end_span(at)
             self._all_shut = (at, why)
 
-    def _end_spell(self, at: float) -> None:
+    def _end_span(self, at: float) -> None:
         if self._all_shut is not None:
-            self._closed.append(Spell(self._all_shut[0], at, self._all_shut[1]))
+            self._closed.append(Span(self._all_shut[0], at, self._all_shut[1]))
             self._all_shut = None
-        if len(self._closed) > self._fold_at:  # a night has few; so many are read as fewer and longer ones
+        if len(self._closed) > self._fold_at:  # a run has few; so many are joined to fewer and longer ones
             self._closed = list(joined(self._closed, gap_s=60.0))
-            self._fold_at = MAX_SPELLS + 2 * len(self._closed)
+            self._fold_at = MAX_SPANS + 2 * len(self._closed)
 
     def _end_run(self, event: dict[str, Any], reason: str, at: float) -> None:
-        self._end_spell(at)
+        self._end_span(at)
         self._shut.clear()
         code = event.get("exit_code")
-        if self.nights.runs:
-            self.nights.runs[-1].exit_code = code if type(code) is int else None
-            self.nights.runs[-1].reason = reason
+        if self.history.runs:
+            self.history.runs[-1].exit_code = code if type(code) is int else None
+            self.history.runs[-1].reason = reason
 
     def _note(self, name: str, reason: str, at: float) -> None:
         if name == "slot_died":
-            self.nights.deaths[reason if len(self.nights.deaths) < MAX_NAMES else "other"] += 1
-            if len(self.nights.died_at) < 1000:
-                self.nights.died_at.append(at)
-        self.nights.monitor_deaths += name == "monitor_died"
+            self.history.deaths[reason if len(self.history.deaths) < MAX_NAMES else "other"] += 1
+            if len(self.history.died_at) < 1000:
+                self.history.died_at.append(at)
+        self.history.monitor_deaths += name == "monitor_died"
         if name in _ORDINARY or (name == "stop" and not reason):
             return
-        known = self.nights.notable.get(name)
+        known = self.history.notable.get(name)
         if known is not None:
             known.count, known.last, known.reason = known.count + 1, at, reason
-        elif len(self.nights.notable) < MAX_NAMES:
-            self.nights.notable[name] = Notable(name, 1, at, at, reason)
+        elif len(self.history.notable) < MAX_NAMES:
+            self.history.notable[name] = Notable(name, 1, at, at, reason)
 
-    def end(self, at: float) -> Nights:
-        """What was told, the last run reaching to `at` if it did not say that it ended."""
-        runs = self.nights.runs
+    def end(self, at: float) -> RunHistory:
+        """The history; the last run lasts until `at` if no event ends it."""
+        runs = self.history.runs
         if runs and runs[-1].exit_code is None:
             runs[-1].until = max(runs[-1].until, at)
-            self._end_spell(runs[-1].until)
-        self._end_spell(self._at)
-        self.nights.closed = list(joined(self._closed))
-        return self.nights
+            self._end_span(runs[-1].until)
+        self._end_span(self._at)
+        self.history.closed = list(joined(self._closed))
+        return self.history
 
 
-def tell(lines: Iterable[bytes], *, egresses: int, seen_until: float, now: float) -> Nights:
-    """The nights from the lines of `events.jsonl`.
+def parse(lines: Iterable[bytes], *, egresses: int, seen_until: float, now: float) -> RunHistory:
+    """The history from the lines of `events.jsonl`.
 
-    `egresses` is how many a run has whose start does not say it; `seen_until` (seconds since 1970) when the last
-    run was last heard of by other means. A line that is damaged, or of a time to come, counts as bad.
+    `egresses`: how many a run has whose `start` does not say it. `seen_until` (seconds since 1970): when other files
+    last showed the last run alive. A line that is damaged, or dated in the future, counts as bad.
     """
-    teller = _Teller(egresses)
+    reader = _Reader(egresses)
     for line in lines:
         event: Any = None
         if len(line) <= MAX_LINE:
@@ -158,15 +158,15 @@ def tell(lines: Iterable[bytes], *, egresses: int, seen_until: float, now: float
                 event = json.loads(line)
         at = seconds(event.get("at")) if isinstance(event, dict) else None
         if at is None or not 0 < at <= now + 1:
-            teller.nights.bad_lines += 1
+            reader.history.bad_lines += 1
             continue
-        teller.tell(event, at)
-    return teller.end(min(seen_until, now))
+        reader.add(event, at)
+    return reader.end(min(seen_until, now))
 
 
-def read(queue: Queue, *, egresses: int, seen_until: float, now: float) -> Nights:
-    """The nights of a queue; none when there is no file of events."""
-    return tell(_lines(queue.events), egresses=egresses, seen_until=seen_until, now=now)
+def read(queue: Queue, *, egresses: int, seen_until: float, now: float) -> RunHistory:
+    """The history of a queue; empty when there is no file of events."""
+    return parse(_lines(queue.events), egresses=egresses, seen_until=seen_until, now=now)
 
 
 def _lines(path: str) -> Iterator[bytes]:

@@ -39,49 +39,49 @@ def words(report: Report, width: int = 80) -> Iterator[str]:
 
 class _Writer:
     def __init__(self, report: Report, width: int) -> None:
-        self.its, self.width = report, width
+        self.report, self.width = report, width
 
     def lines(self) -> Iterator[str]:
-        its = self.its
-        rehearsal = ", a rehearsal" if its.rehearsal else ""
+        report = self.report
+        rehearsal = ", a rehearsal" if report.rehearsal else ""
         yield from self.said(
-            its.status["state"],
-            f"{printable(its.queue)}{rehearsal}, {self.at(its.at)} (times are {zone(its.at)})",
+            report.status["state"],
+            f"{printable(report.queue)}{rehearsal}, {self.at(report.at)} (times are {zone(report.at)})",
         )
-        yield from self.said("videos", summary(its))
-        yield from self.said("sources", sources(its))
+        yield from self.said("videos", summary(report))
+        yield from self.said("sources", sources(report))
         yield from self.kinds()
-        yield from self.said("cost", cost(its))
-        yield from self.said("time", times(its))
-        for number, hour in enumerate(its.slowest):
+        yield from self.said("cost", cost(report))
+        yield from self.said("time", times(report))
+        for number, hour in enumerate(report.slowest):
             waited = f", {duration(hour.waiting_s)} of it waiting" if hour.waiting_s >= 1 else ""
             yield from self.said(
                 "" if number else "slowest",
                 f"{self.at(hour.since)}  {hour.per_hour:,.0f} videos an hour{waited}",
             )
-        for number, egress in enumerate(its.worst):
+        for number, egress in enumerate(report.worst):
             yield from self.said("" if number else "egresses", refused(egress))
-        yield from self.said("deaths", deaths(its))
-        for number, event in enumerate(its.notable[:MOST_EVENTS]):
+        yield from self.said("deaths", deaths(report))
+        for number, event in enumerate(report.notable[:MOST_EVENTS]):
             yield from self.said("" if number else "events", self.event(event))
-        more = len(its.notable) - MOST_EVENTS
+        more = len(report.notable) - MOST_EVENTS
         if more > 0:
             yield from self.said("", f"and {more} more sorts of event: events.jsonl has them all")
-        yield from self.said("damaged", damaged(its))
-        if its.following:
+        yield from self.said("damaged", damaged(report))
+        if report.following:
             yield ""
             yield "next"
-        for command in its.following:
+        for command in report.following:
             yield f"  {command.line}"
             yield from textwrap.wrap(
                 command.why, self.width, initial_indent="      ", subsequent_indent="      "
             )
 
     def kinds(self) -> Iterator[str]:
-        width = max((len(kind.kind) for kind in self.its.kinds), default=0)
-        digits = max((len(f"{kind.jobs:,}") for kind in self.its.kinds), default=0)
+        width = max((len(kind.kind) for kind in self.report.kinds), default=0)
+        digits = max((len(f"{kind.jobs:,}") for kind in self.report.kinds), default=0)
         status = ""
-        for kind in self.its.kinds:
+        for kind in self.report.kinds:
             label, status = "" if kind.status == status else kind.status, kind.status
             start = f"{kind.jobs:>{digits},}  {kind.kind:<{width}}  "
             yield from self.said(label, f"{start}{kind.means}; {kind.advice}", indent=len(start))
@@ -92,7 +92,7 @@ class _Writer:
         return f"{self.at(event.first)}  {happened(event)}{often}{': ' + reason if reason else ''}"
 
     def at(self, at: float) -> str:
-        return clock(at, now=self.its.at)
+        return clock(at, now=self.report.at)
 
     def said(self, label: str, text: str, *, indent: int = 0) -> Iterator[str]:
         """A labelled paragraph; nothing when there is no text."""
@@ -116,43 +116,43 @@ def said(event: Notable) -> str:
     return printable(event.reason.strip("{}"), 200)
 
 
-def summary(its: Report) -> str:
+def summary(report: Report) -> str:
     """How many videos became what."""
-    status = its.status
+    status = report.status
     share = f" ({100 * status['ok'] / status['total']:.1f} %)" if status["total"] else ""
-    left = f", {its.left:,} left" if its.left else ""
+    left = f", {report.left:,} left" if report.left else ""
     return (
         f"{status['total']:,}: {status['ok']:,} with a transcript{share}, {status['absent']:,} without one to "
         f"fetch, {status['failed']:,} failed{left}"
     )
 
 
-def sources(its: Report) -> str:
+def sources(report: Report) -> str:
     """How far channels, playlists and searches are listed; nothing when there are none."""
-    listed = its.status.get("listings") or {}
+    listed = report.status.get("listings") or {}
     named = (("done", "listed"), ("failed", "that could not be listed"), ("open", "still to list"))
     counts = [f"{listed[name]:,} {what}" for name, what in named if listed.get(name)]
     return ", ".join([*counts, f"{listed['found']:,} videos found"]) if counts else ""
 
 
-def cost(its: Report) -> str:
+def cost(report: Report) -> str:
     """What was spent, all in all and for 1,000 videos."""
-    requests, n_bytes, price = its.requests, its.bytes, its.price
+    requests, n_bytes, price = report.requests, report.bytes, report.price
     text = f"{requests:,} requests, {size(n_bytes)}"
-    text += "" if price is None else f", {price:,.2f} at {its.price_per_gb:g}/GB"
-    each = its.per_thousand(requests), its.per_thousand(n_bytes)
+    text += "" if price is None else f", {price:,.2f} at {report.price_per_gb:g}/GB"
+    each = report.per_thousand(requests), report.per_thousand(n_bytes)
     if each[0] is None or each[1] is None:
         return text
     text += f"; for 1,000 videos {each[0]:,.0f} requests, {size(round(each[1]))}"
-    return text if price is None else f"{text}, {its.per_thousand(price):,.2f}"
+    return text if price is None else f"{text}, {report.per_thousand(price):,.2f}"
 
 
-def times(its: Report) -> str:
+def times(report: Report) -> str:
     """When it was, and what became of the time."""
-    when = its.times
+    when = report.times
     if when.started is None or when.ended is None:
         return "no run so far"
-    span = f"{clock(when.started, now=its.at)} to {clock(when.ended, now=its.at)}"
+    span = f"{clock(when.started, now=report.at)} to {clock(when.ended, now=report.at)}"
     if not when.runs:
         return f"{span}; events.jsonl tells of no run"
     parts = [f"worked {duration(when.working_s)}"]
@@ -175,21 +175,21 @@ def refused(egress: dict[str, Any]) -> str:
     )
 
 
-def deaths(its: Report) -> str:
+def deaths(report: Report) -> str:
     """What died and was replaced; nothing when nothing did."""
-    workers = sum(its.deaths.values())
+    workers = sum(report.deaths.values())
     parts = []
     if workers:
         how = ", ".join(
-            f"{printable(why.strip('{}'), 60) or 'unknown'} {n:,}" for why, n in its.deaths.items()
+            f"{printable(why.strip('{}'), 60) or 'unknown'} {n:,}" for why, n in report.deaths.items()
         )
         parts.append(f"{workers:,} worker process{'' if workers == 1 else 'es'} died and came back ({how})")
-    if its.monitor_deaths:
-        parts.append(f"the monitor {its.monitor_deaths:,} time{'' if its.monitor_deaths == 1 else 's'}")
+    if report.monitor_deaths:
+        parts.append(f"the monitor {report.monitor_deaths:,} time{'' if report.monitor_deaths == 1 else 's'}")
     return "; ".join(parts)
 
 
-def damaged(its: Report) -> str:
+def damaged(report: Report) -> str:
     """Which files hold lines that could not be read; nothing when none does."""
-    found = ", ".join(f"{count:,} in {name}" for name, count in its.bad_lines.items() if count)
+    found = ", ".join(f"{count:,} in {name}" for name, count in report.bad_lines.items() if count)
     return f"lines that could not be read: {found}" if found else ""

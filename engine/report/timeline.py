@@ -1,4 +1,4 @@
-"""Counts along time in flat memory, and spells of time."""
+"""Counts over time in bounded memory, and spans of time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ MAX_BINS = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Spell:
-    """A stretch of time, in seconds since 1970, and why it is told."""
+class Span:
+    """A stretch of time, in seconds since 1970, and why it is noted."""
 
     since: float
     until: float
@@ -29,8 +29,7 @@ class Spell:
 
 @dataclass(slots=True)
 class Timeline:
-    """How many things happened when. As fine as its memory allows: when there are too many bins they widen,
-    so ten million times take no more than ten thousand."""
+    """How many things happened when. Bins widen when there are too many, so memory does not grow with the count."""
 
     bins: Counter[int] = field(default_factory=Counter)  # start of a bin, in steps since 1970
     _step: int = 0
@@ -51,21 +50,24 @@ class Timeline:
             wider[at // ratio] += count
         self.bins, self._step = wider, self._step + 1
 
-    def span(self) -> Spell | None:
+    def span(self) -> Span | None:
         """From the first to the last of them."""
         if not self.bins:
             return None
-        return Spell(min(self.bins) * self.step_s, max(self.bins) * self.step_s)
+        return Span(min(self.bins) * self.step_s, max(self.bins) * self.step_s)
 
     def last_before(self, until: float) -> float:
         """The start of the last bin that begins before `until`; 0 when there is none."""
         return float(max((at * self.step_s for at in self.bins if at * self.step_s < until), default=0))
 
     def columns(self, since: float, until: float, most: int) -> tuple[int, float, list[int]]:
-        """(step in seconds, start, counts): the stretch cut into at most `most` equal steps of a round length.
-        What lies outside of it is left out."""
+        """(step in seconds, start, counts): the time from `since` to `until` in at most `most` equal, round steps."""
         step = next(
-            (its for its in STEPS_ROUND_S if its >= self.step_s and (until - since) / its < most - 1),
+            (
+                length
+                for length in STEPS_ROUND_S
+                if length >= self.step_s and (until - since) / length < most - 1
+            ),
             max(STEPS_ROUND_S[-1], self.step_s, round((until - since) / (most - 2))),
         )
         first = int(since // step)
@@ -78,36 +80,19 @@ class Timeline:
 
 
 STEPS_ROUND_S = (
-    1,
-    2,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-    21_600,
-    43_200,
-    86_400,
-    604_800,
-)
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400, 604_800,
+)  # fmt: skip
 
 
-def joined(spells: Iterable[Spell], *, gap_s: float = 1.0) -> Iterator[Spell]:
-    """Spells in the order of time, those of one reason that follow within `gap_s` made one."""
-    last: Spell | None = None
-    for its in spells:
-        if last is not None and its.why == last.why and its.since - last.until <= gap_s:
-            last = Spell(last.since, max(last.until, its.until), last.why)
+def joined(spans: Iterable[Span], *, gap_s: float = 1.0) -> Iterator[Span]:
+    """The spans, given in order of time; those for the same reason that follow within `gap_s` become one."""
+    last: Span | None = None
+    for span in spans:
+        if last is not None and span.why == last.why and span.since - last.until <= gap_s:
+            last = Span(last.since, max(last.until, span.until), last.why)
         else:
             if last is not None:
                 yield last
-            last = its
+            last = span
     if last is not None:
         yield last

@@ -93,9 +93,7 @@ class HelperProcess(ChildProcess):
         return process
 
     def report_silence(self, silent_s: float, pids: list[int]) -> None:
-        reason = (
-            f"the {self.name} (pid {pids[0]}) has not wait_until_done for {silent_s:.0f} s: it is replaced"
-        )
+        reason = f"the {self.name} (pid {pids[0]}) has not answered for {silent_s:.0f} s: it is replaced"
         events.emit(self._queue, f"{self.name}_silent", reason)
 
     def keep(self, *, wanted: bool = True) -> Ending | None:

@@ -1,41 +1,48 @@
-"""Telling someone that a run has ended or got stuck: one POST to an address, or one command.
+"""Telling someone that a run has ended or is stuck: one POST to an address, a message by apprise, or one command.
 
-What goes wrong here is a sentence for the caller and never ends or holds up anything. An address may hold a
-secret (a chat's webhook does), so it is never shown: a `Target` shows its host, and no message quotes more.
+What goes wrong here becomes a sentence for the caller; it never ends or delays anything. An address may hold a secret
+(a chat's webhook does), so it is never shown: a `Target` shows its host or scheme, and no message quotes more.
 """
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
+import logging
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from engine.errors import UsageError
 from engine.process import environment
 
-URL_S = 10.0  # all of a POST, from the look-up of its host's name to its answer
+URL_S = 10.0  # for all of a POST, name look-up included
+SERVICE_S = 30.0  # for a message by apprise, which takes some requests and a process
 COMMAND_S = 60.0
+_SEND = (
+    "import apprise, json, sys; told = json.load(sys.stdin); "
+    "sys.exit(not apprise.Apprise([told.pop('servers')]).notify(**told))"
+)
 _COUNTS = ("total", "pending", "in_flight", "deferred", "ok", "absent", "failed")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where notices go: `url` (its parts) or `command` (its words). Neither is in its repr."""
+    """Where notices go: a `url`, a `service` of apprise's or a `command` (its words); none of them is in the repr."""
 
     shown: str
-    url: SplitResult | None = field(default=None, repr=False)
+    url: str = field(default="", repr=False)
+    service: str = field(default="", repr=False)
     command: tuple[str, ...] = field(default=(), repr=False)
+    holds_password: bool = False
 
 
 def parse(text: str) -> Target:
@@ -57,16 +64,35 @@ def parse(text: str) -> Target:
 
 
 def _address(text: str, scheme: str) -> Target:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise UsageError("--notify: not an address: it holds blanks, or characters that are not ASCII")
     if scheme not in ("http", "https"):
-        raise UsageError(f"--notify: an address begins with http:// or https://, not {scheme[:20]!r}")
+        return _service(text, scheme[:20])
     try:
         url = urlsplit(text)
         host, _ = url.hostname, url.port
     except ValueError:
         host = None
-    if not host or not text.isascii() or not text.isprintable() or " " in text:
-        raise UsageError(f"--notify: not an address: it is read as {scheme}://HOST/PATH, without blanks")
-    return Target(host, url=url)
+    if not host:
+        raise UsageError(f"--notify: not an address: it is read as {scheme}://HOST/PATH")
+    return Target(host, url=text, holds_password=bool(url.password))
+
+
+def _service(text: str, scheme: str) -> Target:
+    """An address of one of the services that apprise knows, such as discord://, tgram:// or mailto://."""
+    logging.getLogger("apprise").disabled = True  # it quotes addresses
+    try:
+        import apprise
+    except ImportError:
+        raise UsageError(
+            f"--notify: an address begins with http:// or https://. For {scheme!r} and other services install one "
+            "more package: pip install '.[notify]' in engine's directory"
+        ) from None
+    if not apprise.Apprise().add(text):
+        raise UsageError(
+            f"--notify: apprise cannot read this address of {scheme!r}: see its page on that service"
+        )
+    return Target(scheme, service=text, holds_password=True)
 
 
 def body(
@@ -87,12 +113,13 @@ def body(
 def send(
     target: Target, notice: Mapping[str, Any], *, queue: str, ca_bundle: str | None = None
 ) -> str | None:
-    """Tell it. Returns None, or in a sentence why nobody heard of it; never raises."""
+    """Send a notice. Returns None, or in a sentence why it did not arrive; never raises."""
     data = json.dumps(notice).encode()
     try:
-        url = target.url
-        if url is not None:
-            return _within(URL_S, lambda: _post(url, data, ca_bundle)) or None
+        if target.url:
+            return _within(URL_S, lambda: _post(target.url, data, ca_bundle)) or None
+        if target.service:
+            return _to_service(target.service, notice)
         return _run(target.command, data, {**_variables(notice), "ENGINE_QUEUE": os.path.abspath(queue)})
     except KeyboardInterrupt:
         return "interrupted"
@@ -100,31 +127,59 @@ def send(
         return _why(exc)
 
 
-def _post(url: SplitResult, data: bytes, ca_bundle: str | None) -> str:
-    """POST it once, by no proxy and following nowhere. Returns what was wrong, empty when it was taken."""
-    from engine.network.sockets import tls_context
+def _post(url: str, data: bytes, ca_bundle: str | None) -> str:
+    """POST it once, by no proxy and following no redirect. Returns what was wrong, empty when it was taken."""
+    import requests
 
-    host = url.hostname or ""
-    connection: http.client.HTTPConnection
-    if url.scheme == "https":
-        context = tls_context(ca_bundle)
-        connection = http.client.HTTPSConnection(host, url.port, timeout=URL_S, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, url.port, timeout=URL_S)
     headers = {"Content-Type": "application/json", "User-Agent": "engine"}
-    if url.username is not None:
-        login = f"{unquote(url.username)}:{unquote(url.password or '')}"
-        headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+    with requests.Session() as session:
+        session.trust_env = False
+        with session.post(
+            url,
+            data,
+            headers=headers,
+            timeout=URL_S,
+            allow_redirects=False,
+            stream=True,
+            verify=ca_bundle or True,
+        ) as answer:
+            return "" if answer.ok and not answer.is_redirect else f"it answered {answer.status_code}"
+
+
+def _to_service(address: str, notice: Mapping[str, Any]) -> str | None:
+    """Tell a service of apprise's, in a child: a process that ends waits for threads, and its may hang."""
+    title, text = words(notice)
+    kind = "success" if notice["exit_code"] == 0 else "warning"
+    told = {"servers": address, "title": title, "body": text, "notify_type": kind}
     try:
-        connection.request("POST", (url.path or "/") + (f"?{url.query}" if url.query else ""), data, headers)
-        status = connection.getresponse().status
-    finally:
-        connection.close()
-    return "" if 200 <= status < 300 else f"it wait_until_done {status}"
+        child = subprocess.run(
+            [sys.executable, "-c", _SEND],
+            input=json.dumps(told).encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # its log quotes addresses
+            env=environment.environment(),
+            timeout=SERVICE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer in {SERVICE_S:g} s"
+    return None if child.returncode == 0 else "the service did not take it"
+
+
+def words(notice: Mapping[str, Any]) -> tuple[str, str]:
+    """A notice for people: its title and its text."""
+    counts = notice["counts"]
+    left = counts["total"] - counts["ok"] - counts["absent"] - counts["failed"]
+    code = "" if notice["exit_code"] is None else f", exit code {notice['exit_code']}"
+    lines = [
+        f"{counts['ok']:,} ok, {counts['absent']:,} absent, {counts['failed']:,} failed, {left:,} left{code}",
+        str(notice["reason"]),
+    ]
+    return f"engine: {notice['queue']} {notice['event']} ({notice['state']})", "\n".join(filter(None, lines))
 
 
 def _within(limit_s: float, act: Callable[[], str]) -> str:
-    """Do it in a thread of its own and wait so long for it: a look-up of a name knows no deadline."""
+    """Do it in a thread of its own, and wait no longer than this: a name look-up has no deadline of its own."""
     said: list[str] = []
 
     def run() -> None:
@@ -179,9 +234,10 @@ def _variables(notice: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _why(exc: Exception) -> str:
-    """A sentence from an error, without its text unless that is the system's own."""
-    if isinstance(exc, UsageError):
-        return str(exc)  # of the CA bundle
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror
+    """A word for an error: the system's, which may be its cause, else its class. Its text may hold the address."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
     return type(exc).__name__

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
+from engine.output.formats import SUFFIXES
 from engine.queue.directory import Queue
 from engine.verify.findings import Findings
 
@@ -18,7 +19,7 @@ OWNER = "owner"
 TOKEN = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 NAMED = re.compile(r"[0-9]{6,}\.[0-9]+\.[0-9]+\.[0-9]+")
 _ANY_TOKEN = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)")
-_OURS = re.compile(r"([A-Za-z0-9_-]{11})\.(json|md|txt|srt|vtt)")
+_OURS = re.compile(rf"([A-Za-z0-9_-]{{11}})\.({'|'.join(SUFFIXES)})")
 WORKER_FILES = ("lock", "inflight", "died")  # what a worker's directory holds beside tokens
 _TOKEN_LIKE = re.compile(r"[0-9.~]+")
 WORKER = re.compile(r"[A-Za-z0-9-]+\.[0-9]+\.[0-9]+")

@@ -1,6 +1,6 @@
 """Temporary files in the queue and output directories, left by a process that died.
 
-Written from queue_dir/README.md alone: nothing is shared with `engine.queue.names` or `engine.queue.sweeping`.
+By the page on the format alone: only the list of formats is shared with `engine.queue` and `engine.output`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 
+from engine.output.formats import SUFFIXES
 from engine.queue.directory import Queue
 from engine.verify.directory_scan import FOREIGN, NAMED, OWNER, TMP, TOKEN, WORKER, WORKER_FILES, listing
 from engine.verify.findings import Findings
@@ -19,7 +20,9 @@ _REPLACED = (
 )
 _TEMPORARY = re.compile(rf"\.{_REPLACED}\.[0-9a-f]{{8}}\.tmp|manifest\.retry\.tmp")
 _STAGING = re.compile(r"[0-9]{6,17}|[0-9]{8}T[0-9]{6}-[0-9]+-[0-9a-f]{6}\.[0-9]+\.[0-9]+")
-_OUTPUT_TEMPORARY = re.compile(r"\.(?:[A-Za-z0-9_-]{11}\.(?:json|md|txt|srt|vtt)|owner)\.[0-9a-f]{8}\.tmp")
+_OUTPUT_TEMPORARY = re.compile(
+    rf"\.(?:[A-Za-z0-9_-]{{11}}\.(?:{'|'.join(SUFFIXES)})|owner)\.[0-9a-f]{{8}}\.tmp"
+)
 
 
 def leftovers(queue: Queue, findings: Findings) -> None:

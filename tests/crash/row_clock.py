@@ -58,7 +58,7 @@ def a_clock(root: Path) -> Clock | None:
 
 @contextlib.contextmanager
 def looked_at(batch: Batch, clock: Clock) -> Iterator[list[dict[str, Any]]]:
-    """ControlRequest for the status all the time, by the same clock: nothing in it is ever negative or goes back."""
+    """Ask for the status all the time, by the same clock: nothing in it is ever negative or goes back."""
     seen: list[dict[str, Any]] = []
     wrong: list[str] = []
     over = threading.Event()

@@ -69,7 +69,7 @@ def monitor(place: Place, seed: int) -> str:
     assert ended.code == (4 if asked else 0), ended.said
     silent = [event for event in recount.events(batch.queue) if event["event"] == "monitor_silent"]
     assert [f"pid {pid}" in event["reason"] for event in silent] == [True], silent
-    assert "has not wait_until_done" in ended.err, ended.err
+    assert "has not answered" in ended.err, ended.err
     assert set(batch.rows()) == set(recount.folded(batch.queue)), (
         "each job that is final has its row when the run has ended"
     )

@@ -32,6 +32,10 @@ def test_printable(text: str, shown: str) -> None:
         ("abcdefg", 6, "abcde…"),
         ("漢字漢字", 6, "漢字…"),
         ("a\u0301bc", 3, "a\u0301bc"),
+        ("\u0e01\u0e47\u0e01x", 3, "\u0e01\u0e47\u0e01x"),  # Thai, with a mark above
+        ("😀😀😀", 5, "😀😀…"),
+        ("a b", 2, "a…"),
+        ("ab", 1, "…"),
         ("ab", 0, ""),
     ],
 )

@@ -10,11 +10,12 @@ import pytest
 from small_run import resume, staged
 from support import add, batch, finish, ids
 
+from engine.output import temporary
 from engine.queue import control, names
 from engine.queue.claims import Worker, run_id
 from engine.queue.id_index import QueueIds
 from engine.queue.making import make_queue
-from engine.queue.sweeping import is_output_temporary, sweep_queue
+from engine.queue.sweeping import sweep_queue
 from engine.recovery.repair import repair
 from engine.storage import disk
 
@@ -54,7 +55,7 @@ def test_each_name_that_a_queue_and_a_run_make_is_known(tmp_path: Path, made: li
     hidden = [path.split(os.sep) for path in out if path.startswith(".engine-tmp" + os.sep)]
     assert any(len(parts) == 3 for parts in hidden)
     assert all(names.is_worker(parts[1]) for parts in hidden)
-    assert all(is_output_temporary(parts[2]) for parts in hidden if len(parts) == 3)
+    assert all(temporary.is_temporary(parts[2]) for parts in hidden if len(parts) == 3)
 
 
 def test_whatever_dies_in_tmp_is_swept(tmp_path: Path, made: list[str]) -> None:

@@ -41,7 +41,7 @@ def test_a_night(tmp_path: Path) -> None:
     assert its.per_thousand(its.requests) == 2000
     assert its.chart is not None
     assert sum(its.chart.jobs) == 2000
-    assert [spell.why for spell in its.chart.closed] == ["blocked", "offline"]
+    assert [span.why for span in its.chart.closed] == ["blocked", "offline"]
 
 
 def test_json_is_one_document_with_times_as_text(tmp_path: Path) -> None:

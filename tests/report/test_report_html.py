@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import replace
@@ -16,8 +19,9 @@ from hypothesis import strategies as st
 from night_before import EVENING, HOSTILE, a_night
 
 from engine import report
+from engine.report import html
 from engine.report.run_history import Notable
-from engine.report.timeline import Spell
+from engine.report.timeline import Span
 
 VOID = {"meta", "rect", "path", "br"}
 OPTIONAL = {"th", "td"}  # their end may be left out
@@ -162,10 +166,29 @@ def test_a_link_only_for_what_is_an_id(night: report.Report) -> None:
 
 def test_thousands_of_spells_make_no_large_page(night: report.Report) -> None:
     assert night.chart is not None
-    spells = tuple(Spell(EVENING + 3.6 * n, EVENING + 3.6 * n + 1, "blocked") for n in range(10_000))
+    spans = tuple(Span(EVENING + 3.6 * n, EVENING + 3.6 * n + 1, "blocked") for n in range(10_000))
     deaths = tuple(EVENING + n for n in range(30_000))
-    text = report.page(replace(night, chart=replace(night.chart, closed=spells, deaths=deaths)))
+    text = report.page(replace(night, chart=replace(night.chart, closed=spans, deaths=deaths)))
     assert len(text) < 150_000
+
+
+def test_all_that_a_template_is_given_is_escaped_and_cleaned() -> None:
+    """Structural: a new value in a template needs no one to think of it."""
+    made = html._templates().from_string("<b title='{{ x }}'>{{ x }}</b>").render(x="<i>'\u202e\x1b[2J&")
+    assert made == "<b title='&lt;i&gt;&#39;&amp;'>&lt;i&gt;&#39;&amp;</b>"
+
+
+def test_the_wheel_holds_the_templates(tmp_path: Path) -> None:
+    """As built from setup.cfg: a template that is not named there would be missing only where engine is installed."""
+    root = Path(html.__file__).parents[2]
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, tmp_path)
+    shutil.copytree(root / "engine", tmp_path / "engine", ignore=shutil.ignore_patterns("__pycache__"))
+    build = "from setuptools import setup; setup()"
+    subprocess.run([sys.executable, "-c", build, "-q", "build_py", "-d", "built"], cwd=tmp_path, check=True)
+    built = tmp_path / "built" / "engine" / "report" / "templates"
+    assert {path.name for path in built.iterdir()} == {"page.html", "page.css", "chart.svg"}
+    assert (tmp_path / "built" / "engine" / "py.typed").exists()
 
 
 def test_states_have_their_page(tmp_path: Path, no_fsync: None) -> None:

@@ -15,6 +15,7 @@ from night_before import EVENING, leave, row
 from support import ids
 
 from engine.queue.making import make_queue
+from engine.queue.manifest import parse_row
 from engine.report import timeline
 from engine.report.manifest_summary import EXAMPLES, OTHER, Rows, read
 from engine.storage.timestamps import seconds, utc
@@ -25,7 +26,7 @@ NOW = EVENING + 86_400
 def added(*rows: Any) -> Rows:
     its = Rows()
     for value in rows:
-        its.add(value if isinstance(value, bytes) else json.dumps(value).encode(), NOW)
+        its.add(parse_row(value if isinstance(value, bytes) else json.dumps(value).encode()), NOW)
     return its
 
 
@@ -91,7 +92,7 @@ def test_memory_does_not_grow_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> 
         tracemalloc.start()
         for number in range(700):
             at = EVENING + (part * 700 + number) * 4
-            its.add(json.dumps(row(names[number % 1000], at, "timeout")).encode(), NOW + 1e6)
+            its.add(row(names[number % 1000], at, "timeout"), NOW + 1e6)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert its.costs["failed"].jobs == 2800

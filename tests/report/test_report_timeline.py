@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.report.timeline import MAX_BINS, STEPS_S, Spell, Timeline, joined
+from engine.report.timeline import MAX_BINS, STEPS_S, Span, Timeline, joined
 
 times = st.integers(1, 4_000_000_000)
 
@@ -47,13 +47,13 @@ def test_last_before_and_span() -> None:
     assert (its.span(), its.last_before(5)) == (None, 0)
     for at in (100, 200, 300):
         its.add(at)
-    assert its.span() == Spell(100, 300)
+    assert its.span() == Span(100, 300)
     assert its.last_before(300) == 200
 
 
 def test_spells_join_when_they_touch_and_are_of_one_sort() -> None:
-    spells = [Spell(0, 5, "a"), Spell(5.5, 7, "a"), Spell(7, 9, "b"), Spell(20, 30, "b")]
-    assert list(joined(spells)) == [Spell(0, 7, "a"), Spell(7, 9, "b"), Spell(20, 30, "b")]
+    spans = [Span(0, 5, "a"), Span(5.5, 7, "a"), Span(7, 9, "b"), Span(20, 30, "b")]
+    assert list(joined(spans)) == [Span(0, 7, "a"), Span(7, 9, "b"), Span(20, 30, "b")]
     assert list(joined([])) == []
-    assert Spell(0, 10).within(5, 100) == 5
-    assert Spell(0, 10).within(11, 12) == 0
+    assert Span(0, 10).within(5, 100) == 5
+    assert Span(0, 10).within(11, 12) == 0

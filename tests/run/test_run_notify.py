@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from patience import HANG_S
 
@@ -109,7 +110,7 @@ def test_nobody_listens() -> None:
 def test_a_silent_server_costs_so_long_and_no_longer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.hold.clear()
     monkeypatch.setattr(notify, "URL_S", 0.3)
-    assert str(send(site.at(f"/{SECRET}"))) in ("no answer in 0.3 s", "TimeoutError")
+    assert str(send(site.at(f"/{SECRET}"))) in ("no answer in 0.3 s", "ReadTimeout", "timed out")
     assert not site.hold.is_set(), "it was not waited for"
 
 
@@ -166,14 +167,50 @@ def test_a_reason_with_a_nul(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "  ", f"ftp://h/{SECRET}", f"http://[::1/{SECRET}", f"https:///{SECRET}", f"http://h:x/{SECRET}",
-     f"http://h/a b{SECRET}", f"http://h/\n{SECRET}", f"no-such-program --token {SECRET}", f"sh -c '{SECRET}"],
+    ["", "  ", f"http://[::1/{SECRET}", f"https:///{SECRET}", f"http://h:x/{SECRET}", f"http://h/a b{SECRET}",
+     f"http://h/\n{SECRET}", f"tgram://{SECRET}", f"nothing-of-apprise://{SECRET}",
+     f"no-such-program --token {SECRET}", f"sh -c '{SECRET}"],
 )  # fmt: skip
 def test_slips_are_told_at_once_and_quote_no_secret(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         notify.parse(text)
     assert str(caught.value).startswith("--notify: ")
     assert SECRET not in str(caught.value)
+
+
+def test_a_service_of_apprise_is_told_in_words(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "SERVICE_S", HANG_S)
+    assert send(site.at(f"/{SECRET}").replace("http:", "json:")) is None
+    said = json.loads(site.got[0][2])
+    assert said["title"] == "engine: my queue ended (empty)"
+    assert said["message"] == "5 ok, 0 absent, 0 failed, -5 left, exit code 3\nit was so"
+    assert said["type"] == "warning"
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_service_that_refuses_is_told_without_its_address(
+    site: Site, status: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notify, "SERVICE_S", HANG_S)
+    site.status = status
+    target = notify.parse(site.at(f"/{SECRET}").replace("http:", "json:"))
+    assert (target.shown, SECRET in repr(target)) == ("json", False)
+    assert notify.send(target, NOTICE, queue="q") == "the service did not take it"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_service_that_hangs_costs_no_longer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.hold.clear()
+    monkeypatch.setattr(notify, "SERVICE_S", 3.0)
+    assert send(site.at("/").replace("http:", "json:")) == "no answer in 3 s"
+    children = [child.cmdline() for child in psutil.Process().children()]
+    assert not [words for words in children if any("apprise" in word for word in words)]
+
+
+def test_without_apprise_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(UsageError, match=r"pip install '\.\[notify\]'"):
+        notify.parse(f"tgram://{SECRET}/1")
 
 
 @pytest.mark.parametrize("text", [f"https://me:{SECRET}@host/{SECRET}?{SECRET}", f"echo {SECRET}"])

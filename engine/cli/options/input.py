@@ -19,7 +19,7 @@ _OPTIONS = (
         help="The column (or key) that holds the URL or id, by name or number.",
     ),
     click.option(
-        "--sheet", metavar="NAME", help="The sheet of an .xlsx, by name or number; without it the first."
+        "--sheet", metavar="NAME", help="The sheet of a workbook, by name or number; without it the first."
     ),
     click.option(
         "--encoding",

@@ -17,6 +17,7 @@ from engine.cli.options.network import ca_bundle_option, control_video_option, p
 from engine.cli.options.values import LOCAL_PATH, Number, Whole
 from engine.errors import UsageError
 from engine.limits import Caps
+from engine.output.formats import FORMATS
 from engine.process import environment
 from engine.queue.channel_state import MAX_RESULTS
 from engine.seeding.reading import Reading
@@ -24,7 +25,6 @@ from engine.settings import Frozen
 from engine.units import parse_bytes, parse_duration_s
 
 F = TypeVar("F", bound=Callable[..., Any])
-FORMATS = ("md", "txt", "srt", "vtt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +202,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
                help="Ask only for the fields that are needed: a fifth of the bytes. Untried on the live site."),
         option("--notify", metavar="TARGET",
-               help="When the run ends, halts or stalls: POST a small JSON to this http(s) address, or run this "
-                    "command with it on stdin and ENGINE_STATE, ENGINE_REASON … in its environment."),
+               help="When the run ends, halts or stalls: POST a small JSON to this http(s) address, send a message "
+                    "by apprise (discord://, tgram://, mailto:// …), or run this command with the JSON on stdin and "
+                    "ENGINE_STATE, ENGINE_REASON … in its environment."),
         option("--progress", type=click.Choice(("auto", "bar", "plain", "json", "none")), default="auto",
                show_default=True, help="A live view (bar), a line every 30 s, JSON lines on stdout, nothing."),
         click.option("--until-stdin-ends", is_flag=True,
