@@ -10,7 +10,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from engine.batch import Batch, LiveSettings, RetryResult, SeedResult
     from engine.errors import (
-        DamagedError,
         DiskError,
         EngineError,
         HeldError,
@@ -36,7 +35,6 @@ __all__ = [
     "Batch",
     "BatchStatus",
     "Cue",
-    "DamagedError",
     "DiskError",
     "EgressStatus",
     "EngineError",
@@ -68,7 +66,7 @@ __all__ = [
 if not TYPE_CHECKING:
     _MODULES = {
         "batch": "Batch LiveSettings RetryResult SeedResult",
-        "errors": "DamagedError DiskError EngineError HeldError NoAnswerError NoProxyError NoQueueError "
+        "errors": "DiskError EngineError HeldError NoAnswerError NoProxyError NoQueueError "
         "NoRecordError NoRunError RunDiedError ShortageError UsageError",
         "model": "Cue Metadata Record Transcript",
         "monitor.batch_status": "BatchStatus EgressStatus WorkerStatus",

@@ -112,12 +112,6 @@ class ShortageError(EngineError):
     exit_code = Exit.DISK
 
 
-class DamagedError(EngineError):
-    """An audit found damage."""
-
-    exit_code = Exit.DAMAGED
-
-
 class Interrupted(Exception):
     """An attempt was aborted because the run ends or its egress is blocked; its job stays as it was.
 

@@ -57,6 +57,7 @@ class RunOptions(TypedDict, total=False):
     all_languages: bool
     attempts: int
     ca_bundle: str | os.PathLike[str]
+    control_video: str | Iterable[str]
     deadline: float
     fetch: Literal["lean", "full"]
     format: str | Iterable[str]

@@ -1,7 +1,7 @@
 """After the power cut: a state of the disk is laid out, and the next `engine run` goes on from there.
 
 The run is the command itself, with recovery, locks, laps and monitor as they are. Only the processes are not:
-its supervisor is replaced by a loop in this one, its fetches are wait_until_done here, and its fsyncs are spared.
+its supervisor is replaced by a loop in this one, its fetches are answered here, and its fsyncs are spared.
 """
 
 from __future__ import annotations

@@ -91,12 +91,13 @@ def test_more_videos_measured_narrow_the_range() -> None:
 def test_rows_that_are_none_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = Queue(str(tmp_path))
     assert list(rows(queue)) == []
-    good = json.dumps(row())
+    counted = {"video_id": "dQw4w9WgXcQ", **row()}
+    good = json.dumps(counted)
     bad = ["", "[1]", "{}", '{"status": "ok", "requests": -1, "bytes": 1}', '{"status": 1}', "\x00", '"ok"',
            '{"status": "ok", "requests": true, "bytes": 1}', "[" * 5000, good[:10]]  # fmt: skip
     (tmp_path / "manifest.jsonl").write_text("\n".join([good, *bad, good]) + "\n")
-    assert list(rows(queue)) == [row(), row()]
+    assert list(rows(queue)) == [counted, counted]
     monkeypatch.setattr(
         "engine.report.forecast.READ_BYTES", len(good) + 5
     )  # the last line, and an end of the one before
-    assert list(rows(queue)) == [row()]
+    assert list(rows(queue)) == [counted]

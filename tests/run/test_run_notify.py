@@ -96,7 +96,7 @@ def test_no_proxy_of_the_environment_is_used(site: Site, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("status", [302, 404, 500])
 def test_an_answer_that_is_no_yes_is_told_and_not_followed(site: Site, status: int) -> None:
     site.status = status
-    assert send(site.at(f"/{SECRET}")) == f"it wait_until_done {status}"
+    assert send(site.at(f"/{SECRET}")) == f"it answered {status}"
     assert len(site.got) == 1
 
 

@@ -63,7 +63,7 @@ class Bench:
 
     def ask(self, egress: int = 0) -> ControlAnswer:
         self.asked.clear()
-        return self.control.send_request(self.permit(egress))
+        return self.control.ask(self.permit(egress))
 
     @property
     def state(self) -> State:
