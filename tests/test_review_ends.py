@@ -44,7 +44,7 @@ def test_a_token_that_moves_back_while_it_is_looked_for_is_seen(
     hand.chunk(chunk, move=False)
     from engine.queue import journal_reader
 
-    def moves(its: object) -> list[str]:
+    def moves(value: object) -> list[str]:
         hand.worker.give_back(chunk, 0.0)  # after deferred/ was listed, before workers/ is
         return []
 

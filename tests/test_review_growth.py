@@ -59,11 +59,11 @@ class Worked(Lister):
         self._stop = threading.Event()
         self.done: list[int] = []
 
-    def work(self, its: Listing) -> None:
-        self.done.append(its.number)
-        its.state, its.parts = DONE, []
-        channel_state.save(self.queue, its)
-        if its.number == 3:  # somebody seeds another one meanwhile, and takes one away
+    def work(self, listing: Listing) -> None:
+        self.done.append(listing.number)
+        listing.state, listing.parts = DONE, []
+        channel_state.save(self.queue, listing)
+        if listing.number == 3:  # somebody seeds another one meanwhile, and takes one away
             channel_state.save(self.queue, Listing(1000, "@late", "channel", parts=["videos"]))
             channel_state.save(self.queue, Listing(5, "@channel-5", "channel", state=DONE))
 
@@ -76,7 +76,7 @@ def test_listing_reads_each_source_a_few_times(
         calls.clear()
         lister = Worked(listed(tmp_path / str(count), count))
         lister.run()
-        assert lister.done == [its for its in range(count) if its != 5] + [1000]
+        assert lister.done == [number for number in range(count) if number != 5] + [1000]
         assert calls["read"] <= 4 * (count + 1)
 
 
@@ -88,10 +88,10 @@ def test_looking_again_reads_only_what_has_changed(
     assert channel_state.summary(queue)["open"] == MANY
     assert calls["read"] == MANY
     for number in range(3):
-        its = channel_state.read(queue, number)
-        assert its is not None
-        its.state, its.found = DONE, 7
-        channel_state.save(queue, its)
+        state = channel_state.read(queue, number)
+        assert state is not None
+        state.state, state.found = DONE, 7
+        channel_state.save(queue, state)
         calls.clear()
         assert channel_state.summary(queue)["done"] == number + 1
         assert channel_state.summary(queue)["found"] == 7 * (number + 1)
@@ -120,10 +120,10 @@ def test_a_retry_reads_each_journal_a_few_times(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(journal, "decode", decode)
             steps.clear()
-            assert requeue.retry(queue, on_progress=lambda *its: steps.append(its)) == count
+            assert requeue.retry(queue, on_progress=lambda *args: steps.append(args)) == count
         assert all(whole), "a row was parsed of which only its sort is asked"
         lines[count] = len(whole)
-        assert [its for its in steps if its[0] == "put back"][-1] == ("put back", count, count)
+        assert [step for step in steps if step[0] == "put back"][-1] == ("put back", count, count)
         assert steps[-1][1:] == (count, count)
     assert lines[256] <= 4.5 * lines[64]
 

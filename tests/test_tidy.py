@@ -81,7 +81,7 @@ def _calls(path: Path) -> Iterator[str]:
         if source.startswith("os.open(") and any(flag in source for flag in _WRITING):
             yield "os.open"
         elif isinstance(node.func, ast.Name) and node.func.id == "open":
-            mode = [*node.args[1:2], *(its.value for its in node.keywords if its.arg == "mode")]
+            mode = [*node.args[1:2], *(keyword.value for keyword in node.keywords if keyword.arg == "mode")]
             if mode and not (isinstance(mode[0], ast.Constant) and set(str(mode[0].value)) <= set("rbt")):
                 yield "open"
         elif isinstance(node.func, ast.Attribute) and node.func.attr in ("write_text", "write_bytes"):

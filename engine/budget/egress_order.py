@@ -53,7 +53,7 @@ class Order:
             self._heap_at = now
         first = self._heap[0]
         if avoid is not None and avoid(first.egress):
-            return min((its for its in self._heap if its.closed and not avoid(its.egress)), default=first)
+            return min((seat for seat in self._heap if seat.closed and not avoid(seat.egress)), default=first)
         return first
 
     def reseat(self, egress: int, state: EgressState) -> None:
@@ -61,8 +61,8 @@ class Order:
         if self._heap and self._heap[0].egress == egress:
             heapq.heapreplace(self._heap, _seat(egress, state))
             return
-        for at, its in enumerate(self._heap):
-            if its.egress == egress:
+        for at, seat in enumerate(self._heap):
+            if seat.egress == egress:
                 self._heap[at] = _seat(egress, state)
                 heapq.heapify(self._heap)
                 return
@@ -74,7 +74,7 @@ class Order:
         now = time.monotonic()
         if now - self._surveyed_at >= SLICE_S:
             self._survey(now)
-        return next((at for at, its in self._latest if its != egress), 0.0)
+        return next((at for at, number in self._latest if number != egress), 0.0)
 
     def _survey(self, now: float) -> list[EgressState | None]:
         states = self._ledger.peek_all()

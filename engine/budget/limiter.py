@@ -329,8 +329,8 @@ class Budget:
         states = self._ledger.peek_all()
         if any(state is None or state.state == State.CLOSED for state in states):
             return
-        for egress, its in enumerate(states):
-            if its is not None and its.flags & AWAY:
+        for egress, egress_state in enumerate(states):
+            if egress_state is not None and egress_state.flags & AWAY:
                 with self._file:
                     before, now, wall = self._ledger.load(egress)
                     after = recalled(before, now, wall, self._settings)

@@ -129,8 +129,8 @@ class ChunkState:
             state.not_before = _number(body.get("not_before"))
             kind = body.get("kind")
             state.why = kind if isinstance(kind, str) else None
-            its = body.get("egress") if body.get("kind") in LINE_KINDS else None
-            state.failed_by = its if isinstance(its, str) else None
+            egress = body.get("egress") if body.get("kind") in LINE_KINDS else None
+            state.failed_by = egress if isinstance(egress, str) else None
             state.charged += bool(body.get("charged"))
             state.refused = state.refused or kind == "blocked"
             state.refusals += body.get("others_passed") is True

@@ -30,7 +30,7 @@ MAX_BODY_BYTES = 1 << 20
 TRICKLE_S = 0.2
 
 
-class Connection(TLSConnection):
+class ServerConnection(TLSConnection):
     """One connection. `egress` is the proxy user name, empty before CONNECT and for clients without one."""
 
     def __init__(self, server: Server, *, control_only: bool = False) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from engine.rehearsal.canned_responses import Response
 from engine.rehearsal.certificates import authority
-from engine.rehearsal.connection import Connection
+from engine.rehearsal.connection import ServerConnection
 from engine.rehearsal.listener import Listener
 from engine.rehearsal.request import Request
 from engine.rehearsal.request_log import RequestLog
@@ -33,12 +33,12 @@ class Server:
         self.tls = tls
         self.loop = asyncio.get_running_loop()
         self.started_s = self.loop.time()
-        self.connections: set[Connection] = set()
+        self.connections: set[ServerConnection] = set()
         self.responder = Responder(settings, [parse_scenario(text) for text in settings.scenarios])
         self.log = RequestLog(settings.arrivals)
         self.counts: Counter[str] = Counter()
         self._ca = ca
-        self._listener = Listener(self.loop, settings.port, lambda: Connection(self))
+        self._listener = Listener(self.loop, settings.port, lambda: ServerConnection(self))
         self._control: asyncio.Server | None = None
         self._listen_timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -48,7 +48,7 @@ class Server:
         await self._listener.open()
         # A port of its own, so that control requests are answered while the network is gone.
         self._control = await self.loop.create_server(
-            lambda: Connection(self, control_only=True), "127.0.0.1", 0
+            lambda: ServerConnection(self, control_only=True), "127.0.0.1", 0
         )
         self._flush()
         self.update_listening()
@@ -95,12 +95,12 @@ class Server:
 
     # --- called by connections ----------------------------------------------------------------------------
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ServerConnection) -> None:
         self.connections.add(connection)
         self.counts["total"] += 1
         self.counts["peak"] = max(self.counts["peak"], len(self.connections))
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ServerConnection) -> None:
         self.connections.discard(connection)
 
     def handshake_done(self, resumed: bool) -> None:

@@ -36,7 +36,7 @@ from engine.settings import Settings
 from engine.storage.locks import take_or_say_who
 from engine.storage.timestamps import utc
 from engine.worker.attempt import outcome_of
-from engine.worker.context import open_budget, open_door
+from engine.worker.context import open_budget, open_client
 from engine.youtube.channel_pages import ListingClient, Stopped, listing_url
 
 BATCH_IDS = 900  # from which on they are seeded; with a page of up to 100 more they are a thousand at most
@@ -55,8 +55,8 @@ class Lister:
         self._settings = settings
         self._stop = stop
         self._budget = open_budget(queue, settings)
-        self._door = open_door(settings, self._budget, self._take)
-        self._lists = ListingClient(self._door, self._take, self._told, settings.deadline_s)
+        self._client = open_client(settings, self._budget, self._take)
+        self._lists = ListingClient(self._client, self._take, self._told, settings.deadline_s)
         self._elsewhere = KnownIds(queue)
         self._source = ""  # of the listing under way
         self._max_results: int | None = None
@@ -85,7 +85,7 @@ class Lister:
 
     def close(self) -> None:
         self._lists.close()
-        self._door.close()
+        self._client.close()
         self._budget.close()
 
     # ---- one listing ----------------------------------------------------------------------------------------

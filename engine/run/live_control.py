@@ -29,7 +29,7 @@ class LiveControl:
         self.rate_changed = False  # and the budget file may not say it yet
         self._queue = queue
         self._run_id = run_id
-        self._inbox = RequestQueue(queue)
+        self._requests = RequestQueue(queue)
 
     def publish(self) -> None:
         """Say how the run goes on, for onlookers."""
@@ -48,7 +48,7 @@ class LiveControl:
 
     def changes(self) -> Iterator[ControlRequest]:
         """Do what is asked, in order; each is done when the caller takes the next."""
-        for ask in self._inbox.take():
+        for ask in self._requests.take():
             if ask is None:
                 events.emit(self._queue, "unreadable", "what was asked of the run is damaged; ask again")
                 continue

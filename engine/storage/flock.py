@@ -1,7 +1,7 @@
 """The kernel's lock on an open file (`flock`): taken and given back here and nowhere else in the package.
 
-The kernel frees it when the last descriptor of the open file is closed, so when its holder dies. The exclusive lock is
-filelock's, on a descriptor of ours; filelock has no shared one.
+The kernel frees it when the last descriptor of the open file is closed, so when its holder dies. The exclusive lock
+is filelock's, on a descriptor of ours; filelock has no shared one.
 """
 
 from __future__ import annotations

@@ -47,9 +47,9 @@ class Resources:
         self.stop = stop
         self.abort = abort
         self.budget = open_budget(queue, settings)
-        self.door = open_door(settings, self.budget, self._take, self._take_turn)
+        self.client = open_client(settings, self.budget, self._take, self._take_turn)
         self.fetcher: Fetcher = Fetcher(
-            self.door,
+            self.client,
             FetchSettings(
                 languages=settings.frozen.languages,
                 captions=settings.frozen.captions,
@@ -135,11 +135,11 @@ def open_budget(queue: Queue, settings: Settings) -> Budget:
         settings.egresses,
         settings.budget,
         on_stuck=lambda text: events.emit(queue, "budget_stuck", text),
-        on_event=lambda *its: tell(queue, *its),
+        on_event=lambda *args: tell(queue, *args),
     )
 
 
-def open_door(
+def open_client(
     settings: Settings,
     budget: Budget,
     take: Callable[[int], Permit],

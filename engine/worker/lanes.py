@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 1.0  # at least
-PATIENCE = 4.0  # times what an attempt usually takes
+STUCK_AFTER_S = 1.0  # at least
+STUCK_AFTER_TIMES = 4.0  # times what an attempt usually takes
 SHARE = 0.1  # of the latest attempt in what is usual
 
 
@@ -57,4 +57,4 @@ class Lanes:
                 return False
             at, latest = self._latest
             others = self._before if latest == egress else at
-            return others > self._answered[egress] + max(PATIENCE_S, PATIENCE * self._usual_s)
+            return others > self._answered[egress] + max(STUCK_AFTER_S, STUCK_AFTER_TIMES * self._usual_s)

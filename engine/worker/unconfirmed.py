@@ -117,8 +117,8 @@ class Unconfirmed:
 
     def _is_due(self, oldest: float, now: float) -> bool:
         quiet = self._quiet_since and now - self._quiet_since >= QUIET_S
-        patience_s = LATE_S if self._scheduler.exhausted else SOON_S
-        return bool(quiet) or now - oldest >= patience_s / self._pace
+        wait_s = LATE_S if self._scheduler.exhausted else SOON_S
+        return bool(quiet) or now - oldest >= wait_s / self._pace
 
     def _drop(self, found: list[Decided]) -> None:
         gone = {id(each.answer) for each in found}

@@ -77,10 +77,10 @@ def work(
             output.publish(Record(jobs[n], got.metadata, got.transcript, {}, utc()))
             done[number] += 1
 
-    its = [threading.Thread(target=go, args=(number,)) for number in range(threads)]
-    for thread in its:
+    item = [threading.Thread(target=go, args=(number,)) for number in range(threads)]
+    for thread in item:
         thread.start()
-    for thread in its:
+    for thread in item:
         while thread.is_alive():
             thread.join(SYNC_S)
             output.sync(output.touched())

@@ -36,10 +36,10 @@ def engine(room: Path, rate: int | None, number: int, shared: Any, stop: threadi
     from engine.budget import Budget, BudgetSettings, parse_rate
     from engine.model import EgressSpec
 
-    its = Budget.open(
+    budget = Budget.open(
         str(room / "budget"), [EgressSpec("direct")], BudgetSettings(parse_rate(str(rate or "none")))
     )
-    return lambda: its.take(stop=stop) is not None
+    return lambda: budget.take(stop=stop) is not None
 
 
 def pyrate_sqlite(room: Path, rate: int | None, number: int, shared: Any, stop: threading.Event) -> Take:
@@ -196,7 +196,7 @@ def main() -> None:
         for name in chosen:
             cpu_s, times, _ = measure(name, None, seconds)
             free[name].append((len(times) / seconds, cpu_s / max(1, len(times)) * 1e6))
-    base = middle([its for its, _ in free["engine"]])
+    base = middle([number for number, _ in free["engine"]])
     table(
         ("without a rate", "permits/s", "x", "CPU us a permit"),
         (

@@ -71,7 +71,8 @@ def measured(
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         children = [
-            subprocess.Popen(list(map(str, its)), stdout=said, stderr=said, env=env) for its in commands
+            subprocess.Popen(list(map(str, command)), stdout=said, stderr=said, env=env)
+            for command in commands
         ]
         with _watching(children[0].pid, peaks) if watch else contextlib.nullcontext():
             for child in children:
@@ -104,9 +105,9 @@ def _watching(pid: int, peaks: dict[str, float]) -> Iterator[None]:
         while not over.wait(0.5):
             with contextlib.suppress(psutil.Error):
                 root = psutil.Process(pid)
-                for its in (root, *root.children(recursive=True)):
+                for child in (root, *root.children(recursive=True)):
                     with contextlib.suppress(psutil.Error):
-                        name, mb = role(its), its.memory_info().rss / (1 << 20)
+                        name, mb = role(child), child.memory_info().rss / (1 << 20)
                         peaks[name] = max(peaks.get(name, 0.0), mb)
 
     thread = threading.Thread(target=look, daemon=True)

@@ -169,8 +169,8 @@ class Sqlite(Contender):
         self, base: sqlite3.Connection, first: int, done: Iterable[tuple[int, str]], number: int
     ) -> int | None:
         """Keep the rows as they come, and take the next lease."""
-        for its in done:
-            base.execute("INSERT INTO result VALUES (?, ?)", its)
+        for item in done:
+            base.execute("INSERT INTO result VALUES (?, ?)", item)
         if time.monotonic() - self._synced_at >= SYNC_S:
             base.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._synced_at = time.monotonic()
@@ -327,8 +327,8 @@ class DiskCache(_Library):
 
 
 CONTENDERS: dict[str, Contender] = {
-    its.name: its
-    for its in (
+    engine.name: engine
+    for engine in (
         Engine(),
         Sqlite(),
         SqliteByBatch(),

@@ -266,15 +266,15 @@ def main() -> None:
     print("| way | videos | requests | TLS | KB | x | CPU ms | x | | wall ms | peak MB |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name, contender in CONTENDERS.items():
-        its = {what: statistics.median(one[what] for one in found[name]) for what in found[name][0]}
+        values = {what: statistics.median(one[what] for one in found[name]) for what in found[name][0]}
         cpu = ratios(found, name, "cpu_ms")
         low, _, high = statistics.quantiles(cpu, n=4)
         print(
             f"| {contender.about} | {videos(name, scale) * turns} "
-            f"| {its['requests']:.2f} | {its['tls']:.2f} "
-            f"| {its['kb']:.1f} | {statistics.median(ratios(found, name, 'kb')):.1f} "
-            f"| {its['cpu_ms']:.1f} | {statistics.median(cpu):.1f} | ({low:.1f}-{high:.1f}) "
-            f"| {its['wall_ms']:.1f} | {max(one['peak_mb'] for one in found[name]):.0f} |"
+            f"| {values['requests']:.2f} | {values['tls']:.2f} "
+            f"| {values['kb']:.1f} | {statistics.median(ratios(found, name, 'kb')):.1f} "
+            f"| {values['cpu_ms']:.1f} | {statistics.median(cpu):.1f} | ({low:.1f}-{high:.1f}) "
+            f"| {values['wall_ms']:.1f} | {max(one['peak_mb'] for one in found[name]):.0f} |"
         )
 
 

@@ -92,17 +92,17 @@ def compare(room: Path, count: int, nights: int) -> Figures:
         shutil.copytree(name, room / f"{name.name}-traced")
     if nights:
         found.add(
-            "calls of a run", *(calls(*going(room, its), changes=CANNED | UNSYNCED) for its in (ones, once))
+            "calls of a run", *(calls(*going(room, path), changes=CANNED | UNSYNCED) for path in (ones, once))
         )
     else:
         found.add(
             "calls of the run",
             *(
-                calls(*going(room, room / f"{its.name}-traced"), changes=CANNED | UNSYNCED)
-                for its in (ones, once)
+                calls(*going(room, room / f"{path.name}-traced"), changes=CANNED | UNSYNCED)
+                for path in (ones, once)
             ),
         )
-        found.add("CPU s of the run", *(run(room, its, room / f"{its.name}-out") for its in (ones, once)))
+        found.add("CPU s of the run", *(run(room, path, room / f"{path.name}-out") for path in (ones, once)))
         found.add("calls of status after it", calls(*status, ones), calls(*status, once))
     return found
 

@@ -54,9 +54,9 @@ class Job:
 
 
 def floor(job: Job) -> Measured:
-    its = [sys.executable, HERE / "bare.py", job.out, job.names, job.room / "counter", str(THREADS)]
+    command = [sys.executable, HERE / "bare.py", job.out, job.names, job.room / "counter", str(THREADS)]
     through = ["--through", job.site.proxy_url, job.site.ca_bundle]
-    return measured(*[[*its, *through]] * PROCESSES, changes=job.changes)
+    return measured(*[[*command, *through]] * PROCESSES, changes=job.changes)
 
 
 def engine(job: Job) -> Measured:
@@ -127,17 +127,17 @@ def turn(way: Way, count: int, seed: int, sync: bool) -> dict[str, float]:
         names = ids(count, seed)
         job.names.write_text("\n".join(names) + "\n")
         before_s = site.stats()["cpu_s"]
-        its = way.run(job)
+        item = way.run(job)
         stats = site.stats()
         made = {path.name for path in job.out.rglob("*") if path.is_file()}
         missing = {name + end for name in names for end in way.files} - made
         if missing:
             raise SystemExit(
-                f"{len(missing)} files are missing, {sorted(missing)[0]} for one:\n{its.out[-2000:]}"
+                f"{len(missing)} files are missing, {sorted(missing)[0]} for one:\n{item.out[-2000:]}"
             )
     return {
-        "cpu_ms": its.cpu_s * 1000 / count,
-        "rate": count / its.wall_s,
+        "cpu_ms": item.cpu_s * 1000 / count,
+        "rate": count / item.wall_s,
         "requests": sum(stats["requests"].values()) / count,
         "kb": sum(egress["bytes"] for egress in stats["egresses"].values()) / count / 1000,
         "site_ms": (stats["cpu_s"] - before_s) * 1000 / count,
@@ -160,10 +160,10 @@ def end_to_end(videos: int, rounds: int, sync: bool, only: Sequence[str]) -> Non
 
     def ratio(name: str, what: str) -> str:
         pairs = zip(found[name], found["engine"], strict=True)
-        return f"{middle([its[what] / base[what] for its, base in pairs]):.2f}"
+        return f"{middle([value[what] / base[what] for value, base in pairs]):.2f}"
 
     def all_of(name: str, what: str, form: str) -> str:
-        return spread([its[what] for its in found[name]], form)
+        return spread([value[what] for value in found[name]], form)
 
     head = ("", "videos", "two files a video", "CPU ms a video", "x", "videos/s", "x")
     table(
@@ -177,8 +177,8 @@ def end_to_end(videos: int, rounds: int, sync: bool, only: Sequence[str]) -> Non
                 ratio(name, "cpu_ms"),
                 all_of(name, "rate", ",.1f"),
                 ratio(name, "rate"),
-                f"{middle([its['requests'] for its in found[name]]):.2f}",
-                f"{middle([its['kb'] for its in found[name]]):.1f}",
+                f"{middle([value['requests'] for value in found[name]]):.2f}",
+                f"{middle([value['kb'] for value in found[name]]):.1f}",
                 all_of(name, "site_ms", ".2f"),
             )
             for name in names
@@ -192,17 +192,17 @@ def tail_of_engine(room: Path, names: Path) -> tuple[Measured, int, float]:
     measured([*ENGINE, "seed", names, "-q", room / "q"])
     options = ["-p", str(TAIL_PROCESSES), "-t", str(TAIL_THREADS), "--rate", "none", "--progress", "none"]
     run = [*ENGINE, "run", "-q", room / "q", "-o", room / "o", *options]
-    its = measured(run, changes=CANNED, CANNED_S=str(TAIL_S))
+    item = measured(run, changes=CANNED, CANNED_S=str(TAIL_S))
     with (room / "q/manifest.jsonl").open() as rows:
         spent_s = [json.loads(row)["elapsed_s"] for row in rows]
-    return its, len(spent_s), sum(spent_s)
+    return item, len(spent_s), sum(spent_s)
 
 
 def tail_of_floor(room: Path, names: Path) -> tuple[Measured, int, float]:
     command = [sys.executable, HERE / "bare.py", room / "o", names, room / "counter", str(TAIL_THREADS)]
-    its = measured(*[command] * TAIL_PROCESSES, CANNED_S=str(TAIL_S))
-    said = [json.loads(line) for line in its.out.splitlines() if line.startswith("{")]
-    return its, sum(one["jobs"] for one in said), sum(one["fetching_s"] for one in said)
+    item = measured(*[command] * TAIL_PROCESSES, CANNED_S=str(TAIL_S))
+    said = [json.loads(line) for line in item.out.splitlines() if line.startswith("{")]
+    return item, sum(one["jobs"] for one in said), sum(one["fetching_s"] for one in said)
 
 
 def tail(jobs: int, rounds: int) -> None:
@@ -216,19 +216,19 @@ def tail(jobs: int, rounds: int) -> None:
                 room = Path(directory)
                 (room / "o").mkdir()
                 (room / "ids.txt").write_text("\n".join(names) + "\n")
-                its, done, fetching_s = sides[name](room, room / "ids.txt")
+                item, done, fetching_s = sides[name](room, room / "ids.txt")
                 made = sum(1 for path in (room / "o").rglob("*") if path.is_file())
             if (done, made) != (jobs, 2 * jobs):
                 raise SystemExit(
-                    f"the {name} did {done:,} of {jobs:,} jobs, {made:,} files:\n{its.out[-2000:]}"
+                    f"the {name} did {done:,} of {jobs:,} jobs, {made:,} files:\n{item.out[-2000:]}"
                 )
-            threads_s = TAIL_PROCESSES * TAIL_THREADS * its.wall_s
+            threads_s = TAIL_PROCESSES * TAIL_THREADS * item.wall_s
             found[name].append(
                 {
                     "fetching": 100 * fetching_s / threads_s,
                     "waits": 100 * waits_s / threads_s,
-                    "wall": its.wall_s,
-                    "cpu": its.cpu_s * 1000 / jobs,
+                    "wall": item.wall_s,
+                    "cpu": item.cpu_s * 1000 / jobs,
                 }
             )
     print(
@@ -239,7 +239,7 @@ def tail(jobs: int, rounds: int) -> None:
     table(
         ("", "in a fetch, %", "in the waits, %", "wall s", "CPU ms a job"),
         (
-            (name, *(spread([its[what] for its in got], form) for what, form in
+            (name, *(spread([value[what] for value in got], form) for what, form in
                      (("fetching", ".1f"), ("waits", ".1f"), ("wall", ".1f"), ("cpu", ".2f"))))
             for name, got in found.items()
         ),

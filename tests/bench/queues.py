@@ -23,20 +23,20 @@ from tables import installed, machine, middle, spread, table
 PROCESSES = 2
 
 
-def measure(its: Contender, count: int) -> tuple[float, float]:
+def measure(contender: Contender, count: int) -> tuple[float, float]:
     """Jobs/s of seeding, and of claiming and settling all in so many processes, from their start signal on."""
     room = Path(tempfile.mkdtemp(prefix="engine-bench-"))
     try:
         names = ids(count)
         began = time.perf_counter()
-        its.seed(room, names)
+        contender.seed(room, names)
         seed_s = time.perf_counter() - began
         context = multiprocessing.get_context("spawn")
         ready, go = context.Barrier(PROCESSES + 1), context.Barrier(PROCESSES + 1)
         workers = [
-            context.Process(target=_work, args=(its.name, room, n, ready, go)) for n in range(PROCESSES)
+            context.Process(target=_work, args=(contender.name, room, n, ready, go)) for n in range(PROCESSES)
         ]
-        with its.beside(room):
+        with contender.beside(room):
             for worker in workers:
                 worker.start()
             ready.wait()
@@ -45,19 +45,19 @@ def measure(its: Contender, count: int) -> tuple[float, float]:
             for worker in workers:
                 worker.join()
                 if worker.exitcode:
-                    raise SystemExit(f"{its.name}: a process ended with {worker.exitcode}")
+                    raise SystemExit(f"{contender.name}: a process ended with {worker.exitcode}")
         work_s = time.perf_counter() - began
-        found = its.rows(room)
+        found = contender.rows(room)
         if found != count:
-            print(f"note: {its.name} has {found:,} rows for {count:,} jobs", file=sys.stderr)
+            print(f"note: {contender.name} has {found:,} rows for {count:,} jobs", file=sys.stderr)
         return count / seed_s, count / work_s
     finally:
         shutil.rmtree(room, ignore_errors=True)
 
 
 def _work(name: str, room: Path, number: int, ready: object, go: object) -> None:
-    its = CONTENDERS[name]
-    work = its.worker(room, number)
+    contender = CONTENDERS[name]
+    work = contender.worker(room, number)
     ready.wait()  # type: ignore[attr-defined]
     go.wait()  # type: ignore[attr-defined]
     work()
@@ -72,19 +72,20 @@ def main() -> None:
     wanted = parser.parse_args()
     jobs, rounds = (20_000, 2) if wanted.quick else (wanted.jobs, wanted.rounds)
     chosen = [
-        its
-        for its in CONTENDERS.values()
-        if (not its.package or installed(its.package)) and (not wanted.only or its.name in wanted.only)
+        contender
+        for contender in CONTENDERS.values()
+        if (not contender.package or installed(contender.package))
+        and (not wanted.only or contender.name in wanted.only)
     ]
-    seeded: dict[str, list[float]] = {its.name: [] for its in chosen}
-    settled: dict[str, list[float]] = {its.name: [] for its in chosen}
+    seeded: dict[str, list[float]] = {contender.name: [] for contender in chosen}
+    settled: dict[str, list[float]] = {contender.name: [] for contender in chosen}
     for turn in range(rounds):
-        for its in chosen[turn % len(chosen) :] + chosen[: turn % len(chosen)]:
-            few = max(200, int(jobs * its.share))
-            seed_rate, work_rate = measure(its, few)
-            seeded[its.name].append(seed_rate)
-            settled[its.name].append(work_rate)
-    print(machine(*(its.package for its in chosen if its.package)))
+        for contender in chosen[turn % len(chosen) :] + chosen[: turn % len(chosen)]:
+            few = max(200, int(jobs * contender.share))
+            seed_rate, work_rate = measure(contender, few)
+            seeded[contender.name].append(seed_rate)
+            settled[contender.name].append(work_rate)
+    print(machine(*(contender.package for contender in chosen if contender.package)))
     print(f"{jobs:,} jobs (the libraries fewer), {PROCESSES} processes, {rounds} rounds interleaved; jobs/s, medians;"
           " x = engine's / this one's\n")  # fmt: skip
     base = chosen[0].name
@@ -92,14 +93,14 @@ def main() -> None:
         ("queue", "a row survives", "seed/s", "x", "claim + settle/s", "x"),
         (
             (
-                its.name,
-                its.durability,
-                spread(seeded[its.name]),
-                f"{middle(seeded[base]) / middle(seeded[its.name]):.1f}",
-                spread(settled[its.name]),
-                f"{middle(settled[base]) / middle(settled[its.name]):.1f}",
+                contender.name,
+                contender.durability,
+                spread(seeded[contender.name]),
+                f"{middle(seeded[base]) / middle(seeded[contender.name]):.1f}",
+                spread(settled[contender.name]),
+                f"{middle(settled[base]) / middle(settled[contender.name]):.1f}",
             )
-            for its in chosen
+            for contender in chosen
         ),
     )
 

@@ -42,8 +42,8 @@ def arrivals(context: Any) -> Iterator[Arrivals]:
         inbox.setsockopt(socket.SOL_SOCKET, _STAMPED, 1)
         with contextlib.suppress(OSError):  # past the system's limit, where that is allowed
             inbox.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), _BUFFER_BYTES)
-        mine, its = context.Pipe(duplex=False)
-        receiver = context.Process(target=_receive, args=(inbox, its), daemon=True)
+        mine, item = context.Pipe(duplex=False)
+        receiver = context.Process(target=_receive, args=(inbox, item), daemon=True)
         receiver.start()
         found = Arrivals(inbox.getsockname()[1])
         try:

@@ -74,8 +74,8 @@ def one(count: int, *, seed_only: bool, sync: bool) -> dict[str, str]:
         queue, out, names = room / "q", room / "o", room / "ids.txt"
         write_ids(names, count)
         for what in ("seed", "again"):
-            its = measured([*ENGINE, "seed", names, "-q", queue])
-            said[f"{what} s"], said[f"{what} MB"] = f"{its.wall_s:.1f}", f"{its.peak_mb:.0f}"
+            item = measured([*ENGINE, "seed", names, "-q", queue])
+            said[f"{what} s"], said[f"{what} MB"] = f"{item.wall_s:.1f}", f"{item.peak_mb:.0f}"
         fresh_s = status_s(queue)
         said["fetching again s"] = f"{again_s(queue, out, room, 2.0):.2f}"
         half_s = status_s(queue)
@@ -117,8 +117,8 @@ def main() -> None:
         print(", ".join(f"{name} {value}" for name, value in found[-1].items()), flush=True)
     print(f"\n{machine('numpy', 'loky')}; output files {'durable' if wanted.sync else 'not made durable'}\n")
     table(
-        ("", *(its["jobs"] for its in found)),
-        ((name, *(its.get(name, "") for its in found)) for name in found[0] if name != "jobs"),
+        ("", *(item["jobs"] for item in found)),
+        ((name, *(item.get(name, "") for item in found)) for name in found[0] if name != "jobs"),
     )
 
 

@@ -81,68 +81,68 @@ class Egress:
 
 
 def test_a_proxy_whose_probes_fail_while_others_work_is_retired_for_longer_and_longer() -> None:
-    its = Egress().lose()
+    egress = Egress().lose()
     for _ in range(PROBES - 1):
-        its.lose_probe(others_work=True)
-        assert not its.away
-        assert its.wait_s < 15
+        egress.lose_probe(others_work=True)
+        assert not egress.away
+        assert egress.wait_s < 15
     waits = []
     for _ in range(5):
-        its.lose_probe(others_work=True)
-        assert its.away
-        waits.append(its.wait_s)
+        egress.lose_probe(others_work=True)
+        assert egress.away
+        waits.append(egress.wait_s)
     assert waits == pytest.approx([AWAY_S, 2 * AWAY_S, 4 * AWAY_S, MAX_AWAY_S, MAX_AWAY_S])
-    assert plausible(its.state, its.now, RUN)
-    its.probe()
-    its.tell(Outcome.OK, its.now)
-    assert (its.state.state, its.away, its.state.away) == (State.CLOSED, False, 0)
+    assert plausible(egress.state, egress.now, RUN)
+    egress.probe()
+    egress.tell(Outcome.OK, egress.now)
+    assert (egress.state.state, egress.away, egress.state.away) == (State.CLOSED, False, 0)
 
 
 def test_where_nobody_works_the_network_is_lost_and_nobody_is_retired() -> None:
-    its = Egress().lose()
+    egress = Egress().lose()
     for _ in range(50):
-        its.lose_probe(others_work=False)
-        assert not its.away
-        assert its.wait_s <= 11
+        egress.lose_probe(others_work=False)
+        assert not egress.away
+        assert egress.wait_s <= 11
 
 
 def test_an_egress_that_is_alone_is_never_retired_for_being_unreachable() -> None:
-    its = Egress().lose(ALONE)
+    egress = Egress().lose(ALONE)
     for _ in range(50):
-        its.probe()
-        its.tell(Outcome.NETWORK, ALONE)
-        assert its.wait_s <= 11
-        assert not its.away
+        egress.probe()
+        egress.tell(Outcome.NETWORK, ALONE)
+        assert egress.wait_s <= 11
+        assert not egress.away
 
 
 def test_what_others_did_before_it_opened_proves_nothing() -> None:
-    its = Egress().lose()
+    egress = Egress().lose()
     for _ in range(10):
-        opened_at = its.state.opened_at
-        its.probe()
-        its.tell(Outcome.NETWORK, opened_at)
-        assert not its.away
+        opened_at = egress.state.opened_at
+        egress.probe()
+        egress.tell(Outcome.NETWORK, opened_at)
+        assert not egress.away
 
 
 def test_all_times_follow_the_pace() -> None:
-    its = Egress(BudgetSettings(parse_rate("none"), 60.0)).lose()
+    egress = Egress(BudgetSettings(parse_rate("none"), 60.0)).lose()
     for _ in range(PROBES):
-        its.lose_probe(others_work=True)
-    assert its.wait_s == pytest.approx(AWAY_S / 60)
+        egress.lose_probe(others_work=True)
+    assert egress.wait_s == pytest.approx(AWAY_S / 60)
 
 
 def test_one_that_is_away_is_tried_soon_when_nobody_works_any_more() -> None:
-    its = Egress().lose()
+    egress = Egress().lose()
     for _ in range(PROBES):
-        its.lose_probe(others_work=True)
-    its.state = recalled(its.state, its.now, WALL, RUN)
-    assert its.wait_s == pytest.approx(RECALL_S)
+        egress.lose_probe(others_work=True)
+    egress.state = recalled(egress.state, egress.now, WALL, RUN)
+    assert egress.wait_s == pytest.approx(RECALL_S)
     for _ in range(3):
-        its.lose_probe(others_work=False)
-        assert its.wait_s <= 11
-        assert its.away  # it goes on being known as unreachable
-    its.lose_probe(others_work=True)
-    assert its.wait_s == pytest.approx(2 * AWAY_S)  # it is no stranger
+        egress.lose_probe(others_work=False)
+        assert egress.wait_s <= 11
+        assert egress.away  # it goes on being known as unreachable
+    egress.lose_probe(others_work=True)
+    assert egress.wait_s == pytest.approx(2 * AWAY_S)  # it is no stranger
     closed = fresh(7, b"p001", T0, WALL, RUN)
     assert recalled(closed, T0, WALL, RUN) == closed
 
@@ -152,33 +152,33 @@ def test_one_that_is_away_is_tried_soon_when_nobody_works_any_more() -> None:
 
 @pytest.mark.parametrize("others_ok_at", [ALONE, LONG_AGO, T0 + 50])
 def test_five_timeouts_in_a_row_open_an_egress(others_ok_at: float | None) -> None:
-    its = Egress()
+    egress = Egress()
     for _ in range(LOSSES):
-        assert its.state.state == State.CLOSED
-        its.now += 10
-        its.tell(Outcome.TIMEOUT, others_ok_at)
-    assert (its.state.state, its.state.why) == (State.OPEN, Why.NETWORK)
+        assert egress.state.state == State.CLOSED
+        egress.now += 10
+        egress.tell(Outcome.TIMEOUT, others_ok_at)
+    assert (egress.state.state, egress.state.why) == (State.OPEN, Why.NETWORK)
 
 
 def test_an_answer_between_begins_the_count_again() -> None:
-    its = Egress()
+    egress = Egress()
     for job in range(1, 100):
-        its.now += 1
-        its.tell(Outcome.TIMEOUT if job % 2 else Outcome.NETWORK, its.now, job)
+        egress.now += 1
+        egress.tell(Outcome.TIMEOUT if job % 2 else Outcome.NETWORK, egress.now, job)
         if job % (LOSSES - 1) == 0:
-            its.tell(Outcome.OK, its.now)
-    assert its.state.state == State.CLOSED
+            egress.tell(Outcome.OK, egress.now)
+    assert egress.state.state == State.CLOSED
 
 
 def test_a_probe_that_hangs_is_a_failed_one() -> None:
-    its = Egress().lose()
-    its.lose_probe(others_work=True, outcome=Outcome.TIMEOUT)
-    assert its.state.fails == 2
-    its.probe()
-    assert silent_probe(its.state, its.now, WALL, RUN, its.now) == its.state  # it has time yet
-    late = its.state.open_until
-    assert silent_probe(its.state, late, WALL, RUN, ALONE) == its.state
-    opened = silent_probe(its.state, late, WALL, RUN, late)
+    egress = Egress().lose()
+    egress.lose_probe(others_work=True, outcome=Outcome.TIMEOUT)
+    assert egress.state.fails == 2
+    egress.probe()
+    assert silent_probe(egress.state, egress.now, WALL, RUN, egress.now) == egress.state  # it has time yet
+    late = egress.state.open_until
+    assert silent_probe(egress.state, late, WALL, RUN, ALONE) == egress.state
+    opened = silent_probe(egress.state, late, WALL, RUN, late)
     assert (opened.state, opened.fails) == (State.OPEN, 3)
     alone = Egress().lose(ALONE)
     alone.probe()
@@ -190,18 +190,18 @@ def test_a_probe_that_hangs_is_a_failed_one() -> None:
 
 
 def test_a_gateway_outlives_its_exits_but_not_twenty_in_a_row() -> None:
-    its = Egress()
+    egress = Egress()
     for job in range(1, 200):
-        its.tell(Outcome.EXIT, ALONE, job)
+        egress.tell(Outcome.EXIT, ALONE, job)
         if job % (GATEWAY_LOSSES - 1) == 0:
-            its.tell(Outcome.OK, ALONE)
-    assert its.state.state == State.CLOSED
-    its.tell(Outcome.OK, ALONE)
+            egress.tell(Outcome.OK, ALONE)
+    assert egress.state.state == State.CLOSED
+    egress.tell(Outcome.OK, ALONE)
     for job in range(1, GATEWAY_LOSSES):
-        its.tell(Outcome.EXIT, ALONE, job)
-    assert its.state.state == State.CLOSED
-    its.tell(Outcome.EXIT, ALONE, GATEWAY_LOSSES)
-    assert (its.state.state, its.state.why) == (State.OPEN, Why.NETWORK)
+        egress.tell(Outcome.EXIT, ALONE, job)
+    assert egress.state.state == State.CLOSED
+    egress.tell(Outcome.EXIT, ALONE, GATEWAY_LOSSES)
+    assert (egress.state.state, egress.state.why) == (State.OPEN, Why.NETWORK)
 
 
 # The file
@@ -255,12 +255,12 @@ def test_a_dead_proxy_is_retired_told_and_tried_again(tmp_path: Path) -> None:
     views = snapshot(str(tmp_path / "budget"))
     assert views[1].open_in_s + (time.monotonic() - before_s) > 1.5
     assert views[1].open_in_s <= 2.0
-    assert [its.state for its in views] == ["ok", "unreachable"]
+    assert [view.state for view in views] == ["ok", "unreachable"]
     assert events[-1] == "p001 retired"
     again = budget.take(egress=1, stop=STOP)  # waits its time
     assert again is not None
     budget.report(again, Outcome.OK, job="c")
-    assert [its.state for its in snapshot(str(tmp_path / "budget"))] == ["ok", "ok"]
+    assert [egress_view.state for egress_view in snapshot(str(tmp_path / "budget"))] == ["ok", "ok"]
     assert events[-1] == "p001 network_back"
 
 
@@ -273,7 +273,7 @@ def test_the_retired_are_recalled_when_the_last_one_closes(tmp_path: Path) -> No
         budget._ledger.store(1, far)
     lose(budget, 0)
     views = snapshot(str(tmp_path / "budget"))
-    assert [its.state for its in views] == ["network", "unreachable"]
+    assert [view.state for view in views] == ["network", "unreachable"]
     assert views[1].open_in_s <= RECALL_S
 
 
@@ -315,7 +315,7 @@ def test_one_to_be_avoided_is_used_only_when_no_other_is_closed(tmp_path: Path) 
 def test_one_to_be_avoided_waits_for_a_slot_of_another(tmp_path: Path) -> None:
     budget = several(tmp_path / "budget", 2, rate="20")
     used = [budget.take(stop=STOP, avoid=lambda egress: egress == 1) for _ in range(5)]
-    assert [its.egress for its in used if its is not None] == [0] * 5
+    assert [permit.egress for permit in used if permit is not None] == [0] * 5
 
 
 def test_a_probe_that_hangs_is_given_up_by_whoever_comes_next(tmp_path: Path) -> None:

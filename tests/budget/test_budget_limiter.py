@@ -176,9 +176,11 @@ def test_how_an_egress_stands_after_a_loss(path: Path) -> None:
     budget = opened(path)
     permits = [taken(budget) for _ in range(6)]
     ok_at = budget.report(taken(budget), Outcome.OK, job="x").ok_at
-    healths = [budget.report(its, Outcome.NETWORK, job=f"j{n}") for n, its in enumerate(permits)]
+    healths = [budget.report(permit, Outcome.NETWORK, job=f"j{n}") for n, permit in enumerate(permits)]
     assert healths[:4] == [EgressHealth(False, False, n, ok_at) for n in range(1, 5)]
-    assert [its.in_trouble for its in healths[4:]] == [True, True], "the fifth opens it, the sixth comes late"
+    assert [health.in_trouble for health in healths[4:]] == [True, True], (
+        "the fifth opens it, the sixth comes late"
+    )
     assert snapshot(str(path))[0].state == "network"
     budget.report(taken(budget), Outcome.OK, job="x")
     assert snapshot(str(path))[0].state == "ok"
@@ -515,7 +517,7 @@ def test_another_rate_holds_in_all_processes_whoever_hears_of_it_first(path: Pat
     assert time.monotonic() - begun_s >= 13 / 50
     assert shares_s(begun_s) < 10.0, "an hour for each, by the old rate"
     assert snapshot(str(path))[0].rate_per_s == pytest.approx(50)
-    assert [its.settings.rate.per_s for its in budgets] == [pytest.approx(1 / 3600), 50.0, 50.0]
+    assert [item.settings.rate.per_s for item in budgets] == [pytest.approx(1 / 3600), 50.0, 50.0]
     for budget in budgets:
         budget.close()
 
@@ -530,7 +532,7 @@ def test_a_record_that_is_mended_has_the_rate_of_now(path: Path) -> None:
     path.unlink()
     budget._check_file(time.monotonic())
     taken(budget, 1)
-    assert [its.rate_per_s for its in snapshot(str(path))] == [pytest.approx(50)] * 2
+    assert [egress_view.rate_per_s for egress_view in snapshot(str(path))] == [pytest.approx(50)] * 2
     budget.close()
 
 

@@ -25,7 +25,7 @@ def good(name: str, limit: float, rate: str | float, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rate"), [its for its in NIGHTS if its not in (("window", GIVEN), ("spurious", GIVEN))]
+    ("name", "rate"), [item for item in NIGHTS if item not in (("window", GIVEN), ("spurious", GIVEN))]
 )
 def test_a_night_against_a_hidden_limit(name: str, rate: str | float) -> None:
     good(name, 2.0 if name == "hours" else 4.0, rate, 90_001)
@@ -88,7 +88,7 @@ def around(times: list[float], start: float, end: float) -> float:
 )
 def test_another_rate_amid_the_night_holds_from_the_next_slot_on(first: str, then: str) -> None:
     rng = random.Random(90_007)
-    before, after = (BudgetSettings(parse_rate(its)) for its in (first, then))
+    before, after = (BudgetSettings(parse_rate(text)) for text in (first, then))
     night = simulate(
         BucketServer(lambda t: 1e9, rng),
         before,
@@ -112,7 +112,7 @@ def test_another_rate_amid_the_night_holds_from_the_next_slot_on(first: str, the
 def test_a_higher_rate_amid_a_block_waits_for_its_end_and_is_cut_by_it() -> None:
     rng = random.Random(90_008)
     server = BucketServer(lambda t: 1e9, rng, blocked_until=START + 120)
-    before, after = (BudgetSettings(parse_rate(its)) for its in ("2", "6"))
+    before, after = (BudgetSettings(parse_rate(text)) for text in ("2", "6"))
     night = simulate(server, before, 300, rng, threads=8, turn=(30.0, after))
     assert min(night.ok) >= 119
     assert around(night.sent, 30, 119) < 0.5, "probes, and nothing else"

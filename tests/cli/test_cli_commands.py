@@ -197,11 +197,11 @@ def test_failures(engine: Engine, tmp_path: Path) -> None:
     lines = engine("failures", "-q", queue.root).out.splitlines()
     found = [json.loads(line) for line in engine("failures", "-q", queue.root, "--json").out.splitlines()]
     assert len(found) == len(lines) == sum(some_fail(name) != "ok" for name in ids(40))
-    assert {its["schema_version"] for its in found} == {1}
-    kinds = {its["kind"] for its in found}
+    assert {item["schema_version"] for item in found} == {1}
+    kinds = {item["kind"] for item in found}
     for kind in sorted(kinds):
         only = engine("failures", "-q", queue.root, "--kind", kind).out.splitlines()
-        assert len(only) == sum(its["kind"] == kind for its in found)
+        assert len(only) == sum(item["kind"] == kind for item in found)
     assert len(engine("failures", "-q", queue.root, "--kind", ",".join(kinds)).out.splitlines()) == len(lines)
     table = engine("failures", "-q", queue.root, "--csv").out.splitlines()
     assert len(table) == len(lines) + 1

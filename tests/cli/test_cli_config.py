@@ -32,7 +32,7 @@ def test_where_each_value_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ENGINE_DEADLINE", "30")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/some/ca.pem")
     value = json.loads(show(tmp_path / "q", "--profile", "gentle", "--json"))
-    found = {name: (its["value"], its["from"]) for name, its in value["options"].items()}
+    found = {name: (option["value"], option["from"]) for name, option in value["options"].items()}
     assert value["schema_version"] == 1
     assert found["attempts"] == (9, str(tmp_path / "q" / "engine.toml"))
     assert found["threads"] == (4, "profile gentle")

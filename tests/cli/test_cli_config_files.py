@@ -42,11 +42,11 @@ def test_the_strongest_that_says_something_wins(
     args = ["--threads", str(said["option"])] if "option" in said else []
     if "variable" in said:
         monkeypatch.setenv("ENGINE_THREADS", str(said["variable"]))
-    its = f"threads = {said['queue']}\n" if "queue" in said else ""
+    text = f"threads = {said['queue']}\n" if "queue" in said else ""
     if "profile" in said:
-        its += f"[profile.mine]\nthreads = {said['profile']}\n"
+        text += f"[profile.mine]\nthreads = {said['profile']}\n"
         args += ["--profile", "mine"]
-    (queue / "engine.toml").write_text(its)
+    (queue / "engine.toml").write_text(text)
     if "user" in said:
         (user / "config.toml").write_text(f"threads = {said['user']}\n")
     found = context(queue, *args).params["threads"]
@@ -57,10 +57,10 @@ def test_a_files_profile_is_laid_over_the_built_in_one(homes: tuple[Path, Path])
     queue, user = homes
     (queue / "engine.toml").write_text('[profile.gentle]\nrate = "9/m"\n')
     (user / "config.toml").write_text('[profile.gentle]\nrate = "8/m"\nattempts = 7\nmax_bytes = "1G"\n')
-    its = context(queue, "--profile", "gentle")
-    assert (its.params["rate"], its.params["attempts"], its.params["max_bytes"]) == ("9/m", 7, "1G")
-    assert its.params["threads"] == PROFILES["gentle"]["threads"]
-    assert {name: found.origin for name, found in origins(its).items()} == {
+    item = context(queue, "--profile", "gentle")
+    assert (item.params["rate"], item.params["attempts"], item.params["max_bytes"]) == ("9/m", 7, "1G")
+    assert item.params["threads"] == PROFILES["gentle"]["threads"]
+    assert {name: found.origin for name, found in origins(item).items()} == {
         "rate": f"profile gentle in {queue / 'engine.toml'}",
         "attempts": f"profile gentle in {user / 'config.toml'}",
         "max_bytes": f"profile gentle in {user / 'config.toml'}",
@@ -71,7 +71,7 @@ def test_a_files_profile_is_laid_over_the_built_in_one(homes: tuple[Path, Path])
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_built_in_profiles_name_options_that_there_are(name: str, homes: tuple[Path, Path]) -> None:
-    assert set(PROFILES[name]) <= {its.opts[-1].removeprefix("--") for its in options_of(run)}
+    assert set(PROFILES[name]) <= {option.opts[-1].removeprefix("--") for option in options_of(run)}
     assert len(origins(context(homes[0], "--profile", name))) == len(PROFILES[name])
 
 

@@ -27,7 +27,7 @@ ID = "dQw4w9WgXcQ"
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
-    for name in [its for its in os.environ if its.startswith("ENGINE_")]:
+    for name in [text for text in os.environ if text.startswith("ENGINE_")]:
         monkeypatch.delenv(name)
 
 
@@ -113,7 +113,9 @@ def test_typed_into_any_option(capfd: pytest.CaptureFixture[str]) -> None:
     for name in group.list_commands(click.Context(group)):
         command = group.get_command(click.Context(group), name)
         assert command is not None
-        for option in (its for its in command.params if isinstance(its, click.Option) and not its.is_flag):
+        for option in (
+            param for param in command.params if isinstance(param, click.Option) and not param.is_flag
+        ):
             if option.count or option.name == "progress":
                 continue
             more = {"seed": ["--dry-run"], "retry": ["--dry-run"], "rehearse": ["--videos", "0"]}.get(

@@ -64,34 +64,34 @@ def test_a_line(changes: dict[str, Any], text: str) -> None:
 
 
 def test_plain(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
-    its = Progress(queue, "plain")
-    its()
+    item = Progress(queue, "plain")
+    item()
     assert capsys.readouterr() == ("", "")  # a line now and then, the first not at once
-    its._next_at = 0.0
-    its()
-    its()
+    item._next_at = 0.0
+    item()
+    item()
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
-    its.close()
+    item.close()
     assert capsys.readouterr().err.endswith("| finished\n")
 
 
 def test_json(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
-    its = Progress(queue, "json")
-    its()
-    its.close()
+    item = Progress(queue, "json")
+    item()
+    item.close()
     out, err = capsys.readouterr()
     found = [json.loads(text) for text in out.splitlines()]
-    assert [its["message_type"] for its in found] == ["status"] * 2
+    assert [item["message_type"] for item in found] == ["status"] * 2
     assert found[-1]["state"] == "finished"
     assert err == ""
 
 
 def test_none(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
-    its = Progress(queue, "none", verbose=True)
-    its._next_at = 0.0
-    its()
-    its.close()
+    item = Progress(queue, "none", verbose=True)
+    item._next_at = 0.0
+    item()
+    item.close()
     assert capsys.readouterr() == ("", "")
 
 
@@ -117,19 +117,19 @@ def test_a_bar_fits_its_terminal(
     monkeypatch.delenv("NO_COLOR", raising=False)
     if no_color:
         monkeypatch.setenv("NO_COLOR", "1")
-    its = Progress(queue, "bar", verbose=True)
-    its()
+    item = Progress(queue, "bar", verbose=True)
+    item()
     events.emit(queue, "block", "\x1b]0;owned\x07bad [/] words", egress="p001 host:1")
-    its._next_at = 0.0
-    its()
-    its.close()
+    item._next_at = 0.0
+    item()
+    item.close()
     text = screen.getvalue()
     assert "20 of 20 final" in text
     assert "owned" not in text
     assert "\x1b]" not in text
     plain = Plain(text)
     assert max(map(len, plain.lines)) <= width
-    assert any("bad [/] words" in its for its in plain.lines)
+    assert any("bad [/] words" in item for item in plain.lines)
     coloured = any(f"\x1b[{prefix}{code}" in text for prefix in ("", "1;") for code in ("3", "9", "4"))
     assert coloured is not no_color
 
@@ -147,21 +147,21 @@ def test_verbose_tells_each_event_once_and_whole_lines_only(
     queue: Queue, capsys: pytest.CaptureFixture[str]
 ) -> None:
     events.emit(queue, "start")
-    its = Progress(queue, "plain", verbose=True)  # what was before is not told
+    item = Progress(queue, "plain", verbose=True)  # what was before is not told
     events.emit(queue, "block", "opens again in 60 s", egress="p001 host:1")
     with open(queue.events, "a") as file:
         file.write('nonsense\n"text"\n{"event": "half')
-    its._next_at = 0.0
-    its()
-    its._next_at = 0.0
-    its()
+    item._next_at = 0.0
+    item()
+    item._next_at = 0.0
+    item()
     err = capsys.readouterr().err
     assert err.count("block p001 host:1 opens again in 60 s") == 1
     assert "start" not in err
     assert "half" not in err
     with open(queue.events, "a") as file:
         file.write('way"}\n')
-    its.close()
+    item.close()
     assert "halfway" in capsys.readouterr().err
 
 
@@ -181,10 +181,10 @@ def test_a_reader_that_leaves_does_not_end_the_run(
     monkeypatch.setattr(progress, "os", own)  # the process's own streams are pytest's
     monkeypatch.setattr(sys, "stderr", Closed())
     monkeypatch.setattr(sys, "stdout", Closed())
-    its = Progress(queue, mode)
-    its._next_at = 0.0
-    its()
-    assert its.mode == "none"
-    its()
-    its.close()
+    item = Progress(queue, mode)
+    item._next_at = 0.0
+    item()
+    assert item.mode == "none"
+    item()
+    item.close()
     assert replaced == [1 if mode == "json" else 2]

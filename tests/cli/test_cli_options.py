@@ -87,7 +87,8 @@ OPTIONS = {name for param in probe.params for name in param.opts}  # some have e
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.one_of(ids, ids.map(lambda its: "-" + its[1:])).filter(lambda its: its not in OPTIONS), max_size=4
+        st.one_of(ids, ids.map(lambda item: "-" + item[1:])).filter(lambda item: item not in OPTIONS),
+        max_size=4,
     )
 )
 def test_any_ids_arrive_whole_and_in_order(names: list[str]) -> None:
@@ -99,7 +100,11 @@ def test_each_option_is_told_in_a_section(command: click.Command) -> None:
     """What is in none of them would stand below all others, and nobody meant that."""
     text = CliRunner().invoke(command, ["--help"]).output
     for section, names in SECTIONS.items():
-        told = [its for its in command.params if isinstance(its, click.Option) and its.name in names.split()]
+        told = [
+            param
+            for param in command.params
+            if isinstance(param, click.Option) and param.name in names.split()
+        ]
         assert bool(told) == (f"\n{section}:\n" in text)
     others = text.partition("Other options:")[2].split("\n\n")[0].strip()
     assert others.startswith("-h, --help") or others == "--help  Show this message and exit."

@@ -28,14 +28,14 @@ def plan(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
 
 def test_an_input_is_counted_and_nothing_is_made(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "videos.txt").write_text("\n".join([*IDS, IDS[0], "no video", "", f"https://youtu.be/{IDS[1]}"]))
-    its = plan(capsys, "videos.txt", "--price", "4/GB", "--rate", "1800/h")
-    assert (its["schema_version"], its["basis"], its["measured"]) == (1, "defaults", None)
-    assert its["in_input"] == {"read": 6, "videos": 3, "rejected": 1, "sources": 0}
-    assert (its["videos"], its["in_queue"]) == (3, 0)
-    assert its["requests"] == {"expected": 6, "low": 6, "high": 6}
-    assert its["bytes"]["expected"] == 126_000
-    assert its["seconds"]["expected"] == 12
-    assert its["cost"]["expected"] == pytest.approx(0.0005)
+    value = plan(capsys, "videos.txt", "--price", "4/GB", "--rate", "1800/h")
+    assert (value["schema_version"], value["basis"], value["measured"]) == (1, "defaults", None)
+    assert value["in_input"] == {"read": 6, "videos": 3, "rejected": 1, "sources": 0}
+    assert (value["videos"], value["in_queue"]) == (3, 0)
+    assert value["requests"] == {"expected": 6, "low": 6, "high": 6}
+    assert value["bytes"]["expected"] == 126_000
+    assert value["seconds"]["expected"] == 12
+    assert value["cost"]["expected"] == pytest.approx(0.0005)
     assert [path.name for path in here.iterdir()] == ["videos.txt"]
 
 
@@ -83,8 +83,8 @@ def test_a_sample_of_a_rehearsal_is_run_against_the_stand_in(
     capfd.readouterr()
     assert invoke(["plan", "-q", "q", "--sample", "5", "--rate", "50", "-p", "1", "-t", "2", "--json"]) == 0
     out, err = capfd.readouterr()
-    its = json.loads(out)
-    assert its["basis"] == "sample"
-    assert (its["measured"]["rows"], its["videos"]) == (5, 7)
-    assert its["requests"]["expected"] == 14
+    value = json.loads(out)
+    assert value["basis"] == "sample"
+    assert (value["measured"]["rows"], value["videos"]) == (5, 7)
+    assert value["requests"]["expected"] == 14
     assert "running up to 5 videos for real first" in err

@@ -101,9 +101,9 @@ def test_doctor(here: Path, capsys: Said) -> None:
     assert invoke(["doctor"]) == 0
     assert "fsync" in capsys.readouterr().out
     assert invoke(["doctor", "--json"]) == 0
-    its = json.loads(capsys.readouterr().out)
-    assert (its["schema_version"], its["fit"]) == (1, True)
-    assert {"level", "about", "seen", "advice"} == set(its["findings"][0])
+    value = json.loads(capsys.readouterr().out)
+    assert (value["schema_version"], value["fit"]) == (1, True)
+    assert {"level", "about", "seen", "advice"} == set(value["findings"][0])
     assert list(here.iterdir()) == []
 
 

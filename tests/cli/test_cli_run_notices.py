@@ -34,10 +34,10 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def ending(queue: Queue, raised: BaseException | None, **more: Any) -> None:
-    its = RunNotices(queue, TARGET, None)
-    with its:
-        its.begun = more.get("begun", True)
-        its.code, its.reason = more.get("code", Exit.BUG), more.get("reason", "")
+    notices = RunNotices(queue, TARGET, None)
+    with notices:
+        notices.begun = more.get("begun", True)
+        notices.code, notices.reason = more.get("code", Exit.BUG), more.get("reason", "")
         if raised is not None:
             raise raised
 
@@ -55,13 +55,13 @@ def test_an_end_by_an_error(
 ) -> None:
     with pytest.raises(type(raised)):
         ending(queue, raised)
-    assert [(its["exit_code"], its["reason"]) for its in told] == [(code, reason)]
+    assert [(value["exit_code"], value["reason"]) for value in told] == [(code, reason)]
 
 
 def test_an_end_in_good_order(queue: Queue, told: list[dict[str, Any]]) -> None:
     ending(queue, None, code=4, reason="stopped by `engine stop`")
     ending(queue, None, code=130)
-    assert [(its["exit_code"], its["reason"]) for its in told] == [
+    assert [(value["exit_code"], value["reason"]) for value in told] == [
         (4, "stopped by `engine stop`"),
         (130, "stopped by SIGINT"),
     ]
@@ -96,10 +96,10 @@ def test_a_stall_is_told_once_each_time(
         return {**status.empty(), "state": looked[-1]}
 
     monkeypatch.setattr(status, "collect", collect)
-    its = RunNotices(queue, TARGET, None)
+    notices = RunNotices(queue, TARGET, None)
     for _ in range(5):
-        its._poll_at = 0.0
-        its.tick()
+        notices._poll_at = 0.0
+        notices.tick()
         for thread in threading.enumerate():
             if thread is not mine and thread.daemon:
                 thread.join(HANG_S)
@@ -107,14 +107,14 @@ def test_a_stall_is_told_once_each_time(
         ("stalled", "stalled", None),
         ("stalled", "stalled", None),
     ]
-    its.tick()  # not again so soon
+    notices.tick()  # not again so soon
     assert len(looked) == 5
 
 
 def test_without_a_target_nobody_looks(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "collect", None)
-    its = RunNotices(queue, None, None)
-    its._poll_at = 0.0
-    with its:
-        its.begun = True
-        its.tick()
+    notices = RunNotices(queue, None, None)
+    notices._poll_at = 0.0
+    with notices:
+        notices.begun = True
+        notices.tick()

@@ -37,7 +37,10 @@ def seeded_columns(here: Path) -> dict[str, dict[str, str]]:
 def as_it_lies(directory: Path) -> dict[Path, tuple[int, int, int]]:
     """Each file with what any change to it changes."""
     found = {path: path.stat() for path in directory.rglob("*")}
-    return {path: (its.st_ino, its.st_size, its.st_mtime_ns) for path, its in found.items()}
+    return {
+        path: (stat_result.st_ino, stat_result.st_size, stat_result.st_mtime_ns)
+        for path, stat_result in found.items()
+    }
 
 
 def test_a_dry_run_says_what_seeding_would_and_makes_nothing(

@@ -43,7 +43,7 @@ TWICE = [
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
-    for name in [its for its in os.environ if its.startswith("ENGINE_")]:
+    for name in [text for text in os.environ if text.startswith("ENGINE_")]:
         monkeypatch.delenv(name)
 
 
@@ -53,7 +53,7 @@ def test_each_command_is_one_that_looks() -> None:
         assert isinstance(command, EngineCommand | EngineGroup), path
 
 
-@pytest.mark.parametrize(("path", "option"), TWICE, ids=lambda its: str(getattr(its, "name", its)))
+@pytest.mark.parametrize(("path", "option"), TWICE, ids=lambda item: str(getattr(item, "name", item)))
 def test_one_value_given_twice(
     path: tuple[str, ...], option: click.Option, capsys: pytest.CaptureFixture[str]
 ) -> None:

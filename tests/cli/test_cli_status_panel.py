@@ -337,8 +337,8 @@ def test_the_last_that_were_not_ok_and_only_as_many_egresses_as_there_is_room_fo
     found = value(egresses=[*map(egress, names), egress("p039 gone.example.net:8080", "blocked")])
     for width in (40, 80, 200):
         out = io.StringIO()
-        its = panel(found, "q", rows, width=width, height=20, now=0.0)
-        Console(file=out, width=width, highlight=False).print(its)
+        item = panel(found, "q", rows, width=width, height=20, now=0.0)
+        Console(file=out, width=width, highlight=False).print(item)
         text = out.getvalue()
         assert "dQw4w9WgXcQ" in text
         assert "\x1b" not in text

@@ -30,9 +30,9 @@ def live(queue: Queue, course: RunState) -> Iterator[list[RunState]]:
     def answer() -> None:
         inbox = RequestQueue(queue)
         while not over.wait(0.002):
-            for its in inbox.take():
-                assert its is not None
-                courses.append(courses[-1].after(its))
+            for control_request in inbox.take():
+                assert control_request is not None
+                courses.append(courses[-1].after(control_request))
                 publish_run_state(queue, courses[-1])
 
     with hold(queue):

@@ -19,7 +19,7 @@ from engine.errors import UsageError
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in [its for its in os.environ if its.startswith("ENGINE_")]:
+    for name in [text for text in os.environ if text.startswith("ENGINE_")]:
         monkeypatch.delenv(name)
     os.mkdir("q")
     os.makedirs("config/engine")
@@ -74,7 +74,7 @@ CONTENT = [
 ]
 
 
-@pytest.mark.parametrize(("data", "key"), CONTENT, ids=lambda its: repr(its[:30]))
+@pytest.mark.parametrize(("data", "key"), CONTENT, ids=lambda item: repr(item[:30]))
 def test_content(data: bytes, key: str, capsys: pytest.CaptureFixture[str]) -> None:
     for path, args in PLACES.items():
         Path(path).write_bytes(data)
@@ -101,7 +101,7 @@ def _circle(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [os.mkfifo, os.mkdir, _endless, _sparse, _circle], ids=lambda its: its.__name__
+    "make", [os.mkfifo, os.mkdir, _endless, _sparse, _circle], ids=lambda item: item.__name__
 )
 @pytest.mark.parametrize("path", PLACES)
 def test_no_file(make: object, path: str, capsys: pytest.CaptureFixture[str]) -> None:

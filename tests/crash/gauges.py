@@ -53,9 +53,9 @@ class Trend:
 
 # figure -> (unit, how much more the last third may be: share of the first third, and so much on top)
 ALLOWED: dict[str, tuple[Callable[[Sample], float], float, float]] = {
-    "rss_mb": (lambda its: its.rss_bytes / 1e6, 0.15, 8.0),
-    "descriptors": (lambda its: its.descriptors, 0.1, 6.0),
-    "threads": (lambda its: its.threads, 0.1, 3.0),
+    "rss_mb": (lambda sample: sample.rss_bytes / 1e6, 0.15, 8.0),
+    "descriptors": (lambda sample: sample.descriptors, 0.1, 6.0),
+    "threads": (lambda sample: sample.threads, 0.1, 3.0),
 }
 
 
@@ -98,18 +98,21 @@ class Gauges:
         """Each figure of each role over the whole time, and of each long life; and /dev/shm."""
         found = []
         for role in ("supervisor", "monitor", "worker"):
-            mine = [its for its in self.samples if its.role == role]
+            mine = [sample for sample in self.samples if sample.role == role]
             found += _trends(role, mine, ALLOWED)
             lives: dict[int, list[Sample]] = {}
-            for its in mine:
-                lives.setdefault(its.pid, []).append(its)
+            for sample in mine:
+                lives.setdefault(sample.pid, []).append(sample)
             # A worker's memory grows with what it has to do once: the second opinion's code, say.
-            figures = {name: its for name, its in ALLOWED.items() if role != "worker" or name == "threads"}
+            figures = {name: item for name, item in ALLOWED.items() if role != "worker" or name == "threads"}
             for pid, life in lives.items():
                 if life[-1].at_s - life[0].at_s >= A_LIFE_S:
                     found += _trends(f"{role} {pid}, {life[-1].at_s - life[0].at_s:.0f} s:", life, figures)
         shm = [Sample(at_s, "", 0, 0, count, 0) for at_s, count in self.semaphores]
-        return [*found, *_trends("/dev/shm", shm, {"entries": (lambda its: its.descriptors, 0.25, 8.0)})]
+        return [
+            *found,
+            *_trends("/dev/shm", shm, {"entries": (lambda sample: sample.descriptors, 0.25, 8.0)}),
+        ]
 
 
 def trend(what: str, values: list[float], share: float, more: float) -> Trend | None:
@@ -125,7 +128,7 @@ def _trends(
     who: str, samples: list[Sample], figures: dict[str, tuple[Callable[[Sample], float], float, float]]
 ) -> Iterable[Trend]:
     for name, (figure, share, more) in figures.items():
-        found = trend(f"{who} {name}", [figure(its) for its in samples], share, more)
+        found = trend(f"{who} {name}", [figure(sample) for sample in samples], share, more)
         if found is not None:
             yield found
 

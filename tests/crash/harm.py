@@ -80,13 +80,13 @@ def files(queue: Path, sort: str) -> list[Path]:
     if sort in ("inflight", "died"):
         return sorted(queue.glob(f"workers/*/{sort}"))
     path = queue / sort
-    return sorted(its for its in path.rglob("*") if its.is_file()) if path.is_dir() else [path]
+    return sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
 
 
 def _tokens(queue: Path) -> Iterator[Path]:
     for place in ("pending/*", "deferred", "done/*", "filed/*"):
-        yield from (its for its in queue.glob(f"{place}/*") if its.is_file())
-    yield from (its for its in queue.glob("workers/*/*") if its.name[0].isdigit())
+        yield from (path for path in queue.glob(f"{place}/*") if path.is_file())
+    yield from (path for path in queue.glob("workers/*/*") if path.name[0].isdigit())
 
 
 def inflict(queue: Path, harm: Harm) -> Path | None:
@@ -114,7 +114,7 @@ def _harm_token(queue: Path, token: Path, harm: Harm) -> bool:
     elif harm.how == "lost":
         token.unlink()
     elif harm.how == "copied":
-        others = sorted({its.parent for its in _tokens(queue)})
+        others = sorted({item.parent for item in _tokens(queue)})
         other = others[harm.at % len(others)]
         if other == token.parent:
             return False

@@ -107,7 +107,9 @@ def repeated(
         del seen[name]
     parsed = [parse_scenario(text) for text in scenes]
     often = {name: n for name, n in seen.items() if n > REQUESTS_PLAIN * (1 + in_flight[name])}
-    plain = {name: n for name, n in often.items() if not any(its.touches(seed, name) for its in parsed)}
+    plain = {
+        name: n for name, n in often.items() if not any(scenario.touches(seed, name) for scenario in parsed)
+    }
     assert outages or not plain, f"asked for more often than their kills explain: {plain}"
     over = {name: n - rows[name]["requests"] for name, n in seen.items()}
     over = {name: n for name, n in over.items() if n > 0}

@@ -179,7 +179,11 @@ class Soak:
     def kill_monitor(self) -> None:
         pid = self.killer.monitor(self.alive())
         run = self.alive()
-        until(lambda: [its for its in run.members(MONITOR) if its != pid], 5.0 * slack(), "no new monitor")
+        until(
+            lambda: [member for member in run.members(MONITOR) if member != pid],
+            5.0 * slack(),
+            "no new monitor",
+        )
 
     def kill_supervisor(self) -> None:
         self.killer.supervisor(self.alive())
@@ -335,7 +339,7 @@ class Soak:
         """What the site saw beyond what the rows own up to was in flight at a kill."""
         self.site.stop()  # its file is whole
         lines = map(json.loads, self.arrivals.read_bytes().splitlines())
-        asked = [its["video_id"] for its in lines if not self.in_outage(its["t"])]
+        asked = [line["video_id"] for line in lines if not self.in_outage(line["t"])]
         cost = repeated(rows, asked, self.killer.in_flight, outages=True)
         self.figures["requests_repeated"].append(cost)
         self.figures["in_flight_at_kills"].append(self.killer.in_flight.total())
@@ -358,17 +362,17 @@ FAULTS: dict[str, Callable[[Soak], str | None]] = {
     "kill monitor": Soak.kill_monitor,
     "kill supervisor": Soak.kill_supervisor,
     "kill group": Soak.kill_group,
-    "stop all": lambda its: its.stop_some("all"),
-    "stop worker": lambda its: its.stop_some("worker"),
-    "stop monitor": lambda its: its.stop_some("monitor"),
-    "stop supervisor": lambda its: its.stop_some("supervisor"),
-    "INT": lambda its: its.ask(signal.SIGINT),
-    "TERM": lambda its: its.ask(signal.SIGTERM),
-    "HUP": lambda its: its.ask(signal.SIGHUP),
+    "stop all": lambda soak: soak.stop_some("all"),
+    "stop worker": lambda soak: soak.stop_some("worker"),
+    "stop monitor": lambda soak: soak.stop_some("monitor"),
+    "stop supervisor": lambda soak: soak.stop_some("supervisor"),
+    "INT": lambda soak: soak.ask(signal.SIGINT),
+    "TERM": lambda soak: soak.ask(signal.SIGTERM),
+    "HUP": lambda soak: soak.ask(signal.SIGHUP),
     "INT twice": Soak.ask_twice,
     "engine stop": Soak.ask_by_command,
     "block": Soak.block,
-    "network gone": lambda its: its.outage("gone"),
+    "network gone": lambda soak: soak.outage("gone"),
     "full disk": Soak.full_disk,
     "second run": Soak.second_run,
 }

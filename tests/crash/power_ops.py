@@ -66,13 +66,13 @@ class Disk:
         stack = [(ROOT, "")]
         while stack:
             inode, above = stack.pop()
-            for name, its in self.entries.get(inode, {}).items():
+            for name, entry in self.entries.get(inode, {}).items():
                 path = f"{above}{name}"
-                if its in directories:
+                if entry in directories:
                     found[path] = None
-                    stack.append((its, path + "/"))
+                    stack.append((entry, path + "/"))
                 else:
-                    found[path] = bytes(self.content.get(its, b""))
+                    found[path] = bytes(self.content.get(entry, b""))
         return found
 
 

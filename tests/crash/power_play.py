@@ -43,10 +43,10 @@ class Cuts:
 
     def play(self, seed: int, count: int, variant: Variant | None = None) -> Iterator[tuple[State, str]]:
         """Up to `count` states, each with what is wrong after the next run, nothing when nothing is."""
-        its = variant or Variant()
+        item = variant or Variant()
         recording = self.recorded.recording
-        steps = its.steps(recording.steps)
-        with its.patched():
+        steps = item.steps(recording.steps)
+        with item.patched():
             drawn = states(
                 recording,
                 self.model,
@@ -54,8 +54,8 @@ class Cuts:
                 count,
                 since=self.recorded.since,
                 steps=steps,
-                near=its.near,
-                focus=its.focus,
+                near=item.near,
+                focus=item.focus,
             )
             for state in drawn:
                 yield state, self._wrong(state)
@@ -68,13 +68,15 @@ class Cuts:
         return self._promised[state.cut] | promised(state.files)
 
     def _wrong(self, state: State) -> str:
-        its = self.recorded
+        recorded = self.recorded
         try:
             before = self.before(state)
-            lay(state.files, its.root)
+            lay(state.files, recorded.root)
             # Once all jobs are in the queue for good nobody has to name them again.
-            after = self.next_run(its.root, None if before.ids == set(its.ids) else its.listed, its.kinds)
-            check(its.root, its.ids, before, after)
+            after = self.next_run(
+                recorded.root, None if before.ids == set(recorded.ids) else recorded.listed, recorded.kinds
+            )
+            check(recorded.root, recorded.ids, before, after)
         except Exception as exc:
             where = traceback.extract_tb(exc.__traceback__)[-1]
             return f"{type(exc).__name__}: {exc} ({where.name}: {where.line})"

@@ -173,6 +173,6 @@ def resume(root: Path, listed: Path | None, kinds: Mapping[str, str | None]) -> 
     ]
     said = io.StringIO()
     with spared(), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-        with mock.patch.object(supervisor, "Supervisor", lambda *its: Inside(site, *its)):
+        with mock.patch.object(supervisor, "Supervisor", lambda *item: Inside(site, *item)):
             code = invoke([str(arg) for arg in args])
     return Resumed(code, said.getvalue(), site.fetched)

@@ -96,10 +96,10 @@ def split(steps: list[Step], model: str) -> tuple[list[Step], list[bool]]:
 
 def disk(recording: Recording, changes: list[Step], kept: Iterable[int], torn: Mapping[int, Step]) -> Files:
     """The files, if of these changes only those are there, some of them torn."""
-    its = Disk({inode: {} for inode in recording.directories})
+    item = Disk({inode: {} for inode in recording.directories})
     for number in sorted({*kept, *torn}):
-        its.apply(torn.get(number) or changes[number])
-    return its.files(recording.directories)
+        item.apply(torn.get(number) or changes[number])
+    return item.files(recording.directories)
 
 
 def durable(recording: Recording, model: str, cut: int) -> Files:
@@ -126,18 +126,18 @@ def states(
     this one.
     """
     dice = random.Random(f"{seed} {model}")
-    its = recording.steps if steps is None else steps
+    item = recording.steps if steps is None else steps
     # Cuts are drawn where something other than a note of the moment has happened.
-    telling = [n + 1 for n, step in enumerate(its) if n >= since and not noted(step)]
+    telling = [n + 1 for n, step in enumerate(item) if n >= since and not noted(step)]
     if near:
         wanted = re.compile(near.encode())
-        marks = [n for n, s in enumerate(its) if wanted.match(f"{s.verb} {s.about} ".encode() + s.data)]
+        marks = [n for n, s in enumerate(item) if wanted.match(f"{s.verb} {s.about} ".encode() + s.data)]
         telling = [cut for cut in telling if any(0 < cut - mark <= NEAR for mark in marks)]
     seen: set[bytes] = set()
     vain = 0
     while len(seen) < count and vain < _TRIES:
         cut = dice.choice(telling)
-        changes, sure = split(its[:cut], model)
+        changes, sure = split(item[:cut], model)
         open_ = [number for number, known in enumerate(sure) if not known]
         if focus and dice.random() < 0.7:
             some = [number for number in open_ if re.fullmatch(focus, changes[number].about)]
@@ -210,7 +210,7 @@ def _ext4(changes: list[Step], open_: list[int], some: list[int], dice: random.R
     kept = set(names[:committed])
     torn: dict[int, Step] = {}
     way = dice.choice(("none", "all", "some", "some", "one", "but one"))
-    likely = [its for its in {place(changes[number])[1] for number in some} if its in files]
+    likely = [item for item in {place(changes[number])[1] for number in some} if item in files]
     one = dice.choice(sorted(likely or files)) if files else -1
     for inode, writes in files.items():
         there = {"none": 0, "all": len(writes), "one": len(writes) * (inode == one)}.get(way)

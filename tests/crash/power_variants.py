@@ -41,7 +41,7 @@ def _synced_too_early(recorded: list[Step]) -> list[Step]:
     steps: list[Step] = []
     for step in recorded:
         if step.verb == "write" and step.data.startswith(b"synced "):
-            at = max(n for n, its in enumerate(steps) if its.verb == "write" and its.inode == step.inode)
+            at = max(n for n, item in enumerate(steps) if item.verb == "write" and item.inode == step.inode)
             steps.insert(at + 1, replace(step, began=steps[at].began, ended=steps[at].ended))
         else:
             steps.append(step)

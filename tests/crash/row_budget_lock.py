@@ -35,8 +35,8 @@ def _batch(place: Place, count: int, seed: int) -> tuple[Batch, Killer]:
 
 def _holds(pid: int, path: Path) -> bool:
     """Whether a process holds the lock of a file, by the kernel's own list."""
-    its = path.stat()
-    file = f"{os.major(its.st_dev):02x}:{os.minor(its.st_dev):02x}:{its.st_ino}"
+    stat = path.stat()
+    file = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
     for line in Path("/proc/locks").read_text().splitlines():
         words = line.split()
         if words[1] == "FLOCK" and words[4:6] == [str(pid), file]:
@@ -58,7 +58,7 @@ def caught(run: Command, batch: Batch, dice: random.Random, seed: int) -> int:
         _work_for_all(batch, seed)
         assert run.live, f"the run ended before a worker was caught: {run.said()}"
         claims = recount.workers(batch.queue)
-        for pid in [its for its in run.members(WORKER) if its in claims]:
+        for pid in [member for member in run.members(WORKER) if member in claims]:
             with contextlib.suppress(ProcessLookupError):  # one that was killed before
                 for _ in range(20):
                     os.kill(pid, signal.SIGSTOP)
@@ -89,7 +89,7 @@ def _goes_on(batch: Batch, within_s: float) -> float:
 
 
 def _told(batch: Batch) -> list[str]:
-    return [its["reason"] for its in recount.events(batch.queue) if its["event"] == "budget_stuck"]
+    return [event["reason"] for event in recount.events(batch.queue) if event["event"] == "budget_stuck"]
 
 
 @row(15, "budget-holder-killed", "the holder of the budget's lock is killed", trials=9, quick=1)
@@ -112,9 +112,9 @@ def killed(place: Place, seed: int) -> Told:
     assert not _told(batch)
     batch.clean()
     rows = batch.rows()
-    assert {its["status"] for its in rows.values()} == {"ok"}
+    assert {value["status"] for value in rows.values()} == {"ok"}
     assert batch.site is not None
-    cost = repeated(rows, (its["video_id"] for its in batch.site.arrivals()), killer.in_flight)
+    cost = repeated(rows, (arrival["video_id"] for arrival in batch.site.arrivals()), killer.in_flight)
     return Told(KILLS, f"on after {max(free_s):.2f} s at most, {cost} requests repeated")
 
 
@@ -149,9 +149,11 @@ def stopped(place: Place, seed: int) -> Told:
     assert batch.run(*OPTIONS, timeout_s=120 * slack()).code == 0
     batch.clean()
     rows = batch.rows()
-    assert {(its["status"], its["attempts"]) for its in rows.values()} == {("ok", 1)}, "no false timeouts"
+    assert {(value["status"], value["attempts"]) for value in rows.values()} == {("ok", 1)}, (
+        "no false timeouts"
+    )
     assert batch.site is not None
-    repeated(rows, (its["video_id"] for its in batch.site.arrivals()), killer.in_flight)
+    repeated(rows, (arrival["video_id"] for arrival in batch.site.arrivals()), killer.in_flight)
     return Told(STOPS, f"said after {max(said_s):.1f} s at most")
 
 

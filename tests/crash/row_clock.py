@@ -75,7 +75,7 @@ def looked_at(batch: Batch, clock: Clock) -> Iterator[list[dict[str, Any]]]:
             value = json.loads(ended.out)
             numbers = [value[name] for name in ("pending", "in_flight", "deferred", "ok", "absent", "failed")]
             numbers += [*value["rate_per_s"].values(), *(value["eta_s"] or {}).values()]
-            numbers += [its["open_in_s"] for its in value["egresses"]]
+            numbers += [egress["open_in_s"] for egress in value["egresses"]]
             if min(numbers) < 0 or value["state"] == "stalled":
                 wrong.append(str(value))
             if seen and any(value[name] < seen[-1][name] for name in ("total", "requests", "bytes", "ok")):
@@ -124,7 +124,7 @@ def steps(place: Place, seed: int) -> str | Told:
     assert ended.code == 0, ended.said
     assert "Traceback" not in ended.said, ended.said
     _nobody_robbed(batch)
-    arrived_s = sorted(its["t"] for its in site.arrivals())
+    arrived_s = sorted(arrival["t"] for arrival in site.arrivals())
     assert len(arrived_s) == 2 * len(batch.ids), "nothing was fetched twice"
     rate = (len(arrived_s) - 6) / (arrived_s[-1] - arrived_s[5])
     assert rate / RATE_PER_S - 1 <= WITHIN, rate
@@ -135,9 +135,9 @@ def steps(place: Place, seed: int) -> str | Told:
 
 def _nobody_robbed(batch: Batch) -> None:
     """All jobs ok at the first attempt; no process was taken for dead."""
-    assert {its["status"] for its in batch.rows().values()} == {"ok"}
-    assert {its["attempts"] for its in batch.rows().values()} == {1}
-    events = {its["event"] for its in recount.events(batch.queue)}
+    assert {value["status"] for value in batch.rows().values()} == {"ok"}
+    assert {value["attempts"] for value in batch.rows().values()} == {1}
+    events = {event["event"] for event in recount.events(batch.queue)}
     assert not events & {"slot_died", "monitor_died", "block", "network_lost"}, events
 
 
@@ -163,8 +163,8 @@ def resume(place: Place, seed: int) -> str | Told:
         batch.gone(run)
     assert ended.code == 0, ended.said
     assert "Traceback" not in ended.said, ended.said
-    assert {its["status"] for its in batch.rows().values()} == {"ok"}
-    assert max(its["attempts"] for its in batch.rows().values()) <= 5
+    assert {value["status"] for value in batch.rows().values()} == {"ok"}
+    assert max(value["attempts"] for value in batch.rows().values()) <= 5
     batch.clean()
     took_s = time.monotonic() - began_s
     return f"set by {by_s:+,.0f} s with {waiting} waiting: done {took_s:.1f} s later, {len(seen)} looks"
@@ -173,9 +173,9 @@ def resume(place: Place, seed: int) -> str | Told:
 def _waiting(batch: Batch) -> set[str]:
     """The jobs that were tried and are not final."""
     found: set[str] = set()
-    for verb, its in recount.journal_lines(batch.queue):
+    for verb, journal_line in recount.journal_lines(batch.queue):
         if verb == "try":
-            found.add(its["job"])
+            found.add(journal_line["job"])
         elif verb == "final":
-            found.discard(its["video_id"])
+            found.discard(journal_line["video_id"])
     return found

@@ -44,20 +44,20 @@ class Trials:
 
     def play(self, damages: list[Harm]) -> None:
         queue = self._fresh()
-        if any(its.sort == "retry.json" for its in damages):
+        if any(damage.sort == "retry.json" for damage in damages):
             (queue / "retry.json").write_bytes(self.retry)
         sorts: set[str] = set()
         whole: dict[Path, bytes] = {}
         lines: set[Path] = set()  # of journals, whose sums are wrong now
-        for its in damages:
-            before = {path: path.read_bytes() for path in files(queue, its.sort)}
-            path = inflict(queue, its)
+        for damage in damages:
+            before = {path: path.read_bytes() for path in files(queue, damage.sort)}
+            path = inflict(queue, damage)
             if path is None:
                 continue
-            if its.sort != "tokens" and path.read_bytes() == whole.setdefault(path, before[path]):
+            if damage.sort != "tokens" and path.read_bytes() == whole.setdefault(path, before[path]):
                 return  # the second flip undid the first
-            sorts.add(its.sort)
-            if its.sort == "journal" and its.how != "value":
+            sorts.add(damage.sort)
+            if damage.sort == "journal" and damage.how != "value":
                 lines.add(path)
         bad = sum(journal_lines_harmed(path, whole[path]) for path in lines)
         if sorts:

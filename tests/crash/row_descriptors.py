@@ -35,7 +35,7 @@ def _ended(batch: Batch, run: Command, codes: tuple[int, ...], *words: str) -> E
     batch.gone(run)
     assert "Traceback" not in ended.said, ended.said
     assert ended.code in codes, ended
-    assert ended.code == 0 or any(its in ended.err for its in words), ended.err
+    assert ended.code == 0 or any(word in ended.err for word in words), ended.err
     return ended
 
 
@@ -45,7 +45,7 @@ def _goes_on(batch: Batch) -> None:
     assert ended.code == 0, ended.said
     batch.clean()
     rows = batch.rows().values()
-    assert {(its["status"], its["attempts"]) for its in rows} == {("ok", 1)}
+    assert {(value["status"], value["attempts"]) for value in rows} == {("ok", 1)}
 
 
 @row(
@@ -179,13 +179,13 @@ def vanished(place: Place, seed: int) -> str:
     assert batch.run(*FEW).code == 0
     assert set(batch.rows()) == set(batch.ids)
     lost = [
-        its
-        for its in batch.rows().values()
-        if not all((batch.out / name).exists() for name in its["files"].values())
+        value
+        for value in batch.rows().values()
+        if not all((batch.out / name).exists() for name in value["files"].values())
     ]
     verified = batch.does("verify")
     assert verified.code == (Exit.DAMAGED if lost else 0), "what somebody removed is told, and not made up"
-    assert all(its["video_id"] in verified.said for its in lost[:5]), verified.said
+    assert all(value["video_id"] in verified.said for value in lost[:5]), verified.said
     return f"{what}: exit code {ended.code}, {len(lost)} rows without their files, which verify names"
 
 

@@ -66,18 +66,18 @@ def fetch(place: Place, seed: int) -> str:
     with Lateness() as machine, Watch(batch) as watch:
         ended = batch.run(*THREADS, *pace)
     arrivals = site.arrivals()
-    hung_s = {its["video_id"]: its["t"] for its in arrivals if its["scene"] == scene}
+    hung_s = {arrival["video_id"]: arrival["t"] for arrival in arrivals if arrival["scene"] == scene}
     assert hung_s, "a scene that touches nobody shows nothing"
     assert ended.code == 3, ended.said
     rows = batch.rows()
-    kinds = collections.Counter(its["kind"] for its in rows.values())
+    kinds = collections.Counter(value["kind"] for value in rows.values())
     assert kinds == {"timeout": len(hung_s), None: len(rows) - len(hung_s)}, kinds
     late_s = {name: watch.last_s[name] - at_s for name, at_s in hung_s.items()}
     slack_s = SLACK_S * machine.slack
     assert max(late_s.values()) <= DEADLINE_S + slack_s + LOOK_S, late_s
     elapsed_s = {name: rows[name]["elapsed_s"] for name in hung_s}  # waits for permits included
     assert max(elapsed_s.values()) <= DEADLINE_S + slack_s + 2.0, elapsed_s
-    rate = _pace([its["t"] for its in arrivals])
+    rate = _pace([arrival["t"] for arrival in arrivals])
     assert rate >= PACE * RATE_PER_S or machine.crowd > BUSY, (
         f"{rate:.2f} requests a second of {RATE_PER_S:g}"
     )
@@ -105,9 +105,9 @@ class SilentProxy:
             threading.Thread(target=self._accept, daemon=True).start()
         else:  # a full backlog: to a client the connection is never made
             self.taken = [socket.socket() for _ in range(4)]
-            for its in self.taken:
-                its.setblocking(False)
-                its.connect_ex(("127.0.0.1", self.port))
+            for item in self.taken:
+                item.setblocking(False)
+                item.connect_ex(("127.0.0.1", self.port))
 
     def _accept(self) -> None:
         while True:
@@ -118,8 +118,8 @@ class SilentProxy:
 
     def close(self) -> None:
         self._listener.close()
-        for its in self.taken:
-            its.close()
+        for item in self.taken:
+            item.close()
 
 
 @row(10, "hung-proxy", "one of two proxies takes connections and is silent, or takes none", trials=10)
@@ -137,12 +137,12 @@ def proxy(place: Place, seed: int) -> str:
     finally:
         silent.close()
     assert ended.code == 0, ended.said
-    assert {its["status"] for its in batch.rows().values()} == {"ok"}
+    assert {value["status"] for value in batch.rows().values()} == {"ok"}
     sent = [line.split() for line in wire.read_bytes().splitlines()]
     by_silent = [float(at_s) for at_s, index in sent if int(index) == 1]
     assert by_silent, "the silent proxy was tried"
-    tries = [its for verb, its in recount.journal_lines(batch.queue) if verb == "try"]
-    assert {its["kind"] for its in tries} <= {"timeout", "proxy"}, tries
+    tries = [journal_line for verb, journal_line in recount.journal_lines(batch.queue) if verb == "try"]
+    assert {try_["kind"] for try_ in tries} <= {"timeout", "proxy"}, tries
     assert tries, "who met it was told so"
     assert watch.last_s
     rate = _pace([float(at_s) for at_s, index in sent if int(index) == 0][: 2 * len(batch.ids) - 40])

@@ -35,7 +35,7 @@ def whole(batch: Batch, seed: int, killer: Killer) -> str:
     assert recount.folded(batch.queue) == rows, "the manifest is not what the journals say"
     same_status(batch)
     assert batch.site is not None
-    asked = [its["video_id"] for its in batch.site.arrivals()]
+    asked = [arrival["video_id"] for arrival in batch.site.arrivals()]
     cost = repeated(rows, asked, killer.in_flight, ABSENT, FLAKY, seed=seed)
     return f"{killer.in_flight.total()} in flight at kills, {cost} requests repeated"
 
@@ -93,7 +93,7 @@ def kill_worker(place: Place, seed: int) -> Told:
         batch.gone(run)
     assert ended.code == 0, ended.said
     assert max(back_s) <= SLOT_BACK_S * 1.5 * slack(), back_s
-    died = [its for its in recount.events(batch.queue) if its["event"] == "slot_died"]
+    died = [event for event in recount.events(batch.queue) if event["event"] == "slot_died"]
     assert len(died) == kills
     return Told(kills, f"slot back after {told(back_s)}; {whole(batch, seed, killer)}")
 
@@ -133,7 +133,7 @@ def kill_monitor(place: Place, seed: int) -> Told:
         ended = run.wait(90 * slack())
         batch.gone(run)
     assert ended.code == 0, ended.said
-    assert [its["event"] for its in recount.events(batch.queue)].count("monitor_died") == kills
+    assert [event["event"] for event in recount.events(batch.queue)].count("monitor_died") == kills
     return Told(kills, whole(batch, seed, killer))
 
 

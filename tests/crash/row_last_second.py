@@ -23,9 +23,11 @@ LATE_S = 0.4  # the manifest is behind by at most the monitor's second
 def _over(queue: Path) -> bool:
     """Whether nothing is left to do, by the files: a row a job, and no token but in filed/."""
     left = [
-        its for place in ("pending", "workers", "deferred", "done") for its in (queue / place).rglob("*.*.*")
+        path
+        for place in ("pending", "workers", "deferred", "done")
+        for path in (queue / place).rglob("*.*.*")
     ]
-    return len(recount.manifest(queue)) == VIDEOS and not [its for its in left if its.is_file()]
+    return len(recount.manifest(queue)) == VIDEOS and not [path for path in left if path.is_file()]
 
 
 @row(23, "kill-at-the-end", "kill -9 in the last second, again and again", trials=10, quick=1)

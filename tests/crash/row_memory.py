@@ -43,8 +43,8 @@ def short_of_memory(pid: int, limit: int) -> Iterator[Path]:
 
         def removed() -> bool:
             with contextlib.suppress(OSError):
-                for its in (group / "cgroup.procs").read_text().split():
-                    (CGROUPS / "cgroup.procs").write_text(its)
+                for part in (group / "cgroup.procs").read_text().split():
+                    (CGROUPS / "cgroup.procs").write_text(part)
                 group.rmdir()
             return not group.exists()
 
@@ -74,11 +74,11 @@ def killed(place: Place, seed: int) -> str | Told:
         ended = run.wait()
         batch.gone(run)
     assert ended.code == 0, ended.said
-    assert {its["status"] for its in batch.rows().values()} == {"ok"}
-    events = [its["event"] for its in recount.events(batch.queue)]
+    assert {value["status"] for value in batch.rows().values()} == {"ok"}
+    events = [event["event"] for event in recount.events(batch.queue)]
     assert events.count("slot_died") == 2, events
     batch.clean()
-    return f"back {', '.join(f'{its:.2f}' for its in waits_s)} s after the kernel ended a worker"
+    return f"back {', '.join(f'{wait_s:.2f}' for wait_s in waits_s)} s after the kernel ended a worker"
 
 
 @row(8, "memory-refused", "a worker that is refused more memory (RLIMIT_AS)", trials=6)
@@ -97,10 +97,10 @@ def refused(place: Place, seed: int) -> str:
         batch.gone(run)
     assert ended.code == 3, ended.said
     assert "Traceback" not in ended.said, ended.said
-    kinds = collections.Counter(its["kind"] for its in batch.rows().values())
+    kinds = collections.Counter(value["kind"] for value in batch.rows().values())
     assert set(kinds) == {"too_large", None}, kinds
     batch.clean()
-    deaths = [its["event"] for its in recount.events(batch.queue)].count("slot_died")
+    deaths = [event["event"] for event in recount.events(batch.queue)].count("slot_died")
     return f"{more >> 20} MB more allowed: {deaths} deaths, {kinds[None]} ok, {kinds['too_large']} too large"
 
 
@@ -164,13 +164,13 @@ def leak(place: Place, seed: int) -> str:
         ended = batch.run(*FEW, "--rate", "60/s", **injected(place.root, changes), timeout_s=150)
     assert ended.code == 0, ended.said
     rows = batch.rows()
-    assert {(its["status"], its["attempts"]) for its in rows.values()} == {("ok", 1)}
+    assert {(value["status"], value["attempts"]) for value in rows.values()} == {("ok", 1)}
     assert sum(site.stats()["requests"].values()) == 2 * len(rows), "nothing was fetched twice"
-    assert not [its for its in recount.events(batch.queue) if its["event"] == "slot_died"]
+    assert not [event for event in recount.events(batch.queue) if event["event"] == "slot_died"]
     # What a worker takes between two looks, and what it takes to begin with, come on top.
     allowed = ALLOWANCE + 40 * MB + piece * 30
     grown = {pid: most - memory.first[pid] for pid, most in memory.most.items()}
-    assert max(grown.values()) <= allowed, {pid: its >> 20 for pid, its in grown.items()}
+    assert max(grown.values()) <= allowed, {pid: number >> 20 for pid, number in grown.items()}
     assert len(grown) >= 4, "workers were replaced"
     batch.clean()
     most = max(grown.values()) >> 20

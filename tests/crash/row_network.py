@@ -51,16 +51,20 @@ def _outage(
         time.sleep(gone_s)
         back_s = time.monotonic()
         outage.end()
-        until(lambda: any(its["t"] > back_s for its in site.arrivals()), BACK_S, "requests after it is back")
-        waited_s = min(its["t"] for its in site.arrivals() if its["t"] > back_s) - back_s
+        until(
+            lambda: any(arrival["t"] > back_s for arrival in site.arrivals()),
+            BACK_S,
+            "requests after it is back",
+        )
+        waited_s = min(arrival["t"] for arrival in site.arrivals() if arrival["t"] > back_s) - back_s
         ended = run.wait(120)
         batch.gone(run)
     assert ended.code == 0, ended.said
     rows = batch.rows().values()
-    assert {its["status"] for its in rows} == {"ok"}
-    spent = {its["video_id"]: its["attempts"] for its in rows if its["attempts"] != 1}
+    assert {value["status"] for value in rows} == {"ok"}
+    spent = {value["video_id"]: value["attempts"] for value in rows if value["attempts"] != 1}
     assert not spent, f"attempts charged for the outage: {spent}"
-    told = collections.Counter(its["event"] for its in recount.events(batch.queue))
+    told = collections.Counter(event["event"] for event in recount.events(batch.queue))
     assert told["network_lost"] or hears_nothing, "nobody noticed"
     batch.clean()
     return f"gone for {gone_s:g} s, probed {told['probe']} times, requests {waited_s:.1f} s after it was back"
@@ -94,9 +98,9 @@ def _apart(play: Callable[[], str]) -> str | Told:
         except BaseException as exc:  # its verdict goes to the thread that waits
             found.append(exc)
 
-    its = threading.Thread(target=thread)
-    its.start()
-    its.join()
+    item = threading.Thread(target=thread)
+    item.start()
+    item.join()
     if isinstance(found[0], BaseException):
         raise found[0]
     return found[0]

@@ -86,7 +86,7 @@ def poison_killed(place: Place, seed: int) -> str:
     assert assassin.kills in (2, 3), "one death in company, unless it was alone by chance, and two alone"
     _condemned(batch, [guilty], ended)
     assert f"{assassin.kills} times" in batch.rows()[guilty]["message"]
-    assert [its["event"] for its in recount.events(batch.queue)].count("slot_died") == assassin.kills
+    assert [event["event"] for event in recount.events(batch.queue)].count("slot_died") == assassin.kills
     return ""
 
 

@@ -71,7 +71,7 @@ def _real(root: Path, listed: Path | None, kinds: Mapping[str, str | None]) -> R
         way = ("--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle)
         args = [*unpaced(root), "-p", "2", "-t", "4", *way, *([listed] if listed else [])]
         ended = engine(*args, PYTHONPATH=str(ENGINE))
-        asked = {str(its["video_id"]) for its in site.arrivals()}
+        asked = {str(arrival["video_id"]) for arrival in site.arrivals()}
     return Resumed(ended.code, ended.said, collections.Counter(asked))
 
 

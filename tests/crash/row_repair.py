@@ -24,7 +24,7 @@ Harm = Callable[[Path, random.Random], bool]  # whether there was anything to ha
 
 def _tokens(queue: Path) -> list[Path]:
     places = ("pending/*/*", "deferred/*", "done/*/*", "filed/*/*")
-    return sorted(its for place in places for its in queue.glob(place))
+    return sorted(path for place in places for path in queue.glob(place))
 
 
 def _some_tokens(queue: Path, dice: random.Random) -> bool:
@@ -51,7 +51,7 @@ def _doubled_token(queue: Path, dice: random.Random) -> bool:
         return False
     token = dice.choice(there)
     others = [queue / place / "000000" for place in ("pending", "done", "filed")]
-    (dice.choice([its for its in others if its != token.parent]) / token.name).touch(mode=0o600)
+    (dice.choice([path for path in others if path != token.parent]) / token.name).touch(mode=0o600)
     return True
 
 
@@ -110,7 +110,7 @@ def _changed_row(queue: Path, dice: random.Random) -> bool:
 def _lost_files(queue: Path, dice: random.Random) -> bool:
     """Files of ok rows are gone or other than they were."""
     out = Path(json.loads((queue / "batch.json").read_bytes())["frozen"]["output"])
-    there = sorted(its for its in out.glob("*/*") if its.is_file())
+    there = sorted(item for item in out.glob("*/*") if item.is_file())
     for path in dice.sample(there, dice.randint(1, 3)):
         if dice.random() < 0.5:
             path.unlink()
@@ -190,6 +190,6 @@ def repair(place: Place, seed: int) -> Told:
     rows = batch.rows()
     assert kinds(rows) == expected_kinds(batch.ids, ABSENT, seed)
     assert recount.folded(batch.queue) == rows
-    asked = {its["video_id"] for its in batch.site.arrivals()[seen:]}
+    asked = {arrival["video_id"] for arrival in batch.site.arrivals()[seen:]}
     assert not asked & set(final), "a job that was final is fetched again"
     return Told(1, f"{', '.join(harmed)}: {len(told['repaired'])} repairs")

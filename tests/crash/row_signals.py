@@ -57,7 +57,9 @@ def _same_counts(batch: Batch) -> None:
     assert status["state"] in ("stopped", "finished"), status
     assert status["in_flight"] == 0
     final = {
-        its["video_id"]: its["status"] for verb, its in recount.journal_lines(batch.queue) if verb == "final"
+        journal_line["video_id"]: journal_line["status"]
+        for verb, journal_line in recount.journal_lines(batch.queue)
+        if verb == "final"
     }
     found = collections.Counter(final.values())
     assert all(status[name] == found[name] for name in ("ok", "absent", "failed")), (status, found)
@@ -66,7 +68,7 @@ def _same_counts(batch: Batch) -> None:
 def _goes_on(batch: Batch) -> None:
     assert batch.run().code == 0
     batch.clean()
-    assert {its["attempts"] for its in batch.rows().values()} == {1}
+    assert {value["attempts"] for value in batch.rows().values()} == {1}
 
 
 @row(
@@ -196,8 +198,8 @@ def _requests(batch: Batch) -> int:
 def _lost(batch: Batch, took_s: float) -> str:
     """What holds after a terminal is gone."""
     assert took_s < (GRACE_S + SLACK_S + BUSY_S) * slack(), took_s
-    stops = [its for its in recount.events(batch.queue) if its["event"] == "stop"]
-    assert [its["exit_code"] for its in stops] == [129], stops
+    stops = [event for event in recount.events(batch.queue) if event["event"] == "stop"]
+    assert [stop["exit_code"] for stop in stops] == [129], stops
     batch.clean(finished=False)
     _same_counts(batch)
     final = len(batch.rows())

@@ -44,16 +44,18 @@ def _tell(pids: Iterable[int], number: int) -> None:
 def _stands(pid: int) -> bool:
     """Whether all threads of a process are stopped."""
     stats = Path(f"/proc/{pid}/task").glob("*/stat")
-    return all(its.read_text().rpartition(")")[2].split()[0] == "T" for its in stats)
+    return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def _nothing_happened(batch: Batch) -> None:
     """As if nobody had been stopped: no timeout, no death, no second request."""
     rows = batch.rows()
-    assert {its["status"] for its in rows.values()} == {"ok"}
-    assert {its["attempts"] for its in rows.values()} == {1}
-    assert not [its for verb, its in recount.journal_lines(batch.queue) if verb in ("try", "died")]
-    events = {its["event"] for its in recount.events(batch.queue)}
+    assert {value["status"] for value in rows.values()} == {"ok"}
+    assert {value["attempts"] for value in rows.values()} == {1}
+    assert not [
+        journal_line for verb, journal_line in recount.journal_lines(batch.queue) if verb in ("try", "died")
+    ]
+    events = {event["event"] for event in recount.events(batch.queue)}
     assert not events & {"slot_died", "monitor_died", "block", "network_lost"}, events
     assert _requests(batch) == 2 * len(rows), "nothing was fetched twice"
     batch.clean()
@@ -126,7 +128,11 @@ def _hold(claim: Path) -> list[str]:
 
 
 def _final(batch: Batch) -> set[str]:
-    return {its["video_id"] for verb, its in recount.journal_lines(batch.queue) if verb == "final"}
+    return {
+        journal_line["video_id"]
+        for verb, journal_line in recount.journal_lines(batch.queue)
+        if verb == "final"
+    }
 
 
 @row(13, "suspend-holder", "a worker stopped for a minute while it holds the budget's lock", trials=5)
@@ -140,7 +146,7 @@ def holder(place: Place, seed: int) -> str:
         batch.seen(8, within_s=90.0)
         inode = os.stat(batch.queue / "budget").st_ino
         while not pids:
-            pids = [its for its in run.members(WORKER) if _caught(its, inode)]
+            pids = [member for member in run.members(WORKER) if _caught(member, inode)]
             tries += 1
             assert run.live, f"never found with the lock in {tries} tries"
         (pid,) = pids

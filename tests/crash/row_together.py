@@ -65,9 +65,9 @@ def ten_at_once(place: Place, seed: int) -> Told:
         winner, refused, status_s = _round(batch, dice, mine)
         looks_s += status_s
         with winner:
-            assert [its.code for its in refused] == [11] * (RUNS - 1), refused
-            assert all(str(winner.pid) in its.err for its in refused), refused
-            assert not [its.said for its in refused if "Traceback" in its.said]
+            assert [ended.code for ended in refused] == [11] * (RUNS - 1), refused
+            assert all(str(winner.pid) in ended.err for ended in refused), refused
+            assert not [ended.said for ended in refused if "Traceback" in ended.said]
             assert sorted(recount.seeded(batch.queue)) == sorted(batch.ids), "who was refused has seeded"
             how = dice.choice(["end", "INT", "kill"])
             if how == "kill":
@@ -78,7 +78,7 @@ def ten_at_once(place: Place, seed: int) -> Told:
             batch.gone(winner)
     assert batch.run().code == 0
     batch.clean()
-    assert {its["status"] for its in batch.rows().values()} == {"ok"}
+    assert {value["status"] for value in batch.rows().values()} == {"ok"}
     return Told(ROUNDS, f"status within {max(looks_s):.2f} s, twelve processes starting beside")
 
 

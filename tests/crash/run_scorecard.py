@@ -47,20 +47,20 @@ def main() -> int:
         return _one(options.one, options.seed)
     os.environ["SCORECARD_SHARE"] = "whole" if options.long else "tenth"  # see scorecard.share
     every = rows()
-    chosen = [its for its in every if not options.rows or {its.name, str(its.number)} & set(options.rows)]
-    unknown = set(options.rows) - {its.name for its in every} - {str(its.number) for its in every}
+    chosen = [row for row in every if not options.rows or {row.name, str(row.number)} & set(options.rows)]
+    unknown = set(options.rows) - {row.name for row in every} - {str(row.number) for row in every}
     if unknown:
-        names = ", ".join(f"{its.number} {its.name}" for its in every)
+        names = ", ".join(f"{row.number} {row.name}" for row in every)
         print(f"no such row: {', '.join(sorted(unknown))}. There are: {names}", file=sys.stderr)
         return 2
-    scores = [Score(its, options.trials or _calls(its, options.long)) for its in chosen]
+    scores = [Score(row, options.trials or _calls(row, options.long)) for row in chosen]
     began = time.monotonic()
     beside = [(score, i) for score in scores if not score.row.quiet for i in range(score.calls)]
     alone = [(score, i) for score in scores if score.row.quiet for i in range(score.calls)]
     with ThreadPoolExecutor(options.at_a_time) as pool:
-        list(pool.map(lambda its: _trial(*its, options.seed), beside))
-    for its in alone:
-        _trial(*its, options.seed)
+        list(pool.map(lambda item: _trial(*item, options.seed), beside))
+    for item in alone:
+        _trial(*item, options.seed)
     _table(scores)
     print(f"{time.monotonic() - began:.0f} s, seeds from {options.seed}")
     if options.json:
@@ -68,8 +68,8 @@ def main() -> int:
     return any(score.violations for score in scores)
 
 
-def _calls(its: Row, long: bool) -> int:
-    return its.trials if long else max(1, its.trials // 10)
+def _calls(row: Row, long: bool) -> int:
+    return row.trials if long else max(1, row.trials // 10)
 
 
 def _options() -> argparse.Namespace:
@@ -89,9 +89,9 @@ def _one(name: str, seed: int) -> int:
     signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # ignored in what a script starts with &, for ever
-    its = {its.name: its for its in rows()}[name]
+    row = {row.name: row for row in rows()}[name]
     with tempfile.TemporaryDirectory(prefix="engine-crash-") as root:
-        told = alone(its, seed, Path(root))
+        told = alone(row, seed, Path(root))
     told = told if isinstance(told, Told) else Told(1, told or "")
     print(json.dumps({"trials": told.trials, "text": told.text}))
     sys.stdout.flush()
@@ -124,17 +124,17 @@ def _trial(score: Score, number: int, base: int) -> None:
 def _table(scores: Iterable[Score]) -> None:
     print("\n| # | fault | trials | violations | s |\n|---|---|---|---|---|")
     for score in scores:
-        its = score.row
+        row = score.row
         print(
-            f"| {its.number} | {its.fault} | {score.trials:,} | {len(score.violations)} | {score.took_s:.0f} |"
+            f"| {row.number} | {row.fault} | {score.trials:,} | {len(score.violations)} | {score.took_s:.0f} |"
         )
 
 
 def _write(path: str, scores: Iterable[Score], seed: int) -> None:
     with open(path, "a", encoding="utf-8") as file:
         for score in scores:
-            its = score.row
-            value = {"row": its.number, "name": its.name, "fault": its.fault, "trials": score.trials}
+            row = score.row
+            value = {"row": row.number, "name": row.name, "fault": row.fault, "trials": score.trials}
             value |= {"violations": score.violations, "seed": seed, "at": time.strftime("%Y-%m-%d")}
             file.write(json.dumps({**value, "told": score.told}) + "\n")
 

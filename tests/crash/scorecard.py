@@ -89,18 +89,18 @@ def rows() -> list[Row]:
     """All rows, by number, then in the order they were written."""
     for path in sorted(Path(__file__).parent.glob("row_*.py")):
         importlib.import_module(path.stem)
-    return sorted(_ROWS.values(), key=lambda its: its.number)
+    return sorted(_ROWS.values(), key=lambda row: row.number)
 
 
 def quick() -> Iterator[tuple[Row, int]]:
     """The trials of every test run: rows and seeds. Those that wait come in between those that work."""
-    trials = [(its, QUICK_SEED + number) for its in rows() for number in range(its.quick)]
-    sorts = ([its for its in trials if its[0].waits is waits] for waits in (True, False))
+    trials = [(row, QUICK_SEED + number) for row in rows() for number in range(row.quick)]
+    sorts = ([trial for trial in trials if trial[0].waits is waits] for waits in (True, False))
     for both in itertools.zip_longest(*sorts):
         yield from filter(None, both)
 
 
-def alone(its: Row, seed: int, root: Path) -> str | Told | None:
+def alone(row: Row, seed: int, root: Path) -> str | Told | None:
     """Play one trial below a directory; its stand-ins end with it."""
     with contextlib.ExitStack() as stack:
-        return its.play(Place(root, stack), seed)
+        return row.play(Place(root, stack), seed)

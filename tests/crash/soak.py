@@ -36,47 +36,47 @@ TOO_MANY = 10  # violations, after which going on tells nothing new
 def soak(root: Path, minutes: float, seed: int) -> tuple[Soak, dict[str, Any]]:
     """Play it; returns it and its figures."""
     with contextlib.ExitStack() as stack:
-        its = Soak(root, seed, stack)
-        ends_s = its.began_s + minutes * 60
-        while time.monotonic() < ends_s and len(its.violations) < TOO_MANY:
+        item = Soak(root, seed, stack)
+        ends_s = item.began_s + minutes * 60
+        while time.monotonic() < ends_s and len(item.violations) < TOO_MANY:
             # Four stretches with every fault, four gentle ones, in turn.
-            gentle = int((time.monotonic() - its.began_s) / (minutes * 60) * 8) % 2 == 1
-            _guarded(its, "between faults", its.tend)
-            next_s = time.monotonic() + its.dice.uniform(0.4, 1.6) * PACE_S
+            gentle = int((time.monotonic() - item.began_s) / (minutes * 60) * 8) % 2 == 1
+            _guarded(item, "between faults", item.tend)
+            next_s = time.monotonic() + item.dice.uniform(0.4, 1.6) * PACE_S
             while time.monotonic() < min(next_s, ends_s):
                 time.sleep(1.0)
-                _guarded(its, "between faults", its.tend)
-            _guarded(its, "a fault", lambda gentle=gentle: its.play(gentle))
-        _guarded(its, "the end", its.finish)
-        if its.violations and its.own_disk:
-            shutil.copytree(its.batch.queue, root / "queue as it was found")
-    return its, _figures(its, minutes)
+                _guarded(item, "between faults", item.tend)
+            _guarded(item, "a fault", lambda gentle=gentle: item.play(gentle))
+        _guarded(item, "the end", item.finish)
+        if item.violations and item.own_disk:
+            shutil.copytree(item.batch.queue, root / "queue as it was found")
+    return item, _figures(item, minutes)
 
 
-def _guarded(its: Soak, what: str, act: Callable[[], None]) -> None:
+def _guarded(soak: Soak, what: str, act: Callable[[], None]) -> None:
     try:
         act()
     except Exception as exc:  # one thing that does not hold must not hide the others
-        its.fail(what, exc)
+        soak.fail(what, exc)
 
 
-def _figures(its: Soak, minutes: float) -> dict[str, Any]:
-    trends = its.gauges.trends()
-    its.violations += [f"not flat: {found}" for found in trends if not found.flat]
+def _figures(soak: Soak, minutes: float) -> dict[str, Any]:
+    trends = soak.gauges.trends()
+    soak.violations += [f"not flat: {found}" for found in trends if not found.flat]
     timed = {
         name: {"median": sorted(found)[len(found) // 2], "max": max(found), "n": len(found)}
-        for name, found in its.figures.items()
+        for name, found in soak.figures.items()
     }
     return {
         "minutes": minutes,
-        "seed": its.seed,
-        "jobs": len(its.batch.ids),
-        "faults": dict(its.faults),
-        "kills": dict(its.killer.kills),
-        "violations": its.violations,
+        "seed": soak.seed,
+        "jobs": len(soak.batch.ids),
+        "faults": dict(soak.faults),
+        "kills": dict(soak.killer.kills),
+        "violations": soak.violations,
         "figures": timed,
         "trends": [str(found) for found in trends],
-        "samples": len(its.gauges.samples),
+        "samples": len(soak.gauges.samples),
         "at": time.strftime("%Y-%m-%d"),
     }
 
@@ -91,16 +91,16 @@ def main() -> int:
     signal.signal(signal.SIGHUP, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave no run and no mount behind
     root = Path(tempfile.mkdtemp(prefix="engine-soak-"))
-    its, value = soak(root, options.minutes, options.seed)
+    item, value = soak(root, options.minutes, options.seed)
     print(json.dumps(value, indent=1))
     if options.json:
         with open(options.json, "a", encoding="utf-8") as file:
             file.write(json.dumps(value) + "\n")
-    word = f"{len(its.violations)} violations" if its.violations else "everything held"
+    word = f"{len(item.violations)} violations" if item.violations else "everything held"
     print(
-        f"{sum(its.faults.values())} faults in {options.minutes:g} minutes, {len(its.batch.ids):,} jobs: {word}"
+        f"{sum(item.faults.values())} faults in {options.minutes:g} minutes, {len(item.batch.ids):,} jobs: {word}"
     )
-    if its.violations:
+    if item.violations:
         print(f"left in {root}", file=sys.stderr)
         return 1
     shutil.rmtree(root, ignore_errors=True)

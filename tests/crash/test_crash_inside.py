@@ -11,8 +11,8 @@ pytestmark = pytest.mark.crash
 
 
 @pytest.mark.parametrize(
-    ("its", "seed"),
-    [pytest.param(its, seed, id=f"{its.number}-{its.name}-{seed}") for its, seed in quick() if its.inside],
+    ("row", "seed"),
+    [pytest.param(row, seed, id=f"{row.number}-{row.name}-{seed}") for row, seed in quick() if row.inside],
 )
-def test_in_this_process(its: Row, seed: int, tmp_path: Path) -> None:
-    print(its.name, seed, alone(its, seed, tmp_path))
+def test_in_this_process(row: Row, seed: int, tmp_path: Path) -> None:
+    print(row.name, seed, alone(row, seed, tmp_path))

@@ -52,7 +52,7 @@ def test_a_log_that_cannot_be_read_is_no_proof(tmp_path: Path) -> None:
 # ---- the models ------------------------------------------------------------------------------------------
 def recording(*called: tuple[str, ...]) -> Recording:
     """A recording of calls `(name, path, …)` below /d, each after the one before."""
-    its = Recording(Path("/d"))
+    item = Recording(Path("/d"))
     for number, (verb, *args) in enumerate(called):
         name = verb
         made: list[bytes | str] = [f"/d/{args[0]}".encode()]
@@ -62,16 +62,16 @@ def recording(*called: tuple[str, ...]) -> Recording:
             made += [args[1].encode(), str(len(args[1]))]
         elif name == "rename":
             made += [f"/d/{args[1]}".encode()]
-        its.take([Call(name, tuple(made), len(args[1]) if name == "write" else 0, number, number)])
-    return its
+        item.take([Call(name, tuple(made), len(args[1]) if name == "write" else 0, number, number)])
+    return item
 
 
-def seen(its: Recording, model: str) -> set[tuple[tuple[str, bytes | None], ...]]:
+def seen(recording: Recording, model: str) -> set[tuple[tuple[str, bytes | None], ...]]:
     """All states that are drawn for a cut at the end."""
     return {
         tuple(sorted(state.files.items()))
         for seed in range(20)
-        for state in states(its, model, seed, 1000, since=len(its.steps) - 1)
+        for state in states(recording, model, seed, 1000, since=len(recording.steps) - 1)
     }
 
 
@@ -79,10 +79,10 @@ NEW = [("mkdir", "x"), ("fsync", "."), ("open", "a"), ("write", "a", "12"), ("fs
 
 
 def test_posix_promises_a_synced_file_its_bytes_and_not_its_name() -> None:
-    its = recording(*NEW, ("rename", "a", "x/b"))
+    item = recording(*NEW, ("rename", "a", "x/b"))
     x, there = ("x", None), b"12"
-    assert durable(its, "posix", len(its.steps)) == {"x": None}
-    assert seen(its, "posix") == {
+    assert durable(item, "posix", len(item.steps)) == {"x": None}
+    assert seen(item, "posix") == {
         (x,),
         (("a", there), x),
         (x, ("x/b", there)),
@@ -91,9 +91,9 @@ def test_posix_promises_a_synced_file_its_bytes_and_not_its_name() -> None:
 
 
 def test_ext4_commits_names_in_order_with_any_sync() -> None:
-    its = recording(*NEW, ("rename", "a", "x/b"))
-    assert durable(its, "ext4", len(its.steps)) == {"x": None, "a": b"12"}
-    assert seen(its, "ext4") == {(("a", b"12"), ("x", None)), (("x", None), ("x/b", b"12"))}
+    item = recording(*NEW, ("rename", "a", "x/b"))
+    assert durable(item, "ext4", len(item.steps)) == {"x": None, "a": b"12"}
+    assert seen(item, "ext4") == {(("a", b"12"), ("x", None)), (("x", None), ("x/b", b"12"))}
     assert durable(recording(*NEW, ("rename", "a", "x/b"), ("fsync", "x")), "ext4", 7) == {
         "x": None,
         "x/b": b"12",
@@ -101,33 +101,33 @@ def test_ext4_commits_names_in_order_with_any_sync() -> None:
 
 
 def test_a_directory_promises_its_own_names_only() -> None:
-    its = recording(*NEW, ("rename", "a", "x/b"), ("fsync", "x"))
-    assert durable(its, "posix", len(its.steps)) == {"x": None, "x/b": b"12"}
-    assert seen(its, "posix") == {(("x", None), ("x/b", b"12")), (("a", b"12"), ("x", None), ("x/b", b"12"))}
+    item = recording(*NEW, ("rename", "a", "x/b"), ("fsync", "x"))
+    assert durable(item, "posix", len(item.steps)) == {"x": None, "x/b": b"12"}
+    assert seen(item, "posix") == {(("x", None), ("x/b", b"12")), (("a", b"12"), ("x", None), ("x/b", b"12"))}
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_writes_that_were_not_synced_may_be_lost_or_torn(model: str) -> None:
-    its = recording(*NEW, ("fsync", "."), ("write", "a", "345"))
-    contents = {dict(state)["a"] for state in seen(its, model)}
+    item = recording(*NEW, ("fsync", "."), ("write", "a", "345"))
+    contents = {dict(state)["a"] for state in seen(item, model)}
     torn = {b"12", b"123", b"1234", b"12345"}
     blank = {b"12\0\0\0", b"123\0\0", b"1234\0"}
     assert contents == (torn | blank if model == "posix" else torn)
 
 
 def test_a_sync_promises_nothing_that_was_written_beside_it() -> None:
-    its = recording(*NEW, ("fsync", "."))
+    item = recording(*NEW, ("fsync", "."))
     late = Call("write", (b"/d/a", b"34", "2"), 2, 6, 7)
-    its.take([late, Call("fsync", (b"/d/a",), 0, 7, 8)])  # it began before the write had ended
-    assert durable(its, "posix", len(its.steps))["a"] == b"12"
-    its.take([Call("fsync", (b"/d/a",), 0, 8, 9)])
-    assert durable(its, "posix", len(its.steps))["a"] == b"1234"
+    item.take([late, Call("fsync", (b"/d/a",), 0, 7, 8)])  # it began before the write had ended
+    assert durable(item, "posix", len(item.steps))["a"] == b"12"
+    item.take([Call("fsync", (b"/d/a",), 0, 8, 9)])
+    assert durable(item, "posix", len(item.steps))["a"] == b"1234"
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_same_seed_draws_the_same_states(model: str) -> None:
-    its = recording(*NEW, ("open", "x/c"), ("write", "x/c", "345"), ("rename", "a", "x/b"), ("open", "y"))
-    first, again, other = (list(states(its, model, seed, 9)) for seed in (1, 1, 2))
+    item = recording(*NEW, ("open", "x/c"), ("write", "x/c", "345"), ("rename", "a", "x/b"), ("open", "y"))
+    first, again, other = (list(states(item, model, seed, 9)) for seed in (1, 1, 2))
     assert first == again != other
 
 
@@ -156,7 +156,7 @@ def recorded() -> Iterator[Recorded]:
 
 @needs_strace
 @pytest.mark.crash
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda its: its.name.replace(" ", "-"))
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda item: item.name.replace(" ", "-"))
 def test_a_broken_engine_is_caught(variant: Variant, recorded: Recorded) -> None:
     cuts = Cuts(recorded, variant.model).play(SEED, LIMIT, variant)
     assert next((wrong for _, wrong in cuts if wrong), ""), variant.name

@@ -12,12 +12,12 @@ pytestmark = pytest.mark.crash
 
 
 @pytest.mark.parametrize(
-    ("its", "seed"),
+    ("row", "seed"),
     [
-        pytest.param(its, seed, marks=played(its.play, seed=seed), id=f"{its.number}-{its.name}-{seed}")
-        for its, seed in quick()
-        if not its.inside
+        pytest.param(row, seed, marks=played(row.play, seed=seed), id=f"{row.number}-{row.name}-{seed}")
+        for row, seed in quick()
+        if not row.inside
     ],
 )
-def test_with_real_commands(its: Row, seed: int, night: Any) -> None:
-    print(its.name, seed, night)
+def test_with_real_commands(row: Row, seed: int, night: Any) -> None:
+    print(row.name, seed, night)

@@ -165,55 +165,55 @@ class Sweep:
         self._names = iter(range(1_000_000))
 
     def traced(self) -> Traced:
-        its = Traced(self.place, self.site, self.role, f"batch{next(self._names)}", self.seed)
-        its.prepare()
-        return its
+        item = Traced(self.place, self.site, self.role, f"batch{next(self._names)}", self.seed)
+        item.prepare()
+        return item
 
     def places(self, calls: tuple[str, ...]) -> dict[str, list[int]]:
         """By call: which calls of a thread, counted from 1, go to the queue or the output, undisturbed."""
-        its = self.traced()
-        ended = its.command("-e", f"trace={','.join(calls)}")
+        traced = self.traced()
+        ended = traced.command("-e", f"trace={','.join(calls)}")
         assert ended.code == 0, ended.said
-        its.finish()
+        traced.finish()
         found: dict[str, set[int]] = {name: set() for name in calls}
-        for call in read_log(its.log):
-            if call.name in found and call.concerns(its.batch.root):
+        for call in read_log(traced.log):
+            if call.name in found and call.concerns(traced.batch.root):
                 found[call.name].add(call.number)
         return {name: sorted(numbers) for name, numbers in found.items() if numbers}
 
     def trial(self, call: str, k: int, fault: str) -> bool:
         """One fault (`signal=KILL`, `error=EIO` …) at the k-th call; whether it hit something of ours."""
-        its = self.traced()
+        traced = self.traced()
         before = self.requests()
-        ended = its.command("-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={k}")
-        log = read_log(its.log)
+        ended = traced.command("-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={k}")
+        log = read_log(traced.log)
         if fault.startswith("error="):
-            hit = self._stopped(its, ended, log)
+            hit = self._stopped(traced, ended, log)
         else:
-            hit = its.log.exists() and "killed by SIGKILL" in its.log.read_text(errors="replace")
+            hit = traced.log.exists() and "killed by SIGKILL" in traced.log.read_text(errors="replace")
             # A worker or a monitor is replaced, and the run goes on; any other command is over.
             alone = self.role in ("supervisor", "seed", "retry")
             assert ended.code == (-9 if hit and alone else 0), ended.said
             if not alone:  # it went on without it, and came to a clean end
-                left = recount.leftovers(its.batch.queue, its.batch.out)
+                left = recount.leftovers(traced.batch.queue, traced.batch.out)
                 assert left == [], left
-        its.finish()
+        traced.finish()
         most = REQUESTS_A_JOB * (JOBS + THREADS)
         assert self.requests() - before <= most, f"{self.requests() - before} requests, at most {most}"
         return hit
 
-    def _stopped(self, its: Traced, ended: Ended, log: list[Call]) -> bool:
+    def _stopped(self, traced: Traced, ended: Ended, log: list[Call]) -> bool:
         """The process that was told of the error stopped, said where, and did not try that sync again."""
-        hits = [call for call in log if call.injected and call.concerns(its.batch.root)]
+        hits = [call for call in log if call.injected and call.concerns(traced.batch.root)]
         grave = [call for call in hits if not any(name in call.text for name in MAY_FAIL)]
         assert ended.code in (0, 13), ended.said
         if grave:
             assert ended.code == 13, f"{ended.said}\nin spite of {grave}"
-            assert str(its.batch.root) in ended.said, f"it does not say where: {ended.said}"
+            assert str(traced.batch.root) in ended.said, f"it does not say where: {ended.said}"
         for call in hits:
             if call.name in ("fsync", "fdatasync"):
                 path = call.text.partition("<")[2].partition(">")[0]
-                later = [its for its in log[log.index(call) + 1 :] if f"<{path}>" in its.text]
+                later = [item for item in log[log.index(call) + 1 :] if f"<{path}>" in item.text]
                 assert not later, f"a failed sync was tried again: {call} {later}"
         return bool(hits)
 

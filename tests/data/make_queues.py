@@ -56,7 +56,7 @@ def rehearsed(about: str, *options: str, **more: Any) -> Recipe:
 @queue
 def seeded(at: Workshop) -> Recipe:
     ids = at.list(20)
-    rows = [f"{its},{number},ä;b" for number, its in enumerate(ids)] + ["no video,99,x"]
+    rows = [f"{video_id},{number},ä;b" for number, video_id in enumerate(ids)] + ["no video,99,x"]
     (at.root / "list.csv").write_text("\n".join(["url,row,topic", *rows]) + "\n")
     at.queue.mkdir()
     (at.queue / "engine.toml").write_text('attempts = 4\nthreads = 3\n\n[profile.careful]\nrate = "0.1/s"\n')
@@ -73,8 +73,8 @@ def _dies_seeding(
     at: Workshop, about: str, tree: list[str], without: list[str], verb: str = "seed"
 ) -> Recipe:
     def reached() -> bool:
-        return all(any(at.root.glob(its)) for its in tree) and not any(
-            any(at.root.glob(its)) for its in without
+        return all(any(at.root.glob(text)) for text in tree) and not any(
+            any(at.root.glob(text)) for text in without
         )
 
     at.dying(verb, LIST, reached=reached, ready=lambda: at.list(40))
@@ -322,7 +322,7 @@ def killed(at: Workshop) -> Recipe:
     with at.start("rehearse", LIST, "--scene", "absent=.2", "--latency", ".1", env=_torn(at)) as run:
         at.marked("tmp", "torn")
         run.kill_all()
-    assert any(not its.read_bytes().endswith(b"\n") for its in at.queue.glob("journal/*/*"))
+    assert any(not path.read_bytes().endswith(b"\n") for path in at.queue.glob("journal/*/*"))
     about = "kill -9 of the whole group: claims, inflight, temporary output, a torn journal line"
     return rehearsed(about, "--scene", "absent=.2", tree=TORN, lines=["final"])
 
@@ -331,7 +331,8 @@ def killed(at: Workshop) -> Recipe:
 def killed_run(at: Workshop) -> Recipe:
     at.list(30)
     (at.root / "list.csv").write_text(
-        "id,topic\n" + "".join(f"{its},{its[:2]}\n" for its in (at.root / "videos.txt").read_text().split())
+        "id,topic\n"
+        + "".join(f"{part},{part[:2]}\n" for part in (at.root / "videos.txt").read_text().split())
     )
     with served(["--latency", ".2"], **at.env()) as lead:
         url, authority = lead[1], lead[3]
@@ -409,7 +410,7 @@ def steered(at: Workshop) -> Recipe:
         at.wait(lambda: at.lines("final"), "for rows")
         at.does("set", "threads=2", "rate=50/s")  # the workers begin another lap
         at.wait(
-            lambda: any(its.name.endswith(".1") for its in at.queue.glob("workers/*")), "for a second lap"
+            lambda: any(path.name.endswith(".1") for path in at.queue.glob("workers/*")), "for a second lap"
         )
         at.does("pause")
         at.wait(lambda: not list(at.queue.glob("workers/*")), "for the pause")

@@ -74,18 +74,18 @@ class Workshop:
 
     def list(self, jobs: int, seed: int = 1) -> list[str]:
         found = videos(jobs, seed)
-        (self.root / "videos.txt").write_text("".join(f"{its}\n" for its in found))
+        (self.root / "videos.txt").write_text("".join(f"{text}\n" for text in found))
         return found
 
     def env(self, **changes: str) -> dict[str, str]:
-        named = {its.replace("__", "."): BEFORE + text for its, text in changes.items()}
+        named = {name.replace("__", "."): BEFORE + text for name, text in changes.items()}
         return injected(self.room, {**SHORT, **named})
 
     def args(self, verb: str, *more: str) -> list[str]:
         args = [verb, "-q", str(self.queue)]
         if verb in ("rehearse", "run"):
             args += ["-o", str(self.root / "out"), "--progress", "none", "-p", "2", "-t", "4"]
-        return args + [str(self.root / its[2:]) if its.startswith("./") else its for its in more]
+        return args + [str(self.root / text[2:]) if text.startswith("./") else text for text in more]
 
     def does(self, verb: str, *more: str, code: int = 0, env: dict[str, str] | None = None) -> Ended:
         """A command to its end."""
@@ -105,8 +105,8 @@ class Workshop:
             until((self.room / mark).exists, 60.0, f"for the mark {mark}")
 
     def lines(self, verb: str, *fields: str) -> list[dict[str, Any]]:
-        found = [value for its, value in recount.journal_lines(self.queue) if its == verb]
-        return [value for value in found if all(value.get(its) not in (None, False) for its in fields)]
+        found = [value for journal_line, value in recount.journal_lines(self.queue) if journal_line == verb]
+        return [value for value in found if all(value.get(field) not in (None, False) for field in fields)]
 
     def wait(self, what: Callable[[], Any], why: str) -> Any:
         return until(what, 90.0, why)

@@ -25,20 +25,20 @@ from engine.storage import disk
 
 
 def levels(found: Iterable[Finding]) -> list[str]:
-    return [str(its.level) for its in found]
+    return [str(finding.level) for finding in found]
 
 
 def one(found: Iterable[Finding]) -> Finding:
-    [its] = found
-    assert (its.level is Level.OK) == (its.advice == "")
-    return its
+    [finding] = found
+    assert (finding.level is Level.OK) == (finding.advice == "")
+    return finding
 
 
 def test_a_sound_machine(tmp_path: Path) -> None:
     asked = Asked(str(tmp_path / "q"), str(tmp_path / "deep" / "out"), 2, 16)
     found = list(examine(asked))
-    assert Level.PROBLEM not in [its.level for its in found], found
-    assert [its.about for its in found][:2] == ["python", "yt-dlp"]
+    assert Level.PROBLEM not in [finding.level for finding in found], found
+    assert [finding.about for finding in found][:2] == ["python", "yt-dlp"]
     assert list(tmp_path.iterdir()) == []  # nothing is made, nothing is left
 
 
@@ -55,9 +55,9 @@ def test_a_sound_machine(tmp_path: Path) -> None:
     ],
 )
 def test_yt_dlp_ages(version: str, level: Level, says: str) -> None:
-    its = software.age(version, date(2026, 11, 22))
-    assert its.level is level
-    assert says in its.seen
+    age = software.age(version, date(2026, 11, 22))
+    assert age.level is level
+    assert says in age.seen
 
 
 def test_packages_that_are_missing_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_packages_that_are_missing_or_too_old(monkeypatch: pytest.MonkeyPatch) -
         "requires",
         lambda name: ["click>=8.1", "rich>=999", "nobody-has-this>=1", "extra>=1; extra == 'x'"],
     )
-    found = {its.about: its for its in software.packages()}
+    found = {package.about: package for package in software.packages()}
     assert found["rich"].level is found["nobody-has-this"].level is Level.PROBLEM
     assert "needed is 999" in found["rich"].seen
     assert found["packages"].seen == f"click {real('click')}"
@@ -134,8 +134,8 @@ def test_proxies_that_nobody_reaches() -> None:
 # ---- where things will lie ------------------------------------------------------------------------------
 def test_a_file_in_the_way_and_a_place_without_leave(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    its = one(filesystem.place("output", str(tmp_path / "file")))
-    assert (its.level, "-o" in its.advice) == (Level.PROBLEM, True)
+    finding = one(filesystem.place("output", str(tmp_path / "file")))
+    assert (finding.level, "-o" in finding.advice) == (Level.PROBLEM, True)
     if os.geteuid() != 0:
         tmp_path.chmod(0o500)
         assert one(filesystem.place("queue", str(tmp_path / "q"))).level is Level.PROBLEM
@@ -152,14 +152,14 @@ def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, level:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc here")
 def test_a_place_that_holds_no_files() -> None:
-    its = one(filesystem.place("output", "/proc/transcripts"))
-    assert (its.level, "-o" in its.advice, "room" in its.advice) == (Level.PROBLEM, True, False)
+    finding = one(filesystem.place("output", "/proc/transcripts"))
+    assert (finding.level, "-o" in finding.advice, "room" in finding.advice) == (Level.PROBLEM, True, False)
 
 
 def test_a_remote_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.queue.mounts.file_system", lambda path: "nfs4")
-    its = one(filesystem.place("queue", str(tmp_path)))
-    assert (its.level, "nfs4" in its.seen) == (Level.PROBLEM, True)
+    finding = one(filesystem.place("queue", str(tmp_path)))
+    assert (finding.level, "nfs4" in finding.seen) == (Level.PROBLEM, True)
 
 
 def test_what_a_file_system_fails_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ def test_free_inodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             patch.setattr(filesystem.shutil, "disk_usage", lambda path: (1 << 40, 0, 1 << 40))
             patch.setattr(filesystem, "try_out", lambda path: "")
             found = list(filesystem.place("output", str(tmp_path)))
-        assert [its.level for its in found] == [*levels, Level.OK]
+        assert [finding.level for finding in found] == [*levels, Level.OK]
 
 
 def test_names_that_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,8 +209,8 @@ def test_an_output_directory_that_is_gone_or_another_queue_s(tmp_path: Path) -> 
     shutil.copytree(queue.root, tmp_path / "copy")
     assert "belongs to the queue" in one(filesystem.belongs(str(tmp_path / "copy"))).seen
     shutil.rmtree(tmp_path / "out")
-    its = one(filesystem.belongs(queue.root))
-    assert (its.level, "--output-lost" in its.seen) == (Level.PROBLEM, True)
+    finding = one(filesystem.belongs(queue.root))
+    assert (finding.level, "--output-lost" in finding.seen) == (Level.PROBLEM, True)
 
 
 def _fails(fd: int) -> None:
@@ -225,5 +225,5 @@ def test_a_check_that_breaks_is_a_problem_and_the_others_go_on(
 
     monkeypatch.setattr(subprocess, "run", broken)
     found = list(examine(Asked(str(tmp_path / "q"), str(tmp_path / "o"), 1, 1)))
-    assert [its.about for its in found if its.level is Level.PROBLEM] == ["queue", "output"]
+    assert [finding.about for finding in found if finding.level is Level.PROBLEM] == ["queue", "output"]
     assert list(tmp_path.iterdir()) == []

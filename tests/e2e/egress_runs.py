@@ -49,7 +49,7 @@ class Done:
 
     def told(self, event: str) -> set[str]:
         """Whom an event befell, as p001."""
-        return {its["egress"].partition(" ")[0] for its in self.events if its["event"] == event}
+        return {value["egress"].partition(" ")[0] for value in self.events if value["event"] == event}
 
 
 class Rates:
@@ -65,7 +65,7 @@ class Rates:
 
     def _look(self) -> None:
         while not self._over.wait(self.EACH_S):
-            views = {its.name[:4]: its for its in snapshot(str(self._budget))}
+            views = {egress_view.name[:4]: egress_view for egress_view in snapshot(str(self._budget))}
             self._seen.append((time.monotonic(), views))
 
     def __enter__(self) -> Self:
@@ -86,9 +86,9 @@ class Rates:
         summed over the time."""
         total = 0.0
         for (at_s, views), (next_s, _) in pairwise(self._seen):
-            its = views.get(slot)
-            if its is not None and its.state == "ok" and its.rate_per_s is not None:
-                total += its.rate_per_s * max(0.0, min(next_s, end_s) - max(at_s, start_s))
+            view = views.get(slot)
+            if view is not None and view.state == "ok" and view.rate_per_s is not None:
+                total += view.rate_per_s * max(0.0, min(next_s, end_s) - max(at_s, start_s))
         return total
 
     def rate_per_s(self, slot: str, at_s: float) -> float:
@@ -145,7 +145,7 @@ def run(
     pace: float = 1.0,
 ) -> Done:
     """Run to the end."""
-    its = subprocess.run(
+    item = subprocess.run(
         run_command(tmp_path, stand_in, urls, videos, options),
         cwd=ROOT,
         env=environment(pace),
@@ -154,4 +154,4 @@ def run(
         text=True,
         timeout=2 * HANG_S,
     )
-    return Done(its.returncode, its.stdout + its.stderr, tmp_path / "q", tmp_path / "o")
+    return Done(item.returncode, item.stdout + item.stderr, tmp_path / "q", tmp_path / "o")

@@ -81,7 +81,7 @@ def test_refused_translations_leave_the_egress_open(tmp_path: Path) -> None:
     events = [json.loads(line) for line in (tmp_path / "q" / "events.jsonl").read_text().splitlines()]
     assert "block" not in {event.get("event") for event in events}
     status = json.loads(engine(tmp_path, "status", "--json").stdout)
-    assert [its["blocked"] for its in status["egresses"]] == [0]
+    assert [egress["blocked"] for egress in status["egresses"]] == [0]
 
 
 def test_the_environment_names_them_too(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def _tracks(asset: str) -> list[dict[str, Any]]:
 @played(captured)
 def test_each_answer_gets_its_kind(night: Captured) -> None:
     assert night.ended.code == 3, night.ended.said
-    wanted = {name: None if its.expected == "ok" else its.expected for name, its in CAPTURES.items()}
+    wanted = {
+        name: None if capture.expected == "ok" else capture.expected for name, capture in CAPTURES.items()
+    }
     assert kinds(night.batch.rows()) == wanted
     night.batch.clean()
     told = night.batch.does("failures", "--json")
@@ -66,8 +68,8 @@ def test_records_hold_what_the_site_said(night: Captured) -> None:
         }
         assert {name: row[name] for name in wanted} == wanted
         assert {name: record["metadata"][name] for name in wanted} == wanted
-        tracks = [its for its in _tracks(capture.asset) if its["languageCode"] == "en"]
-        written = [its for its in tracks if its.get("kind") != "asr"]
+        tracks = [track for track in _tracks(capture.asset) if track["languageCode"] == "en"]
+        written = [track for track in tracks if track.get("kind") != "asr"]
         assert tracks
         assert record["transcript"]["language"] == row["language"] == "en"
         assert record["transcript"]["is_generated"] is row["is_generated"] is (not written)
@@ -92,5 +94,5 @@ def other_language(place: Place) -> Captured:
 def test_languages_are_taken_in_order_of_preference(night: Captured) -> None:
     assert night.ended.code == 0, night.ended.said
     for video_id, row in night.batch.rows().items():
-        codes = {its["languageCode"] for its in _tracks(CAPTURES[video_id].asset)}
+        codes = {track["languageCode"] for track in _tracks(CAPTURES[video_id].asset)}
         assert row["language"] == next(code for code in ("tlh", "de", "en") if code in codes)

@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def site() -> Iterator[Rehearsal]:
-    with start(RehearsalSettings(latency_s=0.02)) as its:
-        yield its
+    with start(RehearsalSettings(latency_s=0.02)) as rehearsal:
+        yield rehearsal
 
 
 def launch(cwd: Path, *args: str, **env: str) -> subprocess.Popen[str]:
@@ -95,7 +95,7 @@ def test_capped_planned_and_finished_with_costs_that_add_up(tmp_path: Path, site
     plan = json.loads(asked.stdout)
     assert plan["basis"] == "measured"
     assert plan["videos"] == 150 - len(measured)
-    expected = sum(its["requests"] for its in measured) / len(measured) * plan["videos"]
+    expected = sum(value["requests"] for value in measured) / len(measured) * plan["videos"]
     assert plan["requests"]["expected"] == pytest.approx(expected, abs=1)
     assert plan["seconds"]["expected"] == pytest.approx(expected / 4, abs=1)
     assert plan["cost"]["expected"] == pytest.approx(plan["bytes"]["expected"] * 4e-9, abs=1e-4)
@@ -105,18 +105,18 @@ def test_capped_planned_and_finished_with_costs_that_add_up(tmp_path: Path, site
         tmp_path, "run", *by, ENGINE_MAX_REQUESTS="2000", ENGINE_MAX_BYTES="1G", ENGINE_MAX_DURATION="1h"
     )
     assert done.returncode in (0, 3), done.stderr
-    its, seen = status(tmp_path), site.stats()["egresses"]
-    assert [egress["name"][:4] for egress in its["egresses"]] == ["p001", "p002"]
-    for egress, name in zip(its["egresses"], ("east", "west"), strict=True):
+    value, seen = status(tmp_path), site.stats()["egresses"]
+    assert [egress["name"][:4] for egress in value["egresses"]] == ["p001", "p002"]
+    for egress, name in zip(value["egresses"], ("east", "west"), strict=True):
         assert egress["requests"] == seen[name]["requests"]
         assert egress["bytes"] == seen[name]["bytes"]
-    assert its["requests"] == sum(egress["requests"] for egress in its["egresses"])
+    assert value["requests"] == sum(egress["requests"] for egress in value["egresses"])
     final = rows(tmp_path)
     assert len(final) == 150
     # Rows hold what attempts cost; canaries and attempts that gave way are the egress's alone.
     for name in ("requests", "bytes"):
         in_rows = sum(row[name] for row in final)
-        assert 0.97 * its[name] <= in_rows <= its[name], (name, in_rows, its[name])
+        assert 0.97 * value[name] <= in_rows <= value[name], (name, in_rows, value[name])
     assert {row["requests"] for row in final if row["kind"] == "no_captions"} <= {2, 3, 4}
     assert any(row["requests"] > 2 for row in final)
 

@@ -26,7 +26,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def demo(project: Path, *args: str) -> str:
-    env = {name: its for name, its in os.environ.items() if not name.startswith("ENGINE_")}
+    env = {name: text for name, text in os.environ.items() if not name.startswith("ENGINE_")}
     env |= {"PYTHONPATH": str(ROOT), "ENGINE_PROGRESS": "none"}
     done = subprocess.run(
         [project / "scripts" / "demo", *args],

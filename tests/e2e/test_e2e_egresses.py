@@ -54,10 +54,10 @@ def good_at(stand_in: Rehearsal) -> dict[str, list[float]]:
     """When answers of worth came, by egress, in monotonic seconds; under "" when the first request came."""
     arrivals = stand_in.arrivals()
     found: dict[str, list[float]] = defaultdict(list)
-    found[""].append(min(its["t"] for its in arrivals))
-    for its in arrivals:
-        if its["status"] == 200 and its["scene"] is None:
-            found[its["egress"]].append(its["t"])
+    found[""].append(min(arrival["t"] for arrival in arrivals))
+    for arrival in arrivals:
+        if arrival["status"] == 200 and arrival["scene"] is None:
+            found[arrival["egress"]].append(arrival["t"])
     return found
 
 
@@ -101,8 +101,8 @@ def test_what_failed_by_one_egress_is_tried_by_another(tmp_path: Path) -> None:
     with start(RehearsalSettings(latency_s=0.01, scenarios=("reset=0.5/a",))) as stand_in:
         done = run(tmp_path, stand_in, urls_of(stand_in, "ab"), 120, "-p 1 -t 8 --rate 20", pace=60)
     assert done.code == Exit.OK, done.said
-    jobs = [its for state in states(Queue(str(done.queue))).values() for its in state.jobs.values()]
-    moved = [its.final["egress"] != its.failed_by for its in jobs if its.final and its.tries]
+    jobs = [job for state in states(Queue(str(done.queue))).values() for job in state.jobs.values()]
+    moved = [job.final["egress"] != job.failed_by for job in jobs if job.final and job.tries]
     assert len(moved) >= 15
     # Not all: when only jobs that failed there are left for a permit that was given already, it is used.
     assert sum(moved) >= 0.8 * len(moved)
@@ -130,7 +130,7 @@ def test_a_rotating_gateway(tmp_path: Path) -> None:
 
 
 def test_rotating_without_a_gateway_is_wrong_usage(tmp_path: Path) -> None:
-    its = subprocess.run(
+    item = subprocess.run(
         engine_command("run", "dQw4w9WgXcQ", "-q", str(tmp_path / "q"), "--rotating"),
         cwd=ROOT,
         env=environment(),
@@ -138,8 +138,8 @@ def test_rotating_without_a_gateway_is_wrong_usage(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert its.returncode == Exit.USAGE
-    assert "--proxy" in its.stderr
+    assert item.returncode == Exit.USAGE
+    assert "--proxy" in item.stderr
 
 
 def test_a_thousand_egresses(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_thousand_egresses(tmp_path: Path) -> None:
     assert done.code == Exit.OK, done.said
     assert done.kinds == {"ok": 100}
     assert len(egresses) >= 50  # processes do not ask each other whose turn it is
-    assert max(its["requests"] for its in egresses.values()) <= 8
+    assert max(egress["requests"] for egress in egresses.values()) <= 8
     assert (done.queue / "budget").stat().st_size == 512 * (count + 1)
     no_secret(done)
 
@@ -290,7 +290,12 @@ def test_one_of_four_dies_one_is_blocked_one_trickles(tmp_path: Path) -> None:
         assert last - since > 8, (name, since - began, last - began)
         shares[name] = share(name, slot, since, last)
     ends = {slot: rates.rate_per_s(slot, last) for slot in SLOTS}
-    print({name: round(its, 3) for name, its in shares.items()}, "without trouble", round(machine, 3), ends)
+    print(
+        {name: round(number, 3) for name, number in shares.items()},
+        "without trouble",
+        round(machine, 3),
+        ends,
+    )
     assert min(shares.values()) >= 0.9 * machine, (shares, machine)
     assert ends["p001"] == ends["p002"] == ends["p004"] == pytest.approx(rate)
     assert ends["p003"] >= 0.92 * rate

@@ -162,9 +162,9 @@ def test_a_directory_without_permission(made: bool, open_path: Path) -> None:
     if made:
         assert engine("seed", GOOD, "-q", queue).code == 0
     names = [
-        its.name
-        for its in pkgutil.walk_packages(package.__path__, "engine.")
-        if not its.name.endswith("__main__")
+        module.name
+        for module in pkgutil.walk_packages(package.__path__, "engine.")
+        if not module.name.endswith("__main__")
     ]
     modules = ",".join([*names, "encodings.idna", "importlib.resources", "difflib"])
     for args in (("seed", "GJLlxj_dtq8"), ("run", "GJLlxj_dtq8", "-o", str(open_path / "out")), ("verify",)):

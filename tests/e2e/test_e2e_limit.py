@@ -44,7 +44,7 @@ def seen(passed_s: list[float], refused_s: list[float]) -> Seen:
     passed = [t for t in passed_s if t < STRETCH_S]
     steady = [t for t in passed if t >= SETTLING_S]
     refused = [t for t in refused_s if SETTLING_S <= t < STRETCH_S]
-    both = [its for _, its in sorted([(t, "passed") for t in steady] + [(t, "refused") for t in refused])]
+    both = [text for _, text in sorted([(t, "passed") for t in steady] + [(t, "refused") for t in refused])]
     return Seen(
         len(passed) / (LIMIT * STRETCH_S),
         len(steady) / (LIMIT * (STRETCH_S - SETTLING_S)),
@@ -71,8 +71,8 @@ def really(place: Place, rate: str, number: int) -> Seen:
     arrivals = site.arrivals()
     began = arrivals[0]["t"]
     return seen(
-        [its["t"] - began for its in arrivals if its["status"] == 200],
-        [its["t"] - began for its in arrivals if its["status"] == 429],
+        [arrival["t"] - began for arrival in arrivals if arrival["status"] == 200],
+        [arrival["t"] - began for arrival in arrivals if arrival["status"] == 429],
     )
 
 

@@ -88,8 +88,8 @@ def killed(place: Place) -> Killed:
 def test_a_channel_is_listed_and_fetched_whoever_dies(night: Killed) -> None:
     assert night.ended.code == 0, night.ended.said
     assert "1 source to list" in night.ended.err
-    its = listing(night.batch)
-    assert (its["state"], its["found"]) == ("done", 150)
+    value = listing(night.batch)
+    assert (value["state"], value["found"]) == ("done", 150)
     assert len(events(night.batch, "lister_died")) == 1
     assert night.between["listings"]["open"] == 1
     assert night.between["state"] == "stopped"

@@ -52,7 +52,7 @@ def outage(place: Place, scene: str, lasted_s: float, count: int, pause_s: float
         ended = run.wait(lasted_s + 80)
         batch.gone(run)
     arrivals = site.arrivals()
-    began_s = next((its["t"] for its in arrivals if its["status"] == 429), began_s)
+    began_s = next((arrival["t"] for arrival in arrivals if arrival["status"] == 429), began_s)
     status_s = onlooker.check(at_least=5)
     return Outage(batch, ended, arrivals, read_wire(wire), began_s, set_s, lasted_s, status_s, machine)
 
@@ -72,7 +72,9 @@ def nobody_lost(night: Outage) -> None:
 
 def back_in_time(night: Outage) -> None:
     """Work went on by itself soon after the end."""
-    answered = [its["t"] for its in night.arrivals if its["status"] == 200 and its["t"] > night.set_s]
+    answered = [
+        arrival["t"] for arrival in night.arrivals if arrival["status"] == 200 and arrival["t"] > night.set_s
+    ]
     assert answered, "nothing was fetched after the outage"
     assert min(answered) >= night.began_s + night.lasted_s - 0.5
     assert min(answered) - night.set_s - night.lasted_s <= BACK_WITHIN_S * night.machine.slack
@@ -92,7 +94,7 @@ def single_probes(night: Outage, sent_s: list[float]) -> int:
 
 def check_block(night: Outage) -> None:
     nobody_lost(night)
-    refused_s = [its["t"] for its in night.arrivals if its["status"] == 429]
+    refused_s = [arrival["t"] for arrival in night.arrivals if arrival["status"] == 429]
     assert single_probes(night, refused_s) <= PROCESSES * THREADS
     back_in_time(night)
     names = [event["event"] for event in recount.events(night.batch.queue)]
@@ -216,14 +218,14 @@ def test_a_night_that_is_blocked_three_times_for_an_hour(
     assert charged == []
     began_s = arrivals[0]["t"]
     for egress, begins_s in itertools.product("abc", BEGINS_S):
-        here = [its for its in arrivals if its["egress"] == egress]
-        block = [its["t"] for its in here if begins_s <= its["t"] - began_s < begins_s + HOUR_S]
+        here = [arrival for arrival in arrivals if arrival["egress"] == egress]
+        block = [value["t"] for value in here if begins_s <= value["t"] - began_s < begins_s + HOUR_S]
         wave = in_flight_then_probes(block)
         assert 1 <= wave <= PROCESSES * NIGHT_THREADS, (egress, begins_s, block)
         probes = len(block) - wave
         assert 3 <= probes <= most_probes(HOUR_S), (egress, begins_s, block)
         print(f"{egress}@{begins_s:g}: {wave} in flight, {probes} probes of at most {most_probes(HOUR_S)}")
-        after = [its["t"] - began_s - begins_s - HOUR_S for its in here if its["status"] == 200]
+        after = [value["t"] - began_s - begins_s - HOUR_S for value in here if value["status"] == 200]
         # No later than the longest cool-down, and what a slow machine takes.
         assert min(at_s for at_s in after if at_s > 0) <= LONGEST_S * (1 + SPREAD) / PACE + 5
     names = [event["event"] for event in recount.events(batch.queue)]

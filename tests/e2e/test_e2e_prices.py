@@ -47,7 +47,7 @@ def check(night: Night, ok: dict[str, int], bare: dict[str, int]) -> list[int]:
         assert night.stats["videos"][name] == price, name
         assert rows[name]["requests"] == sum(price.values()), name
         assert rows[name]["attempts"] == 1
-    sent = sum(its["bytes"] for its in night.stats["egresses"].values())
+    sent = sum(egress["bytes"] for egress in night.stats["egresses"].values())
     assert sum(row["bytes"] for row in rows.values()) == sent
     assert night.stats["connections"]["peak"] <= PROCESSES * (THREADS + night.egresses)
     if night.egresses == 1:

@@ -145,13 +145,13 @@ def test_some_fail(tmp_path: Path, site: Rehearsal, capsys: pytest.CaptureFixtur
     assert code == Exit.SOME_FAILED
     found = json.loads(out)
     assert found["schema_version"] == 1
-    assert [(its["ok"], its["kind"]) for its in found["proxies"]] == [
+    assert [(proxy["ok"], proxy["kind"]) for proxy in found["proxies"]] == [
         (True, None),
         (False, "blocked"),
         (False, "proxy"),
         (False, "proxy"),
     ]
-    assert all(isinstance(its["ms"], int) for its in found["proxies"])
+    assert all(isinstance(proxy["ms"], int) for proxy in found["proxies"])
     assert "407" in found["proxies"][3]["message"]
 
 
@@ -172,5 +172,8 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_rotating_gateway_is_marked() -> None:
-    assert [its.rotating for its in egresses(["http://h:1", "http://h:2"], rotating=True)] == [True, True]
+    assert [egress.rotating for egress in egresses(["http://h:1", "http://h:2"], rotating=True)] == [
+        True,
+        True,
+    ]
     assert not egresses(["http://h:1"])[0].rotating

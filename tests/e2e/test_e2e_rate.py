@@ -35,7 +35,7 @@ def paced(place: Place, count: int) -> None:
     # On a busy machine a request leaves late that was granted in time, and whoever wakes too late loses its slot.
     late_s = LATE_S if machine.prompt else max(BUSY_LATE_S, 10 * machine.late_s)
     assert most_over(sent_s) <= BURST + RATE * late_s + 1, machine
-    arrived_s = [its["t"] for its in site.arrivals()]
+    arrived_s = [arrival["t"] for arrival in site.arrivals()]
     assert len(arrived_s) == 2 * count
     used = (len(arrived_s) - 1) / (RATE * (max(arrived_s) - min(arrived_s)))
     print(f"{used:.4f} of the rate used, fullest window {most_over(sent_s):.2f} over; {machine}")

@@ -105,10 +105,10 @@ def test_each_hostile_answer_has_its_named_outcome(night: Hostile) -> None:
     rows = night.batch.rows()
     fates = {video_id: fate(video_id) for video_id in night.batch.ids}
     assert {*OUTCOME, None} == set(fates.values()), "each is there"
-    for video_id, its in fates.items():
-        wanted = OUTCOME[its] if its else None
-        assert rows[video_id]["kind"] == wanted, (its, rows[video_id])
-    assert "leads away" in str([rows[v]["message"] for v, its in fates.items() if its == "astray"])
+    for video_id, text in fates.items():
+        wanted = OUTCOME[text] if text else None
+        assert rows[video_id]["kind"] == wanted, (text, rows[video_id])
+    assert "leads away" in str([rows[v]["message"] for v, text in fates.items() if text == "astray"])
     night.batch.clean()
 
 
@@ -121,7 +121,8 @@ def test_titles_arrive_whole_and_break_nothing(night: Hostile) -> None:
     for name in names:
         title = TITLES[invent(SEED, name).view_count % len(TITLES)].encode("utf-8", "replace")
         files = {
-            its: night.batch.out / name[:2] / f"{name}.{its}" for its in ("json", "md", "txt", "srt", "vtt")
+            item: night.batch.out / name[:2] / f"{name}.{item}"
+            for item in ("json", "md", "txt", "srt", "vtt")
         }
         record = json.loads(files["json"].read_bytes())
         assert record["metadata"]["title"].replace("\ufffd", "?").encode() == title
@@ -131,10 +132,10 @@ def test_titles_arrive_whole_and_break_nothing(night: Hostile) -> None:
         assert set(front) >= {"video_id", "title"}
         assert "admin" not in front
         assert "next" not in front
-        for its, path in files.items():
+        for item, path in files.items():
             text = path.read_bytes().decode("utf-8")
-            assert "\x1b" not in text, (its, name)
-            assert "\x00" not in text, (its, name)
+            assert "\x1b" not in text, (item, name)
+            assert "\x00" not in text, (item, name)
 
 
 @played(hostile)

@@ -62,9 +62,11 @@ def check_soft_block(night: Night) -> None:
     assert night.events["no_captions_block"] >= 1
     assert "rehearsal@" not in night.ended.said  # the proxy's password
     asked_s = [
-        its["t"]
-        for its in night.arrivals
-        if its["scene"] == "soft_block" and its["video_id"] == CONTROL_VIDEOS[0] and its["kind"] == "player"
+        arrival["t"]
+        for arrival in night.arrivals
+        if arrival["scene"] == "soft_block"
+        and arrival["video_id"] == CONTROL_VIDEOS[0]
+        and arrival["kind"] == "player"
     ]
     for before_s, after_s in itertools.pairwise(asked_s):
         assert after_s - before_s >= MINUTE_S * 0.9 or not night.machine.prompt, asked_s
@@ -144,7 +146,7 @@ def test_control_videos_that_say_nothing_are_passed_over(night: Night) -> None:
     night.batch.clean()
     assert night.without_captions() == set(night.batch.ids)
     assert not night.events["block"]
-    asked = {its["video_id"] for its in night.arrivals} - set(night.batch.ids)
+    asked = {arrival["video_id"] for arrival in night.arrivals} - set(night.batch.ids)
     assert len(asked) == 3
 
 

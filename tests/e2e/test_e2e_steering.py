@@ -39,7 +39,7 @@ def paused(batch: Batch) -> None:
 
 def slots(batch: Batch) -> list[str]:
     """The slots that have a worker."""
-    return sorted(its.name.split(".")[1] for its in (batch.queue / "workers").iterdir())
+    return sorted(path.name.split(".")[1] for path in (batch.queue / "workers").iterdir())
 
 
 def once_each(batch: Batch) -> None:
@@ -69,12 +69,12 @@ class Steered:
     def rate(self, since: str, upto: str, settle_s: float = 0.5) -> float:
         """Requests a second between two moments, after a moment to settle."""
         start_s, end_s = self.done_s[since] + settle_s, self.asked_s[upto]
-        return sum(start_s < its <= end_s for its in self.sent_s) / (end_s - start_s)
+        return sum(start_s < number <= end_s for number in self.sent_s) / (end_s - start_s)
 
     def most(self, since: str, upto: str, settle_s: float = LATE_S) -> int:
         """The most requests in any second between two moments."""
         start_s, end_s = self.done_s[since] + settle_s, self.asked_s[upto]
-        kept = [its for its in self.sent_s if start_s < its <= end_s]
+        kept = [number for number in self.sent_s if start_s < number <= end_s]
         return max((sum(a <= b < a + 1.0 for b in kept) for a in kept), default=0)
 
 
@@ -121,10 +121,10 @@ def test_nothing_is_sent_in_a_pause(night: Steered) -> None:
     assert after == before > 0
     pause_s = night.asked_s["resume"] - night.done_s["pause"]
     assert pause_s * FAST > 40, "so many could have been sent"
-    first_s = min(its for its in night.sent_s if its > night.asked_s["resume"])
+    first_s = min(number for number in night.sent_s if number > night.asked_s["resume"])
     assert first_s < night.done_s["resume"] + 10.0 * night.machine.slack
-    events = [(its["event"], its["reason"]) for its in recount.events(night.batch.queue)]
-    assert [its for its in events if its[0] in ("pause", "resume")] == [
+    events = [(event["event"], event["reason"]) for event in recount.events(night.batch.queue)]
+    assert [event for event in events if event[0] in ("pause", "resume")] == [
         ("pause", "by user"),
         ("resume", "by user"),
     ]
@@ -196,7 +196,7 @@ def resize(batch: Batch, run: Command) -> list[Ended]:
 @played(resized)
 def test_threads_and_processes_of_a_live_run(night: tuple[Batch, list[Ended], Ended]) -> None:
     batch, said, ended = night
-    assert [its.err.strip() for its in said] == [
+    assert [item.err.strip() for item in said] == [
         "threads 1 -> 6\nprocesses 1 -> 2",
         "processes 2 -> 1",
         "threads 6 -> 2",

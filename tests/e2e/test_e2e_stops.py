@@ -68,12 +68,12 @@ def stopped_again_and_again(place: Place) -> tuple[Batch, list[Stop]]:
 @played(stopped_again_and_again)
 def test_each_stop_has_its_code_and_the_next_run_goes_on(night: tuple[Batch, list[Stop]]) -> None:
     batch, stops = night
-    codes = {its.why: its.ended.code for its in stops}
+    codes = {stop.why: stop.ended.code for stop in stops}
     assert codes == {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "stop": 4, "limit": 4, "end": 0}
-    assert all("Traceback" not in its.ended.said for its in stops)
-    finals = [its.final for its in stops]
+    assert all("Traceback" not in stop.ended.said for stop in stops)
+    finals = [stop.final for stop in stops]
     assert finals == sorted(set(finals)), "each run made some final, none lost any"
-    by_why = {its.why: its for its in stops}
+    by_why = {stop.why: stop for stop in stops}
     assert 7 <= by_why["limit"].final - by_why["stop"].final <= 7 * 2, "what is in flight may go over it"
     for why in ("SIGINT", "SIGTERM", "SIGHUP", "stop", "limit"):
         assert "work remains" in by_why[why].ended.err

@@ -66,7 +66,7 @@ def test_every_command_ends_as_ever_with_all_streams_closed(
 ) -> None:
     (tmp_path / "queue").symlink_to(finished / "queue")
     places = {"q": str(finished / "queue"), "o": str(finished / "out")}
-    args = [its.format(**places) for its in ARGUMENTS.get(name, [name, "-q", "{q}"])]
+    args = [argument.format(**places) for argument in ARGUMENTS.get(name, [name, "-q", "{q}"])]
     if name == "doctor":
         args += ["-o", places["o"]]
     before = {path: path.read_bytes() for path in finished.rglob("*.json*") if path.is_file()}

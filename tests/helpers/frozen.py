@@ -92,7 +92,7 @@ def served(options: list[str], **env: str) -> Iterator[list[str]]:
     """A stand-in of its own; yields the options that lead a run to it."""
     with Command("rehearse", "--serve", *options, **env) as site:
         said = until(
-            lambda: [its for its in site.said().splitlines() if "--proxy" in its], 30.0, "for a stand-in"
+            lambda: [line for line in site.said().splitlines() if "--proxy" in line], 30.0, "for a stand-in"
         )
         yield said[0].split()
 
@@ -103,7 +103,7 @@ def finish(root: Path, what: Recipe) -> Ended:
     with contextlib.ExitStack() as stack:
         lead = stack.enter_context(served(what.serve)) if what.serve is not None else []
         for verb, *more in what.finish:
-            args = [str(root / its[2:]) if its.startswith("./") else its for its in more]
+            args = [str(root / text[2:]) if text.startswith("./") else text for text in more]
             if verb in ("rehearse", "run"):
                 args += ["-o", str(root / "out"), *QUICK]
                 args += ["--latency", "0"] if verb == "rehearse" else ["--rate", "none", *lead]
@@ -118,11 +118,13 @@ def kinds(queue: Path) -> dict[str, int]:
 
 def missing(root: Path, what: Recipe) -> list[str]:
     """What a packed queue should hold by its recipe and does not."""
-    absent = [its for its in what.tree if not any(root.glob(its))]
+    absent = [text for text in what.tree if not any(root.glob(text))]
     lines = list(recount.journal_lines(root / "queue"))
-    return absent + [its for its in what.lines if not any(_fits(its, verb, value) for verb, value in lines)]
+    return absent + [
+        line for line in what.lines if not any(_fits(line, verb, value) for verb, value in lines)
+    ]
 
 
 def _fits(wanted: str, verb: str, value: dict[str, Any]) -> bool:
     name, *fields = wanted.split()
-    return name == verb and all(value.get(its) not in (None, False, [], {}) for its in fields)
+    return name == verb and all(value.get(text) not in (None, False, [], {}) for text in fields)

@@ -74,9 +74,9 @@ class Bench:
 
     @property
     def listing(self) -> Listing:
-        its = channel_state.read(self.queue, 0)
-        assert its is not None
-        return its
+        state = channel_state.read(self.queue, 0)
+        assert state is not None
+        return state
 
     def work(self) -> Listing:
         self.site.asked.clear()

@@ -44,5 +44,5 @@ def undisturbed(count: int, pause_s: float) -> Undisturbed:
             ended = batch.run(*OPTIONS, timeout_s=60 + count / 10)
         arrivals, played = site.arrivals(), site.stats()["scenes_played"]
     status_s = onlooker.check(at_least=5)
-    requests = collections.Counter(its["video_id"] for its in arrivals)
+    requests = collections.Counter(arrival["video_id"] for arrival in arrivals)
     return Undisturbed(batch, ended, batch.rows(), dict(requests), played, status_s, room)

@@ -115,18 +115,18 @@ class Hand:
         state = fold(journal.lines(book.path))
         waits: list[float] = []
         for job in read_jobs(self.queue.segment(chunk.segment), chunk):
-            its = state.jobs.get(job.video_id)
-            if its is not None and its.final is not None:
+            job_state = state.jobs.get(job.video_id)
+            if job_state is not None and job_state.final is not None:
                 continue
-            if its is not None and not its.due(time.time()):
-                waits.append(its.not_before)
+            if job_state is not None and not job_state.due(time.time()):
+                waits.append(job_state.not_before)
                 continue
             outcome = self.decide(job.video_id)
             if isinstance(outcome, float):
                 waits.append(time.time() + outcome)
                 book.write("try", {"job": job.video_id, "n": 1, "kind": "network", "not_before": waits[-1]})
             else:
-                book.write("final", self.row(job, outcome, its))
+                book.write("final", self.row(job, outcome, job_state))
         self.output.sync(self.output.touched())
         if sync:
             book.sync()
@@ -249,7 +249,7 @@ def open_jobs(queue: Queue) -> set[str]:
 
     everything = {name for segment in queue.segments() for name in read_ids(queue.segment(segment))}
     final = {
-        name for state in states(queue).values() for name, its in state.jobs.items() if its.final is not None
+        name for state in states(queue).values() for name, job in state.jobs.items() if job.final is not None
     }
     return everything - final
 

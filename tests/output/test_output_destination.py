@@ -61,8 +61,8 @@ def _copied(queue: Queue) -> None:
 
 def both(*harms: Callable[[Queue], None]) -> Callable[[Queue], None]:
     def harm(queue: Queue) -> None:
-        for its in harms:
-            its(queue)
+        for item in harms:
+            item(queue)
 
     return harm
 

@@ -99,7 +99,7 @@ def test_whose_it_is(tmp_path: Path, name: str) -> None:
     (tmp_path / "dQ").mkdir()
     for extension, data in there.items():
         (tmp_path / "dQ" / f"{NAME}.{extension}").write_bytes(data)
-    assert {its for its in ("json", "md", "srt") if is_ours(str(tmp_path), NAME, its, claim)} == ours
+    assert {text for text in ("json", "md", "srt") if is_ours(str(tmp_path), NAME, text, claim)} == ours
 
 
 def test_a_link_or_a_directory_is_nobody_s(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_death_at_any_step_leaves_each_file_old_or_new(output: Output, tmp_pat
         os.makedirs(os.path.join(output.root, TMP, "run.0.1"))
         now = sums()
         assert set(now) == set(old), step
-        assert all(its in (old[path], new[path]) for path, its in now.items()), step
+        assert all(text in (old[path], new[path]) for path, text in now.items()), step
     assert step >= 12
     assert sums() == new != old
 
@@ -267,7 +267,7 @@ def test_what_is_no_id_is_no_path(tmp_path: Path, video_id: str) -> None:
     for path in (tmp_path / "x.json", tmp_path / "x.md"):
         path.write_text("mine")
     forget(str(root), video_id, MINE)
-    assert sorted(its.name for its in tmp_path.iterdir()) == ["out", "x.json", "x.md"]
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["out", "x.json", "x.md"]
     assert not intact(
         str(root), {"files": {"json": "../x.json"}, "sha256": {"json": sha256(str(tmp_path / "x.json"))}}
     )

@@ -100,7 +100,7 @@ def test_shapes(cues: tuple[Cue, ...], lines: list[str]) -> None:
 def test_a_line_is_shown_while_it_is_said() -> None:
     """What overlaps is cut where the next line begins; what is followed by a pause keeps its length."""
     subtitles = read_srt(render(record(SRV1, generated=True), "srt").decode())
-    assert [its[:2] for its in subtitles[1:3]] == [(2.36, 4.4), (4.4, 6.56)]
+    assert [subtitle[:2] for subtitle in subtitles[1:3]] == [(2.36, 4.4), (4.4, 6.56)]
     assert subtitles[5][:2] == (11.04, 12.94)
 
 

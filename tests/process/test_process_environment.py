@@ -55,7 +55,7 @@ def test_no_entry_of_the_path_is_where_a_child_happens_to_stand(
         monkeypatch.setenv("PYTHONPATH", given)
     environment.prepare()
     entries = os.environ["PYTHONPATH"].split(os.pathsep)
-    named = [os.path.abspath(its) for its in (given or "").split(os.pathsep) if its]
+    named = [os.path.abspath(part) for part in (given or "").split(os.pathsep) if part]
     assert all(map(os.path.isabs, filter(None, entries)))
     assert entries[len(entries) - len(named) :] == named
     assert os.environ["PYTHONSAFEPATH"] == "1"

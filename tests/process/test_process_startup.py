@@ -117,4 +117,4 @@ def test_process_1_ends_as_a_command_that_a_signal_ended() -> None:
 
 def children(pid: int) -> list[int]:
     path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(its) for its in until(lambda: path.read_text().split(), 10.0, "for a child")]
+    return [int(item) for item in until(lambda: path.read_text().split(), 10.0, "for a child")]

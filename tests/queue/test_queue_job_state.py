@@ -75,13 +75,13 @@ def test_folding_in_pieces_is_folding_at_once(history: list[Any], at: int) -> No
 @given(HISTORY)
 def test_a_job_is_final_by_its_last_final_after_its_last_reopen(history: list[Any]) -> None:
     state = fold(parse(b"".join(encode(*line) for line in history)).entries)
-    for job, its in state.jobs.items():
+    for job, job_state in state.jobs.items():
         verbs = [
             verb
             for verb, body in history
             if verb in ("final", "reopen") and body.get("video_id" if verb == "final" else "job") == job
         ]
-        assert (its.final is not None) == (verbs[-1:] == ["final"])
+        assert (job_state.final is not None) == (verbs[-1:] == ["final"])
 
 
 def test_the_first_final_counts_until_a_reopen() -> None:
@@ -138,8 +138,8 @@ def test_when_a_wait_is_over(not_before: float, due: bool) -> None:
 
 @pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), "1", None, True, [1], {}])
 def test_numbers_that_are_none_count_as_nothing(value: object) -> None:
-    its = fold(entries(attempt(not_before=value, requests=value, bytes=value, others_passed=value))).jobs[JOB]
-    assert (its.requests, its.bytes, its.due(0.0)) == (0, 0, True)
+    job = fold(entries(attempt(not_before=value, requests=value, bytes=value, others_passed=value))).jobs[JOB]
+    assert (job.requests, job.bytes, job.due(0.0)) == (0, 0, True)
 
 
 def test_jobs_without_a_line_are_missing() -> None:
@@ -175,13 +175,13 @@ def test_no_wait_outlives_a_clock_that_was_set(by_s: float) -> None:
 def test_the_lines_of_earlier_engines_charge_and_refuse_as_they_say() -> None:
     """Until 2026-11-26 a charge was given back when its incident (`stamp`) proved to be the egress's, a job that was
     probed with was refused again and again, and an answer without captions was kept in the line (`held`)."""
-    its = fold(
+    job = fold(
         entries(
             attempt(charged=True, kind="network", stamp=[3, 4]),
             *[attempt(charged=False, kind="blocked", stamp=[3, 5])] * 9,
             attempt(charged=False, kind="no_captions", doubted=True, held={"run": "r"}, not_before=50.0),
         )
     ).jobs[JOB]
-    assert (its.tries, its.charged, its.refused, its.refusals) == (11, 1, True, 0)
-    assert not its.due(49.0)
-    assert its.due(50.0)
+    assert (job.tries, job.charged, job.refused, job.refusals) == (11, 1, True, 0)
+    assert not job.due(49.0)
+    assert job.due(50.0)

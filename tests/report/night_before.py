@@ -43,14 +43,14 @@ def leave(
 ) -> Queue:
     """A queue whose manifest holds these rows (and these bytes), with `left` jobs that nobody has touched."""
     queue = make_queue(str(root))
-    add(queue, [its["video_id"] for its in rows] + ids(left, 10_000_000))
+    add(queue, [row["video_id"] for row in rows] + ids(left, 10_000_000))
     counts = Counts()
-    for its in rows:
-        counts.add(its)
-    data = b"".join(json.dumps(its).encode() + b"\n" for its in rows) + extra
+    for row in rows:
+        counts.add(row)
+    data = b"".join(json.dumps(row).encode() + b"\n" for row in rows) + extra
     Path(queue.manifest).write_bytes(data)
     write_checkpoint(queue, Checkpoint(len(data), counts))
-    Path(queue.events).write_text("".join(json.dumps(its) + "\n" for its in events))
+    Path(queue.events).write_text("".join(json.dumps(event) + "\n" for event in events))
     return queue
 
 

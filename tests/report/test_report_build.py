@@ -20,12 +20,12 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def test_a_night(tmp_path: Path) -> None:
-    its = report.make(a_night(tmp_path / "q", left=7).root, price_per_gb=4.0)
-    assert (its.final, its.left, its.status["state"]) == (2000, 7, "stopped")
-    assert {kind.kind: kind.jobs for kind in its.kinds} == dict.fromkeys(
+    item = report.make(a_night(tmp_path / "q", left=7).root, price_per_gb=4.0)
+    assert (item.final, item.left, item.status["state"]) == (2000, 7, "stopped")
+    assert {kind.kind: kind.jobs for kind in item.kinds} == dict.fromkeys(
         ("private", "no_captions", "timeout", "blocked", "network"), 40
     )
-    times = its.times
+    times = item.times
     assert (times.runs, times.started, times.ended) == (2, EVENING, EVENING + 10 * HOUR)
     assert times.blocked_s == HOUR / 2
     assert times.offline_s == pytest.approx(360)
@@ -33,34 +33,34 @@ def test_a_night(tmp_path: Path) -> None:
     assert times.running_s == pytest.approx(9 * HOUR, abs=60)
     assert times.between_s == pytest.approx(HOUR, abs=60)
     assert times.working_s == pytest.approx(times.running_s - times.blocked_s - times.offline_s)
-    assert [hour.since for hour in its.slowest] == [EVENING + HOUR, EVENING + 7 * HOUR]
-    assert [hour.waiting_s for hour in its.slowest] == [HOUR / 2, pytest.approx(360)]
-    assert its.deaths == {"{SIGKILL(-9)}": 2}
-    assert (its.requests, its.bytes) == (4000, 80_000_000)
-    assert its.price == pytest.approx(0.32)
-    assert its.per_thousand(its.requests) == 2000
-    assert its.chart is not None
-    assert sum(its.chart.jobs) == 2000
-    assert [span.why for span in its.chart.closed] == ["blocked", "offline"]
+    assert [hour.since for hour in item.slowest] == [EVENING + HOUR, EVENING + 7 * HOUR]
+    assert [hour.waiting_s for hour in item.slowest] == [HOUR / 2, pytest.approx(360)]
+    assert item.deaths == {"{SIGKILL(-9)}": 2}
+    assert (item.requests, item.bytes) == (4000, 80_000_000)
+    assert item.price == pytest.approx(0.32)
+    assert item.per_thousand(item.requests) == 2000
+    assert item.chart is not None
+    assert sum(item.chart.jobs) == 2000
+    assert [span.why for span in item.chart.closed] == ["blocked", "offline"]
 
 
 def test_json_is_one_document_with_times_as_text(tmp_path: Path) -> None:
-    its = json.loads(json.dumps(report.make(a_night(tmp_path / "q").root).to_json()))
-    assert (its["schema_version"], its["state"], its["total"]) == (1, "finished", 2000)
-    assert seconds(its["time"]["started"]) == EVENING
-    assert its["cost"]["by_status"]["ok"]["jobs"] == 1800
-    assert its["cost"]["price"] is None
-    assert sum(its["chart"]["jobs"]) == 2000
-    assert its["bad_lines"] == {"journals": 0, "manifest": 0, "events": 0}
-    assert its["next"][0]["line"].startswith("engine failures -q ")
+    value = json.loads(json.dumps(report.make(a_night(tmp_path / "q").root).to_json()))
+    assert (value["schema_version"], value["state"], value["total"]) == (1, "finished", 2000)
+    assert seconds(value["time"]["started"]) == EVENING
+    assert value["cost"]["by_status"]["ok"]["jobs"] == 1800
+    assert value["cost"]["price"] is None
+    assert sum(value["chart"]["jobs"]) == 2000
+    assert value["bad_lines"] == {"journals": 0, "manifest": 0, "events": 0}
+    assert value["next"][0]["line"].startswith("engine failures -q ")
 
 
 def test_nothing_done_yet(tmp_path: Path) -> None:
-    its = report.make(batch(tmp_path, 16).root)
-    assert (its.left, its.chart, its.kinds, its.slowest) == (16, None, (), ())
-    assert its.per_thousand(its.requests) is None
-    assert "no run so far" in "\n".join(report.words(its))
-    assert "<svg" not in report.page(its)
+    item = report.make(batch(tmp_path, 16).root)
+    assert (item.left, item.chart, item.kinds, item.slowest) == (16, None, (), ())
+    assert item.per_thousand(item.requests) is None
+    assert "no run so far" in "\n".join(report.words(item))
+    assert "<svg" not in report.page(item)
 
 
 def test_no_queue(tmp_path: Path) -> None:
@@ -70,10 +70,10 @@ def test_no_queue(tmp_path: Path) -> None:
 
 def test_a_real_queue_without_events(tmp_path: Path) -> None:
     queue = worked(tmp_path, 40, some_fail)
-    its = report.make(queue.root)
-    assert its.status["state"] == "finished"
-    assert sum(kind.jobs for kind in its.kinds) == its.status["absent"] + its.status["failed"] > 0
-    assert "events.jsonl tells of no run" in "\n".join(report.words(its))
+    item = report.make(queue.root)
+    assert item.status["state"] == "finished"
+    assert sum(kind.jobs for kind in item.kinds) == item.status["absent"] + item.status["failed"] > 0
+    assert "events.jsonl tells of no run" in "\n".join(report.words(item))
 
 
 def test_a_live_one_is_not_told_to_retry(tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ def test_a_live_one_is_not_told_to_retry(tmp_path: Path) -> None:
     lock = Lock(queue.run_lock)
     assert lock.take(note={"since": "2026-11-21T22:00:00Z"})
     with lock:
-        its = report.make(queue.root)
-    assert its.status["state"] == "running"
-    assert [command.line.split()[1] for command in its.following] == ["status", "stop", "failures"]
+        item = report.make(queue.root)
+    assert item.status["state"] == "running"
+    assert [command.line.split()[1] for command in item.following] == ["status", "stop", "failures"]
 
 
 def test_damage_is_told_and_stops_nothing(tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_damage_is_told_and_stops_nothing(tmp_path: Path) -> None:
     queue = leave(tmp_path / "q", rows, [event(EVENING, "start", egresses=1)], extra=b"\xff\xfe\n{}\n")
     with open(queue.events, "ab") as file:
         file.write(b"\x00\x01\n")
-    its = report.make(queue.root)
-    assert its.bad_lines == {"journals": 0, "manifest": 2, "events": 1}
-    assert any(command.line.startswith("engine verify") for command in its.following)
-    said = " ".join("\n".join(report.words(its)).split())
+    item = report.make(queue.root)
+    assert item.bad_lines == {"journals": 0, "manifest": 2, "events": 1}
+    assert any(command.line.startswith("engine verify") for command in item.following)
+    said = " ".join("\n".join(report.words(item)).split())
     assert "lines that could not be read: 2 in manifest, 1 in events" in said
-    assert "2 in manifest, 1 in events" in report.page(its)
+    assert "2 in manifest, 1 in events" in report.page(item)
 
 
 def test_every_kind_has_a_meaning() -> None:
     assert set(MEANINGS) == set(Kind)
-    assert not any(its.again for kind, its in MEANINGS.items() if Kind(kind).status == "absent")
+    assert not any(meaning.again for kind, meaning in MEANINGS.items() if Kind(kind).status == "absent")

@@ -34,29 +34,29 @@ def test_mean_and_error_are_those_of_the_textbook(values: list[int]) -> None:
 @pytest.mark.parametrize(("mode", "requests", "n_bytes"), [("lean", 2, 42_000), ("full", 3, 280_000)])
 def test_without_anything_measured_the_defaults(mode: str, requests: int, n_bytes: int) -> None:
     for measured in (None, Measured()):
-        its = forecast(20_000, measured, rate=RATE, egresses=1, price_per_gb=4, fetch_mode=mode)
-        assert its.measured is None
-        assert (its.requests.expected, its.bytes.expected) == (20_000 * requests, 20_000 * n_bytes)
-        assert its.requests.low == its.requests.high
-        assert its.seconds is not None
-        assert its.seconds.expected == 20_000 * requests / 0.5
-        assert its.cost is not None
-        assert its.cost.expected == pytest.approx(20_000 * n_bytes / 1e9 * 4)
+        plan = forecast(20_000, measured, rate=RATE, egresses=1, price_per_gb=4, fetch_mode=mode)
+        assert plan.measured is None
+        assert (plan.requests.expected, plan.bytes.expected) == (20_000 * requests, 20_000 * n_bytes)
+        assert plan.requests.low == plan.requests.high
+        assert plan.seconds is not None
+        assert plan.seconds.expected == 20_000 * requests / 0.5
+        assert plan.cost is not None
+        assert plan.cost.expected == pytest.approx(20_000 * n_bytes / 1e9 * 4)
 
 
 def test_full_metadata_is_one_request_more() -> None:
-    its = forecast(1000, None, rate=RATE, egresses=1, full_metadata=True)
-    assert (its.requests.expected, its.bytes.expected) == (3000, 44_500_000)
+    plan = forecast(1000, None, rate=RATE, egresses=1, full_metadata=True)
+    assert (plan.requests.expected, plan.bytes.expected) == (3000, 44_500_000)
 
 
 def test_by_what_the_videos_have_cost() -> None:
     measured = Measured.of([row(), row(4, 60_000), row(2, 2_000, "absent"), row(4, 0, "failed")])
-    its = forecast(1000, measured, rate=parse_rate("2/s"), egresses=5)
-    assert its.requests.expected == 3000
-    assert its.bytes.expected == pytest.approx(25_500_000)
-    assert its.seconds is not None
-    assert its.seconds.expected == pytest.approx(300)
-    assert its.cost is None
+    plan = forecast(1000, measured, rate=parse_rate("2/s"), egresses=5)
+    assert plan.requests.expected == 3000
+    assert plan.bytes.expected == pytest.approx(25_500_000)
+    assert plan.seconds is not None
+    assert plan.seconds.expected == pytest.approx(300)
+    assert plan.cost is None
     said = measured.to_json()
     assert said["rows"] == 4
     assert said["ok"] == {"rows": 2, "requests": 3.0, "bytes": 50_000}
@@ -73,9 +73,9 @@ def test_no_time_without_a_rate(rate: str) -> None:
     st.integers(0, 10**7),
 )
 def test_the_range_holds_what_is_expected(costs: list[tuple[int, int]], videos: int) -> None:
-    measured = Measured.of(row(*its) for its in costs)
-    its = forecast(videos, measured, rate=RATE, egresses=3, price_per_gb=2.5)
-    for one in (its.requests, its.bytes, its.seconds, its.cost):
+    measured = Measured.of(row(*cost) for cost in costs)
+    plan = forecast(videos, measured, rate=RATE, egresses=3, price_per_gb=2.5)
+    for one in (plan.requests, plan.bytes, plan.seconds, plan.cost):
         assert one is not None
         assert 0 <= one.low <= one.expected * (1 + 1e-9)
         assert one.expected <= one.high * (1 + 1e-9)
@@ -84,7 +84,7 @@ def test_the_range_holds_what_is_expected(costs: list[tuple[int, int]], videos: 
 
 def test_more_videos_measured_narrow_the_range() -> None:
     few, many = (Measured.of([row(2), row(4)] * times) for times in (5, 500))
-    wide, narrow = (forecast(100, its, rate=RATE, egresses=1).requests for its in (few, many))
+    wide, narrow = (forecast(100, measured, rate=RATE, egresses=1).requests for measured in (few, many))
     assert wide.high - wide.low > 5 * (narrow.high - narrow.low) > 0
 
 

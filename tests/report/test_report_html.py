@@ -67,11 +67,11 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> report.Report:
 
 def test_sound_and_whole(night: report.Report) -> None:
     text = report.page(night)
-    its = Outline(text)
+    outline = Outline(text)
     assert text.startswith("<!doctype html>\n")
-    assert its.elements["details"] == 5
-    assert its.elements["svg"] == its.elements["h1"] == its.elements["main"] == 1
-    said = " ".join(its.words)
+    assert outline.elements["details"] == 5
+    assert outline.elements["svg"] == outline.elements["h1"] == outline.elements["main"] == 1
+    said = " ".join(outline.words)
     for words in (
         "1,800",
         "every egress blocked",
@@ -86,8 +86,8 @@ def test_sound_and_whole(night: report.Report) -> None:
 
 def test_self_contained(night: report.Report) -> None:
     text = report.page(night)
-    its = Outline(text)
-    assert not set(its.elements) & {
+    outline = Outline(text)
+    assert not set(outline.elements) & {
         "script",
         "img",
         "link",
@@ -98,11 +98,11 @@ def test_self_contained(night: report.Report) -> None:
         "form",
         "use",
     }
-    assert "default-src 'none'" in next(value for _, name, value in its.attributes if name == "content")
-    outside = [(tag, name) for tag, name, value in its.attributes if "//" in value and name != "xmlns"]
+    assert "default-src 'none'" in next(value for _, name, value in outline.attributes if name == "content")
+    outside = [(tag, name) for tag, name, value in outline.attributes if "//" in value and name != "xmlns"]
     assert set(outside) == {("a", "href")}  # to be clicked, not loaded
     assert "url(" not in text and "@import" not in text
-    assert not any(name.startswith("on") for _, name, _ in its.attributes)
+    assert not any(name.startswith("on") for _, name, _ in outline.attributes)
 
 
 def test_the_drawing_is_well_formed(night: report.Report) -> None:
@@ -117,13 +117,13 @@ def test_the_drawing_is_well_formed(night: report.Report) -> None:
         assert float(child.get("x", "")) + float(child.get("width", "")) <= width + 0.2
 
 
-def with_text(its: report.Report, text: str) -> report.Report:
+def with_text(item: report.Report, text: str) -> report.Report:
     """Every place where foreign text may stand says this."""
     example = {"video_id": text, "title": text, "message": text}
     return replace(
-        its,
+        item,
         queue=text,
-        kinds=tuple(replace(kind, examples=(example,)) for kind in its.kinds),
+        kinds=tuple(replace(kind, examples=(example,)) for kind in item.kinds),
         worst=({"name": text, "state": text, "requests": 9, "blocked": 1, "blocked_share": 0.1},),
         deaths={text: 3},
         notable=(Notable(text, 2, EVENING, EVENING, text),),
@@ -134,12 +134,15 @@ def with_text(its: report.Report, text: str) -> report.Report:
     "text", [HOSTILE, "]]>-->", "'\"><svg onload=x>", "&lt;b&gt;", "<!--", "\u202e\u2066x"]
 )
 def test_hostile_text_stays_text(night: report.Report, text: str) -> None:
-    plain, its = Outline(report.page(with_text(night, "plain"))), Outline(report.page(with_text(night, text)))
-    assert its.elements == plain.elements
-    assert [(tag, name) for tag, name, _ in its.attributes] == [
+    plain, outline = (
+        Outline(report.page(with_text(night, "plain"))),
+        Outline(report.page(with_text(night, text))),
+    )
+    assert outline.elements == plain.elements
+    assert [(tag, name) for tag, name, _ in outline.attributes] == [
         (tag, name) for tag, name, _ in plain.attributes
     ]
-    assert not {"\u202e", "\u2066", "\x1b"} & set("".join(its.words))
+    assert not {"\u202e", "\u2066", "\x1b"} & set("".join(outline.words))
 
 
 @settings(
@@ -149,17 +152,20 @@ def test_hostile_text_stays_text(night: report.Report, text: str) -> None:
 )
 @given(st.text(max_size=80))
 def test_any_text_stays_text(night: report.Report, text: str) -> None:
-    plain, its = Outline(report.page(with_text(night, "plain"))), Outline(report.page(with_text(night, text)))
-    assert its.elements == plain.elements
+    plain, outline = (
+        Outline(report.page(with_text(night, "plain"))),
+        Outline(report.page(with_text(night, text))),
+    )
+    assert outline.elements == plain.elements
 
 
 def test_a_link_only_for_what_is_an_id(night: report.Report) -> None:
     example = {"video_id": "dQw4w9WgXcQ", "title": "", "message": ""}
-    its = replace(
+    item = replace(
         night, kinds=(replace(night.kinds[0], examples=(example, {**example, "video_id": "javascript:x"})),)
     )
     links = [
-        value for tag, name, value in Outline(report.page(its)).attributes if (tag, name) == ("a", "href")
+        value for tag, name, value in Outline(report.page(item)).attributes if (tag, name) == ("a", "href")
     ]
     assert links == ["https://www.youtube.com/watch?v=dQw4w9WgXcQ"]
 

@@ -24,22 +24,22 @@ NOW = EVENING + 86_400
 
 
 def added(*rows: Any) -> Rows:
-    its = Rows()
+    item = Rows()
     for value in rows:
-        its.add(parse_row(value if isinstance(value, bytes) else json.dumps(value).encode()), NOW)
-    return its
+        item.add(parse_row(value if isinstance(value, bytes) else json.dumps(value).encode()), NOW)
+    return item
 
 
 def test_counts_costs_and_examples() -> None:
     names = ids(10)
-    its = added(
+    rows = added(
         *(row(name, EVENING) for name in names),
         *(row(name, EVENING + 5, "timeout", requests=7) for name in names),
     )
-    assert (its.costs["ok"].jobs, its.costs["ok"].requests, its.costs["ok"].bytes) == (10, 20, 400_000)
-    assert its.costs["failed"].requests == 70
-    assert its.finished.bins == {int(EVENING): 10, int(EVENING) + 5: 10}
-    assert [example["video_id"] for example in its.examples["timeout"]] == names[-EXAMPLES:]
+    assert (rows.costs["ok"].jobs, rows.costs["ok"].requests, rows.costs["ok"].bytes) == (10, 20, 400_000)
+    assert rows.costs["failed"].requests == 70
+    assert rows.finished.bins == {int(EVENING): 10, int(EVENING) + 5: 10}
+    assert [example["video_id"] for example in rows.examples["timeout"]] == names[-EXAMPLES:]
 
 
 @pytest.mark.parametrize(
@@ -49,16 +49,16 @@ def test_counts_costs_and_examples() -> None:
      b'{"status": "ok", "requests": 1e999, "bytes": 1}\n'],
 )  # fmt: skip
 def test_what_is_no_row_is_counted_as_such(line: bytes) -> None:
-    its = added(line, row(ids(1)[0], EVENING))
-    assert (its.bad_lines, its.costs["ok"].jobs) == (1, 1)
+    rows = added(line, row(ids(1)[0], EVENING))
+    assert (rows.bad_lines, rows.costs["ok"].jobs) == (1, 1)
 
 
 @pytest.mark.parametrize(
     "when", [None, 5, "", "yesterday", "2026-11-21T1x:00:00Z", "9999-12-31T23:59:59Z", "\0" * 20]
 )
 def test_a_row_without_a_time_counts_all_the_same(when: object) -> None:
-    its = added(row(ids(1)[0], EVENING, finished_at=when))
-    assert (its.undated, its.costs["ok"].jobs, its.finished.span()) == (1, 1, None)
+    rows = added(row(ids(1)[0], EVENING, finished_at=when))
+    assert (rows.undated, rows.costs["ok"].jobs, rows.finished.span()) == (1, 1, None)
 
 
 @given(st.datetimes(datetime(1971, 1, 1), datetime(2026, 1, 1)))
@@ -68,9 +68,9 @@ def test_times_are_read_as_they_are_written(at: datetime) -> None:
 
 
 def test_kinds_that_nobody_knows_are_one() -> None:
-    its = added(*({**row(name, EVENING), "status": "failed", "kind": f"k{name}"} for name in ids(50)))
-    assert its.kinds == {OTHER: 50}
-    assert list(its.examples) == [OTHER]
+    rows = added(*({**row(name, EVENING), "status": "failed", "kind": f"k{name}"} for name in ids(50)))
+    assert rows.kinds == {OTHER: 50}
+    assert list(rows.examples) == [OTHER]
 
 
 def test_only_what_the_checkpoint_promises(tmp_path: Path) -> None:
@@ -85,16 +85,16 @@ def test_only_what_the_checkpoint_promises(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeline, "MAX_BINS", 200)
-    its = Rows()
+    rows = Rows()
     names = ids(1000)
     peaks = []
     for part in range(4):
         tracemalloc.start()
         for number in range(700):
             at = EVENING + (part * 700 + number) * 4
-            its.add(row(names[number % 1000], at, "timeout"), NOW + 1e6)
+            rows.add(row(names[number % 1000], at, "timeout"), NOW + 1e6)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert its.costs["failed"].jobs == 2800
-    assert len(its.finished.bins) <= 200
+    assert rows.costs["failed"].jobs == 2800
+    assert len(rows.finished.bins) <= 200
     assert peaks[-1] < 1.2 * peaks[0]

@@ -19,7 +19,10 @@ def status(state: str = "finished", **more: Any) -> dict[str, Any]:
 def lines(
     root: str = "queue_dir", *, rehearsal: bool = False, damaged: bool = False, **more: Any
 ) -> list[str]:
-    return [its.line for its in following(root, status(**more), rehearsal=rehearsal, damaged=damaged)]
+    return [
+        next_command.line
+        for next_command in following(root, status(**more), rehearsal=rehearsal, damaged=damaged)
+    ]
 
 
 @pytest.fixture(autouse=True)

@@ -44,14 +44,14 @@ def test_it_says_the_night(night: report.Report) -> None:
 def test_it_fits_and_commands_stay_whole(night: report.Report, width: int) -> None:
     lines = list(report.words(night, width))
     commands = [line for line in lines if line.startswith("  engine ")]
-    assert [line.strip() for line in commands] == [its.line for its in night.following]
+    assert [line.strip() for line in commands] == [next_command.line for next_command in night.following]
     assert all(columns(line) <= width for line in lines if line not in commands)
 
 
 def test_nothing_steers_the_terminal(night: report.Report) -> None:
     worst = ({"name": HOSTILE, "state": "ok", "requests": 9, "blocked": 1, "blocked_share": 0.1},)
-    its = replace(night, queue=HOSTILE, deaths={HOSTILE: 1}, worst=worst)
-    lines = list(report.words(its))
+    item = replace(night, queue=HOSTILE, deaths={HOSTILE: 1}, worst=worst)
+    lines = list(report.words(item))
     assert all(line.isprintable() for line in lines)
 
 

@@ -17,24 +17,24 @@ def test_steps_divide_one_another() -> None:
 
 
 def test_fine_as_long_as_there_is_room_then_wider() -> None:
-    its = Timeline()
+    timeline = Timeline()
     for at in range(MAX_BINS):
-        its.add(1_000_000 + at)
-    assert (its.step_s, len(its.bins)) == (1, MAX_BINS)
-    its.add(1)
-    assert its.step_s == 5
+        timeline.add(1_000_000 + at)
+    assert (timeline.step_s, len(timeline.bins)) == (1, MAX_BINS)
+    timeline.add(1)
+    assert timeline.step_s == 5
     for at in range(0, 400 * 86_400, 60):  # a year and more, each minute
-        its.add(2_000_000_000 + at)
-    assert len(its.bins) <= MAX_BINS
-    assert sum(its.bins.values()) == MAX_BINS + 1 + 400 * 1440
+        timeline.add(2_000_000_000 + at)
+    assert len(timeline.bins) <= MAX_BINS
+    assert sum(timeline.bins.values()) == MAX_BINS + 1 + 400 * 1440
 
 
 @given(st.lists(times, min_size=1, max_size=50), st.integers(4, 200))
 def test_columns_hold_all_that_lies_between_the_ends(ats: list[int], most: int) -> None:
-    its = Timeline()
+    timeline = Timeline()
     for at in ats:
-        its.add(at)
-    step, since, counts = its.columns(min(ats), max(ats), most)
+        timeline.add(at)
+    step, since, counts = timeline.columns(min(ats), max(ats), most)
     assert sum(counts) == len(ats)
     assert len(counts) <= most
     for number, count in enumerate(counts):
@@ -43,12 +43,12 @@ def test_columns_hold_all_that_lies_between_the_ends(ats: list[int], most: int) 
 
 
 def test_last_before_and_span() -> None:
-    its = Timeline()
-    assert (its.span(), its.last_before(5)) == (None, 0)
+    timeline = Timeline()
+    assert (timeline.span(), timeline.last_before(5)) == (None, 0)
     for at in (100, 200, 300):
-        its.add(at)
-    assert its.span() == Span(100, 300)
-    assert its.last_before(300) == 200
+        timeline.add(at)
+    assert timeline.span() == Span(100, 300)
+    assert timeline.last_before(300) == 200
 
 
 def test_spells_join_when_they_touch_and_are_of_one_sort() -> None:

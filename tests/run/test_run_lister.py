@@ -30,17 +30,23 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    its = Bench(tmp_path)
-    yield its
-    its.lister.close()
+    item = Bench(tmp_path)
+    yield item
+    item.lister.close()
 
 
 def test_the_first_page_at_once_then_more_and_more_up_to_a_thousand(bench: Bench) -> None:
     bench.site.lists["videos"] = IDS[:3500]
-    its = bench.work()
+    listing = bench.work()
     assert bench.segments() == [30, 30, 60, 120, 240, 480, 900, 900, 740]
     assert bench.seeded() == IDS[:3500]
-    assert (its.state, its.found, its.added, its.parts, its.token) == ("done", 3500, 3500, [], None)
+    assert (listing.state, listing.found, listing.added, listing.parts, listing.token) == (
+        "done",
+        3500,
+        3500,
+        [],
+        None,
+    )
     assert [event["event"] for event in events.recent(bench.queue, 60.0)] == ["listed"]
 
 
@@ -54,13 +60,13 @@ def test_a_failure_in_the_middle_costs_a_wait_and_no_page(bench: Bench) -> None:
     bench.site.lists["videos"] = IDS[:300]
     bench.site.stops["videos"] = (5, Stopped(NO), 1)
     before = time.time()
-    its = bench.work()
-    assert (its.state, its.found, its.tries, its.last_error) == ("open", 150, 1, NO.message)
-    assert before + WAITS_S[0] <= (its.next_try or 0) <= time.time() + WAITS_S[0]
+    listing = bench.work()
+    assert (listing.state, listing.found, listing.tries, listing.last_error) == ("open", 150, 1, NO.message)
+    assert before + WAITS_S[0] <= (listing.next_try or 0) <= time.time() + WAITS_S[0]
     assert bench.seeded() == IDS[:150]
-    its = bench.work()
+    listing = bench.work()
     assert bench.site.asked == [0, *range(5, 10)], "its first page again, then where it was"
-    assert (its.state, its.found, its.added, its.tries) == ("done", 300, 300, 0)
+    assert (listing.state, listing.found, listing.added, listing.tries) == ("done", 300, 300, 0)
     assert bench.seeded() == IDS[:300]
 
 
@@ -72,11 +78,11 @@ def test_a_death_after_a_seeding_counts_nothing_twice(bench: Bench) -> None:
 
     saves, save = [0], channel_state.save
 
-    def dying(queue: Queue, its: Listing) -> None:
+    def dying(queue: Queue, listing: Listing) -> None:
         saves[0] += 1
         if saves[0] == 3:
             raise Dead
-        save(queue, its)
+        save(queue, listing)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(channel_state, "save", dying)
@@ -84,8 +90,8 @@ def test_a_death_after_a_seeding_counts_nothing_twice(bench: Bench) -> None:
             bench.work()
     assert bench.listing.found == 60
     assert len(bench.seeded()) == 120, "seeded, but not noted"
-    its = bench.work()
-    assert (its.state, its.found) == ("done", 300)
+    listing = bench.work()
+    assert (listing.state, listing.found) == ("done", 300)
     assert bench.seeded() == IDS[:300], "each once"
 
 
@@ -94,11 +100,11 @@ def test_it_is_given_up_after_four_failures_without_coming_on(bench: Bench) -> N
     bench.site.stops["videos"] = (5, Stopped(NO), 99)
     for wait_s in (60, 600, 3600):
         before = time.time()
-        its = bench.work()
-        assert before + wait_s <= (its.next_try or 0) <= time.time() + wait_s
-    its = bench.work()
-    assert its.next_try is None
-    assert (its.state, its.tries, its.found) == ("failed", 4, 150)
+        listing = bench.work()
+        assert before + wait_s <= (listing.next_try or 0) <= time.time() + wait_s
+    listing = bench.work()
+    assert listing.next_try is None
+    assert (listing.state, listing.tries, listing.found) == ("failed", 4, 150)
     assert bench.site.asked == [0, 1, 2, 3, 4], "the place to go on at is not trusted for ever"
     assert [event["event"] for event in events.recent(bench.queue, 60.0)][-1] == "listing_failed"
 
@@ -107,15 +113,20 @@ def test_one_that_comes_on_is_not_given_up(bench: Bench) -> None:
     bench.site.lists["videos"] = IDS[:300]
     for page in range(1, 9):
         bench.site.stops["videos"] = (page, Stopped(NO), 1)
-        its = bench.work()
-        assert (its.state, its.tries) == ("open", 1)
+        listing = bench.work()
+        assert (listing.state, listing.tries) == ("open", 1)
 
 
 def test_a_wrong_source_fails_at_once(bench: Bench) -> None:
     bench.site.lists["videos"] = IDS[:30]
     bench.site.stops["videos"] = (0, Stopped(NO, wrong=True), 1)
-    its = bench.work()
-    assert (its.state, its.tries, its.next_try, its.last_error) == ("failed", 1, None, NO.message)
+    listing = bench.work()
+    assert (listing.state, listing.tries, listing.next_try, listing.last_error) == (
+        "failed",
+        1,
+        None,
+        NO.message,
+    )
 
 
 def blocked(bench: Bench) -> None:
@@ -128,10 +139,10 @@ def blocked(bench: Bench) -> None:
 def test_a_block_is_the_egresss_and_costs_the_listing_nothing(bench: Bench) -> None:
     blocked(bench)
     for _ in range(6):
-        its = bench.listing
-        bench.lister._failed(its, Stopped(REFUSED))
-    assert (its.state, its.tries) == ("open", 0)
-    assert 0 < (its.next_try or 0) - time.time() <= EGRESS_WAIT_S
+        listing = bench.listing
+        bench.lister._failed(listing, Stopped(REFUSED))
+    assert (listing.state, listing.tries) == ("open", 0)
+    assert 0 < (listing.next_try or 0) - time.time() <= EGRESS_WAIT_S
 
 
 @pytest.mark.parametrize("jobs", [1, 0])
@@ -160,9 +171,9 @@ def test_a_channel_without_some_tabs_is_done_all_the_same(bench: Bench) -> None:
 
 def test_one_without_any_tab_is_listed_by_its_uploads(bench: Bench) -> None:
     bench.site.lists["playlist?list=UUtopic"] = IDS[:40]
-    its = bench.work()
-    assert (its.state, its.found) == ("done", 40)
-    assert list(its.heads) == ["UUtopic"]
+    listing = bench.work()
+    assert (listing.state, listing.found) == ("done", 40)
+    assert list(listing.heads) == ["UUtopic"]
     with take_or_say_who(bench.queue.seed_lock, "seeding"):
         channel_state.sync(bench.queue)
     bench.site.lists["playlist?list=UUtopic"] = IDS[40:45] + IDS[:40]
@@ -170,8 +181,8 @@ def test_one_without_any_tab_is_listed_by_its_uploads(bench: Bench) -> None:
 
 
 def test_one_with_nothing_at_all_is_done(bench: Bench) -> None:
-    its = bench.work()
-    assert (its.state, its.found) == ("done", 0)
+    listing = bench.work()
+    assert (listing.state, listing.found) == ("done", 0)
 
 
 def test_a_tab_that_was_asked_for_and_is_not_there_fails(tmp_path: Path) -> None:
@@ -198,11 +209,11 @@ def listed(bench: Bench) -> Bench:
 
 @pytest.mark.parametrize(("newer", "pages"), [(0, [0]), (10, [0, 1]), (30, [0, 1]), (100, [0, 1, 2, 3, 4])])
 def test_a_sync_reads_down_to_what_was_there(listed: Bench, newer: int, pages: list[int]) -> None:
-    its = synced(listed, newer)
+    listing = synced(listed, newer)
     assert listed.site.asked == pages
-    assert (its.state, its.found, its.added) == ("done", 300 + newer, 300 + newer)
+    assert (listing.state, listing.found, listing.added) == ("done", 300 + newer, 300 + newer)
     assert sorted(listed.seeded()) == sorted(IDS[: 300 + newer])
-    assert its.heads["videos"] == listed.site.lists["videos"][:30]
+    assert listing.heads["videos"] == listed.site.lists["videos"][:30]
 
 
 def test_videos_that_came_in_another_way_stop_no_sync(listed: Bench) -> None:
@@ -243,22 +254,22 @@ def test_a_search_begins_again_where_another_list_goes_on(tmp_path: Path) -> Non
 
 def test_more_asked_of_a_search_under_way_is_not_forgotten(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "search:bread", "search")
-    its = bench.listing
+    listing = bench.listing
     bench.site.lists["ytsearch50:bread"], bench.site.lists["ytsearch80:bread"] = IDS[:50], IDS[:80]
     with take_or_say_who(bench.queue.seed_lock, "seeding"):
         assert channel_state.Sources(bench.queue).add("search", "search:bread", 80)
-    bench.lister.work(its)  # as it was read before
+    bench.lister.work(listing)  # as it was read before
     assert (bench.listing.state, bench.listing.max_results) == ("done", 80)
     assert bench.seeded() == IDS[:80]
     bench.lister.close()
 
 
 def test_settings_travel_whole_and_a_cut_letter_is_none(tmp_path: Path) -> None:
-    its = settings(make_queue(str(tmp_path / "q")))
-    assert Settings.unpack(io.BytesIO(its.pack())) == its
+    item = settings(make_queue(str(tmp_path / "q")))
+    assert Settings.unpack(io.BytesIO(item.pack())) == item
     for length in (0, 5, 20):
         with pytest.raises(EOFError):
-            Settings.unpack(io.BytesIO(its.pack()[:length]))
+            Settings.unpack(io.BytesIO(item.pack()[:length]))
 
 
 def test_it_ends_when_no_listing_is_open(bench: Bench) -> None:

@@ -46,9 +46,9 @@ def test_a_run_ends_when_all_jobs_are_final_and_no_listing_is_open(tmp_path: Pat
     queue = batch(tmp_path, 4)
     finish(queue)
     assert channel_state.Sources(queue).add("channel", "@one")
-    (its,) = channel_state.read_all(queue)
-    its.state = state
-    channel_state.save(queue, its)
+    (listing,) = channel_state.read_all(queue)
+    listing.state = state
+    channel_state.save(queue, listing)
     egresses = (EgressSpec("direct"),)
     settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
     supervisor = Supervisor(queue, settings, "run")

@@ -86,8 +86,8 @@ def fetch(root: str, bench: Bench, state: JobState | None = None) -> Decision:
 
 
 def refuse(root: str, kind: Kind, bench: Bench, state: JobState | None = None, **failure: Any) -> Decision:
-    its, one = attempts(root, bench), tried(no(kind, **failure), state)
-    return its.conclude(one) or its.confirmed(one)
+    item, one = attempts(root, bench), tried(no(kind, **failure), state)
+    return item.conclude(one) or item.confirmed(one)
 
 
 def test_a_fetched_video(root: str) -> None:
@@ -209,15 +209,15 @@ def test_what_the_egress_lost_costs_the_job_nothing(root: str, kind: Kind) -> No
         4,
         True,
     )
-    its = attempts(root, Bench(losses=1, ok_at=60.0))
-    own = its.conclude(tried(no(kind), state, lost_at=50.0))
+    item = attempts(root, Bench(losses=1, ok_at=60.0))
+    own = item.conclude(tried(no(kind), state, lost_at=50.0))
     assert own is not None
     assert (own.verb, own.body["kind"], own.body["attempts"], own.lost) == ("final", kind, 5, False)
 
 
 def test_a_timeout_over_a_suspend_costs_nothing(root: str) -> None:
-    its, one = attempts(root, Bench(ok_at=60.0)), tried(no(Kind.TIMEOUT), lost_at=50.0, suspended=True)
-    decision = its.conclude(one)
+    item, one = attempts(root, Bench(ok_at=60.0)), tried(no(Kind.TIMEOUT), lost_at=50.0, suspended=True)
+    decision = item.conclude(one)
     assert decision is not None
     assert decision.body["charged"] is False
 
@@ -273,10 +273,10 @@ def test_refusals_count_only_while_others_passed(root: str) -> None:
 
 def test_no_captions_is_not_decided_before_it_is_confirmed(root: str) -> None:
     bench = Bench()
-    its, one = attempts(root, bench), tried(no(Kind.NO_CAPTIONS), JobState(requests=2, bytes=9))
-    assert its.conclude(one) is None
+    item, one = attempts(root, bench), tried(no(Kind.NO_CAPTIONS), JobState(requests=2, bytes=9))
+    assert item.conclude(one) is None
     assert (bench.told, bench.shown_at) == ([(1, Outcome.OK, NAME, None)], [0.0])
-    final, back = its.confirmed(one), its.aborted(one)
+    final, back = item.confirmed(one), item.aborted(one)
     assert (final.verb, final.body["kind"], final.body["requests"]) == ("final", "no_captions", 3)
     assert (back.verb, back.again_in_s, back.body["gave_way"]) == ("try", 0.0, True)
     assert (back.body["charged"], back.body["requests"], back.body["bytes"]) == (False, 1, 100)
@@ -309,12 +309,12 @@ def test_a_job_s_life_as_its_journal_tells_it(
     lives = tmp_path_factory.getbasetemp() / "lives"
     lives.mkdir(exist_ok=True)
     marker.write(str(lives), marker.Note(BATCH))
-    its = attempts(str(lives), bench)
+    item = attempts(str(lives), bench)
     chunk = ChunkState()
     for tries, (kind, in_trouble, confirmed) in enumerate(fates, 1):
         bench.health = EgressHealth(in_trouble, confirmed, 1, 60.0)
         one = tried(Refused(Failure(kind, "no"), RequestCost(1, 10)), chunk.job(NAME), lost_at=50.0)
-        decision = its.conclude(one) or its.aborted(one)
+        decision = item.conclude(one) or item.aborted(one)
         found = decode(encode(decision.verb, decision.body)[:-1])
         assert found is not None
         chunk.apply(JournalEntry(found[0], found[1], tries * 100, found[2]))

@@ -79,9 +79,9 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    its = Bench(tmp_path)
-    yield its
-    its.budget.close()
+    item = Bench(tmp_path)
+    yield item
+    item.budget.close()
 
 
 @pytest.mark.parametrize(

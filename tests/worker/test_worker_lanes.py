@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.worker.lanes import PATIENCE_S, Lanes
+from engine.worker.lanes import STUCK_AFTER_S, Lanes
 
 
 class Clock:
@@ -18,7 +18,7 @@ def test_an_egress_that_hangs_is_stuck_until_it_answers_or_lets_go() -> None:
     for _ in range(2):
         lanes.begin(3)
         lanes.begin(0)
-    clock.now += PATIENCE_S + 0.1
+    clock.now += STUCK_AFTER_S + 0.1
     assert not lanes.stuck(3)  # nobody else has answered either: the site is slow
     lanes.end(0, 0.1, answered=True)
     assert lanes.stuck(3)

@@ -78,7 +78,7 @@ def test_nothing_is_promised_before_its_files_have_durable_names(
     def written(self: journal.Journal, verb: str, body: dict[str, Any]) -> None:
         if verb == "synced":
             ends = [entry for entry in journal.lines(self.path) if entry.end <= body["end"]]
-            log.append(("promised", [its.body for its in ends if its.verb == "final"]))
+            log.append(("promised", [end.body for end in ends if end.verb == "final"]))
         write(self, verb, body)
 
     monkeypatch.setattr(publisher.Output, "publish", published)
@@ -91,7 +91,7 @@ def test_nothing_is_promised_before_its_files_have_durable_names(
         for row in value if what == "promised" else ():
             if row["status"] == "ok":
                 since = log[log.index(("published", row["video_id"])) : at]
-                assert any(its == "synced" and row["video_id"][:2] in names for its, names in since), row
+                assert any(text == "synced" and row["video_id"][:2] in names for text, names in since), row
                 promised += 1
     assert promised >= 50
     rig.sound()
@@ -365,7 +365,9 @@ def test_a_hung_thread_ends_its_worker_and_costs_the_other_jobs_nothing(
         waiting.wait(HANG_S)
         if video_id == names[0]:
             (work,) = [
-                its for its in rig.at_work.scheduler.in_flight.values() if its.item.job.video_id == video_id
+                item
+                for item in rig.at_work.scheduler.in_flight.values()
+                if item.item.job.video_id == video_id
             ]
             assert work.permit == permit  # whose egress is told when the thread hangs
             work.since -= 3600.0
@@ -480,7 +482,7 @@ def test_waiting_for_a_permit_is_no_hanging(
 
     def slowly(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
         (work,) = [
-            its for its in rig.at_work.scheduler.in_flight.values() if its.item.job.video_id == video_id
+            item for item in rig.at_work.scheduler.in_flight.values() if item.item.job.video_id == video_id
         ]
         work.waiting = True
         work.since -= 3600.0
@@ -532,7 +534,7 @@ def test_a_bug_in_a_thread_is_reported_and_ends_the_work(tmp_path: Path, stand_i
 def test_no_proxy_left(tmp_path: Path, stand_in: Rehearsal) -> None:
     stand_in.play("proxy407", replace=True)
     rig = Rig(batch(tmp_path, 20), stand_in)
-    rig.resources.door.close()
+    rig.resources.client.close()
     report = rig.work(lambda: False)
     assert (report.why, report.exit_code) == ("error", Exit.NO_PROXY)
     assert rig.rows() == {}
@@ -685,7 +687,7 @@ def test_a_permit_that_went_stale_before_its_request_counts_as_none(
     rig.work()
     sent = sum(stand_in.stats()["requests"].values()) - before
     rig.resources.budget.flush()
-    assert [its.requests for its in snapshot(rig.queue.budget)] == [sent]
+    assert [egress_view.requests for egress_view in snapshot(rig.queue.budget)] == [sent]
     assert sum(row["requests"] for row in rig.rows().values()) == sent
     rig.sound()
 
@@ -706,5 +708,5 @@ def test_another_rate_is_followed_at_once(tmp_path: Path, stand_in: Rehearsal) -
     word.start()
     assert rig.work() == WorkerReport("stop", 8)
     word.join()
-    assert [its.rate_per_s for its in snapshot(rig.queue.budget)] == [pytest.approx(100.0)]
+    assert [egress_view.rate_per_s for egress_view in snapshot(rig.queue.budget)] == [pytest.approx(100.0)]
     rig.sound()

@@ -108,9 +108,9 @@ def test_no_more_reservations_than_jobs() -> None:
 def test_a_chunk_wakes_those_who_wait() -> None:
     desk = Scheduler()
     waiting = [Waiter(desk.wait_for_work) for _ in range(3)]
-    assert all(its.waits() for its in waiting)
+    assert all(waiter.waits() for waiter in waiting)
     lay(desk, [JobState() for _ in range(3)])
-    assert [its.comes() for its in waiting] == [True] * 3
+    assert [waiter.comes() for waiter in waiting] == [True] * 3
 
 
 def test_a_stop_wakes_everybody_and_begins_nothing() -> None:
@@ -341,9 +341,9 @@ def test_every_job_is_settled_whatever_becomes_of_it(
         if idle and desk._startable() > 0 and (not running or data.draw(st.booleans())):
             work = begin(desk, idle[0])
             running[work.thread] = work
-            out = [its.item.state for its in running.values()]
-            assert len(out) == 1 or not any(its.deaths for its in out)
-            assert sum(its.refused for its in out if not its.deaths) <= 1
+            out = [item.item.state for item in running.values()]
+            assert len(out) == 1 or not any(job_state.deaths for job_state in out)
+            assert sum(job_state.refused for job_state in out if not job_state.deaths) <= 1
             continue
         assert running, "jobs are left, nothing is in flight and nothing may begin"
         work = running.pop(data.draw(st.sampled_from(sorted(running))))
@@ -365,21 +365,21 @@ def test_threads_and_a_keeper_work_everything_off() -> None:
 
     def work() -> None:
         while desk.wait_for_work():
-            its = desk.take(threading.get_ident(), passed_at=LATER)
-            if not isinstance(its, Work):
+            item = desk.take(threading.get_ident(), passed_at=LATER)
+            if not isinstance(item, Work):
                 return
             with desk.changed:
-                if its.item.state.deaths and len(desk.in_flight) > 1:
+                if item.item.state.deaths and len(desk.in_flight) > 1:
                     finals.append("not alone")
                 most[0] = max(most[0], len(desk.in_flight))
             time.sleep(0.0005)  # the fetch
-            tried = its.item.state.tries
-            its.item.state.tries += 1
-            if desk.returned(its):
+            tried = item.item.state.tries
+            item.item.state.tries += 1
+            if desk.returned(item):
                 again = 0.002 if tried == 0 and len(finals) % 3 == 0 else None
                 if again is None:
-                    finals.append(its.item.job.video_id)
-                desk.finish(its, again)
+                    finals.append(item.item.job.video_id)
+                desk.finish(item, again)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
     for thread in threads:

@@ -43,8 +43,8 @@ class Kept(Bench):
 
     def busy(self, busy: bool) -> None:
         """Whether a job is in flight, one that never comes back."""
-        its: Any = SimpleNamespace()
-        self.scheduler.in_flight = {99: its} if busy else {}
+        value: Any = SimpleNamespace()
+        self.scheduler.in_flight = {99: value} if busy else {}
 
     def bare(self, name: str, egress: int = 0) -> None:
         home: Any = SimpleNamespace()
@@ -58,7 +58,7 @@ class Kept(Bench):
         self.budget.report(self.permit(egress), Outcome.OK, job="any", shown_at=time.monotonic())
 
     def decided(self) -> dict[str, bool]:
-        return {its.answer.tried.job.video_id: its.confirmed for its in self.unconfirmed.decided()}
+        return {item.answer.tried.job.video_id: item.confirmed for item in self.unconfirmed.decided()}
 
     def wait(self, count: int) -> dict[str, bool]:
         found: dict[str, bool] = {}
@@ -72,15 +72,17 @@ class Kept(Bench):
     def later(self, seconds: float) -> None:
         """Let all answers have come so much earlier."""
         answers = self.unconfirmed._answers
-        self.unconfirmed._answers = [type(its)(its.work, its.tried, its.at - seconds) for its in answers]
+        self.unconfirmed._answers = [
+            type(answer)(answer.work, answer.tried, answer.at - seconds) for answer in answers
+        ]
 
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[Kept]:
-    its = Kept(tmp_path)
-    its.site = dict.fromkeys(NAMED, SHOWN)
-    yield its
-    its.budget.close()
+    item = Kept(tmp_path)
+    item.site = dict.fromkeys(NAMED, SHOWN)
+    yield item
+    item.budget.close()
 
 
 def test_any_jobs_captions_confirm_what_came_before_by_this_egress(kept: Kept) -> None:
@@ -161,7 +163,7 @@ def test_of_all_processes_one_asks_and_all_hear_the_answer(kept: Kept) -> None:
     assert (kept.decided(), others.decided(), kept.asked) == ({}, [], [])
     kept.show()
     assert kept.decided() == {NAMES[0]: True}
-    assert [its.confirmed for its in others.decided()] == [True]
+    assert [decided.confirmed for decided in others.decided()] == [True]
 
 
 def test_one_that_says_nothing_is_followed_by_another_in_a_minute(kept: Kept) -> None:
