@@ -43,6 +43,18 @@ def test_a_gap_between_two_ticks_is_lost_time(clock: Clock) -> None:
     assert watched.lost_s(0.0) == 70.0
 
 
+def test_a_clock_that_goes_back_is_another_one(clock: Clock) -> None:
+    watched = Suspends()
+    watched.tick()
+    clock.now += 3600.0
+    watched.tick()
+    clock.now -= 3500.0
+    began_s = clock.now
+    assert watched.lost_s(began_s) == 0.0
+    clock.now += 1.0
+    assert watched.lost_s(began_s) == 0.0, "nothing is taken off the times of this clock"
+
+
 def test_where_nobody_ticks_nothing_is_lost(clock: Clock) -> None:
     unwatched = Suspends()
     assert unwatched.lost_s(0.0) == 0.0

@@ -13,7 +13,7 @@ from engine.budget import Outcome
 from engine.model import EgressSpec, Failure, Fetched, Kind, Refused
 from engine.network.client import Client
 from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
-from engine.worker.attempt import Attempts
+from engine.worker.attempt import outcome_of
 from engine.youtube.fetcher import Fetcher, FetchSettings
 
 MakeClient = Callable[..., Client]
@@ -173,7 +173,7 @@ def test_a_translation(rehearsal: Rehearsal, client: Client) -> None:
 
 
 def outcome(failure: Failure) -> Outcome:
-    return Attempts(None, None, 5, ("p001",)).outcome(failure)  # type: ignore[arg-type]
+    return outcome_of(failure, rotating=False)
 
 
 def test_a_refused_translation_says_nothing_of_the_egress(rehearsal: Rehearsal, client: Client) -> None:
