@@ -109,7 +109,7 @@ class Budget:
     ) -> Permit | None:
         """Wait for leave to send one request, by `egress` or by whichever is free first.
 
-        `avoid(egress)` says which would better not be used; they are all the same when no other is closed.
+        Egresses for which `avoid` is true are used only when no other works.
 
         None when `stop` is set, when `give_up()` says so (asked at least every 0.25 s), or when the given
         egress is retired. While all are open it waits for the first cool-down to end and is then the probe.
@@ -222,7 +222,7 @@ class Budget:
             self._ledger.store(permit.egress, after)
         self._moved(permit.egress, before, after, now)
         in_trouble = after.state != State.CLOSED or permit.epoch != after.epoch
-        return EgressHealth(in_trouble, bool(after.flags & CONFIRMED), after.losses, after.ok_at)
+        return EgressHealth(in_trouble, bool(after.flags & CONFIRMED), after.ok_at)
 
     def add_bytes(self, egress: int, n: int) -> None:
         """Count body bytes; they are written together with the next outcome or permit, or by `flush`."""

@@ -3,12 +3,13 @@
 A permit is a reserved slot (GCRA): it is computed, written, and only then slept for, so that a wake-up delay
 does not add to the interval. Per egress
 
-    CLOSED --block, or 5 jobs without network--> OPEN --cool-down over, one probe--> HALF_OPEN
-      ^                                           ^                                     |   |
-      |                                           +---- refused, or of no use, or late--+   |
-      +---------------------------------- answered ----------------------------------------+
+    CLOSED --block, or 5 attempts lost in a row--> OPEN --cool-down over, one probe--> HALF_OPEN
+      ^                                             ^                                     |   |
+      |                                             +---- refused, or of no use, or late--+   |
+      +----------------------------------- answered -----------------------------------------+
 
-and RETIRED from anywhere. What an outcome does to it is in `outcomes`, how the rate moves in `climb`.
+and RETIRED from anywhere. What an outcome does to it is in `circuit_breaker`, how the rate moves in
+`rate_controller`.
 """
 
 from __future__ import annotations

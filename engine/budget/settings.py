@@ -44,13 +44,11 @@ class EgressHealth(NamedTuple):
 
     in_trouble  it is blocked, offline or retired, or was so after the request had been sent
     confirmed   the incident under way is its own: a second job or a control video failed as well
-    losses      attempts in a row that were lost on the way since its last success, this one counted
     ok_at       its last success (monotonic clock); 0: none
     """
 
     in_trouble: bool = False
     confirmed: bool = False
-    losses: int = 0
     ok_at: float = 0.0
 
 

@@ -43,7 +43,9 @@ class RunNotices:
             return  # the run itself will meet what is wrong
         if self._stalled and not was:
             reason = f"nothing has moved for {status.STALLED_AFTER_S:.0f} s, and nobody blocks"
-            threading.Thread(target=self._send, args=("stalled", None, reason), daemon=True).start()
+            threading.Thread(
+                target=self._send, args=("stalled", None, reason), name="notice", daemon=True
+            ).start()
 
     def __enter__(self) -> Self:
         return self

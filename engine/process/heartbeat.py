@@ -11,10 +11,10 @@ import contextlib
 import os
 import select
 import stat
-import threading
 import time
 
 from engine.process import suspends
+from engine.process.threads import start_thread
 
 BEAT_S = 1.0
 STARTING_S = 180.0  # a process may take this long before its first beat
@@ -47,7 +47,7 @@ class Heart:
 
     def beat_by_itself(self) -> None:
         """Beat from a thread, for a process whose main thread may wait for long with good reason."""
-        threading.Thread(target=self._go_on, name="heartbeat", daemon=True).start()
+        start_thread(self._go_on, name="heartbeat")
 
     def _go_on(self) -> None:
         while True:

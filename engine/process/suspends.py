@@ -13,6 +13,8 @@ import threading
 import time
 from collections import deque
 
+from engine.process.threads import start_thread
+
 GAP_S = 2.0
 TICK_S = 0.25
 KEPT = 64  # suspends that are remembered
@@ -52,8 +54,8 @@ class Suspends:
             if self._watched:
                 return
             self._watched = True
-        with contextlib.suppress(RuntimeError):
-            threading.Thread(target=self._go_on, name="suspends", daemon=True).start()
+        with contextlib.suppress(RuntimeError, MemoryError):
+            start_thread(self._go_on, name="suspends")
 
     def _go_on(self) -> None:
         while True:

@@ -1,7 +1,8 @@
-"""What a start does before any worker lives: it finishes everything that a crash left half done.
+"""What a start does before any worker lives: it finishes what a crash left half done in the queue as a whole.
 
-Unfinished segments are published, leftovers in `tmp/` removed, an interrupted retry finished, and the tokens compared
-with the segments.
+What dead workers left in `workers/` is for the worker processes themselves (`engine.queue.claims.reclaim`).
+Unfinished segments are published, leftovers in `tmp/` removed, an interrupted retry finished, and the tokens
+compared with the segments.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from engine.inputs import Line
 from engine.model import Failure, Kind, Permit, RequestCost
 from engine.process.child_side import carried_out
 from engine.process.heartbeat import Heart
+from engine.process.threads import start_thread
 from engine.queue import channel_state, events
 from engine.queue.channel_state import Listing
 from engine.queue.directory import Queue, open_queue
@@ -260,7 +261,7 @@ def _listed(root: str) -> None:
         settings = Settings.unpack(sys.stdin.buffer)
     except EOFError:  # the supervisor died before it had said what to do
         return
-    threading.Thread(target=_leave_with_supervisor, name="control", daemon=True).start()
+    start_thread(_leave_with_supervisor, name="control")
     Heart.on_stdout().beat_by_itself()  # its main thread may wait an hour for a permit
     queue = open_queue(root)
     with take_or_say_who(queue.lister_lock, "lister", wait_s=LOCK_WAIT_S):

@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import re
-import threading
 from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import replace
@@ -24,6 +23,7 @@ from loky.backend.synchronize import SemLock
 from engine.budget import parse_rate
 from engine.process import environment, shortages
 from engine.process.heartbeat import Heart, Pulse
+from engine.process.threads import start_thread
 from engine.queue import claims, events
 from engine.queue.directory import Queue
 from engine.run.child_process import ChildProcess, Ending
@@ -56,9 +56,11 @@ def begin(settings: Settings, control_pipe: Connection, heart: Connection) -> No
     process_executor._USE_PSUTIL = False
     try:
         Heart(heart.fileno()).beat_by_itself()
-        threading.Thread(target=_listen, args=(control_pipe,), name="control", daemon=True).start()
+        start_thread(_listen, control_pipe, name="control")
     except RuntimeError:  # no thread can be started
         os._exit(NO_THREAD)
+    except MemoryError:
+        os._exit(NO_MEMORY)
 
 
 def _listen(pipe: Connection) -> None:

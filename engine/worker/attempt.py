@@ -1,4 +1,4 @@
-"""One try at one job, as a pipeline: fetch → classify → render → publish → decide → record.
+"""What one attempt comes to: told to the budget, published or decided on, and returned as a value for the journal.
 
 What it does not know: threads, chunks, processes. It is given an output, a budget and what the fetch came to, and
 answers with what to write into the journal and when the job comes again.
@@ -70,7 +70,8 @@ def shows_captions(got: Refused) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """An attempt that was none in the end: its egress closed between two requests, or the run ends."""
+    """An attempt that was cut short, because its egress was blocked between two requests or the run ends. Not
+    charged."""
 
     cost: RequestCost
 
@@ -144,8 +145,7 @@ class Attempts:
         return self._finish(tried, tried.got)
 
     def aborted(self, tried: Tried) -> Decision:
-        """The job stays what it was, and its journal hears only of what the attempt cost: its requests were sent all
-        the same."""
+        """The job stays what it was. Its journal gets a line with the cost alone, as the requests were sent."""
         self.output.forget(tried.job.video_id, tried.state.rows)
         body = {
             "job": tried.job.video_id,

@@ -6,7 +6,6 @@ is not in flight. The journal line comes before the job leaves its thread, so th
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import replace
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from engine.errors import EngineError, Interrupted
 from engine.model import Failure, Fetched, Kind, Permit, Refused, RequestCost
 from engine.network.turns import turns
 from engine.process import shortages, suspends
+from engine.process.threads import start_thread
 from engine.queue import claims
 from engine.settings import Settings
 from engine.worker.attempt import Aborted, Attempts, Decision, Tried
@@ -69,7 +69,7 @@ class FetchLoop:
     def start(self, number: int) -> None:
         """Start the thread of this number (or its successor, when it hangs). Raises ShortageError."""
         try:
-            threading.Thread(target=self._run, args=(number,), name=f"fetch-{number}", daemon=True).start()
+            start_thread(self._run, number, name=f"fetch-{number}")
         except RuntimeError as exc:
             raise shortages.raised(exc) or exc from None
 

@@ -2,8 +2,8 @@
 
 A proxy that trickles or hangs costs each attempt its whole deadline. Long before enough deadlines have passed
 for the budget to close it, all threads of a process would wait for it. So an egress that holds its fair share
-of the threads and has not answered for long, while another has, gets no more for now. How long is long, the
-attempts that are answered say. Memory of one process only.
+of the threads and has not answered for long, while another has, gets no more for now. The limit is four
+times the usual time of an answered attempt, at least 1 s. Memory of one process only.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@
 | blocked                                         | again when others have passed, nothing charged; failed    |
 |                                                 | when it was refused three times while others passed       |
 
-Whose a lost connection is, `is_of_egress` says from what is known at that moment:
+Whose a lost connection is, `is_of_egress` says from what is known at that moment. The first line that fits counts:
 
 | the egress                                      | the failure is                                            |
 |-------------------------------------------------|-----------------------------------------------------------|
@@ -21,8 +21,8 @@ Whose a lost connection is, `is_of_egress` says from what is known at that momen
 | lost fewer than 5 attempts in a row             | the egress's: nobody can know yet. The fifth opens it,    |
 |                                                 | and a control video tells whether it works                |
 
-A timeout whose attempt spans a suspend of the machine is nobody's. Behind a rotating gateway the next connection
-leaves by another exit, so what is lost behind it is bad luck, three times `--attempts` at most.
+If the process was suspended during the attempt, a timeout is not charged. Behind a rotating gateway the next
+connection leaves by another exit, so what is lost behind it is bad luck, three times `--attempts` at most.
 
 A job whose process died answers nothing; `is_poison` decides on the deaths instead.
 """
@@ -57,7 +57,8 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """The job comes again after `wait_s`. `charged`: this attempt counts. `others_passed`: this refusal counts."""
+    """The job comes again after `wait_s`. `charged`: this attempt counts. `others_passed`: this
+    block counts towards the three that end the job, because other jobs passed."""
 
     wait_s: float
     charged: bool = False

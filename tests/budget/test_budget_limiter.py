@@ -177,7 +177,7 @@ def test_how_an_egress_stands_after_a_loss(path: Path) -> None:
     permits = [taken(budget) for _ in range(6)]
     ok_at = budget.report(taken(budget), Outcome.OK, job="x").ok_at
     healths = [budget.report(permit, Outcome.NETWORK, job=f"j{n}") for n, permit in enumerate(permits)]
-    assert healths[:4] == [EgressHealth(False, False, n, ok_at) for n in range(1, 5)]
+    assert healths[:4] == [EgressHealth(False, False, ok_at)] * 4
     assert [health.in_trouble for health in healths[4:]] == [True, True], (
         "the fifth opens it, the sixth comes late"
     )
@@ -185,7 +185,7 @@ def test_how_an_egress_stands_after_a_loss(path: Path) -> None:
     budget.report(taken(budget), Outcome.OK, job="x")
     assert snapshot(str(path))[0].state == "ok"
     late = budget.report(permits[0], Outcome.NETWORK, job="y")
-    assert (late.in_trouble, late.losses) == (True, 0), "it was sent before the outage"
+    assert late.in_trouble, "it was sent before the outage"
 
 
 def test_one_confirming_fetch_an_egress_and_minute_whoever_asks(path: Path) -> None:

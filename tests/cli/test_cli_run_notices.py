@@ -101,7 +101,7 @@ def test_a_stall_is_told_once_each_time(
         notices._poll_at = 0.0
         notices.tick()
         for thread in threading.enumerate():
-            if thread is not mine and thread.daemon:
+            if thread.name == "notice":
                 thread.join(HANG_S)
     assert [(notice["event"], notice["state"], notice["exit_code"]) for notice in told] == [
         ("stalled", "stalled", None),

@@ -209,7 +209,7 @@ def test_what_the_egress_lost_costs_the_job_nothing(root: str, kind: Kind) -> No
         4,
         True,
     )
-    item = attempts(root, Bench(losses=1, ok_at=60.0))
+    item = attempts(root, Bench(ok_at=60.0))
     own = item.conclude(tried(no(kind), state, lost_at=50.0))
     assert own is not None
     assert (own.verb, own.body["kind"], own.body["attempts"], own.lost) == ("final", kind, 5, False)
@@ -312,7 +312,7 @@ def test_a_job_s_life_as_its_journal_tells_it(
     item = attempts(str(lives), bench)
     chunk = ChunkState()
     for tries, (kind, in_trouble, confirmed) in enumerate(fates, 1):
-        bench.health = EgressHealth(in_trouble, confirmed, 1, 60.0)
+        bench.health = EgressHealth(in_trouble, confirmed, 60.0)
         one = tried(Refused(Failure(kind, "no"), RequestCost(1, 10)), chunk.job(NAME), lost_at=50.0)
         decision = item.conclude(one) or item.aborted(one)
         found = decode(encode(decision.verb, decision.body)[:-1])

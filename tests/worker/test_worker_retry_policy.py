@@ -50,8 +50,8 @@ TABLE: dict[Kind, tuple[str, Finish | RetryLater]] = {
 LOST_AT = 100.0
 NEW = Past()
 TROUBLE = Circumstances(EgressHealth(in_trouble=True, ok_at=LOST_AT + 1))
-OTHERS_PASS = Circumstances(EgressHealth(losses=1, ok_at=LOST_AT + 1))
-NOBODY_KNOWS = Circumstances(EgressHealth(losses=4, ok_at=LOST_AT - 1))
+OTHERS_PASS = Circumstances(EgressHealth(ok_at=LOST_AT + 1))
+NOBODY_KNOWS = Circumstances(EgressHealth(ok_at=LOST_AT - 1))
 
 pasts = st.builds(
     Past,
@@ -67,7 +67,6 @@ circumstances = st.builds(
         EgressHealth,
         in_trouble=st.booleans(),
         confirmed=st.booleans(),
-        losses=st.integers(0, 30),
         ok_at=st.sampled_from([0.0, LOST_AT - 1, LOST_AT + 1]),
     ),
     lost_exit=st.booleans(),

@@ -182,7 +182,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="What to do when every egress is blocked."),
         control_video_option,
         option("--attempts", metavar="N", type=Whole(1, 1000), default=5, show_default=True,
-               help="Attempts before a job is failed."),
+               help="Charged attempts before a job is failed."),
         option("--deadline", metavar="S", type=Number(0.1, 86400), default=60.0, show_default=True,
                help="Seconds for the requests of one attempt; waiting for permits does not count."),
         option("--grace", metavar="S", type=Number(0, 86400), default=15.0, show_default=True,
