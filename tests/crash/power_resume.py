@@ -124,7 +124,7 @@ class Inside:
         while thread.is_alive() and self._work_left() and time.monotonic() < ends_at:
             time.sleep(0.003)
         control.stop.set()
-        loop.desk.attention.set()
+        loop.scheduler.attention.set()
         thread.join(WORKER_S)
         resources.budget.close()
         assert reports, f"a worker that hangs, with {self._work_left()} in hand"

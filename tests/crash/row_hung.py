@@ -6,7 +6,6 @@ is no matter: then the others keep their pace if the threads that hang do not ho
 
 from __future__ import annotations
 
-import collections
 import socket
 import threading
 import time
@@ -68,14 +67,18 @@ def fetch(place: Place, seed: int) -> str:
     arrivals = site.arrivals()
     hung_s = {arrival["video_id"]: arrival["t"] for arrival in arrivals if arrival["scene"] == scene}
     assert hung_s, "a scene that touches nobody shows nothing"
-    assert ended.code == 3, ended.said
+    assert ended.code in (0, 3), ended.said
     rows = batch.rows()
-    kinds = collections.Counter(value["kind"] for value in rows.values())
-    assert kinds == {"timeout": len(hung_s), None: len(rows) - len(hung_s)}, kinds
-    late_s = {name: watch.last_s[name] - at_s for name, at_s in hung_s.items()}
+    late = {name for name, value in rows.items() if value["kind"] == "timeout"}
+    assert late <= hung_s.keys(), (
+        "only those that hang are late; where another answer comes at once they are fetched"
+    )
+    assert {value["kind"] for name, value in rows.items() if name not in late} == {None}
+    assert late, "none hung twice"
+    late_s = {name: watch.last_s[name] - hung_s[name] for name in late}
     slack_s = SLACK_S * machine.slack
     assert max(late_s.values()) <= DEADLINE_S + slack_s + LOOK_S, late_s
-    elapsed_s = {name: rows[name]["elapsed_s"] for name in hung_s}  # waits for permits included
+    elapsed_s = {name: rows[name]["elapsed_s"] for name in late}  # waits for permits included
     assert max(elapsed_s.values()) <= DEADLINE_S + slack_s + 2.0, elapsed_s
     rate = _pace([arrival["t"] for arrival in arrivals])
     assert rate >= PACE * RATE_PER_S or machine.crowd > BUSY, (

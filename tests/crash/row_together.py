@@ -52,6 +52,14 @@ def _round(batch: Batch, dice: random.Random, names: list[str]) -> tuple[Command
     return winner, refused, status_s
 
 
+def _seeded(batch: Batch) -> list[str]:
+    """The ids in the segments; none while small segments are gathered, when a job may be seen in two of them."""
+    try:
+        return sorted(recount.seeded(batch.queue))
+    except (AssertionError, OSError):
+        return []
+
+
 @row(14, "ten-at-once", "ten `engine run` at once, `seed` and `status` beside", trials=25, quick=1)
 def ten_at_once(place: Place, seed: int) -> Told:
     """One works; nine exit 11, name it and have seeded nothing. Then it ends in some way, and again."""
@@ -68,7 +76,7 @@ def ten_at_once(place: Place, seed: int) -> Told:
             assert [ended.code for ended in refused] == [11] * (RUNS - 1), refused
             assert all(str(winner.pid) in ended.err for ended in refused), refused
             assert not [ended.said for ended in refused if "Traceback" in ended.said]
-            assert sorted(recount.seeded(batch.queue)) == sorted(batch.ids), "who was refused has seeded"
+            until(lambda: _seeded(batch) == sorted(batch.ids), 20.0 * slack(), "who was refused has seeded")
             how = dice.choice(["end", "INT", "kill"])
             if how == "kill":
                 winner.kill_all()

@@ -21,8 +21,8 @@ DRAIN_S, NOW_S = 16.0, 5.0  # shares
 FEW = ("-p", "2", "-t", "4")
 
 
-def slow_batch(place: Place, count: int = 60) -> Batch:
-    return place.batch(videos(count, 7), place.stand_in(seed=7, latency_s=SLOW_S))
+def slow_batch(place: Place, count: int = 60, latency_s: float = SLOW_S) -> Batch:
+    return place.batch(videos(count, 7), place.stand_in(seed=7, latency_s=latency_s))
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,8 @@ class Stop:
 
 def stopped_again_and_again(place: Place) -> tuple[Batch, list[Stop]]:
     """A batch stopped by each signal, by command and at a limit, then finished."""
-    batch = slow_batch(
-        place, 150
-    )  # so many that on a busy machine, too, no run gets to the end before it is stopped
+    # So slow that on a busy machine, too, no run gets to the end before it is stopped.
+    batch = slow_batch(place, 100, latency_s=4 * SLOW_S)
     stops = []
 
     def note(why: str, ended: Ended) -> None:

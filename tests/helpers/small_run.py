@@ -112,7 +112,7 @@ class Worker(MainLoop):
 
     def _fill(self) -> bool:
         filled = super()._fill()
-        if not filled and not self.desk.chunks:
+        if not filled and not self.scheduler.chunks:
             self.control.stop.set()
         return filled
 
