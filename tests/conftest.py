@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from engine.storage import disk
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     cache = Path(__file__).parents[1] / ".pytest_cache" / "pycache"
     sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache))
+
+
+# Under nohup what is started here would ignore SIGHUP as well, and a test would wait for an end that does not come.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # How long an example takes says something about the machine, nothing about the engine.
