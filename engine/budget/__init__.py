@@ -1,7 +1,8 @@
 """The shared request budget: one file that all worker processes take their permits from.
 
-`Budget` is what a worker holds, `snapshot` what an onlooker reads (no lock, nothing heavy imported),
-`parse_rate` and `describe` are for the command line.
+`Budget` is what a worker holds, `snapshot` what a status reads (no lock, nothing heavy imported), `parse_rate` and
+`describe` are for the command line. It owns the budget file: rates, blocks and counts of each egress. It sends
+nothing and knows no jobs.
 """
 
 from __future__ import annotations

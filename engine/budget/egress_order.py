@@ -1,6 +1,6 @@
 """In which order the egresses of a run are free, and which of them had a success last.
 
-All records are read anew four times a second, for other processes use them too; in between this process's own
+All records are read again four times a second, for other processes use them too; in between this process's own
 grants keep the order.
 """
 

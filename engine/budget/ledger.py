@@ -1,6 +1,6 @@
 """The records of a run's egresses: read without the lock, or loaded and stored under it.
 
-A record that cannot be believed (torn, damaged, of another boot) is judged under the lock only, and mended
+A record that cannot be believed (torn, damaged, of another boot) is judged under the lock only, and repaired
 there and then: a wait that is read from a bad record could last for ever.
 """
 
@@ -80,7 +80,7 @@ class Ledger:
         ]
 
     def load(self, egress: int) -> Loaded:
-        """Under the lock: an egress, mended on disk if need be."""
+        """Under the lock: an egress, repaired on disk if need be."""
         state = unpack(self._file.read(self._places[egress]))
         if state is not None and state.key != self.keys[egress]:
             self.enter()  # another process made order after a damage: look where the record is now
@@ -128,7 +128,7 @@ class Ledger:
         return state if plausible(state, time.monotonic(), self._settings) else None
 
     def _mended(self, egress: int, now: float, wall: float) -> EgressState:
-        """A damaged record begins anew with an empty bucket; its counters stay if they look right."""
+        """A damaged record begins again with an empty bucket; its counters stay if they look right."""
         key, label = self.keys[egress], self._labels[egress]
         left = salvage(self._file.read(self._places[egress]), key)
         if left is None:

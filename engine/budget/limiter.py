@@ -73,7 +73,7 @@ class Budget:
         stop: threading.Event | None = None,
         on_event: Callable[[str, str, float], None] | None = None,
     ) -> Budget:
-        """Open the budget file, making it or mending it if need be.
+        """Open the budget file, making or repairing it if need be.
 
         `egresses` are those of the run, in the order that permits index. `new_run` is for whoever starts the
         run: retired egresses get another chance, and `snapshot` shows this run's egresses alone. `on_stuck`
@@ -107,7 +107,7 @@ class Budget:
         give_up: Callable[[], bool] | None = None,
         avoid: Avoid | None = None,
     ) -> Permit | None:
-        """Wait for leave to send one request, by `egress` or by whichever is free first.
+        """Wait for permission to send one request, by `egress` or by whichever is free first.
 
         Egresses for which `avoid` is true are used only when no other works.
 
@@ -139,7 +139,7 @@ class Budget:
         return self._settings
 
     def steer(self, settings: BudgetSettings) -> None:
-        """Hold to these settings from now on. At another rate every egress begins anew, as in a run that begins
+        """Hold to these settings from now on. At another rate every egress begins again, as in a run that begins
         with it: what was learnt is forgotten, a cool-down goes on. Any number of processes may be told the same,
         in any order. Raises DiskError.
         """
@@ -272,7 +272,7 @@ class Budget:
                 if egress is None:
                     raise NoProxyError(
                         "no proxy is left that can be used: each has refused for good, as with a wrong user or "
-                        "password (407). `engine status` names them; mend the list and run again"
+                        "password (407). `engine status` names them; correct the list and run again"
                     )
                 return None
             if first.ready > now:

@@ -45,7 +45,7 @@ TICK_S = 0.02
 
 
 def configure(state: EgressState, settings: BudgetSettings, now: float) -> EgressState:
-    """Begin anew at the rate the run asks for; what was learnt at another rate is forgotten."""
+    """Begin again at the rate the run asks for; what was learnt at another rate is forgotten."""
     configured = settings.configured
     rate = AUTO_START_PER_S if configured == AUTO else (1 / configured if configured > 0 else 0.0)
     return state._replace(

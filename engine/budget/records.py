@@ -124,7 +124,7 @@ class BudgetFile:
         return True
 
     def reopen(self) -> None:
-        """Follow the path anew. The descriptor keeps its number, for other threads may be reading by it; a
+        """Open what the path leads to now. The descriptor keeps its number, for other threads may be reading by it; a
         file lock that was held through it is gone."""
         fd = _open(self.path)
         try:

@@ -129,7 +129,7 @@ class Register:
         if new_run and state.state == State.RETIRED:
             state = state._replace(state=State.CLOSED, why=Why.NONE, fails=0)
         if new_run and state.state == State.OPEN and state.flags & AWAY:
-            state = state._replace(open_until=now, open_until_wall=wall)  # somebody may have mended it
+            state = state._replace(open_until=now, open_until_wall=wall)  # somebody may have corrected it
         return state._replace(label=label, flags=state.flags | LISTED)
 
 

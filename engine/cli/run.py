@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -28,6 +27,7 @@ from engine.network.proxies import egresses
 from engine.output import destination
 from engine.output.placement import refuse_output_place
 from engine.process import environment
+from engine.process.threads import start_thread
 from engine.queue import channel_state, events
 from engine.queue.control import clear_requests
 from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
@@ -124,7 +124,7 @@ def _stop_when_stdin_ends(sources: Sequence[str]) -> None:
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, daemon=True).start()
+    start_thread(watch, name="stdin")
 
 
 def _notify_target(request: RunRequest) -> notify.Target | None:

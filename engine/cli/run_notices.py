@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
-import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -11,6 +11,7 @@ from typing import Self
 from engine.cli import say
 from engine.errors import EngineError, Exit
 from engine.monitor import status
+from engine.process.threads import start_thread
 from engine.queue.directory import Queue
 from engine.run import notify
 
@@ -43,9 +44,8 @@ class RunNotices:
             return  # the run itself will meet what is wrong
         if self._stalled and not was:
             reason = f"nothing has moved for {status.STALLED_AFTER_S:.0f} s, and nobody blocks"
-            threading.Thread(
-                target=self._send, args=("stalled", None, reason), name="notice", daemon=True
-            ).start()
+            with contextlib.suppress(RuntimeError, MemoryError):  # a run goes on without a notice
+                start_thread(self._send, "stalled", None, reason, name="notice")
 
     def __enter__(self) -> Self:
         return self

@@ -128,7 +128,7 @@ class Rejects:
         if disk.is_disk_error(exc):
             return disk.disk_error(exc, f"writing {self.path}")
         return UsageError(
-            f"{self.path}: cannot be written: {exc.strerror or exc}. Move it away or mend its mode."
+            f"{self.path}: cannot be written: {exc.strerror or exc}. Move it away or correct its mode."
         )
 
 

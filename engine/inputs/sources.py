@@ -2,7 +2,7 @@
 
 A source has one short name, whatever shape it was given in, so that naming it twice is seen: `@handle`,
 `@handle/shorts`, `UC…`, `c/name`, `user/name`, `PL…`, `search:words`. Like ids, only names leave this module;
-addresses are built anew from them.
+addresses are built from them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The video in what a person pasted: a bare id or any shape of YouTube address.
 
-Only the id leaves this module; addresses are built anew from it, so nothing of a pasted address is ever
+Only the id leaves this module; addresses are built from it, so nothing of a pasted address is ever
 requested. Hosts are compared whole against a list, never searched for as a part of the text.
 """
 

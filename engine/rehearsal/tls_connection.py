@@ -10,9 +10,10 @@ import asyncio
 import socket
 import ssl
 import struct
+from abc import ABC, abstractmethod
 
 
-class TLSConnection(asyncio.Protocol):
+class TLSConnection(asyncio.Protocol, ABC):
     """Puts what arrives into `_buffer`, decrypted once TLS was started, and calls `_work`."""
 
     def __init__(self) -> None:
@@ -23,9 +24,9 @@ class TLSConnection(asyncio.Protocol):
         self._outgoing = ssl.MemoryBIO()
         self._is_encrypted = False
 
+    @abstractmethod
     def _work(self) -> None:
         """Handle what is in the buffer."""
-        raise NotImplementedError
 
     def _handshake_done(self, resumed: bool) -> None: ...
 

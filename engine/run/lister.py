@@ -61,9 +61,7 @@ class Lister:
         self._elsewhere = KnownIds(queue)
         self._source = ""  # of the listing under way
         self._max_results: int | None = None
-        self._own = (
-            True  # whether its last failure is to be charged to the listing under way, and not to the egress
-        )
+        self._own = True  # whether its last failure was its own, and not its egress's
         self._refused: set[str] = set()  # sources that were refused before
 
     def run(self) -> None:

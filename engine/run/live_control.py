@@ -25,7 +25,7 @@ class LiveControl:
 
     def __init__(self, queue: Queue, settings: Settings, run_id: str) -> None:
         self.settings = settings
-        self.course = RunState(str(settings.budget.rate), settings.processes, settings.threads)
+        self.run_state = RunState(str(settings.budget.rate), settings.processes, settings.threads)
         self.rate_changed = False  # and the budget file may not say it yet
         self._queue = queue
         self._run_id = run_id
@@ -33,7 +33,7 @@ class LiveControl:
 
     def publish(self) -> None:
         """Say how the run goes on, for onlookers."""
-        publish_run_state(self._queue, self.course)
+        publish_run_state(self._queue, self.run_state)
 
     def forget(self) -> None:
         """The run ends."""
@@ -57,15 +57,15 @@ class LiveControl:
 
     def change(self, ask: ControlRequest) -> None:
         """Change settings and state, and say so."""
-        before, self.course = self.course, self.course.after(ask)
+        before, self.run_state = self.run_state, self.run_state.after(ask)
         rate = self.settings.budget.rate if ask.rate is None else parse_rate(ask.rate)
         self.rate_changed = self.rate_changed or rate != self.settings.budget.rate
         self.settings = replace(
             self.settings,
-            processes=self.course.processes,
-            threads=self.course.threads,
+            processes=self.run_state.processes,
+            threads=self.run_state.threads,
             budget=replace(self.settings.budget, rate=rate),
         )
-        for event, reason in before.changes(self.course):
+        for event, reason in before.changes(self.run_state):
             events.emit(self._queue, event, reason, run=self._run_id)
         self.publish()

@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 
 from engine.errors import UsageError
 from engine.process import environment
+from engine.process.threads import start_thread
 
 URL_S = 10.0  # for all of a POST, name look-up included
 SERVICE_S = 30.0  # for a message by apprise, which takes some requests and a process
@@ -188,8 +188,10 @@ def _within(limit_s: float, act: Callable[[], str]) -> str:
         except Exception as exc:  # noqa: BLE001 - becomes a sentence
             said.append(_why(exc))
 
-    thread = threading.Thread(target=run, name="notify", daemon=True)
-    thread.start()
+    try:
+        thread = start_thread(run, name="notify")
+    except (RuntimeError, MemoryError) as exc:
+        return str(exc)
     thread.join(limit_s)
     return said[0] if said else f"no answer in {limit_s:g} s"
 

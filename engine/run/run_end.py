@@ -92,9 +92,7 @@ class EndWatch:
         return status.recount(self._queue, time.time()).counts.final
 
     def _no_egress(self, *, paused: bool) -> RunEnd | None:
-        known = snapshot(
-            self._queue.budget
-        )  # nothing when somebody removed the file: a worker makes it again
+        known = snapshot(self._queue.budget)  # none when the file was removed: a worker makes it again
         egresses = [egress for egress in known if egress.state != "retired"]
         if known and not egresses:
             return RunEnd(Exit.NO_PROXY, self.no_proxy())

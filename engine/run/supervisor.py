@@ -51,7 +51,7 @@ class Supervisor:
         self._signals = StopSignals()
         self._control = LiveControl(queue, settings, run_id)
         self._ends = EndWatch(queue, settings, run_id)
-        self._workers = WorkerPool(queue, settings, run_id, self._control.course)
+        self._workers = WorkerPool(queue, settings, run_id, self._control.run_state)
         self._monitor = MonitorProcess(queue)
         self._lister = ListerProcess(queue, settings)
         self._polled_at = 0.0
@@ -134,17 +134,17 @@ class Supervisor:
             with contextlib.suppress(Interrupted):  # the next turn says why
                 self._enter_budget()
         self._keep(self._monitor)
-        self._keep(self._lister, wanted=not self._control.course.paused and self._lister.has_work())
+        self._keep(self._lister, wanted=not self._control.run_state.paused and self._lister.has_work())
 
     def _steer(self, ask: ControlRequest) -> None:
         """Have all processes go by the settings that were just changed. Nothing in flight is cut off."""
-        self._workers.follow(self.settings, self._control.course, rate=ask.rate)
+        self._workers.follow(self.settings, self._control.run_state, rate=ask.rate)
         self._lister.end()  # what it found is saved; the next one goes by the new settings
         self._lister = ListerProcess(self.queue, self.settings)
 
     def _poll(self) -> None:
         """Ask the files whether the run is to end."""
-        self._end_with(self._ends.look(paused=self._control.course.paused, listing=self._lister.at_work))
+        self._end_with(self._ends.look(paused=self._control.run_state.paused, listing=self._lister.at_work))
 
     def _end_with(self, end: RunEnd | None) -> None:
         """End the run so, unless something else ends it already."""

@@ -27,12 +27,14 @@ QUICK_S = 2.0  # a worker that dies sooner, and without a directory, has done no
 class WorkerPool:
     """All worker processes of a run."""
 
-    def __init__(self, queue: Queue, settings: Settings, run_id: str, course: RunState) -> None:
+    def __init__(self, queue: Queue, settings: Settings, run_id: str, run_state: RunState) -> None:
         self.shortage: ShortageError | None = None  # met by a thread of loky's in this process
         self._queue = queue
         self._run_id = run_id
-        self._course = course
-        self._workers = [WorkerProcess(queue, number, settings, run_id) for number in range(course.processes)]
+        self._run_state = run_state
+        self._workers = [
+            WorkerProcess(queue, number, settings, run_id) for number in range(run_state.processes)
+        ]
         self._ending = False
         self._deaths = Deaths(queue)
         self._starved = 0  # deaths in a row for want of memory …
@@ -43,10 +45,10 @@ class WorkerPool:
         """Whether any process is at work."""
         return any(worker.at_work for worker in self._workers)
 
-    def follow(self, settings: Settings, course: RunState, *, rate: str | None) -> None:
+    def follow(self, settings: Settings, run_state: RunState, *, rate: str | None) -> None:
         """Go by other settings from now on; `rate`: tell the processes at work this one too."""
-        self._course = course
-        for number in range(len(self._workers), course.processes):
+        self._run_state = run_state
+        for number in range(len(self._workers), run_state.processes):
             self._workers.append(WorkerProcess(self._queue, number, settings, self._run_id))
         for worker in self._workers:
             worker.settings = settings
@@ -70,7 +72,7 @@ class WorkerPool:
             ending = worker.look(wanted=wanted)
             if ending is not None:
                 self._ended(worker, ending)
-            elif worker.at_work and not (wanted and worker.threads == self._course.threads):
+            elif worker.at_work and not (wanted and worker.threads == self._run_state.threads):
                 worker.drain()
 
     def end(self) -> None:
@@ -80,8 +82,8 @@ class WorkerPool:
 
     def _wanted(self, worker: WorkerProcess) -> bool:
         """Whether this worker is to work now."""
-        within = worker.number < self._course.processes
-        return within and not self._ending and not self._course.paused
+        within = worker.number < self._run_state.processes
+        return within and not self._ending and not self._run_state.paused
 
     def _ended(self, worker: WorkerProcess, ending: Ending) -> None:
         worker.end()

@@ -95,9 +95,7 @@ class LokyProcess:
 
     def __init__(self, settings: Settings, worker_id: str) -> None:
         self.report: WorkerReport | None = None
-        self.error: BaseException | None = (
-            None  # of loky, which says that the process died or could not start
-        )
+        self.error: BaseException | None = None  # loky's: the process died or could not start
         reader, self._control = Pipe(duplex=False)
         self._heart, writer = Pipe(duplex=False)
         self.pulse = Pulse(self._heart.fileno())

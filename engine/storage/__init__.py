@@ -1,2 +1,2 @@
-"""The machine below the queue: files written so that a crash leaves them whole, locks that the kernel frees, who is
-alive, clocks, and what a machine may refuse to give. It knows nothing of jobs, queues or YouTube."""
+"""The machine below the queue: files written so that a crash leaves them intact, locks that the kernel frees, which
+processes live, and times as files write them. It knows nothing of jobs, queues or YouTube."""

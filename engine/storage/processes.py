@@ -82,7 +82,7 @@ def _namespace(_pid: int) -> int | None:
 
 @lru_cache(maxsize=1)
 def _table_is_ours(pid: int) -> bool:
-    """Whether /proc shows the processes of our own namespace. One that was entered without mounting it anew has
+    """Whether /proc shows the processes of our own namespace. One that was entered without mounting it again has
     its parent's, in which our number is another process."""
     try:
         return os.readlink("/proc/self") == str(pid)

@@ -104,7 +104,7 @@ class Resources:
         return permit
 
     def _take_turn(self) -> bool:
-        """Wait for leave to hold a large answer; False when the attempt must step back."""
+        """Wait for permission to hold a large answer; False when the attempt must step back."""
         work: Work | None = getattr(self._mine, "work", None)
         with _waiting(work):
             return turns.take(lambda: self.abort.is_set() or (work is not None and work.abandoned))

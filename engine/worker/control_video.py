@@ -22,9 +22,6 @@ Behind a rotating gateway no captions say something of one exit only: the gatewa
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import random
 import threading
 import time
@@ -39,6 +36,7 @@ from engine.model import Fetched, Kind, Permit
 from engine.network.turns import turns
 from engine.queue import events
 from engine.queue.directory import Queue
+from engine.queue.manifest import read_lines
 from engine.settings import Settings
 from engine.worker.attempt import outcome_of, shows_captions
 from engine.youtube.fetcher import Fetcher
@@ -70,7 +68,7 @@ class ControlVideo:
         self._fetcher = fetcher
         self._abort = abort
         self._fetched: dict[int, deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
-        self._told: set[int] = set()
+        self._reported: set[int] = set()  # egresses of which it was said that they show no captions
 
     def fetched(self, egress: int, video_id: str) -> None:
         """A video that this egress has just fetched, and that may be asked for from now on."""
@@ -98,7 +96,7 @@ class ControlVideo:
             outcome = Outcome.OK if isinstance(got, Fetched) else outcome_of(got.failure, rotating=rotating)
             if isinstance(got, Fetched) or (shows_captions(got) and outcome in _ANSWERED):
                 self._budget.report(permit, Outcome.OK, job=CONTROL, shown_at=began_at)
-                self._told.discard(egress)
+                self._reported.discard(egress)
                 return ControlAnswer.CAPTIONS
             if got.failure.kind is Kind.NO_CAPTIONS:
                 without.append(video_id)
@@ -146,22 +144,14 @@ class ControlVideo:
 
     def _tell(self, event: str, egress: int, reason: str) -> None:
         """Say what is wrong with an egress, once until it shows captions again."""
-        if egress in self._told:
+        if egress in self._reported:
             return
-        self._told.add(egress)
+        self._reported.add(egress)
         events.emit(self._queue, event, reason, egress=self._names[egress])
 
 
 def recently_ok(queue: Queue) -> Iterator[tuple[str, str]]:
     """(egress, video) of the manifest's last rows that are ok, oldest first."""
-    try:
-        with open(queue.manifest, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            lines = file.read().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            row = json.loads(line)
-            if row["status"] == "ok":
-                yield str(row["egress"]), str(row["video_id"])
+    for row, _ in read_lines(queue, last_bytes=TAIL_BYTES):
+        if row is not None and row.get("status") == "ok":
+            yield str(row.get("egress")), row["video_id"]

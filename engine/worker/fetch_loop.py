@@ -1,7 +1,7 @@
 """The threads of a worker: permit, job, fetch, decision, record, and again.
 
-A thread first waits until there is work and for its permit, and only then takes a job: what waits for leave to send
-is not in flight. The journal line comes before the job leaves its thread, so that a job in flight has none.
+A thread first waits until there is work and for its permit, and only then takes a job: what waits for permission to
+send is not in flight. The journal line comes before the job leaves its thread, so that a job in flight has none.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ class FetchLoop:
         )
 
     def start(self, number: int) -> None:
-        """Start the thread of this number (or its successor, when it hangs). Raises ShortageError."""
+        """Start the thread of this number. Raises ShortageError."""
         try:
             start_thread(self._run, number, name=f"fetch-{number}")
         except RuntimeError as exc:
             raise shortages.raised(exc) or exc from None
 
     def _run(self, number: int) -> None:
-        """What a thread does, until nothing more is to begin or the main thread has put another in its place."""
+        """What a thread does, until nothing more is to begin or the main thread has given up on it."""
         try:
             while self._scheduler.wait_for_work():  # something is ready; nothing is taken yet
-                permit = self._acquire()  # waiting for leave to send is not being in flight
+                permit = self._acquire()  # waiting for permission to send is not being in flight
                 if permit is None:
                     continue
                 work = self._take(number, permit)
@@ -214,7 +214,8 @@ class FetchLoop:
             self._decide(answer.work, answer.tried, confirmed=False)
 
     def give_up_on(self, work: Work) -> bool:
-        """Decide a job whose thread does not come back, and start another; False when it just came back."""
+        """Decide a job whose thread does not come back; False when it just came back. It has no successor: the
+        process is to be replaced."""
         if not self._scheduler.abandon(work):
             return False
         failure = Failure(
@@ -222,7 +223,6 @@ class FetchLoop:
         )
         tried = self._tried(work, Refused(failure, RequestCost(requests=1)), work.started)
         self._record(work, tried, self._conclude(tried))
-        self.start(work.thread)
         return True
 
     def _decide(self, work: Work, tried: Tried, confirmed: bool) -> None:

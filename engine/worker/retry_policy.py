@@ -44,7 +44,6 @@ EXITS_LOST = 3  # times --attempts: so often a rotating gateway may lose a job's
 DEATHS_ALONE = 2
 
 AT_ONCE = ABSENT_KINDS | {Kind.TOO_LARGE, Kind.PO_TOKEN, Kind.NOT_YET, Kind.KEPT, Kind.POISON}
-RETRIED = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT, Kind.SERVER_ERROR, Kind.GARBLED, Kind.UNKNOWN})
 ON_THE_WAY = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT})
 
 
@@ -57,8 +56,8 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """The job comes again after `wait_s`. `charged`: this attempt counts. `others_passed`: this
-    block counts towards the three that end the job, because other jobs passed."""
+    """The job comes again after `wait_s`. `charged`: this attempt counts. `others_passed`: this block counts towards
+    the three that end the job, because other jobs passed."""
 
     wait_s: float
     charged: bool = False

@@ -26,6 +26,7 @@ from engine.budget.limiter import Budget
 from engine.budget.state import EgressState, State
 from engine.errors import Interrupted
 from engine.model import Permit
+from engine.process.threads import start_thread
 from engine.worker.attempt import Tried
 from engine.worker.control_video import ControlAnswer, ControlVideo
 from engine.worker.scheduler import Scheduler, Work
@@ -92,7 +93,7 @@ class Unconfirmed:
         for egress in sorted({answer.tried.permit.egress for answer in answers}):
             mine = [answer for answer in answers if answer.tried.permit.egress == egress]
             state = self._budget.look(egress)
-            if state is None:  # damaged, and mended by whoever locks it next
+            if state is None:  # damaged, and repaired by whoever locks it next
                 continue
             decided = [each for answer in mine if (each := self._decide(answer, state)) is not None]
             found += decided
@@ -131,8 +132,7 @@ class Unconfirmed:
         if self._fetching is not None and self._fetching.is_alive():
             return
         if self._budget.may_confirm(egress):
-            self._fetching = threading.Thread(target=self._fetch, args=(egress,), name="confirm", daemon=True)
-            self._fetching.start()
+            self._fetching = start_thread(self._fetch, egress, name="confirm")
 
     def _fetch(self, egress: int) -> None:
         began_at = time.monotonic()

@@ -23,9 +23,9 @@ pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @contextlib.contextmanager
-def live(queue: Queue, course: RunState) -> Iterator[list[RunState]]:
+def live(queue: Queue, run_state: RunState) -> Iterator[list[RunState]]:
     """A run that does what it is asked; yields the courses it took."""
-    courses, over = [course], threading.Event()
+    courses, over = [run_state], threading.Event()
 
     def answer() -> None:
         inbox = RequestQueue(queue)
@@ -36,7 +36,7 @@ def live(queue: Queue, course: RunState) -> Iterator[list[RunState]]:
                 publish_run_state(queue, courses[-1])
 
     with hold(queue):
-        publish_run_state(queue, course)
+        publish_run_state(queue, run_state)
         thread = threading.Thread(target=answer)
         thread.start()
         try:

@@ -187,7 +187,7 @@ def test_stalled(tmp_path: Path) -> None:
 
 def test_paused(tmp_path: Path) -> None:
     queue = batch(tmp_path, 20)
-    course = RunState("2/s", 4, 16)
+    run_state = RunState("2/s", 4, 16)
     now = time.time()
     history = [[now - 60, 0], [now, 30]]
     with hold(queue):
@@ -197,11 +197,11 @@ def test_paused(tmp_path: Path) -> None:
             (True, "paused", False),
             (False, "stalled", True),
         ):
-            publish_run_state(queue, replace(course, paused=paused))
+            publish_run_state(queue, replace(run_state, paused=paused))
             value = collect(queue)
             assert value["state"] == state, "a pause is no stall"
             assert bool(value["eta_s"]) is bool(value["rate_per_s"]["1m"]) is moving
-        publish_run_state(queue, replace(course, paused=True))
+        publish_run_state(queue, replace(run_state, paused=True))
         assert collect(queue)["limited_by"] == "nothing"
     assert collect(queue)["state"] == "stopped", "a run that is gone is not paused"
 

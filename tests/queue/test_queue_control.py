@@ -195,7 +195,7 @@ def test_whoever_sends_a_request_learns_when_it_is_done(queue: Queue) -> None:
         requests.join()
 
 
-# ---- the course -----------------------------------------------------------------------------------------
+# ---- the run_state -----------------------------------------------------------------------------------------
 PAUSED = RunState("0.5/s", 4, 16, paused=True)
 
 

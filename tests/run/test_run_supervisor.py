@@ -67,7 +67,7 @@ def test_a_paused_run_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for paused in (True, False):
         send_request(queue, ControlRequest(paused=paused))
         supervisor._receive()
-        assert supervisor._control.course.paused is paused
+        assert supervisor._control.run_state.paused is paused
         looked: list[bool] = []
         monkeypatch.setattr(WorkerPool, "look", lambda self: None)
         monkeypatch.setattr(MonitorProcess, "keep", lambda self, **_: None)

@@ -85,9 +85,9 @@ class Run:
             worker.did = []
         return found
 
-    def goes_by(self, course: RunState, rate: str | None = None) -> list[list[str | bytes]]:
-        settings = replace(self.settings, processes=course.processes, threads=course.threads)
-        self.pool.follow(settings, course, rate=rate)
+    def goes_by(self, run_state: RunState, rate: str | None = None) -> list[list[str | bytes]]:
+        settings = replace(self.settings, processes=run_state.processes, threads=run_state.threads)
+        self.pool.follow(settings, run_state, rate=rate)
         return self.did()
 
     def dies(self, number: int, code: int = -9) -> None:

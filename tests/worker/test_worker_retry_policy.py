@@ -15,7 +15,6 @@ from engine.worker.retry_policy import (
     LONG_WAIT_S,
     ON_THE_WAY,
     REFUSALS,
-    RETRIED,
     Circumstances,
     Finish,
     Past,
@@ -49,6 +48,7 @@ TABLE: dict[Kind, tuple[str, Finish | RetryLater]] = {
 }
 LOST_AT = 100.0
 NEW = Past()
+RETRIED = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT, Kind.SERVER_ERROR, Kind.GARBLED, Kind.UNKNOWN})
 TROUBLE = Circumstances(EgressHealth(in_trouble=True, ok_at=LOST_AT + 1))
 OTHERS_PASS = Circumstances(EgressHealth(ok_at=LOST_AT + 1))
 NOBODY_KNOWS = Circumstances(EgressHealth(ok_at=LOST_AT - 1))
