@@ -88,14 +88,20 @@ def kill_worker(place: Place, seed: int) -> Told:
                 each_s=0.005,
             )
             back_s.append(time.monotonic() - killed_s)
-            assert before - {victim} <= set(run.members(WORKER)), "another slot was touched"
+            gone = before - {victim} - set(run.members(WORKER))
+            assert len(gone) <= _replaced_for_silence(batch), "another slot was touched"
         ended = run.wait(90 * slack())
         batch.gone(run)
     assert ended.code == 0, ended.said
     assert max(back_s) <= SLOT_BACK_S * 1.5 * slack(), back_s
     died = [event for event in recount.events(batch.queue) if event["event"] == "slot_died"]
-    assert len(died) == kills
+    assert kills <= len(died) <= kills + _replaced_for_silence(batch)
     return Told(kills, f"slot back after {told(back_s)}; {whole(batch, seed, killer)}")
+
+
+def _replaced_for_silence(batch: Batch) -> int:
+    """How many workers the supervisor replaced because a crowded machine let them stand still."""
+    return sum(event["event"] == "worker_silent" for event in recount.events(batch.queue))
 
 
 @row(2, "kill-supervisor", "kill -9 the supervisor", trials=5, quick=1)
