@@ -125,7 +125,7 @@ def test_a_stopped_holder_is_told_within_5_s_and_waited_for(tmp_path: Path) -> N
 def test_a_forked_child_has_a_lock_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "budget"
     budget = opened(path)
-    with budget._file:
+    with budget._store.locked():
         pid = os.fork()
         if pid == 0:  # the parent holds the lock: the child must not get in, nor unlock it
             stop = threading.Event()
