@@ -62,8 +62,9 @@ class Store:
 
     Raises UsageError when the file cannot be opened, DiskError when it cannot be written. Whatever waits for the lock
     raises Interrupted when its `stop` is set. `on_stuck` is told when the lock's holder lives but does not run
-    (stopped, suspended): after 4 s, then once a minute. `on_fork` is called in a forked child, `on_moved(egress, before,
-    after, now)` after a transaction that took an egress to another state or epoch. `new_run` as in `Budget.open`.
+    (stopped, suspended): after 4 s, then once a minute. `on_fork` is called in a forked child, `on_moved(egress,
+    before, after, now)` after a transaction that took an egress to another state or epoch. `new_run` as in
+    `Budget.open`.
     """
 
     def __init__(
