@@ -548,3 +548,66 @@ def test_the_same_rate_again_changes_nothing_that_was_learnt(path: Path) -> None
     (egress,) = snapshot(str(path))
     assert (egress.state, egress.rate_per_s, egress.blocked) == ("blocked", pytest.approx(10), 1)
     budget.close()
+
+
+# ---- what a permit says, and what is reported with it --------------------------------------------------------
+def test_a_permit_says_whether_it_is_a_probes_and_when_its_egress_last_worked(path: Path) -> None:
+    budget = opened(path)
+    first = taken(budget)
+    assert (first.probe, first.ok_at) == (False, 0.0)
+    ok_at = budget.report(first, Outcome.OK, job="a").ok_at
+    second = taken(budget)
+    assert (second.probe, second.ok_at) == (False, ok_at)
+    budget.report(second, Outcome.BLOCKED, job="b")
+    probe = taken(budget)
+    assert (probe.probe, probe.ok_at) == (True, ok_at)
+    assert taken(budget, 0).probe, "its attempt's next request"
+    budget.report(probe, Outcome.OK, job="c")
+    assert not taken(budget).probe
+
+
+def test_a_further_permit_is_not_waited_for_once_its_egress_is_open(path: Path) -> None:
+    budget = opened(path, n=2, pace=1.0)
+    permit = budget.take(egress=0, stop=STOP, if_usable=True)
+    assert permit is not None
+    budget.report(permit, Outcome.BLOCKED, job="a")
+    began = time.monotonic()
+    assert budget.take(egress=0, stop=STOP, if_usable=True) is None
+    assert shares_s(began) < 2.5, "the cool-down was waited for"
+    edit(path, 0, open_until=time.monotonic())
+    probe = taken(budget, 0)
+    assert probe.probe
+    assert budget.take(egress=0, stop=STOP, if_usable=True) is not None, "the probe is this thread's"
+    others: list[Permit | None] = []
+    other = threading.Thread(target=lambda: others.append(budget.take(egress=0, stop=STOP, if_usable=True)))
+    other.start()
+    ends(other)
+    assert others == [None]
+    assert budget.take(egress=1, stop=STOP, if_usable=True) is not None
+
+
+def test_bytes_are_counted_with_the_outcome_or_by_themselves(path: Path) -> None:
+    budget = opened(path)
+    budget.report(taken(budget), Outcome.OK, job="a", body_bytes=1000)
+    assert snapshot(str(path))[0].bytes == 1000
+    budget.add_bytes(0, 200)
+    assert snapshot(str(path))[0].bytes == 1000
+    budget.report(taken(budget), Outcome.BLOCKED, job="b", body_bytes=34)
+    (view,) = snapshot(str(path))
+    assert (view.bytes, view.ok, view.blocked) == (1234, 1, 1)
+
+
+def test_a_record_that_another_process_wrote_is_seen_at_once(path: Path) -> None:
+    """Although each remembers what it wrote itself."""
+    one, two = opened(path), opened(path)
+    for turn in range(3):
+        state = two.look(0)
+        assert state is not None
+        assert state.requests == turn
+        taken(one)
+    path.unlink()
+    assert two.look(0) is None, "another file may have what is true"
+    taken(two)
+    state = two.look(0)
+    assert state is not None
+    assert state.requests == 4
