@@ -43,6 +43,7 @@ class Budget:
         self._on_event = on_event
         self._order = Order(store)
         self._begin()
+        # What the store answers by itself:
         self.look, self.usable, self.calm, self.flush = store.peek, store.usable, store.calm, store.flush
         self.lean_off = store.lean_off
         self.lean_failed = store.lean_failed
