@@ -30,7 +30,7 @@ _SLOT = 64  # bytes a thread has in `inflight`
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _SURE = b"sure"  # what a note of a death holds; earlier versions of the engine read it
 
-Forget = Callable[[str, tuple[dict[str, Any], ...], float | None], None]
+RemoveOutput = Callable[[str, tuple[dict[str, Any], ...], float | None], None]
 
 
 class Worker:
@@ -54,9 +54,9 @@ class Worker:
         self._lock.path = os.path.join(self.dir, "lock")
 
     # what each thread does
-    def begin(self, thread: int, chunk: Chunk, video_id: str) -> None:
-        """Note that a thread starts a job, before it does."""
-        text = f"{chunk.name} {video_id}".encode()
+    def begin(self, thread: int, chunk: str, video_id: str) -> None:
+        """Note that a thread starts a job of the chunk of this name, before it does."""
+        text = f"{chunk} {video_id}".encode()
         disk.pwrite(self._inflight, text.ljust(_SLOT - 1) + b"\n", thread * _SLOT)
 
     def end(self, thread: int) -> None:
@@ -178,11 +178,11 @@ def in_flight(path: str) -> list[tuple[Chunk, str]]:
     return found
 
 
-def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
+def reclaim(queue: Queue, run_id: str, remove_output: RemoveOutput) -> int:
     """Take apart the directories of dead workers; returns how many.
 
     A dead worker of this very run waits until its death is recorded, so that its jobs are suspected. For each job
-    that was in flight and has no final, `forget(job, rows, since)` removes what it may have left in the output
+    that was in flight and has no final, `remove_output(job, rows, since)` removes what it may have left in the output
     directory. `rows` are its rows in the journal that name files, `since` is when the worker's run began.
     """
     count = 0
@@ -198,7 +198,7 @@ def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
             # Only a directory whose removal was cut off has no lock, or one whose lock a power cut took: nobody
             # lives there, and what is left are perhaps tokens and the small files.
             if chunks_in(path):
-                _reclaim_one(queue, path, worker_id, recorded=False, forget=forget)
+                _reclaim_one(queue, path, worker_id, recorded=False, remove_output=remove_output)
             _unlink(path, "inflight", "died")
             with contextlib.suppress(OSError):
                 disk.rmdir(path)
@@ -206,7 +206,7 @@ def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
         except NotADirectoryError:  # a stray file: `engine verify` names it
             continue
         try:
-            _reclaim_one(queue, path, worker_id, recorded=_is_recorded(path), forget=forget)
+            _reclaim_one(queue, path, worker_id, recorded=_is_recorded(path), remove_output=remove_output)
             _remove(path, lock)
             count += 1
         finally:
@@ -214,7 +214,9 @@ def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
     return count
 
 
-def _reclaim_one(queue: Queue, path: str, worker_id: str, *, recorded: bool, forget: Forget) -> None:
+def _reclaim_one(
+    queue: Queue, path: str, worker_id: str, *, recorded: bool, remove_output: RemoveOutput
+) -> None:
     busy = in_flight(path)
     for chunk in chunks_in(path):
         gathered = queue.gathering_under_way()
@@ -231,7 +233,7 @@ def _reclaim_one(queue: Queue, path: str, worker_id: str, *, recorded: bool, for
             open_jobs = [video_id for video_id in open_jobs if video_id in known]
         for video_id in open_jobs:
             job = state.jobs.get(video_id)
-            forget(video_id, job.rows if job else (), began_at(worker_id))
+            remove_output(video_id, job.earlier if job else (), began_at(worker_id))
         if recorded and open_jobs:
             book = journal.Journal(queue.journal(chunk))
             for video_id in open_jobs:

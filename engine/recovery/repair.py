@@ -147,8 +147,8 @@ class _Repair:
         for sentence in recover_locked(self.queue):
             self._say("token", sentence)
         batch = self.queue.read_batch()
-        forget = publisher.forgetting(self._output or "", marker.id_of(batch), marker.formats_of(batch))
-        if count := claims.reclaim(self.queue, "", forget):
+        remover = publisher.output_remover(self._output or "", marker.id_of(batch), marker.formats_of(batch))
+        if count := claims.reclaim(self.queue, "", remover):
             self._say("worker", f"removed the directories of {count} dead worker(s)")
         self._reopen_jobs()
         self._move_to_done()

@@ -185,8 +185,8 @@ class Supervisor:
         if self._end is None or self._end.code != Exit.DISK:
             with contextlib.suppress(OSError, EngineError):  # else the next run does it, or says why not
                 frozen = self.settings.frozen
-                forget = publisher.forgetting(frozen.output, self.settings.batch, frozen.formats)
-                claims.reclaim(self.queue, "", forget)
+                remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
+                claims.reclaim(self.queue, "", remover)
 
     def _finish_monitor(self) -> None:
         with self._ending_on_error():

@@ -56,7 +56,7 @@ class FetchSettings:
 class Fetcher:
     """Fetches videos; shared by all threads of a process.
 
-    `lean_allowed()` says before each attempt whether the lean way may be used. `lean_worked()` is called when it
+    `lean_off()` says before each attempt whether the lean way is switched off. `lean_worked()` is called when it
     got a transcript, `lean_failed()` when only the way with the watch page did.
     """
 
@@ -65,7 +65,7 @@ class Fetcher:
         client: Client,
         settings: FetchSettings,
         *,
-        lean_allowed: Callable[[], bool] = lambda: True,
+        lean_off: Callable[[], bool] = lambda: False,
         lean_failed: Callable[[], object] = lambda: None,
         lean_worked: Callable[[], object] = lambda: None,
     ) -> None:
@@ -74,7 +74,7 @@ class Fetcher:
         self._wanted = Wanted(settings.languages, settings.captions, settings.translate)
         named = {language.lower() for language in (*settings.languages, settings.translate or "")}
         self._needs_spoken = settings.all_languages or bool(named & {ANY, ORIG})
-        self._lean_allowed, self._lean_failed, self._lean_worked = lean_allowed, lean_failed, lean_worked
+        self._lean_off, self._lean_failed, self._lean_worked = lean_off, lean_failed, lean_worked
         self._ways = ways()
 
     def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
@@ -130,7 +130,7 @@ class Fetcher:
         raise FailureError(last.failure)
 
     def _may_be_lean(self) -> bool:
-        return self.settings.fetch_mode == "lean" and self._lean_allowed()
+        return self.settings.fetch_mode == "lean" and not self._lean_off()
 
     def _read(self, library: LibraryClient, tracks: list[Track]) -> tuple[Transcript, ...]:
         spoken = spoken_language(library.player) if self._needs_spoken else None

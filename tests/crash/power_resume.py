@@ -106,8 +106,8 @@ class Inside:
         else:
             raise AssertionError(f"not finished after {WORKERS} workers")
         frozen = self.settings.frozen
-        forget = publisher.forgetting(frozen.output, self.settings.batch, frozen.formats)
-        claims.reclaim(self.queue, "", forget)
+        remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
+        claims.reclaim(self.queue, "", remover)
         if not worker_ids(self.queue):
             publisher.sweep(self.settings.frozen.output)
         return 3 if status.recount(self.queue, time.time()).counts.failed else 0

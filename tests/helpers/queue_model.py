@@ -159,7 +159,7 @@ class QueueModel(RuleBasedStateMachine):
         if busy and self.held:
             due = self._due(self.held[0])
             if due:
-                self.hand.worker.begin(0, self.held[0], due[0])
+                self.hand.worker.begin(0, self.held[0].name, due[0])
                 expected = (self.held[0], due[0])
         worker_id = self.hand.worker.id
         self._gone()

@@ -92,7 +92,7 @@ class CannedResources(Resources):
         settings = control.settings
         queue = Queue(settings.queue)
         self.stop, self.abort = control.stop, control.abort
-        self._mine = threading.local()
+        self.client: Any = SimpleNamespace()
         self.budget = Budget.open(queue.budget, settings.egresses, settings.budget)
         self.fetcher: Any = SimpleNamespace(fetch=self._fetch)
         self.fetched: list[str] = []
@@ -142,8 +142,8 @@ def staged(root: Path) -> Queue:
         hand.chunk(held[1], sync=False, move=False)  # chunk 2 held, its lines not synced
         hand.decide = lambda name: -1.0
         hand.chunk(held[3])  # chunk 4 deferred, nothing but tries
-        hand.worker.begin(0, held[1], IDS[8])
-        hand.worker.begin(1, held[1], IDS[11])
+        hand.worker.begin(0, held[1].name, IDS[8])
+        hand.worker.begin(1, held[1].name, IDS[11])
         with open(queue.journal(held[1]), "ab") as file:
             file.write(b'final {"video_id": "torn')
         hand.output.close()

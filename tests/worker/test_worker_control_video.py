@@ -104,7 +104,7 @@ def test_captions_of_any_language_show_that_the_egress_works(bench: Bench, shown
 
 def test_one_that_was_fetched_and_has_none_by_now_is_a_block(bench: Bench) -> None:
     mine = ids(1)[0]
-    bench.control.fetched(0, mine)
+    bench.control.fetched[0].append(mine)
     assert bench.ask() is ControlAnswer.NONE
     assert bench.asked == [mine]
     assert [view.state for view in snapshot(bench.queue.budget)] == ["blocked", "ok"]
@@ -158,8 +158,8 @@ def test_the_first_refusal_ends_it(bench: Bench) -> None:
 def test_those_that_an_egress_fetched_come_first_then_those_of_others(bench: Bench) -> None:
     mine, other = ids(KEPT + 50), ids(1, 300)[0]
     for name in mine:
-        bench.control.fetched(0, name)
-    bench.control.fetched(1, other)
+        bench.control.fetched[0].append(name)
+    bench.control.fetched[1].append(other)
     bench.site = dict.fromkeys((*mine, other), GONE)
     chosen = set()
     for _ in range(30):
@@ -186,7 +186,7 @@ def test_a_new_process_begins_with_what_the_manifest_knows(bench: Bench) -> None
 
 def test_a_gateway_is_blocked_after_twenty_exits_in_a_row(tmp_path: Path) -> None:
     bench = Bench(tmp_path, rotating=True, named=NAMED[:1])
-    bench.control.fetched(0, ids(1)[0])
+    bench.control.fetched[0].append(ids(1)[0])
     for _ in range(20):
         assert bench.state == State.CLOSED
         assert bench.ask() is ControlAnswer.NONE

@@ -29,6 +29,8 @@ from engine.queue.segments import Chunk, split_chunks
 from engine.rehearsal import Rehearsal
 from engine.storage import disk
 from engine.worker import held_chunks, main, retry_policy
+from engine.worker.attempt import Decision
+from engine.worker.fetch_loop import FetchLoop
 from engine.worker.main import MainLoop, WorkerReport, report_of
 
 pytestmark = pytest.mark.usefixtures("no_fsync", "quick")
@@ -75,11 +77,11 @@ def test_nothing_is_promised_before_its_files_have_durable_names(
         sync(self, touched)
         log.append(("synced", set(touched)))
 
-    def written(self: journal.Journal, verb: str, body: dict[str, Any]) -> None:
+    def written(self: journal.Journal, verb: str, body: dict[str, Any]) -> int:
         if verb == "synced":
             ends = [entry for entry in journal.lines(self.path) if entry.end <= body["end"]]
             log.append(("promised", [end.body for end in ends if end.verb == "final"]))
-        write(self, verb, body)
+        return write(self, verb, body)
 
     monkeypatch.setattr(publisher.Output, "publish", published)
     monkeypatch.setattr(publisher.Output, "sync", synced)
@@ -105,13 +107,13 @@ def test_a_line_written_while_others_are_made_durable_gets_its_own_promise(
     assert loop._fill() is True or loop.scheduler.chunks
     (home,) = loop.scheduler.chunks.values()
     early, late = ({"video_id": name, "status": "absent", "kind": "private"} for name in ids(2))
-    loop.chunks.write(home, "final", early)
+    loop.chunks.write(home, Decision("final", early))
     real = home.journal.sync
 
     def sync() -> None:
         real()
         home.journal.sync = real  # type: ignore[method-assign]
-        loop.chunks.write(home, "final", late)
+        loop.chunks.write(home, Decision("final", late))
 
     home.journal.sync = sync  # type: ignore[method-assign]
     loop.chunks.sync([home])
@@ -312,8 +314,8 @@ def test_a_process_that_met_a_failing_disk_writes_no_line_more(
     assert report.exit_code == Exit.DISK
     monkeypatch.setattr(disk, "_fdatasync", lambda fd: None)
     before = list(rig.entries())
-    fail = rig.at_work.fail
-    rig.at_work.fail = lambda exc: (fail(exc), back.set())  # type: ignore[func-returns-value]
+    fail = rig.at_work.chunks.fail
+    rig.at_work.chunks.fail = lambda exc: (fail(exc), back.set())  # type: ignore[func-returns-value]
     let_go.set()
     assert back.wait(HANG_S), "its thread ended, and said why"
     assert list(rig.entries()) == before
@@ -369,7 +371,7 @@ def test_a_hung_thread_ends_its_worker_and_costs_the_other_jobs_nothing(
                 for item in rig.at_work.scheduler.in_flight.values()
                 if item.item.job.video_id == video_id
             ]
-            assert work.permit == permit  # whose egress is told when the thread hangs
+            assert work.permit == permit  # whose egress is told of it when the thread hangs
             work.since -= 3600.0
         let_go.wait(HANG_S)
         try:
@@ -440,22 +442,23 @@ def test_a_process_without_memory_is_replaced_and_charges_nobody(
 
 @pytest.mark.parametrize("ends", [False, True])
 def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
-    tmp_path: Path, stand_in: Rehearsal, ends: bool
+    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
     """The egress closes between the two requests of an attempt: the first was sent, and row and egress know of it,
     also when the worker ends with that."""
     before = sum(stand_in.stats()["requests"].values())
     rig = Rig(batch(tmp_path, 1), stand_in)
-    door = rig.resources.fetcher.client
-    take = door.acquire
+    take, asked = FetchLoop._another_permit, [0]
 
-    def closed(_: int) -> Permit:
-        door.acquire = take
+    def closed(loop: FetchLoop, egress: int) -> Permit:
+        asked[0] += 1
+        if asked[0] > 1:
+            return take(loop, egress)
         if ends:
             rig.control.stop.set()
         raise Interrupted
 
-    door.acquire = closed
+    monkeypatch.setattr(FetchLoop, "_another_permit", closed)
     if ends:
         rig.work(until=lambda: False)
         assert [(body["gave_way"], body["requests"]) for body in rig.tries()] == [(True, 1)]
@@ -480,20 +483,21 @@ def test_waiting_for_a_permit_is_no_hanging(
         watch(loop, now)
         looks[0] += 1
 
-    def slowly(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
-        (work,) = [
-            item for item in rig.at_work.scheduler.in_flight.values() if item.item.job.video_id == video_id
-        ]
-        work.waiting = True
-        work.since -= 3600.0
-        seen = looks[0]
-        wait_until(lambda: looks[0] >= seen + 3, 20.0, "for the main loop to look")
-        work.waiting, work.since = False, time.monotonic()
-        return fetch(video_id, permit)
+    take, waited = rig.resources.budget.take, [0]
 
+    def slowly(**how: Any) -> Permit | None:
+        if "egress" in how:  # for a request amid an attempt
+            waited[0] += 1
+            work = rig.at_work.fetch_loop._mine.work
+            work.since -= 3600.0
+            seen = looks[0]
+            wait_until(lambda: looks[0] >= seen + 3, 20.0, "for the main loop to look")
+        return take(**how)
+
+    monkeypatch.setattr(rig.resources.budget, "take", slowly)
     monkeypatch.setattr(MainLoop, "_give_up_hung_threads", counted)
-    rig.wrap(slowly)
     rig.work()
+    assert waited[0] >= 3
     assert not rig.tries()
     assert not any(row["kind"] == "timeout" for row in rig.rows().values())
 

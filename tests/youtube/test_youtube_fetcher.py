@@ -31,7 +31,7 @@ class Lean:
     def __init__(self, *, allowed: bool = True) -> None:
         self.told: list[str] = []
         self.hooks: dict[str, Callable[[], Any]] = {
-            "lean_allowed": lambda: allowed,
+            "lean_off": lambda: not allowed,
             "lean_failed": lambda: self.told.append("failed"),
             "lean_worked": lambda: self.told.append("worked"),
         }
