@@ -9,6 +9,7 @@ from typing import Any
 
 # Public and captioned for years, of three channels: they tell whether YouTube shows captions to an address.
 CONTROL_VIDEOS = ("dQw4w9WgXcQ", "iG9CE55wbtY", "jNQXAC9IVRw")
+WATCH_URL = "https://www.youtube.com/watch?v="  # and the id
 
 
 class Status(StrEnum):
@@ -142,10 +143,6 @@ class Record:
     fetched_at: str
     transcripts: tuple[Transcript, ...] = ()
     batch: str | None = None
-
-    @property
-    def url(self) -> str:
-        return f"https://www.youtube.com/watch?v={self.video_id}"
 
 
 @dataclass(frozen=True, slots=True)

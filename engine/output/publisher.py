@@ -28,19 +28,8 @@ from engine.queue.claims import RemoveOutput
 from engine.storage import disk
 from engine.storage.locks import Lock
 
-__all__ = [
-    "OWNER",
-    "TMP",
-    "Output",
-    "TakenError",
-    "intact",
-    "left",
-    "output_remover",
-    "relative",
-    "remove_output",
-    "sha256",
-    "sweep",
-]
+__all__ = ["OWNER", "TMP", "Output", "TakenError", "intact", "left", "output_remover", "relative"]
+__all__ += ["remove_output", "sha256", "sweep"]
 
 _TIMES = 3
 _SWEEPER_S = 5.0  # how long one who sweeps may hold the lock of a directory that he found without an owner

@@ -192,7 +192,7 @@ class Journal:
 
     def write(self, verb: str, body: dict[str, Any]) -> int:
         """Append one line; returns the offset after it. On an error the file stays what it was."""
-        self._file.append(encode(verb, body))
+        self._file.append(line(verb, _to_json(body).encode("utf-8", "replace")))
         return self._file.size
 
     def write_many(self, verb: str, bodies: list[dict[str, Any]]) -> None:

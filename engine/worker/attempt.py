@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from engine.budget import EgressHealth, Outcome
+from engine.budget import Outcome
+from engine.budget.limiter import Budget
 from engine.errors import EngineError
 from engine.model import Failure, Fetched, Job, Kind, Permit, Record, Refused, RequestCost
 from engine.output.ownership import another_queue_wrote
@@ -19,15 +20,7 @@ from engine.output.publisher import Output, TakenError
 from engine.queue.job_state import JobState
 from engine.queue.journal import row
 from engine.storage.timestamps import UTC_FORMAT
-from engine.worker.retry_policy import (
-    ON_THE_WAY,
-    REFUSALS,
-    Circumstances,
-    Finish,
-    Past,
-    RetryLater,
-    decide,
-)
+from engine.worker.retry_policy import ON_THE_WAY, REFUSALS, Circumstances, Finish, Past, RetryLater, decide
 
 REFUSED_BEFORE = "refused before"
 _OUTCOME = {
@@ -39,20 +32,6 @@ _OUTCOME = {
     Kind.GARBLED: Outcome.OTHER,
     Kind.UNKNOWN: Outcome.OTHER,
 }
-
-
-class Judge(Protocol):
-    """The part of the budget that an attempt reports to."""
-
-    def report(
-        self,
-        permit: Permit,
-        outcome: Outcome,
-        *,
-        job: str,
-        retry_after_s: float | None = None,
-        shown_at: float = 0.0,
-    ) -> EgressHealth: ...
 
 
 def outcome_of(failure: Failure, *, rotating: bool) -> Outcome:
@@ -115,7 +94,7 @@ class ResultHandler:
     """Concludes the attempts of a worker. `names` are those of the egresses, by index."""
 
     output: Output
-    judge: Judge
+    budget: Budget
     attempts: int
     names: tuple[str, ...]
     rotating: bool = False
@@ -127,7 +106,7 @@ class ResultHandler:
         got, job, state = tried.got, tried.job, tried.state
         if not isinstance(got, Fetched):
             return self._without_transcript(tried, got)
-        health = self.judge.report(tried.permit, Outcome.OK, job=job.video_id, shown_at=tried.began_at)
+        health = self.budget.report(tried.permit, Outcome.OK, job=job.video_id, shown_at=tried.began_at)
         finished_at = time.strftime(UTC_FORMAT, time.gmtime(self.wall()))
         batch = self.output.batch or None
         record = Record(
@@ -207,13 +186,13 @@ class ResultHandler:
     def _without_transcript(self, tried: Tried, got: Refused | Aborted) -> Decision | None:
         job = tried.job.video_id
         if isinstance(got, Aborted):
-            self.judge.report(tried.permit, Outcome.OTHER, job=job)
+            self.budget.report(tried.permit, Outcome.OTHER, job=job)
             return self.aborted(tried)
         shown_at = tried.began_at if shows_captions(got) else 0.0
         outcome = outcome_of(got.failure, rotating=self.rotating)
         # Jobs that were refused before are no new evidence against their egress, however many they are.
         name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and tried.state.refused else job
-        health = self.judge.report(
+        health = self.budget.report(
             tried.permit, outcome, job=name, retry_after_s=got.failure.retry_after_s, shown_at=shown_at
         )
         if got.failure.kind is Kind.NO_CAPTIONS:

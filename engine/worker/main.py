@@ -158,7 +158,7 @@ class MainLoop:
 
     def _close_idle(self) -> None:
         """Hand on the chunks that are finished or can only wait."""
-        idle = self.scheduler.take_idle()
+        idle = self.scheduler.take_off()
         if idle:
             self.chunks.sync(idle)
             self.chunks.let_go(idle)
@@ -193,7 +193,7 @@ class MainLoop:
                 self.scheduler.changed.wait(TICK_S)
         if self.chunks.error is None:
             self.fetch_loop.let_go()
-            rest = self.scheduler.take_rest()
+            rest = self.scheduler.take_off(rest=True)
             self.chunks.sync(rest)
             self.chunks.let_go(rest)
             self.resources.budget.flush()

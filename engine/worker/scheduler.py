@@ -37,13 +37,9 @@ FAR = 64  # so far into the jobs at hand one is looked for that suits an egress 
 
 
 class Scheduler:
-    """See the module's text.
-
-    threads   fewer unstarted jobs than these are too few: the main thread is told
-    limit     so many jobs at most may become final here
-    egresses  their names, as in the journals
-    stopping  set when nothing more is to begin, here or by whoever was told so
-    """
+    """See the module's text. The main thread is told when fewer than `threads` jobs are unstarted. At most `limit`
+    jobs may become final here. `egresses` are their names, as in the journals. `stopping` is set when nothing more is
+    to begin, here or by whoever was told so."""
 
     def __init__(
         self,
@@ -86,20 +82,13 @@ class Scheduler:
                     self._lay(item)
             self.changed.notify_all()
 
-    def take_idle(self) -> list[OpenChunk]:
-        """Take off the chunks on which nothing is to be done now."""
+    def take_off(self, *, rest: bool = False) -> list[OpenChunk]:
+        """Take off the chunks on which nothing is to be done now; at the end the `rest` as well."""
         with self.changed:
-            idle = [home for home in self.chunks.values() if not home.here]
-            for home in idle:
+            off = [home for home in self.chunks.values() if rest or not home.here]
+            for home in off:
                 del self.chunks[home.chunk]
-            return idle
-
-    def take_rest(self) -> list[OpenChunk]:
-        """Take off everything, at the end."""
-        with self.changed:
-            rest = list(self.chunks.values())
-            self.chunks.clear()
-            return rest
+            return off
 
     def wake(self, now: float) -> None:
         """Lay parked jobs ready whose time has come."""
@@ -133,8 +122,7 @@ class Scheduler:
 
     # the threads' side
     def wait_for_work(self) -> bool:
-        """Wait until there is a job for one more thread, and reserve a place; `take` comes next. False when nothing
-        begins any more."""
+        """Wait until one more job may begin, and reserve it; `take` comes next. False: nothing begins any more."""
         with self.changed:
             while not self.stopping.is_set():
                 if self._reserved < self._startable():
@@ -146,10 +134,8 @@ class Scheduler:
     def take(
         self, thread: int, permit: Permit, egress: EgressState | None = None
     ) -> Work | ControlDue | None:
-        """A job for a thread that has waited for one, and has a permit now. None: nothing begins any more.
-
-        `egress` is how the permit's egress stands, if that is known.
-        """
+        """A job for a thread that has waited for one, and has a permit now. None: nothing begins any more. `egress`:
+        how the permit's stands, if that is known."""
         with self.changed:
             probe = egress is not None and (egress.state, egress.epoch) == (State.HALF_OPEN, permit.epoch)
             while not (probe or self.stopping.is_set() or self._startable() > 0):  # a suspect has come since
@@ -168,15 +154,13 @@ class Scheduler:
             self._refused_out += work.was_refused
             if self._stuck is not None:
                 self._stuck.begin(permit.egress)
-            if len(self._ready) + len(self._refused) + len(self._suspects) < self._threads:
+            if self.unstarted() < self._threads:
                 self.attention.set()
             return work
 
     def finish(self, work: Work, decision: Decision | None) -> None:
-        """A job leaves its thread: it is final, or comes again here, or later with its chunk.
-
-        None: it is decided later, by another call. Until then it is neither here nor in flight.
-        """
+        """A job leaves its thread: it is final, or comes again here, or later with its chunk. None: another call
+        decides. Until then it is neither here nor in flight."""
         with self.changed:
             if self.in_flight.get(work.thread) is work:
                 del self.in_flight[work.thread]
@@ -224,10 +208,8 @@ class Scheduler:
         return min(count, self._limit - self.finals - len(self.in_flight) - self._undecided)
 
     def _next(self, egress: str, passed_at: float) -> Item | None:
-        """The job to begin by an egress, by which something last passed at `passed_at` (monotonic clock).
-
-        None when there are only refused ones, before which something else has to pass.
-        """
+        """The job to begin by an egress, by which something last passed at `passed_at` (monotonic clock). None when
+        there are only refused ones, before which something else has to pass."""
         if self._suspects:
             self._alone = True
             return self._suspects.popleft()
@@ -241,10 +223,9 @@ class Scheduler:
         return self._ready.popleft() if self._ready else None
 
     def _put_back(self, item: Item, decision: Decision, again_in_s: float) -> None:
-        if decision.lost:
-            item.lost_at = time.monotonic()
-        if decision.blocked:
-            item.refused_at = time.monotonic()
+        now = time.monotonic()
+        item.lost_at = now if decision.lost else item.lost_at
+        item.refused_at = now if decision.blocked else item.refused_at
         if again_in_s <= 0:
             self._lay(item, first=True)
         elif again_in_s <= PARK_S:
@@ -254,11 +235,8 @@ class Scheduler:
             item.home.away[item.job.video_id] = item.state.not_before
 
     def _lay(self, item: Item, *, first: bool = False) -> None:
-        queue = self._ready
-        if item.state.deaths:
-            queue = self._suspects
-        elif item.state.refused:
-            queue = self._refused
+        queue = self._suspects if item.state.deaths else self._refused if item.state.refused else self._ready
+        if queue is self._refused:
             item.refused_at = item.refused_at or time.monotonic()
         if first and queue is not self._suspects:
             queue.appendleft(item)

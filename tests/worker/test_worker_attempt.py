@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from support import ids
 
 from engine.budget import EgressHealth, Outcome
-from engine.model import Cue, Failure, Fetched, Job, Kind, Metadata, Permit, Refused, RequestCost, Transcript
+from engine.model import (
+    Cue,
+    Failure,
+    Fetched,
+    Job,
+    Kind,
+    Metadata,
+    Permit,
+    Refused,
+    RequestCost,
+    Transcript,
+)
 from engine.output.publisher import TMP, Output, intact
 from engine.queue import marker
 from engine.queue.job_state import ChunkState, JobState

@@ -97,14 +97,14 @@ def test_jobs_come_in_order_and_their_chunk_is_idle_when_all_are_final() -> None
     desk = Scheduler()
     home = lay(desk, [JobState() for _ in range(3)])
     for number in range(3):
-        assert desk.take_idle() == []
+        assert desk.take_off() == []
         work = begin(desk, 0)
         assert work.item.job.video_id == ids(3)[number]
         assert desk.in_flight == {0: work}
         done(desk, work)
     assert desk.in_flight == {}
-    assert desk.take_idle() == [home]
-    assert desk.take_idle() == []
+    assert desk.take_off() == [home]
+    assert desk.take_off() == []
 
 
 def test_no_more_reservations_than_jobs() -> None:
@@ -137,7 +137,7 @@ def test_a_stop_wakes_everybody_and_begins_nothing() -> None:
     assert take(desk, 1) is None
     assert desk.attention.is_set()
     done(desk, work)  # what is in flight may finish
-    assert len(desk.take_rest()) == 1
+    assert len(desk.take_off(rest=True)) == 1
 
 
 def test_the_keeper_hears_that_too_few_jobs_are_left() -> None:
@@ -266,7 +266,7 @@ def test_a_short_wait_is_parked_and_a_long_one_leaves_with_the_chunk() -> None:
     assert before + 10.0 <= due <= time.monotonic() + 10.0
     done(desk, begin(desk, 0), again_in_s=PARK_S + 1)
     assert home.away == {ids(2)[1]: 12345.0}
-    assert desk.take_idle() == []  # the parked one is still to be done here
+    assert desk.take_off() == []  # the parked one is still to be done here
     desk.wake(due - 0.1)
     assert desk.unstarted() == 0
     desk.wake(due)
@@ -274,7 +274,7 @@ def test_a_short_wait_is_parked_and_a_long_one_leaves_with_the_chunk() -> None:
     work = begin(desk, 0)
     assert work.item is first.item
     done(desk, work)
-    assert (home.here, len(home.away), desk.take_idle()) == (0, 1, [home])
+    assert (home.here, len(home.away), desk.take_off()) == (0, 1, [home])
 
 
 def test_a_parked_job_wakes_a_waiting_thread() -> None:
@@ -340,7 +340,7 @@ def test_every_job_is_settled_whatever_becomes_of_it(
     running: dict[int, Work] = {}
     for _ in range(2000):
         desk.wake(time.monotonic() + 10)
-        if desk.take_idle():
+        if desk.take_off():
             break
         idle = [thread for thread in range(threads) if thread not in running]
         if idle and desk._startable() > 0 and (not running or data.draw(st.booleans())):
