@@ -167,7 +167,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class NotFetched:
     """A fetch that did not work: the failure, and what was learnt about the video (title, channel, whether
     captions are listed) if anything."""
 

@@ -14,7 +14,7 @@ from typing import Any
 from engine.budget import Outcome
 from engine.budget.limiter import Budget
 from engine.errors import EngineError
-from engine.model import Failure, Fetched, Job, Kind, Permit, Record, Refused, RequestCost
+from engine.model import Failure, Fetched, Job, Kind, NotFetched, Permit, Record, RequestCost
 from engine.output.ownership import another_queue_wrote
 from engine.output.publisher import Output, TakenError
 from engine.queue.job_state import JobState
@@ -41,7 +41,7 @@ def outcome_of(failure: Failure, *, rotating: bool) -> Outcome:
     return Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
 
 
-def shows_captions(got: Refused) -> bool:
+def shows_captions(got: NotFetched) -> bool:
     """Whether captions were listed all the same: in another language, or such as could not be read."""
     return got.failure.kind is Kind.NO_LANGUAGE or (
         got.captions_listed and got.failure.kind is not Kind.NO_CAPTIONS
@@ -66,7 +66,7 @@ class Tried:
     job: Job
     state: JobState
     permit: Permit
-    got: Fetched | Refused | Aborted
+    got: Fetched | NotFetched | Aborted
     began_at: float
     elapsed_s: float
     lost_at: float = 0.0
@@ -116,12 +116,12 @@ class ResultHandler:
             files, sums = self.output.publish(record, state.earlier)
         except TakenError as exc:
             failure = Failure(Kind.KEPT, self._why_kept(job, exc.path))
-            return self._finish(tried, Refused(failure, got.cost, got.metadata))
+            return self._finish(tried, NotFetched(failure, got.cost, got.metadata))
         except (OSError, EngineError, MemoryError):
             raise
         except Exception as exc:  # noqa: BLE001 - one video's odd content must not end the run of the others
             failure = Failure(Kind.UNKNOWN, f"{type(exc).__name__} while its record was made: {exc}"[:300])
-            return self._failed(tried, Refused(failure, got.cost), Circumstances(health))
+            return self._failed(tried, NotFetched(failure, got.cost), Circumstances(health))
         body = row(
             job,
             requests=state.requests + got.cost.requests,
@@ -139,7 +139,7 @@ class ResultHandler:
 
     def confirmed(self, tried: Tried) -> Decision:
         """The end of a job without captions, once its egress has shown captions to others."""
-        assert isinstance(tried.got, Refused)  # noqa: S101
+        assert isinstance(tried.got, NotFetched)  # noqa: S101
         return self._finish(tried, tried.got)
 
     def aborted(self, tried: Tried) -> Decision:
@@ -162,7 +162,7 @@ class ResultHandler:
         self,
         job: Job,
         state: JobState,
-        got: Refused,
+        got: NotFetched,
         charged: int,
         egress: str | None = None,
         took_s: float = 0.0,
@@ -183,7 +183,7 @@ class ResultHandler:
         )
         return Decision("final", body)
 
-    def _without_transcript(self, tried: Tried, got: Refused | Aborted) -> Decision | None:
+    def _without_transcript(self, tried: Tried, got: NotFetched | Aborted) -> Decision | None:
         job = tried.job.video_id
         if isinstance(got, Aborted):
             self.budget.report(tried.permit, Outcome.OTHER, job=job)
@@ -210,25 +210,25 @@ class ResultHandler:
             "or `engine run --replace`, which overwrites it"
         )
 
-    def _failed(self, tried: Tried, got: Refused, circumstances: Circumstances) -> Decision:
+    def _failed(self, tried: Tried, got: NotFetched, circumstances: Circumstances) -> Decision:
         state, failure = tried.state, got.failure
         past = Past(state.charged, state.tries, state.refused, state.refusals, tried.lost_at)
         decided = decide(failure, past, circumstances, self.attempts)
         if isinstance(decided, Finish):
             if decided.kind is Kind.BLOCKED:
                 often = Failure(Kind.BLOCKED, f"refused {REFUSALS} times while other videos passed")
-                got = Refused(often, got.cost, got.metadata)
+                got = NotFetched(often, got.cost, got.metadata)
             return self._finish(tried, got)
         lost = failure.kind in ON_THE_WAY and not decided.charged
         blocked = failure.kind is Kind.BLOCKED
         return Decision("try", self._try(tried, got, decided), decided.wait_s, lost, blocked)
 
-    def _finish(self, tried: Tried, got: Refused) -> Decision:
+    def _finish(self, tried: Tried, got: NotFetched) -> Decision:
         charged = tried.state.charged + (got.failure.kind is not Kind.BLOCKED)
         egress = self.names[tried.permit.egress]
         return self.final(tried.job, tried.state, got, charged, egress, tried.elapsed_s)
 
-    def _try(self, tried: Tried, got: Refused, decided: RetryLater) -> dict[str, Any]:
+    def _try(self, tried: Tried, got: NotFetched, decided: RetryLater) -> dict[str, Any]:
         body = {
             "job": tried.job.video_id,
             "n": tried.state.charged + decided.charged,

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 
 from engine.errors import Interrupted
-from engine.model import Failure, Fetched, Kind, Permit, Refused, RequestCost
+from engine.model import Failure, Fetched, Kind, NotFetched, Permit, RequestCost
 from engine.network.turns import turns
 from engine.process import shortages, suspends
 from engine.process.threads import start_thread
@@ -105,7 +105,7 @@ class FetchLoop:
     def _fetch(self, work: Work) -> Tried:
         """What the video comes to by the permit's egress."""
         video_id, egress = work.item.job.video_id, work.permit.egress
-        got: Fetched | Refused | Aborted
+        got: Fetched | NotFetched | Aborted
         self._mine.work = work
         try:
             got = self._resources.fetcher.fetch(video_id, work.permit)
@@ -120,10 +120,10 @@ class FetchLoop:
             self._control.fetched[egress].append(video_id)
         return _tried(work, got)
 
-    def _agreed(self, work: Work, got: Fetched | Refused) -> Fetched | Refused:
+    def _agreed(self, work: Work, got: Fetched | NotFetched) -> Fetched | NotFetched:
         """An answer through a rotating gateway: one without captions has to come by three exits."""
         for _ in range(AGREE - 1):
-            if not (isinstance(got, Refused) and got.failure.kind is Kind.NO_CAPTIONS):
+            if not (isinstance(got, NotFetched) and got.failure.kind is Kind.NO_CAPTIONS):
                 break
             before = got.cost
             try:
@@ -179,7 +179,7 @@ class FetchLoop:
         failure = Failure(
             Kind.TIMEOUT, f"no answer within {self._settings.deadline_s:g} s, and its thread hung"
         )
-        decision = self._results.conclude(_tried(work, Refused(failure, RequestCost(requests=1))))
+        decision = self._results.conclude(_tried(work, NotFetched(failure, RequestCost(requests=1))))
         self._chunks.record(work, decision)
         self._scheduler.finish(work, decision)
         return True
@@ -190,10 +190,10 @@ class FetchLoop:
         self._scheduler.finish(work, decision)
 
 
-def _tried(work: Work, got: Fetched | Refused | Aborted) -> Tried:
+def _tried(work: Work, got: Fetched | NotFetched | Aborted) -> Tried:
     """An attempt that is over, or given up."""
     item = work.item
-    kind = got.failure.kind if isinstance(got, Refused) else None
+    kind = got.failure.kind if isinstance(got, NotFetched) else None
     work.answered = kind not in ON_THE_WAY and not isinstance(got, Aborted)
     suspended = kind is Kind.TIMEOUT and suspends.attempt_spanned_suspend(work.started)
     elapsed_s = time.monotonic() - work.started

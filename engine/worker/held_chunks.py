@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 
-from engine.model import Failure, Job, Kind, Refused, RequestCost
+from engine.model import Failure, Job, Kind, NotFetched, RequestCost
 from engine.output import publisher
 from engine.queue import claims
 from engine.queue.job_state import ChunkState, JobState, fold
@@ -132,7 +132,7 @@ class HeldChunks:
         """The row of a job that kills its process."""
         deaths = len(state.deaths)
         failure = Failure(Kind.POISON, f"its process died {deaths} times while it was in flight")
-        return self._results.final(job, state, Refused(failure, RequestCost()), deaths)
+        return self._results.final(job, state, NotFetched(failure, RequestCost()), deaths)
 
 
 def _earliest(home: OpenChunk) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from youtube_transcript_api import Transcript as Track
 
 from engine.errors import EngineError, Interrupted
-from engine.model import ABSENT_KINDS, Failure, Fetched, Kind, Permit, Refused, Transcript
+from engine.model import ABSENT_KINDS, Failure, Fetched, Kind, NotFetched, Permit, Transcript
 from engine.network.answer import FailureError
 from engine.network.attempt import Attempt
 from engine.network.client import Client
@@ -77,7 +77,7 @@ class Fetcher:
         self._lean_off, self._lean_failed, self._lean_worked = lean_off, lean_failed, lean_worked
         self._ways = ways()
 
-    def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
+    def fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
         """One attempt at one video; `permit` pays its first request.
 
         Every failure is returned, except: errors.Interrupted, with the attempt's cost, when it has to end early;
@@ -97,7 +97,7 @@ class Fetcher:
             except EngineError:
                 raise
             except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
-                return _refused(library, exc)
+                return _not_fetched(library, exc)
             finally:
                 library.forget()
 
@@ -144,7 +144,7 @@ class Fetcher:
         return (library.read(best), *(library.read(track, may_be_empty=True) for track in others))
 
 
-def _refused(library: LibraryClient, exc: Exception) -> Refused:
+def _not_fetched(library: LibraryClient, exc: Exception) -> NotFetched:
     """A failed attempt as a value. Raises DiskError and MemoryError when this machine lacks descriptors or memory."""
     short = shortage(exc)
     if isinstance(short, OSError) and short.errno != errno.ENOMEM:
@@ -154,7 +154,7 @@ def _refused(library: LibraryClient, exc: Exception) -> Refused:
     failure = explain(library, exc).failure
     library.attempt.drop_session = failure.kind is Kind.BLOCKED
     metadata = read_metadata(library.details)
-    return Refused(
+    return NotFetched(
         failure,
         library.attempt.cost,
         metadata if metadata.title else None,

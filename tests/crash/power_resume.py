@@ -23,7 +23,7 @@ from power_ops import Files
 
 from engine.budget.limiter import Budget
 from engine.cli import invoke
-from engine.model import Cue, Failure, Fetched, Kind, Metadata, Permit, Refused, RequestCost, Transcript
+from engine.model import Cue, Failure, Fetched, Kind, Metadata, NotFetched, Permit, RequestCost, Transcript
 from engine.monitor import status
 from engine.monitor.monitor import Monitor
 from engine.network import client
@@ -74,12 +74,12 @@ class Site:
         self.fetched: collections.Counter[str] = collections.Counter()
         self._lock = threading.Lock()
 
-    def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
+    def fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
         with self._lock:
             self.fetched[video_id] += 1
         kind = self.kinds[video_id]
         if kind is not None:
-            return Refused(Failure(Kind(kind), "it says no again"), RequestCost(1, 100))
+            return NotFetched(Failure(Kind(kind), "it says no again"), RequestCost(1, 100))
         cues = (Cue(0.0, 1.0, f"once more {video_id}"),)
         return Fetched(
             Metadata(title=f"Again {video_id}"), Transcript("en", "English", False, cues), RequestCost(2, 999)

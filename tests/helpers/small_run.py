@@ -33,8 +33,8 @@ from engine.model import (
     Fetched,
     Kind,
     Metadata,
+    NotFetched,
     Permit,
-    Refused,
     RequestCost,
     Transcript,
 )
@@ -76,11 +76,11 @@ def small() -> Iterator[None]:
         yield
 
 
-def canned(video_id: str) -> Fetched | Refused:
+def canned(video_id: str) -> Fetched | NotFetched:
     """What becomes of a video, always the same."""
     kind = SPECIAL.get(video_id)
     if kind is not None:
-        return Refused(Failure(kind, "it said no"), RequestCost(1, 100))
+        return NotFetched(Failure(kind, "it said no"), RequestCost(1, 100))
     text = Transcript("en", "English", False, (Cue(0.0, 1.0, f"Hello {video_id}"),))
     return Fetched(Metadata(title=f"About {video_id}"), text, RequestCost(2, 1000))
 
@@ -99,7 +99,7 @@ class CannedResources(Resources):
         self.control = ControlVideo(settings, self.budget, self.fetcher, self.abort)
         self.rss_bytes = rss_bytes()
 
-    def _fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
+    def _fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
         self.fetched.append(video_id)
         return canned(video_id)
 

@@ -20,8 +20,8 @@ from engine.model import (
     Job,
     Kind,
     Metadata,
+    NotFetched,
     Permit,
-    Refused,
     RequestCost,
     Transcript,
 )
@@ -82,12 +82,12 @@ def handler(root: str, bench: Bench, allowed: int = 5, **more: Any) -> ResultHan
     return ResultHandler(output, bench, allowed, NAMES, wall=lambda: WALL, **more)
 
 
-def tried(got: Fetched | Refused | Aborted, state: JobState | None = None, **more: Any) -> Tried:
+def tried(got: Fetched | NotFetched | Aborted, state: JobState | None = None, **more: Any) -> Tried:
     return Tried(JOB, state or JobState(), PERMIT, got, BEGAN_AT, 0.12345, **more)
 
 
-def no(kind: Kind, **failure: Any) -> Refused:
-    return Refused(Failure(kind, "it said no", **failure), RequestCost(1, 100), Metadata(title="T"))
+def no(kind: Kind, **failure: Any) -> NotFetched:
+    return NotFetched(Failure(kind, "it said no", **failure), RequestCost(1, 100), Metadata(title="T"))
 
 
 def fetch(root: str, bench: Bench, state: JobState | None = None) -> Decision:
@@ -248,12 +248,12 @@ def test_a_lost_exit_of_a_rotating_gateway_is_bad_luck(
 ) -> None:
     bench = Bench(ok_at=60.0)
     rotating = handler(root, bench, rotating=True)
-    recorded = rotating.conclude(tried(Refused(failure, RequestCost(1, 0)), lost_at=50.0))
+    recorded = rotating.conclude(tried(NotFetched(failure, RequestCost(1, 0)), lost_at=50.0))
     assert recorded is not None
     assert bench.told[0][1] is outcome
     assert recorded.body["charged"] is charged
     state = JobState(tries=15, charged=4)
-    worn = rotating.conclude(tried(Refused(failure, RequestCost()), state, lost_at=50.0))
+    worn = rotating.conclude(tried(NotFetched(failure, RequestCost()), state, lost_at=50.0))
     assert worn is not None
     assert worn.verb == "final"  # even luck has an end
 
@@ -303,7 +303,7 @@ def test_an_attempt_that_was_aborted_leaves_a_line_of_what_it_cost(root: str, re
 
 
 def test_a_message_of_any_length_is_cut(root: str) -> None:
-    got = Refused(Failure(Kind.PRIVATE, "x" * 10_000), RequestCost())
+    got = NotFetched(Failure(Kind.PRIVATE, "x" * 10_000), RequestCost())
     decision = handler(root, Bench()).conclude(tried(got))
     assert decision is not None
     row = decision.body
@@ -324,7 +324,7 @@ def test_a_job_s_life_as_its_journal_tells_it(
     chunk = ChunkState()
     for tries, (kind, in_trouble, confirmed) in enumerate(fates, 1):
         bench.health = EgressHealth(in_trouble, confirmed, 60.0)
-        one = tried(Refused(Failure(kind, "no"), RequestCost(1, 10)), chunk.job(NAME), lost_at=50.0)
+        one = tried(NotFetched(Failure(kind, "no"), RequestCost(1, 10)), chunk.job(NAME), lost_at=50.0)
         decision = item.conclude(one) or item.aborted(one)
         found = decode(encode(decision.verb, decision.body)[:-1])
         assert found is not None

@@ -20,7 +20,7 @@ from worker_rig import Fetch, Rig
 
 from engine.budget import BudgetSettings, Rate, snapshot
 from engine.errors import Exit, Interrupted, UsageError
-from engine.model import Fetched, Permit, Refused
+from engine.model import Fetched, NotFetched, Permit
 from engine.output import publisher
 from engine.queue import claims, journal
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
@@ -178,7 +178,7 @@ def test_a_stop_lets_what_is_in_flight_finish_and_begins_nothing(tmp_path: Path,
     rig = Rig(batch(tmp_path, 40), stand_in)
     go = threading.Event()
 
-    def held(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def held(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         if len(rig.fetched) == 4:
             rig.control.stop.set()  # all four threads have a job
             threading.Timer(0.3, go.set).start()
@@ -300,7 +300,7 @@ def test_a_process_that_met_a_failing_disk_writes_no_line_more(
     rig = Rig(batch(tmp_path, 16), stand_in, threads=2)
     late, let_go, back = ids(1)[0], threading.Event(), threading.Event()
 
-    def around(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def around(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         if video_id == late:
             let_go.wait(HANG_S)
         return fetch(video_id, permit)
@@ -361,7 +361,7 @@ def test_a_hung_thread_ends_its_worker_and_costs_the_other_jobs_nothing(
     names, let_go = ids(3), threading.Event()
     waiting, returned = threading.Barrier(3), threading.Semaphore(0)
 
-    def hang(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def hang(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         if video_id not in names or let_go.is_set():
             return fetch(video_id, permit)
         waiting.wait(HANG_S)
@@ -404,7 +404,7 @@ def test_one_that_has_grown_too_much_ends_in_good_order(
     fetched: list[str] = []
     monkeypatch.setattr(main, "rss_bytes", lambda: grown[0])
 
-    def grow(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def grow(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         fetched.append(video_id)
         if len(fetched) > 8:
             grown[0] += 1
@@ -428,7 +428,7 @@ def test_a_process_without_memory_is_replaced_and_charges_nobody(
 ) -> None:
     rig = Rig(batch(tmp_path, 16), stand_in)
 
-    def refused(*_: object) -> Fetched | Refused:
+    def refused(*_: object) -> Fetched | NotFetched:
         raise MemoryError
 
     if where == "a thread":
@@ -525,7 +525,7 @@ def test_a_video_that_cannot_be_rendered_is_its_own_trouble(
 def test_a_bug_in_a_thread_is_reported_and_ends_the_work(tmp_path: Path, stand_in: Rehearsal) -> None:
     rig = Rig(batch(tmp_path, 20), stand_in)
 
-    def bug(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def bug(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         raise KeyError("never seen")
 
     rig.wrap(bug)
@@ -582,7 +582,7 @@ def test_suspects_run_alone(tmp_path: Path, stand_in: Rehearsal) -> None:
     company: dict[str, int] = {}
     counting, now = threading.Lock(), Counter[str]()
 
-    def watched(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def watched(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         with counting:
             now[video_id] += 1
             for name in now:
@@ -659,7 +659,7 @@ def test_a_suspend_is_no_hanging(
         looks[0] += 1
         return 3600.0
 
-    def asleep(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def asleep(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         (work,) = rig.at_work.scheduler.in_flight.values()
         work.since -= 3600.0
         seen = looks[0]
@@ -683,7 +683,7 @@ def test_a_permit_that_went_stale_before_its_request_counts_as_none(
     rig.resources.budget.steer(rate)
     rig.control.budget = rate
 
-    def late(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def late(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         wait_until(lambda: time.monotonic() > permit.expires_s, 20.0, "it to go stale", each_s=0.005)
         return fetch(video_id, permit)
 
