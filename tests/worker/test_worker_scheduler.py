@@ -19,6 +19,7 @@ from engine.queue.job_state import ChunkState, Death, JobState
 from engine.queue.segments import Chunk
 from engine.worker.attempt import Decision
 from engine.worker.scheduler import PARK_S, Scheduler
+from engine.worker.stuck_egresses import StuckEgresses
 from engine.worker.work import ControlDue, Item, OpenChunk, Work
 
 EPOCH = 3
@@ -418,3 +419,29 @@ def test_who_waits_longest_goes_first_where_there_is_one_egress() -> None:
     desk = Scheduler(egresses=("a",))
     lay(desk, [JobState(failed_by="a"), JobState()])
     assert begin(desk, 1).item.job.video_id == ids(1)[0]
+
+
+def test_an_egress_that_keeps_its_threads_waiting_is_avoided() -> None:
+    desk = Scheduler(threads=2, egresses=("a", "b"))
+    now = [100.0]
+    desk._stuck = StuckEgresses(2, 2, lambda: now[0])
+    lay(desk, [JobState() for _ in range(4)])
+    hung, quick = begin(desk, 0, egress=0), begin(desk, 1, egress=1)
+    now[0] += 2.0
+    assert not desk.avoid(0)  # nobody has answered: the site is slow
+    quick.answered = True
+    done(desk, quick)
+    assert (desk.avoid(0), desk.avoid(1)) == (True, False)
+    done(desk, hung)
+    assert not desk.avoid(0)
+
+
+def test_an_answer_may_be_confirmed_before_its_thread_has_let_go_of_it() -> None:
+    """The main thread decides what the fetching thread has just handed to it."""
+    desk = Scheduler(limit=2)
+    home = lay(desk, [JobState(), JobState()])
+    work = begin(desk, 0)
+    desk.finish(work, FINAL)
+    desk.finish(work, None)
+    done(desk, begin(desk, 0))
+    assert (desk.finals, home.here, desk.in_flight) == (2, 0, {})
