@@ -24,7 +24,7 @@ from engine.output.formats import RECORD, SUFFIXES, render, to_json
 from engine.output.ownership import NOBODY, Claim, is_ours, sha256
 from engine.output.temporary import OWNER, remove_worker_output, sweep
 from engine.queue import marker
-from engine.queue.claims import RemoveOutput
+from engine.queue.dead_workers import RemoveOutput
 from engine.storage import disk
 from engine.storage.locks import Lock
 

@@ -18,7 +18,7 @@ from engine.budget import Budget
 from engine.errors import EngineError, Exit, Interrupted
 from engine.output import publisher
 from engine.process import shortages
-from engine.queue import claims, events
+from engine.queue import dead_workers, events
 from engine.queue.control import ControlRequest
 from engine.queue.directory import Queue
 from engine.run.helper_process import HelperProcess, ListerProcess, MonitorProcess
@@ -186,7 +186,7 @@ class Supervisor:
             with contextlib.suppress(OSError, EngineError):  # else the next run does it, or says why not
                 frozen = self.settings.frozen
                 remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
-                claims.reclaim(self.queue, "", remover)
+                dead_workers.reclaim(self.queue, "", remover)
 
     def _finish_monitor(self) -> None:
         with self._ending_on_error():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from engine.errors import EngineError, Exit
 from engine.output import publisher
 from engine.process import shortages, suspends
-from engine.queue import claims
+from engine.queue import claims, dead_workers
 from engine.queue.directory import Queue
 from engine.settings import Settings
 from engine.storage import disk
@@ -168,7 +168,7 @@ class MainLoop:
         run_id = self._worker.id.partition(".")[0]
         frozen = self.settings.frozen
         remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
-        claims.reclaim(self.queue, run_id, remover)
+        dead_workers.reclaim(self.queue, run_id, remover)
 
     def _give_up_hung_threads(self, now: float) -> None:
         """End the attempts of threads that do not come back, as timeouts. This process is to be replaced then."""

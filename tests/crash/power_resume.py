@@ -28,7 +28,7 @@ from engine.monitor import status
 from engine.monitor.monitor import Monitor
 from engine.network import client
 from engine.output import publisher
-from engine.queue import claims
+from engine.queue import dead_workers
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.run import supervisor
 from engine.settings import Settings
@@ -107,7 +107,7 @@ class Inside:
             raise AssertionError(f"not finished after {WORKERS} workers")
         frozen = self.settings.frozen
         remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
-        claims.reclaim(self.queue, "", remover)
+        dead_workers.reclaim(self.queue, "", remover)
         if not worker_ids(self.queue):
             publisher.sweep(self.settings.frozen.output)
         return 3 if status.recount(self.queue, time.time()).counts.failed else 0

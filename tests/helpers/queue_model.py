@@ -27,7 +27,7 @@ from engine.model import Kind
 from engine.monitor import status
 from engine.output import destination
 from engine.output.publisher import sweep
-from engine.queue import claims, gathering, joined_segment, journal
+from engine.queue import dead_workers, gathering, joined_segment, journal
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.job_state import fold
 from engine.queue.making import make_queue
@@ -164,7 +164,7 @@ class QueueModel(RuleBasedStateMachine):
         worker_id = self.hand.worker.id
         self._gone()
         if recorded:
-            claims.record_death(self.queue, worker_id)
+            dead_workers.record_death(self.queue, worker_id)
             reclaim(self.queue)
             if expected is not None:
                 state = fold(journal.lines(self.queue.journal(expected[0]))).jobs[expected[1]]

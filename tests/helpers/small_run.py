@@ -41,7 +41,7 @@ from engine.model import (
 from engine.monitor.monitor import Monitor
 from engine.monitor.recount import recount
 from engine.output import destination, publisher
-from engine.queue import claims, control, events
+from engine.queue import claims, control, dead_workers, events
 from engine.queue.directory import Queue, deferred_chunks, open_queue
 from engine.queue.making import make_queue
 from engine.recovery.startup import recover
@@ -148,7 +148,7 @@ def staged(root: Path) -> Queue:
             file.write(b'final {"video_id": "torn')
         hand.output.close()
         hand.die()
-        claims.record_death(queue, hand.worker.id)
+        dead_workers.record_death(queue, hand.worker.id)
         add(queue, IDS[JOBS[0] :])
         hand = Hand(queue, lambda name: SPECIAL.get(name, "ok"))
         for chunk in list(iter(lambda: hand.worker.claim(time.time()), None)):

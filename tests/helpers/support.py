@@ -19,7 +19,7 @@ from engine.model import Cue, Job, Kind, Metadata, Record, Transcript
 from engine.monitor.monitor import Monitor
 from engine.output import destination
 from engine.output.publisher import Output, TakenError, output_remover, sweep
-from engine.queue import claims, journal
+from engine.queue import claims, dead_workers, journal
 from engine.queue.directory import Queue
 from engine.queue.job_state import ChunkState, JobState, fold
 from engine.queue.journal import Journal
@@ -196,7 +196,7 @@ def file_rows(queue: Queue) -> None:
 
 
 def reclaim(queue: Queue) -> None:
-    claims.reclaim(queue, "nobody", output_remover(output_of(queue), batch_of(queue), ("md",)))
+    dead_workers.reclaim(queue, "nobody", output_remover(output_of(queue), batch_of(queue), ("md",)))
 
 
 def finish(queue: Queue, decide: Callable[[str], Outcome] = lambda _: OK) -> None:
