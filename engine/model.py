@@ -9,6 +9,7 @@ from typing import Any
 
 # Public and captioned for years, of three channels: they tell whether YouTube shows captions to an address.
 CONTROL_VIDEOS = ("dQw4w9WgXcQ", "iG9CE55wbtY", "jNQXAC9IVRw")
+WATCH_URL = "https://www.youtube.com/watch?v="  # and the id
 
 
 class Status(StrEnum):
@@ -143,10 +144,6 @@ class Record:
     transcripts: tuple[Transcript, ...] = ()
     batch: str | None = None
 
-    @property
-    def url(self) -> str:
-        return f"https://www.youtube.com/watch?v={self.video_id}"
-
 
 @dataclass(frozen=True, slots=True)
 class RequestCost:
@@ -170,7 +167,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class NotFetched:
     """A fetch that did not work: the failure, and what was learnt about the video (title, channel, whether
     captions are listed) if anything."""
 

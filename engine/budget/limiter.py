@@ -155,10 +155,6 @@ class Budget:
         """Count body bytes of which nothing is reported; they are written with the next outcome or permit."""
         self._store.add(egress, body_bytes=n)
 
-    def stale(self, permit: Permit) -> bool:
-        """Whether it is too late to use this permit: its request would bunch up with others'."""
-        return time.monotonic() > permit.expires_s
-
     def current(self, permit: Permit) -> bool:
         """Whether the permit's egress has not opened since it was granted."""
         state = self._store.peek(permit.egress)

@@ -228,4 +228,7 @@ class _Deadline:
         if self._since_s is None:
             return
         since_s, self._since_s = self._since_s, time.monotonic()
-        self._used_s += max(0.0, self._since_s - since_s - suspends.lost_s(since_s))
+        used_s = self._since_s - since_s
+        if used_s > suspends.GAP_S:  # less than that can hold no suspend
+            used_s = max(0.0, used_s - suspends.lost_s(since_s))
+        self._used_s += used_s

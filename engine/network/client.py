@@ -16,6 +16,7 @@ from engine.network.attempt import Attempt
 from engine.network.session import Session
 from engine.network.sockets import pool_manager, tls_context
 from engine.network.turns import turns
+from engine.process import suspends
 
 __all__ = ["Attempt", "Client", "Session"]
 
@@ -73,6 +74,7 @@ class Client:
         self._busy: set[Attempt] = set()
         self._peak = 0  # the most attempts under way at once, so at least as many threads exist
         self._closed = False
+        suspends.watch()  # they cost no attempt its deadline
         for spec in self.specs:
             pool_manager(spec.proxy_url, self._context)  # raises for a proxy that cannot be used
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from engine.model import Cue, Metadata, Record, Transcript
+from engine.model import WATCH_URL, Cue, Metadata, Record, Transcript
 from engine.output.plain_text import replaced
 
 SCHEMA_VERSION = 1
@@ -25,7 +25,7 @@ def to_json(record: Record) -> bytes:
     document = {
         "schema_version": SCHEMA_VERSION,
         "video_id": record.video_id,
-        "url": record.url,
+        "url": WATCH_URL + record.video_id,
         **({} if record.batch is None else {"batch": record.batch}),
         "metadata": {k: v for k, v in metadata.items() if v is not None or k not in _SOMETIMES},
         "transcript": _transcript(record.transcript),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from engine.model import Record, Transcript
+from engine.model import WATCH_URL, Record, Transcript
 from engine.output.plain_text import one_line, spoken
 from engine.output.yaml import flow
 
@@ -24,7 +24,7 @@ def render(record: Record) -> str:
     title = one_line(record.metadata.title or "") or record.video_id
     parts.append(f"# {_SPECIAL.sub(_escaped, title).replace('#', chr(92) + '#')}\n")
     for start_s, text in paragraphs(record.transcript):
-        link = f"[{_clock(start_s)}]({record.url}&t={int(start_s)}s)"
+        link = f"[{_clock(start_s)}]({WATCH_URL}{record.video_id}&t={int(start_s)}s)"
         parts.append(f"\n{link} {_SPECIAL.sub(_escaped, text)}\n")
     return "".join(parts)
 
@@ -55,7 +55,7 @@ def paragraphs(transcript: Transcript) -> Iterator[tuple[float, str]]:
 def _front(record: Record) -> Iterator[tuple[str, object]]:
     metadata, transcript = record.metadata, record.transcript
     yield "video_id", record.video_id
-    yield "url", record.url
+    yield "url", WATCH_URL + record.video_id
     yield "title", metadata.title
     yield "channel", metadata.channel
     yield "channel_id", metadata.channel_id

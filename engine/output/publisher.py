@@ -24,23 +24,12 @@ from engine.output.formats import RECORD, SUFFIXES, render, to_json
 from engine.output.ownership import NOBODY, Claim, is_ours, sha256
 from engine.output.temporary import OWNER, remove_worker_output, sweep
 from engine.queue import marker
-from engine.queue.claims import Forget
+from engine.queue.dead_workers import RemoveOutput
 from engine.storage import disk
 from engine.storage.locks import Lock
 
-__all__ = [
-    "OWNER",
-    "TMP",
-    "Output",
-    "TakenError",
-    "forget",
-    "forgetting",
-    "intact",
-    "left",
-    "relative",
-    "sha256",
-    "sweep",
-]
+__all__ = ["OWNER", "TMP", "Output", "TakenError", "intact", "left", "output_remover", "relative"]
+__all__ += ["remove_output", "sha256", "sweep"]
 
 _TIMES = 3
 _SWEEPER_S = 5.0  # how long one who sweeps may hold the lock of a directory that he found without an owner
@@ -53,10 +42,6 @@ _DIR_MODE = 0o755
 def relative(video_id: str, extension: str) -> str:
     """A file's path within the output directory. `video_id` is 11 characters of A-Z a-z 0-9 _ -."""
     return f"{video_id[:2]}/{video_id}.{extension}"
-
-
-def _is_id(video_id: str) -> bool:
-    return _ID.fullmatch(video_id) is not None
 
 
 def _linked(path: str) -> UsageError:
@@ -72,7 +57,7 @@ class TakenError(Exception):
 
 
 class Output:
-    """One worker's access to the output directory. `publish` and `forget` are thread-safe.
+    """One worker's access to the output directory. `publish` and `remove` are thread-safe.
 
     `batch` is the queue's id: records carry it. With `replace` files of others are overwritten.
     """
@@ -84,6 +69,7 @@ class Output:
         self.formats = formats
         self.batch = batch
         self._replace = replace
+        self._marker = marker.path_of(root, batch)
         self._tmp = os.path.join(root, TMP, worker_id)
         self._owner = Lock(os.path.join(self._tmp, OWNER))
         if os.path.islink(os.path.join(root, TMP)):
@@ -123,43 +109,48 @@ class Output:
         leaves nothing new, when one of the names belongs to a file that this queue did not write; DiskError when
         the directory is not ours (any more).
         """
-        marker.check(self.root, self.batch)
-        self._make_dir(record.video_id[:2])
-        contents = {
-            extension: to_json(record) if extension == RECORD else render(record, extension)
-            for extension in (RECORD, *self.formats)
-        }
-        files = {extension: relative(record.video_id, extension) for extension in contents}
+        if not os.path.lexists(self._marker):
+            marker.check(self.root, self.batch)
+        video_id = record.video_id
+        directory = os.path.join(self.root, video_id[:2])
+        made = disk.ensure_dir(directory, mode=_DIR_MODE)
+        if not made and os.path.islink(directory):
+            raise _linked(directory)
+        if not made and not os.path.isdir(directory):
+            raise TakenError(video_id[:2])  # somebody's file, where our directory would be
+        contents = {RECORD: to_json(record), **{name: render(record, name) for name in self.formats}}
+        files = {extension: f"{video_id[:2]}/{video_id}.{extension}" for extension in contents}
+        paths = {extension: os.path.join(self.root, path) for extension, path in files.items()}
+        there = [extension for extension in contents if os.path.lexists(paths[extension])]
+        if there:
+            self._check_replaceable(video_id, there, Claim(self.batch, rows, self.formats))
         try:
             disk.publish_all(
-                [(os.path.join(self.root, path), contents[extension]) for extension, path in files.items()],
+                [(paths[extension], data) for extension, data in contents.items()],
                 tmp_dir=self._tmp,
                 mode=_FILE_MODE,
-                over=self._replaceable(record.video_id, files, Claim(self.batch, rows, self.formats)),
+                over=[paths[extension] for extension in there],
                 sync_names=self._sync_names,
             )
         except FileExistsError as exc:
             raise TakenError(os.path.relpath(str(exc.filename), self.root)) from None
-        marker.check(self.root, self.batch)  # what was mounted may have gone while we wrote
-        sums = {extension: hashlib.sha256(data).hexdigest() for extension, data in contents.items()}
-        self.touch(record.video_id)
-        return files, sums
+        if not os.path.lexists(self._marker):  # what was mounted may have gone while we wrote
+            marker.check(self.root, self.batch)
+        self.touch(video_id)
+        return files, {extension: hashlib.sha256(data).hexdigest() for extension, data in contents.items()}
 
-    def _replaceable(self, video_id: str, files: Mapping[str, str], claim: Claim) -> set[str]:
-        """Which of these names are taken by files that may be replaced. Raises TakenError for any other."""
-        found = set()
-        for extension, path in files.items():
+    def _check_replaceable(self, video_id: str, there: list[str], claim: Claim) -> None:
+        """Raise TakenError when one of these files, which are there, may not be replaced."""
+        for extension in there:
+            path = relative(video_id, extension)
             full = os.path.join(self.root, path)
-            if os.path.lexists(full):
-                replace = self._replace and (os.path.islink(full) or not os.path.isdir(full))
-                if not replace and not is_ours(self.root, video_id, extension, claim):
-                    raise TakenError(path)
-                found.add(full)
-        return found
+            replace = self._replace and (os.path.islink(full) or not os.path.isdir(full))
+            if not replace and not is_ours(self.root, video_id, extension, claim):
+                raise TakenError(path)
 
-    def forget(self, video_id: str, rows: tuple[Mapping[str, Any], ...] = ()) -> None:
+    def remove(self, video_id: str, rows: tuple[Mapping[str, Any], ...] = ()) -> None:
         """Remove what a job of ours that is not `ok` may have left. `rows` as in `publish`."""
-        forget(self.root, video_id, Claim(self.batch, rows, self.formats), self._sync_names)
+        remove_output(self.root, video_id, Claim(self.batch, rows, self.formats), self._sync_names)
 
     def touch(self, video_id: str) -> None:
         """Have the names of a job's files made durable by the next `sync`.
@@ -174,17 +165,6 @@ class Output:
                 self._known.add(name)
                 self._touched.add("")
             self._touched.add(name)
-
-    def _make_dir(self, name: str) -> None:
-        path = os.path.join(self.root, name)
-        try:
-            made = disk.ensure_dir(path, mode=_DIR_MODE)
-        except FileExistsError:
-            made = False
-        if not made and os.path.islink(path):
-            raise _linked(path)
-        if not made and not os.path.isdir(path):
-            raise TakenError(name)  # somebody's file, where our directory would be
 
     def touched(self) -> set[str]:
         """The directories whose names are not durable yet; the caller must `sync` them."""
@@ -217,7 +197,7 @@ class Output:
         self._owner.release()
 
 
-def forget(
+def remove_output(
     root: str,
     video_id: str,
     claim: Claim = NOBODY,
@@ -229,7 +209,7 @@ def forget(
     what the other files are known by.
     """
     directory = os.path.join(root, video_id[:2])
-    if not _is_id(video_id) or os.path.islink(directory):
+    if not _ID.fullmatch(video_id) or os.path.islink(directory):
         return
     mine = [extension for extension in SUFFIXES if is_ours(root, video_id, extension, claim)]
     others = [extension for extension in mine if extension != RECORD]
@@ -246,9 +226,9 @@ def left(root: str, video_id: str) -> bool:
     return any(os.path.lexists(os.path.join(root, relative(video_id, extension))) for extension in SUFFIXES)
 
 
-def forgetting(root: str, batch: str, formats: tuple[str, ...]) -> Forget:
-    """`forget` for what the dead workers of a queue had in flight."""
-    return lambda video_id, rows, since: forget(root, video_id, Claim(batch, rows, formats, since))
+def output_remover(root: str, batch: str, formats: tuple[str, ...]) -> RemoveOutput:
+    """`remove_output` for what the dead workers of a queue had in flight."""
+    return lambda video_id, rows, since: remove_output(root, video_id, Claim(batch, rows, formats, since))
 
 
 def intact(root: str, row: Mapping[str, Any]) -> bool:

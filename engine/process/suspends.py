@@ -76,6 +76,11 @@ def _begin_again() -> None:
 os.register_at_fork(after_in_child=_begin_again)  # the thread stays in the parent
 
 
+def watch() -> None:
+    """Notice the suspends of this process from now on."""
+    _Mine.suspends.watch()
+
+
 def lost_s(since: float) -> float:
     """For how many seconds this process has not run since then (monotonic clock)."""
     return _Mine.suspends.lost_s(since)

@@ -2,8 +2,7 @@
 
 A claim is a token in a worker's directory, whose lock the worker holds. The directory is made in `tmp/`, locked, then
 renamed into `workers/`: a visible directory is locked, or its worker is dead. Ids are never reused. When the process
-dies, the kernel frees the lock, and any other worker may take the directory apart: journal the deaths, move the
-tokens, remove the lock last.
+dies, the kernel frees the lock, and any other worker may take the directory apart (`engine.queue.dead_workers`).
 """
 
 from __future__ import annotations
@@ -15,22 +14,17 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
-from engine.queue import journal
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
-from engine.queue.job_state import fold, is_due
-from engine.queue.segments import Chunk, read_jobs
+from engine.queue.job_state import is_due
+from engine.queue.segments import Chunk
 from engine.storage import disk, processes
 from engine.storage.locks import Lock, living_holder, read_note
 
 _BEGAN = "%Y%m%dT%H%M%S"
 _SLOT = 64  # bytes a thread has in `inflight`
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
-_SURE = b"sure"  # what a note of a death holds; earlier versions of the engine read it
-
-Forget = Callable[[str, tuple[dict[str, Any], ...], float | None], None]
 
 
 class Worker:
@@ -54,9 +48,9 @@ class Worker:
         self._lock.path = os.path.join(self.dir, "lock")
 
     # what each thread does
-    def begin(self, thread: int, chunk: Chunk, video_id: str) -> None:
-        """Note that a thread starts a job, before it does."""
-        text = f"{chunk.name} {video_id}".encode()
+    def begin(self, thread: int, chunk: str, video_id: str) -> None:
+        """Note that a thread starts a job of the chunk of this name, before it does."""
+        text = f"{chunk} {video_id}".encode()
         disk.pwrite(self._inflight, text.ljust(_SLOT - 1) + b"\n", thread * _SLOT)
 
     def end(self, thread: int) -> None:
@@ -113,7 +107,7 @@ class Worker:
     def close(self) -> None:
         """Remove the directory, its lock last. All tokens must have left it."""
         os.close(self._inflight)
-        _remove(self.dir, self._lock)
+        remove(self.dir, self._lock)
 
 
 def release(queue: Queue, token_path: str, chunk: Chunk, not_before: float | None) -> None:
@@ -130,9 +124,9 @@ def release(queue: Queue, token_path: str, chunk: Chunk, not_before: float | Non
         disk.rename(token_path, target)
 
 
-def _remove(path: str, lock: Lock) -> None:
+def remove(path: str, lock: Lock) -> None:
     """Remove a worker's directory; its lock goes last, so that nobody else starts on it meanwhile."""
-    _unlink(path, "inflight", "died", "lock")
+    unlink(path, "inflight", "died", "lock")
     lock.release()
     with contextlib.suppress(FileNotFoundError):
         try:
@@ -142,24 +136,9 @@ def _remove(path: str, lock: Lock) -> None:
                 raise
 
 
-def _unlink(path: str, *names: str) -> None:
+def unlink(path: str, *names: str) -> None:
     for name in names:
         disk.unlink_quietly(os.path.join(path, name))
-
-
-def record_death(queue: Queue, worker_id: str) -> None:
-    """Note that a worker died while its supervisor lived: its jobs in flight are suspected.
-
-    Without this note (everything was killed together) nobody is suspected.
-    """
-    path = os.path.join(queue.workers, worker_id, "died")
-    with contextlib.suppress(FileNotFoundError):
-        disk.publish(path, _SURE, tmp_dir=queue.tmp, sync=False)
-
-
-def _is_recorded(path: str) -> bool:
-    """Whether the supervisor noted the death of the worker that had this directory."""
-    return os.path.exists(os.path.join(path, "died"))
 
 
 def in_flight(path: str) -> list[tuple[Chunk, str]]:
@@ -176,70 +155,6 @@ def in_flight(path: str) -> list[tuple[Chunk, str]]:
         if chunk is not None and _ID.fullmatch(parts[1]):  # it may be damaged, and becomes a path
             found.append((chunk, parts[1]))
     return found
-
-
-def reclaim(queue: Queue, run_id: str, forget: Forget) -> int:
-    """Take apart the directories of dead workers; returns how many.
-
-    A dead worker of this very run waits until its death is recorded, so that its jobs are suspected. For each job
-    that was in flight and has no final, `forget(job, rows, since)` removes what it may have left in the output
-    directory. `rows` are its rows in the journal that name files, `since` is when the worker's run began.
-    """
-    count = 0
-    for worker_id in worker_ids(queue):
-        path = os.path.join(queue.workers, worker_id)
-        if worker_id.startswith(run_id + ".") and not _is_recorded(path):
-            continue
-        lock = Lock(os.path.join(path, "lock"))
-        try:
-            if not lock.take(create=False):
-                continue
-        except FileNotFoundError:
-            # Only a directory whose removal was cut off has no lock, or one whose lock a power cut took: nobody
-            # lives there, and what is left are perhaps tokens and the small files.
-            if chunks_in(path):
-                _reclaim_one(queue, path, worker_id, recorded=False, forget=forget)
-            _unlink(path, "inflight", "died")
-            with contextlib.suppress(OSError):
-                disk.rmdir(path)
-            continue
-        except NotADirectoryError:  # a stray file: `engine verify` names it
-            continue
-        try:
-            _reclaim_one(queue, path, worker_id, recorded=_is_recorded(path), forget=forget)
-            _remove(path, lock)
-            count += 1
-        finally:
-            lock.release()
-    return count
-
-
-def _reclaim_one(queue: Queue, path: str, worker_id: str, *, recorded: bool, forget: Forget) -> None:
-    busy = in_flight(path)
-    for chunk in chunks_in(path):
-        gathered = queue.gathering_under_way()
-        if gathered is not None and gathered.counts and chunk.segment in gathered.of:
-            disk.unlink_quietly(os.path.join(path, chunk.name))  # its jobs are in another segment by now
-            continue
-        state = fold(journal.lines(queue.journal(chunk)))
-        mine = [video_id for in_chunk, video_id in busy if in_chunk == chunk]
-        open_jobs = [
-            video_id for video_id in mine if (s := state.jobs.get(video_id)) is None or s.final is None
-        ]
-        if open_jobs:  # of this chunk alone: `inflight` may be damaged and name a job of another
-            known = {job.video_id for job in read_jobs(queue.segment(chunk.segment), chunk)}
-            open_jobs = [video_id for video_id in open_jobs if video_id in known]
-        for video_id in open_jobs:
-            job = state.jobs.get(video_id)
-            forget(video_id, job.rows if job else (), began_at(worker_id))
-        if recorded and open_jobs:
-            book = journal.Journal(queue.journal(chunk))
-            for video_id in open_jobs:
-                alone = len(busy) == 1
-                book.write("died", {"job": video_id, "worker": worker_id, "alone": alone, "sure": True})
-            book.close()
-        touched = bool(state.end) or (recorded and bool(open_jobs))
-        release(queue, os.path.join(path, chunk.name), chunk, 0.0 if touched else None)
 
 
 def living(queue: Queue, run: dict[str, Any] | None = None) -> list[tuple[str, int, list[tuple[Chunk, str]]]]:

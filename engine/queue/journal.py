@@ -17,19 +17,65 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from engine.model import Job, Kind, Metadata, Status, Transcript
 from engine.storage import append_file, disk
 
 VERBS = frozenset({"try", "final", "reopen", "died", "synced"})
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
+MESSAGE_CHARS = 500
 _CHECKSUM_CHARS = 9  # a space and eight digits
-# How `engine.queue.manifest.row` begins. The checksum covers the rest of such a line, so it need not be parsed.
+# How a `row` begins. The checksum covers the rest of such a line, so it need not be parsed.
 _BRIEF = re.compile(
     rb'final \{"video_id": "([\w-]{11})", "status": "([a-z]+)", "kind": (?:null|"([a-z_]+)"), .*\}'
 )
+
+
+def row(
+    job: Job,
+    *,
+    kind: Kind | None = None,
+    message: str | None = None,
+    attempts: int,
+    requests: int,
+    body_bytes: int,
+    metadata: Metadata | None = None,
+    transcript: Transcript | None = None,
+    files: Mapping[str, str] | None = None,
+    sha256: Mapping[str, str] | None = None,
+    egress: str | None,
+    elapsed_s: float,
+    finished_at: str,
+) -> dict[str, Any]:
+    """A job's row in the manifest, as its `final` line has it; `kind` None means `ok`.
+
+    The order of the fields is part of the format.
+    """
+    about = metadata or Metadata()
+    return {
+        "video_id": job.video_id,
+        "status": Status.OK if kind is None else kind.status,
+        "kind": kind,
+        "message": message[:MESSAGE_CHARS] if message else message,
+        "attempts": attempts,
+        "requests": requests,
+        "bytes": body_bytes,
+        "title": about.title,
+        "channel": about.channel,
+        "channel_id": about.channel_id,
+        "duration_s": about.duration_s,
+        "language": transcript.language if transcript else None,
+        "is_generated": transcript.is_generated if transcript else None,
+        "files": files or {},
+        "sha256": sha256 or {},
+        "egress": egress,
+        "elapsed_s": round(elapsed_s, 3),
+        "finished_at": finished_at,
+        "input": dict(job.input),
+    }
 
 
 class JournalEntry(NamedTuple):
@@ -144,9 +190,10 @@ class Journal:
         self._name_synced = False
         self._file = append_file.AppendFile(path)
 
-    def write(self, verb: str, body: dict[str, Any]) -> None:
-        """Append one line. On an error the file stays what it was."""
-        self._file.append(encode(verb, body))
+    def write(self, verb: str, body: dict[str, Any]) -> int:
+        """Append one line; returns the offset after it. On an error the file stays what it was."""
+        self._file.append(line(verb, _to_json(body).encode("utf-8", "replace")))
+        return self._file.size
 
     def write_many(self, verb: str, bodies: list[dict[str, Any]]) -> None:
         """Append lines in one write. On an error the file stays what it was."""

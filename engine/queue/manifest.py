@@ -15,52 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.model import Job, Kind, Metadata, RequestCost, Status, Transcript
 from engine.queue import checked_json
 from engine.queue.directory import Queue
 from engine.storage import disk
-
-MESSAGE_CHARS = 500
-
-
-def row(
-    job: Job,
-    *,
-    kind: Kind | None,
-    message: str | None,
-    attempts: int,
-    cost: RequestCost,
-    metadata: Metadata | None,
-    transcript: Transcript | None,
-    files: Mapping[str, str],
-    sha256: Mapping[str, str],
-    egress: str | None,
-    elapsed_s: float,
-    finished_at: str,
-) -> dict[str, Any]:
-    """A job's row; `kind` None means `ok`. The order of the fields is part of the format."""
-    about = metadata or Metadata()
-    return {
-        "video_id": job.video_id,
-        "status": Status.OK if kind is None else kind.status,
-        "kind": kind,
-        "message": message[:MESSAGE_CHARS] if message else message,
-        "attempts": attempts,
-        "requests": cost.requests,
-        "bytes": cost.bytes,
-        "title": about.title,
-        "channel": about.channel,
-        "channel_id": about.channel_id,
-        "duration_s": about.duration_s,
-        "language": transcript.language if transcript else None,
-        "is_generated": transcript.is_generated if transcript else None,
-        "files": dict(files),
-        "sha256": dict(sha256),
-        "egress": egress,
-        "elapsed_s": round(elapsed_s, 3),
-        "finished_at": finished_at,
-        "input": dict(job.input),
-    }
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ from typing import Any
 from engine.errors import UsageError
 from engine.monitor.monitor import run_to_end
 from engine.output import destination, publisher
-from engine.queue import claims, gathering, journal, marker
+from engine.queue import dead_workers, gathering, journal, marker
 from engine.queue.directory import Queue, deferred_chunks, open_queue
 from engine.queue.id_cache import ODD, remove_cache
 from engine.queue.id_index import QueueIds
@@ -147,8 +147,8 @@ class _Repair:
         for sentence in recover_locked(self.queue):
             self._say("token", sentence)
         batch = self.queue.read_batch()
-        forget = publisher.forgetting(self._output or "", marker.id_of(batch), marker.formats_of(batch))
-        if count := claims.reclaim(self.queue, "", forget):
+        remover = publisher.output_remover(self._output or "", marker.id_of(batch), marker.formats_of(batch))
+        if count := dead_workers.reclaim(self.queue, "", remover):
             self._say("worker", f"removed the directories of {count} dead worker(s)")
         self._reopen_jobs()
         self._move_to_done()

@@ -184,6 +184,6 @@ def _remove_output(queue: Queue, chunks: set[Chunk], dropped: set[str], report: 
         jobs = chunk_state(queue, chunk).jobs if left else {}
         for video_id in left:
             rows = jobs[video_id].rows if video_id in jobs else ()
-            publisher.forget(root, video_id, Claim(batch_id, rows, formats))
+            publisher.remove_output(root, video_id, Claim(batch_id, rows, formats))
         count += len(put_back_here)
         report("looked for leftover output of", count, len(dropped))

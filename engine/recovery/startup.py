@@ -1,6 +1,6 @@
 """What a start does before any worker lives: it finishes what a crash left half done in the queue as a whole.
 
-What dead workers left in `workers/` is for the worker processes themselves (`engine.queue.claims.reclaim`).
+What dead workers left in `workers/` is for the worker processes themselves (`engine.queue.dead_workers`).
 Unfinished segments are published, leftovers in `tmp/` removed, an interrupted retry finished, and the tokens
 compared with the segments.
 """

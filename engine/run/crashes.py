@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from engine.queue import claims
+from engine.queue import dead_workers
 from engine.queue.directory import Queue
 
 CERTAIN_AFTER_S = 0.2  # a supervisor that outlives a worker by this did not die with it
@@ -28,4 +28,4 @@ class Deaths:
     def record(self) -> None:
         """Record those that are certain by now."""
         while self._seen and time.monotonic() >= self._seen[0][0]:
-            claims.record_death(self._queue, self._seen.pop(0)[1])
+            dead_workers.record_death(self._queue, self._seen.pop(0)[1])

@@ -18,7 +18,7 @@ from engine.budget import Budget
 from engine.errors import EngineError, Exit, Interrupted
 from engine.output import publisher
 from engine.process import shortages
-from engine.queue import claims, events
+from engine.queue import dead_workers, events
 from engine.queue.control import ControlRequest
 from engine.queue.directory import Queue
 from engine.run.helper_process import HelperProcess, ListerProcess, MonitorProcess
@@ -185,8 +185,8 @@ class Supervisor:
         if self._end is None or self._end.code != Exit.DISK:
             with contextlib.suppress(OSError, EngineError):  # else the next run does it, or says why not
                 frozen = self.settings.frozen
-                forget = publisher.forgetting(frozen.output, self.settings.batch, frozen.formats)
-                claims.reclaim(self.queue, "", forget)
+                remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
+                dead_workers.reclaim(self.queue, "", remover)
 
     def _finish_monitor(self) -> None:
         with self._ending_on_error():

@@ -106,7 +106,11 @@ def publish_all(
     these files is left. The first name is then made durable before the second is given (by `sync_names` of its
     directory, default `sync_dir`), so that no crash leaves one of the others without it.
     """
-    temporary = [os.path.join(tmp_dir or os.path.dirname(path), _tmp_name(path)) for path, _ in contents]
+    names = [f".{os.path.basename(path)}.{secrets.token_hex(4)}.tmp" for path, _ in contents]
+    temporary = [
+        os.path.join(tmp_dir or os.path.dirname(path), name)
+        for (path, _), name in zip(contents, names, strict=True)
+    ]
     fds: list[int] = []
     at = 0
     named: list[str] = []
@@ -136,10 +140,6 @@ def publish_all(
     finally:
         for fd in fds:
             os.close(fd)
-
-
-def _tmp_name(path: str) -> str:
-    return f".{os.path.basename(path)}.{secrets.token_hex(4)}.tmp"
 
 
 def sync_dir(path: str) -> None:

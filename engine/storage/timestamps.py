@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+UTC_FORMAT = "%Y-%m-%dT%H:%M:%SZ"  # RFC 3339 to the second, for `time.strftime`
+
 
 def utc(at: float | None = None, *, ms: bool = False) -> str:
     """A time (default: now) in UTC as RFC 3339 with `Z`, to the second or the millisecond."""

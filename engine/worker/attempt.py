@@ -9,24 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from engine.budget import EgressHealth, Outcome
-from engine.model import Failure, Fetched, Job, Kind, Permit, Record, Refused, RequestCost
+from engine.budget import Outcome
+from engine.budget.limiter import Budget
+from engine.errors import EngineError
+from engine.model import Failure, Fetched, Job, Kind, NotFetched, Permit, Record, RequestCost
 from engine.output.ownership import another_queue_wrote
 from engine.output.publisher import Output, TakenError
 from engine.queue.job_state import JobState
-from engine.queue.manifest import row
-from engine.storage.timestamps import utc
-from engine.worker.retry_policy import (
-    ON_THE_WAY,
-    REFUSALS,
-    Circumstances,
-    Finish,
-    Past,
-    RetryLater,
-    decide,
-)
+from engine.queue.journal import row
+from engine.storage.timestamps import UTC_FORMAT
+from engine.worker.retry_policy import ON_THE_WAY, REFUSALS, Circumstances, Finish, Past, RetryLater, decide
 
 REFUSED_BEFORE = "refused before"
 _OUTCOME = {
@@ -40,21 +34,6 @@ _OUTCOME = {
 }
 
 
-class Judge(Protocol):
-    """The part of the budget that an attempt reports to."""
-
-    def report(
-        self,
-        permit: Permit,
-        outcome: Outcome,
-        *,
-        job: str,
-        retry_after_s: float | None = None,
-        shown_at: float = 0.0,
-        body_bytes: int = 0,
-    ) -> EgressHealth: ...
-
-
 def outcome_of(failure: Failure, *, rotating: bool) -> Outcome:
     """What a failure says of its egress. Behind a rotating gateway a lost connection is one exit's."""
     if rotating and failure.kind in ON_THE_WAY and not (failure.unreached or failure.dead_egress):
@@ -62,7 +41,7 @@ def outcome_of(failure: Failure, *, rotating: bool) -> Outcome:
     return Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
 
 
-def shows_captions(got: Refused) -> bool:
+def shows_captions(got: NotFetched) -> bool:
     """Whether captions were listed all the same: in another language, or such as could not be read."""
     return got.failure.kind is Kind.NO_LANGUAGE or (
         got.captions_listed and got.failure.kind is not Kind.NO_CAPTIONS
@@ -87,7 +66,7 @@ class Tried:
     job: Job
     state: JobState
     permit: Permit
-    got: Fetched | Refused | Aborted
+    got: Fetched | NotFetched | Aborted
     began_at: float
     elapsed_s: float
     lost_at: float = 0.0
@@ -100,61 +79,74 @@ class Decision:
 
     verb      of the line; "" when there is none to write
     lost      the connection was lost, and that was the egress's
+    blocked   the egress was blocked
     """
 
     verb: str
     body: dict[str, Any]
     again_in_s: float | None = None
     lost: bool = False
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
-    """What all attempts of a worker share."""
+class ResultHandler:
+    """Concludes the attempts of a worker. `names` are those of the egresses, by index."""
 
     output: Output
-    judge: Judge
+    budget: Budget
     attempts: int
-    names: tuple[str, ...]  # of the egresses, by index
+    names: tuple[str, ...]
     rotating: bool = False
     wall: Callable[[], float] = time.time
 
     def conclude(self, tried: Tried) -> Decision | None:
         """Tell the budget, then publish what was fetched or decide what becomes of the job. None: it came without
         captions, and that has to be confirmed before anything is decided (`confirmed`, or `aborted`)."""
-        got, job = tried.got, tried.job.video_id
-        if isinstance(got, Aborted):
-            self.judge.report(tried.permit, Outcome.OTHER, job=job, body_bytes=got.cost.bytes)
-            return self.aborted(tried)
-        if isinstance(got, Fetched):
-            self.judge.report(
-                tried.permit, Outcome.OK, job=job, shown_at=tried.began_at, body_bytes=got.cost.bytes
-            )
-            return self._fetched(tried, got)
-        shown_at = tried.began_at if shows_captions(got) else 0.0
-        outcome = outcome_of(got.failure, rotating=self.rotating)
-        # Jobs that were refused before are no new evidence against their egress, however many they are.
-        name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and tried.state.refused else job
-        health = self.judge.report(
-            tried.permit,
-            outcome,
-            job=name,
-            retry_after_s=got.failure.retry_after_s,
-            shown_at=shown_at,
-            body_bytes=got.cost.bytes,
+        got, job, state = tried.got, tried.job, tried.state
+        if not isinstance(got, Fetched):
+            return self._without_transcript(tried, got)
+        health = self.budget.report(
+            tried.permit, Outcome.OK, job=job.video_id, shown_at=tried.began_at, body_bytes=got.cost.bytes
         )
-        if got.failure.kind is Kind.NO_CAPTIONS:
-            return None
-        return self._failed(tried, got, Circumstances(health, outcome is Outcome.EXIT, tried.suspended))
+        finished_at = time.strftime(UTC_FORMAT, time.gmtime(self.wall()))
+        batch = self.output.batch or None
+        record = Record(
+            job.video_id, got.metadata, got.transcript, job.input, finished_at, got.transcripts, batch
+        )
+        try:
+            files, sums = self.output.publish(record, state.earlier)
+        except TakenError as exc:
+            failure = Failure(Kind.KEPT, self._why_kept(job, exc.path))
+            return self._finish(tried, NotFetched(failure, got.cost, got.metadata))
+        except (OSError, EngineError, MemoryError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - one video's odd content must not end the run of the others
+            failure = Failure(Kind.UNKNOWN, f"{type(exc).__name__} while its record was made: {exc}"[:300])
+            return self._failed(tried, NotFetched(failure, got.cost), Circumstances(health))
+        body = row(
+            job,
+            requests=state.requests + got.cost.requests,
+            body_bytes=state.bytes + got.cost.bytes,
+            attempts=state.charged + 1,
+            metadata=got.metadata,
+            transcript=got.transcript,
+            files=files,
+            sha256=sums,
+            egress=self.names[tried.permit.egress],
+            elapsed_s=tried.elapsed_s,
+            finished_at=finished_at,
+        )
+        return Decision("final", body)
 
     def confirmed(self, tried: Tried) -> Decision:
         """The end of a job without captions, once its egress has shown captions to others."""
-        assert isinstance(tried.got, Refused)  # noqa: S101
+        assert isinstance(tried.got, NotFetched)  # noqa: S101
         return self._finish(tried, tried.got)
 
     def aborted(self, tried: Tried) -> Decision:
         """The job stays what it was. Its journal gets a line with the cost alone, as the requests were sent."""
-        self.output.forget(tried.job.video_id, tried.state.rows)
+        self.output.remove(tried.job.video_id, tried.state.earlier)
         body = {
             "job": tried.job.video_id,
             "n": tried.state.charged,
@@ -168,60 +160,51 @@ class Attempts:
         }
         return Decision("try" if tried.got.cost.requests else "", body, again_in_s=0.0)
 
-    def final(self, job: Job, state: JobState, got: Refused, charged: int, **details: Any) -> Decision:
-        """A final row that is not `ok`; what the job may have left in the output directory is removed first.
-        `details` are the row's `egress` and `elapsed_s`."""
-        self.output.forget(job.video_id, state.rows)
-        return Decision(
-            "final",
-            row(
-                job,
-                kind=got.failure.kind,
-                message=got.failure.message,
-                attempts=max(1, charged),
-                cost=got.cost + RequestCost(state.requests, state.bytes),
-                metadata=got.metadata,
-                transcript=None,
-                files={},
-                sha256={},
-                finished_at=utc(self.wall()),
-                **{"egress": None, "elapsed_s": 0.0, **details},
-            ),
+    def final(
+        self,
+        job: Job,
+        state: JobState,
+        got: NotFetched,
+        charged: int,
+        egress: str | None = None,
+        took_s: float = 0.0,
+    ) -> Decision:
+        """A final row that is not `ok`; what the job may have left in the output directory is removed first."""
+        self.output.remove(job.video_id, state.earlier)
+        body = row(
+            job,
+            kind=got.failure.kind,
+            message=got.failure.message,
+            requests=state.requests + got.cost.requests,
+            body_bytes=state.bytes + got.cost.bytes,
+            attempts=max(1, charged),
+            metadata=got.metadata,
+            egress=egress,
+            elapsed_s=took_s,
+            finished_at=time.strftime(UTC_FORMAT, time.gmtime(self.wall())),
         )
+        return Decision("final", body)
 
-    def _fetched(self, tried: Tried, got: Fetched) -> Decision:
-        job, state, now = tried.job, tried.state, utc(self.wall())
-        record = Record(
-            job.video_id,
-            got.metadata,
-            got.transcript,
-            job.input,
-            now,
-            got.transcripts,
-            self.output.batch or None,
+    def _without_transcript(self, tried: Tried, got: NotFetched | Aborted) -> Decision | None:
+        job = tried.job.video_id
+        if isinstance(got, Aborted):
+            self.budget.report(tried.permit, Outcome.OTHER, job=job, body_bytes=got.cost.bytes)
+            return self.aborted(tried)
+        shown_at = tried.began_at if shows_captions(got) else 0.0
+        outcome = outcome_of(got.failure, rotating=self.rotating)
+        # Jobs that were refused before are no new evidence against their egress, however many they are.
+        name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and tried.state.refused else job
+        health = self.budget.report(
+            tried.permit,
+            outcome,
+            job=name,
+            retry_after_s=got.failure.retry_after_s,
+            shown_at=shown_at,
+            body_bytes=got.cost.bytes,
         )
-        try:
-            files, sums = self.output.publish(record, state.rows)
-        except TakenError as exc:
-            failure = Failure(Kind.KEPT, self._why_kept(job, exc.path))
-            return self._finish(tried, Refused(failure, got.cost, got.metadata))
-        return Decision(
-            "final",
-            row(
-                job,
-                kind=None,
-                message=None,
-                attempts=state.charged + 1,
-                cost=got.cost + RequestCost(state.requests, state.bytes),
-                metadata=got.metadata,
-                transcript=got.transcript,
-                files=files,
-                sha256=sums,
-                egress=self.names[tried.permit.egress],
-                elapsed_s=tried.elapsed_s,
-                finished_at=now,
-            ),
-        )
+        if got.failure.kind is Kind.NO_CAPTIONS:
+            return None
+        return self._failed(tried, got, Circumstances(health, outcome is Outcome.EXIT, tried.suspended))
 
     def _why_kept(self, job: Job, path: str) -> str:
         if another_queue_wrote(self.output.root, job.video_id, self.output.batch):
@@ -234,24 +217,25 @@ class Attempts:
             "or `engine run --replace`, which overwrites it"
         )
 
-    def _failed(self, tried: Tried, got: Refused, circumstances: Circumstances) -> Decision:
+    def _failed(self, tried: Tried, got: NotFetched, circumstances: Circumstances) -> Decision:
         state, failure = tried.state, got.failure
         past = Past(state.charged, state.tries, state.refused, state.refusals, tried.lost_at)
         decided = decide(failure, past, circumstances, self.attempts)
         if isinstance(decided, Finish):
             if decided.kind is Kind.BLOCKED:
                 often = Failure(Kind.BLOCKED, f"refused {REFUSALS} times while other videos passed")
-                got = Refused(often, got.cost, got.metadata)
+                got = NotFetched(often, got.cost, got.metadata)
             return self._finish(tried, got)
         lost = failure.kind in ON_THE_WAY and not decided.charged
-        return Decision("try", self._try(tried, got, decided), decided.wait_s, lost)
+        blocked = failure.kind is Kind.BLOCKED
+        return Decision("try", self._try(tried, got, decided), decided.wait_s, lost, blocked)
 
-    def _finish(self, tried: Tried, got: Refused) -> Decision:
+    def _finish(self, tried: Tried, got: NotFetched) -> Decision:
         charged = tried.state.charged + (got.failure.kind is not Kind.BLOCKED)
         egress = self.names[tried.permit.egress]
-        return self.final(tried.job, tried.state, got, charged, egress=egress, elapsed_s=tried.elapsed_s)
+        return self.final(tried.job, tried.state, got, charged, egress, tried.elapsed_s)
 
-    def _try(self, tried: Tried, got: Refused, decided: RetryLater) -> dict[str, Any]:
+    def _try(self, tried: Tried, got: NotFetched, decided: RetryLater) -> dict[str, Any]:
         body = {
             "job": tried.job.video_id,
             "n": tried.state.charged + decided.charged,

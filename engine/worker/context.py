@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.budget import BudgetSettings
 from engine.budget.limiter import Budget
 from engine.errors import Interrupted
 from engine.model import Permit
-from engine.network.turns import turns
 from engine.queue import events
 from engine.queue.directory import Queue
 from engine.settings import Settings
 from engine.storage import disk
-from engine.worker.scheduler import Work
 
 if TYPE_CHECKING:
     from engine.network.client import Client
@@ -47,7 +44,7 @@ class Resources:
         self.stop = stop
         self.abort = abort
         self.budget = open_budget(queue, settings)
-        self.client = open_client(settings, self.budget, self._take, self._take_turn)
+        self.client = open_client(settings, self.budget, partial(another_permit, self.budget, abort))
         self.fetcher: Fetcher = Fetcher(
             self.client,
             FetchSettings(
@@ -60,12 +57,11 @@ class Resources:
                 mask=settings.mask,
                 deadline_s=settings.deadline_s,
             ),
-            lean_allowed=lambda: not self.budget.lean_off(),
+            lean_off=self.budget.lean_off,
             lean_failed=self.budget.lean_failed,
             lean_worked=self.budget.lean_worked,
         )
         self.control: ControlVideo = ControlVideo(settings, self.budget, self.fetcher, abort)
-        self._mine = threading.local()
         self.rss_bytes = rss_bytes()  # what this process began with
 
     def follow(self) -> None:
@@ -74,56 +70,13 @@ class Resources:
         if wanted is not None and wanted != self.budget.settings:
             self.budget.steer(wanted)
 
-    @contextlib.contextmanager
-    def waits(self, work: Work) -> Iterator[None]:
-        """Let permits waited for in this thread count as this work's waiting, not as its time."""
-        self._mine.work = work
-        try:
-            yield
-        finally:
-            self._mine.work = None
 
-    def another(self, work: Work) -> Permit:
-        """A further permit for this work, by the egress of its last one. Raises Interrupted."""
-        assert work.permit is not None  # noqa: S101
-        return self._take(work.permit.egress)
-
-    def _take(self, egress: int) -> Permit:
-        """A permit for a further request of an attempt. Raises Interrupted when the attempt must step back."""
-        work: Work | None = getattr(self._mine, "work", None)
-        with _waiting(work):
-            permit = self.budget.take(
-                egress=egress,
-                stop=self.abort,
-                give_up=lambda: work is not None and work.abandoned,
-                if_usable=True,
-            )
-        if permit is None:
-            raise Interrupted
-        if work is not None:
-            work.permit = permit
-        return permit
-
-    def _take_turn(self) -> bool:
-        """Wait for permission to hold a large answer; False when the attempt must step back."""
-        work: Work | None = getattr(self._mine, "work", None)
-        with _waiting(work):
-            return turns.take(lambda: self.abort.is_set() or (work is not None and work.abandoned))
-
-
-@contextlib.contextmanager
-def _waiting(work: Work | None) -> Iterator[None]:
-    """Let what passes inside count as waiting, not as the work's time."""
-    if work is None:
-        yield
-        return
-    work.busy_s += time.monotonic() - work.since
-    work.waiting = True
-    try:
-        yield
-    finally:
-        work.since = time.monotonic()
-        work.waiting = False
+def another_permit(budget: Budget, stop: threading.Event, egress: int) -> Permit:
+    """A permit for a further request by an egress. Raises Interrupted when the attempt must step back."""
+    permit = budget.take(egress=egress, stop=stop, if_usable=True)
+    if permit is None:
+        raise Interrupted
+    return permit
 
 
 def open_budget(queue: Queue, settings: Settings) -> Budget:
@@ -144,12 +97,8 @@ def open_client(
     settings: Settings,
     budget: Budget,
     take: Callable[[int], Permit],
-    turn: Callable[[], bool] = turns.take,
 ) -> Client:
-    """The run's egresses, as a process of it uses them; `take` gives a permit for one, or raises Interrupted.
-
-    `turn` as in `Client`.
-    """
+    """The run's egresses, as a process of it uses them; `take` gives a permit for one, or raises Interrupted."""
     from engine.network.client import Client
 
     return Client(
@@ -158,7 +107,6 @@ def open_client(
         unused=budget.unused,
         ca_bundle=settings.ca_bundle,
         log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),
-        turn=turn,
     )
 
 

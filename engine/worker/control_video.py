@@ -39,6 +39,7 @@ from engine.queue.directory import Queue
 from engine.queue.manifest import read_lines
 from engine.settings import Settings
 from engine.worker.attempt import outcome_of, shows_captions
+from engine.worker.context import another_permit
 from engine.youtube.fetcher import Fetcher
 
 CONTROL = "control video"  # stands for the job where an outcome is reported
@@ -58,7 +59,10 @@ class ControlAnswer(Enum):
 
 
 class ControlVideo:
-    """Chooses a control video and asks for it. Shared by the threads of a process."""
+    """Chooses a control video and asks for it. Shared by the threads of a process.
+
+    `fetched`: by egress, the videos that it fetched, the latest last. Whoever fetches one appends it.
+    """
 
     def __init__(self, settings: Settings, budget: Budget, fetcher: Fetcher, abort: threading.Event) -> None:
         self._queue = Queue(settings.queue)
@@ -67,12 +71,8 @@ class ControlVideo:
         self._budget = budget
         self._fetcher = fetcher
         self._abort = abort
-        self._fetched: dict[int, deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
+        self.fetched: dict[int, deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
         self._reported: set[int] = set()  # egresses of which it was said that they show no captions
-
-    def fetched(self, egress: int, video_id: str) -> None:
-        """A video that this egress has just fetched, and that may be asked for from now on."""
-        self._fetched[egress].append(video_id)
 
     def ask(self, permit: Permit) -> ControlAnswer:
         """Ask for a control video by a permit's egress, and report what that says of it. Raises EngineError."""
@@ -88,7 +88,7 @@ class ControlVideo:
         egress, without = permit.egress, []
         for number, (video_id, known) in enumerate(self._candidates(egress)):
             if number:
-                permit = self._another(egress)
+                permit = another_permit(self._budget, self._abort, egress)
             began_at = time.monotonic()
             got = self._fetcher.fetch(video_id, permit)
             self._budget.add_bytes(egress, got.cost.bytes)
@@ -113,14 +113,6 @@ class ControlVideo:
         )
         return ControlAnswer.NOTHING
 
-    def _another(self, egress: int) -> Permit:
-        permit = self._budget.take(
-            egress=egress, stop=self._abort, give_up=lambda: not self._budget.usable(egress)
-        )
-        if permit is None:
-            raise Interrupted
-        return permit
-
     def _without_captions(self, permit: Permit, without: list[str], *, known: bool) -> ControlAnswer:
         rotating = self._settings.egresses[permit.egress].rotating
         outcome = Outcome.EXIT_NO_CAPTIONS if rotating else Outcome.NO_CAPTIONS
@@ -133,11 +125,11 @@ class ControlVideo:
 
     def _candidates(self, egress: int) -> list[tuple[str, bool]]:
         """At most three videos, each with whether it was fetched before and so has captions."""
-        if not any(self._fetched.values()):
+        if not any(self.fetched.values()):
             for name, video_id in recently_ok(self._queue):
-                self._fetched[self._names.index(name) if name in self._names else -1].append(video_id)
-        mine = list(self._fetched[egress])
-        others = [name for at, names in list(self._fetched.items()) if at != egress for name in list(names)]
+                self.fetched[self._names.index(name) if name in self._names else -1].append(video_id)
+        mine = list(self.fetched[egress])
+        others = [name for at, names in list(self.fetched.items()) if at != egress for name in list(names)]
         known = [*random.sample(mine, min(ASKED, len(mine))), *random.sample(others, min(ASKED, len(others)))]
         named = [name for name in self._settings.control_videos if name not in known]
         return [*((name, True) for name in known), *((name, False) for name in named)][:ASKED]

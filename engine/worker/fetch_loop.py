@@ -6,40 +6,33 @@ send is not in flight. The journal line comes before the job leaves its thread, 
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from dataclasses import replace
-from typing import Any, Protocol
 
-from engine.errors import EngineError, Interrupted
-from engine.model import Failure, Fetched, Kind, Permit, Refused, RequestCost
+from engine.errors import Interrupted
+from engine.model import Failure, Fetched, Kind, NotFetched, Permit, RequestCost
 from engine.network.turns import turns
 from engine.process import shortages, suspends
 from engine.process.threads import start_thread
 from engine.queue import claims
 from engine.settings import Settings
-from engine.worker.attempt import Aborted, Attempts, Decision, Tried
+from engine.worker.attempt import Aborted, ResultHandler, Tried
 from engine.worker.context import Resources
 from engine.worker.control_video import ControlAnswer
-from engine.worker.lanes import Lanes
+from engine.worker.held_chunks import HeldChunks
 from engine.worker.retry_policy import ON_THE_WAY
-from engine.worker.scheduler import ControlDue, OpenChunk, Scheduler, Work
+from engine.worker.scheduler import Scheduler
 from engine.worker.unconfirmed import Unconfirmed
+from engine.worker.work import ControlDue, Work
 
-PAUSE_S = 0.1
 NOTHING_WAIT_S = 5.0  # after a control video that says nothing
 AGREE = 3  # connections through a rotating gateway that have to agree on an answer without captions
 
 
-class Chunks(Protocol):
-    """Where decisions are recorded, and what must end the process's work is told."""
-
-    def write(self, home: OpenChunk, verb: str, body: dict[str, Any]) -> None: ...
-
-    def fail(self, exc: BaseException) -> None: ...
-
-
 class FetchLoop:
-    """All fetching threads of a worker."""
+    """All fetching threads of a worker. The client's further permits are theirs from here on."""
 
     def __init__(
         self,
@@ -47,8 +40,8 @@ class FetchLoop:
         resources: Resources,
         scheduler: Scheduler,
         worker: claims.Worker,
-        attempts: Attempts,
-        chunks: Chunks,
+        results: ResultHandler,
+        chunks: HeldChunks,
     ) -> None:
         self._settings = settings
         self._resources = resources
@@ -56,11 +49,11 @@ class FetchLoop:
         self._control = resources.control
         self._scheduler = scheduler
         self._worker = worker
-        self._attempts = attempts
+        self._results = results
         self._chunks = chunks
-        self._names = [spec.name for spec in settings.egresses]
         self._rotating = settings.egresses[0].rotating
-        self._lanes = Lanes(len(self._names), settings.threads)
+        self._mine = threading.local()  # `work`: what the thread has in flight
+        resources.client.acquire, resources.client.turn = self._another_permit, self._take_turn
         self.unconfirmed = Unconfirmed(
             self._budget, self._control, scheduler, resources.stop, settings.budget.pace
         )
@@ -76,128 +69,89 @@ class FetchLoop:
         """What a thread does, until nothing more is to begin or the main thread has given up on it."""
         try:
             while self._scheduler.wait_for_work():  # something is ready; nothing is taken yet
-                permit = self._acquire()  # waiting for permission to send is not being in flight
-                if permit is None:
-                    continue
-                work = self._take(number, permit)
-                if work is None:
+                permit = self._budget.take(stop=self._scheduler.stopping, avoid=self._scheduler.avoid)
+                if permit is None:  # nothing more is to begin
+                    return
+                work = self._scheduler.take(number, permit)
+                if not isinstance(work, Work):
+                    self._use_otherwise(permit, work)
                     continue
                 with turns.scope():  # a large answer is in hand until its record is written
-                    self._worker.begin(number, work.item.home.chunk, work.item.job.video_id)
-                    tried = self._fetch(work, permit)
-                    if not self._scheduler.returned(work):
+                    self._worker.begin(number, work.item.home.name, work.item.job.video_id)
+                    tried = self._fetch(work)
+                    if not work.concluding.acquire(blocking=False):  # the main thread has given up on it
                         return
-                    decision = self._conclude(tried)
-                    self._record(work, tried, decision)
+                    decision = self._results.conclude(tried)  # the output is written
+                    self._chunks.record(work, decision)  # the journal line, then it is not in flight any more
+                    if decision is None:
+                        self.unconfirmed.add(work, tried)
+                    self._scheduler.finish(work, decision)
         except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the main thread, whatever it was
             self._chunks.fail(exc)
+            self._scheduler.attention.set()
 
     # ---- the steps ---------------------------------------------------------------------------------------
-    def _acquire(self) -> Permit | None:
-        """A permit for a job that is not in flight yet; None when nothing more is to begin."""
-        stopping = self._resources.stop
-        permit = self._budget.take(stop=stopping, give_up=lambda: self._scheduler.stopping, avoid=self._avoid)
-        if permit is None:
-            self._scheduler.pass_over()
-            stopping.wait(PAUSE_S)
-        return permit
-
-    def _avoid(self, egress: int) -> bool:
-        """Whether an egress would better not be used for the next job, as long as others can."""
-        return self._lanes.stuck(egress) or self._scheduler.shunned() == self._names[egress]
-
-    def _take(self, number: int, permit: Permit) -> Work | None:
-        """The job that this permit is for; None when it was for a control video, or nothing is left."""
-        if permit.probe:
-            self._scheduler.pass_over()
-            self._control.ask(permit)
-            return None
-        egress = self._names[permit.egress] if len(self._names) > 1 else ""
-        work = self._scheduler.take(number, egress=egress, passed_at=permit.ok_at)
-        if work is None:
+    def _use_otherwise(self, permit: Permit, due: ControlDue | None) -> None:
+        """Ask for a control video by a permit that no job is to use; give it back when nothing more begins."""
+        if due is None:
             self._budget.unused(permit)
-        elif isinstance(work, ControlDue):
-            if self._control.ask(permit) is ControlAnswer.NOTHING:
-                self._resources.stop.wait(NOTHING_WAIT_S / self._settings.budget.pace)
-            return None
-        else:
-            work.permit = permit  # should the thread hang, it was this egress that it hung on
-        return work
+        elif self._control.ask(permit) is ControlAnswer.NOTHING and not due.probe:
+            self._scheduler.stopping.wait(NOTHING_WAIT_S / self._settings.budget.pace)
 
-    def _fetch(self, work: Work, permit: Permit) -> Tried:
-        """What the video comes to by this egress."""
-        began_at = time.monotonic()
-        got: Fetched | Refused | Aborted = Aborted(RequestCost())
-        self._lanes.begin(permit.egress)
+    def _fetch(self, work: Work) -> Tried:
+        """What the video comes to by the permit's egress."""
+        video_id, egress = work.item.job.video_id, work.permit.egress
+        got: Fetched | NotFetched | Aborted
+        self._mine.work = work
         try:
-            with self._resources.waits(work):
-                got = self._resources.fetcher.fetch(work.item.job.video_id, permit)
-                if self._rotating:
-                    got = self._agreed(work, got)
+            got = self._resources.fetcher.fetch(video_id, work.permit)
+            if self._rotating:
+                got = self._agreed(work, got)
         except Interrupted as exc:
             got = Aborted(exc.cost)
         finally:
-            lost = isinstance(got, Aborted) or (isinstance(got, Refused) and got.failure.kind in ON_THE_WAY)
-            self._lanes.end(permit.egress, time.monotonic() - began_at, answered=not lost)
-        return self._tried(work, got, began_at)
+            self._mine.work = None
+        if isinstance(got, Fetched):
+            self._control.fetched[egress].append(video_id)
+        return _tried(work, got)
 
-    def _tried(self, work: Work, got: Fetched | Refused | Aborted, began_at: float) -> Tried:
-        item = work.item
-        return Tried(
-            item.job,
-            item.state,
-            work.permit or Permit(0, 0, 0.0),
-            got,
-            began_at,
-            time.monotonic() - began_at,
-            item.lost_at,
-            suspends.attempt_spanned_suspend(work.started),
-        )
-
-    def _agreed(self, work: Work, got: Fetched | Refused) -> Fetched | Refused:
+    def _agreed(self, work: Work, got: Fetched | NotFetched) -> Fetched | NotFetched:
         """An answer through a rotating gateway: one without captions has to come by three exits."""
         for _ in range(AGREE - 1):
-            if not (isinstance(got, Refused) and got.failure.kind is Kind.NO_CAPTIONS):
+            if not (isinstance(got, NotFetched) and got.failure.kind is Kind.NO_CAPTIONS):
                 break
             before = got.cost
-            work.busy_s = 0.0  # each has the whole deadline
             try:
-                got = self._resources.fetcher.fetch(work.item.job.video_id, self._resources.another(work))
+                permit = self._another_permit(work.permit.egress)
+                got = self._resources.fetcher.fetch(work.item.job.video_id, permit)
             except Interrupted as exc:
                 raise Interrupted(before + exc.cost) from None
             got = replace(got, cost=before + got.cost)
         return got
 
-    def _conclude(self, tried: Tried) -> Decision | None:
+    def _another_permit(self, egress: int) -> Permit:
+        """A permit for a further request of the attempt in this thread. Raises Interrupted when it must step back."""
+        work: Work | None = getattr(self._mine, "work", None)  # None: it is a control video's attempt
+        if work is not None:
+            work.since = math.inf  # waiting for permission is no hanging
+        permit = self._budget.take(egress=egress, stop=self._resources.abort, if_usable=True)
+        if work is not None:
+            work.since = time.monotonic()
+            work.permit = permit or work.permit
+        if permit is None:
+            raise Interrupted
+        return permit
+
+    def _take_turn(self) -> bool:
+        """Wait for permission to hold a large answer; False when the attempt must step back."""
+        work: Work | None = getattr(self._mine, "work", None)
+        if work is not None:
+            work.since = math.inf
         try:
-            decision = self._attempts.conclude(tried)
-        except (OSError, EngineError, MemoryError):
-            raise
-        except Exception as exc:  # noqa: BLE001 - one video's odd content must not end the run of the others
-            failure = Failure(Kind.UNKNOWN, f"{type(exc).__name__} while its record was made: {exc}"[:300])
-            decision = self._attempts.conclude(replace(tried, got=Refused(failure, tried.got.cost)))
-        if isinstance(tried.got, Fetched):
-            self._control.fetched(tried.permit.egress, tried.job.video_id)
-        return decision
-
-    def _record(self, work: Work, tried: Tried, decision: Decision | None) -> None:
-        """Write a decision's line, then let the job go. In this order: a job in flight has no line."""
-        if decision is None:
-            self._worker.end(work.thread)
-            self.unconfirmed.add(work, tried)
-            self._scheduler.put_down(work)  # after it is added: an end that comes between the two must see it
-            return
-        if decision.verb:
-            self._chunks.write(work.item.home, decision.verb, decision.body)
-        self._worker.end(work.thread)
-        self._leave(work, tried, decision)
-
-    def _leave(self, work: Work, tried: Tried, decision: Decision) -> None:
-        if decision.lost:
-            work.item.lost_at = time.monotonic()
-        if isinstance(tried.got, Refused) and tried.got.failure.kind is Kind.BLOCKED:
-            work.item.refused_at = time.monotonic()
-        self._scheduler.finish(work, decision.again_in_s)
+            return turns.take(self._resources.abort.is_set)
+        finally:
+            if work is not None:
+                work.since = time.monotonic()
 
     # ---- the main thread's side --------------------------------------------------------------------------
     def look(self) -> None:
@@ -211,18 +165,29 @@ class FetchLoop:
             self._decide(answer.work, answer.tried, confirmed=False)
 
     def give_up_on(self, work: Work) -> bool:
-        """Decide a job whose thread does not come back; False when it just came back. It has no successor: the
+        """Conclude a job whose thread does not come back; False when it just came back. It has no successor: the
         process is to be replaced."""
-        if not self._scheduler.abandon(work):
+        if not work.abandon():
             return False
         failure = Failure(
             Kind.TIMEOUT, f"no answer within {self._settings.deadline_s:g} s, and its thread hung"
         )
-        tried = self._tried(work, Refused(failure, RequestCost(requests=1)), work.started)
-        self._record(work, tried, self._conclude(tried))
+        decision = self._results.conclude(_tried(work, NotFetched(failure, RequestCost(requests=1))))
+        self._chunks.record(work, decision)
+        self._scheduler.finish(work, decision)
         return True
 
     def _decide(self, work: Work, tried: Tried, confirmed: bool) -> None:
-        decision = self._attempts.confirmed(tried) if confirmed else self._attempts.aborted(tried)
-        self._chunks.write(work.item.home, decision.verb, decision.body)
-        self._leave(work, tried, decision)
+        decision = self._results.confirmed(tried) if confirmed else self._results.aborted(tried)
+        self._chunks.write(work.item.home, decision)
+        self._scheduler.finish(work, decision)
+
+
+def _tried(work: Work, got: Fetched | NotFetched | Aborted) -> Tried:
+    """An attempt that is over, or given up."""
+    item = work.item
+    kind = got.failure.kind if isinstance(got, NotFetched) else None
+    work.answered = kind not in ON_THE_WAY and not isinstance(got, Aborted)
+    suspended = kind is Kind.TIMEOUT and suspends.attempt_spanned_suspend(work.started)
+    elapsed_s = time.monotonic() - work.started
+    return Tried(item.job, item.state, work.permit, got, work.started, elapsed_s, item.lost_at, suspended)

@@ -9,29 +9,30 @@ from __future__ import annotations
 import threading
 import time
 
-from engine.model import Failure, Kind, Refused, RequestCost
+from engine.model import Failure, Job, Kind, NotFetched, RequestCost
 from engine.output import publisher
 from engine.queue import claims
-from engine.queue.job_state import ChunkState, fold
+from engine.queue.job_state import ChunkState, JobState, fold
 from engine.queue.journal import Journal, JournalEntry, lines
 from engine.queue.segments import Chunk, read_jobs
 from engine.settings import Settings
-from engine.worker.attempt import Attempts
+from engine.worker.attempt import Decision, ResultHandler
 from engine.worker.retry_policy import is_poison
-from engine.worker.scheduler import PARK_S, Item, OpenChunk
+from engine.worker.scheduler import PARK_S
+from engine.worker.work import Item, OpenChunk, Work
 
 Waiting = list[tuple[Item, float]]  # the jobs of a chunk that can wait here, and for how many seconds
 
 
 class HeldChunks:
-    """The chunks in one worker's directory. `worker` is that directory, `attempts` makes the rows."""
+    """The chunks in one worker's directory. `worker` is that directory, `results` makes the rows."""
 
-    def __init__(self, settings: Settings, worker: claims.Worker, attempts: Attempts) -> None:
+    def __init__(self, settings: Settings, worker: claims.Worker, results: ResultHandler) -> None:
         self._queue = worker.queue
         self._output_root = settings.frozen.output
         self._worker = worker
-        self._attempts = attempts
-        self._output = attempts.output
+        self._results = results
+        self._output = results.output
         self._lock = threading.Lock()  # of all journals
         self.error: BaseException | None = None  # what ended this process's work: no line is written after it
 
@@ -40,12 +41,24 @@ class HeldChunks:
         chunk = self._worker.claim(time.time())
         return self._open(chunk) if chunk is not None else None
 
-    def write(self, home: OpenChunk, verb: str, body: dict[str, object]) -> None:
-        """Write a line into a chunk's journal."""
+    def record(self, work: Work, decision: Decision | None) -> None:
+        """Write what an attempt came to, then note that its job is not in flight any more: one in flight has no line.
+
+        None: it is decided later, and has no line before that.
+        """
+        if decision is not None:
+            self.write(work.item.home, decision)
+        self._worker.end(work.thread)
+
+    def write(self, home: OpenChunk, decision: Decision) -> None:
+        """Write a decision's line, if it has one, into the chunk's journal."""
+        if not decision.verb:
+            return
         with self._lock:
-            self._check()
-            home.journal.write(verb, body)
-            home.state.apply(JournalEntry(verb, body, home.journal.end, b""))
+            if self.error is not None:  # whichever thread met a failing disk: no line follows
+                raise self.error
+            end = home.journal.write(decision.verb, decision.body)
+            home.state.apply(JournalEntry(decision.verb, decision.body, end, b""))
 
     def fail(self, exc: BaseException) -> None:
         """Write nothing more. A line that is being written is finished first."""
@@ -62,7 +75,8 @@ class HeldChunks:
             home.journal.sync()
         with self._lock:
             for home, end in ends:
-                self._check()
+                if self.error is not None:
+                    raise self.error
                 grown = home.journal.end > end  # lines that came meanwhile are not promised by this one
                 home.journal.write("synced", {"end": end})
                 home.synced_end = end if grown else home.journal.end
@@ -72,7 +86,7 @@ class HeldChunks:
         """Hand on chunks that are finished or can only wait. They must be synced."""
         for home in homes:
             home.journal.close()
-            if not home.open:
+            if not (home.here or home.away):
                 self._worker.finish(home.chunk)
             else:
                 self._worker.give_back(home.chunk, _earliest(home))
@@ -81,7 +95,7 @@ class HeldChunks:
         journal = Journal(self._queue.journal(chunk))
         state = fold(lines(journal.path))
         journal.write_again(state.synced_end)  # an fsync over it may have failed
-        home = OpenChunk(chunk, journal, state, synced_end=state.synced_end)
+        home = OpenChunk(chunk, journal, state, synced_end=state.synced_end, name=chunk.name)
         self._check_outputs(home)
         return home, self._sort(home, time.time())
 
@@ -95,7 +109,7 @@ class HeldChunks:
                 self._output.touch(video_id)  # whoever published them may not have come to sync their names
             else:
                 why = "its files are gone or not what the row says"
-                self.write(home, "reopen", {"job": video_id, "why": why})
+                self.write(home, Decision("reopen", {"job": video_id, "why": why}))
 
     def _sort(self, home: OpenChunk, now: float) -> Waiting:
         """Count a chunk's open jobs; return those that are due or will be soon."""
@@ -104,38 +118,29 @@ class HeldChunks:
             state = home.state.job(job.video_id)
             if state.final is not None:
                 continue
-            home.open += 1
-            item = Item(home, job, state)
+            wait_s = 0.0 if state.due(now) else state.not_before - now
             if is_poison(state.deaths.values()):
-                self._poison(item)
-            elif state.due(now):
-                found.append((item, 0.0))
-            elif state.not_before - now <= PARK_S:
-                found.append((item, state.not_before - now))
+                self.write(home, self._poison(job, state))
+            elif wait_s <= PARK_S:
+                home.here += 1
+                found.append((Item(home, job, state), wait_s))
             else:
                 home.away[job.video_id] = state.not_before
         return found
 
-    def _poison(self, item: Item) -> None:
-        """Write the row of a job that kills its process."""
-        deaths = len(item.state.deaths)
+    def _poison(self, job: Job, state: JobState) -> Decision:
+        """The row of a job that kills its process."""
+        deaths = len(state.deaths)
         failure = Failure(Kind.POISON, f"its process died {deaths} times while it was in flight")
-        row = self._attempts.final(item.job, item.state, Refused(failure, RequestCost()), deaths)
-        self.write(item.home, row.verb, row.body)
-        item.home.open -= 1
-
-    def _check(self) -> None:
-        """A process that met a failing disk writes no line more, whichever of its threads met it."""
-        if self.error is not None:
-            raise self.error
+        return self._results.final(job, state, NotFetched(failure, RequestCost()), deaths)
 
 
 def _earliest(home: OpenChunk) -> float | None:
     """When the first open job of a chunk is due; None when nothing has happened to the chunk."""
     if not home.journal.end:
         return None
-    if len(home.away) < home.open:
-        return _first_wait(home.state, home.open)
+    if home.here:
+        return _first_wait(home.state, home.here + len(home.away))
     return min(home.away.values())
 
 

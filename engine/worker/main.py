@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from engine.errors import EngineError, Exit
 from engine.output import publisher
 from engine.process import shortages, suspends
-from engine.queue import claims
+from engine.queue import claims, dead_workers
 from engine.queue.directory import Queue
 from engine.settings import Settings
 from engine.storage import disk
-from engine.worker.attempt import Attempts
+from engine.worker.attempt import ResultHandler
 from engine.worker.context import Resources, rss_bytes
 from engine.worker.fetch_loop import FetchLoop
 from engine.worker.held_chunks import HeldChunks
-from engine.worker.scheduler import OpenChunk, Scheduler, Work
+from engine.worker.scheduler import Scheduler
+from engine.worker.work import Work
 
 SYNC_S = 5.0
 RECLAIM_S = 5.0
@@ -50,8 +51,8 @@ class WorkerReport:
 class WorkerControl:
     """What a worker process is told: its settings at the start, and from any thread later.
 
-    `stop`: begin nothing more, finish what is in flight. `abort`: step back from waits amid an attempt as well.
-    `budget`: how the budget is to be kept from now on.
+    `stop`: begin nothing more, finish what is in flight (set at the end of the work as well). `abort`: step back from
+    waits amid an attempt, too. `budget`: how the budget is to be kept from now on.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -70,7 +71,8 @@ class MainLoop:
         self.settings = settings
         self.queue = Queue(settings.queue)
         self.resources = resources
-        self.scheduler = Scheduler(low_water=settings.threads, limit=settings.limit)
+        names = tuple(egress.name for egress in settings.egresses)
+        self.scheduler = Scheduler(settings.threads, settings.limit, names, control.stop)
         self._output = publisher.Output(
             settings.frozen.output,
             settings.frozen.formats,
@@ -79,15 +81,10 @@ class MainLoop:
             replace=settings.replace,
         )
         self._worker = claims.Worker(self.queue, worker_id, settings.threads)
-        attempts = Attempts(
-            self._output,
-            resources.budget,
-            settings.attempts,
-            tuple(egress.name for egress in settings.egresses),
-            rotating=settings.egresses[0].rotating,
-        )
-        self.chunks = HeldChunks(settings, self._worker, attempts)
-        self.fetch_loop = FetchLoop(settings, resources, self.scheduler, self._worker, attempts, self)
+        rotating = settings.egresses[0].rotating
+        results = ResultHandler(self._output, resources.budget, settings.attempts, names, rotating)
+        self.chunks = HeldChunks(settings, self._worker, results)
+        self.fetch_loop = FetchLoop(settings, resources, self.scheduler, self._worker, results, self.chunks)
         self._max_rss_bytes = resources.rss_bytes + GROWTH_BYTES
         self._worn = False  # a thread hangs or the process has grown: another one is better
 
@@ -103,7 +100,7 @@ class MainLoop:
         except BaseException as exc:
             if exc is not self.chunks.error and not isinstance(exc, (EngineError, OSError)):
                 raise
-            self.fail(exc)
+            self.chunks.fail(exc)
         self.scheduler.stop()
         if self.chunks.error is not None:  # the directory stays as it is and is taken over like a dead one's
             self.chunks.fail(self.chunks.error)
@@ -161,7 +158,7 @@ class MainLoop:
 
     def _close_idle(self) -> None:
         """Hand on the chunks that are finished or can only wait."""
-        idle = self.scheduler.take_idle()
+        idle = self.scheduler.take_off()
         if idle:
             self.chunks.sync(idle)
             self.chunks.let_go(idle)
@@ -170,14 +167,15 @@ class MainLoop:
         """Take over what dead workers left."""
         run_id = self._worker.id.partition(".")[0]
         frozen = self.settings.frozen
-        forget = publisher.forgetting(frozen.output, self.settings.batch, frozen.formats)
-        claims.reclaim(self.queue, run_id, forget)
+        remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
+        dead_workers.reclaim(self.queue, run_id, remover)
 
     def _give_up_hung_threads(self, now: float) -> None:
         """End the attempts of threads that do not come back, as timeouts. This process is to be replaced then."""
         limit_s = self.settings.deadline_s + HUNG_AFTER_S
         for work in self._in_flight():
-            if work.busy(now) > limit_s and work.busy(now) - suspends.lost_s(work.started) > limit_s:
+            busy_s = now - work.since
+            if busy_s > limit_s and busy_s - suspends.lost_s(work.since) > limit_s:
                 self._worn = self.fetch_loop.give_up_on(work) or self._worn
 
     def _drain(self) -> None:
@@ -190,12 +188,12 @@ class MainLoop:
                 self.control.abort.set()
             if passed_s >= grace_s:
                 for work in self._in_flight():
-                    self.scheduler.abandon(work)  # it stays what it was, and another process fetches it
+                    work.abandon()  # it stays what it was, and another process fetches it
             with self.scheduler.changed:
                 self.scheduler.changed.wait(TICK_S)
         if self.chunks.error is None:
             self.fetch_loop.let_go()
-            rest = self.scheduler.take_rest()
+            rest = self.scheduler.take_off(rest=True)
             self.chunks.sync(rest)
             self.chunks.let_go(rest)
             self.resources.budget.flush()
@@ -204,15 +202,6 @@ class MainLoop:
         """What threads are at, but for those that are given up."""
         with self.scheduler.changed:
             return [work for work in self.scheduler.in_flight.values() if not work.abandoned]
-
-    def write(self, home: OpenChunk, verb: str, body: dict[str, object]) -> None:
-        """Write a line into a chunk's journal. For the fetching threads."""
-        self.chunks.write(home, verb, body)
-
-    def fail(self, exc: BaseException) -> None:
-        """End the work of this process with an error, whichever thread met it."""
-        self.chunks.fail(exc)
-        self.scheduler.attention.set()
 
 
 def work(control: WorkerControl, worker_id: str) -> WorkerReport:

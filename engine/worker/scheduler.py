@@ -3,8 +3,9 @@
 Threads ask it for work, the worker's main thread lays chunks on it and takes finished ones off. All state is guarded
 by one condition. Rules:
 
-- A thread first waits until there is work for it, then for its permit, and only then takes a job: a job that
-  nobody has a permit for is not in flight, and a drain has nothing to undo.
+- A thread first waits until there is work for it (`wait_for_work`), then for its permit, and only then takes a job
+  (`take`): a job that nobody has a permit for is not in flight, and a drain has nothing to undo. Between the two a
+  place is reserved for it, so that no more threads wait for permits than jobs could begin.
 - A suspect (its process died while it was in flight) runs alone: others start again when it is through.
 - A refused job goes again, before all others, when something else has passed by its egress since. Only one such
   job is out at a time: two that are refused together would look like a block. Where nothing else is left to pass, a
@@ -22,86 +23,41 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-from engine.model import Job, Permit
-from engine.queue.job_state import ChunkState, JobState
-from engine.queue.journal import Journal
+from engine.model import Permit
 from engine.queue.segments import Chunk
+from engine.worker.attempt import Decision
 from engine.worker.retry_policy import WAITS_S
+from engine.worker.stuck_egresses import StuckEgresses
+from engine.worker.work import ControlDue, Item, OpenChunk, Work
 
 PARK_S = WAITS_S[-1] * 1.5  # longer waits leave with their chunk
 FAR = 64  # so far into the jobs at hand one is looked for that suits an egress better
 
 
-@dataclass(slots=True)
-class OpenChunk:
-    """A chunk at hand: its journal, and how many of its jobs are in which state."""
-
-    chunk: Chunk
-    journal: Journal
-    state: ChunkState
-    open: int = 0  # jobs that are not final
-    away: dict[str, float] = field(default_factory=dict)  # open jobs whose wait is too long to be parked
-    synced_end: int = 0
-
-    @property
-    def idle(self) -> bool:
-        """Nothing to do here now: every job is final or away."""
-        return self.open == len(self.away)
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """A job at hand. Beside its state it has what only this process needs to know (monotonic clock, 0: never):
-
-    refused_at  when it was refused the last time, or was claimed after that: it waits until others have passed since
-    lost_at     when its connection was lost the last time and that was the egress's
-    """
-
-    home: OpenChunk
-    job: Job
-    state: JobState
-    refused_at: float = 0.0
-    lost_at: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """A job in flight in a thread. `busy_s` counts the time not spent waiting for permits."""
-
-    item: Item
-    thread: int
-    started: float
-    was_refused: bool = False  # when it began
-    waiting: bool = False
-    busy_s: float = 0.0
-    since: float = 0.0
-    permit: Permit | None = None  # of its last request
-    returned: bool = False  # its fetch is over: from here on it is the thread's to conclude
-    abandoned: bool = False  # the main thread gave up on it: its own must leave everything alone
-
-    def busy(self, now: float) -> float:
-        return self.busy_s + (0.0 if self.waiting else now - self.since)
-
-
-class ControlDue:
-    """Said to a thread in place of a job: something else has to pass first, and only a control video is left."""
-
-
 class Scheduler:
-    """See the module's text. `limit`: so many jobs at most may become final here."""
+    """See the module's text. The main thread is told when fewer than `threads` jobs are unstarted. At most `limit`
+    jobs may become final here. `egresses` are their names, as in the journals. `stopping` is set when nothing more is
+    to begin, here or by whoever was told so."""
 
-    def __init__(self, low_water: int = 1, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        threads: int = 1,
+        limit: int | None = None,
+        egresses: tuple[str, ...] = ("",),
+        stopping: threading.Event | None = None,
+    ) -> None:
         self.changed = threading.Condition()
         self.attention = threading.Event()  # set when the main thread has something to do
-        self.stopping = False
+        self.stopping = stopping or threading.Event()
         self.exhausted = False  # there was nothing more to claim at the last look
         self.finals = 0
         self.in_flight: dict[int, Work] = {}
         self.chunks: dict[Chunk, OpenChunk] = {}
-        self._low_water = low_water  # fewer unstarted jobs than this are too few
+        self._threads = threads
         self._limit = limit
+        self._egresses = egresses
+        self._stuck = StuckEgresses(len(egresses), threads) if len(egresses) > 1 else None
         self._ready: deque[Item] = deque()
         self._refused: deque[Item] = deque()
         self._refused_out = 0
@@ -125,20 +81,13 @@ class Scheduler:
                     self._lay(item)
             self.changed.notify_all()
 
-    def take_idle(self) -> list[OpenChunk]:
-        """Take off the chunks on which nothing is to be done now."""
+    def take_off(self, *, rest: bool = False) -> list[OpenChunk]:
+        """Take off the chunks on which nothing is to be done now; at the end the `rest` as well."""
         with self.changed:
-            idle = [home for home in self.chunks.values() if home.idle]
-            for home in idle:
+            off = [home for home in self.chunks.values() if rest or not home.here]
+            for home in off:
                 del self.chunks[home.chunk]
-            return idle
-
-    def take_rest(self) -> list[OpenChunk]:
-        """Take off everything, at the end."""
-        with self.changed:
-            rest = list(self.chunks.values())
-            self.chunks.clear()
-            return rest
+            return off
 
     def wake(self, now: float) -> None:
         """Lay parked jobs ready whose time has come."""
@@ -150,7 +99,7 @@ class Scheduler:
     def unstarted(self) -> int:
         """How many jobs at hand have not begun."""
         with self.changed:
-            return self._unstarted()
+            return len(self._ready) + len(self._refused) + len(self._suspects)
 
     @property
     def quiet(self) -> bool:
@@ -166,41 +115,75 @@ class Scheduler:
     def stop(self) -> None:
         """Start nothing new."""
         with self.changed:
-            self.stopping = True
+            self.stopping.set()
             self.attention.set()
             self.changed.notify_all()
 
     # the threads' side
     def wait_for_work(self) -> bool:
-        """Wait until there is a job for one more thread; False when nothing begins any more.
-
-        What comes next is `take` or `pass_over`."""
+        """Wait until one more job may begin, and reserve it; `take` comes next. False: nothing begins any more."""
         with self.changed:
-            while not self.stopping:
+            while not self.stopping.is_set():
                 if self._reserved < self._startable():
                     self._reserved += 1
                     return True
                 self.changed.wait()
             return False
 
-    def pass_over(self) -> None:
-        """Take nothing after all."""
+    def take(self, thread: int, permit: Permit) -> Work | ControlDue | None:
+        """A job for a thread that has waited for one, and has a permit now. None: nothing begins any more."""
         with self.changed:
-            self._reserved -= 1
-            self.changed.notify()
-
-    def take(self, thread: int, *, egress: str = "", passed_at: float = 0.0) -> Work | ControlDue | None:
-        """A job for a thread that has waited for one, and has a permit of this egress, by which something last
-        passed at `passed_at` (monotonic clock). None: nothing begins any more."""
-        with self.changed:
-            while not self.stopping:
-                if self._startable() > 0:
-                    self._reserved -= 1
-                    item = self._next(egress, passed_at)
-                    return self._begin(item, thread) if item is not None else ControlDue()
+            while not (
+                permit.probe or self.stopping.is_set() or self._startable() > 0
+            ):  # a suspect has come since
                 self.changed.wait()
             self._reserved -= 1
-            return None
+            if permit.probe:
+                self.changed.notify()
+                return ControlDue(probe=True)
+            if self.stopping.is_set():
+                return None
+            item = self._next(self._egresses[permit.egress], permit.ok_at)
+            if item is None:
+                return ControlDue()
+            now = time.monotonic()
+            work = self.in_flight[thread] = Work(item, thread, permit, now, now, item.state.refused)
+            self._refused_out += work.was_refused
+            if self._stuck is not None:
+                self._stuck.begin(permit.egress)
+            if self.unstarted() < self._threads:
+                self.attention.set()
+            return work
+
+    def finish(self, work: Work, decision: Decision | None) -> None:
+        """A job leaves its thread: it is final, or comes again here, or later with its chunk. None: another call
+        decides. Until then it is neither here nor in flight."""
+        with self.changed:
+            if self.in_flight.get(work.thread) is work:
+                del self.in_flight[work.thread]
+                self._refused_out -= work.was_refused
+                self._alone = False
+                if self._stuck is not None:
+                    took_s = time.monotonic() - work.started
+                    self._stuck.end(work.permit.egress, took_s, answered=work.answered)
+            else:
+                self._undecided -= 1
+            if decision is None:
+                self._undecided += 1
+            elif decision.again_in_s is None:
+                work.item.home.here -= 1
+                self.finals += 1
+            else:
+                self._put_back(work.item, decision, decision.again_in_s)
+            if not work.item.home.here:
+                self.attention.set()
+            self.changed.notify_all()
+
+    def avoid(self, egress: int) -> bool:
+        """Whether an egress would better not be used for the next job, as long as others can."""
+        with self.changed:
+            stuck = self._stuck is not None and self._stuck.is_stuck(egress)
+            return stuck or self.shunned() == self._egresses[egress]
 
     def shunned(self) -> str | None:
         """The egress by which all jobs that could begin have failed before; None when there is none such."""
@@ -209,73 +192,6 @@ class Scheduler:
                 return None
             names = {item.state.failed_by for item in self._ready}
             return names.pop() if len(names) == 1 else None
-
-    def returned(self, work: Work) -> bool:
-        """A thread's fetch is over; False when the main thread has given up on it meanwhile."""
-        with self.changed:
-            if work.abandoned:
-                return False
-            work.returned = True
-            return True
-
-    def abandon(self, work: Work) -> bool:
-        """Give up on a thread whose job does not come back; False when it just did."""
-        with self.changed:
-            if work.returned:
-                return False
-            work.abandoned = True
-            return True
-
-    def finish(self, work: Work, again_in_s: float | None) -> None:
-        """A job is decided: final (`again_in_s` None), or back here, parked, or away with its chunk."""
-        with self.changed:
-            if not self._leave(work):
-                self._undecided -= 1
-            home = work.item.home
-            if again_in_s is None:
-                home.open -= 1
-                self.finals += 1
-            elif again_in_s <= 0:
-                self._lay(work.item, first=True)
-            elif again_in_s <= PARK_S:
-                self._park(work.item, again_in_s)
-            else:
-                home.away[work.item.job.video_id] = work.item.state.not_before
-            if home.idle:
-                self.attention.set()
-            self.changed.notify_all()
-
-    def put_down(self, work: Work) -> None:
-        """A job leaves its thread and is decided later, by `finish`; until then it is neither here nor in flight."""
-        with self.changed:
-            self._leave(work)
-            self._undecided += 1
-            self.changed.notify_all()
-
-    def _next(self, egress: str, passed_at: float) -> Item | None:
-        """The job to begin; None when there are only refused ones, before which something else has to pass."""
-        if self._suspects:
-            self._alone = True
-            return self._suspects.popleft()
-        if self._refused and not self._refused_out and self._refused[0].refused_at < passed_at:
-            return self._refused.popleft()
-        for at, item in enumerate(itertools.islice(self._ready, FAR)):
-            if item.state.failed_by != egress or not egress:
-                del self._ready[at]
-                return item
-        return self._ready.popleft() if self._ready else None
-
-    def _begin(self, item: Item, thread: int) -> Work:
-        now = time.monotonic()
-        work = Work(item, thread, started=now, since=now, was_refused=item.state.refused)
-        self.in_flight[thread] = work
-        self._refused_out += work.was_refused
-        if self._unstarted() < self._low_water:
-            self.attention.set()
-        return work
-
-    def _unstarted(self) -> int:
-        return len(self._ready) + len(self._refused) + len(self._suspects)
 
     def _startable(self) -> int:
         """How many jobs could begin now; a thread that reserved more would sit on its permit."""
@@ -288,21 +204,36 @@ class Scheduler:
             return count
         return min(count, self._limit - self.finals - len(self.in_flight) - self._undecided)
 
-    def _leave(self, work: Work) -> bool:
-        """Take a job out of its thread; False when it has left it before."""
-        if self.in_flight.get(work.thread) is not work:
-            return False
-        del self.in_flight[work.thread]
-        self._refused_out -= work.was_refused
-        self._alone = False
-        return True
+    def _next(self, egress: str, passed_at: float) -> Item | None:
+        """The job to begin by an egress, by which something last passed at `passed_at` (monotonic clock). None when
+        there are only refused ones, before which something else has to pass."""
+        if self._suspects:
+            self._alone = True
+            return self._suspects.popleft()
+        if self._refused and not self._refused_out and self._refused[0].refused_at < passed_at:
+            return self._refused.popleft()
+        if self._stuck is not None:  # there are several egresses
+            for at, item in enumerate(itertools.islice(self._ready, FAR)):
+                if item.state.failed_by != egress:
+                    del self._ready[at]
+                    return item
+        return self._ready.popleft() if self._ready else None
+
+    def _put_back(self, item: Item, decision: Decision, again_in_s: float) -> None:
+        now = time.monotonic()
+        item.lost_at = now if decision.lost else item.lost_at
+        item.refused_at = now if decision.blocked else item.refused_at
+        if again_in_s <= 0:
+            self._lay(item, first=True)
+        elif again_in_s <= PARK_S:
+            self._park(item, again_in_s)
+        else:
+            item.home.here -= 1
+            item.home.away[item.job.video_id] = item.state.not_before
 
     def _lay(self, item: Item, *, first: bool = False) -> None:
-        queue = self._ready
-        if item.state.deaths:
-            queue = self._suspects
-        elif item.state.refused:
-            queue = self._refused
+        queue = self._suspects if item.state.deaths else self._refused if item.state.refused else self._ready
+        if queue is self._refused:
             item.refused_at = item.refused_at or time.monotonic()
         if first and queue is not self._suspects:
             queue.appendleft(item)

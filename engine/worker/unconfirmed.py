@@ -29,7 +29,8 @@ from engine.model import Permit
 from engine.process.threads import start_thread
 from engine.worker.attempt import Tried
 from engine.worker.control_video import ControlAnswer, ControlVideo
-from engine.worker.scheduler import Scheduler, Work
+from engine.worker.scheduler import Scheduler
+from engine.worker.work import Work
 
 QUIET_S = 1.0  # nothing in flight for so long, and nothing to begin: no job will show captions
 SOON_S = 5.0  # so long another job's captions are waited for while there is more to claim
@@ -147,8 +148,4 @@ class Unconfirmed:
         self._scheduler.attention.set()
 
     def _permit(self, egress: int) -> Permit | None:
-        return self._budget.take(
-            egress=egress,
-            stop=self._stop,
-            give_up=lambda: self._scheduler.stopping or not self._budget.usable(egress),
-        )
+        return self._budget.take(egress=egress, stop=self._stop, if_usable=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from youtube_transcript_api import Transcript as Track
 
 from engine.errors import EngineError, Interrupted
-from engine.model import ABSENT_KINDS, Failure, Fetched, Kind, Permit, Refused, Transcript
+from engine.model import ABSENT_KINDS, Failure, Fetched, Kind, NotFetched, Permit, Transcript
 from engine.network.answer import FailureError
 from engine.network.attempt import Attempt
 from engine.network.client import Client
@@ -56,7 +56,7 @@ class FetchSettings:
 class Fetcher:
     """Fetches videos; shared by all threads of a process.
 
-    `lean_allowed()` says before each attempt whether the lean way may be used. `lean_worked()` is called when it
+    `lean_off()` says before each attempt whether the lean way is switched off. `lean_worked()` is called when it
     got a transcript, `lean_failed()` when only the way with the watch page did.
     """
 
@@ -65,7 +65,7 @@ class Fetcher:
         client: Client,
         settings: FetchSettings,
         *,
-        lean_allowed: Callable[[], bool] = lambda: True,
+        lean_off: Callable[[], bool] = lambda: False,
         lean_failed: Callable[[], object] = lambda: None,
         lean_worked: Callable[[], object] = lambda: None,
     ) -> None:
@@ -74,10 +74,10 @@ class Fetcher:
         self._wanted = Wanted(settings.languages, settings.captions, settings.translate)
         named = {language.lower() for language in (*settings.languages, settings.translate or "")}
         self._needs_spoken = settings.all_languages or bool(named & {ANY, ORIG})
-        self._lean_allowed, self._lean_failed, self._lean_worked = lean_allowed, lean_failed, lean_worked
+        self._lean_off, self._lean_failed, self._lean_worked = lean_off, lean_failed, lean_worked
         self._ways = ways()
 
-    def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
+    def fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
         """One attempt at one video; `permit` pays its first request.
 
         Every failure is returned, except: errors.Interrupted, with the attempt's cost, when it has to end early;
@@ -97,7 +97,7 @@ class Fetcher:
             except EngineError:
                 raise
             except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
-                return _refused(library, exc)
+                return _not_fetched(library, exc)
             finally:
                 library.forget()
 
@@ -130,7 +130,7 @@ class Fetcher:
         raise FailureError(last.failure)
 
     def _may_be_lean(self) -> bool:
-        return self.settings.fetch_mode == "lean" and self._lean_allowed()
+        return self.settings.fetch_mode == "lean" and not self._lean_off()
 
     def _read(self, library: LibraryClient, tracks: list[Track]) -> tuple[Transcript, ...]:
         spoken = spoken_language(library.player) if self._needs_spoken else None
@@ -144,7 +144,7 @@ class Fetcher:
         return (library.read(best), *(library.read(track, may_be_empty=True) for track in others))
 
 
-def _refused(library: LibraryClient, exc: Exception) -> Refused:
+def _not_fetched(library: LibraryClient, exc: Exception) -> NotFetched:
     """A failed attempt as a value. Raises DiskError and MemoryError when this machine lacks descriptors or memory."""
     short = shortage(exc)
     if isinstance(short, OSError) and short.errno != errno.ENOMEM:
@@ -154,7 +154,7 @@ def _refused(library: LibraryClient, exc: Exception) -> Refused:
     failure = explain(library, exc).failure
     library.attempt.drop_session = failure.kind is Kind.BLOCKED
     metadata = read_metadata(library.details)
-    return Refused(
+    return NotFetched(
         failure,
         library.attempt.cost,
         metadata if metadata.title else None,

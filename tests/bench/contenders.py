@@ -83,7 +83,7 @@ class Engine(Contender):
             state = fold(lines(journal.path))
             synced_at = time.monotonic()
             for job in read_jobs(worker.queue.segment(chunk.segment), chunk):
-                worker.begin(0, chunk, job.video_id)
+                worker.begin(0, chunk.name, job.video_id)
                 body = full_row(job.video_id)
                 journal.write("final", body)
                 state.apply(JournalEntry("final", body, journal.end, b""))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from engine.model import Job, Metadata, RequestCost, Transcript
-from engine.queue.manifest import row
+from engine.model import Job, Metadata, Transcript
+from engine.queue.journal import row
 from engine.rehearsal import invented_ids
 
 _SUM = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -28,10 +28,9 @@ def full_row(video_id: str) -> dict[str, Any]:
     there = {"json": f"{video_id[:2]}/{video_id}.json", "md": f"{video_id[:2]}/{video_id}.md"}
     return row(
         Job(video_id, {"topic": "politics", "row": 4711}),
-        kind=None,
-        message=None,
         attempts=1,
-        cost=RequestCost(2, 42_123),
+        requests=2,
+        body_bytes=42_123,
         metadata=_METADATA,
         transcript=_TRANSCRIPT,
         files=there,

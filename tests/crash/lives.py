@@ -42,8 +42,8 @@ from engine.model import (  # noqa: E402
     Fetched,
     Kind,
     Metadata,
+    NotFetched,
     Permit,
-    Refused,
     RequestCost,
     Transcript,
 )
@@ -89,15 +89,15 @@ def hurry() -> None:
     events.utc = lambda *args, **kwargs: "2026-11-22T09:00:00.000Z"  # the same bytes in each life
 
 
-def canned(log: int, again: bool) -> Callable[[str, Permit], Fetched | Refused]:
+def canned(log: int, again: bool) -> Callable[[str, Permit], Fetched | NotFetched]:
     """What the site would say; `again` after the flaky ones were put back."""
 
-    def fetch(video_id: str, permit: Permit) -> Fetched | Refused:
+    def fetch(video_id: str, permit: Permit) -> Fetched | NotFetched:
         os.write(log, f"{video_id}\n".encode())
         if video_id in ABSENT:
-            return Refused(Failure(Kind.PRIVATE, "it is private"), RequestCost(1, 500))
+            return NotFetched(Failure(Kind.PRIVATE, "it is private"), RequestCost(1, 500))
         if video_id in FLAKY and not again:
-            return Refused(Failure(Kind.SERVER_ERROR, "HTTP 500"), RequestCost(1, 0))
+            return NotFetched(Failure(Kind.SERVER_ERROR, "HTTP 500"), RequestCost(1, 0))
         cues = (Cue(0.0, 1.5, f"Hello {video_id}"), Cue(1.5, 2.0, "☂ and goodbye"))
         about = Metadata(title=f"About {video_id}", channel="Someone", duration_s=60)
         return Fetched(about, Transcript("en", "English", False, cues), RequestCost(2, 4000))

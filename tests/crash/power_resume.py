@@ -23,12 +23,12 @@ from power_ops import Files
 
 from engine.budget.limiter import Budget
 from engine.cli import invoke
-from engine.model import Cue, Failure, Fetched, Kind, Metadata, Permit, Refused, RequestCost, Transcript
+from engine.model import Cue, Failure, Fetched, Kind, Metadata, NotFetched, Permit, RequestCost, Transcript
 from engine.monitor import status
 from engine.monitor.monitor import Monitor
 from engine.network import client
 from engine.output import publisher
-from engine.queue import claims
+from engine.queue import dead_workers
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.run import supervisor
 from engine.settings import Settings
@@ -74,12 +74,12 @@ class Site:
         self.fetched: collections.Counter[str] = collections.Counter()
         self._lock = threading.Lock()
 
-    def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
+    def fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
         with self._lock:
             self.fetched[video_id] += 1
         kind = self.kinds[video_id]
         if kind is not None:
-            return Refused(Failure(Kind(kind), "it says no again"), RequestCost(1, 100))
+            return NotFetched(Failure(Kind(kind), "it says no again"), RequestCost(1, 100))
         cues = (Cue(0.0, 1.0, f"once more {video_id}"),)
         return Fetched(
             Metadata(title=f"Again {video_id}"), Transcript("en", "English", False, cues), RequestCost(2, 999)
@@ -106,8 +106,8 @@ class Inside:
         else:
             raise AssertionError(f"not finished after {WORKERS} workers")
         frozen = self.settings.frozen
-        forget = publisher.forgetting(frozen.output, self.settings.batch, frozen.formats)
-        claims.reclaim(self.queue, "", forget)
+        remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
+        dead_workers.reclaim(self.queue, "", remover)
         if not worker_ids(self.queue):
             publisher.sweep(self.settings.frozen.output)
         return 3 if status.recount(self.queue, time.time()).counts.failed else 0

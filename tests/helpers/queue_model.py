@@ -27,7 +27,7 @@ from engine.model import Kind
 from engine.monitor import status
 from engine.output import destination
 from engine.output.publisher import sweep
-from engine.queue import claims, gathering, joined_segment, journal
+from engine.queue import dead_workers, gathering, joined_segment, journal
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.queue.job_state import fold
 from engine.queue.making import make_queue
@@ -159,12 +159,12 @@ class QueueModel(RuleBasedStateMachine):
         if busy and self.held:
             due = self._due(self.held[0])
             if due:
-                self.hand.worker.begin(0, self.held[0], due[0])
+                self.hand.worker.begin(0, self.held[0].name, due[0])
                 expected = (self.held[0], due[0])
         worker_id = self.hand.worker.id
         self._gone()
         if recorded:
-            claims.record_death(self.queue, worker_id)
+            dead_workers.record_death(self.queue, worker_id)
             reclaim(self.queue)
             if expected is not None:
                 state = fold(journal.lines(self.queue.journal(expected[0]))).jobs[expected[1]]

@@ -33,15 +33,15 @@ from engine.model import (
     Fetched,
     Kind,
     Metadata,
+    NotFetched,
     Permit,
-    Refused,
     RequestCost,
     Transcript,
 )
 from engine.monitor.monitor import Monitor
 from engine.monitor.recount import recount
 from engine.output import destination, publisher
-from engine.queue import claims, control, events
+from engine.queue import claims, control, dead_workers, events
 from engine.queue.directory import Queue, deferred_chunks, open_queue
 from engine.queue.making import make_queue
 from engine.recovery.startup import recover
@@ -76,11 +76,11 @@ def small() -> Iterator[None]:
         yield
 
 
-def canned(video_id: str) -> Fetched | Refused:
+def canned(video_id: str) -> Fetched | NotFetched:
     """What becomes of a video, always the same."""
     kind = SPECIAL.get(video_id)
     if kind is not None:
-        return Refused(Failure(kind, "it said no"), RequestCost(1, 100))
+        return NotFetched(Failure(kind, "it said no"), RequestCost(1, 100))
     text = Transcript("en", "English", False, (Cue(0.0, 1.0, f"Hello {video_id}"),))
     return Fetched(Metadata(title=f"About {video_id}"), text, RequestCost(2, 1000))
 
@@ -92,14 +92,14 @@ class CannedResources(Resources):
         settings = control.settings
         queue = Queue(settings.queue)
         self.stop, self.abort = control.stop, control.abort
-        self._mine = threading.local()
+        self.client: Any = SimpleNamespace()
         self.budget = Budget.open(queue.budget, settings.egresses, settings.budget)
         self.fetcher: Any = SimpleNamespace(fetch=self._fetch)
         self.fetched: list[str] = []
         self.control = ControlVideo(settings, self.budget, self.fetcher, self.abort)
         self.rss_bytes = rss_bytes()
 
-    def _fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
+    def _fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
         self.fetched.append(video_id)
         return canned(video_id)
 
@@ -142,13 +142,13 @@ def staged(root: Path) -> Queue:
         hand.chunk(held[1], sync=False, move=False)  # chunk 2 held, its lines not synced
         hand.decide = lambda name: -1.0
         hand.chunk(held[3])  # chunk 4 deferred, nothing but tries
-        hand.worker.begin(0, held[1], IDS[8])
-        hand.worker.begin(1, held[1], IDS[11])
+        hand.worker.begin(0, held[1].name, IDS[8])
+        hand.worker.begin(1, held[1].name, IDS[11])
         with open(queue.journal(held[1]), "ab") as file:
             file.write(b'final {"video_id": "torn')
         hand.output.close()
         hand.die()
-        claims.record_death(queue, hand.worker.id)
+        dead_workers.record_death(queue, hand.worker.id)
         add(queue, IDS[JOBS[0] :])
         hand = Hand(queue, lambda name: SPECIAL.get(name, "ok"))
         for chunk in list(iter(lambda: hand.worker.claim(time.time()), None)):

@@ -15,16 +15,15 @@ from typing import Any
 import pytest
 
 from engine.inputs import Line
-from engine.model import Cue, Job, Kind, Metadata, Record, RequestCost, Transcript
+from engine.model import Cue, Job, Kind, Metadata, Record, Transcript
 from engine.monitor.monitor import Monitor
 from engine.output import destination
-from engine.output.publisher import Output, TakenError, forgetting, sweep
-from engine.queue import claims, journal
+from engine.output.publisher import Output, TakenError, output_remover, sweep
+from engine.queue import claims, dead_workers, journal
 from engine.queue.directory import Queue
 from engine.queue.job_state import ChunkState, JobState, fold
 from engine.queue.journal import Journal
 from engine.queue.making import make_queue
-from engine.queue.manifest import row
 from engine.queue.marker import id_of
 from engine.queue.segments import Chunk, read_jobs
 from engine.seeding.seed import Seeding
@@ -139,25 +138,22 @@ class Hand:
 
     def row(self, job: Job, outcome: Outcome, state: JobState | None = None) -> dict[str, Any]:
         now = utc()
-        cost = RequestCost(2, 1000) + (RequestCost(state.requests, state.bytes) if state else RequestCost())
+        requests, body_bytes = (state.requests, state.bytes) if state else (0, 0)
         metadata = Metadata(title=f"About {job.video_id} ☂", channel="Someone", duration_s=60)
         common: dict[str, Any] = {
             "attempts": 1,
-            "cost": cost,
+            "requests": requests + 2,
+            "body_bytes": body_bytes + 1000,
             "egress": "direct",
             "elapsed_s": 0.1,
             "finished_at": now,
         }
         if isinstance(outcome, Kind):
-            self.output.forget(job.video_id, state.rows if state else ())
-            return row(
+            self.output.remove(job.video_id, state.rows if state else ())
+            return journal.row(
                 job,
                 kind=outcome,
                 message="it said no",
-                metadata=None,
-                transcript=None,
-                files={},
-                sha256={},
                 **common,
             )
         transcript = Transcript("en", "English", False, (Cue(0.0, 1.0, f"Hello {job.video_id}"),))
@@ -166,10 +162,8 @@ class Hand:
             files, sums = self.output.publish(record, state.rows if state else ())
         except TakenError:
             return self.row(job, Kind.KEPT, state)
-        return row(
+        return journal.row(
             job,
-            kind=None,
-            message=None,
             metadata=metadata,
             transcript=transcript,
             files=files,
@@ -202,7 +196,7 @@ def file_rows(queue: Queue) -> None:
 
 
 def reclaim(queue: Queue) -> None:
-    claims.reclaim(queue, "nobody", forgetting(output_of(queue), batch_of(queue), ("md",)))
+    dead_workers.reclaim(queue, "nobody", output_remover(output_of(queue), batch_of(queue), ("md",)))
 
 
 def finish(queue: Queue, decide: Callable[[str], Outcome] = lambda _: OK) -> None:

@@ -14,7 +14,7 @@ from support import file_rows, output_of
 from engine import verify
 from engine.budget import BudgetSettings, Rate
 from engine.budget.limiter import Budget
-from engine.model import EgressSpec, Fetched, Permit, Refused
+from engine.model import EgressSpec, Fetched, NotFetched, Permit
 from engine.output import publisher
 from engine.queue import journal
 from engine.queue.directory import Queue, worker_ids
@@ -26,7 +26,7 @@ from engine.worker import main, retry_policy
 from engine.worker.context import Resources
 from engine.worker.main import MainLoop, WorkerControl, WorkerReport
 
-Fetch = Callable[[str, Permit], Fetched | Refused]
+Fetch = Callable[[str, Permit], Fetched | NotFetched]
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +71,11 @@ class Rig:
         self.wrap(lambda fetch, video_id, permit: fetch(video_id, permit))
         self.workers = 0
 
-    def wrap(self, around: Callable[[Fetch, str, Permit], Fetched | Refused]) -> None:
+    def wrap(self, around: Callable[[Fetch, str, Permit], Fetched | NotFetched]) -> None:
         """Have each fetch go through `around`."""
         inner = self.resources.fetcher.fetch
 
-        def fetch(video_id: str, permit: Permit) -> Fetched | Refused:
+        def fetch(video_id: str, permit: Permit) -> Fetched | NotFetched:
             self.fetched.append(video_id)
             return around(inner, video_id, permit)
 

@@ -92,7 +92,7 @@ def test_running(tmp_path: Path) -> None:
     hand = Hand(queue)
     chunk = hand.worker.claim(time.time())
     assert chunk is not None
-    hand.worker.begin(1, chunk, ids(1)[0])
+    hand.worker.begin(1, chunk.name, ids(1)[0])
     assert collect(queue)["state"] == "stopped"  # a worker without a supervisor is on its way out
     assert collect(queue)["in_flight"] == 0
     with hold(queue):
@@ -110,7 +110,7 @@ def test_after_a_crash_nothing_is_in_flight(tmp_path: Path) -> None:
     hand.work(1, sync=False, move=False)
     chunk = hand.worker.claim(time.time())
     assert chunk is not None
-    hand.worker.begin(0, chunk, ids(20)[-1])
+    hand.worker.begin(0, chunk.name, ids(20)[-1])
     hand.die()
     value = collect(queue)
     assert (value["state"], value["in_flight"], value["ok"], value["pending"]) == ("stopped", 0, 16, 4)

@@ -13,7 +13,7 @@ import pytest
 from youtube_site import VIDEO, Reply, Site, permit, player
 
 from engine.errors import Interrupted, UsageError
-from engine.model import EgressSpec, Failure, Fetched, Kind, Refused
+from engine.model import EgressSpec, Failure, Fetched, Kind, NotFetched
 from engine.network.client import Attempt, Client
 from engine.network.proxies import egresses, parse_proxy, read_proxies
 from engine.network.turns import LARGE_BYTES, turns
@@ -162,7 +162,7 @@ def test_a_fetch_leaves_nothing_of_a_large_refusal_behind(site: Site, make_clien
     site.video({"playabilityStatus": {"status": "UNPLAYABLE", "reason": "an account " * 400_000}})
     client = make_client(read_s=60.0)
     result = Fetcher(client, FetchSettings()).fetch(VIDEO, permit())
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert len(result.failure.message) <= 300
     with client.attempt(permit(), 30) as attempt:
         assert attempt.session.attached.player is None

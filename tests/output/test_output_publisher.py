@@ -19,7 +19,17 @@ from engine.errors import DiskError, UsageError
 from engine.model import Cue, Metadata, Record, Transcript
 from engine.output.folding import NAMES
 from engine.output.ownership import Claim
-from engine.output.publisher import OWNER, TMP, Output, TakenError, forget, intact, relative, sha256, sweep
+from engine.output.publisher import (
+    OWNER,
+    TMP,
+    Output,
+    TakenError,
+    intact,
+    relative,
+    remove_output,
+    sha256,
+    sweep,
+)
 from engine.queue import marker
 from engine.storage import disk
 from engine.storage.timestamps import utc
@@ -115,7 +125,7 @@ def test_never_through_a_symbolic_link(output: Output, tmp_path: Path) -> None:
     os.symlink(mine, os.path.join(output.root, "dQ"))
     with pytest.raises(UsageError, match="symbolic link"):
         output.publish(a_record())
-    forget(output.root, NAME, MINE)
+    remove_output(output.root, NAME, MINE)
     assert os.listdir(mine) == [f"{NAME}.json"]
     assert (mine / f"{NAME}.json").read_text() == "mine"
 
@@ -138,7 +148,7 @@ def test_a_link_in_place_of_a_file_stays_and_no_file_is_read_through_one(
     assert not os.path.islink(path)
 
 
-def test_forget_removes_every_format_that_we_write_of_one_video_alone(output: Output) -> None:
+def test_remove_takes_every_format_that_we_write_of_one_video_alone(output: Output) -> None:
     other = ids(1)[0]
     output.publish(a_record(other))
     output.publish(a_record())
@@ -147,8 +157,8 @@ def test_forget_removes_every_format_that_we_write_of_one_video_alone(output: Ou
     ]  # formats that this queue does not write
     for path in theirs:
         Path(output.root, path).write_text("")
-    output.forget(NAME)
-    output.forget(NAME)
+    output.remove(NAME)
+    output.remove(NAME)
     ours = [relative(other, extension) for extension in ("json", "md", "srt")]
     assert files_of(output.root) == sorted([*ours, *theirs])
 
@@ -266,7 +276,7 @@ def test_what_is_no_id_is_no_path(tmp_path: Path, video_id: str) -> None:
     root.mkdir()
     for path in (tmp_path / "x.json", tmp_path / "x.md"):
         path.write_text("mine")
-    forget(str(root), video_id, MINE)
+    remove_output(str(root), video_id, MINE)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["out", "x.json", "x.md"]
     assert not intact(
         str(root), {"files": {"json": "../x.json"}, "sha256": {"json": sha256(str(tmp_path / "x.json"))}}
@@ -307,7 +317,7 @@ def test_a_file_of_others_stays_and_nothing_is_written_beside_it(
         output.publish(a_record())
     assert taken.value.path == relative(NAME, extension)
     assert files(output) == there
-    output.forget(NAME)
+    output.remove(NAME)
     assert files(output) == there
 
 
@@ -359,7 +369,7 @@ def test_what_a_death_leaves_at_any_step_is_known_for_ours(output: Output, with_
         if step % 2:
             output.publish(a_record())
             assert len(files(output)) == 3, (step, left)
-        output.forget(NAME)
+        output.remove(NAME)
         assert files(output) == {}, (step, left)
     assert step > 12
 
@@ -369,11 +379,11 @@ def test_a_death_while_it_removes_leaves_nothing_that_looks_foreign(output: Outp
         output.publish(a_record())
         with dying_at(step):
             try:
-                output.forget(NAME)
+                output.remove(NAME)
                 break
             except Crash:
                 pass
-        output.forget(NAME)
+        output.remove(NAME)
         assert files(output) == {}, step
     assert step >= 5
 

@@ -16,7 +16,7 @@ import pytest
 from support import OK, Crash, Hand, add, batch, dying_at, finish, ids, states
 
 from engine import verify
-from engine.queue import claims
+from engine.queue import claims, dead_workers
 from engine.queue.directory import Queue, chunks_in, deferred_chunks
 from engine.queue.job_state import Death
 from engine.queue.segments import Chunk, read_jobs, split_chunks
@@ -37,7 +37,7 @@ while (chunk := worker.claim(time.time())) is not None:
     if len(sys.argv) > 3:
         book = Journal(queue.journal(chunk))
         book.write("try", {"job": sys.argv[3], "not_before": 0})
-        worker.begin(0, chunk, sys.argv[3])
+        worker.begin(0, chunk.name, sys.argv[3])
         print("holding", flush=True)
         sys.stdin.read()
 print("", flush=True)
@@ -47,7 +47,7 @@ sys.stdin.read()
 
 def forgotten(queue: Queue, run: str = "other") -> tuple[int, list[str]]:
     names: list[str] = []
-    return claims.reclaim(queue, run, lambda name, rows, since: names.append(name)), names
+    return dead_workers.reclaim(queue, run, lambda name, rows, since: names.append(name)), names
 
 
 @contextmanager
@@ -190,7 +190,7 @@ def test_a_stopped_owner_is_not_robbed(tmp_path: Path) -> None:
         chunk = _holding(process)
         os.kill(process.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-        claims.record_death(queue, "run.0.0")
+        dead_workers.record_death(queue, "run.0.0")
         assert forgotten(queue) == (0, [])
         assert chunks_in(os.path.join(queue.workers, "run.0.0")) == [chunk]
 
@@ -202,12 +202,12 @@ def test_who_is_suspected(tmp_path: Path, recorded: bool) -> None:
     hand = Hand(queue)
     first, second = hand.worker.claim(0.0), hand.worker.claim(0.0)
     assert first is not None and second is not None
-    hand.worker.begin(0, first, one)
-    hand.worker.begin(1, first, two)
+    hand.worker.begin(0, first.name, one)
+    hand.worker.begin(1, first.name, two)
     hand.worker.end(1)
     hand.die()
     if recorded:
-        claims.record_death(queue, hand.worker.id)
+        dead_workers.record_death(queue, hand.worker.id)
     assert forgotten(queue) == (1, [one])
     deaths = {
         job: job_state.deaths
@@ -227,7 +227,7 @@ def test_the_dead_of_this_run_wait_for_the_supervisors_word(tmp_path: Path) -> N
     hand.die()
     run = hand.worker.id.partition(".")[0]
     assert forgotten(queue, run) == (0, [])
-    claims.record_death(queue, hand.worker.id)
+    dead_workers.record_death(queue, hand.worker.id)
     assert forgotten(queue, run) == (1, [])
 
 
@@ -236,9 +236,9 @@ def test_a_job_that_has_its_line_is_no_suspect(tmp_path: Path) -> None:
     queue = batch(tmp_path, 16)
     hand = Hand(queue)
     hand.work(1, sync=False, move=False)
-    hand.worker.begin(0, next(split_chunks(queue.segment(0))), ids(1)[0])
+    hand.worker.begin(0, next(split_chunks(queue.segment(0))).name, ids(1)[0])
     hand.die()
-    claims.record_death(queue, hand.worker.id)
+    dead_workers.record_death(queue, hand.worker.id)
     assert forgotten(queue) == (1, [])
 
 
@@ -278,9 +278,9 @@ def test_dying_at_any_step_of_a_takeover_loses_nothing(tmp_path: Path) -> None:
         hand.work(1, sync=False, move=False)
         spare = hand.worker.claim(0.0)
         if spare is not None:
-            hand.worker.begin(0, spare, read_ids_of(queue, spare)[0])
+            hand.worker.begin(0, spare.name, read_ids_of(queue, spare)[0])
         hand.die()
-        claims.record_death(queue, hand.worker.id)
+        dead_workers.record_death(queue, hand.worker.id)
         with dying_at(step):
             try:
                 forgotten(queue)
@@ -299,8 +299,8 @@ def test_a_directory_whose_lock_a_power_cut_took_is_removed_with_all_that_is_lef
     worker = claims.Worker(queue, "dead.0.1", 2)
     chunk = worker.claim(time.time())
     assert chunk is not None
-    worker.begin(0, chunk, ids(1)[0])
-    claims.record_death(queue, worker.id)
+    worker.begin(0, chunk.name, ids(1)[0])
+    dead_workers.record_death(queue, worker.id)
     os.unlink(os.path.join(worker.dir, "lock"))
     assert forgotten(queue) == (0, [ids(1)[0]])
     assert os.listdir(queue.workers) == []

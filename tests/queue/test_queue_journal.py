@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from support import Crash, dying_at
 
 from engine.errors import DiskError
-from engine.model import Job, Kind, Metadata, RequestCost
-from engine.queue.journal import VERBS, Journal, decode, encode, parse, read
-from engine.queue.manifest import row
+from engine.model import Job, Kind, Metadata
+from engine.queue.journal import VERBS, Journal, decode, encode, parse, read, row
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -52,11 +51,9 @@ def test_in_brief_a_row_tells_its_job_and_sort(
         kind=kind,
         message=text,
         attempts=1,
-        cost=RequestCost(),
+        requests=0,
+        body_bytes=0,
         metadata=Metadata(title=text),
-        transcript=None,
-        files={},
-        sha256={},
         egress=text,
         elapsed_s=0.0,
         finished_at="",

@@ -11,7 +11,7 @@ from support import OK, Hand, add, batch, damage, file_rows, finish, ids, some_f
 
 from engine import verify
 from engine.errors import HeldError, UsageError
-from engine.queue import claims
+from engine.queue import claims, dead_workers
 from engine.queue.directory import Queue, chunks_in, deferred_chunks
 from engine.queue.making import make_queue
 from engine.queue.manifest import Checkpoint, OpenJournal, read_checkpoint, write_checkpoint
@@ -230,7 +230,7 @@ def test_what_others_put_into_a_queue_stays(tmp_path: Path) -> None:
     os.symlink(tmp_path, queue.path("tmp", "000008"))
     before = sorted(Path(queue.root).rglob("*"))
     assert recover(queue) == []
-    claims.reclaim(queue, "", lambda video_id: None)
+    dead_workers.reclaim(queue, "", lambda video_id: None)
     tidy(queue)
     found = verify.audit(queue.root)
     assert (found.problems, len(found.notes)) == ([], 2), found.text()

@@ -13,12 +13,23 @@ from hypothesis import strategies as st
 from support import ids
 
 from engine.budget import EgressHealth, Outcome
-from engine.model import Cue, Failure, Fetched, Job, Kind, Metadata, Permit, Refused, RequestCost, Transcript
+from engine.model import (
+    Cue,
+    Failure,
+    Fetched,
+    Job,
+    Kind,
+    Metadata,
+    NotFetched,
+    Permit,
+    RequestCost,
+    Transcript,
+)
 from engine.output.publisher import TMP, Output, intact
 from engine.queue import marker
 from engine.queue.job_state import ChunkState, JobState
 from engine.queue.journal import JournalEntry, decode, encode
-from engine.worker.attempt import REFUSED_BEFORE, Aborted, Attempts, Decision, Tried
+from engine.worker.attempt import REFUSED_BEFORE, Aborted, Decision, ResultHandler, Tried
 
 BATCH = "a" * 32
 NAME = ids(1)[0]
@@ -67,27 +78,27 @@ def root(tmp_path: Path) -> str:
 _LAPS = itertools.count(1)  # an id is never used twice
 
 
-def attempts(root: str, bench: Bench, allowed: int = 5, **more: Any) -> Attempts:
+def handler(root: str, bench: Bench, allowed: int = 5, **more: Any) -> ResultHandler:
     output = Output(root, ("md",), f"run.0.{next(_LAPS)}", BATCH)
-    return Attempts(output, bench, allowed, NAMES, wall=lambda: WALL, **more)
+    return ResultHandler(output, bench, allowed, NAMES, wall=lambda: WALL, **more)
 
 
-def tried(got: Fetched | Refused | Aborted, state: JobState | None = None, **more: Any) -> Tried:
+def tried(got: Fetched | NotFetched | Aborted, state: JobState | None = None, **more: Any) -> Tried:
     return Tried(JOB, state or JobState(), PERMIT, got, BEGAN_AT, 0.12345, **more)
 
 
-def no(kind: Kind, **failure: Any) -> Refused:
-    return Refused(Failure(kind, "it said no", **failure), RequestCost(1, 100), Metadata(title="T"))
+def no(kind: Kind, **failure: Any) -> NotFetched:
+    return NotFetched(Failure(kind, "it said no", **failure), RequestCost(1, 100), Metadata(title="T"))
 
 
 def fetch(root: str, bench: Bench, state: JobState | None = None) -> Decision:
-    decision = attempts(root, bench).conclude(tried(FETCHED, state))
+    decision = handler(root, bench).conclude(tried(FETCHED, state))
     assert decision is not None
     return decision
 
 
 def refuse(root: str, kind: Kind, bench: Bench, state: JobState | None = None, **failure: Any) -> Decision:
-    item, one = attempts(root, bench), tried(no(kind, **failure), state)
+    item, one = handler(root, bench), tried(no(kind, **failure), state)
     return item.conclude(one) or item.confirmed(one)
 
 
@@ -210,14 +221,14 @@ def test_what_the_egress_lost_costs_the_job_nothing(root: str, kind: Kind) -> No
         4,
         True,
     )
-    item = attempts(root, Bench(ok_at=60.0))
+    item = handler(root, Bench(ok_at=60.0))
     own = item.conclude(tried(no(kind), state, lost_at=50.0))
     assert own is not None
     assert (own.verb, own.body["kind"], own.body["attempts"], own.lost) == ("final", kind, 5, False)
 
 
 def test_a_timeout_over_a_suspend_costs_nothing(root: str) -> None:
-    item, one = attempts(root, Bench(ok_at=60.0)), tried(no(Kind.TIMEOUT), lost_at=50.0, suspended=True)
+    item, one = handler(root, Bench(ok_at=60.0)), tried(no(Kind.TIMEOUT), lost_at=50.0, suspended=True)
     decision = item.conclude(one)
     assert decision is not None
     assert decision.body["charged"] is False
@@ -237,13 +248,13 @@ def test_a_lost_exit_of_a_rotating_gateway_is_bad_luck(
     root: str, failure: Failure, outcome: Outcome, charged: bool
 ) -> None:
     bench = Bench(ok_at=60.0)
-    rotating = attempts(root, bench, rotating=True)
-    recorded = rotating.conclude(tried(Refused(failure, RequestCost(1, 0)), lost_at=50.0))
+    rotating = handler(root, bench, rotating=True)
+    recorded = rotating.conclude(tried(NotFetched(failure, RequestCost(1, 0)), lost_at=50.0))
     assert recorded is not None
     assert bench.told[0][1] is outcome
     assert recorded.body["charged"] is charged
     state = JobState(tries=15, charged=4)
-    worn = rotating.conclude(tried(Refused(failure, RequestCost()), state, lost_at=50.0))
+    worn = rotating.conclude(tried(NotFetched(failure, RequestCost()), state, lost_at=50.0))
     assert worn is not None
     assert worn.verb == "final"  # even luck has an end
 
@@ -274,7 +285,7 @@ def test_refusals_count_only_while_others_passed(root: str) -> None:
 
 def test_no_captions_is_not_decided_before_it_is_confirmed(root: str) -> None:
     bench = Bench()
-    item, one = attempts(root, bench), tried(no(Kind.NO_CAPTIONS), JobState(requests=2, bytes=9))
+    item, one = handler(root, bench), tried(no(Kind.NO_CAPTIONS), JobState(requests=2, bytes=9))
     assert item.conclude(one) is None
     assert (bench.told, bench.shown_at) == ([(1, Outcome.OK, NAME, None)], [0.0])
     final, back = item.confirmed(one), item.aborted(one)
@@ -286,15 +297,15 @@ def test_no_captions_is_not_decided_before_it_is_confirmed(root: str) -> None:
 @pytest.mark.parametrize("requests", [0, 1])
 def test_an_attempt_that_was_aborted_leaves_a_line_of_what_it_cost(root: str, requests: int) -> None:
     bench = Bench()
-    decision = attempts(root, bench).conclude(tried(Aborted(RequestCost(requests, 10 * requests))))
+    decision = handler(root, bench).conclude(tried(Aborted(RequestCost(requests, 10 * requests))))
     assert decision is not None
     assert (decision.verb, decision.again_in_s) == ("try" if requests else "", 0.0)
     assert bench.told == [(1, Outcome.OTHER, NAME, None)]
 
 
 def test_a_message_of_any_length_is_cut(root: str) -> None:
-    got = Refused(Failure(Kind.PRIVATE, "x" * 10_000), RequestCost())
-    decision = attempts(root, Bench()).conclude(tried(got))
+    got = NotFetched(Failure(Kind.PRIVATE, "x" * 10_000), RequestCost())
+    decision = handler(root, Bench()).conclude(tried(got))
     assert decision is not None
     row = decision.body
     assert row["message"] == "x" * 500
@@ -310,11 +321,11 @@ def test_a_job_s_life_as_its_journal_tells_it(
     lives = tmp_path_factory.getbasetemp() / "lives"
     lives.mkdir(exist_ok=True)
     marker.write(str(lives), marker.Note(BATCH))
-    item = attempts(str(lives), bench)
+    item = handler(str(lives), bench)
     chunk = ChunkState()
     for tries, (kind, in_trouble, confirmed) in enumerate(fates, 1):
         bench.health = EgressHealth(in_trouble, confirmed, 60.0)
-        one = tried(Refused(Failure(kind, "no"), RequestCost(1, 10)), chunk.job(NAME), lost_at=50.0)
+        one = tried(NotFetched(Failure(kind, "no"), RequestCost(1, 10)), chunk.job(NAME), lost_at=50.0)
         decision = item.conclude(one) or item.aborted(one)
         found = decode(encode(decision.verb, decision.body)[:-1])
         assert found is not None

@@ -22,8 +22,8 @@ from engine.model import (
     Fetched,
     Kind,
     Metadata,
+    NotFetched,
     Permit,
-    Refused,
     RequestCost,
     Transcript,
 )
@@ -32,9 +32,9 @@ from engine.settings import Frozen, Settings
 from engine.worker.control_video import ASKED, KEPT, ControlAnswer, ControlVideo, recently_ok
 
 NAMED = tuple(ids(3, 500))
-BARE = Refused(Failure(Kind.NO_CAPTIONS, "it has none"), RequestCost(2, 1000))
+BARE = NotFetched(Failure(Kind.NO_CAPTIONS, "it has none"), RequestCost(2, 1000))
 SHOWN = Fetched(Metadata(), Transcript("en", "English", False, ()), RequestCost(2, 3000))
-GONE = Refused(Failure(Kind.UNAVAILABLE, "removed"), RequestCost(1, 100))
+GONE = NotFetched(Failure(Kind.UNAVAILABLE, "removed"), RequestCost(1, 100))
 
 
 class Bench:
@@ -45,14 +45,14 @@ class Bench:
         specs = tuple(EgressSpec(f"p00{n} host:{n}", f"http://host:{n}", rotating) for n in (1, 2))
         pace = BudgetSettings(Rate("none"), 60.0)
         self.budget = Budget.open(self.queue.budget, specs, pace, new_run=True)
-        self.site: dict[str, Fetched | Refused] = {}
+        self.site: dict[str, Fetched | NotFetched] = {}
         self.asked: list[str] = []
         self.abort = threading.Event()
         settings = Settings(self.queue.root, Frozen(output_of(self.queue)), specs, pace, control_videos=named)
         fetcher: Any = self
         self.control = ControlVideo(settings, self.budget, fetcher, self.abort)
 
-    def fetch(self, video_id: str, permit: Permit) -> Fetched | Refused:
+    def fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
         self.asked.append(video_id)
         return self.site.get(video_id, BARE)
 
@@ -88,11 +88,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     "shown",
     [
         SHOWN,
-        Refused(Failure(Kind.NO_LANGUAGE, "is, cy"), RequestCost(2, 900)),
-        Refused(Failure(Kind.GARBLED, "what?"), RequestCost(2, 900), captions_listed=True),
+        NotFetched(Failure(Kind.NO_LANGUAGE, "is, cy"), RequestCost(2, 900)),
+        NotFetched(Failure(Kind.GARBLED, "what?"), RequestCost(2, 900), captions_listed=True),
     ],
 )
-def test_captions_of_any_language_show_that_the_egress_works(bench: Bench, shown: Fetched | Refused) -> None:
+def test_captions_of_any_language_show_that_the_egress_works(
+    bench: Bench, shown: Fetched | NotFetched
+) -> None:
     bench.site[NAMED[0]] = shown
     assert bench.ask() is ControlAnswer.CAPTIONS
     assert bench.asked == [NAMED[0]]
@@ -104,7 +106,7 @@ def test_captions_of_any_language_show_that_the_egress_works(bench: Bench, shown
 
 def test_one_that_was_fetched_and_has_none_by_now_is_a_block(bench: Bench) -> None:
     mine = ids(1)[0]
-    bench.control.fetched(0, mine)
+    bench.control.fetched[0].append(mine)
     assert bench.ask() is ControlAnswer.NONE
     assert bench.asked == [mine]
     assert [view.state for view in snapshot(bench.queue.budget)] == ["blocked", "ok"]
@@ -127,7 +129,7 @@ def test_three_named_ones_without_are_a_block_and_the_message_says_what_may_be_w
 def test_one_that_is_gone_or_region_blocked_says_nothing_and_the_next_is_asked(
     bench: Bench, kind: Kind
 ) -> None:
-    bench.site = {NAMED[0]: Refused(Failure(kind, "no"), RequestCost(1, 1)), NAMED[2]: SHOWN}
+    bench.site = {NAMED[0]: NotFetched(Failure(kind, "no"), RequestCost(1, 1)), NAMED[2]: SHOWN}
     assert bench.ask() is ControlAnswer.CAPTIONS
     assert bench.asked == list(NAMED)
     assert bench.state == State.CLOSED
@@ -146,7 +148,7 @@ def test_where_all_are_gone_nothing_is_known(bench: Bench) -> None:
 
 def test_the_first_refusal_ends_it(bench: Bench) -> None:
     late = Failure(Kind.BLOCKED, "429", retry_after_s=900.0)
-    bench.site[NAMED[0]] = Refused(late, RequestCost(1, 10), captions_listed=True)
+    bench.site[NAMED[0]] = NotFetched(late, RequestCost(1, 10), captions_listed=True)
     assert bench.ask() is ControlAnswer.NOTHING
     assert bench.asked == [NAMED[0]]
     state = bench.budget.look(0)
@@ -158,8 +160,8 @@ def test_the_first_refusal_ends_it(bench: Bench) -> None:
 def test_those_that_an_egress_fetched_come_first_then_those_of_others(bench: Bench) -> None:
     mine, other = ids(KEPT + 50), ids(1, 300)[0]
     for name in mine:
-        bench.control.fetched(0, name)
-    bench.control.fetched(1, other)
+        bench.control.fetched[0].append(name)
+    bench.control.fetched[1].append(other)
     bench.site = dict.fromkeys((*mine, other), GONE)
     chosen = set()
     for _ in range(30):
@@ -186,7 +188,7 @@ def test_a_new_process_begins_with_what_the_manifest_knows(bench: Bench) -> None
 
 def test_a_gateway_is_blocked_after_twenty_exits_in_a_row(tmp_path: Path) -> None:
     bench = Bench(tmp_path, rotating=True, named=NAMED[:1])
-    bench.control.fetched(0, ids(1)[0])
+    bench.control.fetched[0].append(ids(1)[0])
     for _ in range(20):
         assert bench.state == State.CLOSED
         assert bench.ask() is ControlAnswer.NONE

@@ -15,14 +15,14 @@ from support import batch, ids
 from worker_rig import Fetch, Rig
 
 from engine.budget.circuit_breaker import PROBE_GAP_S
-from engine.model import CONTROL_VIDEOS, Failure, Fetched, Kind, Permit, Refused, RequestCost
+from engine.model import CONTROL_VIDEOS, Failure, Fetched, Kind, NotFetched, Permit, RequestCost
 from engine.rehearsal import Rehearsal
 from engine.worker import fetch_loop
 
 pytestmark = pytest.mark.usefixtures("no_fsync", "quick")
 
-RESET = Refused(Failure(Kind.NETWORK, "reset"), RequestCost(1, 0))
-NO = Refused(Failure(Kind.BLOCKED, "429"), RequestCost(1, 10))
+RESET = NotFetched(Failure(Kind.NETWORK, "reset"), RequestCost(1, 0))
+NO = NotFetched(Failure(Kind.BLOCKED, "429"), RequestCost(1, 10))
 
 
 def test_a_video_with_captions_takes_the_budgets_lock_three_times_and_no_other(
@@ -51,7 +51,7 @@ def test_no_job_is_spent_on_a_probe(tmp_path: Path, stand_in: Rehearsal) -> None
     rig = Rig(batch(tmp_path, 30), stand_in)
     probes: list[str] = []
 
-    def refuse(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def refuse(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         if video_id in CONTROL_VIDEOS:
             probes.append(video_id)
         return NO if len(probes) < 8 else fetch(video_id, permit)
@@ -107,7 +107,7 @@ def test_an_outage_costs_no_job_an_attempt(tmp_path: Path, stand_in: Rehearsal) 
     rig = Rig(batch(tmp_path, 20), stand_in, attempts=1)
     left = [60]
 
-    def gone(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def gone(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         left[0] -= 1
         return RESET if left[0] > 0 else fetch(video_id, permit)
 
@@ -126,10 +126,10 @@ def test_behind_a_gateway_three_exits_have_to_agree(
     """One exit in `share` shows nobody captions."""
     rig = Rig(batch(tmp_path, 8), stand_in, threads=1)
     rig.settings = replace(rig.settings, egresses=(replace(rig.settings.egresses[0], rotating=True),))
-    bare = Refused(Failure(Kind.NO_CAPTIONS, "none"), RequestCost(2, 10))
+    bare = NotFetched(Failure(Kind.NO_CAPTIONS, "none"), RequestCost(2, 10))
     sent: Counter[str] = Counter()
 
-    def exits(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def exits(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         sent[video_id] += 1
         blind = video_id not in CONTROL_VIDEOS and sent.total() % share == 0
         return bare if blind else fetch(video_id, permit)
@@ -163,7 +163,7 @@ def test_a_control_video_that_says_nothing_is_not_asked_for_again_at_once(
 ) -> None:
     """One job is left, and was refused: whether its egress works nobody can tell."""
     rig = Rig(batch(tmp_path, 1), stand_in)
-    gone = Refused(Failure(Kind.UNAVAILABLE, "removed"), RequestCost(1, 10))
+    gone = NotFetched(Failure(Kind.UNAVAILABLE, "removed"), RequestCost(1, 10))
     rig.wrap(lambda fetch, video_id, permit: gone if video_id in CONTROL_VIDEOS else NO)
     limit, began_s = Limit(1.5), time.monotonic()
     rig.work(lambda: limit.over)

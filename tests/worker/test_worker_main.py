@@ -20,7 +20,7 @@ from worker_rig import Fetch, Rig
 
 from engine.budget import BudgetSettings, Rate, snapshot
 from engine.errors import Exit, Interrupted, UsageError
-from engine.model import Fetched, Permit, Refused
+from engine.model import Fetched, NotFetched, Permit
 from engine.output import publisher
 from engine.queue import claims, journal
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
@@ -29,6 +29,8 @@ from engine.queue.segments import Chunk, split_chunks
 from engine.rehearsal import Rehearsal
 from engine.storage import disk
 from engine.worker import held_chunks, main, retry_policy
+from engine.worker.attempt import Decision
+from engine.worker.fetch_loop import FetchLoop
 from engine.worker.main import MainLoop, WorkerReport, report_of
 
 pytestmark = pytest.mark.usefixtures("no_fsync", "quick")
@@ -75,11 +77,11 @@ def test_nothing_is_promised_before_its_files_have_durable_names(
         sync(self, touched)
         log.append(("synced", set(touched)))
 
-    def written(self: journal.Journal, verb: str, body: dict[str, Any]) -> None:
+    def written(self: journal.Journal, verb: str, body: dict[str, Any]) -> int:
         if verb == "synced":
             ends = [entry for entry in journal.lines(self.path) if entry.end <= body["end"]]
             log.append(("promised", [end.body for end in ends if end.verb == "final"]))
-        write(self, verb, body)
+        return write(self, verb, body)
 
     monkeypatch.setattr(publisher.Output, "publish", published)
     monkeypatch.setattr(publisher.Output, "sync", synced)
@@ -105,13 +107,13 @@ def test_a_line_written_while_others_are_made_durable_gets_its_own_promise(
     assert loop._fill() is True or loop.scheduler.chunks
     (home,) = loop.scheduler.chunks.values()
     early, late = ({"video_id": name, "status": "absent", "kind": "private"} for name in ids(2))
-    loop.chunks.write(home, "final", early)
+    loop.chunks.write(home, Decision("final", early))
     real = home.journal.sync
 
     def sync() -> None:
         real()
         home.journal.sync = real  # type: ignore[method-assign]
-        loop.chunks.write(home, "final", late)
+        loop.chunks.write(home, Decision("final", late))
 
     home.journal.sync = sync  # type: ignore[method-assign]
     loop.chunks.sync([home])
@@ -176,7 +178,7 @@ def test_a_stop_lets_what_is_in_flight_finish_and_begins_nothing(tmp_path: Path,
     rig = Rig(batch(tmp_path, 40), stand_in)
     go = threading.Event()
 
-    def held(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def held(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         if len(rig.fetched) == 4:
             rig.control.stop.set()  # all four threads have a job
             threading.Timer(0.3, go.set).start()
@@ -298,7 +300,7 @@ def test_a_process_that_met_a_failing_disk_writes_no_line_more(
     rig = Rig(batch(tmp_path, 16), stand_in, threads=2)
     late, let_go, back = ids(1)[0], threading.Event(), threading.Event()
 
-    def around(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def around(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         if video_id == late:
             let_go.wait(HANG_S)
         return fetch(video_id, permit)
@@ -312,8 +314,8 @@ def test_a_process_that_met_a_failing_disk_writes_no_line_more(
     assert report.exit_code == Exit.DISK
     monkeypatch.setattr(disk, "_fdatasync", lambda fd: None)
     before = list(rig.entries())
-    fail = rig.at_work.fail
-    rig.at_work.fail = lambda exc: (fail(exc), back.set())  # type: ignore[func-returns-value]
+    fail = rig.at_work.chunks.fail
+    rig.at_work.chunks.fail = lambda exc: (fail(exc), back.set())  # type: ignore[func-returns-value]
     let_go.set()
     assert back.wait(HANG_S), "its thread ended, and said why"
     assert list(rig.entries()) == before
@@ -359,7 +361,7 @@ def test_a_hung_thread_ends_its_worker_and_costs_the_other_jobs_nothing(
     names, let_go = ids(3), threading.Event()
     waiting, returned = threading.Barrier(3), threading.Semaphore(0)
 
-    def hang(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def hang(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         if video_id not in names or let_go.is_set():
             return fetch(video_id, permit)
         waiting.wait(HANG_S)
@@ -369,7 +371,7 @@ def test_a_hung_thread_ends_its_worker_and_costs_the_other_jobs_nothing(
                 for item in rig.at_work.scheduler.in_flight.values()
                 if item.item.job.video_id == video_id
             ]
-            assert work.permit == permit  # whose egress is told when the thread hangs
+            assert work.permit == permit  # whose egress is told of it when the thread hangs
             work.since -= 3600.0
         let_go.wait(HANG_S)
         try:
@@ -402,7 +404,7 @@ def test_one_that_has_grown_too_much_ends_in_good_order(
     fetched: list[str] = []
     monkeypatch.setattr(main, "rss_bytes", lambda: grown[0])
 
-    def grow(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def grow(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         fetched.append(video_id)
         if len(fetched) > 8:
             grown[0] += 1
@@ -426,7 +428,7 @@ def test_a_process_without_memory_is_replaced_and_charges_nobody(
 ) -> None:
     rig = Rig(batch(tmp_path, 16), stand_in)
 
-    def refused(*_: object) -> Fetched | Refused:
+    def refused(*_: object) -> Fetched | NotFetched:
         raise MemoryError
 
     if where == "a thread":
@@ -440,22 +442,23 @@ def test_a_process_without_memory_is_replaced_and_charges_nobody(
 
 @pytest.mark.parametrize("ends", [False, True])
 def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
-    tmp_path: Path, stand_in: Rehearsal, ends: bool
+    tmp_path: Path, stand_in: Rehearsal, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
     """The egress closes between the two requests of an attempt: the first was sent, and row and egress know of it,
     also when the worker ends with that."""
     before = sum(stand_in.stats()["requests"].values())
     rig = Rig(batch(tmp_path, 1), stand_in)
-    door = rig.resources.fetcher.client
-    take = door.acquire
+    take, asked = FetchLoop._another_permit, [0]
 
-    def closed(_: int) -> Permit:
-        door.acquire = take
+    def closed(loop: FetchLoop, egress: int) -> Permit:
+        asked[0] += 1
+        if asked[0] > 1:
+            return take(loop, egress)
         if ends:
             rig.control.stop.set()
         raise Interrupted
 
-    door.acquire = closed
+    monkeypatch.setattr(FetchLoop, "_another_permit", closed)
     if ends:
         rig.work(until=lambda: False)
         assert [(body["gave_way"], body["requests"]) for body in rig.tries()] == [(True, 1)]
@@ -480,20 +483,21 @@ def test_waiting_for_a_permit_is_no_hanging(
         watch(loop, now)
         looks[0] += 1
 
-    def slowly(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
-        (work,) = [
-            item for item in rig.at_work.scheduler.in_flight.values() if item.item.job.video_id == video_id
-        ]
-        work.waiting = True
-        work.since -= 3600.0
-        seen = looks[0]
-        wait_until(lambda: looks[0] >= seen + 3, 20.0, "for the main loop to look")
-        work.waiting, work.since = False, time.monotonic()
-        return fetch(video_id, permit)
+    take, waited = rig.resources.budget.take, [0]
 
+    def slowly(**how: Any) -> Permit | None:
+        if "egress" in how:  # for a request amid an attempt
+            waited[0] += 1
+            work = rig.at_work.fetch_loop._mine.work
+            work.since -= 3600.0
+            seen = looks[0]
+            wait_until(lambda: looks[0] >= seen + 3, 20.0, "for the main loop to look")
+        return take(**how)
+
+    monkeypatch.setattr(rig.resources.budget, "take", slowly)
     monkeypatch.setattr(MainLoop, "_give_up_hung_threads", counted)
-    rig.wrap(slowly)
     rig.work()
+    assert waited[0] >= 3
     assert not rig.tries()
     assert not any(row["kind"] == "timeout" for row in rig.rows().values())
 
@@ -521,7 +525,7 @@ def test_a_video_that_cannot_be_rendered_is_its_own_trouble(
 def test_a_bug_in_a_thread_is_reported_and_ends_the_work(tmp_path: Path, stand_in: Rehearsal) -> None:
     rig = Rig(batch(tmp_path, 20), stand_in)
 
-    def bug(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def bug(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         raise KeyError("never seen")
 
     rig.wrap(bug)
@@ -578,7 +582,7 @@ def test_suspects_run_alone(tmp_path: Path, stand_in: Rehearsal) -> None:
     company: dict[str, int] = {}
     counting, now = threading.Lock(), Counter[str]()
 
-    def watched(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def watched(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         with counting:
             now[video_id] += 1
             for name in now:
@@ -655,7 +659,7 @@ def test_a_suspend_is_no_hanging(
         looks[0] += 1
         return 3600.0
 
-    def asleep(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def asleep(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         (work,) = rig.at_work.scheduler.in_flight.values()
         work.since -= 3600.0
         seen = looks[0]
@@ -679,7 +683,7 @@ def test_a_permit_that_went_stale_before_its_request_counts_as_none(
     rig.resources.budget.steer(rate)
     rig.control.budget = rate
 
-    def late(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | Refused:
+    def late(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
         wait_until(lambda: time.monotonic() > permit.expires_s, 20.0, "it to go stale", each_s=0.005)
         return fetch(video_id, permit)
 

@@ -22,8 +22,9 @@ from engine.budget.state import State
 from engine.model import Job, Permit
 from engine.queue.job_state import JobState
 from engine.worker.attempt import Tried
-from engine.worker.scheduler import Item, Scheduler, Work
+from engine.worker.scheduler import Scheduler
 from engine.worker.unconfirmed import LATE_S, QUIET_S, SOON_S, Unconfirmed
+from engine.worker.work import Item, Work
 
 NAMES = ids(9)
 
@@ -50,7 +51,7 @@ class Kept(Bench):
         home: Any = SimpleNamespace()
         permit = self.permit(egress)
         self.budget.report(permit, Outcome.OK, job=name)
-        work = Work(Item(home, Job(name), JobState()), 0, 0.0)
+        work = Work(Item(home, Job(name), JobState()), 0, permit, 0.0, 0.0)
         self.unconfirmed.add(work, Tried(Job(name), JobState(), permit, BARE, time.monotonic(), 0.1))
 
     def show(self, egress: int = 0) -> None:
@@ -147,7 +148,7 @@ def test_an_egress_that_is_blocked_for_any_reason_gives_them_back(kept: Kept) ->
     kept.budget.report(probe, Outcome.OK, job="control")
     stale: Permit = permit
     home: Any = SimpleNamespace()
-    work = Work(Item(home, Job(NAMES[2]), JobState()), 0, 0.0)
+    work = Work(Item(home, Job(NAMES[2]), JobState()), 0, stale, 0.0, 0.0)
     kept.unconfirmed.add(work, Tried(Job(NAMES[2]), JobState(), stale, BARE, 0.0, 0.1))
     assert kept.decided() == {NAMES[2]: False}, "it was sent before the block"
     assert kept.asked == []

@@ -10,7 +10,7 @@ import pytest
 from youtube_site import VIDEO, Asked, Reply, Site, permit, player
 
 from engine.budget import Outcome
-from engine.model import EgressSpec, Failure, Fetched, Kind, Refused
+from engine.model import EgressSpec, Failure, Fetched, Kind, NotFetched
 from engine.network.client import Client
 from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
 from engine.worker.attempt import outcome_of
@@ -42,11 +42,11 @@ def playing(rehearsal: Rehearsal, *scenes: str) -> Iterator[None]:
         rehearsal.play(replace=True)
 
 
-def fetch(client: Client, video_id: str = IDS[0], **settings: Any) -> Fetched | Refused:
+def fetch(client: Client, video_id: str = IDS[0], **settings: Any) -> Fetched | NotFetched:
     return Fetcher(client, FetchSettings(deadline_s=20, **settings)).fetch(video_id, permit())
 
 
-def got(result: Fetched | Refused) -> tuple[str, bool, int]:
+def got(result: Fetched | NotFetched) -> tuple[str, bool, int]:
     assert isinstance(result, Fetched), result
     return result.transcript.language, result.transcript.is_generated, result.cost.requests
 
@@ -89,7 +89,7 @@ def test_a_polyglot_video(settings: Any, found: Any, rehearsal: Rehearsal, clien
 def test_what_is_not_wanted_is_named(rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "dubbed"):
         result = fetch(client, languages=("en", "any"), captions="manual")
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert (result.failure.kind, result.cost.requests) == (Kind.NO_LANGUAGE, 1)
     told = "no captions made by people in en, any; exists: en (generated), de (generated)"
     assert result.failure.message == told
@@ -144,7 +144,7 @@ def test_of_several_tracks_one_may_be_empty_but_not_the_best(site: Site, make_cl
     assert isinstance(good, Fetched)
     assert [len(transcript.cues) for transcript in good.transcripts] == [1] + [0] * 8
     bad = fetch(make_client(), VIDEO, all_languages=True, languages=("fr", "cs"))
-    assert isinstance(bad, Refused)
+    assert isinstance(bad, NotFetched)
     assert bad.failure.kind is Kind.GARBLED
 
 
@@ -180,14 +180,14 @@ def test_a_refused_translation_says_nothing_of_the_egress(rehearsal: Rehearsal, 
     with playing(rehearsal, "429_translated"):
         result = fetch(client, translate="ja")
         plain = fetch(client)
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert (result.failure.kind, result.cost.requests) == (Kind.SERVER_ERROR, 2)
     assert result.failure.message == "YouTube refuses the translation into ja for now (429)"
     assert outcome(result.failure) is Outcome.OTHER
     assert isinstance(plain, Fetched)
     with playing(rehearsal, "429"):
         blocked = fetch(client, translate="ja")
-    assert isinstance(blocked, Refused)
+    assert isinstance(blocked, NotFetched)
     assert (blocked.failure.kind, blocked.cost.requests) == (Kind.BLOCKED, 1)
     assert outcome(blocked.failure) is Outcome.BLOCKED
 
@@ -209,11 +209,11 @@ def test_whatever_a_translation_is_answered(
     site.video()
     site.answers["/api/timedtext"] = answer
     result = fetch(make_client(), VIDEO, translate="fr")
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert result.failure.kind is kind
     assert "&tlang=fr" in site.asked[1].target
     plain = fetch(make_client(), VIDEO)
-    assert isinstance(plain, Refused)
+    assert isinstance(plain, NotFetched)
     blocks = isinstance(answer, Reply) and kind is Kind.SERVER_ERROR and answer.status != 500
     assert plain.failure.kind is (Kind.BLOCKED if blocks else kind)
 

@@ -15,7 +15,7 @@ from patience import HANG_S
 from youtube_site import VIDEO, Asked, Reply, Site, asset, permit, player
 
 from engine.errors import DiskError, Interrupted
-from engine.model import EgressSpec, Fetched, Kind, Permit, Refused
+from engine.model import EgressSpec, Fetched, Kind, NotFetched, Permit
 from engine.network import sockets
 from engine.network.client import Client
 from engine.rehearsal import CAPTURES, Rehearsal, RehearsalSettings, invented_ids, start
@@ -31,7 +31,7 @@ class Lean:
     def __init__(self, *, allowed: bool = True) -> None:
         self.told: list[str] = []
         self.hooks: dict[str, Callable[[], Any]] = {
-            "lean_allowed": lambda: allowed,
+            "lean_off": lambda: not allowed,
             "lean_failed": lambda: self.told.append("failed"),
             "lean_worked": lambda: self.told.append("worked"),
         }
@@ -39,13 +39,13 @@ class Lean:
 
 def fetch(
     client: Client, video_id: str = VIDEO, lean: Lean | None = None, **settings: Any
-) -> Fetched | Refused:
+) -> Fetched | NotFetched:
     fetcher = Fetcher(client, FetchSettings(**settings), **(lean.hooks if lean else {}))
     return fetcher.fetch(video_id, permit())
 
 
-def refused(result: Fetched | Refused) -> tuple[Kind, int]:
-    assert isinstance(result, Refused)
+def refused(result: Fetched | NotFetched) -> tuple[Kind, int]:
+    assert isinstance(result, NotFetched)
     return result.failure.kind, result.cost.requests
 
 
@@ -141,7 +141,7 @@ def test_a_plain_refusal_costs_one_request(
     assert refused(result) == (kind, 1)
     assert lean.told == []
     if answer.status == 429:
-        assert isinstance(result, Refused)
+        assert isinstance(result, NotFetched)
         assert result.failure.retry_after_s == 77
 
 
@@ -166,7 +166,7 @@ def test_a_bad_transcript_costs_two_and_keeps_the_title(
     site.answers["/api/timedtext"] = answer
     result = fetch(make_client())
     assert refused(result) == (kind, 2)
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert result.captions_listed
     assert result.metadata
     assert result.metadata.channel == "Dave2D"
@@ -176,7 +176,7 @@ def test_a_missing_language_costs_one_and_names_what_exists(site: Site, make_cli
     site.video(player("youtube_ww1_nl_en"))
     result = fetch(make_client(), "F1xioXWb8CY", languages=("nl",))
     assert refused(result) == (Kind.NO_LANGUAGE, 1)
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert result.captions_listed
     assert "exists: en, en (generated)" in result.failure.message
 
@@ -211,7 +211,7 @@ def test_no_captions_is_confirmed_by_one_request(
     assert refused(result) == (Kind.NO_CAPTIONS, 2)
     assert clients(site) == ["ANDROID", "VISIONOS"]
     assert capfd.readouterr() == ("", "")
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert result.metadata
     assert result.metadata.channel == "Blogothèque"
     assert not result.captions_listed
@@ -368,7 +368,7 @@ def test_a_bug_is_a_refusal_by_name(site: Site, make_client: MakeClient) -> None
 
     lean.hooks["lean_worked"] = broken
     result = fetch(make_client(), lean=lean)
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert result.failure.kind is Kind.UNKNOWN
     assert result.failure.message == "unexpected RuntimeError"
 
@@ -381,7 +381,7 @@ def test_one_videos_answer_is_not_anothers(site: Site, make_client: MakeClient) 
     assert isinstance(fetch(client), Fetched)
     site.answers["/youtubei/v1/player"] = Reply("busy", 503)
     result = fetch(client, "aaaaaaaaaaA")
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert result.metadata is None
 
 
@@ -456,5 +456,5 @@ def test_scenes(scene: str, kind: Kind, fetcher: Fetcher, rehearsal: Rehearsal) 
         result = fetcher.fetch(next(iter(invented_ids(1, len(scene) + ord(scene[0])))), permit())
     finally:
         rehearsal.play("captured", replace=True)
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert result.failure.kind is kind

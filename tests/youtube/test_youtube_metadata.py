@@ -12,7 +12,7 @@ from json_values import json_values
 from youtube_site import VIDEO, Asked, Reply, Site, permit, player
 
 from engine.errors import Interrupted
-from engine.model import Fetched, Kind, Metadata, Permit, Refused
+from engine.model import Fetched, Kind, Metadata, NotFetched, Permit
 from engine.network.answer import FailureError
 from engine.youtube.fetcher import Fetcher, FetchSettings
 from engine.youtube.metadata import read_metadata, read_microformat, with_microformat
@@ -28,7 +28,7 @@ RENDERER = {
 GOOD = {"microformat": {"playerMicroformatRenderer": RENDERER}}
 
 
-def full(site: Site, make_client: Any, web: Any, **client: Any) -> Fetched | Refused:
+def full(site: Site, make_client: Any, web: Any, **client: Any) -> Fetched | NotFetched:
     """Fetch with full metadata, `web` being the answer to the WEB client."""
     site.video()
 
@@ -91,7 +91,7 @@ def test_its_failures_are_the_attempt_s_and_never_final(
     web: Any, kind: Kind, words: str, site: Site, make_client: Any
 ) -> None:
     result = full(site, make_client, web)
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert result.failure.kind is kind
     assert result.failure.message.startswith("full metadata: ")
     assert words in result.failure.message
@@ -103,7 +103,7 @@ def test_its_failures_are_the_attempt_s_and_never_final(
 def test_it_is_not_asked_for_a_video_that_has_nothing_to_record(site: Site, make_client: Any) -> None:
     site.video({"playabilityStatus": {"status": "LOGIN_REQUIRED", "reason": "This video is private"}})
     result = Fetcher(make_client(), FetchSettings(metadata="full")).fetch(VIDEO, permit())
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert (result.failure.kind, result.cost.requests) == (Kind.PRIVATE, 1)
 
 

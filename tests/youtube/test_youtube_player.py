@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from youtube_site import VIDEO, Reply, Site, permit, player
 
-from engine.model import Fetched, Kind, Metadata, Refused
+from engine.model import Fetched, Kind, Metadata, NotFetched
 from engine.network.client import Client
 from engine.youtube.fetcher import Fetcher, FetchSettings
 from engine.youtube.metadata import read_metadata, with_microformat
@@ -81,7 +81,7 @@ def test_an_event_without_captions_is_not_absent(
 ) -> None:
     site.video(answer(captions, **{state: True}))
     result = Fetcher(make_client(), FetchSettings()).fetch(VIDEO, permit())
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert (result.failure.kind, result.cost.requests) == (Kind.NOT_YET, 1)
 
 
@@ -90,7 +90,7 @@ def test_an_event_whose_captions_are_of_another_language_may_get_more(
 ) -> None:
     site.video({**player(), "videoDetails": {**player()["videoDetails"], "isLive": True}})
     result = Fetcher(make_client(), FetchSettings(languages=("xx",))).fetch(VIDEO, permit())
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert result.failure.kind is Kind.NOT_YET
 
 
@@ -103,7 +103,7 @@ def test_a_recording_without_captions_has_none_once_a_second_client_agrees(
         site.asked.clear()
         settings = FetchSettings(all_languages=everything)
         result = Fetcher(make_client(), settings).fetch(VIDEO, permit())
-        assert isinstance(result, Refused)
+        assert isinstance(result, NotFetched)
         assert (result.failure.kind, result.cost.requests) == (Kind.NO_CAPTIONS, 2)
         assert [asked.client for asked in site.asked] == ["ANDROID", "VISIONOS"]
 
@@ -136,5 +136,5 @@ def test_a_list_in_a_shape_that_the_library_does_not_know_is_read(
 def test_a_list_that_nobody_can_read_is_not_taken_for_none(site: Site, make_client: MakeClient) -> None:
     site.video(answer({"playerCaptionsTracklistRenderer": {"captionTracks": [{"baseUrl": 7}, None]}}))
     result = Fetcher(make_client(), FetchSettings()).fetch(VIDEO, permit())
-    assert isinstance(result, Refused)
+    assert isinstance(result, NotFetched)
     assert result.failure.kind is Kind.GARBLED

@@ -9,7 +9,6 @@ times the usual time of an answered attempt, at least 1 s. Memory of one process
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 
@@ -18,13 +17,15 @@ STUCK_AFTER_TIMES = 4.0  # times what an attempt usually takes
 SHARE = 0.1  # of the latest attempt in what is usual
 
 
-class Lanes:
-    """The attempts under way by each of `egresses` egresses, in a process of `threads` threads."""
+class StuckEgresses:
+    """The attempts under way by each of `egresses` egresses, in a process of `threads` threads.
+
+    Not safe for threads: the scheduler's lock guards it.
+    """
 
     def __init__(self, egresses: int, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._fair = max(1, math.ceil(threads / egresses))
         self._clock = clock
-        self._lock = threading.Lock()
         self._out = [0] * egresses
         self._answered = [clock()] * egresses  # or when it went from idle to busy
         self._latest: tuple[float, int] = (0.0, -1)  # the last answer of all, and by which egress
@@ -33,28 +34,25 @@ class Lanes:
 
     def begin(self, egress: int) -> None:
         """An attempt begins."""
-        with self._lock:
-            if not self._out[egress]:
-                self._answered[egress] = self._clock()
-            self._out[egress] += 1
+        if not self._out[egress]:
+            self._answered[egress] = self._clock()
+        self._out[egress] += 1
 
     def end(self, egress: int, took_s: float, *, answered: bool) -> None:
         """An attempt is over after `took_s`; `answered`: with an answer, whatever it said."""
-        with self._lock:
-            self._out[egress] -= 1
-            if answered:
-                now = self._clock()
-                self._usual_s += SHARE * (took_s - self._usual_s)
-                self._answered[egress] = now
-                if self._latest[1] != egress:
-                    self._before = self._latest[0]
-                self._latest = (now, egress)
+        self._out[egress] -= 1
+        if answered:
+            now = self._clock()
+            self._usual_s += SHARE * (took_s - self._usual_s)
+            self._answered[egress] = now
+            if self._latest[1] != egress:
+                self._before = self._latest[0]
+            self._latest = (now, egress)
 
-    def stuck(self, egress: int) -> bool:
+    def is_stuck(self, egress: int) -> bool:
         """Whether another attempt by this egress would most likely only wait."""
-        with self._lock:
-            if self._out[egress] < self._fair:
-                return False
-            at, latest = self._latest
-            others = self._before if latest == egress else at
-            return others > self._answered[egress] + max(STUCK_AFTER_S, STUCK_AFTER_TIMES * self._usual_s)
+        if self._out[egress] < self._fair:
+            return False
+        at, latest = self._latest
+        others = self._before if latest == egress else at
+        return others > self._answered[egress] + max(STUCK_AFTER_S, STUCK_AFTER_TIMES * self._usual_s)
