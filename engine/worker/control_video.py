@@ -26,7 +26,7 @@ import random
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 
 from engine.budget import Outcome
@@ -76,9 +76,18 @@ class ControlVideo:
 
     def ask(self, permit: Permit) -> ControlAnswer:
         """Ask for a control video by a permit's egress, and report what that says of it. Raises EngineError."""
+        return self._aborted_or(permit, lambda: self._ask(permit))
+
+    def ask_again(self, permit: Permit, video_id: str) -> ControlAnswer:
+        """Ask again for a video that came without captions, and report what that says of the egress.
+
+        NONE: it has none now, either. Raises EngineError."""
+        return self._aborted_or(permit, lambda: self._ask_again(permit, video_id))
+
+    def _aborted_or(self, permit: Permit, ask: Callable[[], ControlAnswer]) -> ControlAnswer:
         try:
             with turns.scope():  # its answer may be a large one
-                return self._ask(permit)
+                return ask()
         except Interrupted as exc:
             self._budget.add_bytes(permit.egress, exc.cost.bytes)
             self._budget.report(permit, _SAYS_NOTHING, job=CONTROL)
@@ -112,6 +121,18 @@ class ControlVideo:
             "no_captions_unclear", egress, "no control video could be had; name some with --control-video"
         )
         return ControlAnswer.NOTHING
+
+    def _ask_again(self, permit: Permit, video_id: str) -> ControlAnswer:
+        began_at = time.monotonic()
+        got = self._fetcher.fetch(video_id, permit)
+        self._budget.add_bytes(permit.egress, got.cost.bytes)
+        rotating = self._settings.egresses[permit.egress].rotating
+        outcome = Outcome.OK if isinstance(got, Fetched) else outcome_of(got.failure, rotating=rotating)
+        if isinstance(got, Fetched) or (shows_captions(got) and outcome in _ANSWERED):
+            self._budget.report(permit, Outcome.OK, job=CONTROL, shown_at=began_at)
+            return ControlAnswer.CAPTIONS
+        self._budget.report(permit, outcome, job=CONTROL, retry_after_s=got.failure.retry_after_s)
+        return ControlAnswer.NONE if got.failure.kind is Kind.NO_CAPTIONS else ControlAnswer.NOTHING
 
     def _without_captions(self, permit: Permit, without: list[str], *, known: bool) -> ControlAnswer:
         rotating = self._settings.egresses[permit.egress].rotating

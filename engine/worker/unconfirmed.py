@@ -8,8 +8,12 @@ an answer is *unconfirmed* until its egress has shown captions to a request that
   nothing can begin, or when no job's captions came within 5 s though there is more to claim, or within a minute.
   One an egress and minute, by whichever process takes the lease in the egress's budget record.
 
-Captions: all unconfirmed answers from before are final. None: the egress is blocked. Whenever it is blocked, for this
-or any other reason, its unconfirmed answers are dropped and their jobs go back to the queue, nothing charged.
+Captions: all unconfirmed answers from before are final, if the egress had shown captions shortly before them, too. If
+it had not, as at the start of a run, they may come from the last seconds of a block. Then two of them are asked for
+again: none has captions, all are final; one has, all go back to the queue.
+
+No captions: the egress is blocked. Whenever it is blocked, for this or any other reason, its unconfirmed answers are
+dropped and their jobs go back to the queue, nothing charged.
 
 A job whose answer is unconfirmed is off the threads, not in flight, and has no journal line: after a crash it is
 fetched again.
@@ -17,6 +21,7 @@ fetched again.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from dataclasses import dataclass
@@ -35,15 +40,20 @@ from engine.worker.work import Work
 QUIET_S = 1.0  # nothing in flight for so long, and nothing to begin: no job will show captions
 SOON_S = 5.0  # so long another job's captions are waited for while there is more to claim
 LATE_S = 60.0  # the same while what is at hand is all there is
+LATELY_S = 60.0  # captions so long before an answer count as shortly before it: shorter than any block
+ASKED_AGAIN = 2
+AGAIN_S = 5.0  # after answers asked for again that say nothing
 
 
 @dataclass(frozen=True, slots=True)
 class UnconfirmedAnswer:
-    """An answer without captions, and when it came (monotonic clock)."""
+    """An answer without captions, and when it came (monotonic clock). `shown_before`: whether its egress had shown
+    captions shortly before."""
 
     work: Work
     tried: Tried
     at: float
+    shown_before: bool = True
 
 
 class Decided(NamedTuple):
@@ -68,6 +78,8 @@ class Unconfirmed:
         self._answers: list[UnconfirmedAnswer] = []
         self._quiet_since = 0.0
         self._discarded: dict[int, float] = {}  # by egress: what came before this is fetched again
+        self._rechecked: dict[int, float] = {}  # by egress: what came before this needs no captions before it
+        self._again_at = 0.0
         self._fetching: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -77,8 +89,11 @@ class Unconfirmed:
 
     def add(self, work: Work, tried: Tried) -> None:
         """Keep an answer until it is confirmed."""
+        state, epoch = self._budget.look(tried.permit.egress), tried.permit.epoch
+        since = tried.began_at - LATELY_S / self._pace
+        shown_before = state is not None and state.epoch == epoch and state.shown_at > max(0.0, since)
         with self._lock:
-            self._answers.append(UnconfirmedAnswer(work, tried, time.monotonic()))
+            self._answers.append(UnconfirmedAnswer(work, tried, time.monotonic(), shown_before))
         self._scheduler.attention.set()
 
     def decided(self) -> list[Decided]:
@@ -98,7 +113,10 @@ class Unconfirmed:
                 continue
             decided = [each for answer in mine if (each := self._decide(answer, state)) is not None]
             found += decided
-            if len(decided) < len(mine) and self._is_due(mine[0].at, now) and now >= state.confirm_after:
+            alone = [answer for answer in mine if self._needs_recheck(answer, state)]
+            if alone and not decided:
+                self._recheck(egress, alone, now)
+            elif len(decided) < len(mine) and self._is_due(mine[0].at, now) and now >= state.confirm_after:
                 self._confirm(egress)
         self._drop(found)
         return found
@@ -110,12 +128,17 @@ class Unconfirmed:
         return rest
 
     def _decide(self, answer: UnconfirmedAnswer, state: EgressState) -> Decided | None:
-        if state.shown_at > answer.at:
+        if state.shown_at > answer.at and not self._needs_recheck(answer, state):
             return Decided(answer, confirmed=True)
         discarded = answer.at < self._discarded.get(answer.tried.permit.egress, 0.0)
         if discarded or state.state != State.CLOSED or state.epoch != answer.tried.permit.epoch:
             return Decided(answer, confirmed=False)
         return None
+
+    def _needs_recheck(self, answer: UnconfirmedAnswer, state: EgressState) -> bool:
+        """Whether captions after an answer do not tell it from one in a block that has just ended."""
+        rechecked = answer.at < self._rechecked.get(answer.tried.permit.egress, 0.0)
+        return state.shown_at > answer.at and not answer.shown_before and not rechecked
 
     def _is_due(self, oldest: float, now: float) -> bool:
         quiet = self._quiet_since and now - self._quiet_since >= QUIET_S
@@ -141,6 +164,32 @@ class Unconfirmed:
             permit = self._permit(egress)
             if permit is not None and self._control.ask(permit) is ControlAnswer.NONE:
                 self._discarded[egress] = began_at
+        except Interrupted:
+            pass
+        except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the main thread, whatever it was
+            self._error = exc
+        self._scheduler.attention.set()
+
+    def _recheck(self, egress: int, answers: list[UnconfirmedAnswer], now: float) -> None:
+        """Ask for some of the answers' videos again, in a thread of its own."""
+        if now < self._again_at or (self._fetching is not None and self._fetching.is_alive()):
+            return
+        self._again_at = now + AGAIN_S / self._pace
+        names = [answer.tried.job.video_id for answer in random.sample(answers, len(answers))]
+        self._fetching = start_thread(self._ask_again, egress, names[:ASKED_AGAIN], name="recheck")
+
+    def _ask_again(self, egress: int, names: list[str]) -> None:
+        began_at = time.monotonic()
+        try:
+            answers = []
+            for name in names:
+                permit = self._permit(egress)
+                answers.append(self._control.ask_again(permit, name) if permit else ControlAnswer.NOTHING)
+                if answers[-1] is ControlAnswer.CAPTIONS:
+                    self._discarded[egress] = began_at
+                    break
+            if set(answers) == {ControlAnswer.NONE}:
+                self._rechecked[egress] = began_at
         except Interrupted:
             pass
         except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the main thread, whatever it was

@@ -87,6 +87,7 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
 
 
 def test_any_jobs_captions_confirm_what_came_before_by_this_egress(kept: Kept) -> None:
+    kept.show()
     kept.bare(NAMES[0])
     kept.bare(NAMES[1], egress=1)
     assert kept.decided() == {}
@@ -112,7 +113,34 @@ def test_where_nothing_is_left_to_do_a_control_video_confirms_them_all(kept: Kep
     started = time.monotonic()
     assert kept.wait(9) == dict.fromkeys(NAMES, True)
     assert time.monotonic() - started >= QUIET_S
-    assert kept.asked == [NAMED[0]]
+    assert kept.asked[0] == NAMED[0]
+    assert len(kept.asked) == 3  # and two of the videos again: nothing had shown captions before them
+    assert set(kept.asked[1:]) <= set(NAMES)
+
+
+def test_captions_after_a_block_that_nobody_noticed_confirm_nothing(kept: Kept) -> None:
+    for name in NAMES:
+        kept.bare(name)
+    kept.site |= dict.fromkeys(NAMES, SHOWN)  # the block is over before a control video was asked for
+    kept.show()
+    assert kept.wait(9) == dict.fromkeys(NAMES, False)
+    assert len(kept.asked) == 1
+    kept.bare(NAMES[0])
+    kept.show()
+    assert kept.decided() == {NAMES[0]: True}  # it is asked between two that were shown captions
+
+
+def test_videos_asked_for_again_that_say_nothing_are_asked_for_later(kept: Kept) -> None:
+    kept.site |= dict.fromkeys(NAMES, GONE)
+    kept.bare(NAMES[0])
+    kept.show()
+    limit = Limit(10.0)
+    while len(kept.asked) < 2:
+        assert not limit.over
+        assert kept.decided() == {}
+        time.sleep(0.01)
+    kept.site |= {NAMES[0]: BARE}
+    assert kept.wait(1) == {NAMES[0]: True}
 
 
 @pytest.mark.parametrize(("exhausted", "patience_s"), [(False, SOON_S), (True, LATE_S)])
