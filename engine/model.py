@@ -161,23 +161,25 @@ class RequestCost:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A fetch that worked. `transcripts` as in Record."""
+    """A fetch that worked. `transcripts` as in Record; `way` is the way that served (`engine.youtube.clients`)."""
 
     metadata: Metadata
     transcript: Transcript
     cost: RequestCost
     transcripts: tuple[Transcript, ...] = ()
+    way: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A fetch that did not work: the failure, and what was learnt about the video (title, channel, whether
-    captions are listed) if anything."""
+    """A fetch that did not work: the failure, what was learnt about the video (title, channel, whether captions are
+    listed) if anything, and the way whose word the failure is."""
 
     failure: Failure
     cost: RequestCost
     metadata: Metadata | None = None
     captions_listed: bool = False
+    way: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

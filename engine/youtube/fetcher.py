@@ -16,12 +16,13 @@ from engine.network.attempt import Attempt
 from engine.network.client import Client
 from engine.storage.disk import disk_error
 from engine.youtube.classify import classify, shortage
-from engine.youtube.clients import Failed, explain, stands, ways
+from engine.youtube.clients import CLIENTS, WAYS, InnertubeClient
 from engine.youtube.library_client import LibraryClient, library_client
 from engine.youtube.messages import clean
 from engine.youtube.metadata import fetch_microformat, read_metadata, with_microformat
 from engine.youtube.track_choice import ANY, ORIG, Captions, Chosen, Wanted, choose, ranked, spoken_language
 from engine.youtube.tracks import list_tracks, lists_tracks
+from engine.youtube.ways import Failed, explain, stands, ways
 
 __all__ = ["Client", "FetchSettings", "Fetcher"]
 
@@ -39,6 +40,8 @@ class FetchSettings:
     metadata       `full` adds dates, category, likes and countries by one more request
     deadline_s     for one attempt
     mask           ask the player for the needed fields only (a fifth of the bytes); untried on the live site
+    ways           which are tried, in this order
+    clients        the table of clients that they ask as
 
     `all_languages` and `translate` exclude each other.
     """
@@ -51,6 +54,8 @@ class FetchSettings:
     all_languages: bool = False
     translate: str | None = None
     metadata: Literal["basic", "full"] = "basic"
+    ways: tuple[str, ...] = WAYS
+    clients: tuple[InnertubeClient, ...] = CLIENTS
 
 
 class Fetcher:
