@@ -86,10 +86,20 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Chapter:
+    """A part of a video: its start in seconds, and its title."""
+
+    start: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class Metadata:
     """What the player answer says about a video; None where it says nothing.
 
-    The last five come only with full metadata. Dates are as YouTube writes them: ISO 8601 with or without a time.
+    `publish_date` to `available_countries` come only with full metadata. Dates are as YouTube writes them: ISO 8601
+    with or without a time. `published` is there whenever any answer holds the date. `chapters` are those that the
+    description lists; `thumbnail` is the address of the largest picture.
     """
 
     title: str | None = None
@@ -105,6 +115,9 @@ class Metadata:
     category: str | None = None
     like_count: int | None = None
     available_countries: tuple[str, ...] | None = None
+    published: str | None = None
+    thumbnail: str | None = None
+    chapters: tuple[Chapter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +174,17 @@ class RequestCost:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A fetch that worked. `transcripts` as in Record; `way` is the way that served (`engine.youtube.clients`)."""
+    """A fetch that worked. `transcripts` as in Record; `way` is the way that served (`engine.youtube.clients`).
+
+    `note` says what a reader of the row should know, such as another track of the same language; usually None.
+    """
 
     metadata: Metadata
     transcript: Transcript
     cost: RequestCost
     transcripts: tuple[Transcript, ...] = ()
     way: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,11 @@ class ManifestRow:
     channel: str | None = None
     channel_id: str | None = None
     duration_s: int | None = None
+    published: str | None = None
+    views: int | None = None
     language: str | None = None
     is_generated: bool | None = None
+    words: int | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
     egress: str | None = None

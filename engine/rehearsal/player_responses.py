@@ -60,6 +60,16 @@ def details(video: Video, *, upcoming: bool = False) -> dict[str, object]:
         "isOwnerViewing": False,
         "shortDescription": video.description,
         "isCrawlable": True,
+        "thumbnail": {
+            "thumbnails": [
+                {
+                    "url": f"https://i.ytimg.com/vi/{video.video_id}/{name}.jpg",
+                    "width": width,
+                    "height": height,
+                }
+                for name, width, height in (("default", 120, 90), ("sddefault", 640, 480))
+            ]
+        },
         "allowRatings": True,
         "viewCount": str(video.view_count),
         "author": video.channel,

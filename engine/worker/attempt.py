@@ -202,7 +202,7 @@ class Attempts:
             row(
                 job,
                 kind=None,
-                message=None,
+                message=got.note,
                 attempts=state.charged + 1,
                 cost=got.cost + RequestCost(state.requests, state.bytes),
                 metadata=got.metadata,

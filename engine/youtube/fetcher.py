@@ -20,7 +20,17 @@ from engine.youtube.clients import CLIENTS, WAYS, InnertubeClient
 from engine.youtube.library_client import LibraryClient, library_client
 from engine.youtube.messages import clean
 from engine.youtube.metadata import fetch_microformat, read_metadata, with_microformat
-from engine.youtube.track_choice import ANY, ORIG, Captions, Chosen, Wanted, choose, ranked, spoken_language
+from engine.youtube.track_choice import (
+    ANY,
+    ORIG,
+    Captions,
+    Chosen,
+    Wanted,
+    choose,
+    named_twins,
+    ranked,
+    spoken_language,
+)
 from engine.youtube.tracks import list_tracks, lists_tracks
 from engine.youtube.ways import Failed, explain, stands, ways
 
@@ -92,11 +102,11 @@ class Fetcher:
             library = library_client(attempt, video_id, mask=self.settings.mask)
             try:
                 transcripts = self._transcripts(library)
-                metadata = read_metadata(library.details)
+                metadata = read_metadata(library.details, library.player)
                 if self.settings.metadata == "full":
                     metadata = with_microformat(metadata, _microformat(attempt, video_id))
                 others = transcripts if self.settings.all_languages else ()
-                return Fetched(metadata, transcripts[0], attempt.cost, others)
+                return Fetched(metadata, transcripts[0], attempt.cost, others, note=library.note)
             except Interrupted:
                 raise Interrupted(attempt.cost) from None
             except EngineError:
@@ -139,11 +149,13 @@ class Fetcher:
 
     def _read(self, library: LibraryClient, tracks: list[Track]) -> tuple[Transcript, ...]:
         spoken = spoken_language(library.player) if self._needs_spoken else None
+        # The library's list has the last of two tracks of one language; the player's has both.
+        tracks = list_tracks(library.attempt.session, library.video_id, library.player) or tracks
         if not self.settings.all_languages:
-            return (_read_chosen(library, choose(tracks, self._wanted, spoken)),)
-        tracks = list_tracks(
-            library.attempt.session, library.video_id, library.player
-        )  # the library's lacks some
+            chosen = choose(tracks, self._wanted, spoken)
+            read = _read_chosen(library, chosen)
+            library.note = None if chosen.translated_from else named_twins(tracks, chosen.track)
+            return (read,)
         best, *others = ranked(tracks, self._wanted, spoken)
         # One of several tracks may be empty; then its transcript is.
         return (library.read(best), *(library.read(track, may_be_empty=True) for track in others))
@@ -158,7 +170,7 @@ def _refused(library: LibraryClient, exc: Exception) -> Refused:
         raise MemoryError from None
     failure = explain(library, exc).failure
     library.attempt.drop_session = failure.kind is Kind.BLOCKED
-    metadata = read_metadata(library.details)
+    metadata = read_metadata(library.details, library.player)
     return Refused(
         failure,
         library.attempt.cost,

@@ -62,6 +62,7 @@ class LibraryClient:
         self.attempt = attempt
         self.video_id = video_id
         self.lean = False
+        self.note: str | None = None  # on the track that was read, see `model.Fetched`
         self.mask = mask
         self.player: Mapping[str, Any] | None = None
         self._latest_details: Mapping[str, Any] = {}  # those of `player`
@@ -130,7 +131,7 @@ class LibraryClient:
 
     def forget(self) -> None:
         """Forget all answers: they may be large, and this object lives as long as the session."""
-        self.player, self._latest_details, self._details = None, {}, {}
+        self.player, self._latest_details, self._details, self.note = None, {}, {}, None
 
     def check(self) -> None:
         """Raise OddAnswerError when the latest player answer is about another video."""

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import youtube_transcript_api as yta
 from youtube_transcript_api import Transcript as Track
 
-from engine.model import Failure, Kind
+from engine.model import ABSENT_KINDS, Failure, Kind
 from engine.youtube import player
 from engine.youtube.classify import classify
 from engine.youtube.library_client import SHAPE_ERRORS, LibraryClient
 from engine.youtube.player import OddAnswerError
+from engine.youtube.track_choice import OnlyGeneratedError
 from engine.youtube.ytdlp_client import YtdlpClient
 
 
@@ -66,6 +67,8 @@ def explain(library: LibraryClient, exc: Exception) -> Failed:
 
 def stands(earlier: Failure, later: Failure) -> bool:
     """Whether a failure stands although a later way failed, too: that one knew less."""
+    if earlier.kind is Kind.NO_LANGUAGE:  # the client before played it: a refusal of the video says nothing
+        return later.kind in ABSENT_KINDS
     return earlier.kind is Kind.PO_TOKEN and later.kind is Kind.UNKNOWN
 
 
@@ -84,7 +87,8 @@ def _may_be_the_missing_page(library: LibraryClient, failed: Failed) -> bool:
 def _needs_another_client(library: LibraryClient, failed: Failed) -> bool:
     if failed.failure.kind is Kind.NOT_YET:
         return False
-    return isinstance(failed.exc, (yta.TranscriptsDisabled, yta.PoTokenRequired)) or _is_odd(failed)
+    asks = (yta.TranscriptsDisabled, yta.PoTokenRequired, OnlyGeneratedError)
+    return isinstance(failed.exc, asks) or _is_odd(failed)
 
 
 def _is_odd(failed: Failed) -> bool:

@@ -90,9 +90,48 @@ def test_what_is_not_wanted_is_named(rehearsal: Rehearsal, client: Client) -> No
     with playing(rehearsal, "dubbed"):
         result = fetch(client, languages=("en", "any"), captions="manual")
     assert isinstance(result, Refused)
-    assert (result.failure.kind, result.cost.requests) == (Kind.NO_LANGUAGE, 1)
+    # Only generated ones are listed, so another client is asked: it may be shown what this one is not.
+    assert (result.failure.kind, result.cost.requests) == (Kind.NO_LANGUAGE, 2)
     told = "no captions made by people in en, any; exists: en (generated), de (generated)"
     assert result.failure.message == told
+
+
+def test_captions_by_people_that_the_first_client_hides(rehearsal: Rehearsal, client: Client) -> None:
+    with playing(rehearsal, "hidden_manual"):
+        assert got(fetch(client, captions="manual")) == ("en", False, 3)
+        assert got(fetch(client)) == ("en", True, 2), "nobody asked for them"
+        assert got(fetch(client, captions="generated")) == ("en", True, 2)
+
+
+def test_a_second_client_that_refuses_the_video_does_not_overrule(
+    rehearsal: Rehearsal, client: Client
+) -> None:
+    with playing(rehearsal, "dubbed", "kids"):
+        result = fetch(client, captions="manual")
+    assert isinstance(result, Refused)
+    assert (result.failure.kind, result.cost.requests) == (Kind.NO_LANGUAGE, 2)
+
+
+def test_of_two_tracks_of_one_language_the_first_is_read_and_the_other_named(
+    rehearsal: Rehearsal, client: Client
+) -> None:
+    with playing(rehearsal, "twins"):
+        result = fetch(client)
+        every = fetch(client, all_languages=True)
+    assert isinstance(result, Fetched) and isinstance(every, Fetched)
+    assert result.transcript.language_name == "English - Director’s cut"
+    assert (
+        result.note
+        == "took 'English - Director’s cut'; the video has also 'English - For learners', see --all-languages"
+    )
+    assert [each.language_name for each in every.transcripts] == [
+        "English - Director’s cut",
+        "English - For learners",
+    ]
+    assert every.note is None
+    with playing(rehearsal):
+        again = fetch(client)
+    assert isinstance(again, Fetched) and again.note is None
 
 
 def test_all_tracks_the_best_one_first(rehearsal: Rehearsal, client: Client) -> None:

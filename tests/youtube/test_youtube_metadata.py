@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from json_values import json_values
-from youtube_site import VIDEO, Asked, Reply, Site, permit, player
+from youtube_site import VIDEO, Asked, Reply, Site, asset, permit, player
 
 from engine.errors import Interrupted
 from engine.model import Fetched, Kind, Metadata, Permit, Refused
 from engine.network.answer import FailureError
 from engine.youtube.fetcher import Fetcher, FetchSettings
-from engine.youtube.metadata import read_metadata, read_microformat, with_microformat
+from engine.youtube.metadata import page_date, read_metadata, read_microformat, with_microformat
 
 RENDERER = {
     "externalVideoId": VIDEO,
@@ -62,6 +62,34 @@ def test_basic_asks_for_none_of_it(site: Site, make_client: Any) -> None:
     assert isinstance(result, Fetched)
     assert result.cost.requests == 2
     assert result.metadata.publish_date is result.metadata.available_countries is None
+
+
+def test_a_date_and_a_picture_from_any_answer_that_has_them() -> None:
+    pictures = [
+        {"url": "https://i.ytimg.com/vi/x/default.jpg", "width": 120},
+        {"url": "https://i.ytimg.com/vi/x/maxres.jpg", "width": 1280},
+        {"url": "javascript:alert(1)", "width": 9999},
+        {"url": 7},
+        None,
+    ]
+    details = {"title": "a", "thumbnail": {"thumbnails": pictures}}
+    found = read_metadata(details, GOOD)
+    assert (found.published, found.thumbnail) == (
+        "2018-08-02T09:00:11-07:00",
+        "https://i.ytimg.com/vi/x/maxres.jpg",
+    )
+    assert found.publish_date is None, "only full metadata has it"
+    bare = read_metadata({"title": "a"}, {"videoDetails": {}})
+    assert bare.published is bare.thumbnail is None
+    assert with_microformat(bare, RENDERER).published == RENDERER["publishDate"]
+    assert with_microformat(found, {}).published == found.published
+    assert read_metadata(player()["videoDetails"]).thumbnail
+
+
+def test_the_date_in_a_real_watch_page() -> None:
+    assert page_date(asset("youtube.html").decode()) == "2018-08-02T06:00:08-07:00"
+    assert page_date("<html>") is None
+    assert page_date('<meta itemprop="datePublished" content="yesterday">') is None
 
 
 def refusing(status: str, reason: str) -> Reply:

@@ -13,7 +13,7 @@ from youtube_site import VIDEO, player
 
 from engine.model import Kind
 from engine.network.answer import FailureError
-from engine.youtube.track_choice import Chosen, Wanted, choose, ranked, spoken_language
+from engine.youtube.track_choice import Chosen, OnlyGeneratedError, Wanted, choose, ranked, spoken_language
 from engine.youtube.tracks import Translation
 
 
@@ -138,6 +138,26 @@ def test_what_youtube_does_not_translate_is_skipped_and_then_reported() -> None:
     assert "exists: en, de" in caught.value.failure.message
 
 
+@pytest.mark.parametrize(
+    ("there", "captions", "hidden"),
+    [
+        ("de*", "any", True),
+        ("en*", "manual", True),
+        ("en* de*", "manual", True),
+        ("de* fr", "any", False),
+        ("fr*", "generated", False),
+        ("", "manual", False),
+    ],
+)
+def test_only_generated_captions_may_mean_that_others_are_hidden(
+    there: str, captions: Any, hidden: bool
+) -> None:
+    with pytest.raises(FailureError) as caught:
+        choose([track(t) for t in there.split()], Wanted(("en",), captions))
+    assert isinstance(caught.value, OnlyGeneratedError) is hidden
+    assert caught.value.failure.kind is Kind.NO_LANGUAGE
+
+
 codes = st.sampled_from(["en", "en*", "en-GB", "en-GB*", "de", "de-AT*", "fr*"])
 some_languages = st.lists(st.sampled_from(["en", "de", "fr", "es"]), min_size=1, unique=True).map(tuple)
 
@@ -197,6 +217,7 @@ def answer(there: str, audio: str = "", default: Any = 0) -> dict[str, Any]:
         (answer("de en*", "-"), "en"),
         (answer("pt*", "en-US.10 pt-BR.4", 1), "pt"),  # as YouTube answered for a dubbed video in 2025
         (answer("en* de*", "en-US.10 de-DE.4", 1), "de-DE"),
+        (answer("en*", "hi.4 en-US.10", 1), "hi"),  # generated from the dubbed sound alone
         (answer("en* de*", "en-US.10 de-DE.4", 0), "de-DE"),  # the original one, whatever is played first
         (answer("en* de*", "fr.3 en.3", 1), "en"),
         (answer("en de", "fr.4"), "fr"),
