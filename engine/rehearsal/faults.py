@@ -11,8 +11,14 @@ from engine.rehearsal.generated_videos import invent
 from engine.rehearsal.hidden_limit import HiddenLimit
 from engine.rehearsal.player_responses import refusal
 from engine.rehearsal.request import Request
-from engine.rehearsal.scenarios import Reach, Scenario, draw, transient_fault, video_fault
+from engine.rehearsal.scenarios import CLIENTS, Reach, Scenario, draw, transient_fault, video_fault
+from engine.youtube import probe_videos
 
+PROBE_FAULTS = {
+    probe_videos.NO_CAPTIONS: "no_captions",
+    probe_videos.KIDS: "kids",
+    probe_videos.REMOVED: "unavailable",
+}
 SLOW_MAX_S = 20.0
 RETRY_AFTER_MAX_S = 60.0  # for a scenario without an end
 
@@ -66,10 +72,17 @@ class Faults:
             s.name for s in active if s.type.reach is Reach.CLIENT and s.touches(self.seed, request.video_id)
         )
 
-    def of_video(self, video_id: str, active: list[Scenario]) -> str | None:
-        """The permanent fault of a video; one for this client alone comes first. Control videos have none."""
+    def of_video(self, request: Request, active: list[Scenario]) -> str | None:
+        """The permanent fault of a video; one for this client alone comes first. Control videos have none.
+
+        The videos that `engine probe` asks for are what it takes them for.
+        """
+        video_id = request.video_id
         if video_id in self.control_videos:
             return None
+        if video_id in PROBE_FAULTS:
+            fault = PROBE_FAULTS[video_id]
+            return None if fault == "kids" and request.client != CLIENTS["visionos"] else fault
         for scenario in sorted(active, key=lambda scenario: not scenario.clients):
             if scenario.type.reach is Reach.VIDEO and scenario.touches(self.seed, video_id):
                 return video_fault(scenario, self.seed, video_id)

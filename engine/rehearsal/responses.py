@@ -149,7 +149,7 @@ class Responder:
                 return Response(200, CONSENT, scenario="consent")
             return Response(200, self._watch, watch_end(invent(self.settings.seed, request.video_id)))
         video = invent(self.settings.seed, request.video_id)
-        fault = self.faults.of_video(request.video_id, active)
+        fault = self.faults.of_video(request, active)
         if fault == "chapters":
             video = replace(video, description=listed_chapters(video))
         if fault in ("hostile", "astray"):
