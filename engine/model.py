@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
 # Public and captioned for years, of three channels: they tell whether YouTube shows captions to an address.
 CONTROL_VIDEOS = ("dQw4w9WgXcQ", "iG9CE55wbtY", "jNQXAC9IVRw")
+
+WAYS = ("android", "visionos", "ios", "page", "yt-dlp")  # in the order in which they are tried
 
 
 class Status(StrEnum):
@@ -37,6 +40,7 @@ class Kind(StrEnum):
     GARBLED = "garbled"
     TOO_LARGE = "too_large"
     PO_TOKEN = "po_token"  # noqa: S105 - the name of a refusal, not a secret
+    TRANSLATION_REFUSED = "translation_refused"
     NOT_YET = "not_yet"
     BLOCKED = "blocked"
     KEPT = "kept"
@@ -225,3 +229,35 @@ class EgressSpec:
     name: str
     proxy_url: str | None = field(default=None, repr=False)
     rotating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InnertubeClient:
+    """One of YouTube's own programs, as a player request names it.
+
+    way         the way that asks as this client
+    name        `clientName`, `number` the same as a number (the header X-YouTube-Client-Name)
+    context     further fields of `context.client`: device and system
+    plays_kids  whether it is shown videos made for kids
+    dated       when the row was read, and `source` where
+    """
+
+    way: str
+    name: str
+    number: str
+    version: str
+    user_agent: str
+    context: tuple[tuple[str, str | int], ...]
+    plays_kids: bool
+    dated: date
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class YtdlpOptions:
+    """What a user gives yt-dlp's own way. `extractor_args` as they were written (`youtube:player_client=web`);
+    `cookies` is a path, None without."""
+
+    extractor_args: tuple[str, ...] = field(default=(), repr=False)
+    plugin_dirs: tuple[str, ...] = ()
+    cookies: str | None = None

@@ -16,7 +16,8 @@ from engine.cli import say, tell
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, queue_option
 from engine.cli.options.network import check_authorities, control_video_option, network_options, proxy_urls
-from engine.cli.options.values import Number
+from engine.cli.options.values import LOCAL_PATH, Number
+from engine.cli.options.ways import parse_ways, read_ytdlp
 from engine.errors import Exit
 from engine.inputs.video_ids import video_id
 from engine.network.proxies import egresses
@@ -26,20 +27,9 @@ if TYPE_CHECKING:
     from engine.model import EgressSpec
     from engine.youtube.probe import EgressReport, Pacer
 
-_WAYS = ("android", "visionos", "ios", "page", "yt-dlp")
 _WIDEST = 132
 _REQUESTS_A_WAY = 7  # about: 2, 1, 2, 1, and one more each with the watch page
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _ways(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    words = tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
-    unknown = [word for word in words if word not in _WAYS]
-    if unknown or not words:
-        raise click.BadParameter(
-            f"{', '.join(unknown) or value!r}: the ways are {', '.join(_WAYS)}.", ctx, param
-        )
-    return words
 
 
 def _id(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -59,11 +49,16 @@ def _video_option(name: str, help: str) -> Callable[[F], F]:
 @click.option(
     "--ways",
     metavar="W,…",
-    default="android,visionos,ios,page",
     envvar="ENGINE_WAYS",
-    callback=_ways,
-    show_default=True,
-    help="Which ways to ask; yt-dlp only when it is named here.",
+    show_default="android,visionos,ios,page",
+    help="Which ways to ask, in this order; yt-dlp only when it is named here.",
+)
+@click.option(
+    "--ytdlp-options",
+    metavar="FILE",
+    type=LOCAL_PATH,
+    envvar="ENGINE_YTDLP_OPTIONS",
+    help="For the way yt-dlp, as for the run.",
 )
 @click.option(
     "--rate",
@@ -92,7 +87,8 @@ def command(
     proxy: tuple[str, ...],
     proxies: str | None,
     ca_bundle: str | None,
-    ways: tuple[str, ...],
+    ways: str | None,
+    ytdlp_options: str | None,
     rate: str,
     deadline_s: float,
     control_videos: tuple[str, ...],
@@ -112,8 +108,10 @@ def command(
     from engine.youtube import probe_videos
     from engine.youtube.clients import installed_clients
     from engine.youtube.fetcher import FetchSettings
-    from engine.youtube.probe import ProbedVideos, probe
+    from engine.youtube.probe import DEFAULT_WAYS, ProbedVideos, probe
 
+    names = DEFAULT_WAYS if ways is None else parse_ways(ways)
+    ytdlp = read_ytdlp(ytdlp_options, names)
     specs = egresses(proxy_urls(proxy, proxies))
     check_authorities(ca_bundle)
     clients = installed_clients()
@@ -123,14 +121,14 @@ def command(
         kids_video or probe_videos.KIDS,
         removed_video or probe_videos.REMOVED,
     )
-    with _pacer(root, specs, rate, len(ways)) as (pacer, pace):
-        say(f"{len(ways)} way{'s' * (len(ways) > 1)} by {_egress_words(specs)}, {pace}")
+    with _pacer(root, specs, rate, len(names)) as (pacer, pace):
+        say(f"{len(names)} way{'s' * (len(names) > 1)} by {_egress_words(specs)}, {pace}")
         reports = probe(
             specs,
             pacer,
-            ways=ways,
+            ways=names,
             videos=videos,
-            settings=FetchSettings(deadline_s=deadline_s, clients=clients),
+            settings=FetchSettings(deadline_s=deadline_s, clients=clients, ytdlp=ytdlp),
             ca_bundle=ca_bundle or None,
             done=_progress if len(specs) > 1 else lambda report: None,
         )
@@ -141,7 +139,7 @@ def command(
         terminal = sys.stdout.isatty()
         width = min(shutil.get_terminal_size().columns, _WIDEST) if terminal else _WIDEST
         click.echo(show(reports, width=max(width, 60), colour=terminal))
-        tell("", *conclusion(reports, ways))
+        tell("", *conclusion(reports, names))
     sys.stdout.flush()
     return code
 

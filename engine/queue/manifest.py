@@ -37,6 +37,7 @@ def row(
     egress: str | None,
     elapsed_s: float,
     finished_at: str,
+    way: str | None = None,
 ) -> dict[str, Any]:
     """A job's row; `kind` None means `ok`. The order of the fields is part of the format."""
     about = metadata or Metadata()
@@ -60,6 +61,7 @@ def row(
         "files": dict(files),
         "sha256": dict(sha256),
         "egress": egress,
+        "way": way,
         "elapsed_s": round(elapsed_s, 3),
         "finished_at": finished_at,
         "input": dict(job.input),

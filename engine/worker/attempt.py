@@ -177,6 +177,7 @@ class Attempts:
                 files={},
                 sha256={},
                 finished_at=utc(self.wall()),
+                way=got.way,
                 **{"egress": None, "elapsed_s": 0.0, **details},
             ),
         )
@@ -212,6 +213,7 @@ class Attempts:
                 egress=self.names[tried.permit.egress],
                 elapsed_s=tried.elapsed_s,
                 finished_at=now,
+                way=got.way,
             ),
         )
 

@@ -17,43 +17,34 @@ One way for one video: `Fetcher(client, FetchSettings(ways=("ios",))).fetch(vide
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+from engine.model import WAYS, InnertubeClient
+
 PAGE, YTDLP = "page", "yt-dlp"
-WAYS = ("android", "visionos", "ios", PAGE, YTDLP)  # in the order in which they are tried
+__all__ = [
+    "CLIENTS",
+    "PAGE",
+    "WAYS",
+    "YTDLP",
+    "InnertubeClient",
+    "client_of",
+    "installed_clients",
+    "installed_table",
+    "newest",
+    "player_context",
+]
+
 _DIGITS = re.compile(r"\d+")
 _TEXT_MAX = 300
-
-
-@dataclass(frozen=True, slots=True)
-class InnertubeClient:
-    """One of YouTube's own programs, as a player request names it.
-
-    way         the way that asks as this client
-    name        `clientName`, `number` the same as a number (the header X-YouTube-Client-Name)
-    context     further fields of `context.client`: device and system
-    plays_kids  whether it is shown videos made for kids
-    dated       when the row was read, and `source` where
-    """
-
-    way: str
-    name: str
-    number: str
-    version: str
-    user_agent: str
-    context: tuple[tuple[str, str | int], ...]
-    plays_kids: bool
-    dated: date
-    source: str
-
-    def player_context(self) -> dict[str, Any]:
-        """`context` of a player request."""
-        client = {"clientName": self.name, "clientVersion": self.version, "userAgent": self.user_agent}
-        return {"client": {**client, **dict(self.context), "hl": "en"}}
 
 
 # Read on 2026-11-25. Others send nearly the same: pytubefix 11.2.1 the same ANDROID, invidious 21.29.366, NewPipe
@@ -106,6 +97,12 @@ CLIENTS: tuple[InnertubeClient, ...] = (
 )
 
 
+def player_context(client: InnertubeClient) -> dict[str, Any]:
+    """`context` of a player request by a client."""
+    named = {"clientName": client.name, "clientVersion": client.version, "userAgent": client.user_agent}
+    return {"client": {**named, **dict(client.context), "hl": "en"}}
+
+
 def client_of(way: str, clients: Iterable[InnertubeClient] = CLIENTS) -> InnertubeClient | None:
     """The client that a way asks as; None for `page` and `yt-dlp`, which bring their own."""
     return next((client for client in clients if client.way == way), None)
@@ -120,19 +117,38 @@ def newest(known: Mapping[str, Any], *, dated: date, source: str) -> tuple[Inner
 
 
 def installed_clients() -> tuple[InnertubeClient, ...]:
-    """The table as the installed yt-dlp renews it. Importing yt-dlp is slow: the supervisor reads it once."""
+    """The table as the installed yt-dlp renews it. The supervisor reads it once, for all workers."""
     known, version = installed_table()
     return newest(known, dated=_release_date(version), source=f"yt-dlp {version}")
 
 
 def installed_table() -> tuple[Mapping[str, Any], str]:
-    """yt-dlp's own table of clients, and yt-dlp's version; ({}, "") when it has none."""
+    """yt-dlp's own table of clients, as far as it is written out, and yt-dlp's version; ({}, "") without any.
+
+    Its source is read instead of imported: importing yt-dlp takes a second and 40 MB.
+    """
     try:
-        from yt_dlp.extractor.youtube._base import INNERTUBE_CLIENTS
-        from yt_dlp.version import __version__
-    except Exception:  # noqa: BLE001 - a module of another project that may move
+        root = Path(str(metadata.distribution("yt-dlp").locate_file("yt_dlp")))
+        tree = ast.parse((root / "extractor" / "youtube" / "_base.py").read_bytes())
+        version = metadata.version("yt-dlp")
+    except (OSError, ValueError, SyntaxError, RecursionError, metadata.PackageNotFoundError):
         return {}, ""
-    return (INNERTUBE_CLIENTS if isinstance(INNERTUBE_CLIENTS, Mapping) else {}), str(__version__)
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "INNERTUBE_CLIENTS":
+            return _written_out(node.value), version
+    return {}, version
+
+
+def _written_out(node: ast.expr) -> Any:
+    """The value of an expression, without those parts of a dictionary that are computed."""
+    if not isinstance(node, ast.Dict):
+        return ast.literal_eval(node)
+    found = {}
+    for key, value in zip(node.keys, node.values, strict=True):
+        if key is not None:  # None stands before what is unpacked into it
+            with contextlib.suppress(ValueError, TypeError):
+                found[ast.literal_eval(key)] = _written_out(value)
+    return found
 
 
 def _newer(client: InnertubeClient, row: object, dated: date, source: str) -> InnertubeClient:

@@ -24,7 +24,7 @@ _MAX_COUNT = 1 << 62
 # Far beyond YouTube's own limits: 100 characters, 5,000, and 500 for all keywords together.
 _MAX_NAME_CHARS, _MAX_DESCRIPTION_CHARS, _MAX_KEYWORDS, _MAX_KEYWORD_CHARS = 10_000, 100_000, 1_000, 1_000
 _MAX_PICTURES, _MAX_URL_CHARS = 50, 2_000
-_PAGE_DATE = re.compile(r'<meta itemprop="datePublished" content="([^"]{1,40})"')
+_PAGE_DATE = re.compile(rb'<meta itemprop="datePublished" content="([^"]{1,40})"')
 _FIELDS = "microformat,playabilityStatus"  # the latter says why there is no microformat
 _VERSION = "2.20260708.00.00"  # as in yt-dlp 2026.10.26; YouTube accepts versions that are years old
 _HEADERS = {
@@ -60,10 +60,10 @@ def read_metadata(details: Any, answer: Mapping[str, Any] | None = None) -> Meta
     )
 
 
-def page_date(page: str) -> str | None:
+def page_date(page: bytes) -> str | None:
     """The date of publication in a watch page (`<meta itemprop="datePublished" content="…">`)."""
     found = _PAGE_DATE.search(page)
-    return _date(found[1]) if found else None
+    return _date(found[1].decode("ascii", "replace")) if found else None
 
 
 def with_microformat(metadata: Metadata, microformat: Mapping[str, Any]) -> Metadata:

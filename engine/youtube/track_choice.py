@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from youtube_transcript_api import Transcript as Track
-
 from engine.model import Failure, Kind
 from engine.network.answer import FailureError
 from engine.youtube.languages import base, match
 from engine.youtube.messages import clean
 from engine.youtube.player import captions as captions_of
 from engine.youtube.player import items
+from engine.youtube.tracks import Track
 
 ANY, ORIG = "any", "orig"
 Captions = Literal["any", "manual", "generated"]

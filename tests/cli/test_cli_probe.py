@@ -148,8 +148,8 @@ def test_proxies_one_by_one_without_a_password(
     rehearsal.play("429/bad", replace=True)
     code, found = probed(capsys, rehearsal, "--proxies", str(file))
     assert code == Exit.OK
-    states = [set(states(found, number).values()) for number in range(3)]
-    assert states == [{"works"}, {"blocked"}, {"unreachable", "not_asked"}]
+    by_egress = [set(states(found, number).values()) for number in range(3)]
+    assert by_egress == [{"works"}, {"blocked"}, {"unreachable", "not_asked"}]
     args = ["probe", "--proxies", str(file), "--ca-bundle", rehearsal.ca_bundle, "--rate", "none"]
     assert invoke(args) == Exit.OK
     told = capsys.readouterr()

@@ -18,6 +18,7 @@ from engine.youtube.clients import (
     installed_clients,
     installed_table,
     newest,
+    player_context,
 )
 
 TODAY = date(2027, 3, 1)
@@ -56,7 +57,7 @@ def test_a_newer_version_is_taken_with_all_that_belongs_to_it() -> None:
     android, *others = newest(row(), dated=TODAY, source="yt-dlp 2027.3.1")
     assert (android.version, android.user_agent) == ("22.1.5", ANDROID["userAgent"])
     assert (android.dated, android.source) == (TODAY, "yt-dlp 2027.3.1")
-    assert android.player_context() == {"client": {**ANDROID}}
+    assert player_context(android) == {"client": {**ANDROID}}
     assert tuple(others) == CLIENTS[1:]
 
 

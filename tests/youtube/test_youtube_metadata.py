@@ -87,9 +87,9 @@ def test_a_date_and_a_picture_from_any_answer_that_has_them() -> None:
 
 
 def test_the_date_in_a_real_watch_page() -> None:
-    assert page_date(asset("youtube.html").decode()) == "2018-08-02T06:00:08-07:00"
-    assert page_date("<html>") is None
-    assert page_date('<meta itemprop="datePublished" content="yesterday">') is None
+    assert page_date(asset("youtube.html")) == "2018-08-02T06:00:08-07:00"
+    assert page_date(b"<html>") is None
+    assert page_date(b'<meta itemprop="datePublished" content="yesterday">') is None
 
 
 def refusing(status: str, reason: str) -> Reply:

@@ -17,7 +17,7 @@ from engine.model import EgressSpec, Failure, Kind, Permit, RequestCost
 from engine.rehearsal import Rehearsal, RehearsalSettings, start
 from engine.youtube import probe as probing
 from engine.youtube.fetcher import FetchSettings
-from engine.youtube.probe import ProbedVideos, WayState, VideoAnswer, judge, probe
+from engine.youtube.probe import ProbedVideos, VideoAnswer, WayState, judge, probe
 from engine.youtube.probe_pacing import BudgetPacer, RatePacer
 
 DIRECT = [EgressSpec("direct")]

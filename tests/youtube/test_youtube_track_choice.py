@@ -5,26 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import youtube_transcript_api as yta
 from hypothesis import given
 from hypothesis import strategies as st
 from json_values import json_values
-from youtube_site import VIDEO, player
+from youtube_site import player
 
 from engine.model import Kind
 from engine.network.answer import FailureError
 from engine.youtube.track_choice import Chosen, OnlyGeneratedError, Wanted, choose, ranked, spoken_language
-from engine.youtube.tracks import Translation
+from engine.youtube.tracks import Track, Translation
 
 
-def track(text: str, into: str = "") -> yta.Transcript:
+def track(text: str, into: str = "") -> Track:
     """`de` or `de*`, the star meaning generated; `into` names what it can be translated to."""
     code = text.rstrip("*")
-    offered: Any = [Translation(code.upper(), code) for code in into.split()]
-    return yta.Transcript(None, VIDEO, f"/{code}", code, code, text.endswith("*"), offered)  # type: ignore[arg-type]
+    offered = tuple(Translation(code.upper(), code) for code in into.split())
+    return Track(code, code, text.endswith("*"), f"/{code}", offered)
 
 
-def shown(track: yta.Transcript) -> str:
+def shown(track: Track) -> str:
     return track.language_code + "*" * track.is_generated
 
 
@@ -121,12 +120,12 @@ def test_a_translation_asks_for_it_in_the_library_s_way() -> None:
     chosen = choose([track("en", "fr zh-Hans")], Wanted(translate="zh"))
     assert chosen.translated_from == "en"
     assert (chosen.track.language_code, chosen.track.language) == ("zh-Hans", "ZH-HANS")
-    assert chosen.track._url == "/en&tlang=zh-Hans"
+    assert chosen.track.url == "/en&tlang=zh-Hans"
 
 
 def test_a_translation_is_found_by_either_code_and_asked_for_by_youtube_s() -> None:
     chosen = choose([track("en", "fr iw")], Wanted(translate="he"))
-    assert (chosen.track.language_code, chosen.track._url) == ("iw", "/en&tlang=iw")
+    assert (chosen.track.language_code, chosen.track.url) == ("iw", "/en&tlang=iw")
 
 
 def test_what_youtube_does_not_translate_is_skipped_and_then_reported() -> None:

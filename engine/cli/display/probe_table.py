@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from engine.model import Kind
 from engine.output.terminal import printable
 from engine.units import size
-from engine.youtube.probe import EgressReport, WayState, WayReport
+from engine.youtube.probe import EgressReport, WayReport, WayState
 
 HEADS = ("way", "answer", "captions", "bytes", "time", "result")
 _WORDS = {

@@ -60,11 +60,11 @@ def cost_notices(settings: Settings) -> Iterator[str]:
         yield "--all-languages: each further track of a video is one more request"
     if frozen.translate is not None:
         yield (
-            f"warning: --translate {frozen.translate}: YouTube refuses translated captions (429) much sooner "
-            "than others; a refused video is tried again and fails in the end, and the run goes on"
+            f"warning: --translate {frozen.translate}: YouTube refuses nearly all translated captions (429); "
+            "a refused video fails at once as `translation_refused`, and the run goes on"
         )
-    if settings.mask:
-        yield "warning: --mask is untried on the live site; a request whose answer it spoils is sent again without it"
+    if settings.mask == "on":
+        yield "warning: --mask on: nothing checks whether it changes the answers; auto does"
 
 
 def _is_code(text: str) -> bool:
