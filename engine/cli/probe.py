@@ -187,12 +187,12 @@ def _progress(report: EgressReport) -> None:
 
 
 def _exit_code(reports: Sequence[EgressReport]) -> Exit:
-    from engine.youtube.probe import WayState
+    from engine.youtube.probe import WayResult
 
     if any(report.working for report in reports):
         return Exit.OK
-    states = {way.state for report in reports for way in report.ways} - {WayState.NOT_ASKED}
-    no_proxy = states == {WayState.UNREACHABLE} and all(report.proxied for report in reports)
+    results = {way.result for report in reports for way in report.ways} - {WayResult.NOT_ASKED}
+    no_proxy = results == {WayResult.UNREACHABLE} and all(report.proxied for report in reports)
     return Exit.NO_PROXY if no_proxy else Exit.ALL_BLOCKED
 
 
@@ -223,7 +223,7 @@ def _document(reports: Sequence[EgressReport], clients: Any, videos: Any, code: 
                     {
                         "way": way.way,
                         "client": client_words(way.way, clients),
-                        "state": way.state,
+                        "result": way.result,
                         "lacks": list(way.lacks),
                         "reason": way.reason or None,
                         "answers": [_answer(each) for each in way.answers],

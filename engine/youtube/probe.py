@@ -38,7 +38,7 @@ _UNREACHED = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT})
 _ABOUT_THE_VIDEO = ABSENT_KINDS - {Kind.NO_CAPTIONS, Kind.NO_LANGUAGE}
 
 
-class WayState(StrEnum):
+class WayResult(StrEnum):
     """What a way is good for by one egress. The words are those of `engine probe --json`."""
 
     WORKS = "works"
@@ -80,7 +80,7 @@ class WayReport:
     """One way by one egress. `reason` says why it is not asked; `lacks` what it does not serve though it works."""
 
     way: str
-    state: WayState
+    result: WayResult
     answers: tuple[VideoAnswer, ...] = ()
     reason: str = ""
     lacks: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class EgressReport:
 
     @property
     def working(self) -> tuple[str, ...]:
-        return tuple(way.way for way in self.ways if way.state is WayState.WORKS)
+        return tuple(way.way for way in self.ways if way.result is WayResult.WORKS)
 
 
 class Pacer(Protocol):
@@ -154,19 +154,19 @@ def probe(
         client.close()
 
 
-def judge(answers: Sequence[VideoAnswer]) -> tuple[WayState, tuple[str, ...]]:
-    """The state on a way by its answers, and what it does not serve although it works."""
+def judge(answers: Sequence[VideoAnswer]) -> tuple[WayResult, tuple[str, ...]]:
+    """What a way is good for by its answers, and what it does not serve although it works."""
     control = [answer for answer in answers if answer.video == "control"]
     if not control:
-        return WayState.NOT_ASKED, ()
+        return WayResult.NOT_ASKED, ()
     failure = control[-1].failure
     if failure is None:
-        return WayState.WORKS, tuple(filter(None, map(_lack, answers)))
+        return WayResult.WORKS, tuple(filter(None, map(_lack, answers)))
     if failure.kind is Kind.BLOCKED:
-        return WayState.BLOCKED, ()
+        return WayResult.BLOCKED, ()
     if failure.kind in _UNREACHED:
-        return WayState.UNREACHABLE, ()
-    return (WayState.NO_CAPTIONS if failure.kind is Kind.NO_CAPTIONS else WayState.REFUSED), ()
+        return WayResult.UNREACHABLE, ()
+    return (WayResult.NO_CAPTIONS if failure.kind is Kind.NO_CAPTIONS else WayResult.REFUSED), ()
 
 
 def _lack(answer: VideoAnswer) -> str | None:
@@ -249,11 +249,11 @@ class _Prober:
                 answers[way].append(found)
                 if found.failure is None or found.failure.kind not in _ABOUT_THE_VIDEO:
                     break
-            if judge(answers[way])[0] is WayState.UNREACHABLE and _is_whole_egress(answers[way][-1]):
+            if judge(answers[way])[0] is WayResult.UNREACHABLE and _is_whole_egress(answers[way][-1]):
                 gone = "no answer came by this egress"
         for video, video_id in self._videos.others():
             for way in self._ways:
-                if judge(answers[way])[0] is not WayState.WORKS or way in reasons:
+                if judge(answers[way])[0] is not WayResult.WORKS or way in reasons:
                     continue
                 found = self._ask(fetchers[way], number, video, video_id)
                 if found is None:
@@ -262,8 +262,8 @@ class _Prober:
                 answers[way].append(found)
         reports = []
         for way in self._ways:
-            state, lacks = judge(answers[way])
-            reports.append(WayReport(way, state, tuple(answers[way]), reasons.get(way, ""), lacks))
+            result, lacks = judge(answers[way])
+            reports.append(WayReport(way, result, tuple(answers[way]), reasons.get(way, ""), lacks))
         return EgressReport(spec.name, spec.proxy_url is not None, tuple(reports))
 
     def _ask(self, fetcher: Fetcher, egress: int, video: str, video_id: str) -> VideoAnswer | None:

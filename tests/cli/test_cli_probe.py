@@ -50,8 +50,8 @@ def probed(
     return code, found
 
 
-def states(found: dict[str, Any], egress: int = 0) -> dict[str, str]:
-    return {way["way"]: way["state"] for way in found["egresses"][egress]["ways"]}
+def results(found: dict[str, Any], egress: int = 0) -> dict[str, str]:
+    return {way["way"]: way["result"] for way in found["egresses"][egress]["ways"]}
 
 
 def test_all_ways_work_and_what_each_was_asked(
@@ -61,7 +61,7 @@ def test_all_ways_work_and_what_each_was_asked(
     code, found = probed(capsys, rehearsal)
     sent = sum(rehearsal.stats()["requests"].values()) - sum(before.values())
     assert code == Exit.OK
-    assert states(found) == dict.fromkeys(ALL, "works")
+    assert results(found) == dict.fromkeys(ALL, "works")
     [egress] = found["egresses"]
     assert egress["requests"] == sent <= MAX_REQUESTS
     for way in egress["ways"]:
@@ -103,14 +103,14 @@ def test_a_way_that_is_dead_is_told_from_those_that_work(
     rehearsal.play(*scenes.split(), replace=True)
     code, found = probed(capsys, rehearsal)
     assert code == Exit.OK
-    assert states(found) == {**dict.fromkeys(ALL, "works"), **dead}
+    assert results(found) == {**dict.fromkeys(ALL, "works"), **dead}
     for way in found["egresses"][0]["ways"]:
         if way["way"] in dead:
             assert {each["video"] for each in way["answers"]} == {"control"}, "no further request"
 
 
 @pytest.mark.parametrize(
-    ("scenes", "state", "code", "says"),
+    ("scenes", "result", "code", "says"),
     [
         ("429", "blocked", Exit.ALL_BLOCKED, "YouTube refuses these addresses"),
         ("captcha", "blocked", Exit.ALL_BLOCKED, "residential"),
@@ -121,7 +121,7 @@ def test_a_way_that_is_dead_is_told_from_those_that_work(
 )
 def test_when_no_way_works_it_says_why(
     scenes: str,
-    state: str,
+    result: str,
     code: Exit,
     says: str,
     rehearsal: Rehearsal,
@@ -133,7 +133,7 @@ def test_when_no_way_works_it_says_why(
     assert says in capsys.readouterr().out
     found_code, found = probed(capsys, rehearsal)
     assert found_code == code
-    assert set(states(found).values()) <= {state, "not_asked"}
+    assert set(results(found).values()) <= {result, "not_asked"}
 
 
 def test_proxies_one_by_one_without_a_password(
@@ -148,13 +148,30 @@ def test_proxies_one_by_one_without_a_password(
     rehearsal.play("429/bad", replace=True)
     code, found = probed(capsys, rehearsal, "--proxies", str(file))
     assert code == Exit.OK
-    by_egress = [set(states(found, number).values()) for number in range(3)]
+    by_egress = [set(results(found, number).values()) for number in range(3)]
     assert by_egress == [{"works"}, {"blocked"}, {"unreachable", "not_asked"}]
     args = ["probe", "--proxies", str(file), "--ca-bundle", rehearsal.ca_bundle, "--rate", "none"]
     assert invoke(args) == Exit.OK
     told = capsys.readouterr()
     assert "1 of 3 egresses works." in told.out
     assert PASSWORD not in told.out + told.err + json.dumps(found)
+
+
+def test_many_proxies_get_a_line_each(
+    rehearsal: Rehearsal, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "many.txt"
+    file.write_text("".join(f"127.0.0.1:{rehearsal.address.port}:u{n}:pw\n" for n in range(10)))
+    file.chmod(0o600)
+    rehearsal.play("429/u3", "xpv:ios/u4", replace=True)
+    options = ("--rate", "none", "--ways", "android,ios", "--ca-bundle", rehearsal.ca_bundle)
+    assert invoke(["probe", "--proxies", str(file), *options]) == Exit.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["egress", "android", "ios", "bytes"]
+    assert [line.split()[0] for line in lines[1:11]] == [f"p{n:03}" for n in range(1, 11)]
+    assert lines[4].count("blocked") == 2
+    assert "does not work" in lines[5]
+    assert lines[12:14] == ["9 of 10 egresses work.", "ios works by 8 of them."]
 
 
 def test_dead_proxies_alone(rehearsal: Rehearsal, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,7 +193,7 @@ def test_other_videos_and_ways(rehearsal: Rehearsal, capsys: pytest.CaptureFixtu
     ]
     code, found = probed(capsys, rehearsal, "--ways", "ios,android", *options)
     assert code == Exit.OK
-    assert list(states(found)) == ["ios", "android"]
+    assert list(results(found)) == ["ios", "android"]
     assert {a["video"]: a["video_id"] for a in found["egresses"][0]["ways"][0]["answers"]} == other
 
 

@@ -17,7 +17,7 @@ from engine.model import EgressSpec, Failure, Kind, Permit, RequestCost
 from engine.rehearsal import Rehearsal, RehearsalSettings, start
 from engine.youtube import probe as probing
 from engine.youtube.fetcher import FetchSettings
-from engine.youtube.probe import ProbedVideos, VideoAnswer, WayState, judge, probe
+from engine.youtube.probe import ProbedVideos, VideoAnswer, WayResult, judge, probe
 from engine.youtube.probe_pacing import BudgetPacer, RatePacer
 
 DIRECT = [EgressSpec("direct")]
@@ -37,31 +37,31 @@ def answer(text: str) -> VideoAnswer:
 
 
 @pytest.mark.parametrize(
-    ("answers", "state", "lacks"),
+    ("answers", "result", "lacks"),
     [
-        ("", WayState.NOT_ASKED, []),
-        ("control", WayState.WORKS, []),
-        ("control no_captions:no_captions kids removed:unavailable", WayState.WORKS, []),
-        ("control no_captions kids removed", WayState.WORKS, []),
-        ("control kids:no_captions removed:private", WayState.WORKS, []),
-        ("control kids:unavailable", WayState.WORKS, ["shows no videos made for kids"]),
-        ("control kids:garbled", WayState.WORKS, ["a video made for kids: as YouTube says"]),
-        ("control no_captions:blocked", WayState.WORKS, ["a video without captions: as YouTube says"]),
-        ("control removed:garbled", WayState.WORKS, ["a removed video: as YouTube says"]),
-        ("control:unavailable control", WayState.WORKS, []),
-        ("control:no_captions", WayState.NO_CAPTIONS, []),
-        ("control:blocked", WayState.BLOCKED, []),
-        ("control:network", WayState.UNREACHABLE, []),
-        ("control:proxy", WayState.UNREACHABLE, []),
-        ("control:timeout", WayState.UNREACHABLE, []),
-        ("control:server_error", WayState.REFUSED, []),
-        ("control:po_token", WayState.REFUSED, []),
-        ("control:garbled", WayState.REFUSED, []),
-        ("control:unavailable control:unavailable", WayState.REFUSED, []),
+        ("", WayResult.NOT_ASKED, []),
+        ("control", WayResult.WORKS, []),
+        ("control no_captions:no_captions kids removed:unavailable", WayResult.WORKS, []),
+        ("control no_captions kids removed", WayResult.WORKS, []),
+        ("control kids:no_captions removed:private", WayResult.WORKS, []),
+        ("control kids:unavailable", WayResult.WORKS, ["shows no videos made for kids"]),
+        ("control kids:garbled", WayResult.WORKS, ["a video made for kids: as YouTube says"]),
+        ("control no_captions:blocked", WayResult.WORKS, ["a video without captions: as YouTube says"]),
+        ("control removed:garbled", WayResult.WORKS, ["a removed video: as YouTube says"]),
+        ("control:unavailable control", WayResult.WORKS, []),
+        ("control:no_captions", WayResult.NO_CAPTIONS, []),
+        ("control:blocked", WayResult.BLOCKED, []),
+        ("control:network", WayResult.UNREACHABLE, []),
+        ("control:proxy", WayResult.UNREACHABLE, []),
+        ("control:timeout", WayResult.UNREACHABLE, []),
+        ("control:server_error", WayResult.REFUSED, []),
+        ("control:po_token", WayResult.REFUSED, []),
+        ("control:garbled", WayResult.REFUSED, []),
+        ("control:unavailable control:unavailable", WayResult.REFUSED, []),
     ],
 )
-def test_what_answers_say_of_a_way(answers: str, state: WayState, lacks: list[str]) -> None:
-    assert judge([answer(text) for text in answers.split()]) == (state, tuple(lacks))
+def test_what_answers_say_of_a_way(answers: str, result: WayResult, lacks: list[str]) -> None:
+    assert judge([answer(text) for text in answers.split()]) == (result, tuple(lacks))
 
 
 def test_an_egress_sends_no_more_than_its_requests(
@@ -94,7 +94,7 @@ def test_another_control_video_is_asked_for_when_one_is_gone(rehearsal: Rehearsa
     finally:
         rehearsal.play(replace=True)
     [way] = report.ways
-    assert way.state is WayState.WORKS
+    assert way.result is WayResult.WORKS
     assert [each.failure.kind if each.failure else None for each in way.answers[:2]] == [Kind.PRIVATE, None]
 
 
@@ -143,6 +143,6 @@ def test_an_egress_that_cools_down_is_not_asked(rehearsal: Rehearsal, tmp_path: 
     before = sum(rehearsal.stats()["requests"].values())
     [report] = probe(specs, BudgetPacer(budget), ca_bundle=rehearsal.ca_bundle)
     assert sum(rehearsal.stats()["requests"].values()) == before
-    assert {way.state for way in report.ways} == {WayState.NOT_ASKED}
+    assert {way.result for way in report.ways} == {WayResult.NOT_ASKED}
     assert "the queue's budget keeps it closed" in report.ways[0].reason
     budget.close()

@@ -7,27 +7,30 @@ from collections.abc import Iterator, Sequence
 from engine.model import Kind
 from engine.output.terminal import printable
 from engine.units import size
-from engine.youtube.probe import EgressReport, WayReport, WayState
+from engine.youtube.probe import EgressReport, WayReport, WayResult
 
 HEADS = ("way", "answer", "captions", "bytes", "time", "result")
+MANY = 8  # egresses
 _WORDS = {
-    WayState.WORKS: "works",
-    WayState.NO_CAPTIONS: "shows no captions",
-    WayState.REFUSED: "does not work",
-    WayState.BLOCKED: "blocked",
-    WayState.UNREACHABLE: "no answer",
-    WayState.NOT_ASKED: "not asked",
+    WayResult.WORKS: "works",
+    WayResult.NO_CAPTIONS: "shows no captions",
+    WayResult.REFUSED: "does not work",
+    WayResult.BLOCKED: "blocked",
+    WayResult.UNREACHABLE: "no answer",
+    WayResult.NOT_ASKED: "not asked",
 }
-_STYLES = {WayState.WORKS: "green", WayState.NOT_ASKED: "dim"}
+_STYLES = {WayResult.WORKS: "green", WayResult.NOT_ASKED: "dim"}
 
 
 def show(reports: Sequence[EgressReport], *, width: int, colour: bool) -> str:
-    """A table for each egress, as text."""
+    """A table for each egress, or one of them all where they are many, as text."""
     from rich.console import Console
 
     console = Console(width=width, force_terminal=colour, no_color=not colour, highlight=False, markup=False)
     with console.capture() as captured:
-        for number, report in enumerate(reports):
+        if len(reports) > MANY:
+            console.print(_overview(reports))
+        for number, report in enumerate(reports if len(reports) <= MANY else ()):
             if number:
                 console.print()
             console.print(_head(report))
@@ -59,20 +62,24 @@ def conclusion(reports: Sequence[EgressReport], ways: Sequence[str]) -> Iterator
 
 
 def _nothing_works(reports: Sequence[EgressReport]) -> Iterator[str]:
-    states = {way.state for report in reports for way in report.ways} - {WayState.NOT_ASKED}
-    if not states:
+    results = {way.result for report in reports for way in report.ways} - {WayResult.NOT_ASKED}
+    if not results:
         yield "Nothing was asked: the queue's budget lets no request through now. Try again when it does."
-    elif states == {WayState.UNREACHABLE}:
+    elif results == {WayResult.UNREACHABLE}:
         proxied = any(report.proxied for report in reports)
         yield (
             "No proxy can be used. `engine proxies check` says more of each."
             if proxied
             else "YouTube cannot be reached from here: look at the network, or give --proxy."
         )
-    elif WayState.BLOCKED in states and states <= {WayState.BLOCKED, WayState.UNREACHABLE, WayState.REFUSED}:
+    elif WayResult.BLOCKED in results and results <= {
+        WayResult.BLOCKED,
+        WayResult.UNREACHABLE,
+        WayResult.REFUSED,
+    }:
         yield "YouTube refuses these addresses for now. A run would wait and try again, or end with --on-block stop."
         yield "Data-centre addresses are refused for good, as a rule: use --proxies with residential ones."
-    elif states <= {WayState.NO_CAPTIONS, WayState.UNREACHABLE, WayState.BLOCKED}:
+    elif results <= {WayResult.NO_CAPTIONS, WayResult.UNREACHABLE, WayResult.BLOCKED}:
         yield "YouTube plays videos here and shows no captions: that is a block which does not say so."
         yield "If the control video has none, name another: --control-video ID."
     else:
@@ -89,12 +96,13 @@ def answer_words(way: WayReport) -> str:
         return "plays, shows captions"
     if shown.failure.kind is Kind.NO_CAPTIONS:
         return "plays, shows none"
-    return shown.failure.message
+    return shown.failure.message.partition(";")[0]  # advice is for the conclusion
 
 
 def _head(report: EgressReport) -> str:
     cost = report.cost
-    return f"{printable(report.name)}   {cost.requests} requests, {size(cost.bytes)}"
+    requests = f"{cost.requests} request{'s' * (cost.requests != 1)}"
+    return f"{printable(report.name)}   {requests}, {size(cost.bytes)}"
 
 
 def _table(report: EgressReport) -> object:
@@ -109,15 +117,29 @@ def _table(report: EgressReport) -> object:
         )
     for way in report.ways:
         shown = way.shown
-        state = Text(_result_words(way), style=_STYLES.get(way.state, "yellow"))
+        result = Text(_result_words(way), style=_STYLES.get(way.result, "yellow"))
         table.add_row(
             way.way,
             printable(answer_words(way), 200),
             _captions(way),
             size(way.cost.bytes) if way.answers else "-",
             f"{shown.elapsed_s:.1f} s" if shown else "-",
-            state,
+            result,
         )
+    return table
+
+
+def _overview(reports: Sequence[EgressReport]) -> object:
+    """One line an egress: what each way is good for."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for head in ("egress", *(way.way for way in reports[0].ways), "bytes"):
+        table.add_column(head, justify="right" if head == "bytes" else "left", overflow="fold")
+    for report in reports:
+        cells = [Text(_WORDS[way.result], style=_STYLES.get(way.result, "yellow")) for way in report.ways]
+        table.add_row(printable(report.name), *cells, size(report.cost.bytes))
     return table
 
 
@@ -129,7 +151,7 @@ def _captions(way: WayReport) -> str:
 
 
 def _result_words(way: WayReport) -> str:
-    words = [_WORDS[way.state], *(printable(lack, 160) for lack in way.lacks)]
+    words = [_WORDS[way.result], *(printable(lack, 160) for lack in way.lacks)]
     if way.reason and way.shown is not None:
         words.append(f"not asked further: {way.reason}")
     return "; ".join(words)
