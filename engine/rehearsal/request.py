@@ -24,7 +24,8 @@ class Request:
     `kind` is watch, player (asked by ANDROID), metadata (the player asked by WEB for a microformat), other_client
     (the player asked by any other client), timedtext, ping (the site's small page that answers 204; no video), or
     resolve, browse, search (pages of listings; no video, but a `body`), next (what the watch page shows around a
-    video; yt-dlp asks for it). `translation` is the language to translate into. `client` and `version` are how the client names itself, also the one to whom a track was listed.
+    video; yt-dlp asks for it). `translation` is the language to translate into. `client` and `version` are how the
+    client names itself, also the one to whom a track was listed.
     """
 
     kind: str
