@@ -549,7 +549,8 @@ def test_scenes_that_another_way_passes(scene: str, fetcher: Fetcher, rehearsal:
         results = [fetcher.fetch(video_id, permit()) for video_id in invented_ids(4, 11)]
     finally:
         rehearsal.play("captured", replace=True)
-    assert all(isinstance(result, Fetched) for result in results[1:] if "text" not in str(result))
+    for result in results:  # a text that is there and unreadable is the video's
+        assert isinstance(result, Fetched) or (result.failure.kind is Kind.GARBLED and result.captions_listed)
     assert any(isinstance(result, Fetched) and result.way == "visionos" for result in results)
 
 
