@@ -76,8 +76,11 @@ class Settings:
 
     @property
     def requests_per_video(self) -> int:
-        """Requests for a video with captions; with all languages, those for the first track only."""
-        return 2 + (self.ways[0] in ("page", "yt-dlp")) + (self.frozen.metadata == "full")
+        """Requests for a video with captions; with all languages, those for the first track only.
+
+        Full metadata takes two, one of them only where the description lists no chapters.
+        """
+        return 2 + (self.ways[0] in ("page", "yt-dlp")) + 2 * (self.frozen.metadata == "full")
 
     def pack(self) -> bytes:
         """The settings as bytes, for the standard input of another process of this run."""

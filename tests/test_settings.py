@@ -88,7 +88,7 @@ def test_a_queue_from_before_these_options_has_their_defaults(queue: Queue) -> N
 
 @pytest.mark.parametrize(
     ("fetch_mode", "metadata", "requests"),
-    [("lean", "basic", 2), ("full", "basic", 3), ("lean", "full", 3), ("full", "full", 4)],
+    [("lean", "basic", 2), ("full", "basic", 3), ("lean", "full", 4), ("full", "full", 5)],
 )
 def test_requests_per_video(fetch_mode: Any, metadata: Any, requests: int) -> None:
     frozen = Frozen("/out", metadata=metadata)

@@ -36,6 +36,7 @@ _ENCODINGS = {"iso-8859-1": "iso-8859-1", "us-ascii": "ascii", "utf-16": "utf-16
 _KINDS = {
     "/watch": "page",
     "/youtubei/v1/player": "player",
+    "/youtubei/v1/next": "next",
     "/api/timedtext": "timedtext",
     "/youtubei/v1/navigation/resolve_url": "listing",
     "/youtubei/v1/browse": "listing",

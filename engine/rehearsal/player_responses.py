@@ -234,6 +234,28 @@ def listed_chapters(video: Video) -> str:
     return "\n".join([video.description, "", *lines, "", "Thank you"])
 
 
+def around_player(*, marked: bool) -> dict[str, object]:
+    """An answer of `/next`: what the watch page shows around the player. `marked`: with chapters on its bar."""
+    chapters = [
+        {"chapterRenderer": {"title": {"simpleText": title}, "timeRangeStartMillis": start_s * 1000}}
+        for start_s, title in ((0, "Opening"), (240, "Found by YouTube"), (700, "Close"))
+    ]
+    bar = {
+        "multiMarkersPlayerBarRenderer": {
+            "markersMap": [
+                {"key": "HEATSEEKER", "value": {"heatmap": {}}},
+                {"key": "AUTO_CHAPTERS", "value": {"chapters": chapters if marked else []}},
+            ]
+        }
+    }
+    decorated = {"decoratedPlayerBarRenderer": {"decoratedPlayerBarRenderer": {"playerBar": bar}}}
+    return {
+        "responseContext": {},
+        "contents": {"twoColumnWatchNextResults": {}},
+        "playerOverlays": {"playerOverlayRenderer": decorated},
+    }
+
+
 def watch_end(video: Video) -> bytes:
     """The end of a video's watch page, with the dates as the site's own pages have them."""
     dates = microformat(video)["microformat"]["playerMicroformatRenderer"]  # type: ignore[index]

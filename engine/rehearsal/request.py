@@ -12,7 +12,6 @@ _LISTS = {
     "/youtubei/v1/navigation/resolve_url": "resolve",
     "/youtubei/v1/browse": "browse",
     "/youtubei/v1/search": "search",
-    "/youtubei/v1/next": "next",
 }
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
@@ -63,6 +62,9 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
         kind = "metadata" if client == "WEB" and "microformat" in fields else "other_client"
         kind = "player" if client == "ANDROID" else kind
         return Request(kind, _video_id(video_id), client, version, masked="$fields" in query)
+    if parts.path == "/youtubei/v1/next" and method == "POST":
+        content = json.loads(body)
+        return Request("next", _video_id(str(content.get("videoId")) if isinstance(content, dict) else ""))
     if parts.path in _LISTS and method == "POST":
         content = json.loads(body)
         if not isinstance(content, dict):

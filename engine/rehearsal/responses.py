@@ -36,6 +36,7 @@ from engine.rehearsal.hidden_limit import HiddenLimit
 from engine.rehearsal.player_responses import (
     REFUSED,
     SMALL_PLAYER,
+    around_player,
     captions_end,
     details,
     listed_chapters,
@@ -53,7 +54,7 @@ HUGE_BYTES = 64 * 1024 * 1024
 # Video faults that leave the transcript as it is.
 _HAVE_TRANSCRIPT = (
     None, "replay", "old_codes", "no_language", "hidden", "po_token", "dubbed", "polyglot",
-    "twins", "hidden_manual", "chapters",
+    "twins", "hidden_manual", "chapters", "marked_chapters",
 )  # fmt: skip
 
 
@@ -132,7 +133,8 @@ class Responder:
         if request.kind == "ping":
             return Response(204, EMPTY)
         if request.kind == "next":
-            return json_response({"responseContext": {}, "contents": {"twoColumnWatchNextResults": {}}})
+            marked = self.faults.of_video(request, active) == "marked_chapters"
+            return json_response(around_player(marked=marked), scenario="marked_chapters" if marked else None)
         if request.kind in ("resolve", "browse", "search"):
             return self._listing(request)
         names = self.faults.of_client(request, active)

@@ -85,6 +85,9 @@ SCENARIOS: dict[str, ScenarioType] = {
     ),
     "twins": ScenarioType(Reach.VIDEO, "two tracks of English captions that people made"),
     "chapters": ScenarioType(Reach.VIDEO, "the description lists chapters"),
+    "marked_chapters": ScenarioType(
+        Reach.VIDEO, "chapters that YouTube marks and the description does not list"
+    ),
     "absent": ScenarioType(Reach.VIDEO, "a mix of final refusals (default share 0.03)", 0.03),
     "empty": ScenarioType(Reach.TRANSIENT, "timedtext answers 200 with nothing in it"),
     "garbled": ScenarioType(Reach.TRANSIENT, "an HTML page or half an answer instead of the data"),

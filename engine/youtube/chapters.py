@@ -1,14 +1,19 @@
-"""Chapters as the description of a video lists them: lines with a time and a title.
+"""Chapters: as the description of a video lists them, or as YouTube marks them on the bar below the picture.
 
-YouTube makes chapters of such a list when it begins at 0:00, has at least three times, and they ascend
-(support.google.com/youtube/answer/9884579). Its own, made without a list, are not in the player's answers.
+YouTube makes chapters of a list of times and titles when it begins at 0:00, has at least three times, and they ascend
+(support.google.com/youtube/answer/9884579). Those that it finds itself are not in the player's answers, but in what
+the watch page shows around the player (`/next`), at two places by age (yt-dlp and YouTube.js read them).
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from engine.model import Chapter
+from engine.youtube import player
 
 AT_LEAST = 3
 MAX_CHAPTERS = 500
@@ -40,6 +45,34 @@ def listed_chapters(description: str | None, duration_s: int | None = None) -> t
     if duration_s:
         found = [chapter for chapter in found if chapter.start < duration_s]
     return tuple(found[:MAX_CHAPTERS]) if len(found) >= AT_LEAST else ()
+
+
+def marked_chapters(answer: Any) -> tuple[Chapter, ...]:
+    """The chapters in an answer of `/next`, empty when it marks none."""
+    overlay = player.at(answer, "playerOverlays", "playerOverlayRenderer", "decoratedPlayerBarRenderer")
+    bar = player.at(overlay, "decoratedPlayerBarRenderer", "playerBar")
+    lists = [player.at(bar, "chapteredPlayerBarRenderer").get("chapters")]
+    markers = player.items(player.at(bar, "multiMarkersPlayerBarRenderer").get("markersMap"))
+    lists += [player.at(marker, "value").get("chapters") for marker in markers]
+    for listed in lists:
+        found: list[Chapter] = []
+        for item in player.items(listed)[:MAX_CHAPTERS]:
+            chapter = _marked(player.at(item, "chapterRenderer"))
+            if chapter is not None and (not found or chapter.start > found[-1].start):
+                found.append(chapter)
+        if found:
+            return tuple(found)
+    return ()
+
+
+def _marked(renderer: Mapping[str, Any]) -> Chapter | None:
+    start_ms, title = renderer.get("timeRangeStartMillis"), renderer.get("title")
+    if isinstance(start_ms, str) and start_ms.isascii() and start_ms.isdigit() and len(start_ms) <= 12:
+        start_ms = int(start_ms)
+    if isinstance(start_ms, bool) or not isinstance(start_ms, (int, float)) or not 0 <= start_ms < math.inf:
+        return None
+    text = player.text(title)[:MAX_LINE_CHARS].encode("utf-8", "replace").decode("utf-8").strip()
+    return Chapter(start_ms / 1000, text) if text else None
 
 
 def _read(line: str) -> Chapter | None:

@@ -7,9 +7,9 @@ videos to come is in `way_health`.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from engine.errors import EngineError, Interrupted
 from engine.model import (
@@ -32,7 +32,7 @@ from engine.storage.disk import disk_error
 from engine.youtube.classify import classify, shortage
 from engine.youtube.clients import CLIENTS
 from engine.youtube.messages import clean
-from engine.youtube.metadata import fetch_microformat, read_metadata, with_microformat
+from engine.youtube.metadata import fetch_chapters, fetch_microformat, read_metadata, with_microformat
 from engine.youtube.track_choice import (
     ANY,
     ORIG,
@@ -145,7 +145,7 @@ class Fetcher:
                 served = self._by_ways(video)
                 metadata = served.metadata
                 if self.settings.metadata == "full":
-                    metadata = with_microformat(metadata, _microformat(attempt, video_id))
+                    metadata = _full(attempt, video_id, metadata)
                 others = served.transcripts if self.settings.all_languages else ()
                 got = Fetched(metadata, served.transcripts[0], attempt.cost, others, served.way, served.note)
             except Interrupted:
@@ -313,13 +313,15 @@ def _read_chosen(video: VideoAttempt, chosen: Chosen) -> Transcript:
         raise FailureError(Failure(Kind.TRANSLATION_REFUSED, message)) from None
 
 
-def _microformat(attempt: Attempt, video_id: str) -> Mapping[str, Any]:
-    """What full metadata adds. Any failure fails the attempt: a record without it would look complete.
+def _full(attempt: Attempt, video_id: str, metadata: Metadata) -> Metadata:
+    """Full metadata: one request, and another for chapters that the description does not list.
 
-    A final refusal by the WEB client does not end the job, because the video's captions were read: it is `garbled`.
+    Any failure fails the attempt: a record without it would look complete. A final refusal by the WEB client does not
+    end the job, because the video's captions were read: it is `garbled`.
     """
     try:
-        return fetch_microformat(attempt, video_id)
+        found = with_microformat(metadata, fetch_microformat(attempt, video_id))
+        return found if found.chapters else replace(found, chapters=fetch_chapters(attempt, video_id))
     except _PASSED_ON:
         raise
     except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here

@@ -13,11 +13,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from engine.model import Failure, Kind, Metadata
+from engine.model import Chapter, Failure, Kind, Metadata
 from engine.network.answer import FailureError
 from engine.network.attempt import Attempt
 from engine.youtube import player
-from engine.youtube.chapters import listed_chapters
+from engine.youtube.chapters import listed_chapters, marked_chapters
 from engine.youtube.classify import by_status
 
 _MAX_COUNT = 1 << 62
@@ -25,6 +25,7 @@ _MAX_COUNT = 1 << 62
 _MAX_NAME_CHARS, _MAX_DESCRIPTION_CHARS, _MAX_KEYWORDS, _MAX_KEYWORD_CHARS = 10_000, 100_000, 1_000, 1_000
 _MAX_PICTURES, _MAX_URL_CHARS = 50, 2_000
 _PAGE_DATE = re.compile(rb'<meta itemprop="datePublished" content="([^"]{1,40})"')
+_NEXT = "https://www.youtube.com/youtubei/v1/next"
 _FIELDS = "microformat,playabilityStatus"  # the latter says why there is no microformat
 _VERSION = "2.20260708.00.00"  # as in yt-dlp 2026.10.26; YouTube accepts versions that are years old
 _HEADERS = {
@@ -91,17 +92,38 @@ def fetch_microformat(attempt: Attempt, video_id: str) -> Mapping[str, Any]:
     response = attempt.request(
         "POST",
         f"{player.URL}?prettyPrint=false&$fields={_FIELDS}",
-        json={
-            "context": {"client": {"clientName": "WEB", "clientVersion": _VERSION, "hl": "en"}},
-            "videoId": video_id,
-            "contentCheckOk": True,
-            "racyCheckOk": True,
-        },
+        json=_web(video_id),
         headers=_HEADERS,
     )
     if response.status_code != 200:
         raise FailureError(by_status(attempt.answer))
     return read_microformat(response.json(), video_id)
+
+
+def fetch_chapters(attempt: Attempt, video_id: str) -> tuple[Chapter, ...]:
+    """The chapters that YouTube marks on a video: one request.
+
+    Raises FailureError for a block and for what another attempt may get. An answer of no use means none.
+    """
+    response = attempt.request(
+        "POST", f"{_NEXT}?prettyPrint=false&$fields=playerOverlays", json=_web(video_id), headers=_HEADERS
+    )
+    if response.status_code == 429 or response.status_code >= 500 or attempt.answer.captcha:
+        raise FailureError(by_status(attempt.answer))
+    try:
+        return marked_chapters(response.json()) if response.status_code == 200 else ()
+    except (ValueError, RecursionError):
+        return ()
+
+
+def _web(video_id: str) -> dict[str, Any]:
+    """The body of a request as the WEB client."""
+    return {
+        "context": {"client": {"clientName": "WEB", "clientVersion": _VERSION, "hl": "en"}},
+        "videoId": video_id,
+        "contentCheckOk": True,
+        "racyCheckOk": True,
+    }
 
 
 def read_microformat(answer: Any, video_id: str) -> Mapping[str, Any]:

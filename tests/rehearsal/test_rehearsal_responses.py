@@ -66,7 +66,7 @@ def test_every_scenario_is_tested_here_or_in_the_server_tests() -> None:
     here |= {
         name for name, entry in SCENARIOS.items() if entry.reach is Reach.CLIENT
     }  # test_rehearsal_client_faults
-    here |= {"kids", "hidden_manual", "twins", "chapters"}  # there, too
+    here |= {"kids", "hidden_manual", "twins", "chapters", "marked_chapters"}  # there, too
     assert here | wire | set(MIXES) == set(SCENARIOS)
 
 

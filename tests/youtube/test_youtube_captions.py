@@ -61,7 +61,7 @@ def got(result: Fetched | Refused) -> tuple[str, bool, int]:
         ({"languages": ("en",)}, ("en", True, 2)),
         ({"languages": ("any",)}, ("de", True, 2)),
         ({"languages": ("fr", "orig"), "translate": "ja"}, ("ja", True, 2)),
-        ({"languages": ("orig",), "metadata": "full"}, ("de", True, 3)),
+        ({"languages": ("orig",), "metadata": "full"}, ("de", True, 4)),
     ],
 )
 def test_a_dubbed_video(settings: Any, found: Any, rehearsal: Rehearsal, client: Client) -> None:
@@ -136,11 +136,27 @@ def test_of_two_tracks_of_one_language_the_first_is_read_and_the_other_named(
     assert isinstance(again, Fetched) and again.note is None
 
 
+def test_chapters_from_the_description_and_else_from_what_youtube_marks(
+    rehearsal: Rehearsal, client: Client
+) -> None:
+    def chapters(scene: str, **settings: Any) -> tuple[list[str], int]:
+        with playing(rehearsal, scene):
+            result = fetch(client, **settings)
+        assert isinstance(result, Fetched)
+        return [chapter.title for chapter in result.metadata.chapters], result.cost.requests
+
+    listed = ["Intro", "How it is made: part 1", "Q & A"]
+    assert chapters("chapters") == (listed, 2)
+    assert chapters("chapters", metadata="full") == (listed, 3), "nothing more is asked"
+    assert chapters("marked_chapters") == ([], 2)
+    assert chapters("marked_chapters", metadata="full") == (["Opening", "Found by YouTube", "Close"], 4)
+
+
 def test_all_tracks_the_best_one_first(rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "polyglot"):
         result = fetch(client, all_languages=True, languages=("ja", "en"), metadata="full")
     assert isinstance(result, Fetched)
-    assert result.cost.requests == 1 + 8 + 1
+    assert result.cost.requests == 1 + 8 + 2
     assert result.transcript is result.transcripts[0]
     listed = [(transcript.language, transcript.is_generated) for transcript in result.transcripts]
     assert listed[0] == ("ja", False)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import json_values
 
 from engine.model import Chapter
-from engine.youtube.chapters import MAX_CHAPTERS, listed_chapters
+from engine.youtube.chapters import MAX_CHAPTERS, listed_chapters, marked_chapters
 
 THREE = "0:00 Intro\n1:30 The middle\n12:05 The end"
 
@@ -81,6 +83,39 @@ def test_chapters_begin_at_nought_and_ascend(parts: list[str]) -> None:
     assert not found or (starts[0] == 0 and len(found) >= 3)
     assert starts == sorted(set(starts))
     assert all(chapter.title for chapter in found)
+
+
+def marked(chapters: Any, *, old: bool = False) -> Any:
+    key, value = (
+        "multiMarkersPlayerBarRenderer",
+        {"markersMap": [{"key": "x", "value": {"chapters": chapters}}]},
+    )
+    bar = {"chapteredPlayerBarRenderer": {"chapters": chapters}} if old else {key: value}
+    decorated = {"decoratedPlayerBarRenderer": {"decoratedPlayerBarRenderer": {"playerBar": bar}}}
+    return {"playerOverlays": {"playerOverlayRenderer": decorated}}
+
+
+def renderer(start_ms: Any, title: Any) -> dict[str, Any]:
+    return {"chapterRenderer": {"timeRangeStartMillis": start_ms, "title": title}}
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_what_youtube_marks(old: bool) -> None:
+    listed = [
+        renderer(0, {"simpleText": "a"}),
+        renderer("1500", {"runs": [{"text": "b"}, {"text": "c"}]}),
+        renderer(1500, {"simpleText": "again"}),
+        renderer(True, {"simpleText": "no time"}),
+        renderer(2000, {"simpleText": " "}),
+        None,
+    ]
+    assert marked_chapters(marked(listed, old=old)) == (Chapter(0.0, "a"), Chapter(1.5, "bc"))
+
+
+@given(json_values, st.booleans())
+def test_any_answer_marks_chapters_or_none(odd: Any, old: bool) -> None:
+    for answer in (odd, marked(odd, old=old), marked([renderer(odd, odd)], old=old)):
+        assert all(chapter.title for chapter in marked_chapters(answer))
 
 
 @given(st.text(st.characters(codec="utf-8")))

@@ -53,7 +53,7 @@ def cost_notices(settings: Settings) -> Iterator[str]:
     frozen = settings.frozen
     if frozen.metadata == "full":
         yield (
-            f"--metadata full: {settings.requests_per_video} requests a video; "
+            f"--metadata full: up to {settings.requests_per_video} requests a video; "
             "a video whose metadata cannot be fetched is tried again and fails in the end"
         )
     if frozen.all_languages:
