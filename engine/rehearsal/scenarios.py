@@ -80,14 +80,10 @@ SCENARIOS: dict[str, ScenarioType] = {
     "quadratic": ScenarioType(Reach.VIDEO, "captions that take a careless parser minutes"),
     "bulky": ScenarioType(Reach.VIDEO, "a transcript of 31 MB"),
     "wordy": ScenarioType(Reach.VIDEO, "a refusal of 31 MB"),
-    "hidden_manual": ScenarioType(
-        Reach.VIDEO, "generated captions; ones that a person made are hidden from ANDROID"
-    ),
+    "hidden_manual": ScenarioType(Reach.VIDEO, "captions made by people are hidden from ANDROID"),
     "twins": ScenarioType(Reach.VIDEO, "two tracks of English captions that people made"),
     "chapters": ScenarioType(Reach.VIDEO, "the description lists chapters"),
-    "marked_chapters": ScenarioType(
-        Reach.VIDEO, "chapters that YouTube marks and the description does not list"
-    ),
+    "marked_chapters": ScenarioType(Reach.VIDEO, "chapters that YouTube marks itself"),
     "absent": ScenarioType(Reach.VIDEO, "a mix of final refusals (default share 0.03)", 0.03),
     "empty": ScenarioType(Reach.TRANSIENT, "timedtext answers 200 with nothing in it"),
     "garbled": ScenarioType(Reach.TRANSIENT, "an HTML page or half an answer instead of the data"),
