@@ -53,14 +53,9 @@ def _status(answer: Mapping[str, Any] | None) -> object:
 
 
 def _shown(answer: Mapping[str, Any] | None) -> list[tuple[object, ...]]:
-    """The tracks without their addresses, which are signed anew for each answer."""
+    """The tracks, without their addresses, which are signed anew for each answer, and without the languages that
+    YouTube translates into, which are in no record."""
     return [
-        (
-            track.language,
-            track.language_code,
-            track.is_generated,
-            track.needs_token,
-            track.translation_languages,
-        )
+        (track.language, track.language_code, track.is_generated, track.needs_token)
         for track in list_tracks(answer)
     ]
