@@ -41,6 +41,7 @@ __all__ = [
     "installed_table",
     "newest",
     "player_context",
+    "release_date",
 ]
 
 _DIGITS = re.compile(r"\d+")
@@ -119,7 +120,7 @@ def newest(known: Mapping[str, Any], *, dated: date, source: str) -> tuple[Inner
 def installed_clients() -> tuple[InnertubeClient, ...]:
     """The table as the installed yt-dlp renews it. The supervisor reads it once, for all workers."""
     known, version = installed_table()
-    return newest(known, dated=_release_date(version), source=f"yt-dlp {version}")
+    return newest(known, dated=release_date(version), source=f"yt-dlp {version}")
 
 
 def installed_table() -> tuple[Mapping[str, Any], str]:
@@ -179,7 +180,7 @@ def _order(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in _DIGITS.findall(version))
 
 
-def _release_date(version: str) -> date:
+def release_date(version: str) -> date:
     """The date in a version of yt-dlp (`2026.10.26`); the oldest row's where it holds none."""
     parts = _DIGITS.findall(version)[:3]
     try:

@@ -125,8 +125,8 @@ class _Extractor:
 def _kept(video: VideoAttempt, response: requests.Response) -> bytes:
     """A response as yt-dlp gets it. Player answers are kept, the first that plays before others.
 
-    Their descriptions are left out: yt-dlp would search them for songs and chapters, with expressions that take
-    minutes for texts made for that.
+    Their titles and descriptions are left out: yt-dlp would search them for songs and chapters, with expressions that
+    take minutes for texts made for that.
     """
     content: bytes = response.content
     if urlsplit(response.url).path != urlsplit(player.URL).path or response.status_code != 200:
@@ -141,7 +141,9 @@ def _kept(video: VideoAttempt, response: requests.Response) -> bytes:
         video.keep(answer)
     details = answer.get("videoDetails")
     if isinstance(details, dict):
-        answer = {**answer, "videoDetails": {**details, "shortDescription": ""}}
+        unread = {"shortDescription": "", "title": video.video_id, "keywords": []}
+        answer = {**answer, "videoDetails": {**details, **unread}}
+    answer.pop("microformat", None)
     return json.dumps(answer).encode()
 
 
