@@ -100,7 +100,7 @@ def refusing(status: str, reason: str) -> Reply:
     ("web", "kind", "words"),
     [
         (Reply("busy", 503), Kind.SERVER_ERROR, "answers 503"),
-        (Reply("no", 400), Kind.SERVER_ERROR, "update youtube-transcript-api"),
+        (Reply("no", 400), Kind.SERVER_ERROR, "update yt-dlp"),
         (Reply("busy", 429, headers={"Retry-After": "9"}), Kind.BLOCKED, "answers 429"),
         (Reply("<html><div class='g-recaptcha'></div>"), Kind.BLOCKED, "captcha"),
         (refusing("LOGIN_REQUIRED", "Sign in to confirm you’re not a bot"), Kind.BLOCKED, "not a bot"),
