@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
 # Public and captioned for years, of three channels: they tell whether YouTube shows captions to an address.
 CONTROL_VIDEOS = ("dQw4w9WgXcQ", "iG9CE55wbtY", "jNQXAC9IVRw")
 WATCH_URL = "https://www.youtube.com/watch?v="  # and the id
+
+WAYS = ("android", "visionos", "ios", "page", "yt-dlp")  # in the order in which they are tried
 
 
 class Status(StrEnum):
@@ -38,6 +41,7 @@ class Kind(StrEnum):
     GARBLED = "garbled"
     TOO_LARGE = "too_large"
     PO_TOKEN = "po_token"  # noqa: S105 - the name of a refusal, not a secret
+    TRANSLATION_REFUSED = "translation_refused"
     NOT_YET = "not_yet"
     BLOCKED = "blocked"
     KEPT = "kept"
@@ -87,10 +91,20 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Chapter:
+    """A part of a video: its start in seconds, and its title."""
+
+    start: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class Metadata:
     """What the player answer says about a video; None where it says nothing.
 
-    The last five come only with full metadata. Dates are as YouTube writes them: ISO 8601 with or without a time.
+    `publish_date` to `available_countries` come only with full metadata. Dates are as YouTube writes them: ISO 8601
+    with or without a time. `published` is there whenever any answer holds the date. `chapters` are those that the
+    description lists; `thumbnail` is the address of the largest picture.
     """
 
     title: str | None = None
@@ -106,6 +120,9 @@ class Metadata:
     category: str | None = None
     like_count: int | None = None
     available_countries: tuple[str, ...] | None = None
+    published: str | None = None
+    thumbnail: str | None = None
+    chapters: tuple[Chapter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,23 +175,29 @@ class RequestCost:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A fetch that worked. `transcripts` as in Record."""
+    """A fetch that worked. `transcripts` as in Record; `way` is the way that served (`engine.youtube.clients`).
+
+    `note` says what a reader of the row should know, such as another track of the same language; usually None.
+    """
 
     metadata: Metadata
     transcript: Transcript
     cost: RequestCost
     transcripts: tuple[Transcript, ...] = ()
+    way: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NotFetched:
-    """A fetch that did not work: the failure, and what was learnt about the video (title, channel, whether
-    captions are listed) if anything."""
+    """A fetch that did not work: the failure, what was learnt about the video (title, channel, whether captions are
+    listed) if anything, and the way whose word the failure is."""
 
     failure: Failure
     cost: RequestCost
     metadata: Metadata | None = None
     captions_listed: bool = False
+    way: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +229,35 @@ class EgressSpec:
     name: str
     proxy_url: str | None = field(default=None, repr=False)
     rotating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InnertubeClient:
+    """One of YouTube's own programs, as a player request names it.
+
+    way         the way that asks as this client
+    name        `clientName`, `number` the same as a number (the header X-YouTube-Client-Name)
+    context     further fields of `context.client`: device and system
+    plays_kids  whether it is shown videos made for kids
+    dated       when the row was read, and `source` where
+    """
+
+    way: str
+    name: str
+    number: str
+    version: str
+    user_agent: str
+    context: tuple[tuple[str, str | int], ...]
+    plays_kids: bool
+    dated: date
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class YtdlpOptions:
+    """What a user gives yt-dlp's own way. `extractor_args` as they were written (`youtube:player_client=web`);
+    `cookies` is a path, None without."""
+
+    extractor_args: tuple[str, ...] = field(default=(), repr=False)
+    plugin_dirs: tuple[str, ...] = ()
+    cookies: str | None = None

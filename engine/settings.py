@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Literal, Self
 from engine.budget import BudgetSettings
 from engine.errors import UsageError
 from engine.limits import Caps
-from engine.model import CONTROL_VIDEOS, EgressSpec
+from engine.model import CONTROL_VIDEOS, WAYS, EgressSpec, InnertubeClient, YtdlpOptions
 from engine.queue.directory import Queue
 from engine.queue.marker import output_of, relative_to
 
@@ -64,8 +64,11 @@ class Settings:
     ca_bundle: str | None = field(default=None)
     batch: str = ""  # the queue's id (`engine.queue.marker`)
     replace: bool = False  # overwrite files that this queue did not write
-    fetch_mode: Literal["lean", "full"] = "lean"
-    mask: bool = False  # not fixed: it changes the bytes on the wire, not what is recorded
+    # Not fixed: they change what goes over the wire, not what is recorded.
+    ways: tuple[str, ...] = WAYS
+    clients: tuple[InnertubeClient, ...] = ()  # empty: the engine's own table
+    mask: Literal["auto", "on", "off"] = "auto"
+    ytdlp: YtdlpOptions | None = field(default=None, repr=False)
     on_block: str = "wait"
     limit: int | None = None
     control_videos: tuple[str, ...] = CONTROL_VIDEOS
@@ -73,8 +76,11 @@ class Settings:
 
     @property
     def requests_per_video(self) -> int:
-        """Requests for a video with captions; with all languages, those for the first track only."""
-        return 2 + (self.fetch_mode == "full") + (self.frozen.metadata == "full")
+        """Requests for a video with captions; with all languages, those for the first track only.
+
+        Full metadata takes two, one of them only where the description lists no chapters.
+        """
+        return 2 + (self.ways[0] in ("page", "yt-dlp")) + 2 * (self.frozen.metadata == "full")
 
     def pack(self) -> bytes:
         """The settings as bytes, for the standard input of another process of this run."""

@@ -12,6 +12,7 @@ import pytest
 from engine.budget import BudgetSettings
 from engine.budget.rate import Rate
 from engine.errors import UsageError
+from engine.model import WAYS
 from engine.queue.directory import Queue, open_queue
 from engine.queue.making import make_queue
 from engine.settings import Frozen, Settings, check_rehearsal, freeze
@@ -87,12 +88,12 @@ def test_a_queue_from_before_these_options_has_their_defaults(queue: Queue) -> N
 
 
 @pytest.mark.parametrize(
-    ("fetch_mode", "metadata", "requests"),
-    [("lean", "basic", 2), ("full", "basic", 3), ("lean", "full", 3), ("full", "full", 4)],
+    ("ways", "metadata", "requests"),
+    [(WAYS, "basic", 2), (("page",), "basic", 3), (("ios",), "full", 4), (("yt-dlp", "ios"), "full", 5)],
 )
-def test_requests_per_video(fetch_mode: Any, metadata: Any, requests: int) -> None:
+def test_requests_per_video(ways: Any, metadata: Any, requests: int) -> None:
     frozen = Frozen("/out", metadata=metadata)
-    settings = Settings("q", frozen, (), BudgetSettings(Rate("none")), fetch_mode=fetch_mode)
+    settings = Settings("q", frozen, (), BudgetSettings(Rate("none")), ways=ways)
     assert settings.requests_per_video == requests
 
 

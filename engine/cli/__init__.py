@@ -52,6 +52,7 @@ SECTIONS = {
     "Before a run": {
         "plan": "Estimate what a batch will cost: requests, bytes, hours, money.",
         "doctor": "Check whether this machine is fit for a run.",
+        "probe": "Ask YouTube which ways to captions work from here.",
         "proxies": "Try the proxies: `engine proxies check`.",
         "config": "Show each option's value and where it comes from: `engine config show`.",
         "rehearse": "Try a run against an embedded server that answers as YouTube.",

@@ -77,6 +77,8 @@ def command(
         )
     elif problems:
         say(f"engine: {len(problems)} problem{'' if len(problems) == 1 else 's'} would stop a run")
+    else:
+        say("next: `engine probe` asks YouTube which ways work from here, with at most 30 requests")
     return Exit.USAGE if problems else Exit.OK
 
 

@@ -168,7 +168,7 @@ def command(
         rate=rate,
         egresses=egresses,
         price_per_gb=per_gb,
-        fetch_mode=request.fetch_mode,
+        fetch_mode="full" if request.chosen_ways()[0] == "page" else "lean",
         full_metadata=request.metadata == "full",
     )
     estimate = Estimate(

@@ -64,7 +64,9 @@ def _scenes_help() -> str:
     show_default=True,
     help="Seconds each answer takes.",
 )
-@click.option("--scene", "scenes", metavar="NAME[=SHARE]", multiple=True, help="What goes wrong; repeatable.")
+@click.option(
+    "--scene", "scenes", metavar="NAME[:CLIENT][=SHARE]", multiple=True, help="What goes wrong; repeatable."
+)
 @click.option(
     "--limit-rate",
     metavar="R",

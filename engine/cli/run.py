@@ -68,6 +68,7 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
         check_authorities(request.ca_bundle)
     target = _notify_target(request)
     budget, caps, wanted = request.budget(), request.caps(), request.frozen()
+    ways, ytdlp = request.chosen_ways(), request.ytdlp()
     errors: list[str] = []
     known = request.reading.known_elsewhere(say)
     streams = request.reading.open(sources, errors, say)
@@ -76,6 +77,7 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
     queue = _open(sources, root, wanted.output, rehearsal=rehearsal)
     notices = RunNotices(Queue(os.path.abspath(queue.root)), target, _absolute(request.ca_bundle))
     from engine.run.supervisor import hold
+    from engine.youtube.clients import installed_clients
 
     # The notice of the end is sent after the lock is free: who receives it may start the next command.
     with notices, hold(queue):
@@ -98,8 +100,10 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
             deadline_s=request.deadline,
             grace_s=request.grace,
             ca_bundle=_absolute(request.ca_bundle),
-            fetch_mode=request.fetch_mode,
+            ways=ways,
+            clients=installed_clients(),
             mask=request.mask,
+            ytdlp=ytdlp,
             on_block=request.on_block,
             limit=request.limit,
             control_videos=request.control_videos,

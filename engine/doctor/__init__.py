@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from engine.doctor.filesystem import belongs, names, output_place, queue_place
 from engine.doctor.finding import Finding, Level, problem
 from engine.doctor.host import SHM, authorities, descriptors, proxies, shared_memory
-from engine.doctor.software import clock, packages, python
+from engine.doctor.software import clients, clock, packages, python
 from engine.errors import EngineError
 from engine.model import EgressSpec
 
@@ -36,6 +36,7 @@ def examine(asked: Asked) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("python", python),
         ("packages", packages),
+        ("clients", clients),
         ("clock", lambda: clock(asked.queue)),
         ("open files", lambda: descriptors(asked.processes, asked.threads, max(1, len(asked.egresses)))),
         (SHM, shared_memory),

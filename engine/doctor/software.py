@@ -14,8 +14,10 @@ from importlib import metadata
 from engine.doctor.finding import Finding, ok, problem, warning
 from engine.queue.directory import Queue, exists
 from engine.storage.timestamps import seconds, utc
+from engine.youtube.clients import CLIENTS, installed_table, newest, release_date
 
 OLD_DAYS = 60  # after so many yt-dlp has as a rule fallen behind the site
+OLD_TABLE_DAYS = 365  # of the table of clients
 PYTHON = (3, 11)
 _MINIMUM = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*>=\s*([0-9.]+)")
 
@@ -65,6 +67,26 @@ def age(version: str, today: date) -> Finding:
     if days > OLD_DAYS:
         return warning("yt-dlp", f"{version}, {days} days old", "the site changes: pip install -U yt-dlp")
     return ok("yt-dlp", f"{version}, {max(0, days)} days old")
+
+
+def clients(today: date | None = None) -> Iterator[Finding]:
+    """The installed yt-dlp still has each client of the engine's own table, and the table is not old."""
+    today = today or date.fromtimestamp(time.time())
+    known, version = installed_table()
+    missing = [client.way for client in CLIENTS if client.way not in known]
+    if missing and version:
+        yield warning(
+            "clients",
+            f"yt-dlp {version} no longer has {', '.join(missing)}, so the engine's own versions are used",
+            "look for a newer engine",
+        )
+        return
+    dated = min(client.dated for client in newest(known, dated=release_date(version), source=version))
+    days = (today - dated).days
+    if days > OLD_TABLE_DAYS:
+        yield warning("clients", f"read {days} days ago; YouTube refuses old ones", "pip install -U yt-dlp")
+    else:
+        yield ok("clients", f"{', '.join(client.way for client in CLIENTS)}, read {max(0, days)} days ago")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -36,7 +36,8 @@ class BatchStatus:
 
     `state` is running, paused, stalled, stopped, finished, halted or empty (no queue). `kinds` counts the jobs that
     are not ok by kind, `rows` those whose row is in the manifest. `rate_per_s` holds `1m` and `15m`, `eta_s` `low`
-    and `high` (None: unknown), `waits` until when deferred jobs wait, `listings` how far sources are listed.
+    and `high` (None: unknown), `waits` until when deferred jobs wait, `listings` how far sources are
+    listed, `ways_off` which ways are not used for now.
     """
 
     state: str
@@ -58,6 +59,7 @@ class BatchStatus:
     bytes: int
     waits: Mapping[str, Any] | None
     listings: Mapping[str, Any]
+    ways_off: tuple[Mapping[str, Any], ...]
     started_at: str | None
     updated_at: str
 
@@ -81,6 +83,7 @@ class BatchStatus:
         """The status in what `engine.monitor.status.collect` returns."""
         known = {name: value[name] for name in cls.__dataclass_fields__}
         known["workers"] = tuple(WorkerStatus(**each) for each in value["workers"])
+        known["ways_off"] = tuple(value["ways_off"])
         known["egresses"] = tuple(
             EgressStatus(**{name: each[name] for name in EgressStatus.__dataclass_fields__})
             for each in value["egresses"]
@@ -90,6 +93,6 @@ class BatchStatus:
     def to_json(self) -> dict[str, Any]:
         """The same as `engine status --json` prints it."""
         value = asdict(self)
-        for name in ("workers", "egresses"):
+        for name in ("workers", "egresses", "ways_off"):
             value[name] = list(value[name])
         return {"schema_version": 1, **value}

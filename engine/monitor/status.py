@@ -21,6 +21,7 @@ from engine.queue.control import read_run_state
 from engine.queue.directory import Queue, exists, open_queue
 from engine.storage.locks import living_holder
 from engine.storage.timestamps import utc
+from engine.youtube.way_health_file import read_health
 
 STALLED_AFTER_S = 120.0
 
@@ -60,9 +61,19 @@ def empty() -> dict[str, Any]:
         "requests": 0,
         "bytes": 0,
         "listings": channel_state.empty_summary(),
+        "ways_off": [],
         "started_at": None,
         "updated_at": utc(ms=True),
     }
+
+
+def _ways_off(queue: Queue) -> list[dict[str, Any]]:
+    """The ways that are off: for which egress (`*`: all), until when, and why."""
+    return [
+        {"name": name, "egress": egress, "until": utc(until), "reason": way.reason}
+        for name, way in sorted(read_health(queue).ways.items())
+        for egress, until in sorted(way.off_until.items())
+    ]
 
 
 def collect(root: str) -> dict[str, Any]:
@@ -123,6 +134,7 @@ def collect(root: str) -> dict[str, Any]:
         "requests": max(requests, int(snapshot.get("requests") or 0)),
         "bytes": max(body_bytes, int(snapshot.get("bytes") or 0)),
         "listings": listed,
+        "ways_off": _ways_off(queue),
         "bad_lines": recounted.bad_lines,
         "started_at": (run or {}).get("since") or snapshot.get("started_at"),
         "updated_at": utc(now, ms=True),

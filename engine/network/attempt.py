@@ -6,7 +6,9 @@ decoded body is capped.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,7 @@ _ENCODINGS = {"iso-8859-1": "iso-8859-1", "us-ascii": "ascii", "utf-16": "utf-16
 _KINDS = {
     "/watch": "page",
     "/youtubei/v1/player": "player",
+    "/youtubei/v1/next": "next",
     "/api/timedtext": "timedtext",
     "/youtubei/v1/navigation/resolve_url": "listing",
     "/youtubei/v1/browse": "listing",
@@ -72,6 +75,20 @@ class Attempt:
         session.adapter.attempt = None
         with self._scope:
             self.client.checkin(self, session, keep=not self.drop_session)
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether the deadline is over."""
+        return not self._deadline.whole_left_s
+
+    @contextlib.contextmanager
+    def part(self, limit_s: float | None) -> Iterator[None]:
+        """Let the requests inside take `limit_s` at most, of what the deadline has left; None: all of that."""
+        self._deadline.begin_part(limit_s)
+        try:
+            yield
+        finally:
+            self._deadline.begin_part(None)
 
     @property
     def session(self) -> Session:
@@ -135,7 +152,7 @@ class Attempt:
 
     def _pay(self) -> None:
         """Use the prepaid permit, or acquire another."""
-        if self._prepaid and self.client.stale(self.permit):
+        if self._prepaid and time.monotonic() > self.permit.expires_s:
             self.client.unused(self.permit)
             self._prepaid = False
         if not self._prepaid:
@@ -191,7 +208,12 @@ class Attempt:
             raise Interrupted
 
     def _late(self) -> FailureError:
-        message = f"not done within the {self._deadline.limit_s:g} s of one attempt"
+        limit_s, what = (
+            (self._deadline.part_s, "way")
+            if self._deadline.whole_left_s
+            else (self._deadline.limit_s, "attempt")
+        )
+        message = f"not done within the {limit_s:g} s of one {what}"
         return FailureError(Failure(Kind.TIMEOUT, message))
 
 
@@ -200,14 +222,25 @@ class _Deadline:
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
+        self.part_s = limit_s  # of the part under way
+        self._part_ends_s = limit_s  # in time used
         self._used_s = 0.0
         self._since_s: float | None = None  # None: stopped
 
     @property
     def left_s(self) -> float:
         """Seconds left, 0.0 when it is over. A wait may end slightly early, so a few milliseconds count as none."""
-        left_s = self.limit_s - self._used_s
-        return left_s if left_s > 0.005 else 0.0
+        return _unless_over(self._part_ends_s - self._used_s)
+
+    @property
+    def whole_left_s(self) -> float:
+        """Seconds left of the whole deadline, whatever part is under way."""
+        return _unless_over(self.limit_s - self._used_s)
+
+    def begin_part(self, limit_s: float | None) -> None:
+        """From now on `left_s` counts towards the end of a part; None: of the whole."""
+        self.part_s = self.limit_s if limit_s is None else min(limit_s, self.limit_s)
+        self._part_ends_s = min(self.limit_s, self._used_s + self.part_s)
 
     def start(self) -> None:
         self._since_s = time.monotonic()
@@ -232,3 +265,7 @@ class _Deadline:
         if used_s > suspends.GAP_S:  # less than that can hold no suspend
             used_s = max(0.0, used_s - suspends.lost_s(since_s))
         self._used_s += used_s
+
+
+def _unless_over(left_s: float) -> float:
+    return left_s if left_s > 0.005 else 0.0

@@ -35,7 +35,6 @@ class Client:
     """Sends requests by all egresses of a run, for all threads of a process.
 
     acquire    `acquire(egress_index)` waits for a permit; it may raise errors.Interrupted
-    stale      `stale(permit)`: whether a prepaid permit can no longer be used (default: by its `expires_s`)
     unused     `unused(permit)` is called with a permit that was not used
     ca_bundle  None means certifi's
     connect_s  limits each step of connecting, `read_s` each wait for an answer, `max_bytes` one decoded body
@@ -51,7 +50,6 @@ class Client:
         specs: Sequence[EgressSpec],
         *,
         acquire: Callable[[int], Permit],
-        stale: Callable[[Permit], bool] | None = None,
         unused: Callable[[Permit], None] = lambda permit: None,
         ca_bundle: str | None = None,
         connect_s: float = 10.0,
@@ -62,7 +60,6 @@ class Client:
     ) -> None:
         self.specs = tuple(specs)
         self.acquire = acquire
-        self.stale = stale or (lambda permit: time.monotonic() > permit.expires_s)
         self.unused = unused
         self.connect_s, self.read_s, self.max_bytes = connect_s, read_s, max_bytes
         self.log = log

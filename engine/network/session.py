@@ -91,10 +91,7 @@ class Adapter(HTTPAdapter):
 
 
 class Session(requests.Session):
-    """A session of one egress. `attached` is an object that its user keeps with it.
-
-    `canned` is the beginning of URLs that are not requested, and the response that a GET of them returns.
-    """
+    """A session of one egress. `attached` is an object that its user keeps with it."""
 
     def __init__(self, spec: EgressSpec, manager: urllib3.PoolManager) -> None:
         super().__init__()
@@ -106,7 +103,6 @@ class Session(requests.Session):
         self.mount("http://", self.adapter)
         self.cookies = Jar()
         self.attached: Any = None
-        self.canned: tuple[str, requests.Response] | None = None
         self.rotating = spec.rotating
         if spec.rotating:
             self.headers["Connection"] = "close"
@@ -131,11 +127,6 @@ class Session(requests.Session):
             cookies=self.cookies,
         )
         return prepared
-
-    def get(self, url: str | bytes, **kwargs: Any) -> requests.Response:
-        if self.canned is not None and str(url).startswith(self.canned[0]):
-            return self.canned[1]
-        return super().get(url, **kwargs)
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
         """Nothing to merge: the adapter has its proxy and trust."""

@@ -8,26 +8,36 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from engine.model import WATCH_URL, Cue, Metadata, Record, Transcript
+from engine.model import WATCH_URL, Chapter, Cue, Metadata, Record, Transcript
 from engine.output.plain_text import replaced
 
 SCHEMA_VERSION = 1
-_SOMETIMES = frozenset({"publish_date", "upload_date", "category", "like_count", "available_countries"})
+_SOMETIMES = frozenset(
+    {
+        "publish_date", "upload_date", "category", "like_count", "available_countries", "published", "thumbnail",
+    }
+)  # fmt: skip
 
 
 def to_json(record: Record) -> bytes:
     """The record as one line of UTF-8 JSON with a newline; its keys always in the same order.
 
-    Keys that only some runs ask for (full metadata, a translation, all tracks) are there where they say something.
+    Keys that only some runs ask for or some answers hold (full metadata, the date, chapters, a translation, all
+    tracks) are there where they say something.
     Lone surrogates become U+FFFD, numbers that JSON cannot hold null (times: 0).
     """
     metadata = asdict(record.metadata)
+    chapters = [
+        {"start": _finite(chapter["start"]), "title": chapter["title"]}
+        for chapter in metadata.pop("chapters")
+    ]
     document = {
         "schema_version": SCHEMA_VERSION,
         "video_id": record.video_id,
         "url": WATCH_URL + record.video_id,
         **({} if record.batch is None else {"batch": record.batch}),
         "metadata": {k: v for k, v in metadata.items() if v is not None or k not in _SOMETIMES},
+        **({"chapters": chapters} if chapters else {}),
         "transcript": _transcript(record.transcript),
         "input": dict(record.input),
         "fetched_at": record.fetched_at,
@@ -52,6 +62,9 @@ def from_json(data: bytes) -> Record:
         metadata["keywords"] = tuple(metadata.get("keywords") or ())
         if metadata.get("available_countries") is not None:
             metadata["available_countries"] = tuple(metadata["available_countries"])
+        metadata["chapters"] = tuple(
+            Chapter(float(each["start"]), each["title"]) for each in document.get("chapters") or ()
+        )
         return Record(
             video_id=document["video_id"],
             metadata=Metadata(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from engine.model import WATCH_URL, Record, Transcript
 from engine.output.plain_text import one_line, spoken
@@ -23,24 +23,32 @@ def render(record: Record) -> str:
     parts = ["---\n", *(f"{key}: {flow(value)}\n" for key, value in _front(record)), "---\n\n"]
     title = one_line(record.metadata.title or "") or record.video_id
     parts.append(f"# {_SPECIAL.sub(_escaped, title).replace('#', chr(92) + '#')}\n")
-    for start_s, text in paragraphs(record.transcript):
+    chapters = list(record.metadata.chapters)
+    for start_s, text in paragraphs(record.transcript, [chapter.start for chapter in chapters]):
+        while chapters and chapters[0].start <= start_s:
+            heading = one_line(chapters.pop(0).title)
+            parts.append(f"\n## {_SPECIAL.sub(_escaped, heading).replace('#', chr(92) + '#')}\n")
         link = f"[{_clock(start_s)}]({WATCH_URL}{record.video_id}&t={int(start_s)}s)"
         parts.append(f"\n{link} {_SPECIAL.sub(_escaped, text)}\n")
     return "".join(parts)
 
 
-def paragraphs(transcript: Transcript) -> Iterator[tuple[float, str]]:
+def paragraphs(transcript: Transcript, chapters_s: Sequence[float] = ()) -> Iterator[tuple[float, str]]:
     """The transcript as (start in seconds, text on one line).
 
-    A paragraph ends after about a minute, at a pause, and where the captions mark another speaker.
+    A paragraph ends after about a minute, at a pause, where the captions mark another speaker, and where a chapter
+    begins.
     """
     words: list[str] = []
+    begins_s = list(chapters_s)
     start_s = end_s = 0.0
     for cue in spoken(transcript):
         for line in cue.text.split("\n"):
             over = (
                 cue.start - start_s >= PARAGRAPH_S or cue.start - end_s > PAUSE_S or line.startswith(SPEAKER)
             )
+            while begins_s and begins_s[0] <= cue.start:
+                over = begins_s.pop(0) > start_s or over
             if words and over:
                 yield start_s, " ".join(words)
                 words = []
@@ -66,6 +74,8 @@ def _front(record: Record) -> Iterator[tuple[str, object]]:
         "upload_date",
         "category",
         "like_count",
+        "published",
+        "thumbnail",
     ):  # countries are too many for a reader
         if (value := getattr(metadata, key)) is not None:
             yield key, value

@@ -64,6 +64,8 @@ class Queue:
     live = _Path("live.json")
     retry = _Path("retry.json")
     gathering = _Path("gather.json")
+    ways = _Path("ways.json")
+    ways_lock = _Path("ways.lock")
     run_lock = _Path("run.lock")
     seed_lock = _Path("seed.lock")
     monitor_lock = _Path("monitor.lock")

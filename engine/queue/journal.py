@@ -49,6 +49,7 @@ def row(
     egress: str | None,
     elapsed_s: float,
     finished_at: str,
+    way: str | None = None,
 ) -> dict[str, Any]:
     """A job's row in the manifest, as its `final` line has it; `kind` None means `ok`.
 
@@ -67,11 +68,15 @@ def row(
         "channel": about.channel,
         "channel_id": about.channel_id,
         "duration_s": about.duration_s,
+        "published": about.published,
+        "views": about.view_count,
         "language": transcript.language if transcript else None,
         "is_generated": transcript.is_generated if transcript else None,
+        "words": sum(len(cue.text.split()) for cue in transcript.cues) if transcript else None,
         "files": files or {},
         "sha256": sha256 or {},
         "egress": egress,
+        "way": way,
         "elapsed_s": round(elapsed_s, 3),
         "finished_at": finished_at,
         "input": dict(job.input),

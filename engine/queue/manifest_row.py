@@ -15,7 +15,8 @@ class ManifestRow:
     """What became of one video. `files` are relative to the output directory, by format; `input` the user's columns.
 
     `status` is `ok`, `absent` or `failed`; `kind` and `message` say why, and are None when it is `ok`. `bytes` are
-    body bytes as transferred, `finished_at` is UTC. Fields that an older engine did not write are None, 0 or empty.
+    body bytes as transferred, `finished_at` is UTC, `way` the way whose word it is.
+    Fields that an older engine did not write are None, 0 or empty.
     """
 
     video_id: str
@@ -29,11 +30,15 @@ class ManifestRow:
     channel: str | None = None
     channel_id: str | None = None
     duration_s: int | None = None
+    published: str | None = None
+    views: int | None = None
     language: str | None = None
     is_generated: bool | None = None
+    words: int | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
     egress: str | None = None
+    way: str | None = None
     elapsed_s: float = 0.0
     finished_at: str | None = None
     input: Mapping[str, Any] = field(default_factory=dict)

@@ -12,7 +12,7 @@ import stat
 
 FORMAT = 1
 DIRS = ("segments", "ids", "pending", "deferred", "workers", "done", "filed", "journal", "listings", "tmp")
-LOCKS = ("run.lock", "seed.lock", "monitor.lock", "lister.lock")
+LOCKS = ("run.lock", "seed.lock", "monitor.lock", "lister.lock", "ways.lock")
 _REPLACED = (
     "FORMAT",
     "batch.json",
@@ -22,6 +22,7 @@ _REPLACED = (
     "live.json",
     "retry.json",
     "gather.json",
+    "ways.json",
     "known.u64",
     "tickets",
     "captions",

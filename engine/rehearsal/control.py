@@ -35,7 +35,9 @@ def _set_scenarios(server: Server, body: bytes) -> tuple[int, dict[str, Any]]:
         request = json.loads(body)
         texts, replaces = [str(text) for text in request["scenes"]], bool(request.get("replace", False))
     except (ValueError, KeyError, TypeError, AttributeError):
-        return 400, {"error": 'send {"scenes": ["NAME[=SHARE][@FROM-TO][/EGRESS]"], "replace": false}'}
+        return 400, {
+            "error": 'send {"scenes": ["NAME[:CLIENT][=SHARE][@FROM-TO][#FROM-TO][/EGRESS]"], "replace": false}'
+        }
     now_s = server.loop.time()
     try:
         added = [replace(parse_scenario(text), since_s=now_s) for text in texts]
@@ -51,6 +53,7 @@ def _stats(server: Server) -> dict[str, Any]:
     return {
         "requests": dict(server.log.kinds),
         "statuses": dict(server.log.statuses),
+        "clients": dict(server.log.clients),
         "egresses": {name: dict(counts) for name, counts in server.log.egresses.items()},
         "scenes_played": dict(server.responder.played),
         "blocked": server.responder.blocked,

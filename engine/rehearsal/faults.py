@@ -11,8 +11,14 @@ from engine.rehearsal.generated_videos import invent
 from engine.rehearsal.hidden_limit import HiddenLimit
 from engine.rehearsal.player_responses import refusal
 from engine.rehearsal.request import Request
-from engine.rehearsal.scenarios import Reach, Scenario, draw, transient_fault, video_fault
+from engine.rehearsal.scenarios import CLIENTS, Reach, Scenario, draw, transient_fault, video_fault
+from engine.youtube import probe_videos
 
+PROBE_FAULTS = {
+    probe_videos.NO_CAPTIONS: "no_captions",
+    probe_videos.KIDS: "kids",
+    probe_videos.REMOVED: "unavailable",
+}
 SLOW_MAX_S = 20.0
 RETRY_AFTER_MAX_S = 60.0  # for a scenario without an end
 
@@ -32,11 +38,26 @@ class Faults:
     first_s: float | None = None
     played: Counter[str] = field(default_factory=Counter)
     _arrivals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _jobs: dict[str, int] = field(
+        default_factory=dict
+    )  # each video's number; counted while a scenario needs it
 
-    def active(self, egress: str, now_s: float) -> list[Scenario]:
-        """The scenarios that play for an egress now."""
+    def active(self, egress: str, now_s: float, request: Request | None = None) -> list[Scenario]:
+        """The scenarios that play for an egress now; with a request, those that concern its client and video."""
         first_s = now_s if self.first_s is None else self.first_s
-        return [scenario for scenario in self.scenarios if scenario.plays(egress, now_s, first_s)]
+        found = [scenario for scenario in self.scenarios if scenario.plays(egress, now_s, first_s)]
+        if request is None:
+            return found
+        job = self._job(request.video_id)
+        return [s for s in found if s.concerns(request.client, request.version, job)]
+
+    def _job(self, video_id: str) -> int:
+        """The video's number. Control videos and listings have none of their own: they get the latest."""
+        if not any(scenario.counts_jobs for scenario in self.scenarios):
+            return 1
+        if not video_id or video_id in self.control_videos:
+            return max(len(self._jobs), 1)
+        return self._jobs.setdefault(video_id, len(self._jobs) + 1)
 
     def refuses_connect(self, name: str, egress: str, now_s: float) -> bool:
         """Whether a scenario that affects whole egresses (`gone`, `proxy407`) plays for this one."""
@@ -45,11 +66,24 @@ class Faults:
     def touches(self, name: str, request: Request, active: list[Scenario]) -> bool:
         return any(s.name == name and s.touches(self.seed, request.video_id) for s in active)
 
-    def of_video(self, video_id: str, active: list[Scenario]) -> str | None:
-        """The permanent fault of a video. Control videos have none."""
+    def of_client(self, request: Request, active: list[Scenario]) -> frozenset[str]:
+        """What this client gets for this video, whatever the video's own fault."""
+        return frozenset(
+            s.name for s in active if s.type.reach is Reach.CLIENT and s.touches(self.seed, request.video_id)
+        )
+
+    def of_video(self, request: Request, active: list[Scenario]) -> str | None:
+        """The permanent fault of a video; one for this client alone comes first. Control videos have none.
+
+        The videos that `engine probe` asks for are what it takes them for.
+        """
+        video_id = request.video_id
         if video_id in self.control_videos:
             return None
-        for scenario in active:
+        if video_id in PROBE_FAULTS:
+            fault = PROBE_FAULTS[video_id]
+            return None if fault == "kids" and request.client != CLIENTS["visionos"] else fault
+        for scenario in sorted(active, key=lambda scenario: not scenario.clients):
             if scenario.type.reach is Reach.VIDEO and scenario.touches(self.seed, video_id):
                 return video_fault(scenario, self.seed, video_id)
         return None
@@ -96,7 +130,8 @@ class Faults:
 
     def transient(self, request: Request, active: list[Scenario]) -> str | None:
         """The fault that spoils this one request, if any."""
-        if request.kind not in ("player", "timedtext"):
+        asked = "player" if request.kind == "other_client" else request.kind
+        if asked not in ("player", "timedtext"):
             return None
         hit = None
         for scenario in active:
@@ -104,10 +139,12 @@ class Faults:
                 self.seed, request.video_id
             ):
                 continue
+            if request.kind == "other_client" and not scenario.clients:
+                continue  # the second client is spared unless it is named
             fault, kind, times = transient_fault(scenario, self.seed, request.video_id)
             # Each scenario counts for itself, so that one set on a live server starts from zero.
             key = f"{kind} {scenario.name} {scenario.since_s}"
-            if kind == request.kind and self._count(request.video_id, key) <= times:
+            if kind == asked and self._count(request.video_id, key) <= times:
                 hit = hit or fault
         return hit
 

@@ -60,6 +60,16 @@ def details(video: Video, *, upcoming: bool = False) -> dict[str, object]:
         "isOwnerViewing": False,
         "shortDescription": video.description,
         "isCrawlable": True,
+        "thumbnail": {
+            "thumbnails": [
+                {
+                    "url": f"https://i.ytimg.com/vi/{video.video_id}/{name}.jpg",
+                    "width": width,
+                    "height": height,
+                }
+                for name, width, height in (("default", 120, 90), ("sddefault", 640, 480))
+            ]
+        },
         "allowRatings": True,
         "viewCount": str(video.view_count),
         "author": video.channel,
@@ -143,6 +153,8 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "The uploader has not made this video available in your country",
     ),
     "premiere": ("LIVE_STREAM_OFFLINE", "Premieres in 3 hours", ""),
+    "kids": ("ERROR", "Video unavailable", ""),
+    "not_available": ("UNPLAYABLE", "This video is not available", ""),
     "bot": ("LOGIN_REQUIRED", "Sign in to confirm you’re not a bot", "This helps protect our community. "),
     "later": ("UNPLAYABLE", "This content isn't available, try again later.", ""),
 }
@@ -171,8 +183,18 @@ def refusal(name: str, video: Video) -> Body:
     return Body(dumps(answer), JSON)
 
 
-def tracks(video: Video, fault: str | None) -> list[dict[str, object]]:
-    """The caption tracks of a video with this fault."""
+def twin(video_id: str, name: str) -> dict[str, object]:
+    """One of several English tracks that people made, told apart by its name."""
+    found = track(video_id, "en", generated=False)
+    found["baseUrl"] = f"{found['baseUrl']}&name={name.split()[0][:8]}"
+    found["name"] = {"runs": [{"text": f"{LANGUAGES['en']} - {name}"}]}
+    found["vssId"] = f".en.{name}"
+    found["trackName"] = name
+    return found
+
+
+def tracks(video: Video, fault: str | None, *, hides: bool = False) -> list[dict[str, object]]:
+    """The caption tracks of a video with this fault. `hides`: asked by a client that is not shown all."""
     if fault == "no_language":
         language = "is" if video.view_count % 2 else "cy"
         return [track(video.video_id, language, generated=not video.manual)]
@@ -182,23 +204,66 @@ def tracks(video: Video, fault: str | None) -> list[dict[str, object]]:
         manual = ("de", "en-GB", "es-419", "fr", "ja", "pt-BR", "zh-Hans")
         found = [track(video.video_id, language, generated=False) for language in manual]
         return [*found, track(video.video_id, "en", generated=True)]
+    if fault == "twins":
+        return [twin(video.video_id, name) for name in ("Director’s cut", "For learners")]
+    if fault == "hidden_manual":
+        return [track(video.video_id, "en", generated=g) for g in ((True,) if hides else (False, True))]
     tracks = [track(video.video_id, "en", generated=not video.manual, po_token=fault == "po_token")]
     if video.variant % 4 == 0:
         tracks.append(track(video.video_id, "de", generated=False, po_token=fault == "po_token"))
     return tracks
 
 
-def captions_end(video: Video, fault: str | None) -> bytes:
-    """What follows `playable_head` with captions, up to where `videoDetails` may follow."""
-    listed = tracks(video, fault)
+def captions_end(listed: list[dict[str, object]], *, dubbed: bool) -> bytes:
+    """What follows `playable_head` with these tracks, up to where `videoDetails` may follow."""
     indices = list(range(len(listed)))
     audio: list[dict[str, object]] = [{"captionTrackIndices": indices, "defaultCaptionTrackIndex": 0}]
-    if fault == "dubbed":
+    if dubbed:
         audio = [
             {"captionTrackIndices": indices, "audioTrackId": audio_id} for audio_id in ("en-US.10", "de-DE.4")
         ]
     end = b",".join(map(dumps, listed)) + b'],"audioTracks":' + dumps(audio)
     return end + b',"defaultAudioTrackIndex":' + dumps(len(audio) - 1) + b"}},"
+
+
+def listed_chapters(video: Video) -> str:
+    """A description that lists the chapters of the video, as YouTube asks for it: from 0:00, at least three."""
+    parts = ("Intro", "How it is made: part 1", "Q & A")
+    minutes = (0, 5, 15)
+    lines = [f"{m}:00 {part}" for m, part in zip(minutes, parts, strict=True)]
+    return "\n".join([video.description, "", *lines, "", "Thank you"])
+
+
+def around_player(*, marked: bool) -> dict[str, object]:
+    """An answer of `/next`: what the watch page shows around the player. `marked`: with chapters on its bar."""
+    chapters = [
+        {"chapterRenderer": {"title": {"simpleText": title}, "timeRangeStartMillis": start_s * 1000}}
+        for start_s, title in ((0, "Opening"), (240, "Found by YouTube"), (700, "Close"))
+    ]
+    bar = {
+        "multiMarkersPlayerBarRenderer": {
+            "markersMap": [
+                {"key": "HEATSEEKER", "value": {"heatmap": {}}},
+                {"key": "AUTO_CHAPTERS", "value": {"chapters": chapters if marked else []}},
+            ]
+        }
+    }
+    decorated = {"decoratedPlayerBarRenderer": {"decoratedPlayerBarRenderer": {"playerBar": bar}}}
+    return {
+        "responseContext": {},
+        "contents": {"twoColumnWatchNextResults": {}},
+        "playerOverlays": {"playerOverlayRenderer": decorated},
+    }
+
+
+def watch_end(video: Video) -> bytes:
+    """The end of a video's watch page, with the dates as the site's own pages have them."""
+    dates = microformat(video)["microformat"]["playerMicroformatRenderer"]  # type: ignore[index]
+    metas = "".join(
+        f'<meta itemprop="{name}" content="{dates[key]}">'
+        for name, key in (("datePublished", "publishDate"), ("uploadDate", "uploadDate"))
+    )
+    return f"<!-- {video.video_id} -->{metas}</body></html>".encode()
 
 
 def microformat(video: Video) -> dict[str, object]:

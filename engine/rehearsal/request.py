@@ -22,13 +22,15 @@ class Request:
 
     `kind` is watch, player (asked by ANDROID), metadata (the player asked by WEB for a microformat), other_client
     (the player asked by any other client), timedtext, ping (the site's small page that answers 204; no video), or
-    resolve, browse, search (pages of listings; no video, but a `body`). `translation` is the language to translate
-    into.
+    resolve, browse, search (pages of listings; no video, but a `body`), next (what the watch page shows around a
+    video; yt-dlp asks for it). `translation` is the language to translate into. `client` and `version` are how the
+    client names itself, also the one to whom a track was listed.
     """
 
     kind: str
     video_id: str
     client: str = ""
+    version: str = ""
     language: str = "en"
     fmt: str = "srv1"
     masked: bool = False
@@ -47,18 +49,22 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     consented = "CONSENT=YES" in headers.get("cookie", "") or "SOCS=" in headers.get("cookie", "")
     if parts.path == "/watch" and method in ("GET", "HEAD"):
-        return Request("watch", _video_id(query.get("v", "")), consented=consented)
+        return Request("watch", _video_id(query.get("v", "")), "page", consented=consented)
     if parts.path == "/youtubei/v1/player" and method == "POST":
         try:
             content = json.loads(body)
-            client = str(content["context"]["client"]["clientName"])
+            context = content["context"]["client"]
+            client, version = str(context["clientName"]), str(context.get("clientVersion", ""))
             video_id = str(content["videoId"])
-        except (ValueError, KeyError, TypeError) as exc:
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise ValueError("a player request is JSON with context.client.clientName and videoId") from exc
         fields = query.get("$fields", "").split(",")
         kind = "metadata" if client == "WEB" and "microformat" in fields else "other_client"
         kind = "player" if client == "ANDROID" else kind
-        return Request(kind, _video_id(video_id), client=client, masked="$fields" in query)
+        return Request(kind, _video_id(video_id), client, version, masked="$fields" in query)
+    if parts.path == "/youtubei/v1/next" and method == "POST":
+        content = json.loads(body)
+        return Request("next", _video_id(str(content.get("videoId")) if isinstance(content, dict) else ""))
     if parts.path in _LISTS and method == "POST":
         content = json.loads(body)
         if not isinstance(content, dict):
@@ -70,6 +76,8 @@ def read_request(method: str, target: str, headers: dict[str, str], body: bytes)
         return Request(
             "timedtext",
             _video_id(query.get("v", "")),
+            query.get("c", ""),
+            query.get("cver", ""),
             language=query.get("lang", "en")[:20],
             fmt=query.get("fmt", "srv1"),
             po_token="pot" in query,

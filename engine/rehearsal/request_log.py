@@ -17,9 +17,10 @@ KEPT = 100_000
 class RequestLog:
     """Counts all requests and keeps the last `KEPT`.
 
-    A request is `{"t", "kind", "video_id", "egress", "status", "scene"}`: `t` is the monotonic clock in seconds,
-    `status` is 0 if there was no answer, `scene` names the scenario that changed the answer, or is null. They are
-    appended to the file as JSON lines. Raises UsageError when it cannot be opened.
+    A request is `{"t", "kind", "video_id", "egress", "status", "scene", "client"}`: `t` is the monotonic clock in
+    seconds, `status` is 0 if there was no answer, `scene` names the scenario that changed the answer, or is null,
+    `client` is its name and version, empty where the request does not say. They are appended to the file as JSON
+    lines. Raises UsageError when it cannot be opened.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -27,6 +28,7 @@ class RequestLog:
         self.kinds: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.egresses: dict[str, Counter[str]] = {}
+        self.clients: Counter[str] = Counter()
         self._path = path
         self._unwritten: list[dict[str, Any]] = []
         self._file: append_file.AppendFile | None = None
@@ -36,10 +38,14 @@ class RequestLog:
             except OSError as exc:
                 raise UsageError(f"The arrivals file {path} cannot be opened: {exc.strerror}.") from exc
 
-    def note(self, kind: str, video_id: str, egress: str, status: int, scenario: str | None) -> None:
+    def note(
+        self, kind: str, video_id: str, egress: str, status: int, scenario: str | None, client: str = ""
+    ) -> None:
         """Count one request."""
         self.kinds[kind] += 1
         self.statuses[str(status)] += 1
+        if client:
+            self.clients[client] += 1
         counts = self.egresses.setdefault(egress, Counter())
         counts["requests"] += 1
         counts["refused"] += status in (407, 429)
@@ -50,6 +56,7 @@ class RequestLog:
             "egress": egress,
             "status": status,
             "scene": scenario,
+            "client": client,
         }
         self.kept.append(row)
         if self._file is not None:

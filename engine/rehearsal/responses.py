@@ -8,8 +8,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
-from engine.rehearsal import channel_pages, malicious_responses, rare_responses, recorded_responses
+from engine.rehearsal import (
+    channel_pages,
+    client_faults,
+    malicious_responses,
+    rare_responses,
+    recorded_responses,
+)
 from engine.rehearsal.canned_responses import (
     CONSENT,
     EMPTY,
@@ -29,11 +36,15 @@ from engine.rehearsal.hidden_limit import HiddenLimit
 from engine.rehearsal.player_responses import (
     REFUSED,
     SMALL_PLAYER,
+    around_player,
     captions_end,
     details,
+    listed_chapters,
     microformat,
     playable_head,
     refusal,
+    tracks,
+    watch_end,
 )
 from engine.rehearsal.request import Request
 from engine.rehearsal.scenarios import Scenario, draw
@@ -43,6 +54,7 @@ HUGE_BYTES = 64 * 1024 * 1024
 # Video faults that leave the transcript as it is.
 _HAVE_TRANSCRIPT = (
     None, "replay", "old_codes", "no_language", "hidden", "po_token", "dubbed", "polyglot",
+    "twins", "hidden_manual", "chapters", "marked_chapters",
 )  # fmt: skip
 
 
@@ -81,7 +93,7 @@ class Responder:
         faults = self.faults
         if faults.first_s is None:
             faults.first_s = now_s
-        active = faults.active(egress, now_s) if faults.scenarios else []
+        active = faults.active(egress, now_s, request) if faults.scenarios else []
         delay_s = self.settings.latency_s
         found = faults.blocked(request, egress, now_s, active)
         if found is not None:
@@ -120,38 +132,62 @@ class Responder:
         """The response without transient faults."""
         if request.kind == "ping":
             return Response(204, EMPTY)
+        if request.kind == "next":
+            marked = self.faults.of_video(request, active) == "marked_chapters"
+            return json_response(around_player(marked=marked), scenario="marked_chapters" if marked else None)
         if request.kind in ("resolve", "browse", "search"):
             return self._listing(request)
+        names = self.faults.of_client(request, active)
+        refused = client_faults.refused(names, request)
+        if refused is not None:
+            return refused
         if request.kind == "metadata":
             return json_response(microformat(invent(self.settings.seed, request.video_id)))
-        names = {scenario.name for scenario in active}
-        if request.video_id in recorded_responses.CAPTURES and "captured" in names:
+        captured = any(scenario.name == "captured" for scenario in active)
+        if request.video_id in recorded_responses.CAPTURES and captured:
             return _recorded(request)
         if request.kind == "watch":
             if not request.consented and self.faults.touches("consent", request, active):
                 return Response(200, CONSENT, scenario="consent")
-            return Response(200, self._watch, f"<!-- {request.video_id} --></body></html>".encode())
+            return Response(200, self._watch, watch_end(invent(self.settings.seed, request.video_id)))
         video = invent(self.settings.seed, request.video_id)
-        fault = self.faults.of_video(request.video_id, active)
+        fault = self.faults.of_video(request, active)
+        if fault == "chapters":
+            video = replace(video, description=listed_chapters(video))
         if fault in ("hostile", "astray"):
             video = malicious_responses.hostile(video)
         if request.kind == "timedtext":
+            gate = client_faults.is_gated(names, request)
+            if gate is not None:
+                return Response(200, EMPTY_XML, scenario=gate)
             return self._transcript(request, video, fault)
+        if "not_available" in names:
+            return Response(200, refusal("not_available", video), scenario="not_available")
+        if "other_video" in names:
+            video, fault = invent(self.settings.seed, client_faults.ANOTHER_VIDEO), None
         if fault is None and self.faults.touches("soft_block", request, active):
-            return self._player(request, video, "soft_block", captions=False)
+            return self._player(request, video, "soft_block", names, captions=False)
         rare = rare_responses.player(fault, video) if fault is not None else None
         if rare is not None:
-            return json_response(rare, scenario=fault)
+            return json_response(_seen(rare, names, request), scenario=fault)
         if fault == "age" or fault in REFUSED:
             return Response(200, refusal(fault, video), scenario=fault)
         hidden = fault == "no_captions" or (fault == "hidden" and request.kind == "player")
-        return self._player(request, video, fault, captions=not hidden)
+        return self._player(request, video, fault, names, captions=not hidden)
 
-    def _player(self, request: Request, video: Video, fault: str | None, *, captions: bool) -> Response:
+    def _player(
+        self, request: Request, video: Video, fault: str | None, names: frozenset[str], *, captions: bool
+    ) -> Response:
         """The player answer of a video that plays."""
         head = self._players[self.settings.real_sizes and not request.masked, captions]
-        end = b'"videoDetails":' + dumps(details(video)) + b"}"
-        return Response(200, head, (captions_end(video, fault) if captions else b"") + end, scenario=fault)
+        end = b""
+        if captions:
+            listed = tracks(video, fault, hides=request.kind == "player")
+            seen = [client_faults.seen_track(track, names, request) for track in listed]
+            end = captions_end(seen, dubbed=fault == "dubbed")
+        shown = client_faults.seen_details(details(video), names, request)
+        end += b'"videoDetails":' + dumps(shown) + b"}"
+        return Response(200, head, end, scenario=fault or client_faults.first_shown(names, request))
 
     def _listing(self, request: Request) -> Response:
         """A page of a channel, playlist or search."""
@@ -192,6 +228,18 @@ class Responder:
             return Response(404, NOT_FOUND, scenario=fault)
         body, end = self._timedtext.answer(video, request.translation or request.language, request.fmt)
         return Response(200, body, end, scenario=fault)
+
+
+def _seen(answer: dict[str, Any], names: frozenset[str], request: Request) -> dict[str, Any]:
+    """A rare player answer as this client gets it."""
+    found = dict(answer)
+    if "captions" in found:
+        listed = found["captions"]["playerCaptionsTracklistRenderer"]["captionTracks"]
+        seen = [client_faults.seen_track(track, names, request) for track in listed]
+        found["captions"] = {"playerCaptionsTracklistRenderer": {"captionTracks": seen}}
+    if "videoDetails" in found:
+        found["videoDetails"] = client_faults.seen_details(found["videoDetails"], names, request)
+    return found
 
 
 def _recorded(request: Request) -> Response:

@@ -1,9 +1,14 @@
 """Scenarios: what goes wrong in a rehearsal, and for which videos, requests or egresses.
 
-A scenario is written `NAME[=SHARE][@FROM-TO][/EGRESS]`: the share of videos it affects, the seconds during which it
-is active (without TO: for ever), and the egress (proxy user name) that it is limited to. Whether it affects a video
-is a pure function of (seed, name, video id). Which requests it spoils is a function of (seed, name, video id,
-request kind, n-th arrival), never of the order in which videos arrive.
+A scenario is written `NAME[:CLIENT,…][=SHARE][@FROM-TO][#FROM-TO][/EGRESS]`: the clients it is limited to, the share
+of videos it affects, the seconds during which it is active (without TO: for ever), the videos by the order in which
+they were first asked for (1 is the first), and the egress (proxy user name). Whether it affects a video is a pure
+function of (seed, name, video id). Which requests it spoils is a function of (seed, name, video id, request kind,
+n-th arrival), never of the order in which videos arrive.
+
+A CLIENT is a name of `CLIENTS`, with the beginning of a version if wanted: `android-20` are all ANDROID 20.x. `all`
+lifts the limit that a scenario has by itself. A client's requests are those to the player and those for the texts of
+the tracks that the player listed to it.
 """
 
 from __future__ import annotations
@@ -22,17 +27,29 @@ class Reach(StrEnum):
     VIDEO = "video"  # a video, each time
     TRANSIENT = "transient"  # the first one or two requests for a video
     EGRESS = "egress"  # all requests by an egress
+    CLIENT = "client"  # what a client of the player gets, control videos included
     SET = "set"  # the fixed set of recorded answers
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioType:
-    """One line of the registry. `share` applies to a scenario without SHARE."""
+    """One line of the registry. `share` and `clients` apply to a scenario without SHARE and CLIENT."""
 
     reach: Reach
     text: str
     share: float = 1.0
+    clients: tuple[str, ...] = ()
 
+
+# What a scenario calls a client, and how that names itself. `page` is the watch page; `other` any client not here.
+CLIENTS = {
+    "android": "ANDROID",
+    "visionos": "VISIONOS",
+    "ios": "IOS",
+    "web": "WEB",
+    "page": "page",
+    "other": "",
+}
 
 SCENARIOS: dict[str, ScenarioType] = {
     "no_captions": ScenarioType(Reach.VIDEO, "the video plays but has no captions"),
@@ -63,6 +80,10 @@ SCENARIOS: dict[str, ScenarioType] = {
     "quadratic": ScenarioType(Reach.VIDEO, "captions that take a careless parser minutes"),
     "bulky": ScenarioType(Reach.VIDEO, "a transcript of 31 MB"),
     "wordy": ScenarioType(Reach.VIDEO, "a refusal of 31 MB"),
+    "hidden_manual": ScenarioType(Reach.VIDEO, "captions made by people are hidden from ANDROID"),
+    "twins": ScenarioType(Reach.VIDEO, "two tracks of English captions that people made"),
+    "chapters": ScenarioType(Reach.VIDEO, "the description lists chapters"),
+    "marked_chapters": ScenarioType(Reach.VIDEO, "chapters that YouTube marks itself"),
     "absent": ScenarioType(Reach.VIDEO, "a mix of final refusals (default share 0.03)", 0.03),
     "empty": ScenarioType(Reach.TRANSIENT, "timedtext answers 200 with nothing in it"),
     "garbled": ScenarioType(Reach.TRANSIENT, "an HTML page or half an answer instead of the data"),
@@ -87,8 +108,24 @@ SCENARIOS: dict[str, ScenarioType] = {
     "soft_block": ScenarioType(Reach.EGRESS, "players answer as usual, but without captions, to all clients"),
     "cookies": ScenarioType(Reach.EGRESS, "each answer sets eight new cookies of 3 kB"),
     "early_hints": ScenarioType(Reach.EGRESS, "each answer comes after an answer 103"),
+    "400": ScenarioType(Reach.CLIENT, "players answer 400 FAILED_PRECONDITION: the client is too old"),
+    "gated": ScenarioType(Reach.CLIENT, "timedtext answers 200 with nothing in it"),
+    "xpe": ScenarioType(Reach.CLIENT, "tracks are marked exp=xpe and empty without a token"),
+    "xpv": ScenarioType(Reach.CLIENT, "tracks are marked exp=xpv and empty without a token"),
+    "kids": ScenarioType(
+        Reach.VIDEO, "made for kids: visionOS says that it is unavailable", clients=("visionos",)
+    ),
+    "not_available": ScenarioType(Reach.CLIENT, "players say: This video is not available"),
+    "other_video": ScenarioType(Reach.CLIENT, "players answer about another video"),
+    "reshaped": ScenarioType(Reach.CLIENT, "captions are listed in a shape that nobody knows"),
+    "odd_names": ScenarioType(Reach.CLIENT, "tracks are named by simpleText or not at all"),
+    "mask_field": ScenarioType(Reach.CLIENT, "answers asked for by $fields lack a detail of the video"),
+    "mask_400": ScenarioType(Reach.CLIENT, "players answer 400 to requests with $fields"),
     "captured": ScenarioType(Reach.SET, "real answers of the site, for the videos they are of"),
 }
+
+ALL = "all"
+CONNECTION = frozenset({"gone", "proxy407"})  # decided before any request is read
 
 # The members of a mix, by weight. Hanging and trickling each cost a whole deadline, so they are rare.
 MIXES: dict[str, tuple[tuple[str, float], ...]] = {
@@ -103,14 +140,18 @@ MIXES: dict[str, tuple[tuple[str, float], ...]] = {
 }  # fmt: skip
 
 _PATTERN = re.compile(
-    r"(?P<name>[a-z0-9_]+)(?:=(?P<share>\d*\.?\d+%?))?"
-    r"(?:@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)?)?(?:/(?P<egress>\S+))?"
+    r"(?P<name>[a-z0-9_]+)(?::(?P<clients>[a-z0-9.,-]+))?(?:=(?P<share>\d*\.?\d+%?))?"
+    r"(?:@(?P<start>\d+(?:\.\d+)?)-(?P<end>\d+(?:\.\d+)?)?)?"
+    r"(?:#(?P<first>\d+)-(?P<last>\d+)?)?(?:/(?P<egress>\S+))?"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A scenario to play. Times are seconds after `since_s` on the server's clock; None: after the first request."""
+    """A scenario to play. Times are seconds after `since_s` on the server's clock; None: after the first request.
+
+    `clients` empty: all. `first_job` and `last_job` count videos in the order in which they were first asked for.
+    """
 
     name: str
     share: float = 1.0
@@ -118,6 +159,9 @@ class Scenario:
     end_s: float = float("inf")
     egress: str | None = None
     since_s: float | None = None
+    clients: tuple[str, ...] = ()
+    first_job: int = 1
+    last_job: float = float("inf")
 
     @property
     def type(self) -> ScenarioType:
@@ -130,24 +174,43 @@ class Scenario:
         elapsed_s = now_s - (first_s if self.since_s is None else self.since_s)
         return self.start_s <= elapsed_s < self.end_s
 
+    @property
+    def counts_jobs(self) -> bool:
+        return self.first_job > 1 or self.last_job != float("inf")
+
+    def concerns(self, client: str, version: str, job: int) -> bool:
+        """Whether it affects requests by this client (as it names itself) for the n-th video."""
+        if not self.first_job <= job <= self.last_job:
+            return False
+        return not self.clients or any(_is_client(each, client, version) for each in self.clients)
+
     def touches(self, seed: int, *parts: object) -> bool:
         """Whether it affects this video, or whatever `parts` name."""
         return self.share >= 1.0 or draw(seed, self.name, *parts) < self.share
 
     def __str__(self) -> str:
-        text = self.name if self.share == self.type.share else f"{self.name}={self.share:g}"
+        text = self.name
+        if self.clients != self.type.clients:
+            text += f":{','.join(self.clients) or ALL}"
+        if self.share != self.type.share:
+            text += f"={self.share:g}"
         if self.start_s > 0 or self.end_s != float("inf"):
             text += f"@{self.start_s:g}-" + ("" if self.end_s == float("inf") else f"{self.end_s:g}")
+        if self.counts_jobs:
+            text += f"#{self.first_job}-" + ("" if self.last_job == float("inf") else f"{self.last_job:.0f}")
         return text if self.egress is None else f"{text}/{self.egress}"
 
 
 def parse_scenario(text: str) -> Scenario:
-    """A Scenario from `NAME[=SHARE][@FROM-TO][/EGRESS]`. Raises UsageError that says what is allowed."""
+    """A Scenario from `NAME[:CLIENT,…][=SHARE][@FROM-TO][#FROM-TO][/EGRESS]`.
+
+    Raises UsageError that says what is allowed.
+    """
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         raise UsageError(
-            f"Scenario {text!r} cannot be read. Write NAME[=SHARE][@FROM-TO][/EGRESS], for example "
-            "flaky=0.05 or 429@10-40."
+            f"Scenario {text!r} cannot be read. Write NAME[:CLIENT][=SHARE][@FROM-TO][#FROM-TO][/EGRESS], for "
+            "example flaky=0.05, 429@10-40 or 400:android#500-."
         )
     name = match["name"]
     if name not in SCENARIOS:
@@ -163,7 +226,38 @@ def parse_scenario(text: str) -> Scenario:
         raise UsageError(
             f"Scenario {text!r} ends before it starts. Write FROM-TO in seconds, for example 10-40."
         )
-    return Scenario(name, share, start_s, end_s, match["egress"])
+    first, last = int(match["first"] or 1), float(match["last"] or "inf")
+    if last < first:
+        raise UsageError(
+            f"Scenario {text!r} ends before its first video. Write #FROM-TO, for example #500-900."
+        )
+    clients = tuple(match["clients"].split(",")) if match["clients"] else SCENARIOS[name].clients
+    clients = () if clients == (ALL,) else clients
+    found = Scenario(name, share, start_s, end_s, match["egress"], None, clients, max(first, 1), last)
+    _check_limits(text, found)
+    return found
+
+
+def _check_limits(text: str, scenario: Scenario) -> None:
+    """Raise UsageError for a client that is not known, and for limits that this scenario cannot have."""
+    unknown = [each for each in scenario.clients if each.partition("-")[0] not in CLIENTS]
+    if unknown:
+        raise UsageError(
+            f"Scenario {text!r}: there is no client {unknown[0]!r}. There are: {', '.join(CLIENTS)}; "
+            "android-20 are its versions 20.x."
+        )
+    if scenario.name in CONNECTION and (scenario.clients or scenario.counts_jobs):
+        raise UsageError(
+            f"Scenario {text!r}: {scenario.name} affects connections, not clients or videos. "
+            "Limit it by time or egress."
+        )
+
+
+def _is_client(given: str, client: str, version: str) -> bool:
+    name, _, beginning = given.partition("-")
+    if name == "other":
+        return bool(client) and client not in CLIENTS.values()
+    return client == CLIENTS[name] and (not beginning or f"{version}.".startswith(f"{beginning}."))
 
 
 def draw(seed: int, *parts: object) -> float:

@@ -126,7 +126,8 @@ class Server:
     def answer(self, request: Request, egress: str) -> Response:
         is_first = self.responder.faults.first_s is None
         found = self.responder.answer(request, egress, self.loop.time())
-        self.log.note(request.kind, request.video_id, egress, found.status, found.scenario)
+        client = f"{request.client} {request.version}".strip()
+        self.log.note(request.kind, request.video_id, egress, found.status, found.scenario, client)
         if is_first:
             # Not now: it may reset the very connection that this request came by.
             self.loop.call_soon(self.update_listening)

@@ -42,6 +42,7 @@ def make(root: str, *, price_per_gb: float | None = None) -> Report:
         status=counts,
         kinds=_kinds(counts["kinds"], read),
         costs=read.costs,
+        ways=read.ways,
         price_per_gb=price_per_gb,
         times=_times(history, read.finished),
         slowest=_slowest(history, read.finished),

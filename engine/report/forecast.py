@@ -18,7 +18,7 @@ from engine.queue.manifest import read_lines
 
 # One video by the default and by the full way of fetching, as measured on captured bodies.
 DEFAULTS: Mapping[str, tuple[float, float]] = {"lean": (2.0, 42_000.0), "full": (3.0, 280_000.0)}
-MICROFORMAT = (1.0, 2_500.0)  # what `--metadata full` adds to each
+FULL_METADATA = (2.0, 12_000.0)  # what `--metadata full` adds to each
 READ_BYTES = 64 << 20  # of the manifest, from its end: some 60,000 rows say as much as millions
 Z = 1.959964
 
@@ -123,7 +123,7 @@ def forecast(
 ) -> Plan:
     """What so many videos will cost. Without measured rows, by the defaults of the way of fetching."""
     if measured is None or not measured.requests.count:
-        added = MICROFORMAT if full_metadata else (0.0, 0.0)
+        added = FULL_METADATA if full_metadata else (0.0, 0.0)
         per_video = DEFAULTS[fetch_mode][0] + added[0], DEFAULTS[fetch_mode][1] + added[1]
         requests, n_bytes = (Range(value * videos, value * videos, value * videos) for value in per_video)
         measured = None

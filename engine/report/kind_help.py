@@ -41,15 +41,20 @@ MEANINGS: dict[str, Meaning] = {
     ),
     Kind.TIMEOUT: Meaning("no end within the deadline", "retry, perhaps with a longer --deadline", True),
     Kind.SERVER_ERROR: Meaning(
-        "YouTube answered with an error", "retry; if it is 400 for all, update youtube-transcript-api", True
+        "YouTube answered with an error", "retry; if it is 400 for all, update yt-dlp", True
     ),
     Kind.GARBLED: Meaning(
-        "an empty or unreadable answer, or one from a foreign host", "retry; if many, with --fetch full", True
+        "an empty or unreadable answer, or one from a foreign host", "retry; if many, update yt-dlp", True
     ),
     Kind.TOO_LARGE: Meaning("an answer of more than 32 MiB", "nothing to be done"),
     Kind.PO_TOKEN: Meaning(
         "captions only for programs that carry a proof-of-origin token",
         "update yt-dlp and youtube-transcript-api, retry another day",
+        True,
+    ),
+    Kind.TRANSLATION_REFUSED: Meaning(
+        "YouTube refuses to translate its captions, as it does nearly always",
+        "take captions as they are: a queue of its own without --translate",
         True,
     ),
     Kind.NOT_YET: Meaning("a premiere or a live event that is still to come", "retry when it is over", True),
@@ -87,6 +92,10 @@ EVENTS: dict[str, str] = {
     "no_captions_block": "a hidden block: videos without captions were fetched again",
     "no_captions_believed": "videos without captions were looked at again and believed",
     "no_captions_unclear": "videos without captions, and none to compare with",
+    "way_off": "a way to ask YouTube stopped working, others took its place",
+    "way_on": "a way to ask YouTube works again",
+    "ways_dead": "no way to ask YouTube worked",
+    "mask_off": "asking for needed fields only changed an answer, so all were asked for",
     "stop": "a run was ended early",
 }
 OTHER = Meaning("a kind that this version does not know", "`engine failures` shows the messages")

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.model import Kind, Status
+from engine.model import WAYS, Kind, Status
 from engine.queue.directory import Queue
 from engine.queue.manifest import read_checkpoint, read_lines
 from engine.report.timeline import Timeline
@@ -36,6 +36,7 @@ class Rows:
     )
     kinds: dict[str, int] = field(default_factory=dict)
     examples: dict[str, deque[dict[str, Any]]] = field(default_factory=dict)
+    ways: dict[str, int] = field(default_factory=dict)  # videos that each way served
     undated: int = 0
     bad_lines: int = 0
     _day: str = ""
@@ -58,7 +59,11 @@ class Rows:
             self.undated += 1
         else:
             self.finished.add(int(at))
-        if row["status"] != Status.OK:
+        if row["status"] == Status.OK:
+            way = row.get("way")
+            if way in WAYS:
+                self.ways[way] = self.ways.get(way, 0) + 1
+        else:
             kind = row.get("kind")
             kind = kind if isinstance(kind, str) and kind in _KINDS else OTHER
             self.kinds[kind] = self.kinds.get(kind, 0) + 1

@@ -82,6 +82,7 @@ class Report:
     status: dict[str, Any]
     kinds: tuple[KindOfEnd, ...]
     costs: dict[str, StatusCost]
+    ways: dict[str, int]
     price_per_gb: float | None
     times: Times
     slowest: tuple[Hour, ...]
@@ -146,6 +147,7 @@ class Report:
                 },
                 "by_status": {status: asdict(cost) for status, cost in self.costs.items()},
             },
+            "ways": self.ways,
             "time": {
                 **asdict(self.times),
                 "started": _text(self.times.started),

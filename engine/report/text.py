@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from engine.model import WAYS
 from engine.output.terminal import columns, printable
 from engine.report.kind_help import EVENTS
 from engine.report.model import Report
@@ -52,6 +53,7 @@ class _Writer:
         yield from self.said("sources", sources(report))
         yield from self.kinds()
         yield from self.said("cost", cost(report))
+        yield from self.said("ways", ways(report))
         yield from self.said("time", times(report))
         for number, hour in enumerate(report.slowest):
             waited = f", {duration(hour.waiting_s)} of it waiting" if hour.waiting_s >= 1 else ""
@@ -164,6 +166,14 @@ def times(report: Report) -> str:
         parts.append(f"{duration(when.between_s)} between runs")
     runs = f"{when.runs:,} run{'' if when.runs == 1 else 's'}"
     return f"{span}, {runs}: {', '.join(parts)}"
+
+
+def ways(report: Report) -> str:
+    """How many videos each way served, if it was not the first for all."""
+    served = sorted(report.ways.items(), key=lambda pair: -pair[1])
+    if [name for name, _ in served] in ([], [WAYS[0]]):
+        return ""
+    return "videos served by " + ", ".join(f"{name} {count:,}" for name, count in served)
 
 
 def refused(egress: dict[str, Any]) -> str:

@@ -66,7 +66,7 @@ class RunOptions(TypedDict, total=False):
     languages: str | Iterable[str]
     limit: int
     manual_only: bool
-    mask: bool
+    mask: bool | Literal["auto", "on", "off"]
     max_bytes: str
     max_duration: str
     max_requests: int
@@ -84,6 +84,8 @@ class RunOptions(TypedDict, total=False):
     sequential: bool
     threads: int
     translate: str
+    ways: str
+    ytdlp_options: str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)

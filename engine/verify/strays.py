@@ -14,7 +14,7 @@ from engine.verify.directory_scan import FOREIGN, NAMED, OWNER, TMP, TOKEN, WORK
 from engine.verify.findings import Findings
 
 _REPLACED = (
-    r"(?:FORMAT|(?:batch|checkpoint|status|control|live|retry|gather)\.json|known\.u64|tickets|captions"
+    r"(?:FORMAT|(?:batch|checkpoint|status|control|live|retry|gather|ways)\.json|known\.u64|tickets|captions"
     r"|died"
     r"|[0-9]+\.jsonl|[0-9]{6,}\.(?:json|u64|u64\.odd|u64\.sums))"
 )

@@ -126,6 +126,7 @@ class ResultHandler:
             return self._failed(tried, NotFetched(failure, got.cost), Circumstances(health))
         body = row(
             job,
+            message=got.note,
             requests=state.requests + got.cost.requests,
             body_bytes=state.bytes + got.cost.bytes,
             attempts=state.charged + 1,
@@ -136,6 +137,7 @@ class ResultHandler:
             egress=self.names[tried.permit.egress],
             elapsed_s=tried.elapsed_s,
             finished_at=finished_at,
+            way=got.way,
         )
         return Decision("final", body)
 
@@ -182,6 +184,7 @@ class ResultHandler:
             egress=egress,
             elapsed_s=took_s,
             finished_at=time.strftime(UTC_FORMAT, time.gmtime(self.wall())),
+            way=got.way,
         )
         return Decision("final", body)
 

@@ -38,7 +38,9 @@ class Resources:
     def __init__(self, settings: Settings, stop: threading.Event, abort: threading.Event) -> None:
         # Imported here and not above: they cost a worker a tenth of a second, and an onlooker nothing.
         from engine.worker.control_video import ControlVideo
+        from engine.youtube.clients import CLIENTS
         from engine.youtube.fetcher import Fetcher, FetchSettings
+        from engine.youtube.way_health_file import WayHealth
 
         queue = Queue(settings.queue)
         self.stop = stop
@@ -53,13 +55,14 @@ class Resources:
                 all_languages=settings.frozen.all_languages,
                 translate=settings.frozen.translate,
                 metadata=settings.frozen.metadata,
-                fetch_mode=settings.fetch_mode,
                 mask=settings.mask,
                 deadline_s=settings.deadline_s,
+                ways=settings.ways,
+                clients=settings.clients or CLIENTS,
+                ytdlp=settings.ytdlp,
             ),
-            lean_off=self.budget.lean_off,
-            lean_failed=self.budget.lean_failed,
-            lean_worked=self.budget.lean_worked,
+            health=WayHealth(queue, [spec.name for spec in settings.egresses], settings.budget.pace),
+            extra=self.budget.add_bytes,
         )
         self.control: ControlVideo = ControlVideo(settings, self.budget, self.fetcher, abort)
         self.rss_bytes = rss_bytes()  # what this process began with

@@ -5,6 +5,7 @@
 | unavailable private members_only age_restricted | absent, at once (`no_captions` once it is confirmed:      |
 | region_blocked no_captions no_language          | `engine.worker.unconfirmed`)                              |
 | too_large po_token not_yet kept                 | failed, at once                                           |
+| translation_refused                             |                                                           |
 | server_error garbled unknown                    | charged: again after 2, 10, 60 s, then every 15 min;      |
 |                                                 | failed when `--attempts` are charged                      |
 | network proxy timeout                           | the egress's: again in 2 s, nothing charged;              |
@@ -43,7 +44,14 @@ REFUSALS = 3
 EXITS_LOST = 3  # times --attempts: so often a rotating gateway may lose a job's connections at no cost
 DEATHS_ALONE = 2
 
-AT_ONCE = ABSENT_KINDS | {Kind.TOO_LARGE, Kind.PO_TOKEN, Kind.NOT_YET, Kind.KEPT, Kind.POISON}
+AT_ONCE = ABSENT_KINDS | {
+    Kind.TOO_LARGE,
+    Kind.PO_TOKEN,
+    Kind.TRANSLATION_REFUSED,
+    Kind.NOT_YET,
+    Kind.KEPT,
+    Kind.POISON,
+}
 ON_THE_WAY = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT})
 
 

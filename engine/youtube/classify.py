@@ -115,11 +115,8 @@ def by_status(answer: Answer) -> Failure:
     if answer.status == 429 or answer.captcha:
         return Failure(Kind.BLOCKED, what, retry_after_s=answer.retry_after_s)
     if answer.status == 400:
-        # The library's client version has become too old. Then every video fails like this.
-        library = "yt-dlp" if answer.kind == "listing" else "youtube-transcript-api"
-        what += (
-            f"; if all {'lists' if answer.kind == 'listing' else 'videos'} fail like this, update {library}"
-        )
+        # The client's version has become too old. Then every video fails like this.
+        what += f"; if all {'lists' if answer.kind == 'listing' else 'videos'} fail like this, update yt-dlp"
     return Failure(Kind.SERVER_ERROR, what)
 
 

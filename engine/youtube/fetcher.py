@@ -1,31 +1,60 @@
-"""Fetches one video: a permit and an id in, a transcript with metadata or the reason for none out."""
+"""Fetches one video: a permit and an id in, a transcript with metadata or the reason for none out.
+
+The ways are tried in their order, as far as `way_rules` finds the next one worth it. What a failed way means for the
+videos to come is in `way_health`.
+"""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-from youtube_transcript_api import Transcript as Track
+from typing import Literal, NamedTuple
 
 from engine.errors import EngineError, Interrupted
-from engine.model import ABSENT_KINDS, Failure, Fetched, Kind, NotFetched, Permit, Transcript
+from engine.model import (
+    ABSENT_KINDS,
+    WAYS,
+    Failure,
+    Fetched,
+    InnertubeClient,
+    Kind,
+    Metadata,
+    NotFetched,
+    Permit,
+    Transcript,
+    YtdlpOptions,
+)
 from engine.network.answer import FailureError
 from engine.network.attempt import Attempt
 from engine.network.client import Client
 from engine.storage.disk import disk_error
 from engine.youtube.classify import classify, shortage
-from engine.youtube.clients import Failed, explain, stands, ways
-from engine.youtube.library_client import LibraryClient, library_client
+from engine.youtube.clients import CLIENTS
 from engine.youtube.messages import clean
-from engine.youtube.metadata import fetch_microformat, read_metadata, with_microformat
-from engine.youtube.track_choice import ANY, ORIG, Captions, Chosen, Wanted, choose, ranked, spoken_language
-from engine.youtube.tracks import list_tracks, lists_tracks
+from engine.youtube.metadata import fetch_chapters, fetch_microformat, read_metadata, with_microformat
+from engine.youtube.track_choice import (
+    ANY,
+    ORIG,
+    Captions,
+    Chosen,
+    Wanted,
+    choose,
+    named_twins,
+    ranked,
+    spoken_language,
+)
+from engine.youtube.tracks import Track, lists_tracks
+from engine.youtube.video_attempt import VideoAttempt
+from engine.youtube.way_health_file import WayHealth
+from engine.youtube.way_rules import WayFailure, all_unheard, asks_on, standing
+from engine.youtube.ways import Mask, Ways, explain
 
 __all__ = ["Client", "FetchSettings", "Fetcher"]
 
 _PASSED_ON = (Interrupted, EngineError)
+_REMEMBERED = 1_000  # videos
+_PARTS = 3  # one way takes a third of the deadline at most, while others follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +67,49 @@ class FetchSettings:
     translate      captions in this language if there are any, else a translation of the first wanted ones
     metadata       `full` adds dates, category, likes and countries by one more request
     deadline_s     for one attempt
-    mask           ask the player for the needed fields only (a fifth of the bytes); untried on the live site
+    mask           whether the player is asked for the needed fields only, a fifth of the bytes: `auto` while that
+                   proves to change nothing
+    ways           which are tried, in this order
+    clients        the table of clients that they ask as
+    ytdlp          what the way `yt-dlp` gets from the user
 
     `all_languages` and `translate` exclude each other.
     """
 
     languages: tuple[str, ...] = ("en",)
-    fetch_mode: Literal["lean", "full"] = "lean"
     deadline_s: float = 60.0
-    mask: bool = False
+    mask: Mask = "off"
     captions: Captions = "any"
     all_languages: bool = False
     translate: str | None = None
     metadata: Literal["basic", "full"] = "basic"
+    ways: tuple[str, ...] = WAYS
+    clients: tuple[InnertubeClient, ...] = CLIENTS
+    ytdlp: YtdlpOptions | None = None
+
+
+class _Served(NamedTuple):
+    """What a way served."""
+
+    way: str
+    transcripts: tuple[Transcript, ...]
+    metadata: Metadata
+    note: str | None
+
+
+class _WaysFailed(FailureError):
+    """No way served the video."""
+
+    def __init__(self, standing: WayFailure) -> None:
+        super().__init__(standing.failure)
+        self.way = standing.way
 
 
 class Fetcher:
     """Fetches videos; shared by all threads of a process.
 
-    `lean_off()` says before each attempt whether the lean way is switched off. `lean_worked()` is called when it
-    got a transcript, `lean_failed()` when only the way with the watch page did.
+    health  of the ways, shared with other processes if it has a queue
+    extra   `extra(egress, bytes)` is called with what was received for no video of the queue
     """
 
     def __init__(
@@ -65,132 +117,211 @@ class Fetcher:
         client: Client,
         settings: FetchSettings,
         *,
-        lean_off: Callable[[], bool] = lambda: False,
-        lean_failed: Callable[[], object] = lambda: None,
-        lean_worked: Callable[[], object] = lambda: None,
+        health: WayHealth | None = None,
+        extra: Callable[[int, int], object] = lambda egress, n_bytes: None,
     ) -> None:
         self.client = client
         self.settings = settings
+        self.health = health or WayHealth(names=[spec.name for spec in client.specs])
         self._wanted = Wanted(settings.languages, settings.captions, settings.translate)
         named = {language.lower() for language in (*settings.languages, settings.translate or "")}
         self._needs_spoken = settings.all_languages or bool(named & {ANY, ORIG})
-        self._lean_off, self._lean_failed, self._lean_worked = lean_off, lean_failed, lean_worked
-        self._ways = ways()
+        self._extra = extra
+        self._ways = Ways(self.health, settings.mask, settings.clients, settings.ytdlp)
+        self._explicit = settings.ways != WAYS
+        self._failed_before: dict[str, int] = {}  # videos that no way answered: how much was served by then
+        self._served = 0
 
     def fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
         """One attempt at one video; `permit` pays its first request.
 
-        Every failure is returned, except: errors.Interrupted, with the attempt's cost, when it has to end early;
-        other EngineErrors that the client's `acquire` raises; MemoryError; DiskError when no descriptors are left.
+        Every failure is returned, except: errors.Interrupted, with the attempt's cost, when it has to end early or no
+        way answers and nobody knows yet why; other EngineErrors that the client's `acquire` raises; MemoryError;
+        DiskError when no descriptors are left.
         """
         with self.client.attempt(permit, self.settings.deadline_s) as attempt:
-            library = library_client(attempt, video_id, mask=self.settings.mask)
+            video = VideoAttempt(attempt, video_id)
             try:
-                transcripts = self._transcripts(library)
-                metadata = read_metadata(library.details)
+                served = self._by_ways(video)
+                metadata = served.metadata
                 if self.settings.metadata == "full":
-                    metadata = with_microformat(metadata, _microformat(attempt, video_id))
-                others = transcripts if self.settings.all_languages else ()
-                return Fetched(metadata, transcripts[0], attempt.cost, others)
+                    metadata = _full(attempt, video_id, metadata)
+                others = served.transcripts if self.settings.all_languages else ()
+                got = Fetched(metadata, served.transcripts[0], attempt.cost, others, served.way, served.note)
             except Interrupted:
                 raise Interrupted(attempt.cost) from None
             except EngineError:
                 raise
             except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
-                return _not_fetched(library, exc)
-            finally:
-                library.forget()
+                return _not_fetched(video, exc)
+        self._try_again(video_id, attempt.egress)
+        return got
 
-    def _transcripts(self, library: LibraryClient) -> tuple[Transcript, ...]:
-        """The wanted captions of a video, the best track first, by the first way that gets them."""
-        last = Failed(LookupError(), Failure(Kind.UNKNOWN, "no way was tried"))
-        tried: list[str] = []
-        for way in self._ways if self._may_be_lean() else self._ways[1:]:
-            if tried and not way.may_help(library, last):
+    def _by_ways(self, video: VideoAttempt) -> _Served:
+        """The wanted captions of a video by the first way that gets them. Raises FailureError."""
+        failed: list[WayFailure] = []
+        egress = video.attempt.egress
+        ways = self.health.usable(self.settings.ways, egress)
+        for number, way in enumerate(ways):
+            in_health = self.health.in_health() if failed else ()
+            if not asks_on(failed, way, explicit=self._explicit, in_health=in_health):
                 continue
-            tried.append(way.name)
+            if failed and video.attempt.time_is_up:
+                break
+            more = number + 1 < len(ways)
             try:
-                tracks = way.tracks(library)
-                if not tracks:
-                    continue
-                transcripts = self._read(library, tracks)
+                with video.attempt.part(self.settings.deadline_s / _PARTS if more else None):
+                    served = self._by(way, video, failed)
             except _PASSED_ON:
                 raise
             except Exception as exc:
                 if shortage(exc) is not None:
                     raise
-                now = explain(library, exc)
-                last = last if stands(last.failure, now.failure) else now
+                failed.append(explain(way, video, exc, partial=self._ways.is_partial(way)))
             else:
-                if tried == ["lean"]:
-                    self._lean_worked()
-                elif tried == ["lean", "page"]:
-                    self._lean_failed()
-                return transcripts
-        raise FailureError(last.failure)
+                self._note_served(video, served, failed)
+                return served
+        raise self._unserved(video, failed)
 
-    def _may_be_lean(self) -> bool:
-        return self.settings.fetch_mode == "lean" and not self._lean_off()
+    def _by(self, way: str, video: VideoAttempt, failed: list[WayFailure]) -> _Served:
+        """The wanted captions by one way."""
+        # The mask may have hidden the captions from the way before.
+        unmasked = any(each.failure.kind is Kind.NO_CAPTIONS for each in failed)
+        tracks = self._ways.tracks(way, video, unmasked=unmasked)
+        transcripts, note = self._read(video, tracks)
+        return _Served(way, transcripts, _metadata(video), note)
 
-    def _read(self, library: LibraryClient, tracks: list[Track]) -> tuple[Transcript, ...]:
-        spoken = spoken_language(library.player) if self._needs_spoken else None
+    def _note_served(self, video: VideoAttempt, served: _Served, failed: list[WayFailure]) -> None:
+        """A way served the video: then the ways before it failed."""
+        egress = video.attempt.egress
+        self._served += 1
+        for each in failed:
+            if each.failure.kind is Kind.NO_LANGUAGE:
+                continue  # its client hides a track of this video; it works
+            if each.failure.kind is Kind.NO_CAPTIONS and self._was_the_mask(each.way, video):
+                continue
+            self.health.failed(each.way, egress, each.failure.message)
+        self.health.served(served.way, egress)
+        self._failed_before.pop(video.video_id, None)
+
+    def _was_the_mask(self, way: str, video: VideoAttempt) -> bool:
+        """Whether a way that showed no captions shows them without the mask."""
+        if not self._ways.masked(way):
+            return False
+        try:
+            self._ways.tracks(way, video, unmasked=True)
+        except _PASSED_ON:
+            raise
+        except Exception:  # noqa: BLE001 - it shows none either
+            return False
+        self.health.mask_differed(way, "the mask hid the captions")
+        return True
+
+    def _unserved(self, video: VideoAttempt, failed: list[WayFailure]) -> FailureError:
+        """Why no way served the video. Raises Interrupted while it is not known whether any way still works: then a
+        queue's job is to come again, at no cost."""
+        stands = standing(failed, in_health=self.health.in_health())
+        if not (all_unheard(failed) and self.health.is_shared):
+            return _WaysFailed(stands)
+        if len(self._failed_before) > _REMEMBERED:
+            self._failed_before.clear()
+        before = self._failed_before.setdefault(video.video_id, self._served)
+        if self._served > before:  # others were served since: it is this video
+            return _WaysFailed(stands)
+        why = "; ".join(f"{each.way}: {each.failure.message}" for each in failed)
+        if self.health.unheard(self.settings.ways, video.attempt.egress, why):
+            message = clean(f"no way to YouTube works now ({why})")
+            return _WaysFailed(replace(stands, failure=Failure(Kind.BLOCKED, message)))
+        raise Interrupted
+
+    def _try_again(self, video_id: str, egress: int) -> None:
+        """Try a way whose time off is over with a video that another way has just served."""
+        way = self.health.trial(self.settings.ways, egress)
+        if way is None:
+            return
+        try:
+            with self.client.attempt(self.client.acquire(egress), self.settings.deadline_s) as attempt:
+                video = VideoAttempt(attempt, video_id)
+                try:
+                    self._by(way, video, [])
+                except _PASSED_ON:
+                    raise
+                except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
+                    self.health.trial_failed(way, egress, explain(way, video, exc).failure.message)
+                else:
+                    self.health.served(way, egress)
+            self._extra(egress, attempt.cost.bytes)
+        except Interrupted as exc:
+            self._extra(egress, exc.cost.bytes)  # another video will do
+
+    def _read(self, video: VideoAttempt, tracks: list[Track]) -> tuple[tuple[Transcript, ...], str | None]:
+        """The texts of the wanted tracks, and what to say of the choice."""
+        spoken = spoken_language(video.player) if self._needs_spoken else None
         if not self.settings.all_languages:
-            return (_read_chosen(library, choose(tracks, self._wanted, spoken)),)
-        tracks = list_tracks(
-            library.attempt.session, library.video_id, library.player
-        )  # the library's lacks some
+            chosen = choose(tracks, self._wanted, spoken)
+            note = None if chosen.translated_from else named_twins(tracks, chosen.track)
+            return (_read_chosen(video, chosen),), note
         best, *others = ranked(tracks, self._wanted, spoken)
         # One of several tracks may be empty; then its transcript is.
-        return (library.read(best), *(library.read(track, may_be_empty=True) for track in others))
+        return (video.read(best), *(video.read(track, may_be_empty=True) for track in others)), None
 
 
-def _not_fetched(library: LibraryClient, exc: Exception) -> NotFetched:
+def _metadata(video: VideoAttempt) -> Metadata:
+    found = read_metadata(video.details, video.player)
+    return found if found.published else replace(found, published=video.page_date)
+
+
+def _not_fetched(video: VideoAttempt, exc: Exception) -> NotFetched:
     """A failed attempt as a value. Raises DiskError and MemoryError when this machine lacks descriptors or memory."""
     short = shortage(exc)
     if isinstance(short, OSError) and short.errno != errno.ENOMEM:
         raise disk_error(short, "opening a connection") from None
     if short is not None:
         raise MemoryError from None
-    failure = explain(library, exc).failure
-    library.attempt.drop_session = failure.kind is Kind.BLOCKED
-    metadata = read_metadata(library.details)
+    failure = classify(exc, video.attempt.answer)
+    video.attempt.drop_session = failure.kind is Kind.BLOCKED
+    metadata = _metadata(video)
     return NotFetched(
         failure,
-        library.attempt.cost,
+        video.attempt.cost,
         metadata if metadata.title else None,
-        captions_listed=lists_tracks(library.player),
+        captions_listed=lists_tracks(video.player),
+        way=exc.way if isinstance(exc, _WaysFailed) else None,
     )
 
 
-def _read_chosen(library: LibraryClient, chosen: Chosen) -> Transcript:
+def _read_chosen(video: VideoAttempt, chosen: Chosen) -> Transcript:
     """The text of one track. A refused translation does not mean that the egress is blocked.
 
     YouTube answers 429 to requests for translations long before it refuses others (yt-dlp's issues 13770 and
-    13831). The player requests show when it refuses all.
+    13831), and by now to nearly all of them. The player requests show when it refuses all.
     """
     if chosen.translated_from is None:
-        return library.read(chosen.track)
+        return video.read(chosen.track)
     try:
-        return library.read(chosen.track, translated_from=chosen.translated_from)
+        return video.read(chosen.track, translated_from=chosen.translated_from)
     except _PASSED_ON:
         raise
     except Exception as exc:
-        failure = classify(exc, library.attempt.answer)
-        if failure.kind is not Kind.BLOCKED:
+        failure, answer = classify(exc, video.attempt.answer), video.attempt.answer
+        empty = answer.status == 200 and not answer.size_bytes
+        if failure.kind is not Kind.BLOCKED and not 400 <= answer.status < 500 and not empty:
             raise
-        message = f"YouTube refuses the translation into {chosen.track.language_code} for now"
-        if library.attempt.answer.status == 429:
-            message += " (429)"
-        raise FailureError(Failure(Kind.SERVER_ERROR, message)) from None
+        message = f"YouTube refuses the translation into {chosen.track.language_code}"
+        if answer.status >= 400:
+            message += f" ({answer.status})"
+        raise FailureError(Failure(Kind.TRANSLATION_REFUSED, message)) from None
 
 
-def _microformat(attempt: Attempt, video_id: str) -> Mapping[str, Any]:
-    """What full metadata adds. Any failure fails the attempt: a record without it would look complete.
+def _full(attempt: Attempt, video_id: str, metadata: Metadata) -> Metadata:
+    """Full metadata: one request, and another for chapters that the description does not list.
 
-    A final refusal by the WEB client does not end the job, because the video's captions were read: it is `garbled`.
+    Any failure fails the attempt: a record without it would look complete. A final refusal by the WEB client does not
+    end the job, because the video's captions were read: it is `garbled`.
     """
     try:
-        return fetch_microformat(attempt, video_id)
+        found = with_microformat(metadata, fetch_microformat(attempt, video_id))
+        return found if found.chapters else replace(found, chapters=fetch_chapters(attempt, video_id))
     except _PASSED_ON:
         raise
     except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here

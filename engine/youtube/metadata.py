@@ -2,25 +2,30 @@
 
 Types are checked, and what is missing is None. The answer to the ANDROID client, which gives captions, has no
 microformat (0 of 17 captured in 2026). The one to the WEB client has; it takes a few kilobytes when nothing else is
-asked for. NewPipe asks the live site like this.
+asked for. NewPipe asks the live site like this. The date in a microformat is read from whichever answer has one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from engine.model import Failure, Kind, Metadata
+from engine.model import Chapter, Failure, Kind, Metadata
 from engine.network.answer import FailureError
 from engine.network.attempt import Attempt
 from engine.youtube import player
+from engine.youtube.chapters import listed_chapters, marked_chapters
 from engine.youtube.classify import by_status
 
 _MAX_COUNT = 1 << 62
 # Far beyond YouTube's own limits: 100 characters, 5,000, and 500 for all keywords together.
 _MAX_NAME_CHARS, _MAX_DESCRIPTION_CHARS, _MAX_KEYWORDS, _MAX_KEYWORD_CHARS = 10_000, 100_000, 1_000, 1_000
+_MAX_PICTURES, _MAX_URL_CHARS = 50, 2_000
+_PAGE_DATE = re.compile(rb'<meta itemprop="datePublished" content="([^"]{1,40})"')
+_NEXT = "https://www.youtube.com/youtubei/v1/next"
 _FIELDS = "microformat,playabilityStatus"  # the latter says why there is no microformat
 _VERSION = "2.20260708.00.00"  # as in yt-dlp 2026.10.26; YouTube accepts versions that are years old
 _HEADERS = {
@@ -30,31 +35,48 @@ _HEADERS = {
 }
 
 
-def read_metadata(details: Any) -> Metadata:
-    """Metadata from `videoDetails` as sent to the ANDROID client, where counts are decimal text."""
+def read_metadata(details: Any, answer: Mapping[str, Any] | None = None) -> Metadata:
+    """Metadata from `videoDetails` as sent to the ANDROID client, where counts are decimal text.
+
+    `answer` is the player answer that they are of: its microformat, if it has one, tells the date.
+    """
     if not isinstance(details, Mapping):
         return Metadata()
     keywords = details.get("keywords")
+    duration_s = _count(details.get("lengthSeconds"))
+    description = _text(details.get("shortDescription"), _MAX_DESCRIPTION_CHARS)
+    microformat = player.at(answer, "microformat", "playerMicroformatRenderer")
     return Metadata(
         title=_text(details.get("title"), _MAX_NAME_CHARS),
         channel=_text(details.get("author"), _MAX_NAME_CHARS),
         channel_id=_text(details.get("channelId"), _MAX_NAME_CHARS),
-        duration_s=_count(details.get("lengthSeconds")),
+        duration_s=duration_s,
         view_count=_count(details.get("viewCount")),
         keywords=_texts(keywords) if isinstance(keywords, list) else (),
-        description=_text(details.get("shortDescription"), _MAX_DESCRIPTION_CHARS),
+        description=description,
         is_live=_is_live(details),
+        published=_date(microformat.get("publishDate")),
+        thumbnail=_largest(player.at(details, "thumbnail").get("thumbnails")),
+        chapters=listed_chapters(description, duration_s),
     )
+
+
+def page_date(page: bytes) -> str | None:
+    """The date of publication in a watch page (`<meta itemprop="datePublished" content="…">`)."""
+    found = _PAGE_DATE.search(page)
+    return _date(found[1].decode("ascii", "replace")) if found else None
 
 
 def with_microformat(metadata: Metadata, microformat: Mapping[str, Any]) -> Metadata:
     """Metadata with what a `playerMicroformatRenderer` adds."""
     countries = microformat.get("availableCountries")
     live = player.at(microformat, "liveBroadcastDetails").get("isLiveNow")
+    published = _date(microformat.get("publishDate"))
     return replace(
         metadata,
         is_live=live if isinstance(live, bool) else metadata.is_live,
-        publish_date=_date(microformat.get("publishDate")),
+        publish_date=published,
+        published=published or metadata.published,
         upload_date=_date(microformat.get("uploadDate")),
         category=_text(microformat.get("category"), _MAX_NAME_CHARS),
         like_count=_count(microformat.get("likeCount")),
@@ -70,17 +92,38 @@ def fetch_microformat(attempt: Attempt, video_id: str) -> Mapping[str, Any]:
     response = attempt.request(
         "POST",
         f"{player.URL}?prettyPrint=false&$fields={_FIELDS}",
-        json={
-            "context": {"client": {"clientName": "WEB", "clientVersion": _VERSION, "hl": "en"}},
-            "videoId": video_id,
-            "contentCheckOk": True,
-            "racyCheckOk": True,
-        },
+        json=_web(video_id),
         headers=_HEADERS,
     )
     if response.status_code != 200:
         raise FailureError(by_status(attempt.answer))
     return read_microformat(response.json(), video_id)
+
+
+def fetch_chapters(attempt: Attempt, video_id: str) -> tuple[Chapter, ...]:
+    """The chapters that YouTube marks on a video: one request.
+
+    Raises FailureError for a block and for what another attempt may get. An answer of no use means none.
+    """
+    response = attempt.request(
+        "POST", f"{_NEXT}?prettyPrint=false&$fields=playerOverlays", json=_web(video_id), headers=_HEADERS
+    )
+    if response.status_code == 429 or response.status_code >= 500 or attempt.answer.captcha:
+        raise FailureError(by_status(attempt.answer))
+    try:
+        return marked_chapters(response.json()) if response.status_code == 200 else ()
+    except (ValueError, RecursionError):
+        return ()
+
+
+def _web(video_id: str) -> dict[str, Any]:
+    """The body of a request as the WEB client."""
+    return {
+        "context": {"client": {"clientName": "WEB", "clientVersion": _VERSION, "hl": "en"}},
+        "videoId": video_id,
+        "contentCheckOk": True,
+        "racyCheckOk": True,
+    }
 
 
 def read_microformat(answer: Any, video_id: str) -> Mapping[str, Any]:
@@ -105,6 +148,20 @@ def _is_live(details: Mapping[str, Any]) -> bool | None:
     if isinstance(now, bool):
         return now
     return False if isinstance(details.get("isLiveContent"), bool) else None
+
+
+def _largest(pictures: Any) -> str | None:
+    """The address of the widest picture."""
+    found = [
+        (_count(picture.get("width")) or 0, url)
+        for picture in player.items(pictures)[:_MAX_PICTURES]
+        if isinstance(url := picture.get("url"), str)
+        and url.startswith("https://")
+        and url.isascii()
+        and url.isprintable()
+        and len(url) <= _MAX_URL_CHARS
+    ]
+    return max(found, key=lambda each: each[0])[1] if found else None
 
 
 def _date(value: Any) -> str | None:

@@ -44,6 +44,15 @@ def items(node: Any) -> list[Mapping[str, Any]]:
     return [item for item in node if isinstance(item, Mapping)] if isinstance(node, list) else []
 
 
+def text(node: Any) -> str:
+    """A text as YouTube writes it: `simpleText` or `runs`; empty for anything else."""
+    if not isinstance(node, Mapping):
+        return ""
+    parts = [run.get("text") for run in items(node.get("runs"))]
+    simple = node.get("simpleText")
+    return "".join(p for p in parts if isinstance(p, str)) or (simple if isinstance(simple, str) else "")
+
+
 def captions(player: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return at(player, "captions", "playerCaptionsTracklistRenderer")
 

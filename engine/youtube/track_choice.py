@@ -9,19 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from youtube_transcript_api import Transcript as Track
-
 from engine.model import Failure, Kind
 from engine.network.answer import FailureError
 from engine.youtube.languages import base, match
 from engine.youtube.messages import clean
 from engine.youtube.player import captions as captions_of
 from engine.youtube.player import items
+from engine.youtube.tracks import Track
 
 ANY, ORIG = "any", "orig"
 Captions = Literal["any", "manual", "generated"]
 _KIND_OF = {"any": "captions", "manual": "captions made by people", "generated": "generated captions"}
-_ORIGINAL = "4"  # ends the id of the audio track as recorded; dubbed ones end in 3 or 10 ("en-US.10")
+_ORIGINAL = ".4"  # ends the id of the audio track as recorded; dubbed ones end in 3 or 10 ("en-US.10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,14 @@ class Wanted:
     languages: tuple[str, ...] = ("en",)
     captions: Captions = "any"
     translate: str | None = None
+
+
+class OnlyGeneratedError(FailureError):
+    """Nothing wanted is there, and all that is listed is generated.
+
+    Clients of phones hide some tracks that people made (youtube-transcript-api's issue 609), so another client may
+    list one.
+    """
 
 
 class Chosen(NamedTuple):
@@ -54,7 +61,7 @@ def choose(tracks: Sequence[Track], wanted: Wanted, spoken: str | None = None) -
     if wanted.translate is None:
         found = _first(fitting, wanted.languages, spoken)
         if found is None:
-            raise FailureError(Failure(Kind.NO_LANGUAGE, _missing(tracks, wanted, spoken)))
+            raise _none_fits(tracks, wanted, _missing(tracks, wanted, spoken))
         return Chosen(found)
     real = _of_language(fitting, wanted.translate.lower(), spoken)
     return Chosen(real) if real else _translated(tracks, fitting, wanted, spoken)
@@ -72,7 +79,8 @@ def ranked(tracks: Sequence[Track], wanted: Wanted, spoken: str | None = None) -
 def spoken_language(player: Mapping[str, Any] | None) -> str | None:
     """The code of the language spoken in a video, or None if its player answer does not tell.
 
-    1. The language of the generated captions, if there is one: YouTube generates them from the sound.
+    1. The language of the generated captions, if there is one: YouTube generates them from the sound. Not when an
+       audio track as recorded is in another language: then they are generated from a dubbed one.
     2. For a dubbed video, or without generated captions: the language in the id of the original audio track
        (`pt-BR.4`), else of the default one.
     3. Audio tracks without ids mean that there is only one: then the language of the captions, if there is one.
@@ -82,18 +90,45 @@ def spoken_language(player: Mapping[str, Any] | None) -> str | None:
     renderer = captions_of(player)
     listed = [t for t in items(renderer.get("captionTracks")) if isinstance(t.get("languageCode"), str)]
     generated = {t["languageCode"] for t in listed if t.get("kind") == "asr"}
-    if len(generated) == 1:
-        return str(generated.pop())
     audio = items(renderer.get("audioTracks"))
     ids = [str(a.get("audioTrackId") or "") for a in audio]
+    recorded = {base(each.partition(".")[0]) for each in ids if each.endswith(_ORIGINAL)}
+    if len(generated) == 1 and (not recorded or base(*generated) in recorded):
+        return str(generated.pop())
     default = renderer.get("defaultAudioTrackIndex")
     if isinstance(default, int) and 0 <= default < len(ids):
         ids.insert(0, ids[default])
-    ids.sort(key=lambda audio_id: audio_id.rpartition(".")[2] != _ORIGINAL)
+    ids.sort(key=lambda audio_id: not audio_id.endswith(_ORIGINAL))
     if len(audio) and ids[0]:
         return ids[0].partition(".")[0]
     languages = {t["languageCode"] for t in listed}
     return str(languages.pop()) if len(languages) == 1 else None
+
+
+def named_twins(tracks: Sequence[Track], taken: Track) -> str | None:
+    """What to say of further tracks in the same language and of the same maker as the one taken; None without any.
+
+    People make several (for learners, of a director's cut), which only their names tell apart. The first in the
+    player's list is taken.
+    """
+    twins = [
+        t
+        for t in tracks
+        if t is not taken
+        and (t.language_code, t.is_generated) == (taken.language_code, taken.is_generated)
+        and t.language != taken.language
+    ]
+    if taken.is_generated or not twins:
+        return None
+    others = ", ".join(dict.fromkeys(repr(clean(t.language, 60)) for t in twins))
+    return clean(f"took {clean(taken.language, 60)!r}; the video has also {others}, see --all-languages")
+
+
+def _none_fits(tracks: Sequence[Track], wanted: Wanted, message: str) -> FailureError:
+    failure = Failure(Kind.NO_LANGUAGE, message)
+    if tracks and wanted.captions != "generated" and all(t.is_generated for t in tracks):
+        return OnlyGeneratedError(failure)
+    return FailureError(failure)
 
 
 def _made_as(track: Track, captions: Captions) -> bool:
@@ -139,7 +174,7 @@ def _translated(
     source = _first([t for t in fitting if id(t) in into], wanted.languages, spoken)
     if source is None:
         if _first(fitting, wanted.languages, spoken) is None:
-            raise FailureError(Failure(Kind.NO_LANGUAGE, _missing(tracks, wanted, spoken)))
+            raise _none_fits(tracks, wanted, _missing(tracks, wanted, spoken))
         message = f"no captions in {target}, and YouTube does not translate these into it; {_exists(tracks)}"
         raise FailureError(Failure(Kind.NO_LANGUAGE, clean(message)))
     return Chosen(source.translate(into[id(source)]), source.language_code)

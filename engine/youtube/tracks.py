@@ -1,38 +1,67 @@
-"""The caption list of a player answer, as tracks that youtube-transcript-api can fetch and translate.
+"""The caption list of a player answer, as tracks.
 
-The library's own list has one track a language and kind: where people made two in the same language, only the last is
-in it. This list has all, and serves the answers of other clients, too.
+youtube-transcript-api's own list has one track a language and kind: where people made two in the same language, only
+the last is in it. This list has all, and serves the answers of every client.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from youtube_transcript_api import Transcript as Track
-
 from engine.model import Failure, Kind
-from engine.network.session import Session
 from engine.youtube.player import OddAnswerError, captions, items
+
+# YouTube marks the address of a text that it gives only with a PO token; yt-dlp's tests have both marks.
+_NEEDS_TOKEN = re.compile(r"[?&]exp=xp[ev](?:&|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A language that YouTube translates captions into, with the field names of the library's own class."""
+    """A language that YouTube translates captions into."""
 
     language: str
     language_code: str
 
 
-def list_tracks(session: Session, video_id: str, player: Mapping[str, Any] | None) -> list[Track]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One caption track: its language by name and code, who made it, and the address of its text."""
+
+    language: str
+    language_code: str
+    is_generated: bool
+    url: str
+    translation_languages: tuple[Translation, ...] = ()
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether this client is given the text only with a PO token."""
+        return _NEEDS_TOKEN.search(self.url) is not None
+
+    def translate(self, code: str) -> Track:
+        """The translation into a language that `translation_languages` has."""
+        language = next(each.language for each in self.translation_languages if each.language_code == code)
+        return replace(
+            self,
+            language=language,
+            language_code=code,
+            is_generated=True,
+            url=f"{self.url}&tlang={code}",
+            translation_languages=(),
+        )
+
+
+def list_tracks(player: Mapping[str, Any] | None) -> list[Track]:
     """The tracks that a player answer lists, in its order. Malformed ones are left out."""
     renderer = captions(player)
-    offered: Any = [
+    offered = tuple(
         Translation(_text(item.get("languageName")) or item["languageCode"], item["languageCode"])
         for item in items(renderer.get("translationLanguages"))
         if isinstance(item.get("languageCode"), str)
-    ]
+    )
     tracks = []
     for item in items(renderer.get("captionTracks")):
         url, code = item.get("baseUrl"), item.get("languageCode")
@@ -42,13 +71,11 @@ def list_tracks(session: Session, video_id: str, player: Mapping[str, Any] | Non
             url = "https://www.youtube.com" + url
         tracks.append(
             Track(
-                session,
-                video_id,
-                url.replace("&fmt=srv3", ""),  # the library reads the older format
                 _text(item.get("name")) or code,
                 code,
                 item.get("kind") == "asr",
-                offered if item.get("isTranslatable") is True else [],
+                url.replace("&fmt=srv3", ""),  # srv1 comes instead, which is the quickest to read
+                offered if item.get("isTranslatable") is True else (),
             )
         )
     return tracks

@@ -111,14 +111,16 @@ def _library(proxy: str, ca: str) -> Callable[[str], object]:
 
 def _engine(mode: str) -> Callable[[str, str], Callable[[str], object]]:
     def make(proxy: str, ca: str) -> Callable[[str], object]:
-        from engine.model import EgressSpec, Fetched, Permit
+        from engine.model import WAYS, EgressSpec, Fetched, Permit
         from engine.youtube.fetcher import Client, Fetcher, FetchSettings
 
         def permit(egress: int) -> Permit:
             return Permit(0, 0, time.monotonic() + 60)
 
         door = Client((EgressSpec("p001", proxy),), acquire=permit, ca_bundle=ca)
-        settings = FetchSettings(fetch_mode="full" if mode == "full" else "lean", mask=mode == "mask")
+        settings = FetchSettings(
+            ways=("page",) if mode == "full" else WAYS, mask="on" if mode == "mask" else "off"
+        )
         fetcher = Fetcher(door, settings)
 
         def fetch(video_id: str) -> object:

@@ -31,16 +31,23 @@ def rows(where: Path) -> list[dict[str, Any]]:
 
 
 def test_all_tracks_and_full_metadata_to_the_files(tmp_path: Path) -> None:
-    options = ("-l", "orig,en", "--all-languages", "--metadata", "full")
+    options = (
+        "-l",
+        "orig,en",
+        "--all-languages",
+        "--metadata",
+        "full",
+        "--no-mask",
+    )  # it is checked by more requests
     scenes = ("--scene", "polyglot=0.5", "--scene", "dubbed")
     done = engine(tmp_path, "rehearse", "--videos", "12", *QUICK, *options, *scenes)
     assert done.returncode == 0, done.stderr
-    assert "--metadata full: 3 requests a video" in done.stderr
+    assert "--metadata full: up to 4 requests a video" in done.stderr
     assert "--all-languages: each further track" in done.stderr
     tracks = set()
     for row in rows(tmp_path):
         record = json.loads((tmp_path / "out" / row["files"]["json"]).read_text())
-        assert row["requests"] == 2 + len(record["transcripts"])
+        assert row["requests"] == 3 + len(record["transcripts"])
         assert record["transcript"] == record["transcripts"][0]
         assert record["metadata"]["upload_date"]
         assert record["metadata"]["available_countries"]
@@ -89,9 +96,9 @@ def test_the_environment_names_them_too(tmp_path: Path) -> None:
     env |= {"ENGINE_MASK": "1", "ENGINE_RATE": "1000/s"}
     done = engine(tmp_path, "rehearse", "--videos", "3", *QUICK, "--scene", "polyglot", **env)
     assert done.returncode == 0, done.stderr
-    assert [(row["language"], row["requests"]) for row in rows(tmp_path)] == [("en", 3)] * 3
+    assert [(row["language"], row["requests"]) for row in rows(tmp_path)] == [("en", 4)] * 3
     assert "--mask is untried" in done.stderr
-    assert "at 3 requests a video is" in done.stderr
+    assert "at 4 requests a video is" in done.stderr
     done = engine(tmp_path, "rehearse", "--videos", "3", *QUICK, "--manual-only")
     assert done.returncode == 2
     assert "begun with generated, not manual" in done.stderr

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
-from engine.model import Cue, Metadata, Record, Transcript
+from engine.model import Chapter, Cue, Metadata, Record, Transcript
 from engine.output.formats import FORMATS, from_json, render, to_json
 from engine.youtube.timedtext import parse
 
@@ -47,6 +47,9 @@ RECORDS = st.builds(
         st.none() | TEXT,
         INT,
         st.none() | st.lists(TEXT, max_size=2).map(tuple),
+        st.none() | TEXT,
+        st.none() | TEXT,
+        st.lists(st.builds(Chapter, TIME, TEXT), max_size=2).map(tuple),
     ),
     TRANSCRIPTS,
     st.dictionaries(TEXT, st.none() | TEXT | TIME | st.lists(st.integers()), max_size=3),
@@ -157,6 +160,17 @@ def test_what_only_some_runs_ask_for_is_not_in_the_others_records() -> None:
     front = render(fuller, "md").decode().split("---\n")[1].splitlines()
     assert {'publish_date: "2018-08-02"', "like_count: 0", 'translated_from: "en"'} < set(front)
     assert not any(line.startswith(("category", "available", "transcripts")) for line in front)
+
+
+def test_chapters_stand_beside_the_transcript() -> None:
+    assert "chapters" not in json.loads(to_json(captured()))
+    metadata = replace(
+        captured().metadata, published="2018-08-02", chapters=(Chapter(0.0, "a"), Chapter(90.0, "b"))
+    )
+    document = json.loads(to_json(replace(captured(), metadata=metadata)))
+    assert document["chapters"] == [{"start": 0.0, "title": "a"}, {"start": 90.0, "title": "b"}]
+    assert "chapters" not in document["metadata"]
+    assert document["metadata"]["published"] == "2018-08-02"
 
 
 def test_what_json_cannot_hold() -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from engine.model import Cue, Metadata, Record, Transcript
+from engine.model import Chapter, Cue, Metadata, Record, Transcript
 from engine.output.markdown import paragraphs, render
 from engine.output.plain_text import one_line
 from engine.output.yaml import flow
@@ -135,6 +136,28 @@ def test_paragraphs() -> None:
         (60, " ".join(f"w{second}" for second in range(60, 70))),
         (80.5, "after a pause still me"),
         (82, ">> you"),
+    ]
+
+
+def test_a_chapter_is_a_heading_before_the_paragraph_that_it_begins_with() -> None:
+    chapters = (
+        Chapter(0, "Intro"),
+        Chapter(10, "C# & *all*"),
+        Chapter(11, "Short"),
+        Chapter(900, "After the end"),
+    )
+    cues = tuple(Cue(second, 1.0, f"w{second}") for second in range(9, 14))
+    made = record("t", cues)
+    made = replace(made, metadata=replace(made.metadata, chapters=chapters))
+    body = render(made).split("\n---\n\n", 1)[1]
+    lines = [re.sub(r"\(http.*\)", "", line) for line in body.splitlines() if line]
+    assert lines[1:] == [
+        "## Intro",
+        "[00:09] w9",
+        r"## C\# & \*all\*",
+        "[00:10] w10",
+        "## Short",
+        "[00:11] w11 w12 w13",
     ]
 
 

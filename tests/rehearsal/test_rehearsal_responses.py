@@ -63,6 +63,10 @@ def test_every_scenario_is_tested_here_or_in_the_server_tests() -> None:
     here |= {"soft_block", "hostile", "xml_bomb", "astray"}
     here |= {row[0] for row in REFUSALS} | {row[0] for row in PASSING} | {row[0] for row in BLOCKS}
     wire = {"gone", "proxy407"}
+    here |= {
+        name for name, entry in SCENARIOS.items() if entry.reach is Reach.CLIENT
+    }  # test_rehearsal_client_faults
+    here |= {"kids", "hidden_manual", "twins", "chapters", "marked_chapters"}  # there, too
     assert here | wire | set(MIXES) == set(SCENARIOS)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.errors import UsageError
 from engine.rehearsal import SCENARIOS, Scenario, invented_ids, parse_scenario
-from engine.rehearsal.scenarios import MIXES, Reach, draw, transient_fault, video_fault
+from engine.rehearsal.scenarios import CONNECTION, MIXES, Reach, draw, transient_fault, video_fault
 
 FOREVER = float("inf")
 
@@ -29,6 +29,14 @@ FOREVER = float("inf")
         ("gone@5-", Scenario("gone", 1.0, 5, FOREVER)),
         ("bot=0.5@0-3/p2", Scenario("bot", 0.5, 0, 3, "p2")),
         (" captured ", Scenario("captured")),
+        ("400:android", Scenario("400", clients=("android",))),
+        (
+            "xpv:android-20,ios=0.2@5-#500-900/p2",
+            Scenario("xpv", 0.2, 5, FOREVER, "p2", None, ("android-20", "ios"), 500, 900),
+        ),
+        ("mask_field#501-", Scenario("mask_field", first_job=501)),
+        ("kids", Scenario("kids", clients=("visionos",))),
+        ("kids:all", Scenario("kids")),
     ],
 )
 def test_a_scenario_is_parsed(text: str, scene: Scenario) -> None:
@@ -47,6 +55,10 @@ def test_a_scenario_is_parsed(text: str, scene: Scenario) -> None:
         ("flaky=150%", "between 0 and 1"),
         ("429@40-10", "ends before it starts"),
         ("429@4-4", "ends before it starts"),
+        ("400#9-5", "ends before its first video"),
+        ("400:androit", "no client 'androit'. There are: android"),
+        ("gone:android", "affects connections"),
+        ("proxy407#5-", "affects connections"),
     ],
 )
 def test_a_scenario_that_cannot_be_parsed_says_what_to_write(text: str, word: str) -> None:
@@ -62,7 +74,11 @@ def test_a_scenario_that_cannot_be_parsed_says_what_to_write(text: str, word: st
         st.integers(0, 50).map(float),
         st.one_of(st.integers(51, 99).map(float), st.just(FOREVER)),
         st.one_of(st.none(), st.from_regex(r"[a-z0-9]{1,6}", fullmatch=True)),
-    )
+        st.none(),
+        st.sampled_from([(), ("android",), ("android-20.1", "other")]),
+        st.sampled_from([1, 7]),
+        st.sampled_from([FOREVER, 7.0, 1e6]),
+    ).filter(lambda scene: scene.name not in CONNECTION)
 )
 def test_what_a_scenario_prints_can_be_parsed(scene: Scenario) -> None:
     assert parse_scenario(str(scene)) == scene

@@ -135,6 +135,39 @@ def test_unmodified_yt_dlp(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
     assert rehearsal.stats(videos=True)["videos"][IDS[0]]["other_client"] >= 1
 
 
+def test_a_client_that_died_takes_the_unmodified_library_with_it(
+    rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scenario for one version spares the other; the log says who asked."""
+    api = YouTubeTranscriptApi(http_client=_session(rehearsal))
+    rehearsal.play("400:android-21,visionos", replace=True)
+    assert len(api.fetch(IDS[0])) == 300
+    assert rehearsal.arrivals()[-1]["client"] == "ANDROID 20.10.38"
+    rehearsal.play("400:android-20", replace=True)
+    with pytest.raises(_errors.YouTubeRequestFailed, match="400"):
+        api.fetch(IDS[0])
+    rehearsal.play("xpe:android", replace=True)
+    with pytest.raises(_errors.PoTokenRequired):
+        api.fetch(IDS[0])
+    monkeypatch.setenv("SSL_CERT_FILE", rehearsal.ca_bundle)
+    options = {
+        "proxy": rehearsal.proxy_url,
+        "compat_opts": {"no-certifi"},
+        "quiet": True,
+        "no_warnings": True,
+    }
+    clients = {
+        "player_client": ["android", "ios"],
+        "player_skip": ["webpage", "configs", "js"],
+    }  # it asks `next`
+    with yt_dlp.YoutubeDL({**options, "cachedir": False, "extractor_args": {"youtube": clients}}) as dl:
+        listed = dl.extract_info(f"{SITE}/watch?v={IDS[0]}", download=False, process=False)
+    urls = [
+        each["url"] for name in ("subtitles", "automatic_captions") for each in listed[name].get("en", [])
+    ]
+    assert urls and all("c=IOS" in url for url in urls), "yt-dlp leaves out tracks that need a token"
+
+
 EXPECTED: dict[str, type[Exception]] = {
     "captcha-pgA": _errors.IpBlocked,
     "bot-check-A": _errors.RequestBlocked,

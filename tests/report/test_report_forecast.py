@@ -44,9 +44,9 @@ def test_without_anything_measured_the_defaults(mode: str, requests: int, n_byte
         assert plan.cost.expected == pytest.approx(20_000 * n_bytes / 1e9 * 4)
 
 
-def test_full_metadata_is_one_request_more() -> None:
+def test_full_metadata_is_two_requests_more() -> None:
     plan = forecast(1000, None, rate=RATE, egresses=1, full_metadata=True)
-    assert (plan.requests.expected, plan.bytes.expected) == (3000, 44_500_000)
+    assert (plan.requests.expected, plan.bytes.expected) == (4000, 54_000_000)
 
 
 def test_by_what_the_videos_have_cost() -> None:

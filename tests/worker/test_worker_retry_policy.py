@@ -41,6 +41,7 @@ TABLE: dict[Kind, tuple[str, Finish | RetryLater]] = {
     Kind.UNKNOWN: ("failed", RetryLater(2.0, charged=True)),
     Kind.TOO_LARGE: ("failed", Finish(Kind.TOO_LARGE)),
     Kind.PO_TOKEN: ("failed", Finish(Kind.PO_TOKEN)),
+    Kind.TRANSLATION_REFUSED: ("failed", Finish(Kind.TRANSLATION_REFUSED)),
     Kind.NOT_YET: ("failed", Finish(Kind.NOT_YET)),
     Kind.BLOCKED: ("failed", RetryLater(0.0)),
     Kind.KEPT: ("failed", Finish(Kind.KEPT)),

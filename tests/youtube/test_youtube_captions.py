@@ -14,6 +14,7 @@ from engine.model import EgressSpec, Failure, Fetched, Kind, NotFetched
 from engine.network.client import Client
 from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
 from engine.worker.attempt import outcome_of
+from engine.worker.retry_policy import Circumstances, Finish, Past, decide
 from engine.youtube.fetcher import Fetcher, FetchSettings
 
 MakeClient = Callable[..., Client]
@@ -55,12 +56,12 @@ def got(result: Fetched | NotFetched) -> tuple[str, bool, int]:
     ("settings", "found"),
     [
         ({"languages": ("orig",)}, ("de", True, 2)),
-        ({"languages": ("orig",), "mask": True}, ("de", True, 2)),
-        ({"languages": ("orig",), "fetch_mode": "full"}, ("de", True, 3)),
+        ({"languages": ("orig",), "mask": "on"}, ("de", True, 2)),
+        ({"languages": ("orig",), "ways": ("page",)}, ("de", True, 3)),
         ({"languages": ("en",)}, ("en", True, 2)),
         ({"languages": ("any",)}, ("de", True, 2)),
         ({"languages": ("fr", "orig"), "translate": "ja"}, ("ja", True, 2)),
-        ({"languages": ("orig",), "metadata": "full"}, ("de", True, 3)),
+        ({"languages": ("orig",), "metadata": "full"}, ("de", True, 4)),
     ],
 )
 def test_a_dubbed_video(settings: Any, found: Any, rehearsal: Rehearsal, client: Client) -> None:
@@ -90,16 +91,72 @@ def test_what_is_not_wanted_is_named(rehearsal: Rehearsal, client: Client) -> No
     with playing(rehearsal, "dubbed"):
         result = fetch(client, languages=("en", "any"), captions="manual")
     assert isinstance(result, NotFetched)
-    assert (result.failure.kind, result.cost.requests) == (Kind.NO_LANGUAGE, 1)
+    # Only generated ones are listed, so another client is asked: it may be shown what this one is not.
+    assert (result.failure.kind, result.cost.requests) == (Kind.NO_LANGUAGE, 2)
     told = "no captions made by people in en, any; exists: en (generated), de (generated)"
     assert result.failure.message == told
+
+
+def test_captions_by_people_that_the_first_client_hides(rehearsal: Rehearsal, client: Client) -> None:
+    with playing(rehearsal, "hidden_manual"):
+        assert got(fetch(client, captions="manual")) == ("en", False, 3)
+        assert got(fetch(client)) == ("en", True, 2), "nobody asked for them"
+        assert got(fetch(client, captions="generated")) == ("en", True, 2)
+
+
+def test_a_second_client_that_refuses_the_video_does_not_overrule(
+    rehearsal: Rehearsal, client: Client
+) -> None:
+    with playing(rehearsal, "dubbed", "kids"):
+        result = fetch(client, captions="manual")
+    assert isinstance(result, NotFetched)
+    # A client that refuses the video says nothing of its captions, so a third one is asked.
+    assert (result.failure.kind, result.cost.requests) == (Kind.NO_LANGUAGE, 3)
+
+
+def test_of_two_tracks_of_one_language_the_first_is_read_and_the_other_named(
+    rehearsal: Rehearsal, client: Client
+) -> None:
+    with playing(rehearsal, "twins"):
+        result = fetch(client)
+        every = fetch(client, all_languages=True)
+    assert isinstance(result, Fetched) and isinstance(every, Fetched)
+    assert result.transcript.language_name == "English - Director’s cut"
+    assert (
+        result.note
+        == "took 'English - Director’s cut'; the video has also 'English - For learners', see --all-languages"
+    )
+    assert [each.language_name for each in every.transcripts] == [
+        "English - Director’s cut",
+        "English - For learners",
+    ]
+    assert every.note is None
+    with playing(rehearsal):
+        again = fetch(client)
+    assert isinstance(again, Fetched) and again.note is None
+
+
+def test_chapters_from_the_description_and_else_from_what_youtube_marks(
+    rehearsal: Rehearsal, client: Client
+) -> None:
+    def chapters(scene: str, **settings: Any) -> tuple[list[str], int]:
+        with playing(rehearsal, scene):
+            result = fetch(client, **settings)
+        assert isinstance(result, Fetched)
+        return [chapter.title for chapter in result.metadata.chapters], result.cost.requests
+
+    listed = ["Intro", "How it is made: part 1", "Q & A"]
+    assert chapters("chapters") == (listed, 2)
+    assert chapters("chapters", metadata="full") == (listed, 3), "nothing more is asked"
+    assert chapters("marked_chapters") == ([], 2)
+    assert chapters("marked_chapters", metadata="full") == (["Opening", "Found by YouTube", "Close"], 4)
 
 
 def test_all_tracks_the_best_one_first(rehearsal: Rehearsal, client: Client) -> None:
     with playing(rehearsal, "polyglot"):
         result = fetch(client, all_languages=True, languages=("ja", "en"), metadata="full")
     assert isinstance(result, Fetched)
-    assert result.cost.requests == 1 + 8 + 1
+    assert result.cost.requests == 1 + 8 + 2
     assert result.transcript is result.transcripts[0]
     listed = [(transcript.language, transcript.is_generated) for transcript in result.transcripts]
     assert listed[0] == ("ja", False)
@@ -181,9 +238,9 @@ def test_a_refused_translation_says_nothing_of_the_egress(rehearsal: Rehearsal, 
         result = fetch(client, translate="ja")
         plain = fetch(client)
     assert isinstance(result, NotFetched)
-    assert (result.failure.kind, result.cost.requests) == (Kind.SERVER_ERROR, 2)
-    assert result.failure.message == "YouTube refuses the translation into ja for now (429)"
-    assert outcome(result.failure) is Outcome.OTHER
+    assert (result.failure.kind, result.cost.requests) == (Kind.TRANSLATION_REFUSED, 2)
+    assert result.failure.message == "YouTube refuses the translation into ja (429)"
+    assert outcome(result.failure) is Outcome.OK
     assert isinstance(plain, Fetched)
     with playing(rehearsal, "429"):
         blocked = fetch(client, translate="ja")
@@ -195,11 +252,15 @@ def test_a_refused_translation_says_nothing_of_the_egress(rehearsal: Rehearsal, 
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (Reply("busy", 429), Kind.SERVER_ERROR),
-        (Reply("<html><div class='g-recaptcha'></div>"), Kind.SERVER_ERROR),
-        (Reply(b"", 302, headers={"Location": "https://www.google.com/sorry/index"}), Kind.SERVER_ERROR),
+        (Reply("busy", 429), Kind.TRANSLATION_REFUSED),
+        (Reply("<html><div class='g-recaptcha'></div>"), Kind.TRANSLATION_REFUSED),
+        (
+            Reply(b"", 302, headers={"Location": "https://www.google.com/sorry/index"}),
+            Kind.TRANSLATION_REFUSED,
+        ),
+        (Reply("no", 403), Kind.TRANSLATION_REFUSED),
+        (Reply(b""), Kind.TRANSLATION_REFUSED),
         (Reply("no", 500), Kind.SERVER_ERROR),
-        (Reply(b""), Kind.GARBLED),
         (lambda *_: None, Kind.NETWORK),
     ],
 )
@@ -212,10 +273,9 @@ def test_whatever_a_translation_is_answered(
     assert isinstance(result, NotFetched)
     assert result.failure.kind is kind
     assert "&tlang=fr" in site.asked[1].target
-    plain = fetch(make_client(), VIDEO)
-    assert isinstance(plain, NotFetched)
-    blocks = isinstance(answer, Reply) and kind is Kind.SERVER_ERROR and answer.status != 500
-    assert plain.failure.kind is (Kind.BLOCKED if blocks else kind)
+    assert result.cost.requests == len(site.asked) == 2
+    decided = decide(result.failure, Past(), Circumstances(), 5)
+    assert (decided == Finish(kind)) == (kind is Kind.TRANSLATION_REFUSED)
 
 
 # The mask.
@@ -230,14 +290,14 @@ def test_a_mask_that_the_site_rejects_costs_requests_and_no_video(
         return Reply("unknown field", 400) if "fields" in asked.target else Reply(player(), zipped=True)
 
     site.answers["/youtubei/v1/player"] = answer
-    assert got(fetch(make_client(), VIDEO, mask=True)) == ("en", False, 4)
-    assert site.paths == ["/youtubei/v1/player", "/watch", "/youtubei/v1/player", "/api/timedtext"]
+    assert got(fetch(make_client(), VIDEO, mask="on")) == ("en", False, 3)
+    assert site.paths == ["/youtubei/v1/player", "/youtubei/v1/player", "/api/timedtext"]
 
 
 def test_a_mask_saves_bytes() -> None:
     with start(RehearsalSettings(latency_s=0, real_sizes=True)) as found:
         results = []
-        for mask in (False, True):  # of a run, like its client
+        for mask in ("off", "on"):  # of a run, like its client
             client = Client([EgressSpec("p001", found.proxy_url)], acquire=permit, ca_bundle=found.ca_bundle)
             results.append(fetch(client, mask=mask))
             client.close()

@@ -262,7 +262,7 @@ def test_a_list_of_tracks_has_an_end() -> None:
         "translationLanguages": 500,
         "audioTracks": 500,
     }
-    tracks = list_tracks(None, "x", bounded(answer(100_000)))  # type: ignore[arg-type]
+    tracks = list_tracks(bounded(answer(100_000)))
     assert len(tracks) == 500
     with pytest.raises(FailureError):
         choose(tracks, Wanted(("de",), translate="fr"), spoken_language(answer(600)))
@@ -270,7 +270,7 @@ def test_a_list_of_tracks_has_an_end() -> None:
     first, second = absurd["captions"]["playerCaptionsTracklistRenderer"]["captionTracks"]
     first["baseUrl"] += "x" * 10_000
     second["languageCode"] = "x" * 1_000
-    assert list_tracks(None, "x", bounded(absurd)) == []  # type: ignore[arg-type]
+    assert list_tracks(bounded(absurd)) == []
 
 
 def test_a_code_of_any_length_is_looked_at_briefly() -> None:

@@ -1,95 +1,82 @@
+"""The way `page`: the library as it is."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+import youtube_transcript_api as yta
 from youtube_site import VIDEO, Reply, Site, permit, player
 
-from engine.model import Cue
+from engine.model import Kind
 from engine.network.answer import FailureError
 from engine.network.client import Client
 from engine.youtube.library_client import library_client
 from engine.youtube.player import OddAnswerError
-from engine.youtube.track_choice import Wanted, choose
+from engine.youtube.tracks import Track
+from engine.youtube.video_attempt import VideoAttempt
 
 MakeClient = Callable[..., Client]
 
 
-def test_the_lean_way_is_two_requests(site: Site, make_client: MakeClient) -> None:
-    site.video()
-    with make_client().attempt(permit(), 30) as attempt:
-        client = library_client(attempt, VIDEO)
-        tracks = client.tracks(lean=True)
-        found = client.read(choose(tracks, Wanted()).track)
-    assert attempt.cost.requests == 2
-    assert site.paths == ["/youtubei/v1/player", "/api/timedtext"]
-    assert site.asked[0].target == "/youtubei/v1/player?prettyPrint=false"
-    assert site.asked[0].client == "ANDROID"
-    assert "tlang" not in site.asked[1].target
-    assert (found.language, found.language_name, found.is_generated) == ("en", "English", False)
-    assert found.cues[0] == Cue(0.0, 1.54, "Hey, this is just a test")
-    assert found.cues[1].text == "this is not the original transcript"
-    assert client.details["author"] == "Dave2D"
+def asked(client: Client, video_id: str = VIDEO) -> list[Track]:
+    with client.attempt(permit(), 30) as attempt:
+        return library_client(attempt.session).tracks(VideoAttempt(attempt, video_id))
 
 
-def test_the_full_way_fetches_the_page_and_uses_its_key(site: Site, make_client: MakeClient) -> None:
+def test_it_fetches_the_page_and_uses_its_key(site: Site, make_client: MakeClient) -> None:
     site.video()
-    with make_client().attempt(permit(), 30) as attempt:
-        library_client(attempt, VIDEO).tracks(lean=False)
+    assert len(asked(make_client())) == 9
     assert site.paths == ["/watch", "/youtubei/v1/player"]
     assert "key=AIza" in site.asked[1].target
+    assert site.asked[1].client == "ANDROID"
 
 
-def test_the_mask_asks_for_less(site: Site, make_client: MakeClient) -> None:
-    site.video()
-    with make_client().attempt(permit(), 30) as attempt:
-        library_client(attempt, VIDEO, mask=True).tracks(lean=True)
-    assert "$fields=playabilityStatus,captions." in site.asked[0].target.replace("%24", "$")
+def test_a_list_that_the_library_cannot_read_is_read_all_the_same(
+    site: Site, make_client: MakeClient
+) -> None:
+    answer = player()
+    for track in answer["captions"]["playerCaptionsTracklistRenderer"]["captionTracks"]:
+        track["name"] = {"simpleText": "English"}
+    site.video(answer)
+    assert len(asked(make_client())) == 9
+
+
+def test_all_of_a_refusal_is_read(site: Site, make_client: MakeClient) -> None:
+    """The library keeps the reason only."""
+    screen = {"playerErrorMessageRenderer": {"subreason": {"simpleText": "It is not shown in your country"}}}
+    site.video({"playabilityStatus": {"status": "UNPLAYABLE", "reason": "No", "errorScreen": screen}})
+    with pytest.raises(FailureError) as caught:
+        asked(make_client())
+    assert caught.value.failure.kind is Kind.REGION_BLOCKED
 
 
 def test_an_answer_about_another_video_is_odd(site: Site, make_client: MakeClient) -> None:
-    with make_client().attempt(permit(), 30) as attempt:
-        client = library_client(attempt, "aaaaaaaaaaA")
-        for answer in (player(), player("youtube_transcripts_disabled")):
-            site.video(answer)
-            with pytest.raises(OddAnswerError, match="another video"):
-                client.tracks(lean=True)
-        assert client.details == {}
+    for answer in (player(), player("youtube_transcripts_disabled")):
+        site.video(answer)
+        with pytest.raises(OddAnswerError, match="another video"):
+            asked(make_client(), "aaaaaaaaaaA")
 
 
-@pytest.mark.parametrize(
-    ("xml", "kind"),
-    [
-        (b'<transcript><text start="0" dur="1"></text></transcript>', "no text"),
-        (b'<transcript><text start="nan" dur="1">a</text></transcript>', "no numbers"),
-    ],
-)
-def test_text_that_is_none(xml: bytes, kind: str, site: Site, make_client: MakeClient) -> None:
-    site.video(xml=xml)
-    with make_client().attempt(permit(), 30) as attempt:
-        client = library_client(attempt, VIDEO)
-        tracks = client.tracks(lean=True)
-        with pytest.raises(FailureError, match=kind):
-            client.read(tracks[0])
-
-
-def test_a_text_out_of_the_ordinary_is_read_by_the_library(site: Site, make_client: MakeClient) -> None:
-    plain = b'<transcript><text start="0" dur="1">plain</text></transcript>'
-    odd = b'<transcript><!-- x --><text start="0" dur="1">odd</text></transcript>'
-    with make_client().attempt(permit(), 30) as attempt:
-        client = library_client(attempt, VIDEO)
-        for xml, said in ((plain, "plain"), (odd, "odd"), (plain, "plain")):
-            site.video(xml=xml)
-            track = client.tracks(lean=True)[0]
-            assert [cue.text for cue in client.read(track).cues] == [said]
-        assert [cue.text for cue in track.fetch()] == [
-            "plain"
-        ]  # other users of the session get what was sent
-
-
-def test_an_answer_that_is_no_json_is_left_to_the_library(site: Site, make_client: MakeClient) -> None:
+def test_what_the_library_raises_is_passed_on(site: Site, make_client: MakeClient) -> None:
     site.video()
+    site.answers["/youtubei/v1/player"] = Reply("no", 400)
+    with pytest.raises(yta.YouTubeRequestFailed):
+        asked(make_client())
     site.answers["/youtubei/v1/player"] = Reply("<html>")
-    with make_client().attempt(permit(), 30) as attempt:
-        with pytest.raises(ValueError, match="Expecting value"):
-            library_client(attempt, VIDEO).tracks(lean=True)
+    with pytest.raises(ValueError, match="Expecting value"):
+        asked(make_client())
+
+
+def test_other_requests_of_the_session_are_not_its_business(site: Site, make_client: MakeClient) -> None:
+    site.video()
+    client = make_client()
+    asked(client)
+    with client.attempt(permit(), 30) as attempt:
+        video = VideoAttempt(attempt, VIDEO)
+        attempt.request(
+            "POST",
+            "https://www.youtube.com/youtubei/v1/player",
+            json={"context": {"client": {"clientName": "X"}}},
+        )
+        assert video.player is None

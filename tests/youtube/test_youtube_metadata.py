@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from json_values import json_values
-from youtube_site import VIDEO, Asked, Reply, Site, permit, player
+from youtube_site import VIDEO, Asked, Reply, Site, asset, permit, player
 
 from engine.errors import Interrupted
 from engine.model import Fetched, Kind, Metadata, NotFetched, Permit
 from engine.network.answer import FailureError
 from engine.youtube.fetcher import Fetcher, FetchSettings
-from engine.youtube.metadata import read_metadata, read_microformat, with_microformat
+from engine.youtube.metadata import page_date, read_metadata, read_microformat, with_microformat
 
 RENDERER = {
     "externalVideoId": VIDEO,
@@ -40,10 +40,12 @@ def full(site: Site, make_client: Any, web: Any, **client: Any) -> Fetched | Not
     return Fetcher(make_client(**client), FetchSettings(metadata="full", deadline_s=5)).fetch(VIDEO, permit())
 
 
-def test_three_requests_and_what_they_tell(site: Site, make_client: Any) -> None:
+def test_what_full_metadata_asks_for_and_what_it_tells(site: Site, make_client: Any) -> None:
     result = full(site, make_client, Reply(GOOD))
     assert isinstance(result, Fetched)
-    assert result.cost.requests == len(site.asked) == 3
+    assert (
+        result.cost.requests == len(site.asked) == 4
+    )  # the last for chapters, of which this site knows nothing
     assert result.metadata.title == "Surface Go Review - It’s Awesome"
     assert result.metadata.publish_date == "2018-08-02T09:00:11-07:00"
     assert result.metadata.upload_date == "2018-08-02"
@@ -64,6 +66,34 @@ def test_basic_asks_for_none_of_it(site: Site, make_client: Any) -> None:
     assert result.metadata.publish_date is result.metadata.available_countries is None
 
 
+def test_a_date_and_a_picture_from_any_answer_that_has_them() -> None:
+    pictures = [
+        {"url": "https://i.ytimg.com/vi/x/default.jpg", "width": 120},
+        {"url": "https://i.ytimg.com/vi/x/maxres.jpg", "width": 1280},
+        {"url": "javascript:alert(1)", "width": 9999},
+        {"url": 7},
+        None,
+    ]
+    details = {"title": "a", "thumbnail": {"thumbnails": pictures}}
+    found = read_metadata(details, GOOD)
+    assert (found.published, found.thumbnail) == (
+        "2018-08-02T09:00:11-07:00",
+        "https://i.ytimg.com/vi/x/maxres.jpg",
+    )
+    assert found.publish_date is None, "only full metadata has it"
+    bare = read_metadata({"title": "a"}, {"videoDetails": {}})
+    assert bare.published is bare.thumbnail is None
+    assert with_microformat(bare, RENDERER).published == RENDERER["publishDate"]
+    assert with_microformat(found, {}).published == found.published
+    assert read_metadata(player()["videoDetails"]).thumbnail
+
+
+def test_the_date_in_a_real_watch_page() -> None:
+    assert page_date(asset("youtube.html")) == "2018-08-02T06:00:08-07:00"
+    assert page_date(b"<html>") is None
+    assert page_date(b'<meta itemprop="datePublished" content="yesterday">') is None
+
+
 def refusing(status: str, reason: str) -> Reply:
     return Reply({"playabilityStatus": {"status": status, "reason": reason}})
 
@@ -72,7 +102,7 @@ def refusing(status: str, reason: str) -> Reply:
     ("web", "kind", "words"),
     [
         (Reply("busy", 503), Kind.SERVER_ERROR, "answers 503"),
-        (Reply("no", 400), Kind.SERVER_ERROR, "update youtube-transcript-api"),
+        (Reply("no", 400), Kind.SERVER_ERROR, "update yt-dlp"),
         (Reply("busy", 429, headers={"Retry-After": "9"}), Kind.BLOCKED, "answers 429"),
         (Reply("<html><div class='g-recaptcha'></div>"), Kind.BLOCKED, "captcha"),
         (refusing("LOGIN_REQUIRED", "Sign in to confirm you’re not a bot"), Kind.BLOCKED, "not a bot"),

@@ -5,26 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import youtube_transcript_api as yta
 from hypothesis import given
 from hypothesis import strategies as st
 from json_values import json_values
-from youtube_site import VIDEO, player
+from youtube_site import player
 
 from engine.model import Kind
 from engine.network.answer import FailureError
-from engine.youtube.track_choice import Chosen, Wanted, choose, ranked, spoken_language
-from engine.youtube.tracks import Translation
+from engine.youtube.track_choice import Chosen, OnlyGeneratedError, Wanted, choose, ranked, spoken_language
+from engine.youtube.tracks import Track, Translation
 
 
-def track(text: str, into: str = "") -> yta.Transcript:
+def track(text: str, into: str = "") -> Track:
     """`de` or `de*`, the star meaning generated; `into` names what it can be translated to."""
     code = text.rstrip("*")
-    offered: Any = [Translation(code.upper(), code) for code in into.split()]
-    return yta.Transcript(None, VIDEO, f"/{code}", code, code, text.endswith("*"), offered)  # type: ignore[arg-type]
+    offered = tuple(Translation(code.upper(), code) for code in into.split())
+    return Track(code, code, text.endswith("*"), f"/{code}", offered)
 
 
-def shown(track: yta.Transcript) -> str:
+def shown(track: Track) -> str:
     return track.language_code + "*" * track.is_generated
 
 
@@ -121,12 +120,12 @@ def test_a_translation_asks_for_it_in_the_library_s_way() -> None:
     chosen = choose([track("en", "fr zh-Hans")], Wanted(translate="zh"))
     assert chosen.translated_from == "en"
     assert (chosen.track.language_code, chosen.track.language) == ("zh-Hans", "ZH-HANS")
-    assert chosen.track._url == "/en&tlang=zh-Hans"
+    assert chosen.track.url == "/en&tlang=zh-Hans"
 
 
 def test_a_translation_is_found_by_either_code_and_asked_for_by_youtube_s() -> None:
     chosen = choose([track("en", "fr iw")], Wanted(translate="he"))
-    assert (chosen.track.language_code, chosen.track._url) == ("iw", "/en&tlang=iw")
+    assert (chosen.track.language_code, chosen.track.url) == ("iw", "/en&tlang=iw")
 
 
 def test_what_youtube_does_not_translate_is_skipped_and_then_reported() -> None:
@@ -136,6 +135,26 @@ def test_what_youtube_does_not_translate_is_skipped_and_then_reported() -> None:
         choose([locked, open_], Wanted(("en",), translate="fr"))
     assert caught.value.failure.kind is Kind.NO_LANGUAGE
     assert "exists: en, de" in caught.value.failure.message
+
+
+@pytest.mark.parametrize(
+    ("there", "captions", "hidden"),
+    [
+        ("de*", "any", True),
+        ("en*", "manual", True),
+        ("en* de*", "manual", True),
+        ("de* fr", "any", False),
+        ("fr*", "generated", False),
+        ("", "manual", False),
+    ],
+)
+def test_only_generated_captions_may_mean_that_others_are_hidden(
+    there: str, captions: Any, hidden: bool
+) -> None:
+    with pytest.raises(FailureError) as caught:
+        choose([track(t) for t in there.split()], Wanted(("en",), captions))
+    assert isinstance(caught.value, OnlyGeneratedError) is hidden
+    assert caught.value.failure.kind is Kind.NO_LANGUAGE
 
 
 codes = st.sampled_from(["en", "en*", "en-GB", "en-GB*", "de", "de-AT*", "fr*"])
@@ -197,6 +216,7 @@ def answer(there: str, audio: str = "", default: Any = 0) -> dict[str, Any]:
         (answer("de en*", "-"), "en"),
         (answer("pt*", "en-US.10 pt-BR.4", 1), "pt"),  # as YouTube answered for a dubbed video in 2025
         (answer("en* de*", "en-US.10 de-DE.4", 1), "de-DE"),
+        (answer("en*", "hi.4 en-US.10", 1), "hi"),  # generated from the dubbed sound alone
         (answer("en* de*", "en-US.10 de-DE.4", 0), "de-DE"),  # the original one, whatever is played first
         (answer("en* de*", "fr.3 en.3", 1), "en"),
         (answer("en de", "fr.4"), "fr"),

@@ -4,35 +4,58 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from json_values import json_values
 from youtube_site import VIDEO, Site, permit, player
+from youtube_transcript_api import YouTubeTranscriptApi
 
 from engine.network.client import Client
-from engine.youtube.library_client import library_client
-from engine.youtube.tracks import list_tracks
+from engine.youtube.tracks import Track, list_tracks
 
 
 def test_it_is_the_library_s_list(site: Site, make_client: Any) -> None:
     site.video()
     client: Client = make_client()
     with client.attempt(permit(), 30) as attempt:
-        client = library_client(attempt, VIDEO)
-        theirs = client.tracks(lean=True)
-        ours = list_tracks(attempt.session, VIDEO, client.player)
+        theirs = list(YouTubeTranscriptApi(http_client=attempt.session).list(VIDEO))
+    ours = list_tracks(player())
 
-    def told(tracks: Any) -> list[Any]:
+    def told(tracks: Any, address: str) -> list[Any]:
         return sorted(
             (
-                t.language_code, t.language, t.is_generated, t._url, t.is_translatable,
+                t.language_code, t.language, t.is_generated, getattr(t, address), bool(t.translation_languages),
                 [(language.language_code, language.language) for language in t.translation_languages],
             )
             for t in tracks
         )  # fmt: skip
 
     assert len(ours) == 9
-    assert told(ours) == told(theirs)
+    assert told(ours, "url") == told(theirs, "_url")
+
+
+@pytest.mark.parametrize(
+    ("url", "needs"),
+    [
+        ("/api/timedtext?v=x&exp=xpe&lang=en", True),
+        ("/api/timedtext?v=x&exp=xpv&lang=en", True),
+        ("/api/timedtext?v=x&lang=en&exp=xpv", True),
+        ("/api/timedtext?v=x&exp=xpa&lang=en", False),
+        ("/api/timedtext?v=x&expire=xpe&lang=en", False),
+        ("/api/timedtext?v=x&lang=en", False),
+    ],
+)
+def test_which_texts_need_a_token(url: str, needs: bool) -> None:
+    assert Track("English", "en", False, url).needs_token == needs
+
+
+def test_a_translation_is_asked_for_by_the_track_s_own_address() -> None:
+    track = next(t for t in list_tracks(player()) if t.language_code == "en")
+    found = track.translate("fr")
+    assert found.url == track.url + "&tlang=fr"
+    assert (found.language, found.language_code, found.is_generated) == ("French", "fr", True)
+    assert found.translation_languages == ()
 
 
 def test_two_tracks_in_one_language_are_two() -> None:
@@ -41,10 +64,10 @@ def test_two_tracks_in_one_language_are_two() -> None:
     name = {"simpleText": "English - Director"}
     added = {"name": name, "baseUrl": "/api/timedtext?x=1", "isTranslatable": False}
     renderer["captionTracks"].append({**renderer["captionTracks"][2], **added})
-    found = [t for t in list_tracks(None, VIDEO, answer) if t.language_code == "en" and not t.is_generated]  # type: ignore[arg-type]
+    found = [t for t in list_tracks(answer) if t.language_code == "en" and not t.is_generated]
     assert [t.language for t in found] == ["English", "English - Director"]
-    assert [t.is_translatable for t in found] == [True, False]
-    assert found[1]._url == "https://www.youtube.com/api/timedtext?x=1"
+    assert [bool(t.translation_languages) for t in found] == [True, False]
+    assert found[1].url == "https://www.youtube.com/api/timedtext?x=1"
 
 
 keys = st.sampled_from(
@@ -56,7 +79,7 @@ keys = st.sampled_from(
 def test_what_is_malformed_is_left_out(item: Any, odd: Any) -> None:
     good = {"baseUrl": "https://a", "languageCode": "en", "isTranslatable": True}
     renderer = {"captionTracks": [item, good], "translationLanguages": [item, odd]}
-    tracks = list_tracks(None, VIDEO, {"captions": {"playerCaptionsTracklistRenderer": renderer}})  # type: ignore[arg-type]
+    tracks = list_tracks({"captions": {"playerCaptionsTracklistRenderer": renderer}})
     assert (tracks[-1].language_code, tracks[-1].language) == ("en", "en")
     for captions in (odd, {"playerCaptionsTracklistRenderer": odd}):
-        assert isinstance(list_tracks(None, VIDEO, {"captions": captions}), list)  # type: ignore[arg-type]
+        assert isinstance(list_tracks({"captions": captions}), list)

@@ -1,4 +1,4 @@
-"""yt-dlp's own exceptions never leave the second client, and a release with new ones is noticed."""
+"""The way `yt-dlp`: its exceptions never leave it, a release with new ones is noticed, plugins reach loopback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from youtube_site import VIDEO, Site, permit
 
 from engine.model import Kind
 from engine.network.answer import FailureError
-from engine.youtube.library_client import library_client
+from engine.youtube.video_attempt import VideoAttempt
 from engine.youtube.ytdlp_client import YtdlpClient
 
 # What extracting one video can raise. Before adding a new class, check whether it means a refusal by the site that
@@ -53,7 +53,7 @@ def test_whatever_it_raises_becomes_a_failure(
 
     monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", extract_info)
     with make_client().attempt(permit(), 5) as attempt, pytest.raises(FailureError) as caught:
-        YtdlpClient().tracks(library_client(attempt, VIDEO))
+        YtdlpClient().tracks(VideoAttempt(attempt, VIDEO))
     assert caught.value.failure.kind is Kind.GARBLED
     assert name in caught.value.failure.message
     assert site.asked == []

@@ -110,3 +110,9 @@ def eta(value: dict[str, float] | None) -> str:
     low, high = (duration(max(1.0, value[name]) if value["high"] else 0.0) for name in ("low", "high"))
     narrow = value["high"] - value["low"] < 0.1 * value["high"] or value["high"] < 5
     return high if narrow or low == high else f"{low} to {high}"
+
+
+def way_words(way: dict[str, Any]) -> str:
+    """Which way to ask YouTube is not used for now, and why."""
+    by = "" if way["egress"] == "*" else f" by {printable(str(way['egress']))}"
+    return f"way {way['name']} is off{by}: {printable(str(way['reason']))}"

@@ -53,18 +53,18 @@ def cost_notices(settings: Settings) -> Iterator[str]:
     frozen = settings.frozen
     if frozen.metadata == "full":
         yield (
-            f"--metadata full: {settings.requests_per_video} requests a video; "
+            f"--metadata full: up to {settings.requests_per_video} requests a video; "
             "a video whose metadata cannot be fetched is tried again and fails in the end"
         )
     if frozen.all_languages:
         yield "--all-languages: each further track of a video is one more request"
     if frozen.translate is not None:
         yield (
-            f"warning: --translate {frozen.translate}: YouTube refuses translated captions (429) much sooner "
-            "than others; a refused video is tried again and fails in the end, and the run goes on"
+            f"warning: --translate {frozen.translate}: YouTube refuses nearly all translated captions (429); "
+            "a refused video fails at once as `translation_refused`, and the run goes on"
         )
-    if settings.mask:
-        yield "warning: --mask is untried on the live site; a request whose answer it spoils is sent again without it"
+    if settings.mask == "on":
+        yield "warning: --mask on: nothing checks whether it changes the answers; auto does"
 
 
 def _is_code(text: str) -> bool:

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 
 import click
 
+from engine.cli.options.ways import with_mask_values
+
 # How the help of a command with many options is laid out: section, and the options' parameters in it.
 SECTIONS = {
     "The batch": "root profile column sheet encoding keep_columns skip_known max_results replace "
     "output_lost limit",
     "What is fetched": "output formats languages manual_only generated_only all_languages translate metadata",
-    "How fast, how much": "rate processes threads sequential max_requests max_bytes max_duration fetch_mode mask",
-    "Which way": "proxy proxies rotating ca_bundle control_videos",
+    "How fast, how much": "rate processes threads sequential max_requests max_bytes max_duration",
+    "Which way": "proxy proxies rotating ca_bundle control_videos ways fetch_mode mask no_mask ytdlp_options",
     "When it fails or ends": "on_block attempts deadline grace until_stdin_ends",
     "What it shows": "progress verbose notify",
     "The rehearsal server": "videos uploads scenes latency limit_rate real_sizes seed arrivals serve port",
@@ -79,6 +81,8 @@ class IdCommand(EngineCommand):
     reads_user_file = True  # whether the user's own file is one of them
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if any(param.name == "mask" for param in self.params):
+            args = with_mask_values(args)
         args = self._with_ids_marked(args)
         if any(param.name == "profile" for param in self.params):
             refuse_repeated(self, ctx, args)  # before one of the two values is called wrong

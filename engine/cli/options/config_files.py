@@ -41,6 +41,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "night": {"rate": "auto", "max-duration": "10h", "progress": "plain"},
 }
 _NOT_IN_FILES = {"root", "profile", "limit", "column", "replace", "output_lost"}
+_PATHS = {"proxies", "output", "ca-bundle", "ca_bundle", "ytdlp-options", "ytdlp_options"}
 _FOUND = "engine.cli.options.config_files"
 
 
@@ -164,7 +165,7 @@ def _checked(ctx: click.Context, option: click.Option, value: Any, path: str, ke
         raise UsageError(f"{where} takes one value, not a list")
     if option.multiple:
         value = several
-    is_path = isinstance(value, str) and key in ("proxies", "output", "ca-bundle", "ca_bundle")
+    is_path = isinstance(value, str) and key in _PATHS
     if is_path:
         value = os.path.expanduser(value)
     try:
@@ -188,7 +189,10 @@ def _check_type(option: click.Option, value: Any, where: str) -> None:
         raise UsageError(f"{where}: a list in a list")
     if not isinstance(value, str | bool | int | float):
         raise UsageError(f"{where} = {shown}: a {type(value).__name__} is no value for it")
-    if option.is_flag != isinstance(value, bool):
+    if getattr(option.type, "takes_bool", False):
+        if not isinstance(value, bool | str):
+            raise UsageError(f"{where} = {shown}: true or false, or one of its words")
+    elif option.is_flag != isinstance(value, bool):
         raise UsageError(f"{where} = {shown}: {'true or false' if option.is_flag else 'not a yes or no'}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{where} = {shown}: not a number that it can have")

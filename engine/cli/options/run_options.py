@@ -15,8 +15,10 @@ from engine.cli.options.common import processes_option, profile_option, threads_
 from engine.cli.options.config_files import origins
 from engine.cli.options.network import ca_bundle_option, control_video_option, proxies_option, proxy_option
 from engine.cli.options.values import LOCAL_PATH, Number, Whole
+from engine.cli.options.ways import Mask, parse_ways, read_ytdlp, ways_options
 from engine.errors import UsageError
 from engine.limits import Caps
+from engine.model import YtdlpOptions
 from engine.output.formats import FORMATS
 from engine.process import environment
 from engine.queue.channel_state import MAX_RESULTS
@@ -64,7 +66,9 @@ class RunRequest:
     all_languages: bool = False
     translate: str | None = None
     metadata: Literal["basic", "full"] = "basic"
-    mask: bool = False
+    ways: str | None = None
+    mask: Mask = "auto"
+    ytdlp_options: str | None = None
     sheet: str | None = None
     encoding: str | None = None
     keep_columns: str = "all"
@@ -91,6 +95,14 @@ class RunRequest:
             parse_translation(self.translate, all_languages=self.all_languages),
             self.metadata,
         )
+
+    def chosen_ways(self) -> tuple[str, ...]:
+        """The ways, in the order in which they are tried. Raises UsageError."""
+        return parse_ways(self.ways, full=self.fetch_mode == "full")
+
+    def ytdlp(self) -> YtdlpOptions | None:
+        """What yt-dlp's own way gets. Raises UsageError."""
+        return read_ytdlp(self.ytdlp_options, self.chosen_ways())
 
     def caps(self) -> Caps:
         """At how much the run ends. Raises UsageError."""
@@ -161,7 +173,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                     "the other formats."),
         option("--translate", metavar="L",
                help="Captions in this language; where there are none, YouTube's translation of those that -l names. "
-                    "YouTube refuses many of these requests."),
+                    "YouTube refuses nearly all of these requests."),
         option("--metadata", type=click.Choice(("basic", "full")), default="basic", show_default=True,
                help="full adds dates, category, likes and countries, for one more request a video."),
         option("-f", "--format", "formats", type=click.Choice(FORMATS), multiple=True, default=("md",),
@@ -197,10 +209,7 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--max-requests", metavar="N", type=Whole(1), help="Stop after N requests."),
         option("--max-bytes", metavar="SIZE", help="Stop after so many body bytes: 500M, 50G, 1.5T."),
         option("--max-duration", metavar="TIME", help="Stop after 90s, 30m, 8h, 8h30m."),
-        option("--fetch", "fetch_mode", type=click.Choice(("lean", "full")), default="lean", show_default=True,
-               help="Two requests a video, or three with the watch page."),
-        option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
-               help="Ask only for the fields that are needed: a fifth of the bytes. Untried on the live site."),
+        ways_options,
         option("--notify", metavar="TARGET",
                help="When the run ends, halts or stalls: POST a small JSON to this http(s) address, send a message "
                     "by apprise (discord://, tgram://, mailto:// …), or run this command with the JSON on stdin and "
