@@ -110,6 +110,7 @@ def test_a_fetched_video(root: str) -> None:
         "language": "en",
         "is_generated": True,
         "egress": NAMES[1],
+        "way": None,
         "elapsed_s": 0.123,
         "finished_at": "2027-01-15T08:00:00Z",
         "input": {"row": 3},
