@@ -118,7 +118,9 @@ def _engine(mode: str) -> Callable[[str, str], Callable[[str], object]]:
             return Permit(0, 0, time.monotonic() + 60)
 
         door = Client((EgressSpec("p001", proxy),), acquire=permit, ca_bundle=ca)
-        settings = FetchSettings(ways=("page",) if mode == "full" else WAYS, mask="on" if mode == "mask" else "off")
+        settings = FetchSettings(
+            ways=("page",) if mode == "full" else WAYS, mask="on" if mode == "mask" else "off"
+        )
         fetcher = Fetcher(door, settings)
 
         def fetch(video_id: str) -> object:
