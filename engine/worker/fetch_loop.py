@@ -55,7 +55,12 @@ class FetchLoop:
         self._mine = threading.local()  # `work`: what the thread has in flight
         resources.client.acquire, resources.client.turn = self._another_permit, self._take_turn
         self.unconfirmed = Unconfirmed(
-            self._budget, self._control, scheduler, resources.stop, settings.budget.pace
+            self._budget,
+            self._control,
+            scheduler,
+            resources.stop,
+            settings.budget.pace,
+            rotating=self._rotating,
         )
 
     def start(self, number: int) -> None:

@@ -67,13 +67,21 @@ class Unconfirmed:
     """The unconfirmed answers of a process. `add` is for the fetching threads, all else for the main thread."""
 
     def __init__(
-        self, budget: Budget, control: ControlVideo, scheduler: Scheduler, stop: threading.Event, pace: float
+        self,
+        budget: Budget,
+        control: ControlVideo,
+        scheduler: Scheduler,
+        stop: threading.Event,
+        pace: float,
+        *,
+        rotating: bool = False,
     ) -> None:
         self._budget = budget
         self._control = control
         self._scheduler = scheduler
         self._stop = stop
         self._pace = pace
+        self._rotating = rotating  # each answer has been confirmed by other exits
         self._lock = threading.Lock()
         self._answers: list[UnconfirmedAnswer] = []
         self._quiet_since = 0.0
@@ -91,9 +99,9 @@ class Unconfirmed:
         """Keep an answer until it is confirmed."""
         state, epoch = self._budget.look(tried.permit.egress), tried.permit.epoch
         since = tried.began_at - LATELY_S / self._pace
-        shown_before = state is not None and state.epoch == epoch and state.shown_at > max(0.0, since)
+        shown = state is not None and state.epoch == epoch and state.shown_at > max(0.0, since)
         with self._lock:
-            self._answers.append(UnconfirmedAnswer(work, tried, time.monotonic(), shown_before))
+            self._answers.append(UnconfirmedAnswer(work, tried, time.monotonic(), shown or self._rotating))
         self._scheduler.attention.set()
 
     def decided(self) -> list[Decided]:

@@ -47,7 +47,7 @@ from engine.youtube.track_choice import (
 from engine.youtube.tracks import Track, lists_tracks
 from engine.youtube.video_attempt import VideoAttempt
 from engine.youtube.way_health_file import WayHealth
-from engine.youtube.way_rules import WayFailure, all_unheard, asks_on, standing
+from engine.youtube.way_rules import Subject, WayFailure, all_unheard, asks_on, standing
 from engine.youtube.ways import Mask, Ways, explain
 
 __all__ = ["Client", "FetchSettings", "Fetcher"]
@@ -196,8 +196,8 @@ class Fetcher:
         egress = video.attempt.egress
         self._served += 1
         for each in failed:
-            if each.failure.kind is Kind.NO_LANGUAGE:
-                continue  # its client hides a track of this video; it works
+            if each.partial or each.failure.kind is Kind.NO_LANGUAGE:  # not shown to that client, which works
+                continue
             if each.failure.kind is Kind.NO_CAPTIONS and self._was_the_mask(each.way, video):
                 continue
             self.health.failed(each.way, egress, each.failure.message)
@@ -247,7 +247,9 @@ class Fetcher:
                 except _PASSED_ON:
                     raise
                 except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
-                    self.health.trial_failed(way, egress, explain(way, video, exc).failure.message)
+                    found = explain(way, video, exc)
+                    if found.subject not in (Subject.EGRESS, Subject.SITE):  # those say nothing of the way
+                        self.health.trial_failed(way, egress, found.failure.message)
                 else:
                     self.health.served(way, egress)
             self._extra(egress, attempt.cost.bytes)

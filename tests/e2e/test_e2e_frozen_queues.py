@@ -10,6 +10,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,10 @@ def test_a_frozen_queue_opens_and_ends_as_it_would_have(name: str, night: Finish
     assert night.audit.code == 0, night.audit.said
     rows = recount.by_id(recount.manifest(night.queue))
     assert set(rows) == set(recount.seeded(night.queue)) >= night.seeded
-    assert kinds(night.queue) == night.what.rows
+    # Engines before 2026-11-26 tried a refused translation again, and called it a server error in the end.
+    ended = Counter({**kinds(night.queue)})
+    ended["server_error"] += ended.pop("translation_refused", 0)
+    assert +ended == Counter(night.what.rows)
     for video_id, row in night.good.items():
         assert rows[video_id]["sha256"] == row["sha256"], (row, rows[video_id])
     recount.check_files(night.queue, night.root / "out")

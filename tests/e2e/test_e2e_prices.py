@@ -77,7 +77,7 @@ def test_the_full_way_takes_three(night: Night) -> None:
     check(
         night,
         ok={"watch": 1, "player": 1, "timedtext": 1},
-        bare={"watch": 1, "player": 1, "other_client": 1},
+        bare={"watch": 1, "player": 1},
     )
 
 

@@ -44,7 +44,8 @@ def environment(**more: str) -> dict[str, str]:
     """Ours, without what would set an option of the command."""
     names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("ENGINE_") and k not in names}
-    return {**kept, "COLUMNS": "120", **more}
+    # The mask's own checks would add requests to runs whose requests are counted.
+    return {**kept, "COLUMNS": "120", "ENGINE_MASK": "off", **more}
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class Rig:
             frozen=Frozen(output_of(queue)),
             egresses=(EgressSpec("p001", stand_in.proxy_url),),
             budget=BudgetSettings(Rate("none"), 60.0),
+            mask="off",
             ca_bundle=stand_in.ca_bundle,
             **options,
         )

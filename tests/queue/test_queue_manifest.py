@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.model import Cue, Job, Kind, Metadata, RequestCost, Transcript
-from engine.queue.manifest import row
+from engine.model import Cue, Job, Kind, Metadata, Transcript
+from engine.queue.journal import row
 from engine.queue.manifest_row import ManifestRow
 
 
@@ -14,7 +14,8 @@ def made(metadata: Metadata | None, transcript: Transcript | None) -> ManifestRo
             kind=None if transcript else Kind.PRIVATE,
             message=None,
             attempts=1,
-            cost=RequestCost(),
+            requests=0,
+            body_bytes=0,
             metadata=metadata,
             transcript=transcript,
             files={},

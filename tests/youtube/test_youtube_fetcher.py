@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from engine.errors import DiskError, Interrupted
 from engine.model import EgressSpec, Fetched, Kind, NotFetched, Permit
 from engine.network import sockets
 from engine.network.client import Client
+from engine.queue.directory import Queue
 from engine.rehearsal import CAPTURES, Rehearsal, RehearsalSettings, invented_ids, start
 from engine.youtube.fetcher import Fetcher, FetchSettings
 from engine.youtube.way_health_file import WayHealth
@@ -563,3 +565,58 @@ def test_scenes(scene: str, kind: Kind, fetcher: Fetcher, rehearsal: Rehearsal) 
         rehearsal.play("captured", replace=True)
     assert isinstance(result, NotFetched)
     assert result.failure.kind is kind
+
+
+# The health of ways.
+
+
+def test_a_way_that_dies_is_left_out_after_three_videos_and_tried_again(
+    site: Site, make_client: MakeClient
+) -> None:
+    site.video()
+    now = [1_795_000_000.0]
+    extra: list[int] = []
+    health = WayHealth(names=["p001"], wall=lambda: now[0])
+    mine = Fetcher(
+        make_client(), FetchSettings(), health=health, extra=lambda egress, n_bytes: extra.append(n_bytes)
+    )
+    site.answers["/youtubei/v1/player"] = by_client(ANDROID=Reply("old", 400), VISIONOS=player())
+    costs = [mine.fetch(VIDEO, permit()).cost.requests for _ in range(5)]
+    assert costs == [3, 3, 3, 2, 2]
+    now[0] += 3_601
+    assert mine.fetch(VIDEO, permit()).cost.requests == 2
+    assert clients(site)[-2:] == ["VISIONOS", "ANDROID"]  # the trial, which no video pays
+    assert len(extra) == 1
+    site.answers["/youtubei/v1/player"] = Reply(player())
+    now[0] += 3_601
+    assert [mine.fetch(VIDEO, permit()).way for _ in range(2)] == ["visionos", "android"]
+
+
+def test_a_video_that_no_way_is_answered_is_told_from_ways_that_are_dead(
+    site: Site, make_client: MakeClient, tmp_path: Path
+) -> None:
+    """The first time nobody knows; once others were served it is the video, and three such in a row are the ways."""
+    (tmp_path / "q" / "tmp").mkdir(parents=True)
+    queue = Queue(str(tmp_path / "q"))
+    settings = FetchSettings(ways=("android", "visionos"))
+    mine = Fetcher(make_client(), settings, health=WayHealth(queue, ["p001"]))
+    odd, fine = Reply("no", 400), player()
+    site.video()
+
+    def answer(asked: Asked, _: Any) -> Reply:
+        video_id = json.loads(asked.body)["videoId"]
+        return odd if video_id != VIDEO else Reply(fine)
+
+    site.answers["/youtubei/v1/player"] = answer
+    with pytest.raises(Interrupted) as caught:
+        mine.fetch("aaaaaaaaaaA", permit())
+    assert caught.value.cost.requests == 2
+    assert isinstance(mine.fetch(VIDEO, permit()), Fetched)
+    assert refused(mine.fetch("aaaaaaaaaaA", permit())) == (Kind.SERVER_ERROR, 2)
+    for video_id in ("bbbbbbbbbbA", "cccccccccccA"[:11]):
+        with pytest.raises(Interrupted):
+            mine.fetch(video_id, permit())
+    result = mine.fetch("dddddddddddA"[:11], permit())
+    assert isinstance(result, NotFetched)
+    assert result.failure.kind is Kind.BLOCKED
+    assert result.failure.message.startswith("no way to YouTube works now (android: YouTube answers 400")
