@@ -26,6 +26,9 @@ MAX_NETWORK_COOL_DOWN_S = 10.0
 JITTER = 0.1
 PROBES = 3  # so many of no avail retire an egress for a while, when others work
 AWAY_S = 600.0
+LIKE_THE_LAST = 1.02  # a block is first tried again when it has lasted so many times as long as the last one
+SLACK_S = 1.0
+SPREAD = 0.02  # later by up to so much, so that egresses blocked together are not probed together
 MAX_AWAY_S = 3600.0
 RECALL_S = 10.0  # an egress that is away is tried so soon once no other works
 LOSSES = 5  # so many attempts lost in a row open an egress
@@ -59,13 +62,15 @@ def on_outcome(
     if outcome is Outcome.OK:
         return _on_ok(state, epoch, granted_s, now, settings)
     if outcome in (Outcome.BLOCKED, Outcome.NO_CAPTIONS):
-        state = state._replace(blocked=state.blocked + 1)
+        refusals = state.learnt.refusals + 1 if state.trouble_since else 1
+        learnt = state.learnt._replace(refusals=refusals)
+        state = state._replace(blocked=state.blocked + 1, learnt=learnt)
     if outcome is Outcome.DEAD:
         state = _retire(state)
     if state.state == State.RETIRED:
         return state
     if epoch != state.epoch:
-        return _on_late_loss(state, outcome, epoch, job)
+        return _on_late_loss(state, outcome, epoch, job, now, settings)
     if state.trouble_since == 0:
         state = state._replace(trouble_since=now)
     if state.state == State.CLOSED:
@@ -86,7 +91,8 @@ def cool_down_s(fails: int, why: Why, seed: int, settings: BudgetSettings) -> fl
 def _on_ok(
     state: EgressState, epoch: int, granted_s: float, now: float, settings: BudgetSettings
 ) -> EgressState:
-    before, state = state, state._replace(ok=state.ok + 1, ok_at=now, losses=0)
+    learnt = state.learnt._replace(passed=state.learnt.passed + 1)
+    before, state = state, state._replace(ok=state.ok + 1, ok_at=now, losses=0, learnt=learnt)
     if state.state == State.CLOSED:
         if (
             state.trouble_since != 0
@@ -103,11 +109,18 @@ def _on_ok(
     return _without_incident(closed._replace(ok_at=now))
 
 
-def _on_late_loss(state: EgressState, outcome: Outcome, epoch: int, job: int) -> EgressState:
+def _on_late_loss(
+    state: EgressState, outcome: Outcome, epoch: int, job: int, now: float, settings: BudgetSettings
+) -> EgressState:
     """A loss from before the egress opened: it changes no rate, but it may confirm the incident."""
     lasts = state.state != State.CLOSED and state.why == Why.BLOCK and _before_opening(state, epoch)
     if lasts and outcome is Outcome.BLOCKED and job != state.refused_job:
-        return _confirmed(state)
+        state = _confirmed(state)
+        if state.state == State.OPEN:
+            until = max(state.open_until, now + left_of_block_s(state, now, settings))
+            state = state._replace(
+                open_until=until, open_until_wall=state.open_until_wall + until - state.open_until
+            )
     return state
 
 
@@ -220,6 +233,8 @@ def _open(
     """Close the way for a cool-down. `again`: the probe said nothing, so the next is not put off further."""
     epoch = (state.epoch + 1) & _U32
     wait_s = PROBE_GAP_S / settings.pace if again else cool_down_s(fails, why, state.key + epoch, settings)
+    if why == Why.BLOCK and not again and state.flags & CONFIRMED:
+        wait_s = max(wait_s, left_of_block_s(state, now, settings))
     if state.interval <= 0:
         state = state._replace(measured=measured(state, now))
     flags = state.flags & ~AWAY
@@ -247,6 +262,14 @@ def _open_without_captions(
     opened = _open(_confirmed(state), Why.BLOCK, fails, now, wall, settings, None)
     wait_s = max(min(NO_CAPTIONS_S / settings.pace, settings.max_open_s), opened.open_until - now)
     return opened._replace(open_until=now + wait_s, open_until_wall=wall + wait_s)
+
+
+def left_of_block_s(state: EgressState, now: float, settings: BudgetSettings) -> float:
+    """How much longer a block lasts that takes as long as the last one did; 0 when it has already."""
+    usual_s = state.learnt.block_s * LIKE_THE_LAST / settings.pace
+    spread = (state.key + state.requests) * 2654435761 % (1 << 32) / (1 << 32)
+    left_s = state.trouble_since + usual_s * (1 + SPREAD * spread) - now
+    return left_s + SLACK_S / settings.pace if usual_s and left_s > 0 else 0.0
 
 
 def _retire(state: EgressState) -> EgressState:

@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import math
 
+from engine.budget.learnt import NOTHING
 from engine.budget.settings import AUTO, NONE, BudgetSettings
 from engine.budget.state import AWAY, CONFIRMED, EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
 
 AUTO_START_PER_S = 0.25
 DOUBLING_S = 60.0
 CLIMB_PER_S = 0.005  # of top
-HOLD_S = 900.0
-MAX_HOLD_S = 1800.0
-LONG_HOLD = 20.0  # times what a long block took: then exploring costs at most 1/20 of the time
-MAX_LONG_HOLD_S = 24 * 3600.0
-LONG_BLOCK_S = MAX_HOLD_S / LONG_HOLD
+HOLD_REQUESTS = 2500
+PER_REFUSAL = 1200  # a look above the limit may refuse as many as the last block did: one in so many at most
+MAX_HOLD_REQUESTS = 20_000
+HOLD_BLOCKS = 20.0  # times what a block took: then exploring costs at most 1/20 of the time
+MAX_HOLD_S = 24 * 3600.0
+LONG_BLOCK_S = 90.0
+FORGETS = 0.95
 WORKED_S = 60.0  # a block so soon after a success may be for the rate
 STEPS = (1.03, 1.06, 1.12, 1.24)
 DWELL_S = (180.0, 60.0, 60.0, 60.0)
@@ -56,7 +59,8 @@ def configure(state: EgressState, settings: BudgetSettings, now: float) -> Egres
         flags=state.flags & ~EVER_BLOCKED,
         top=rate,
         base=rate,
-        hold_s=HOLD_S,
+        hold_s=0.0,
+        learnt=NOTHING,
         phase_s=0.0,
         ticked_at=now,
         measured=0.0,
@@ -86,7 +90,7 @@ def tick(state: EgressState, now: float, settings: BudgetSettings) -> EgressStat
         return _at(state._replace(phase=Phase.HOLD), state.top)
     state = state._replace(phase_s=state.phase_s + used_s)
     if state.phase == Phase.HOLD:
-        return _step(state, 0, rate) if state.phase_s >= state.hold_s else state
+        return _step(state, 0, rate) if _held_long_enough(state) else state
     if state.phase_s >= DWELL_S[min(state.step, len(DWELL_S) - 1)]:
         return _step(state, min(state.step + 1, len(STEPS) - 1), rate)
     return state
@@ -96,7 +100,7 @@ def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressS
     """Close an open egress, at the rate that is left: a lost network is no reason to be slower."""
     state = state._replace(state=State.CLOSED, holder=0, fails=0, open_until=0.0, open_until_wall=0.0)
     if state.why == Why.BLOCK:
-        state = _cut(state, now, settings)
+        state = _cut(_with_length(state, now, settings), now, settings)
     return state._replace(
         why=Why.NONE,
         flags=state.flags & ~(WAIT_ASKED | AWAY),
@@ -117,17 +121,21 @@ def _cut(state: EgressState, now: float, settings: BudgetSettings) -> EgressStat
     soon = since_s < SOON_S
     soft = not (state.flags & CONFIRMED or since_s < SOON_SOFT_S or state.flags & WAIT_ASKED)
     blocked_s = _blocked_s(state, now, settings)
-    long_hold_s = min(blocked_s * LONG_HOLD, MAX_LONG_HOLD_S) if blocked_s > LONG_BLOCK_S else 0.0
+    hold_s = min(blocked_s * HOLD_BLOCKS, MAX_HOLD_S)
     if state.phase == Phase.EXPLORE:
         rate = max(state.base * BELOW_CLEAN, _floor(state))
-        hold_s = state.hold_s if soft else max(min(2 * state.hold_s, MAX_HOLD_S), long_hold_s)
-        return _at(state._replace(phase=Phase.HOLD, phase_s=0.0, step=0, top=rate, hold_s=hold_s), rate)
+        hold_s = state.hold_s if soft else hold_s
+        learnt = state.learnt._replace(passed=0)
+        return _at(
+            state._replace(phase=Phase.HOLD, phase_s=0.0, step=0, top=rate, hold_s=hold_s, learnt=learnt),
+            rate,
+        )
     if soft and state.interval > 0:
         # What is left of the hold stays: a single refusal now and then must not put exploring off for ever.
         phase = state.phase if state.phase == Phase.START else Phase.CLIMB
         return _at(state._replace(phase=phase), blocked_at * SOFT_CUT)
     cut = DEEP_CUT if soon or not state.flags & EVER_BLOCKED else CUT
-    below = BELOW_LONG_BLOCK if long_hold_s > 0 else BELOW_BLOCK
+    below = BELOW_LONG_BLOCK if blocked_s > LONG_BLOCK_S else BELOW_BLOCK
     top = max(blocked_at * below, _floor(state))
     state = state._replace(
         phase=Phase.CLIMB,
@@ -136,7 +144,8 @@ def _cut(state: EgressState, now: float, settings: BudgetSettings) -> EgressStat
         flags=state.flags | EVER_BLOCKED,
         top=top,
         base=top,
-        hold_s=max(HOLD_S, long_hold_s),
+        hold_s=hold_s,
+        learnt=state.learnt._replace(passed=0),
         measured=blocked_at if state.interval <= 0 else state.measured,
     )
     return _at(state, blocked_at * cut)
@@ -150,6 +159,23 @@ def _blocked_s(state: EgressState, now: float, settings: BudgetSettings) -> floa
     worked = state.ok_at > 0 and began - state.ok_at < max(WORKED_S / settings.pace, 2 * state.interval)
     ended = now if state.flags & WAIT_ASKED else state.opened_at
     return (ended - began) * settings.pace if began > 0 and worked else 0.0
+
+
+def _held_long_enough(state: EgressState) -> bool:
+    """Whether so much has passed at this rate that a block is worth the look above it."""
+    wanted = max(HOLD_REQUESTS, min(PER_REFUSAL * state.learnt.refusals, MAX_HOLD_REQUESTS))
+    return state.learnt.passed >= wanted and state.phase_s >= state.hold_s
+
+
+def _with_length(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
+    """Remember how long the block took that ends now: up to its last refusal at least, and as long as the one
+    before if nothing says that it was shorter. A single refusal was none."""
+    blocked_s = _blocked_s(state, now, settings)
+    if not blocked_s or not state.flags & (CONFIRMED | WAIT_ASKED):
+        return state
+    took_s = (now - state.trouble_since) * settings.pace
+    block_s = max(blocked_s, min(FORGETS * state.learnt.block_s, took_s))
+    return state._replace(learnt=state.learnt._replace(block_s=block_s))
 
 
 def _step(state: EgressState, step: int, clean: float) -> EgressState:
