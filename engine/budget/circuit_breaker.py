@@ -15,6 +15,7 @@ that is alone. By it an egress whose probes go on failing is *retired for a whil
 
 from __future__ import annotations
 
+from engine.budget.pacing import probe_interval
 from engine.budget.rate_controller import measured, resumed
 from engine.budget.settings import NO_CAPTIONS_S, BudgetSettings, Outcome
 from engine.budget.state import AWAY, CONFIRMED, WAIT_ASKED, EgressState, State, Why
@@ -24,6 +25,7 @@ COOL_DOWN_GROWTH = 1.5
 MAX_COOL_DOWN_S = 600.0
 MAX_NETWORK_COOL_DOWN_S = 10.0
 JITTER = 0.1
+NOISY, NOISY_PROBES = 0.5, 3  # where most refusals are over at once, so many probes in a row have to be refused
 PROBES = 3  # so many of no avail retire an egress for a while, when others work
 AWAY_S = 600.0
 LIKE_THE_LAST = 1.02  # a block is first tried again when it has lasted so many times as long as the last one
@@ -91,8 +93,7 @@ def cool_down_s(fails: int, why: Why, seed: int, settings: BudgetSettings) -> fl
 def _on_ok(
     state: EgressState, epoch: int, granted_s: float, now: float, settings: BudgetSettings
 ) -> EgressState:
-    learnt = state.learnt._replace(passed=state.learnt.passed + 1)
-    before, state = state, state._replace(ok=state.ok + 1, ok_at=now, losses=0, learnt=learnt)
+    before, state = state, state._replace(ok=state.ok + 1, ok_at=now, losses=0)
     if state.state == State.CLOSED:
         if (
             state.trouble_since != 0
@@ -164,6 +165,8 @@ def _on_probe_lost(
         fails = state.fails + 1 if state.why == Why.BLOCK else 1
         if outcome is Outcome.NO_CAPTIONS:
             return _open_without_captions(state, fails, now, wall, settings)
+        if fails <= NOISY_PROBES and state.learnt.noise >= NOISY and retry_after_s is None:
+            return _open(state, Why.BLOCK, 1, now, wall, settings, None)._replace(fails=fails)
         return _open(_confirmed(state), Why.BLOCK, fails, now, wall, settings, retry_after_s)
     if state.why == Why.NETWORK and outcome in (Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT):
         return _still_lost(state, now, wall, settings, others_ok_at)
@@ -252,6 +255,7 @@ def _open(
         open_until=now + wait_s,
         open_until_wall=wall + wait_s,
         opened_at=now,
+        tat=min(state.tat, max(now, state.tat - state.interval + probe_interval(state, settings))),
     )
 
 
