@@ -25,7 +25,10 @@ COOL_DOWN_GROWTH = 1.5
 MAX_COOL_DOWN_S = 600.0
 MAX_NETWORK_COOL_DOWN_S = 10.0
 JITTER = 0.1
-NOISY, NOISY_PROBES = 0.5, 3  # where most refusals are over at once, so many probes in a row have to be refused
+NOISY, NOISY_PROBES = (
+    0.5,
+    3,
+)  # where most refusals are over at once, so many probes in a row have to be refused
 PROBES = 3  # so many of no avail retire an egress for a while, when others work
 AWAY_S = 600.0
 LIKE_THE_LAST = 1.02  # a block is first tried again when it has lasted so many times as long as the last one

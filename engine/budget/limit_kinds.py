@@ -8,6 +8,7 @@ answers at two blocks agree best is believed. A bucket that refills in W seconds
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from engine.budget.volume import Volume, sent_since, sent_within
@@ -21,15 +22,20 @@ _LEAST_PER_S = 1e-6
 _NOISE, _NOISE_S = 0.7, 60.0  # so many requests of chance in an answer, over so much longer than W
 _EXACT = 0.003  # as a share: no answer is more exact than that
 _MOST_MISFIT = 5.0  # of what is given
-_TOO_SLOW, _TOO_SLOW_COSTLY = 1.5, 0.0  # to believe in a low limit wrongly costs more than another short block
+_MOST_COST = 1000.0
+_TOO_SLOW, _TOO_SLOW_COSTLY = (
+    1.5,
+    0.75,
+)  # to believe in a low limit wrongly costs more than another short block
 _LEAST_BURST, _LEAST_HOURLY = 4.0, 30.0  # fewer requests than this tell no bucket, no hour
 
 
 class Belief(NamedTuple):
-    """A kind of limit, and the limit in requests per second."""
+    """A kind of limit, the limit in requests per second, and how badly each kind has explained the blocks so far."""
 
     kind: int
     limit: float
+    costs: tuple[float, ...] = ()
 
 
 def window_s(kind: int) -> float:
@@ -46,24 +52,50 @@ def answers(volume: Volume, rate: float, at: float) -> tuple[float, ...]:
 
 
 def believed(
-    before: tuple[float, ...], now: tuple[float, ...], *, rate: float, held_s: float, costly: bool
+    before: tuple[float, ...],
+    now: tuple[float, ...],
+    costs: tuple[float, ...],
+    *,
+    rate: float,
+    held_s: float,
+    costly: bool,
 ) -> Belief | None:
     """The kind of limit whose answers at two blocks agree best; None when those of no kind do.
 
-    `rate` was sent at the second; `held_s`: so long without a change before it, in which a limit that is felt
-    sooner would have been. `costly`: a block is, so that a limit is rather believed too low than too high.
+    `costs` are the last belief's. `rate` was sent at the second block; `held_s`: so long without a change before it,
+    in which a limit that is felt sooner would have been. `costly`: a block is, so that a limit is rather believed too
+    low than too high.
     """
     too_slow = _TOO_SLOW_COSTLY if costly else _TOO_SLOW
-    best: tuple[float, Belief] | None = None
-    for kind, (first, second) in enumerate(zip(before, now, strict=True)):
+    limits: dict[int, float] = {}
+    latest = [_MOST_COST] * KINDS
+    for kind, limit, misfit in _candidates(before, now):
         window = _WINDOWS_S[kind]
-        least = 0.0 if kind == RATE else _LEAST_HOURLY if kind == HOURLY else _LEAST_BURST
-        if window * rate < least or held_s > window * (1.5 if kind == HOURLY else 60.0):
-            continue
-        give = _NOISE / (second * (window + _NOISE_S)) + _EXACT
-        misfit = abs(math.log(second / first)) / give
-        if misfit <= _MOST_MISFIT:
-            cost = math.log(give) + misfit**2 / 2 + too_slow * math.log(max(now[RATE] / second, 1.0))
-            if best is None or cost < best[0]:
-                best = cost, Belief(kind, math.sqrt(first * second))
-    return best[1] if best else None
+        give = _NOISE / (limit * (window + _NOISE_S)) + _EXACT
+        cost = math.log(give) + (misfit / give) ** 2 / 2
+        cost += too_slow * math.log(max(now[RATE] / limit, 1.0))
+        if cost < latest[kind]:
+            latest[kind] = cost
+            least = 0.0 if kind == RATE else _LEAST_HOURLY if kind == HOURLY else _LEAST_BURST
+            felt_s = window * (1.5 if kind == HOURLY else 60.0)
+            if misfit <= _MOST_MISFIT * give and window * rate >= least and held_s <= felt_s:
+                limits[kind] = limit
+    if not limits:
+        return None
+    all_costs = tuple(min(a + b, _MOST_COST) for a, b in zip(costs or (0.0,) * KINDS, latest, strict=True))
+    best = min(limits, key=lambda kind: all_costs[kind])
+    return Belief(best, limits[best], all_costs)
+
+
+def _candidates(before: tuple[float, ...], now: tuple[float, ...]) -> Iterator[tuple[int, float, float]]:
+    """(kind, limit, how far two blocks disagree about it as a share); also the buckets between two that were asked,
+    where their disagreements have different signs."""
+    was = 0.0, 0.0
+    for kind, (first, second) in enumerate(zip(before, now, strict=True)):
+        middle, apart = math.log(first * second) / 2, math.log(second / first)
+        yield kind, math.exp(middle), abs(apart)
+        if RATE + 1 < kind < HOURLY and apart * was[1] < 0:
+            share = was[1] / (was[1] - apart)
+            between = was[0] + share * (middle - was[0])
+            yield kind if share > 0.5 else kind - 1, math.exp(between), min(abs(was[1]), abs(apart)) / 2
+        was = middle, apart

@@ -36,9 +36,14 @@ LONG_MARGIN = 0.90  # the same for a first guess after a long block
 LEAST_CLIMB = 1 / 12  # of what the first block's rate says: where the climb after it begins at the lowest
 TRICKLE_PER_S = 0.03  # nor below this, where blocks are short
 UNEXPLAINED = 0.7  # of the rate that was blocked, when no kind of limit explains it
+LEAST_CUT, MOST_CUT = 0.9, 0.5  # of a rate that was held
+LAG_REQUESTS, LAG_S = 3.0, 10.0  # a rate that grows is refused for what it was so long ago
 
-FEW_REQUESTS = 100  # since the last block teach nothing
-ENOUGH_REQUESTS = 200  # between two blocks; from fewer, and from one block, nothing is learnt for longer than this:
+FEW_REQUESTS, FEW_S = 30, 180.0  # since the last block teach nothing
+ENOUGH_REQUESTS, ENOUGH_S = (
+    200,
+    600.0,
+)  # between blocks; what is learnt from fewer, or from one block, holds so long:
 RETEST_S = 1200.0
 HOLD_REQUESTS = 2500
 PER_REFUSAL = 1200  # requests that are worth one refusal by a look above
@@ -50,7 +55,8 @@ DWELL_S, DWELL_REQUESTS = 60.0, 30
 PROOF = 3.0  # bursts of the believed kind that have passed above a rate before a higher one is safe
 BELOW_SAFE = 0.995
 
-SAFE_REQUESTS, LONG_SAFE_REQUESTS = 300, 1000  # held so long, a short block is no sign yet, or a long one
+SAFE_REQUESTS, LONG_SAFE_BLOCKS = 300, 10.0  # held so long, a short block is no sign yet, or a long one
+RARE_REQUESTS = 1000  # chance that comes no oftener costs no more each time
 CHANCE_CUT, CHANCE_FROM = 0.005, 0.85
 PASSING_S = 20.0  # a passing refusal so soon after the last one
 NOISE_GAIN = 0.3  # how much the last refusal says of the share of those that pass by
@@ -91,7 +97,9 @@ def configure(state: EgressState, settings: BudgetSettings, now: float) -> Egres
 def tick(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
     """Count a request of a closed egress, and let the time since the last work on its rate."""
     learnt = state.learnt
-    learnt = learnt._replace(sent=learnt.sent + 1, since=learnt.since + 1, volume=counted(learnt.volume, now * settings.pace))
+    learnt = learnt._replace(
+        sent=learnt.sent + 1, since=learnt.since + 1, volume=counted(learnt.volume, now * settings.pace)
+    )
     state = state._replace(learnt=learnt)
     elapsed = now - state.ticked_at
     if state.interval <= 0:
@@ -108,8 +116,7 @@ def _grown(state: EgressState, used_s: float) -> EgressState:
     """The rate after so long in which requests waited for it."""
     rate = 1 / state.interval
     if state.phase == Phase.START:
-        doubling_s = next(seconds for below, seconds in DOUBLING_S if rate < below)
-        return _at(state, rate * 2.0 ** min(used_s / doubling_s, 1.0))
+        return _at(state, rate * 2.0 ** min(used_s / _start_doubling_s(rate), 1.0))
     if state.phase == Phase.CLIMB:
         rate *= 2.0 ** min(used_s / _climb_doubling_s(state), 1.0)
         return _at(state, rate) if rate < state.top else _hold(state, state.top)
@@ -183,17 +190,19 @@ def _blocked(state: EgressState, at: float) -> EgressState:
     if state.phase == Phase.EXPLORE:
         state = state._replace(learnt=learnt._replace(failed=learnt.failed + 1, since=0, chances=0))
         return _hold(state, state.base * BELOW_SAFE)
-    said, before = answers(learnt.volume, rate, at), learnt.answers
+    said, before = answers(learnt.volume, _rate_before(state, rate), at), learnt.answers
     held = state.phase == Phase.HOLD
     if held and _may_be_chance(state):
-        chances = 1 if learnt.since >= LONG_SAFE_REQUESTS else learnt.chances + 1
+        chances = 1 if learnt.since >= RARE_REQUESTS else learnt.chances + 1
         state = state._replace(learnt=learnt._replace(chances=chances, since=0))
         return _climb(state, CHANCE_FROM * state.top, (1 - CHANCE_CUT * chances) * state.top)
-    few = before and learnt.since < FEW_REQUESTS and learnt.block_s <= LONG_BLOCK_S
-    if few and not learnt.chances:
+    long = learnt.block_s > LONG_BLOCK_S
+    few = before and learnt.since < min(FEW_REQUESTS, FEW_S * rate) and not (long and learnt.kind == UNKNOWN)
+    if few and not long and not learnt.chances:
         state = state._replace(learnt=learnt._replace(chances=1, since=0))
         return _climb(state, UNEXPLAINED * rate, state.top)
-    evidence, learnt = learnt.since, learnt._replace(answers=said, chances=0, since=0, evidence=0)
+    evidence = learnt.evidence + learnt.since
+    learnt = learnt._replace(answers=said, chances=0, since=0, evidence=0)
     state = state._replace(learnt=learnt)
     if few:  # too soon to say anything of the limit but that it is lower
         return _hold(state._replace(learnt=learnt._replace(answers=())), UNEXPLAINED * rate)
@@ -201,14 +210,15 @@ def _blocked(state: EgressState, at: float) -> EgressState:
         return _first_guess(state, said)
     belief: Belief | None = Belief(learnt.kind, said[learnt.kind])
     if before:
-        held_s, costly = state.phase_s if held else 0.0, learnt.block_s > LONG_BLOCK_S
-        belief = believed(before, said, rate=rate, held_s=held_s, costly=costly)
+        belief = believed(
+            before, said, learnt.costs, rate=rate, held_s=state.phase_s if held else 0.0, costly=long
+        )
     if belief is None:
-        belief = Belief(max(learnt.kind, RATE), UNEXPLAINED * rate / MARGIN)
-    state = state._replace(learnt=learnt._replace(kind=belief.kind, evidence=evidence))
+        evidence, belief = 0, Belief(max(learnt.kind, RATE), UNEXPLAINED * rate / MARGIN)
+    state = state._replace(learnt=learnt._replace(kind=belief.kind, costs=belief.costs, evidence=evidence))
     limit = MARGIN * belief.limit
     if held:
-        limit = min(limit, 0.9 * rate)
+        limit = max(min(limit, LEAST_CUT * rate), 0.0 if learnt.kind == UNKNOWN else MOST_CUT * rate)
     return _hold(state, limit)
 
 
@@ -217,7 +227,9 @@ def _may_be_chance(state: EgressState) -> bool:
     learnt = state.learnt
     if learnt.kind == UNKNOWN:
         return False
-    return learnt.since >= (LONG_SAFE_REQUESTS if learnt.block_s > LONG_BLOCK_S else SAFE_REQUESTS)
+    if learnt.block_s > LONG_BLOCK_S:
+        return state.phase_s >= LONG_SAFE_BLOCKS * learnt.block_s and not learnt.chances
+    return learnt.since >= SAFE_REQUESTS
 
 
 def _first_guess(state: EgressState, said: tuple[float, ...]) -> EgressState:
@@ -233,6 +245,18 @@ def _first_guess(state: EgressState, said: tuple[float, ...]) -> EgressState:
 def _climb(state: EgressState, rate: float, top: float) -> EgressState:
     top = max(top, _floor(state))
     return _at(state._replace(phase=Phase.CLIMB, phase_s=0.0, step=0, top=top, base=top), min(rate, top))
+
+
+def _rate_before(state: EgressState, rate: float) -> float:
+    """The rate a little before it was refused."""
+    lag_s = LAG_S + LAG_REQUESTS / rate
+    if state.phase == Phase.START:
+        return rate / 2 ** (lag_s / _start_doubling_s(rate))
+    return rate / 2 ** (lag_s / _climb_doubling_s(state)) if state.phase == Phase.CLIMB else rate
+
+
+def _start_doubling_s(rate: float) -> float:
+    return next(seconds for below, seconds in DOUBLING_S if rate < below)
 
 
 def _climb_doubling_s(state: EgressState) -> float:
@@ -251,7 +275,9 @@ def _is_doubtful(state: EgressState) -> bool:
     """Whether the rate is held for what a few requests said, and another block would cost little."""
     learnt = state.learnt
     short = 0 < learnt.block_s <= LONG_BLOCK_S
-    return short and (learnt.kind == UNKNOWN or learnt.evidence < ENOUGH_REQUESTS)
+    return short and (
+        learnt.kind == UNKNOWN or learnt.evidence < min(ENOUGH_REQUESTS, ENOUGH_S / state.interval)
+    )
 
 
 def _held_long_enough(state: EgressState) -> bool:
