@@ -187,13 +187,16 @@ class Permit:
     `egress` indexes the run's list of egresses. `epoch` is that egress's when the permit was granted. After
     `expires_s` the permit is discarded and another is taken, because a late request would come too close to others.
     `granted_s` is when the request is due: the budget compares it with the beginning of a trouble, to tell answers to
-    earlier requests from answers to later ones.
+    earlier requests from answers to later ones. `probe`: it is for a half-open probe. `ok_at`: when the egress had
+    its last success; 0: never.
     """
 
     egress: int
     epoch: int
     expires_s: float
     granted_s: float = 0.0
+    probe: bool = False
+    ok_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from engine.budget.ledger import Ledger
+from engine.budget.circuit_breaker import recalled
 from engine.budget.pacing import ready_at
-from engine.budget.records import SLICE_S
-from engine.budget.state import EgressState, State
+from engine.budget.state import AWAY, EgressState, State
+from engine.budget.store import SLICE_S, Store
 
 Avoid = Callable[[int], bool]
 
@@ -31,8 +31,8 @@ class Seat(NamedTuple):
 class Order:
     """The egresses of a process's budget. `first` and `reseat` are for one thread at a time."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self.begin()
 
     def begin(self) -> None:
@@ -69,15 +69,25 @@ class Order:
 
     def others_ok_at(self, egress: int) -> float | None:
         """When another egress had its last success, 0 when none had any; None when there is no other."""
-        if len(self._ledger) == 1:
+        if len(self._store) == 1:
             return None
         now = time.monotonic()
         if now - self._surveyed_at >= SLICE_S:
             self._survey(now)
         return next((at for at, number in self._latest if number != egress), 0.0)
 
+    def recall(self) -> None:
+        """When no egress works any more, see that those are tried soon that were retired for a while."""
+        states = self._store.peek_all()
+        if any(state is None or state.state == State.CLOSED for state in states):
+            return
+        for egress, state in enumerate(states):
+            if state is not None and state.flags & AWAY:
+                with self._store.transaction(egress) as record:
+                    record.state = recalled(record.state, record.now, record.wall, self._store.settings)
+
     def _survey(self, now: float) -> list[EgressState | None]:
-        states = self._ledger.peek_all()
+        states = self._store.peek_all()
         successes = ((state.ok_at, egress) for egress, state in enumerate(states) if state is not None)
         self._latest = heapq.nlargest(2, successes)
         self._surveyed_at = now

@@ -1,201 +1,174 @@
-"""The budget file as an object: open it, lock it, read and write its records.
+"""The records of a budget file as a whole: which egress has which, and what is to be put right. Pure functions.
 
-One descriptor a process, for a file lock belongs to the open file; a thread lock in front, because the file
-lock does not tell the threads of a process apart. Whoever holds them reads and writes records, nothing else.
+What is to be written is returned as (where in the file, bytes).
 """
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-import weakref
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Iterator
 
-from engine.budget.remade import taken_over
-from engine.budget.state import MAX_EGRESSES, RECORD_BYTES, offset
-from engine.errors import DiskError, EngineError, UsageError
-from engine.storage import disk
-from engine.storage.flock import try_lock, unlock
+from engine.budget.pacing import begun_anew, emptied, fresh, plausible
+from engine.budget.rate_controller import configure
+from engine.budget.settings import BudgetSettings
+from engine.budget.state import (
+    AWAY,
+    LISTED,
+    MAX_EGRESSES,
+    RECORD_BYTES,
+    EgressState,
+    Header,
+    State,
+    Why,
+    offset,
+    pack,
+    pack_header,
+    salvage,
+    unpack,
+    unpack_header,
+)
+from engine.errors import UsageError
+from engine.storage.processes import boot_digest
 
-STUCK_S, STUCK_AGAIN_S = 4.0, 60.0
-SLICE_S = 0.25
-POLL_S = 0.001
-FOLLOW_TIMES = 8
-_ALL: weakref.WeakSet[BudgetFile] = weakref.WeakSet()
+SETTLE_S = 0.3  # a little more than a thread sleeps that waits for a permit
+Writes = list[tuple[int, bytes]]
 
 
-class BudgetFile:
-    """The file behind a budget; `with file:` holds its lock.
+def enter(
+    data: bytes,
+    keys: list[int],
+    labels: list[bytes],
+    now: float,
+    wall: float,
+    settings: BudgetSettings,
+    *,
+    new_run: bool,
+) -> tuple[list[int], Writes]:
+    """Find or make the records of a run's egresses in a file with these contents: (where each lies, what to write).
 
-    Raises UsageError when it cannot be opened, DiskError when it cannot be written.
+    Records of another boot, damaged ones and those set to another rate are put right on the way. Raises UsageError.
     """
-
-    def __init__(self, path: str, on_stuck: Callable[[str], None] | None = None) -> None:
-        self.path = path
-        self.on_fork: Callable[[], None] | None = None
-        self._on_stuck = on_stuck
-        self._mutex = threading.Lock()
-        self._fd = _open(path)
-        self._inode = os.fstat(self._fd).st_ino
-        _ALL.add(self)
-
-    def __enter__(self) -> None:
-        self.lock()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.unlock()
-
-    def lock(self, stop: threading.Event | None = None) -> bool:
-        """Wait for both locks; False when `stop` was set first.
-
-        A dead holder's lock is free at once. A holder that lives but does not run (stopped, suspended) is
-        told to `on_stuck` after 4 s, again once a minute, and waited for.
-        """
-        while not self._mutex.acquire(timeout=SLICE_S):
-            if stop is not None and stop.is_set():
-                return False
-        try:
-            if self._lock_file(stop) and (not self.unlinked() or self.follow(stop)):
-                return True
-        except BaseException:
-            self._mutex.release()
-            raise
-        self._mutex.release()
-        return False
-
-    def _lock_file(self, stop: threading.Event | None) -> bool:
-        return try_lock(self._fd) or self._wait_for_lock(stop)
-
-    def unlock(self) -> None:
-        """Give both locks back."""
-        try:
-            unlock(self._fd)
-        finally:
-            self._mutex.release()
-
-    def read(self, index: int) -> bytes:
-        """Record `index`, short or empty when the file ends before it; without the lock maybe torn."""
-        return os.pread(self._fd, RECORD_BYTES, offset(index))
-
-    def read_all(self) -> bytes:
-        """The whole file, header first."""
-        return os.pread(self._fd, offset(MAX_EGRESSES), 0)
-
-    def write(self, index: int, record: bytes) -> None:
-        """Write record `index` in place (-1: the header); only under the lock."""
-        self._write_at(offset(index), record)
-
-    def _write_at(self, at: int, data: bytes) -> None:
-        try:
-            disk.pwrite(self._fd, data, at)
-        except OSError as exc:
-            raise _error(exc, f"writing {self.path}") from exc
-
-    def unlinked(self) -> bool:
-        """Whether the file has no name any more. Who takes the lock then goes over to the one that has it."""
-        return os.fstat(self._fd).st_nlink == 0
-
-    def replaced(self) -> bool:
-        """Whether the path leads to another file by now, or to none."""
-        try:
-            return os.stat(self.path, follow_symlinks=False).st_ino != self._inode
-        except OSError:
-            return True
-
-    def follow(self, stop: threading.Event | None = None) -> bool:
-        """Under both locks: go over to the file that the path leads to now, with what is known from this one.
-
-        Two processes with a file each would each grant the whole rate. Where the new one is removed in its turn, and
-        again, this gives up following for now. False when `stop` was set while waiting for the new file's lock.
-        """
-        for _ in range(FOLLOW_TIMES):
-            old = self.read_all()
-            self.reopen()
-            if not self._lock_file(stop):
-                return False
-            for at, data in taken_over(old, self.read_all(), time.monotonic()):
-                self._write_at(at, data)
-            if not self.unlinked():
-                break
-        return True
-
-    def reopen(self) -> None:
-        """Open what the path leads to now. The descriptor keeps its number, for other threads may be reading by it; a
-        file lock that was held through it is gone."""
-        fd = _open(self.path)
-        try:
-            os.dup2(fd, self._fd, inheritable=False)
-        finally:
-            os.close(fd)
-        self._inode = os.fstat(self._fd).st_ino
-
-    def close(self) -> None:
-        """Close the descriptor, and with it a lock that is held."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
-
-    def after_fork(self) -> None:
-        """In a forked child: the inherited descriptor shares its lock with the parent's, so use another."""
-        if self._fd < 0:
-            return
-        self._mutex = threading.Lock()
-        try:
-            self.reopen()
-        except (
-            OSError,
-            EngineError,
-        ):  # closed: whoever uses it in the child gets an error, never a shared lock
-            self.close()
-        if self.on_fork is not None:
-            self.on_fork()
-
-    def _wait_for_lock(self, stop: threading.Event | None) -> bool:
-        tell_at = time.monotonic() + STUCK_S
-        while True:
-            time.sleep(POLL_S)
-            if try_lock(self._fd):
-                return True
-            if stop is not None and stop.is_set():
-                return False
-            now = time.monotonic()
-            if now >= tell_at:
-                tell_at = now + STUCK_AGAIN_S
-                self._tell_stuck()
-
-    def _tell_stuck(self) -> None:
-        if self._on_stuck is not None:
-            self._on_stuck(
-                f"the budget file {self.path} is locked: a process of this queue's runs seems to be stopped."
-                " Let it go on (kill -CONT) or end it; the others wait until then."
-            )
+    wanted = set(keys)
+    if not wanted:
+        raise UsageError("A run needs at least one egress.")
+    if len(wanted) > MAX_EGRESSES:
+        raise UsageError(
+            f"{len(wanted):,} egresses are too many; a run can use {MAX_EGRESSES:,}. Give fewer proxies."
+        )
+    header = unpack_header(data[:RECORD_BYTES])
+    end = len(data) if header is None else min(len(data), offset(header.egresses))
+    records = [data[at : at + RECORD_BYTES] for at in range(offset(0), end, RECORD_BYTES)]
+    same_boot = header is not None and header.boot_id == boot_digest()
+    states = [_judged(record, wanted, now, wall, settings, same_boot) for record in records]
+    places = _places(states, keys)
+    for key, label, place in zip(keys, labels, places, strict=True):
+        states[place] = _listed(states[place], key, label, now, wall, settings, new_run)
+    writes: Writes = []
+    for place, state in enumerate(states):
+        if state is None:
+            continue
+        listed = not new_run or state.key in wanted
+        record = pack(state if listed else state._replace(flags=state.flags & ~LISTED))
+        if place >= len(records) or record != records[place]:
+            writes.append((offset(place), record))
+    # The header last: a crash before it leaves the records to be judged again, which does no harm.
+    new = (header or Header(0, b"", 0.0, 0))._replace(egresses=len(states), boot_id=boot_digest())
+    if new != header:
+        writes.append((0, pack_header(new)))
+    return [offset(place) for place in places], writes
 
 
-def _open(path: str) -> int:
-    """Open the file, making an empty one if there is none: whoever locks it first fills it.
+def repaired(
+    record: bytes, key: int, label: bytes, now: float, wall: float, settings: BudgetSettings
+) -> EgressState:
+    """What becomes of a record that cannot be believed: an empty bucket, with the counters if they look right."""
+    state = unpack(record)
+    if state is not None and state.key == key:
+        return emptied(state, now, wall, settings)
+    left = salvage(record, key) or fresh(key, label, now, wall, settings)
+    return begun_anew(left, label, now, wall, settings)
 
-    In one step: somebody may be removing it as fast as it is made.
+
+def take_over(old: bytes, new: bytes, now: float) -> Writes:
+    """What a new file takes over from one that was removed or replaced; `old` and `new` are their contents.
+
+    What was granted by the old one counts, else each removal would hand out slots a second time. Of two records the
+    one with the later slot is the newer. A new file that is empty becomes the old one, with nothing to be granted for
+    a moment: another process may know of later slots, in a file between these two, and comes by until then. Longer
+    than that would be for ever where the file is removed each second. Into a new one that is not empty go the records
+    that are newer in the old.
     """
-    try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(path, flags, disk.PRIVATE_FILE)
-    except OSError as exc:
-        raise _error(exc, f"opening {path}") from exc
+    if unpack_header(old[:RECORD_BYTES]) is None:
+        return []
+    if not new:
+        found = [
+            (at, pack(state._replace(tat=max(state.tat, now + min(state.interval, SETTLE_S)))))
+            for at, state in _intact(old)
+        ]
+        return [*found, (0, old[:RECORD_BYTES])] if found else []
+    newer = {state.key: state for _, state in _intact(old)}
+    return [
+        (at, pack(newer[state.key]))
+        for at, state in _intact(new)
+        if state.key in newer and newer[state.key].tat > state.tat
+    ]
 
 
-def _error(exc: OSError, doing: str) -> DiskError | UsageError:
-    if disk.is_disk_error(exc) or disk.is_shortage(exc):
-        return disk.disk_error(exc, doing)
-    return UsageError(f"{doing}: {exc.strerror or exc}. The queue directory must be there and writable.")
+def _intact(data: bytes) -> Iterator[tuple[int, EgressState]]:
+    for at in range(offset(0), len(data), RECORD_BYTES):
+        state = unpack(data[at : at + RECORD_BYTES])
+        if state is not None:
+            yield at, state
 
 
-def _after_fork_in_child() -> None:
-    for each in list(_ALL):
-        each.after_fork()
+def _judged(
+    record: bytes, keys: set[int], now: float, wall: float, settings: BudgetSettings, same_boot: bool
+) -> EgressState | None:
+    """The state in a record, made believable; None for one that is free to use."""
+    state = unpack(record)
+    if state is None:
+        key = int.from_bytes(record[:8], "little")
+        left = salvage(record, key) if key in keys else None
+        return begun_anew(left, left.label, now, wall, settings) if left is not None else None
+    if same_boot and plausible(state, now, settings):
+        return state
+    return emptied(state, now, wall, settings)
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+def _listed(
+    state: EgressState | None,
+    key: int,
+    label: bytes,
+    now: float,
+    wall: float,
+    settings: BudgetSettings,
+    new_run: bool,
+) -> EgressState:
+    """The record of an egress of this run, at the run's rate."""
+    if state is None:
+        state = fresh(key, label, now, wall, settings)
+    if state.configured != settings.configured:
+        state = configure(state, settings, now)
+    if new_run and state.state == State.RETIRED:
+        state = state._replace(state=State.CLOSED, why=Why.NONE, fails=0)
+    if new_run and state.state == State.OPEN and state.flags & AWAY:
+        state = state._replace(open_until=now, open_until_wall=wall)  # somebody may have corrected it
+    return state._replace(label=label, flags=state.flags | LISTED)
+
+
+def _places(states: list[EgressState | None], keys: list[int]) -> list[int]:
+    """Where each key's record is or is to be; makes room in `states`, at last by giving up old egresses."""
+    found: dict[int, int] = {}
+    for place, state in enumerate(states):
+        if state is not None and found.setdefault(state.key, place) != place:
+            states[place] = None  # the same record twice: a damaged file
+    missing = [key for key in dict.fromkeys(keys) if key not in found]
+    free = [place for place, state in enumerate(states) if state is None]
+    free += range(len(states), MAX_EGRESSES)
+    wanted = set(keys)
+    old = [(s.flags & LISTED, s.requests, at) for at, s in enumerate(states) if s and s.key not in wanted]
+    free += [place for _, _, place in sorted(old)]
+    for key, place in zip(missing, free, strict=False):
+        states.extend([None] * (place + 1 - len(states)))
+        states[place] = None
+        found[key] = place
+    return [found[key] for key in keys]

@@ -118,6 +118,20 @@ AWAY = 8  # flags: open for long, because its connections fail while those of ot
 CONFIRMED = 16  # flags: the incident under way is the egress's own, and not one job's
 
 
+def event(before: EgressState, after: EgressState, now: float) -> tuple[str, float]:
+    """What happened to an egress that has another state now, and in how many seconds it is tried again.
+
+    `block`, `network_lost`, `probe`, `resume`, `network_back`, or `retired` (0 s: never in this run).
+    """
+    network = (after.why or before.why) == Why.NETWORK
+    if after.state == State.OPEN:
+        word = "retired" if after.away > before.away else "network_lost" if network else "block"
+        return word, after.open_until - now
+    if after.state == State.CLOSED:
+        return "network_back" if network else "resume", 0.0
+    return "probe" if after.state == State.HALF_OPEN else "retired", 0.0
+
+
 class Header(NamedTuple):
     """What belongs to all egresses."""
 

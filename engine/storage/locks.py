@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from engine.errors import HeldError
 from engine.storage import disk, processes
-from engine.storage.flock import try_lock, unlock
+from engine.storage.flock import try_lock, try_lock_shared, unlock
 
 NOTE_S = 0.5
 GLANCE_S = 0.25  # an onlooker's try is over within that, also on a busy machine
@@ -199,7 +199,7 @@ def kept_free(path: str) -> Iterator[bool]:
         yield False
         return
     try:
-        free = try_lock(fd, shared=True)
+        free = try_lock_shared(fd)
     except OSError:
         free = False
     try:

@@ -51,6 +51,7 @@ class Judge(Protocol):
         job: str,
         retry_after_s: float | None = None,
         shown_at: float = 0.0,
+        body_bytes: int = 0,
     ) -> EgressHealth: ...
 
 
@@ -123,17 +124,24 @@ class Attempts:
         captions, and that has to be confirmed before anything is decided (`confirmed`, or `aborted`)."""
         got, job = tried.got, tried.job.video_id
         if isinstance(got, Aborted):
-            self.judge.report(tried.permit, Outcome.OTHER, job=job)
+            self.judge.report(tried.permit, Outcome.OTHER, job=job, body_bytes=got.cost.bytes)
             return self.aborted(tried)
         if isinstance(got, Fetched):
-            self.judge.report(tried.permit, Outcome.OK, job=job, shown_at=tried.began_at)
+            self.judge.report(
+                tried.permit, Outcome.OK, job=job, shown_at=tried.began_at, body_bytes=got.cost.bytes
+            )
             return self._fetched(tried, got)
         shown_at = tried.began_at if shows_captions(got) else 0.0
         outcome = outcome_of(got.failure, rotating=self.rotating)
         # Jobs that were refused before are no new evidence against their egress, however many they are.
         name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and tried.state.refused else job
         health = self.judge.report(
-            tried.permit, outcome, job=name, retry_after_s=got.failure.retry_after_s, shown_at=shown_at
+            tried.permit,
+            outcome,
+            job=name,
+            retry_after_s=got.failure.retry_after_s,
+            shown_at=shown_at,
+            body_bytes=got.cost.bytes,
         )
         if got.failure.kind is Kind.NO_CAPTIONS:
             return None

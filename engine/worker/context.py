@@ -95,7 +95,8 @@ class Resources:
             permit = self.budget.take(
                 egress=egress,
                 stop=self.abort,
-                give_up=lambda: (work is not None and work.abandoned) or not self.budget.usable(egress),
+                give_up=lambda: work is not None and work.abandoned,
+                if_usable=True,
             )
         if permit is None:
             raise Interrupted
@@ -154,7 +155,6 @@ def open_client(
     return Client(
         settings.egresses,
         acquire=take,
-        stale=budget.stale,
         unused=budget.unused,
         ca_bundle=settings.ca_bundle,
         log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),

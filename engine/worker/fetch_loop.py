@@ -10,7 +10,6 @@ import time
 from dataclasses import replace
 from typing import Any, Protocol
 
-from engine.budget.state import State
 from engine.errors import EngineError, Interrupted
 from engine.model import Failure, Fetched, Kind, Permit, Refused, RequestCost
 from engine.network.turns import turns
@@ -109,13 +108,12 @@ class FetchLoop:
 
     def _take(self, number: int, permit: Permit) -> Work | None:
         """The job that this permit is for; None when it was for a control video, or nothing is left."""
-        state = self._budget.look(permit.egress)
-        if state is not None and (state.state, state.epoch) == (State.HALF_OPEN, permit.epoch):  # a probe's
+        if permit.probe:
             self._scheduler.pass_over()
             self._control.ask(permit)
             return None
         egress = self._names[permit.egress] if len(self._names) > 1 else ""
-        work = self._scheduler.take(number, egress=egress, passed_at=state.ok_at if state else 0.0)
+        work = self._scheduler.take(number, egress=egress, passed_at=permit.ok_at)
         if work is None:
             self._budget.unused(permit)
         elif isinstance(work, ControlDue):
@@ -141,7 +139,6 @@ class FetchLoop:
         finally:
             lost = isinstance(got, Aborted) or (isinstance(got, Refused) and got.failure.kind in ON_THE_WAY)
             self._lanes.end(permit.egress, time.monotonic() - began_at, answered=not lost)
-        self._budget.add_bytes(permit.egress, got.cost.bytes)
         return self._tried(work, got, began_at)
 
     def _tried(self, work: Work, got: Fetched | Refused | Aborted, began_at: float) -> Tried:

@@ -13,7 +13,7 @@ import threading
 import time
 
 from engine.budget import Budget, BudgetSettings, parse_rate
-from engine.budget.records import BudgetFile
+from engine.budget.store import Store
 from engine.model import EgressSpec
 
 
@@ -41,9 +41,9 @@ def take(path: str, rate: str, threads: str, start: str, seconds: str) -> None:
 
 
 def hold(path: str) -> None:
-    BudgetFile(path).lock()
-    print("held", flush=True)
-    threading.Event().wait()
+    with Store(path, [EgressSpec("direct")], BudgetSettings(parse_rate("none"))).locked():
+        print("held", flush=True)
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

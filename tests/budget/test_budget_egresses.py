@@ -267,10 +267,12 @@ def test_a_dead_proxy_is_retired_told_and_tried_again(tmp_path: Path) -> None:
 def test_the_retired_are_recalled_when_the_last_one_closes(tmp_path: Path) -> None:
     budget = several(tmp_path / "budget", 2)
     lose(budget, 1)
-    with budget._file:
-        state, now, wall = budget._ledger.load(1)
-        far = state._replace(flags=state.flags | AWAY, open_until=now + 3000, open_until_wall=wall + 3000)
-        budget._ledger.store(1, far)
+    with budget._store.transaction(1) as record:
+        record.state = record.state._replace(
+            flags=record.state.flags | AWAY,
+            open_until=record.now + 3000,
+            open_until_wall=record.wall + 3000,
+        )
     lose(budget, 0)
     views = snapshot(str(tmp_path / "budget"))
     assert [view.state for view in views] == ["network", "unreachable"]
@@ -280,10 +282,12 @@ def test_the_retired_are_recalled_when_the_last_one_closes(tmp_path: Path) -> No
 def test_a_new_run_tries_the_retired_at_once(tmp_path: Path) -> None:
     budget = several(tmp_path / "budget", 2)
     lose(budget, 1)
-    with budget._file:
-        state, now, wall = budget._ledger.load(1)
-        far = state._replace(flags=state.flags | AWAY, open_until=now + 3000, open_until_wall=wall + 3000)
-        budget._ledger.store(1, far)
+    with budget._store.transaction(1) as record:
+        record.state = record.state._replace(
+            flags=record.state.flags | AWAY,
+            open_until=record.now + 3000,
+            open_until_wall=record.wall + 3000,
+        )
     several(tmp_path / "budget", 2)
     assert snapshot(str(tmp_path / "budget"))[1].open_in_s > 2000  # a worker that comes changes nothing
     several(tmp_path / "budget", 2, new_run=True)
@@ -322,15 +326,14 @@ def test_a_probe_that_hangs_is_given_up_by_whoever_comes_next(tmp_path: Path) ->
     budget = several(tmp_path / "budget", 2, pace=300)
     lose(budget, 1)
     assert budget.take(egress=1, stop=STOP) is not None  # the probe, of which nothing is heard
-    with budget._file:
-        state, now, _ = budget._ledger.load(1)
-        assert (state.state, state.fails) == (State.HALF_OPEN, 1)
-        budget._ledger.store(1, state._replace(open_until=now))
+    with budget._store.transaction(1) as record:
+        assert (record.state.state, record.state.fails) == (State.HALF_OPEN, 1)
+        record.state = record.state._replace(open_until=record.now)
     got: list[object] = []
     other = threading.Thread(target=lambda: got.append(budget.take(egress=1, stop=STOP)))
     other.start()
     other.join()
-    state = budget._ledger.peek(1)
+    state = budget.look(1)
     assert got[0] is not None
     assert state is not None
     assert (state.state, state.fails) == (State.HALF_OPEN, 2)

@@ -113,7 +113,7 @@ def test_who_wakes_too_late_takes_anew(path: Path) -> None:
         budget._given[0].acquire()  # the wait for the turn is not the one that is late
         threading.Timer(0.01, budget._given[0].release).start()
         stop = Sleepy()
-        state = budget._ledger.peek(0)
+        state = budget.look(0)
         assert state is not None
         # So that it reserves at once, and waits then; a busy machine may be there when the slot is due already.
         threading.Event().wait(max(0.0, state.tat - 0.04 - time.monotonic()))
@@ -290,7 +290,9 @@ def test_no_file_no_egresses(tmp_path: Path) -> None:
     assert snapshot(str(tmp_path / "empty")) == []
 
 
-def test_three_lean_failures_in_a_row_switch_it_off_for_an_hour_for_all(path: Path) -> None:
+def test_three_lean_failures_in_a_row_switch_it_off_for_an_hour_for_all(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, two = opened(path), opened(path)
     one.lean_failed()
     two.lean_failed()
@@ -302,10 +304,10 @@ def test_three_lean_failures_in_a_row_switch_it_off_for_an_hour_for_all(path: Pa
     one.lean_failed()
     assert one.lean_off()
     assert two.lean_off()
-    register = one._ledger.register
-    assert register.lean_off(time.time() + 3590)
-    assert not register.lean_off(time.time() + 3610)
-    assert not register.lean_off(time.time() - 86400)  # the clock was set back
+    wall = time.time()
+    for later_s, off in ((3590, True), (3610, False), (-86400, False)):  # the last: the clock was set back
+        monkeypatch.setattr(time, "time", lambda at=wall + later_s: at)
+        assert one.lean_off() is off
 
 
 def test_a_removed_file_is_made_again_with_what_is_known(path: Path) -> None:
@@ -530,7 +532,7 @@ def test_a_record_that_is_mended_has_the_rate_of_now(path: Path) -> None:
     path.write_bytes(data)
     taken(budget, 0)
     path.unlink()
-    budget._check_file(time.monotonic())
+    budget._checked_at = -math.inf  # a second is over
     taken(budget, 1)
     assert [egress_view.rate_per_s for egress_view in snapshot(str(path))] == [pytest.approx(50)] * 2
     budget.close()
@@ -546,3 +548,66 @@ def test_the_same_rate_again_changes_nothing_that_was_learnt(path: Path) -> None
     (egress,) = snapshot(str(path))
     assert (egress.state, egress.rate_per_s, egress.blocked) == ("blocked", pytest.approx(10), 1)
     budget.close()
+
+
+# ---- what a permit says, and what is reported with it --------------------------------------------------------
+def test_a_permit_says_whether_it_is_a_probes_and_when_its_egress_last_worked(path: Path) -> None:
+    budget = opened(path)
+    first = taken(budget)
+    assert (first.probe, first.ok_at) == (False, 0.0)
+    ok_at = budget.report(first, Outcome.OK, job="a").ok_at
+    second = taken(budget)
+    assert (second.probe, second.ok_at) == (False, ok_at)
+    budget.report(second, Outcome.BLOCKED, job="b")
+    probe = taken(budget)
+    assert (probe.probe, probe.ok_at) == (True, ok_at)
+    assert taken(budget, 0).probe, "its attempt's next request"
+    budget.report(probe, Outcome.OK, job="c")
+    assert not taken(budget).probe
+
+
+def test_a_further_permit_is_not_waited_for_once_its_egress_is_open(path: Path) -> None:
+    budget = opened(path, n=2, pace=1.0)
+    permit = budget.take(egress=0, stop=STOP, if_usable=True)
+    assert permit is not None
+    budget.report(permit, Outcome.BLOCKED, job="a")
+    began = time.monotonic()
+    assert budget.take(egress=0, stop=STOP, if_usable=True) is None
+    assert shares_s(began) < 2.5, "the cool-down was waited for"
+    edit(path, 0, open_until=time.monotonic())
+    probe = taken(budget, 0)
+    assert probe.probe
+    assert budget.take(egress=0, stop=STOP, if_usable=True) is not None, "the probe is this thread's"
+    others: list[Permit | None] = []
+    other = threading.Thread(target=lambda: others.append(budget.take(egress=0, stop=STOP, if_usable=True)))
+    other.start()
+    ends(other)
+    assert others == [None]
+    assert budget.take(egress=1, stop=STOP, if_usable=True) is not None
+
+
+def test_bytes_are_counted_with_the_outcome_or_by_themselves(path: Path) -> None:
+    budget = opened(path)
+    budget.report(taken(budget), Outcome.OK, job="a", body_bytes=1000)
+    assert snapshot(str(path))[0].bytes == 1000
+    budget.add_bytes(0, 200)
+    assert snapshot(str(path))[0].bytes == 1000
+    budget.report(taken(budget), Outcome.BLOCKED, job="b", body_bytes=34)
+    (view,) = snapshot(str(path))
+    assert (view.bytes, view.ok, view.blocked) == (1234, 1, 1)
+
+
+def test_a_record_that_another_process_wrote_is_seen_at_once(path: Path) -> None:
+    """Although each remembers what it wrote itself."""
+    one, two = opened(path), opened(path)
+    for turn in range(3):
+        state = two.look(0)
+        assert state is not None
+        assert state.requests == turn
+        taken(one)
+    path.unlink()
+    assert two.look(0) is None, "another file may have what is true"
+    taken(two)
+    state = two.look(0)
+    assert state is not None
+    assert state.requests == 4

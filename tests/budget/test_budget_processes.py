@@ -125,7 +125,7 @@ def test_a_stopped_holder_is_told_within_5_s_and_waited_for(tmp_path: Path) -> N
 def test_a_forked_child_has_a_lock_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "budget"
     budget = opened(path)
-    with budget._file:
+    with budget._store.locked():
         pid = os.fork()
         if pid == 0:  # the parent holds the lock: the child must not get in, nor unlock it
             stop = threading.Event()
@@ -133,8 +133,11 @@ def test_a_forked_child_has_a_lock_of_its_own(tmp_path: Path) -> None:
             os._exit(0 if budget.take(stop=stop) is None else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert snapshot(str(path))[0].requests == 0
+    budget.add_bytes(0, 7)  # which are the parent's to write
     pid = os.fork()
     if pid == 0:
         os._exit(0 if budget.take(stop=threading.Event()) is not None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert snapshot(str(path))[0].requests == 1
+    assert (snapshot(str(path))[0].requests, snapshot(str(path))[0].bytes) == (1, 0)
+    budget.flush()
+    assert snapshot(str(path))[0].bytes == 7

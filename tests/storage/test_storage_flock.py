@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from engine.storage.flock import try_lock, unlock
+from engine.storage.flock import try_lock, try_lock_shared, unlock
 
 
 def test_one_holds_it_or_several_share_it(tmp_path: Path) -> None:
     one, two, three = (os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT) for _ in range(3))
     assert try_lock(one)
     assert not try_lock(two)
-    assert not try_lock(two, shared=True)
+    assert not try_lock_shared(two)
     unlock(one)
-    assert try_lock(two, shared=True)
-    assert try_lock(three, shared=True)
+    assert try_lock_shared(two)
+    assert try_lock_shared(three)
     assert not try_lock(one)
     os.close(two)
     os.close(three)

@@ -50,6 +50,7 @@ class Bench:
         job: str,
         retry_after_s: float | None = None,
         shown_at: float = 0.0,
+        body_bytes: int = 0,
     ) -> EgressHealth:
         self.told.append((permit.egress, outcome, job, retry_after_s))
         self.shown_at.append(shown_at)

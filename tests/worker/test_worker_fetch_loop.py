@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,15 +32,15 @@ def test_a_video_with_captions_takes_the_budgets_lock_three_times_and_no_other(
 ) -> None:
     rig = Rig(batch(tmp_path, 12), stand_in, threads=1)
     taken: list[str] = []
-    file = rig.resources.budget._file
-    lock = file.lock
+    store = rig.resources.budget._store
+    locked = store.locked
 
-    def counted(stop: threading.Event | None = None) -> bool:
+    def counted(stop: threading.Event | None = None) -> AbstractContextManager[None]:
         if threading.current_thread().name.startswith("fetch-"):
             taken.append("budget")
-        return lock(stop)
+        return locked(stop)
 
-    monkeypatch.setattr(file, "lock", counted)
+    monkeypatch.setattr(store, "locked", counted)
     rig.work()
     assert len(taken) == 3 * 12
     assert {row["status"] for row in rig.rows().values()} == {"ok"}

@@ -464,7 +464,7 @@ def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
     [row] = rig.rows().values()
     assert (row["status"], row["attempts"], row["requests"]) == ("ok", 1, 3)
     rig.resources.budget.flush()
-    state = rig.resources.budget._ledger.peek(0)
+    state = rig.resources.budget.look(0)
     assert state is not None and state.body_bytes == row["bytes"]
     rig.sound()
 
