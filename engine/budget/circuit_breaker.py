@@ -1,5 +1,9 @@
 """What an outcome does to an egress: pure functions.
 
+A first refusal closes the egress for a moment only. Its probe, by a control video, tells whose it was: served, the
+video's, and the rate stays; refused, the egress is blocked, until the last block's length is over, or for what the
+server asks or its wording means, whichever is longer.
+
 An *incident* is one stretch of trouble of an egress: from the first outcome that is not ok to the next success of
 a request that was sent after it. It is *confirmed* when it proves to be the egress's own and not a job's: the
 egress lost its network, a second job was refused as well, or a probe was. A refusal alone lowers the rate less,
@@ -16,11 +20,12 @@ that is alone. By it an egress whose probes go on failing is *retired for a whil
 from __future__ import annotations
 
 from engine.budget.pacing import probe_interval
-from engine.budget.rate_controller import measured, resumed
+from engine.budget.rate_controller import measured, probes_passed_by, resumed
 from engine.budget.settings import NO_CAPTIONS_S, BudgetSettings, Outcome
 from engine.budget.state import AWAY, CONFIRMED, WAIT_ASKED, EgressState, State, Why
 
-PROBE_GAP_S = 3.0  # the first cool-down, and the least time between probes
+ASK_S = 0.25  # after a first refusal, whose it is not known: a control video is asked for, and tells
+PROBE_GAP_S = 3.0  # the first cool-down of a block, and the least time between probes
 COOL_DOWN_GROWTH = 1.5
 MAX_COOL_DOWN_S = 600.0
 MAX_NETWORK_COOL_DOWN_S = 10.0
@@ -66,6 +71,8 @@ def on_outcome(
     state = state._replace(shown_at=max(state.shown_at, min(shown_at, now)))
     if outcome is Outcome.OK:
         return _on_ok(state, epoch, granted_s, now, settings)
+    if outcome is Outcome.VIDEO_BLOCKED:
+        return state._replace(blocked=state.blocked + 1)  # the video's own
     if outcome in (Outcome.BLOCKED, Outcome.NO_CAPTIONS):
         refusals = state.learnt.refusals + 1 if state.trouble_since else 1
         learnt = state.learnt._replace(refusals=refusals)
@@ -75,7 +82,7 @@ def on_outcome(
     if state.state == State.RETIRED:
         return state
     if epoch != state.epoch:
-        return _on_late_loss(state, outcome, epoch, job, now, settings)
+        return _on_late_loss(state, outcome, epoch, job)
     if state.trouble_since == 0:
         state = state._replace(trouble_since=now)
     if state.state == State.CLOSED:
@@ -113,18 +120,11 @@ def _on_ok(
     return _without_incident(closed._replace(ok_at=now))
 
 
-def _on_late_loss(
-    state: EgressState, outcome: Outcome, epoch: int, job: int, now: float, settings: BudgetSettings
-) -> EgressState:
+def _on_late_loss(state: EgressState, outcome: Outcome, epoch: int, job: int) -> EgressState:
     """A loss from before the egress opened: it changes no rate, but it may confirm the incident."""
     lasts = state.state != State.CLOSED and state.why == Why.BLOCK and _before_opening(state, epoch)
     if lasts and outcome is Outcome.BLOCKED and job != state.refused_job:
-        state = _confirmed(state)
-        if state.state == State.OPEN:
-            until = max(state.open_until, now + left_of_block_s(state, now, settings))
-            state = state._replace(
-                open_until=until, open_until_wall=state.open_until_wall + until - state.open_until
-            )
+        return _confirmed(state)
     return state
 
 
@@ -144,14 +144,14 @@ def _on_loss(
             state = _confirmed(state)
         return _open(state, Why.BLOCK, 1, now, wall, settings, retry_after_s)
     if outcome is Outcome.NO_CAPTIONS:
-        return _open_without_captions(state, 1, now, wall, settings)
+        return _open_without_captions(state, 2, now, wall, settings)
     if outcome not in _MOST_LOSSES:
         return state
     state = state._replace(losses=min(state.losses + 1, _U32))
     if state.losses < _MOST_LOSSES[outcome]:
         return state
     if outcome is Outcome.EXIT_NO_CAPTIONS:
-        return _open_without_captions(state, 1, now, wall, settings)
+        return _open_without_captions(state, 2, now, wall, settings)
     return _open(_confirmed(state), Why.NETWORK, 1, now, wall, settings, None)
 
 
@@ -168,7 +168,7 @@ def _on_probe_lost(
         fails = state.fails + 1 if state.why == Why.BLOCK else 1
         if outcome is Outcome.NO_CAPTIONS:
             return _open_without_captions(state, fails, now, wall, settings)
-        if fails <= NOISY_PROBES and state.learnt.noise >= NOISY and retry_after_s is None:
+        if fails <= probes_passed_by(state) and retry_after_s is None:
             return _open(state, Why.BLOCK, 1, now, wall, settings, None)._replace(fails=fails)
         return _open(_confirmed(state), Why.BLOCK, fails, now, wall, settings, retry_after_s)
     if state.why == Why.NETWORK and outcome in (Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT):
@@ -241,6 +241,8 @@ def _open(
     wait_s = PROBE_GAP_S / settings.pace if again else cool_down_s(fails, why, state.key + epoch, settings)
     if why == Why.BLOCK and not again and state.flags & CONFIRMED:
         wait_s = max(wait_s, left_of_block_s(state, now, settings))
+    elif why == Why.BLOCK and not again and fails <= 1:
+        wait_s = ASK_S / settings.pace
     if state.interval <= 0:
         state = state._replace(measured=measured(state, now))
     flags = state.flags & ~AWAY

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import math
 
-from engine.budget.learnt import NOTHING, UNKNOWN, Learnt
-from engine.budget.limit_kinds import KINDS, RATE, Belief, answers, believed, window_s
+from engine.budget.learnt import NOTHING, UNKNOWN
+from engine.budget.limit_kinds import RATE, Belief, answers, believed, window_s
 from engine.budget.settings import AUTO, NONE, BudgetSettings
-from engine.budget.state import AWAY, CONFIRMED, EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
+from engine.budget.state import AWAY, EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
 from engine.budget.volume import counted
 
 AUTO_START_PER_S = 0.05
@@ -59,6 +59,7 @@ SAFE_REQUESTS, LONG_SAFE_BLOCKS = 300, 10.0  # held so long, a short block is no
 RARE_REQUESTS = 1000  # chance that comes no oftener costs no more each time
 CHANCE_CUT, CHANCE_FROM = 0.005, 0.85
 PASSING_S = 20.0  # a passing refusal so soon after the last one
+NOISY, NOISY_PROBES = 0.5, 3
 NOISE_GAIN = 0.3  # how much the last refusal says of the share of those that pass by
 PASSING = 5  # so many of them in a row are a block
 PASSING_CUT, PASSING_LEAST = 0.97, 0.90
@@ -139,11 +140,12 @@ def _grown(state: EgressState, used_s: float) -> EgressState:
 
 def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
     """Close an open egress, at the rate that is left: a lost network is no reason to be slower."""
-    state = state._replace(state=State.CLOSED, holder=0, fails=0, open_until=0.0, open_until_wall=0.0)
+    state = state._replace(state=State.CLOSED, holder=0, open_until=0.0, open_until_wall=0.0)
     if state.why == Why.BLOCK:
         state = _after_block(state, now, settings)
     return state._replace(
         why=Why.NONE,
+        fails=0,
         flags=state.flags & ~(WAIT_ASKED | AWAY),
         away=0,
         tat=now + state.interval,
@@ -157,7 +159,9 @@ def _after_block(state: EgressState, now: float, settings: BudgetSettings) -> Eg
     """The rate after a block, decided when it is over and its kind is known."""
     if state.interval <= 0 and state.measured <= 0:
         return state  # blocked before this run sent anything: nothing is known about a rate that was too much
-    if not state.flags & (CONFIRMED | WAIT_ASKED):
+    if not _worked(state, settings):
+        return state
+    if state.fails <= probes_passed_by(state) and not state.flags & WAIT_ASKED:
         soon = state.resumed_at > 0 and (state.trouble_since - state.resumed_at) * settings.pace < PASSING_S
         passing = state.learnt.passing + 1 if soon else 1
         noise = state.learnt.noise + NOISE_GAIN * (1 - state.learnt.noise)
@@ -169,6 +173,11 @@ def _after_block(state: EgressState, now: float, settings: BudgetSettings) -> Eg
     noise = state.learnt.noise * (1 - NOISE_GAIN)
     state = state._replace(learnt=state.learnt._replace(passing=0, noise=noise))
     return _blocked(state, state.trouble_since * settings.pace)
+
+
+def probes_passed_by(state: EgressState) -> int:
+    """So many refusals in a row, the first and its probes, are no block yet: more where most were over at once."""
+    return NOISY_PROBES if state.learnt.noise >= NOISY else 1
 
 
 def _passed_by(state: EgressState) -> EgressState:
@@ -305,14 +314,19 @@ def _with_length(state: EgressState, now: float, settings: BudgetSettings) -> Eg
     return state._replace(learnt=state.learnt._replace(block_s=block_s))
 
 
+def _worked(state: EgressState, settings: BudgetSettings) -> bool:
+    """Whether something had passed just before the block: an egress that was blocked already when a run came to it
+    says nothing about this run's rate."""
+    lately_s = max(WORKED_S / settings.pace, 2 * state.interval)
+    return state.ok_at > 0 and state.trouble_since - state.ok_at < lately_s
+
+
 def _blocked_s(state: EgressState, now: float, settings: BudgetSettings) -> float:
     """How long the block took that ends now, in the controller's seconds, as far as refusals tell: up to the last,
-    or all the time where the server asked to wait, for the run may have been away since. 0 when nothing had worked
-    just before it: an egress that was blocked already when a run came to it says nothing about this run's rate."""
+    or all the time where the server asked to wait, for the run may have been away since."""
     began = state.trouble_since
-    worked = state.ok_at > 0 and began - state.ok_at < max(WORKED_S / settings.pace, 2 * state.interval)
     ended = now if state.flags & WAIT_ASKED else state.opened_at
-    return (ended - began) * settings.pace if began > 0 and worked else 0.0
+    return (ended - began) * settings.pace if began > 0 else 0.0
 
 
 def _at(state: EgressState, rate: float) -> EgressState:

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from engine.budget import describe
+from engine.budget import describe, snapshot
 from engine.cli import say
+from engine.cli.display.live_progress import LONG_S
 from engine.cli.options.captions import cost_notices
 from engine.cli.options.commands import IdCommand
 from engine.cli.options.common import inputs, queue_option
@@ -37,6 +38,7 @@ from engine.queue.mounts import refuse_remote
 from engine.run import notify
 from engine.seeding.reading import seed_streams
 from engine.settings import Settings, check_rehearsal, freeze, frozen_or
+from engine.units import duration
 
 STDIN = 0
 
@@ -216,3 +218,7 @@ def _recover(queue: Queue, settings: Settings) -> None:
     pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
     sources = f" and {to_list:,} {noun(to_list)} to list" if to_list else ""
     say(f"{left:,} video{'s' * (left != 1)} to do{sources}. {pace}")
+    for egress in snapshot(queue.budget):
+        if egress.open_in_s > LONG_S:
+            at = time.strftime("%H:%M", time.localtime(time.time() + egress.open_in_s))
+            say(f"{egress.name} is {egress.state}; tried again in {duration(egress.open_in_s)}, at {at}")

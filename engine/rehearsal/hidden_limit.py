@@ -25,7 +25,7 @@ class _Account:
 
 @dataclass(slots=True)
 class HiddenLimit:
-    """A leaky bucket or a sliding window for each egress. An egress that exceeds it is refused everything for a while.
+    """A leaky bucket or a sliding window for each egress. Who exceeds it is refused everything for a while.
 
     A bucket holds `burst` requests and drains `rate` of them a second. With `window_s` at most `rate * window_s`
     requests pass in any stretch of that length instead. Refused requests do not prolong a block.

@@ -28,7 +28,6 @@ from engine.worker.retry_policy import (
     decide,
 )
 
-REFUSED_BEFORE = "refused before"
 _OUTCOME = {
     Kind.BLOCKED: Outcome.BLOCKED,
     Kind.NETWORK: Outcome.NETWORK,
@@ -133,13 +132,16 @@ class Attempts:
             return self._fetched(tried, got)
         shown_at = tried.began_at if shows_captions(got) else 0.0
         outcome = outcome_of(got.failure, rotating=self.rotating)
-        # Jobs that were refused before are no new evidence against their egress, however many they are.
-        name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and tried.state.refused else job
+        asked_s = (
+            None if got.failure.by_wording else got.failure.retry_after_s
+        )  # a control video tells what it means
+        if outcome is Outcome.BLOCKED and tried.state.refused and asked_s is None:
+            outcome = Outcome.VIDEO_BLOCKED  # others passed since: no new evidence against the egress
         health = self.judge.report(
             tried.permit,
             outcome,
-            job=name,
-            retry_after_s=got.failure.retry_after_s,
+            job=job,
+            retry_after_s=asked_s,
             shown_at=shown_at,
             body_bytes=got.cost.bytes,
         )

@@ -1,9 +1,9 @@
 """How much of a hidden limit the adaptive rate uses, how often it is refused, and how often it is blocked.
 
-Whole nights against simulated limits (`tests/helpers/low_rates.py`), beside AIMD, botocore's CUBIC, Scrapy's AutoThrottle
-and an oracle that knows the limit. A cell is the median of the seeds, the worst in brackets. Run by `scripts/bench
-control [--full] [--seeds 801-805] [--who ours,aimd] [--only TEXT,TEXT] [--rate auto]`; `--only` takes the cells whose
-name contains each TEXT. The full grid takes about ten minutes a seed on two cores.
+Whole nights against simulated limits (`tests/helpers/low_rates.py`), beside AIMD, botocore's CUBIC, Scrapy's
+AutoThrottle and an oracle that knows the limit. A cell is the median of the seeds, the worst in brackets. Run by
+`scripts/bench control [--full] [--seeds 801-805] [--who ours,aimd] [--only TEXT,TEXT] [--rate auto]`; `--only` takes
+the cells whose name contains each TEXT. The full grid takes about ten minutes a seed on two cores.
 """
 
 from __future__ import annotations

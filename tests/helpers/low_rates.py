@@ -1,4 +1,4 @@
-"""Nights against hidden limits as real ones are: a fraction of a request to some a second, blocks of minutes and hours.
+"""Nights against hidden limits as real ones are: from one request in 10 s up, blocks of minutes and hours.
 
 A *cell* is a limit with a kind of block. The site is the rehearsal's own hidden limit (`engine.rehearsal`), a model
 and not the real one; the client always has work. Hours pass in seconds.

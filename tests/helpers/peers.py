@@ -14,7 +14,7 @@ LOOK_AHEAD_S = 0.05
 
 @dataclass
 class Peer:
-    """Evenly spaced requests at `rate`; with a breaker: after a refusal one probe at a time, after 3 s, 4.5 s and so on."""
+    """Evenly spaced requests at `rate`; with a breaker: after a refusal a probe after 3 s, then 4.5 s and so on."""
 
     rate: float
     has_breaker: bool = True
