@@ -75,7 +75,7 @@ class Failure:
     """Why an attempt did not work, as data.
 
     `dead_egress`: the egress can never work as configured (a proxy that answers 407). `unreached`: not even the proxy
-    could be reached, so nothing behind it is at fault. `by_wording`: nobody asked to wait for `retry_after_s`; that is
+    could be reached, so nothing behind it is at fault. `by_wording`: nobody asked to wait for `retry_after_s`, it is
     how long the wording usually means.
     """
 

@@ -241,7 +241,7 @@ def _open(
     wait_s = PROBE_GAP_S / settings.pace if again else cool_down_s(fails, why, state.key + epoch, settings)
     if why == Why.BLOCK and not again and state.flags & CONFIRMED:
         wait_s = max(wait_s, left_of_block_s(state, now, settings))
-    elif why == Why.BLOCK and not again and fails <= 1:
+    elif why == Why.BLOCK and not again and fails <= 1 and not (retry_after_s or 0.0) > 0:
         wait_s = ASK_S / settings.pace
     if state.interval <= 0:
         state = state._replace(measured=measured(state, now))
