@@ -210,15 +210,17 @@ def _blocked(state: EgressState, at: float) -> EgressState:
     if few and not long and not learnt.chances:
         state = state._replace(learnt=learnt._replace(chances=1, since=0))
         return _climb(state, UNEXPLAINED * rate, state.top)
-    evidence = learnt.evidence + learnt.since
-    learnt = learnt._replace(answers=said, chances=0, since=0, evidence=0)
+    known, since, evidence = learnt.evidence, learnt.since, learnt.evidence + learnt.since
+    learnt = learnt._replace(answers=said, chances=0, since=0, evidence=0, failed=0)
     state = state._replace(learnt=learnt)
     if few:  # too soon to say anything of the limit but that it is lower
         return _hold(state._replace(learnt=learnt._replace(answers=())), UNEXPLAINED * rate)
     if not before and learnt.kind == UNKNOWN:
         return _first_guess(state, said)
-    belief: Belief | None = Belief(learnt.kind, said[learnt.kind])
-    if before:
+    belief: Belief | None = Belief(learnt.kind, said[learnt.kind], learnt.costs)
+    if learnt.kind != UNKNOWN and known >= ENOUGH_REQUESTS > since:
+        evidence = 0  # the limit has changed; that its kind has, so few requests cannot say
+    elif before:
         belief = believed(
             before, said, learnt.costs, rate=rate, held_s=state.phase_s if held else 0.0, costly=long
         )

@@ -305,7 +305,7 @@ def test_a_set_rate_is_the_ceiling_it_comes_back_to() -> None:
 
 @pytest.mark.parametrize("asked_s", [None, 3600.0])
 def test_after_a_block_of_an_hour_nothing_is_tried_for_a_night(asked_s: float | None) -> None:
-    state, now = resumed_after(*worked("10"), 2 if asked_s else 18, "2", asked_s)
+    state, now = resumed_after(*worked("2"), 2 if asked_s else 18, "2", asked_s)
     assert 1800 < state.learnt.block_s < 5400
     assert state.hold_s == pytest.approx(HOLD_BLOCKS * state.learnt.block_s, rel=1e-3)
     state, _ = busy(state, now, 4 * 3600, "2")
