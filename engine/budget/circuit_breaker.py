@@ -170,7 +170,9 @@ def _on_probe_lost(
             return _open_without_captions(state, fails, now, wall, settings)
         if fails <= probes_passed_by(state) and retry_after_s is None:
             return _open(state, Why.BLOCK, 1, now, wall, settings, None)._replace(fails=fails)
-        again = probes_passed_by(state) > 1 and fails % 2 == 1 and retry_after_s is None  # it may have been chance
+        again = (
+            probes_passed_by(state) > 1 and fails % 2 == 1 and retry_after_s is None
+        )  # it may have been chance
         return _open(_confirmed(state), Why.BLOCK, fails, now, wall, settings, retry_after_s, again=again)
     if state.why == Why.NETWORK and outcome in (Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT):
         return _still_lost(state, now, wall, settings, others_ok_at)

@@ -17,7 +17,7 @@ LEARNT_BYTES = 216
 VERSION = 1
 UNKNOWN = -1
 
-_FIELDS = struct.Struct(f"<BbBBBBHfIHIfI{2 * FINE}s{2 * COARSE}s{KINDS}e{KINDS}e")
+_FIELDS = struct.Struct(f"<BbBBBBHfIHIfI{2 * FINE}s{2 * COARSE}s{KINDS}f")
 assert _FIELDS.size <= LEARNT_BYTES  # noqa: S101 - the format, checked at import
 
 
@@ -37,7 +37,6 @@ class Learnt(NamedTuple):
     excess: float = 0.0  # requests sent above the rate that is known to be safe, since exploring began
     volume: Volume = EMPTY
     answers: tuple[float, ...] = ()  # what each kind of limit said at the last block
-    costs: tuple[float, ...] = ()  # how badly each has explained the blocks
 
 
 NOTHING = Learnt()
@@ -62,7 +61,6 @@ def pack_learnt(learnt: Learnt) -> bytes:
         learnt.volume.fine,
         learnt.volume.coarse,
         *(learnt.answers or (0.0,) * KINDS),
-        *(learnt.costs or (0.0,) * KINDS),
     )
     return data.ljust(LEARNT_BYTES, b"\0")
 
@@ -71,10 +69,8 @@ def unpack_learnt(data: bytes) -> Learnt:
     """What these bytes say; `NOTHING` when they are of another version or cannot be."""
     version, *numbers = _FIELDS.unpack_from(data)
     kind, failed, passing, noise, chances, refusals, block_s, sent, evidence, since, excess = numbers[:11]
-    volume, answers = Volume(*numbers[11:14]), tuple(numbers[14 : 14 + KINDS])
-    costs = tuple(numbers[14 + KINDS :])
+    volume, answers = Volume(*numbers[11:14]), tuple(numbers[14:])
     believable = all(math.isfinite(x) and x >= 0 for x in (block_s, excess, *answers))
-    believable = believable and all(map(math.isfinite, costs))
     if version != VERSION or not believable or not UNKNOWN <= kind < KINDS:
         return NOTHING
     known = answers if all(answers) else ()
@@ -92,5 +88,4 @@ def unpack_learnt(data: bytes) -> Learnt:
         excess,
         volume,
         known,
-        costs if any(costs) else (),
     )

@@ -22,7 +22,6 @@ _LEAST_PER_S = 1e-6
 _NOISE, _NOISE_S = 0.7, 60.0  # so many requests of chance in an answer, over so much longer than W
 _EXACT = 0.003  # as a share: no answer is more exact than that
 _MOST_MISFIT = 5.0  # of what is given
-_MOST_COST = 1000.0
 _TOO_SLOW, _TOO_SLOW_COSTLY = (
     1.5,
     0.75,
@@ -31,11 +30,10 @@ _LEAST_BURST, _LEAST_HOURLY = 4.0, 30.0  # fewer requests than this tell no buck
 
 
 class Belief(NamedTuple):
-    """A kind of limit, the limit in requests per second, and how badly each kind has explained the blocks so far."""
+    """A kind of limit, and the limit in requests per second."""
 
     kind: int
     limit: float
-    costs: tuple[float, ...] = ()
 
 
 def window_s(kind: int) -> float:
@@ -54,7 +52,6 @@ def answers(volume: Volume, rate: float, at: float) -> tuple[float, ...]:
 def believed(
     before: tuple[float, ...],
     now: tuple[float, ...],
-    costs: tuple[float, ...],
     *,
     rate: float,
     held_s: float,
@@ -62,29 +59,23 @@ def believed(
 ) -> Belief | None:
     """The kind of limit whose answers at two blocks agree best; None when those of no kind do.
 
-    `costs` are the last belief's. `rate` was sent at the second block; `held_s`: so long without a change before it,
-    in which a limit that is felt sooner would have been. `costly`: a block is, so that a limit is rather believed too
+    `rate` was sent at the second block; `held_s`: so long without a change before it, in which a limit that is felt
+    sooner would have been. `costly`: a block is, so that a limit is rather believed too
     low than too high.
     """
     too_slow = _TOO_SLOW_COSTLY if costly else _TOO_SLOW
-    limits: dict[int, float] = {}
-    latest = [_MOST_COST] * KINDS
+    best: tuple[float, Belief] | None = None
     for kind, limit, misfit in _candidates(before, now):
         window = _WINDOWS_S[kind]
+        least = 0.0 if kind == RATE else _LEAST_HOURLY if kind == HOURLY else _LEAST_BURST
+        felt_s = window * (1.5 if kind == HOURLY else 60.0)
         give = _NOISE / (limit * (window + _NOISE_S)) + _EXACT
-        cost = math.log(give) + (misfit / give) ** 2 / 2
-        cost += too_slow * math.log(max(now[RATE] / limit, 1.0))
-        if cost < latest[kind]:
-            latest[kind] = cost
-            least = 0.0 if kind == RATE else _LEAST_HOURLY if kind == HOURLY else _LEAST_BURST
-            felt_s = window * (1.5 if kind == HOURLY else 60.0)
-            if misfit <= _MOST_MISFIT * give and window * rate >= least and held_s <= felt_s:
-                limits[kind] = limit
-    if not limits:
-        return None
-    all_costs = tuple(min(a + b, _MOST_COST) for a, b in zip(costs or (0.0,) * KINDS, latest, strict=True))
-    best = min(limits, key=lambda kind: all_costs[kind])
-    return Belief(best, limits[best], all_costs)
+        if misfit <= _MOST_MISFIT * give and window * rate >= least and held_s <= felt_s:
+            cost = math.log(give) + (misfit / give) ** 2 / 2
+            cost += too_slow * math.log(max(now[RATE] / limit, 1.0))
+            if best is None or cost < best[0]:
+                best = cost, Belief(kind, limit)
+    return best[1] if best else None
 
 
 def _candidates(before: tuple[float, ...], now: tuple[float, ...]) -> Iterator[tuple[int, float, float]]:

@@ -1,7 +1,7 @@
 """What the last nights of this machine learnt of each egress's limit: a small file beside the user's settings.
 
 It is for `engine plan` and the first line of a run, which say what a night will bring. The controller does not read
-it: each run finds its limit out. A file that cannot be read is no memory; one that cannot be written is left as it is.
+it: each run finds its limit out. A file that cannot be read is none; one that cannot be written stays as it is.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
 3. It looks above only after so many requests that the next block refuses one in 1,200 of them at most, and 20 times
    as long as the last block took; what a burst may hide is not taken for a higher limit.
 4. While blocked it probes when the block has lasted as long as the last one, then each time half as long again.
-5. A refusal that is over with the next request is the request's own: a few of them cost little, many in a row are a
+5. A refusal that is over with the next request is the request's own and costs nothing, but many in a row are a
    block; a block at a rate that was safe for long costs a hundredth, unless the next comes soon.
 """
 
@@ -62,7 +62,6 @@ PASSING_S = 20.0  # a passing refusal so soon after the last one
 NOISY, NOISY_PROBES = 0.5, 3
 NOISE_GAIN = 0.3  # how much the last refusal says of the share of those that pass by
 PASSING = 5  # so many of them in a row are a block
-PASSING_CUT, PASSING_LEAST = 0.97, 0.90
 
 MAX_PER_S = 100_000.0
 MIN_PER_S = 1 / 600  # blocks do not cut below this (or below the run's own rate)
@@ -167,7 +166,7 @@ def _after_block(state: EgressState, now: float, settings: BudgetSettings) -> Eg
         noise = state.learnt.noise + NOISE_GAIN * (1 - state.learnt.noise)
         state = state._replace(learnt=state.learnt._replace(passing=passing, noise=noise))
         if passing < PASSING:
-            return _passed_by(state)
+            return state
     else:
         state = _with_length(state, now, settings)
     noise = state.learnt.noise * (1 - NOISE_GAIN)
@@ -178,14 +177,6 @@ def _after_block(state: EgressState, now: float, settings: BudgetSettings) -> Eg
 def probes_passed_by(state: EgressState) -> int:
     """So many refusals in a row, the first and its probes, are no block yet: more where most were over at once."""
     return NOISY_PROBES if state.learnt.noise >= NOISY else 1
-
-
-def _passed_by(state: EgressState) -> EgressState:
-    """A refusal that was over with the next request: a little slower, and not below what is safe."""
-    if state.phase != Phase.HOLD:
-        return state
-    rate = max(PASSING_CUT * state.top, PASSING_LEAST * state.base)
-    return _at(state._replace(top=rate), rate)
 
 
 def _blocked(state: EgressState, at: float) -> EgressState:
@@ -217,16 +208,14 @@ def _blocked(state: EgressState, at: float) -> EgressState:
         return _hold(state._replace(learnt=learnt._replace(answers=())), UNEXPLAINED * rate)
     if not before and learnt.kind == UNKNOWN:
         return _first_guess(state, said)
-    belief: Belief | None = Belief(learnt.kind, said[learnt.kind], learnt.costs)
+    belief: Belief | None = Belief(learnt.kind, said[learnt.kind])
     if learnt.kind != UNKNOWN and known >= ENOUGH_REQUESTS > since:
         evidence = 0  # the limit has changed; that its kind has, so few requests cannot say
     elif before:
-        belief = believed(
-            before, said, learnt.costs, rate=rate, held_s=state.phase_s if held else 0.0, costly=long
-        )
+        belief = believed(before, said, rate=rate, held_s=state.phase_s if held else 0.0, costly=long)
     if belief is None:
         evidence, belief = 0, Belief(max(learnt.kind, RATE), UNEXPLAINED * rate / MARGIN)
-    state = state._replace(learnt=learnt._replace(kind=belief.kind, costs=belief.costs, evidence=evidence))
+    state = state._replace(learnt=learnt._replace(kind=belief.kind, evidence=evidence))
     limit = MARGIN * belief.limit
     if held:
         limit = max(min(limit, LEAST_CUT * rate), 0.0 if learnt.kind == UNKNOWN else MOST_CUT * rate)

@@ -44,14 +44,14 @@ def test_two_blocks_tell_the_limit(limit: float, options: dict[str, float], kind
     volume, now, rate = until_refused(site, EMPTY, 1000.0, lambda t: 0.3 * limit * 2 ** (t / 600))
     first = answers(volume, rate, now)
     volume, now, rate = until_refused(site, volume, now + 301, lambda t: 0.5 * limit * 2 ** (t / 180))
-    belief = believed(first, answers(volume, rate, now), (), rate=rate, held_s=0.0, costly=True)
+    belief = believed(first, answers(volume, rate, now), rate=rate, held_s=0.0, costly=True)
     assert belief is not None
     assert belief.limit == pytest.approx(limit, rel=0.12)
     assert belief.kind in kinds
 
 
 def test_what_no_kind_explains_is_not_believed() -> None:
-    assert believed((1.0,) * KINDS, (3.0,) * KINDS, (), rate=3.0, held_s=0.0, costly=False) is None
+    assert believed((1.0,) * KINDS, (3.0,) * KINDS, rate=3.0, held_s=0.0, costly=False) is None
 
 
 @given(st.lists(st.floats(0, 900), max_size=400), st.sampled_from([20.0, 100.0, 1000.0, HOUR]))

@@ -199,8 +199,8 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--max-bytes", metavar="SIZE", help="Stop after so many body bytes: 500M, 50G, 1.5T."),
         option("--max-duration", metavar="TIME", help="Stop after 90s, 30m, 8h, 8h30m."),
         option("--no-memory", is_flag=True,
-               help="Neither read nor keep what nights of this machine learnt of each egress's limit: rates.json, beside "
-                    "the user's config.toml."),
+               help="Neither read nor keep what nights of this machine learnt of each egress's limit: rates.json "
+                    "beside the user's config.toml."),
         option("--fetch", "fetch_mode", type=click.Choice(("lean", "full")), default="lean", show_default=True,
                help="Two requests a video, or three with the watch page."),
         option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
