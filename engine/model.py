@@ -80,7 +80,8 @@ class Failure:
     """Why an attempt did not work, as data.
 
     `dead_egress`: the egress can never work as configured (a proxy that answers 407). `unreached`: not even the proxy
-    could be reached, so nothing behind it is at fault.
+    could be reached, so nothing behind it is at fault. `by_wording`: nobody asked to wait for `retry_after_s`, it is
+    how long the wording usually means.
     """
 
     kind: Kind
@@ -88,6 +89,7 @@ class Failure:
     retry_after_s: float | None = None
     dead_egress: bool = False
     unreached: bool = False
+    by_wording: bool = False
 
 
 @dataclass(frozen=True, slots=True)

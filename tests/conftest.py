@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from engine.storage import disk
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     cache = Path(__file__).parents[1] / ".pytest_cache" / "pycache"
     sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache))
+
+
+# What the engine keeps for a user, outside of any queue, is kept for the tests alone.
+_HOME = tempfile.TemporaryDirectory(prefix="engine-home-")
+os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CACHE_HOME"] = _HOME.name
 
 
 # Under nohup what is started here would ignore SIGHUP as well, and a test would wait for an end that does not come.

@@ -1,5 +1,9 @@
 """What an outcome does to an egress: pure functions.
 
+A first refusal closes the egress for a moment only. Its probe, by a control video, tells whose it was: served, the
+video's, and the rate stays; refused, the egress is blocked, until the last block's length is over, or for what the
+server asks or its wording means, whichever is longer.
+
 An *incident* is one stretch of trouble of an egress: from the first outcome that is not ok to the next success of
 a request that was sent after it. It is *confirmed* when it proves to be the egress's own and not a job's: the
 egress lost its network, a second job was refused as well, or a probe was. A refusal alone lowers the rate less,
@@ -15,17 +19,26 @@ that is alone. By it an egress whose probes go on failing is *retired for a whil
 
 from __future__ import annotations
 
-from engine.budget.rate_controller import measured, resumed
+from engine.budget.pacing import probe_interval
+from engine.budget.rate_controller import measured, probes_passed_by, resumed
 from engine.budget.settings import NO_CAPTIONS_S, BudgetSettings, Outcome
 from engine.budget.state import AWAY, CONFIRMED, WAIT_ASKED, EgressState, State, Why
 
-PROBE_GAP_S = 3.0  # the first cool-down, and the least time between probes
+ASK_S = 0.25  # after a first refusal, whose it is not known: a control video is asked for, and tells
+PROBE_GAP_S = 3.0  # the first cool-down of a block, and the least time between probes
 COOL_DOWN_GROWTH = 1.5
 MAX_COOL_DOWN_S = 600.0
 MAX_NETWORK_COOL_DOWN_S = 10.0
 JITTER = 0.1
+NOISY, NOISY_PROBES = (
+    0.5,
+    3,
+)  # where most refusals are over at once, so many probes in a row have to be refused
 PROBES = 3  # so many of no avail retire an egress for a while, when others work
 AWAY_S = 600.0
+LIKE_THE_LAST = 1.02  # a block is first tried again when it has lasted so many times as long as the last one
+SLACK_S = 1.0
+SPREAD = 0.02  # later by up to so much, so that egresses blocked together are not probed together
 MAX_AWAY_S = 3600.0
 RECALL_S = 10.0  # an egress that is away is tried so soon once no other works
 LOSSES = 5  # so many attempts lost in a row open an egress
@@ -58,8 +71,12 @@ def on_outcome(
     state = state._replace(shown_at=max(state.shown_at, min(shown_at, now)))
     if outcome is Outcome.OK:
         return _on_ok(state, epoch, granted_s, now, settings)
+    if outcome is Outcome.VIDEO_BLOCKED:
+        return state._replace(blocked=state.blocked + 1)  # the video's own
     if outcome in (Outcome.BLOCKED, Outcome.NO_CAPTIONS):
-        state = state._replace(blocked=state.blocked + 1)
+        refusals = state.learnt.refusals + 1 if state.trouble_since else 1
+        learnt = state.learnt._replace(refusals=refusals)
+        state = state._replace(blocked=state.blocked + 1, learnt=learnt)
     if outcome is Outcome.DEAD:
         state = _retire(state)
     if state.state == State.RETIRED:
@@ -127,14 +144,14 @@ def _on_loss(
             state = _confirmed(state)
         return _open(state, Why.BLOCK, 1, now, wall, settings, retry_after_s)
     if outcome is Outcome.NO_CAPTIONS:
-        return _open_without_captions(state, 1, now, wall, settings)
+        return _open_without_captions(state, 2, now, wall, settings)
     if outcome not in _MOST_LOSSES:
         return state
     state = state._replace(losses=min(state.losses + 1, _U32))
     if state.losses < _MOST_LOSSES[outcome]:
         return state
     if outcome is Outcome.EXIT_NO_CAPTIONS:
-        return _open_without_captions(state, 1, now, wall, settings)
+        return _open_without_captions(state, 2, now, wall, settings)
     return _open(_confirmed(state), Why.NETWORK, 1, now, wall, settings, None)
 
 
@@ -151,7 +168,12 @@ def _on_probe_lost(
         fails = state.fails + 1 if state.why == Why.BLOCK else 1
         if outcome is Outcome.NO_CAPTIONS:
             return _open_without_captions(state, fails, now, wall, settings)
-        return _open(_confirmed(state), Why.BLOCK, fails, now, wall, settings, retry_after_s)
+        if fails <= probes_passed_by(state) and retry_after_s is None:
+            return _open(state, Why.BLOCK, 1, now, wall, settings, None)._replace(fails=fails)
+        again = (
+            probes_passed_by(state) > 1 and fails % 2 == 1 and retry_after_s is None
+        )  # it may have been chance
+        return _open(_confirmed(state), Why.BLOCK, fails, now, wall, settings, retry_after_s, again=again)
     if state.why == Why.NETWORK and outcome in (Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT):
         return _still_lost(state, now, wall, settings, others_ok_at)
     if state.why == Why.NETWORK:  # an answer, whatever it says: the network is back
@@ -220,6 +242,10 @@ def _open(
     """Close the way for a cool-down. `again`: the probe said nothing, so the next is not put off further."""
     epoch = (state.epoch + 1) & _U32
     wait_s = PROBE_GAP_S / settings.pace if again else cool_down_s(fails, why, state.key + epoch, settings)
+    if why == Why.BLOCK and not again and state.flags & CONFIRMED:
+        wait_s = max(wait_s, left_of_block_s(state, now, settings))
+    elif why == Why.BLOCK and not again and fails <= 1 and not (retry_after_s or 0.0) > 0:
+        wait_s = ASK_S / settings.pace
     if state.interval <= 0:
         state = state._replace(measured=measured(state, now))
     flags = state.flags & ~AWAY
@@ -237,6 +263,7 @@ def _open(
         open_until=now + wait_s,
         open_until_wall=wall + wait_s,
         opened_at=now,
+        tat=min(state.tat, max(now, state.tat - state.interval + probe_interval(state, settings))),
     )
 
 
@@ -247,6 +274,14 @@ def _open_without_captions(
     opened = _open(_confirmed(state), Why.BLOCK, fails, now, wall, settings, None)
     wait_s = max(min(NO_CAPTIONS_S / settings.pace, settings.max_open_s), opened.open_until - now)
     return opened._replace(open_until=now + wait_s, open_until_wall=wall + wait_s)
+
+
+def left_of_block_s(state: EgressState, now: float, settings: BudgetSettings) -> float:
+    """How much longer a block lasts that takes as long as the last one did; 0 when it has already."""
+    usual_s = state.learnt.block_s * LIKE_THE_LAST / settings.pace
+    spread = (state.key + state.requests) * 2654435761 % (1 << 32) / (1 << 32)
+    left_s = state.trouble_since + usual_s * (1 + SPREAD * spread) - now
+    return left_s + SLACK_S / settings.pace if usual_s and left_s > 0 else 0.0
 
 
 def _retire(state: EgressState) -> EgressState:

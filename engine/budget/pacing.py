@@ -25,6 +25,7 @@ MAX_INTERVAL_S = 86_400.0
 MIN_INTERVAL_S = 1e-6
 ROUNDING_S = 1e-9  # whoever waits as long as told is early by no more than this
 MAX_COUNT = 1 << 60
+PROBE_SPACING_S = 1.0
 
 
 class Grant(NamedTuple):
@@ -62,7 +63,7 @@ def take(
         probing = state.state == State.HALF_OPEN and state.holder == holder
         if now < state.open_until and not probing:
             return state, state.open_until - now
-    interval = state.interval
+    interval = state.interval if state.state == State.CLOSED else probe_interval(state, settings)
     if interval <= 0:
         slot, tat, expires = now, now, math.inf
     else:
@@ -85,14 +86,18 @@ def take(
             tat=tat,
             requests=state.requests + 1,
         )
-    elif state.phase == Phase.FIXED and interval > 0:
-        state = state._replace(tat=tat, requests=state.requests + 1)
     else:
         state = tick(state, now, settings)
         if state.interval < interval:  # a faster rate does not wait for a slower one's slots
             tat = min(tat, now + look_ahead_s(state.interval) + state.interval)
         state = state._replace(tat=tat, requests=state.requests + 1)
     return state, Grant(slot, expires, state.epoch)
+
+
+def probe_interval(state: EgressState, settings: BudgetSettings) -> float:
+    """Seconds between the requests of a probe: however slow the rate has become, one does not wait long for what
+    it shows; but the run's own ceiling holds."""
+    return min(state.interval, max(state.configured, PROBE_SPACING_S / settings.pace))
 
 
 def fresh(key: int, label: bytes, now: float, wall: float, settings: BudgetSettings) -> EgressState:

@@ -1,42 +1,70 @@
 """How the rate of an egress moves while all is well, and what is left of it after a block.
 
-    START --block--> CLIMB --at top--> HOLD --hold_s--> EXPLORE --clean--> EXPLORE, one step higher
-                       ^                 ^                  |
-                       +--block----------+---- block -------+       (and FIXED: at the ceiling, or no pacing)
+    START --block--> CLIMB --at top--> HOLD --so many requests--> EXPLORE --clean--> EXPLORE, one step higher
+                       ^                 ^                           |
+                       +--block----------+---------- block ----------+      (and FIXED: at the ceiling, or no pacing)
 
-A probe above the server's limit costs a whole block, so exploring is rare and begins with a small step. The
-rate remembers where it was blocked (`top`) and grows only in times in which requests wait for it. The longer
-the block was, the longer it holds: an exploration that may cost an hour is not made twice an hour.
+1. It grows slowly, only in times in which requests wait for it, and remembers how many it sent when.
+2. A block is asked what each kind of limit would have been (`engine.budget.limit_kinds`); after the second one the
+   kind is believed whose two answers agree, and the rate stays a little below it.
+3. It looks above only after so many requests that the next block refuses one in 1,200 of them at most, and 20 times
+   as long as the last block took; what a burst may hide is not taken for a higher limit.
+4. While blocked it probes when the block has lasted as long as the last one, then each time half as long again.
+5. A refusal that is over with the next request is the request's own and costs nothing, but many in a row are a
+   block; a block at a rate that was safe for long costs a hundredth, unless the next comes soon.
 """
 
 from __future__ import annotations
 
 import math
 
+from engine.budget.learnt import NOTHING, UNKNOWN
+from engine.budget.limit_kinds import RATE, Belief, answers, believed, window_s
 from engine.budget.settings import AUTO, NONE, BudgetSettings
-from engine.budget.state import AWAY, CONFIRMED, EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
+from engine.budget.state import AWAY, EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
+from engine.budget.volume import counted
 
-AUTO_START_PER_S = 0.25
-DOUBLING_S = 60.0
-CLIMB_PER_S = 0.005  # of top
-HOLD_S = 900.0
-MAX_HOLD_S = 1800.0
-LONG_HOLD = 20.0  # times what a long block took: then exploring costs at most 1/20 of the time
-MAX_LONG_HOLD_S = 24 * 3600.0
-LONG_BLOCK_S = MAX_HOLD_S / LONG_HOLD
+AUTO_START_PER_S = 0.05
+DOUBLING_S = ((0.25, 300.0), (2.0, 600.0), (math.inf, 300.0))  # below so many a second, so long to double
+CLIMB_DOUBLING_S, LONG_CLIMB_DOUBLING_S = 180.0, 300.0
+LONG_BLOCK_S = 300.0  # a block that is worth to be avoided
 WORKED_S = 60.0  # a block so soon after a success may be for the rate
+FORGETS = 0.95  # of the last block's length, where nothing says that this one was shorter
+
+MARGIN = 0.94  # top, as a share of what the limit is believed to be
+LONG_MARGIN = 0.90  # the same for a first guess after a long block
+LEAST_CLIMB = 1 / 12  # of what the first block's rate says: where the climb after it begins at the lowest
+TRICKLE_PER_S = 0.03  # nor below this, where blocks are short
+UNEXPLAINED = 0.7  # of the rate that was blocked, when no kind of limit explains it
+LEAST_CUT, MOST_CUT = 0.9, 0.5  # of a rate that was held
+LAG_REQUESTS, LAG_S = 3.0, 10.0  # a rate that grows is refused for what it was so long ago
+
+FEW_REQUESTS, FEW_S = 30, 180.0  # since the last block teach nothing
+ENOUGH_REQUESTS, ENOUGH_S = (
+    200,
+    600.0,
+)  # between blocks; what is learnt from fewer, or from one block, holds so long:
+RETEST_S = 1200.0
+HOLD_REQUESTS = 2500
+PER_REFUSAL = 1200  # requests that are worth one refusal by a look above
+MAX_HOLD_REQUESTS = 20_000
+HOLD_BLOCKS = 20.0  # times what the last block took
+MAX_HOLD_S = 24 * 3600.0
 STEPS = (1.03, 1.06, 1.12, 1.24)
-DWELL_S = (180.0, 60.0, 60.0, 60.0)
-BELOW_BLOCK = 0.93  # top, as a share of the rate that was blocked
-BELOW_LONG_BLOCK = 0.8  # the same after a long block, when to climb to the very limit would cost too much
-CUT = 0.8
-DEEP_CUT = 0.6  # for the first block ever, and soon after a resume
-SOFT_CUT = 0.95
-BELOW_CLEAN = 0.99
-SOON_S = 180.0
-SOON_SOFT_S = 60.0  # a second refusal so soon is no accident
+DWELL_S, DWELL_REQUESTS = 60.0, 30
+PROOF = 3.0  # bursts of the believed kind that have passed above a rate before a higher one is safe
+BELOW_SAFE = 0.995
+
+SAFE_REQUESTS, LONG_SAFE_BLOCKS = 300, 10.0  # held so long, a short block is no sign yet, or a long one
+RARE_REQUESTS = 1000  # chance that comes no oftener costs no more each time
+CHANCE_CUT, CHANCE_FROM = 0.005, 0.85
+PASSING_S = 20.0  # a passing refusal so soon after the last one
+NOISY, NOISY_PROBES = 0.5, 3
+NOISE_GAIN = 0.3  # how much the last refusal says of the share of those that pass by
+PASSING = 5  # so many of them in a row are a block
+
 MAX_PER_S = 100_000.0
-MIN_PER_S = 1 / 30  # blocks do not cut below this (or below the run's own rate)
+MIN_PER_S = 1 / 600  # blocks do not cut below this (or below the run's own rate)
 UNLIMITED_FACTOR = 2.0  # without pacing: this far above the rate that was blocked, pacing ends again
 METER_S = 1.0
 MAX_METER_S = 5.0  # a longer gap says that nothing was to be done, not how fast it went
@@ -56,17 +84,23 @@ def configure(state: EgressState, settings: BudgetSettings, now: float) -> Egres
         flags=state.flags & ~EVER_BLOCKED,
         top=rate,
         base=rate,
-        hold_s=HOLD_S,
+        hold_s=0.0,
         phase_s=0.0,
         ticked_at=now,
         measured=0.0,
         metered=0,
         tat=min(now, state.tat) + 1 / rate if rate and state.requests else now,
+        learnt=NOTHING,
     )
 
 
 def tick(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
-    """Let the time since the last tick work on the rate of a closed egress; called when a permit is taken."""
+    """Count a request of a closed egress, and let the time since the last work on its rate."""
+    learnt = state.learnt
+    learnt = learnt._replace(
+        sent=learnt.sent + 1, since=learnt.since + 1, volume=counted(learnt.volume, now * settings.pace)
+    )
+    state = state._replace(learnt=learnt)
     elapsed = now - state.ticked_at
     if state.interval <= 0:
         return _metered(state, now, elapsed)
@@ -75,30 +109,42 @@ def tick(state: EgressState, now: float, settings: BudgetSettings) -> EgressStat
     state = state._replace(ticked_at=now)
     if state.tat < now - max(0.25 * state.interval, 0.1):
         return state  # the slot was free for a while: the rate is not what limits the work
-    used_s = min(elapsed, max(2 * state.interval, 1.0)) * settings.pace
+    return _grown(state, min(elapsed, max(2 * state.interval, 1.0)) * settings.pace)
+
+
+def _grown(state: EgressState, used_s: float) -> EgressState:
+    """The rate after so long in which requests waited for it."""
     rate = 1 / state.interval
     if state.phase == Phase.START:
-        return _at(state, rate * 2.0 ** min(used_s / DOUBLING_S, 1.0))
+        return _at(state, rate * 2.0 ** min(used_s / _start_doubling_s(rate), 1.0))
     if state.phase == Phase.CLIMB:
-        rate += CLIMB_PER_S * state.top * used_s
-        if rate < state.top:
-            return _at(state, rate)
-        return _at(state._replace(phase=Phase.HOLD), state.top)
+        rate *= 2.0 ** min(used_s / _climb_doubling_s(state), 1.0)
+        return _at(state, rate) if rate < state.top else _hold(state, state.top)
     state = state._replace(phase_s=state.phase_s + used_s)
     if state.phase == Phase.HOLD:
-        return _step(state, 0, rate) if state.phase_s >= state.hold_s else state
-    if state.phase_s >= DWELL_S[min(state.step, len(DWELL_S) - 1)]:
-        return _step(state, min(state.step + 1, len(STEPS) - 1), rate)
-    return state
+        if _is_doubtful(state):
+            return state._replace(phase=Phase.START) if state.phase_s >= RETEST_S else state
+        return _look_above(state, 0, rate) if _held_long_enough(state) else state
+    learnt = state.learnt._replace(excess=state.learnt.excess + (rate - state.base) * used_s)
+    state = state._replace(learnt=learnt)
+    window = window_s(max(learnt.kind, RATE))
+    dwell_s = max(DWELL_S, DWELL_REQUESTS / rate, window) * (2 if state.step == 0 else 1)
+    if state.phase_s < dwell_s:
+        return state
+    if learnt.excess > PROOF * window * state.base:
+        learnt = learnt._replace(excess=0.0, failed=0)
+        state = state._replace(base=rate, learnt=learnt)
+    return _look_above(state, min(state.step + 1, len(STEPS) - 1), rate)
 
 
 def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
     """Close an open egress, at the rate that is left: a lost network is no reason to be slower."""
-    state = state._replace(state=State.CLOSED, holder=0, fails=0, open_until=0.0, open_until_wall=0.0)
+    state = state._replace(state=State.CLOSED, holder=0, open_until=0.0, open_until_wall=0.0)
     if state.why == Why.BLOCK:
-        state = _cut(state, now, settings)
+        state = _after_block(state, now, settings)
     return state._replace(
         why=Why.NONE,
+        fails=0,
         flags=state.flags & ~(WAIT_ASKED | AWAY),
         away=0,
         tat=now + state.interval,
@@ -108,54 +154,170 @@ def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressS
     )
 
 
-def _cut(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
+def _after_block(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
     """The rate after a block, decided when it is over and its kind is known."""
     if state.interval <= 0 and state.measured <= 0:
         return state  # blocked before this run sent anything: nothing is known about a rate that was too much
-    blocked_at = 1 / state.interval if state.interval > 0 else max(state.measured, MIN_UNPACED_PER_S)
-    since_s = (now - state.resumed_at) * settings.pace if state.resumed_at > 0 else math.inf
-    soon = since_s < SOON_S
-    soft = not (state.flags & CONFIRMED or since_s < SOON_SOFT_S or state.flags & WAIT_ASKED)
-    blocked_s = _blocked_s(state, now, settings)
-    long_hold_s = min(blocked_s * LONG_HOLD, MAX_LONG_HOLD_S) if blocked_s > LONG_BLOCK_S else 0.0
+    if not _worked(state, settings):
+        return state
+    if state.fails <= probes_passed_by(state) and not state.flags & WAIT_ASKED:
+        soon = state.resumed_at > 0 and (state.trouble_since - state.resumed_at) * settings.pace < PASSING_S
+        passing = state.learnt.passing + 1 if soon else 1
+        noise = state.learnt.noise + NOISE_GAIN * (1 - state.learnt.noise)
+        state = state._replace(learnt=state.learnt._replace(passing=passing, noise=noise))
+        if passing < PASSING:
+            return state
+    else:
+        state = _with_length(state, now, settings)
+    noise = state.learnt.noise * (1 - NOISE_GAIN)
+    state = state._replace(learnt=state.learnt._replace(passing=0, noise=noise))
+    return _blocked(state, state.trouble_since * settings.pace)
+
+
+def probes_passed_by(state: EgressState) -> int:
+    """So many refusals in a row, the first and its probes, are no block yet: more where most were over at once."""
+    return NOISY_PROBES if state.learnt.noise >= NOISY else 1
+
+
+def _blocked(state: EgressState, at: float) -> EgressState:
+    """A block that began at `at`, in the controller's seconds."""
+    rate = 1 / state.interval if state.interval > 0 else max(state.measured, MIN_UNPACED_PER_S)
+    if state.interval <= 0:
+        state = state._replace(measured=rate)
+    learnt = state.learnt
+    hold_s = min(learnt.block_s * HOLD_BLOCKS, MAX_HOLD_S)
+    state = state._replace(flags=state.flags | EVER_BLOCKED, hold_s=hold_s)
     if state.phase == Phase.EXPLORE:
-        rate = max(state.base * BELOW_CLEAN, _floor(state))
-        hold_s = state.hold_s if soft else max(min(2 * state.hold_s, MAX_HOLD_S), long_hold_s)
-        return _at(state._replace(phase=Phase.HOLD, phase_s=0.0, step=0, top=rate, hold_s=hold_s), rate)
-    if soft and state.interval > 0:
-        # What is left of the hold stays: a single refusal now and then must not put exploring off for ever.
-        phase = state.phase if state.phase == Phase.START else Phase.CLIMB
-        return _at(state._replace(phase=phase), blocked_at * SOFT_CUT)
-    cut = DEEP_CUT if soon or not state.flags & EVER_BLOCKED else CUT
-    below = BELOW_LONG_BLOCK if long_hold_s > 0 else BELOW_BLOCK
-    top = max(blocked_at * below, _floor(state))
-    state = state._replace(
-        phase=Phase.CLIMB,
-        phase_s=0.0,
-        step=0,
-        flags=state.flags | EVER_BLOCKED,
-        top=top,
-        base=top,
-        hold_s=max(HOLD_S, long_hold_s),
-        measured=blocked_at if state.interval <= 0 else state.measured,
+        state = state._replace(learnt=learnt._replace(failed=learnt.failed + 1, since=0, chances=0))
+        return _hold(state, state.base * BELOW_SAFE)
+    said, before = answers(learnt.volume, _rate_before(state, rate), at), learnt.answers
+    held = state.phase == Phase.HOLD
+    if held and _may_be_chance(state):
+        chances = 1 if learnt.since >= RARE_REQUESTS else learnt.chances + 1
+        state = state._replace(learnt=learnt._replace(chances=chances, since=0))
+        return _climb(state, CHANCE_FROM * state.top, (1 - CHANCE_CUT * chances) * state.top)
+    long = learnt.block_s > LONG_BLOCK_S
+    few = before and learnt.since < min(FEW_REQUESTS, FEW_S * rate) and not (long and learnt.kind == UNKNOWN)
+    if few and not long and not learnt.chances:
+        state = state._replace(learnt=learnt._replace(chances=1, since=0))
+        return _climb(state, UNEXPLAINED * rate, state.top)
+    known, since, evidence = learnt.evidence, learnt.since, learnt.evidence + learnt.since
+    learnt = learnt._replace(answers=said, chances=0, since=0, evidence=0, failed=0)
+    state = state._replace(learnt=learnt)
+    if few:  # too soon to say anything of the limit but that it is lower
+        return _hold(state._replace(learnt=learnt._replace(answers=())), UNEXPLAINED * rate)
+    if not before and learnt.kind == UNKNOWN:
+        return _first_guess(state, said)
+    belief: Belief | None = Belief(learnt.kind, said[learnt.kind])
+    if learnt.kind != UNKNOWN and known >= ENOUGH_REQUESTS > since:
+        evidence = 0  # the limit has changed; that its kind has, so few requests cannot say
+    elif before:
+        belief = believed(before, said, rate=rate, held_s=state.phase_s if held else 0.0, costly=long)
+    if belief is None:
+        evidence, belief = 0, Belief(max(learnt.kind, RATE), UNEXPLAINED * rate / MARGIN)
+    state = state._replace(learnt=learnt._replace(kind=belief.kind, evidence=evidence))
+    limit = MARGIN * belief.limit
+    if held:
+        limit = max(min(limit, LEAST_CUT * rate), 0.0 if learnt.kind == UNKNOWN else MOST_CUT * rate)
+    return _hold(state, limit)
+
+
+def _may_be_chance(state: EgressState) -> bool:
+    """Whether this rate was safe for so long that one block is no sign of its being too high."""
+    learnt = state.learnt
+    if learnt.kind == UNKNOWN:
+        return False
+    if learnt.block_s > LONG_BLOCK_S:
+        return state.phase_s >= LONG_SAFE_BLOCKS * learnt.block_s and not learnt.chances
+    return learnt.since >= SAFE_REQUESTS
+
+
+def _first_guess(state: EgressState, said: tuple[float, ...]) -> EgressState:
+    """After the first block any kind of limit may be true: climb from the least to the most that they say."""
+    long = state.learnt.block_s > LONG_BLOCK_S
+    top = (LONG_MARGIN if long else MARGIN) * said[RATE]
+    rate = max(min(said), LEAST_CLIMB * top)
+    if not long:
+        rate = max(rate, min(0.9 * top, TRICKLE_PER_S))
+    return _climb(state, rate, top)
+
+
+def _climb(state: EgressState, rate: float, top: float) -> EgressState:
+    top = max(top, _floor(state))
+    return _at(state._replace(phase=Phase.CLIMB, phase_s=0.0, step=0, top=top, base=top), min(rate, top))
+
+
+def _rate_before(state: EgressState, rate: float) -> float:
+    """The rate a little before it was refused."""
+    lag_s = LAG_S + LAG_REQUESTS / rate
+    if state.phase == Phase.START:
+        return rate / 2 ** (lag_s / _start_doubling_s(rate))
+    return rate / 2 ** (lag_s / _climb_doubling_s(state)) if state.phase == Phase.CLIMB else rate
+
+
+def _start_doubling_s(rate: float) -> float:
+    return next(seconds for below, seconds in DOUBLING_S if rate < below)
+
+
+def _climb_doubling_s(state: EgressState) -> float:
+    return LONG_CLIMB_DOUBLING_S if state.learnt.block_s > LONG_BLOCK_S else CLIMB_DOUBLING_S
+
+
+def _hold(state: EgressState, rate: float) -> EgressState:
+    rate = max(rate, _floor(state))
+    learnt = state.learnt._replace(sent=0)
+    return _at(
+        state._replace(phase=Phase.HOLD, phase_s=0.0, step=0, top=rate, base=rate, learnt=learnt), rate
     )
-    return _at(state, blocked_at * cut)
+
+
+def _is_doubtful(state: EgressState) -> bool:
+    """Whether the rate is held for what a few requests said, and another block would cost little."""
+    learnt = state.learnt
+    short = 0 < learnt.block_s <= LONG_BLOCK_S
+    return short and (
+        learnt.kind == UNKNOWN or learnt.evidence < min(ENOUGH_REQUESTS, ENOUGH_S / state.interval)
+    )
+
+
+def _held_long_enough(state: EgressState) -> bool:
+    """Whether so much was sent at this rate that a look above it is worth what it may cost."""
+    learnt = state.learnt
+    wanted = max(HOLD_REQUESTS, PER_REFUSAL * learnt.refusals) * 2.0 ** min(max(learnt.failed - 1, 0), 3)
+    return learnt.sent >= min(wanted, MAX_HOLD_REQUESTS) and state.phase_s >= state.hold_s
+
+
+def _look_above(state: EgressState, step: int, rate: float) -> EgressState:
+    """Go a step above this rate."""
+    learnt = state.learnt._replace(sent=0)
+    if step == 0:
+        state, learnt = state._replace(base=rate), learnt._replace(excess=0.0)
+    state = state._replace(phase=Phase.EXPLORE, step=step, phase_s=0.0, top=rate, learnt=learnt)
+    return _at(state, rate * STEPS[step])
+
+
+def _with_length(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
+    """Remember how long the block took that ends now: up to its last refusal at least, and as long as the one
+    before if nothing says that it was shorter."""
+    blocked_s = _blocked_s(state, now, settings)
+    took_s = (now - state.trouble_since) * settings.pace
+    block_s = max(blocked_s, min(FORGETS * state.learnt.block_s, took_s))
+    return state._replace(learnt=state.learnt._replace(block_s=block_s))
+
+
+def _worked(state: EgressState, settings: BudgetSettings) -> bool:
+    """Whether something had passed just before the block: an egress that was blocked already when a run came to it
+    says nothing about this run's rate."""
+    lately_s = max(WORKED_S / settings.pace, 2 * state.interval)
+    return state.ok_at > 0 and state.trouble_since - state.ok_at < lately_s
 
 
 def _blocked_s(state: EgressState, now: float, settings: BudgetSettings) -> float:
     """How long the block took that ends now, in the controller's seconds, as far as refusals tell: up to the last,
-    or all the time where the server asked to wait, for the run may have been away since. 0 when nothing had worked
-    just before it: an egress that was blocked already when a run came to it says nothing about this run's rate."""
+    or all the time where the server asked to wait, for the run may have been away since."""
     began = state.trouble_since
-    worked = state.ok_at > 0 and began - state.ok_at < max(WORKED_S / settings.pace, 2 * state.interval)
     ended = now if state.flags & WAIT_ASKED else state.opened_at
-    return (ended - began) * settings.pace if began > 0 and worked else 0.0
-
-
-def _step(state: EgressState, step: int, clean: float) -> EgressState:
-    """Go a step above the rate that was clean."""
-    state = state._replace(phase=Phase.EXPLORE, step=step, phase_s=0.0, top=clean, base=clean)
-    return _at(state, clean * STEPS[step])
+    return (ended - began) * settings.pace if began > 0 else 0.0
 
 
 def _at(state: EgressState, rate: float) -> EgressState:

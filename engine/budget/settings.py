@@ -30,6 +30,7 @@ class Outcome(Enum):
 
     OK = "ok"
     BLOCKED = "blocked"  # 429, captcha, "not a bot"
+    VIDEO_BLOCKED = "video blocked"  # the same to a video that had been refused before, while others passed
     NETWORK = "network"  # no connection, no name, no route
     TIMEOUT = "timeout"  # no answer in time, or not the whole of it
     EXIT = "exit"  # a connection was lost behind a rotating gateway, which itself could be reached

@@ -60,6 +60,11 @@ def snapshot(path: str) -> list[EgressView]:
     return [view(state, now, wall, same_boot) for state in states if state.flags & LISTED]
 
 
+def remembered(path: str) -> list[EgressState]:
+    """The records of the run that uses (or last used) this budget file, as they are."""
+    return [state for state in _read(path)[0] if state.flags & LISTED]
+
+
 def totals(path: str) -> tuple[int, int]:
     """(requests, body bytes) of all runs and egresses that this budget file remembers."""
     states, _ = _read(path)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 from zlib import crc32
 
+from engine.budget.learnt import NOTHING, Learnt, pack_learnt, unpack_learnt
 from engine.model import EgressSpec
 
 MAGIC = b"EBUDGET\n"
@@ -29,7 +30,7 @@ _CRC = struct.Struct("<I")
 _BODY = RECORD_BYTES - _CRC.size
 _HEADER = struct.Struct("<8sHHI16sdII460x")
 # What an earlier engine kept at 88, 208 and 228 is passed over; the last two fields are 0 in what it wrote.
-_RECORD = struct.Struct("<Q64sBBBBHHII4xIdddddffffddfIQQQQ12xd20xIddIIdd216x")
+_RECORD = struct.Struct("<Q64sBBBBHHII4xIdddddffffddfIQQQQ12xd20xIddIIdd216s")
 assert _HEADER.size == _BODY and _RECORD.size == _BODY  # noqa: S101 - the format, checked at import
 
 
@@ -102,6 +103,7 @@ class EgressState(NamedTuple):
     losses: int  # attempts in a row that were lost on the way, since the last success
     shown_at: float  # when the latest attempt that was shown captions began; 0: never
     confirm_after: float  # the next confirming fetch may begin then, by whoever takes the lease first
+    learnt: Learnt = NOTHING
 
     @property
     def rate_per_s(self) -> float:
@@ -141,7 +143,7 @@ class Header(NamedTuple):
 
 def pack(state: EgressState) -> bytes:
     """The record of a state, 512 bytes."""
-    body = _RECORD.pack(*state)
+    body = _RECORD.pack(*state[:-1], pack_learnt(state.learnt))
     return body + _CRC.pack(crc32(body))
 
 
@@ -150,6 +152,7 @@ def unpack(record: bytes) -> EgressState | None:
     if len(record) != RECORD_BYTES or crc32(record[:_BODY]) != _CRC.unpack_from(record, _BODY)[0]:
         return None
     state = EgressState._make(_RECORD.unpack_from(record))
+    state = state._replace(learnt=unpack_learnt(state.learnt))  # type: ignore[arg-type] # its bytes so far
     return state if state.key else None
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import click
 
-from engine.budget import parse_rate
+from engine.budget import Rate, memory, parse_rate
+from engine.budget.snapshot import remembered
 from engine.cli import say, tell
 from engine.cli.options.commands import IdCommand
 from engine.cli.options.common import inputs, json_option, queue_option
+from engine.cli.options.config_files import memory_file
 from engine.cli.options.input import reading_options
 from engine.cli.options.network import proxy_urls
 from engine.cli.options.run_options import RunRequest, read_options, run_options
@@ -23,8 +25,9 @@ from engine.cli.sync import noun
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.inputs import source_of
 from engine.monitor.recount import recount
+from engine.network.proxies import egresses as specs_of
 from engine.queue.admission import DirectoryState, inspect
-from engine.queue.directory import exists, no_queue, open_queue, refuse_foreign
+from engine.queue.directory import Queue, exists, no_queue, open_queue, refuse_foreign
 from engine.report import forecast
 from engine.seeding.reading import Reading
 from engine.seeding.rejected import guarded
@@ -56,6 +59,7 @@ class Estimate:
     egresses: int
     price_per_gb: float | None
     sampled: bool
+    learnt: list[memory.Limit] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         plan = self.plan
@@ -70,6 +74,7 @@ class Estimate:
             "bytes": plan.bytes.to_json(),
             "rate": self.rate,
             "egresses": self.egresses,
+            "learnt": [limit._asdict() for limit in self.learnt],
             "seconds": plan.seconds.to_json(1) if plan.seconds else None,
             "price_per_gb": self.price_per_gb,
             "cost": plan.cost.to_json(4) if plan.cost else None,
@@ -95,6 +100,8 @@ class Estimate:
             yield f"time      {_span(plan.seconds, duration)} at {self.rate} by {by}, if nobody blocks"
         else:
             yield f"time      unknown at --rate {self.rate}: give a number, as --rate 0.5"
+        if self.learnt:
+            yield f"limit     {memory.outlook(self.learnt, self.egresses, per_video[0], plan.videos or None)}"
         if plan.cost:
             yield f"cost      {_span(plan.cost, lambda n: f'{n:,.2f}')} at {self.price_per_gb:g}/GB"
 
@@ -161,18 +168,19 @@ def command(
         inputs = ()  # they are in the queue now
     counted = _count(inputs, request.reading) if inputs else InputCount()
     queue = open_queue(root) if exists(root) else None
+    learnt = [] if request.no_memory else _learnt(queue, request)
     left = max(0, queue.total() - recount(queue, time.time()).counts.final) if queue else 0
     plan = forecast.forecast(
         left + counted.videos,
         forecast.Measured.of(forecast.rows(queue)) if queue else None,
-        rate=rate,
+        rate=_allowed(rate, learnt),
         egresses=egresses,
         price_per_gb=per_gb,
         fetch_mode="full" if request.chosen_ways()[0] == "page" else "lean",
         full_metadata=request.metadata == "full",
     )
     estimate = Estimate(
-        plan, queue.root if queue else None, left, counted, str(rate), egresses, per_gb, bool(sample)
+        plan, queue.root if queue else None, left, counted, str(rate), egresses, per_gb, bool(sample), learnt
     )
     if as_json:
         click.echo(json.dumps(estimate.to_json()))
@@ -180,6 +188,25 @@ def command(
         for line in estimate.lines():
             tell(line)
     return Exit.OK
+
+
+def _learnt(queue: Queue | None, request: RunRequest) -> list[memory.Limit]:
+    """What this queue's last run learnt of its egresses' limits; else what other nights of this machine did."""
+    now = time.time()
+    states = remembered(queue.budget) if queue else []
+    here = [limit for state in states if (limit := memory.limit_of(state, now))]
+    if here or (queue and queue.read_batch().get("rehearsal")):
+        return here
+    proxies = proxy_urls(request.proxy, request.proxies)
+    return memory.recall(memory_file(), specs_of(proxies, rotating=request.rotating))
+
+
+def _allowed(rate: Rate, learnt: list[memory.Limit]) -> Rate:
+    """The rate that a plan goes by: no higher than what nights learnt."""
+    if not learnt:
+        return rate
+    per_s = sorted(learnt)[len(learnt) // 2].per_s
+    return Rate("fixed", min(per_s, rate.per_s) if rate.kind == "fixed" else per_s)
 
 
 def _sample(sources: Sequence[str], root: str, request: RunRequest) -> None:

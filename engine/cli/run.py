@@ -10,11 +10,13 @@ from typing import Any
 
 import click
 
-from engine.budget import describe
+from engine.budget import describe, memory, snapshot
 from engine.cli import say
+from engine.cli.display.live_progress import LONG_S
 from engine.cli.options.captions import cost_notices
 from engine.cli.options.commands import IdCommand
 from engine.cli.options.common import inputs, queue_option
+from engine.cli.options.config_files import memory_file
 from engine.cli.options.input import reading_options
 from engine.cli.options.network import check_authorities, proxy_urls, warn_if_typed
 from engine.cli.options.run_options import RunRequest, read_options, run_options
@@ -37,6 +39,7 @@ from engine.queue.mounts import refuse_remote
 from engine.run import notify
 from engine.seeding.reading import seed_streams
 from engine.settings import Settings, check_rehearsal, freeze, frozen_or
+from engine.units import duration
 
 STDIN = 0
 
@@ -175,7 +178,8 @@ def _work(queue: Queue, settings: Settings, request: RunRequest, notices: RunNot
     from engine.queue.claims import run_id
     from engine.run.supervisor import Supervisor
 
-    _recover(queue, settings)
+    path = None if request.no_memory or queue.read_batch().get("rehearsal") else memory_file()
+    _recover(queue, settings, path)
     for notice in cost_notices(settings):
         say(notice)
     progress = Progress(queue, request.progress, verbose=bool(request.verbose))
@@ -189,6 +193,8 @@ def _work(queue: Queue, settings: Settings, request: RunRequest, notices: RunNot
         code = supervisor.run()
     finally:
         progress.close()
+        if path:
+            memory.remember(path, queue.budget, time.time())
     notices.reason = supervisor.message
     if supervisor.message:
         say(f"engine: {supervisor.message}")
@@ -199,7 +205,7 @@ def _work(queue: Queue, settings: Settings, request: RunRequest, notices: RunNot
     return code
 
 
-def _recover(queue: Queue, settings: Settings) -> None:
+def _recover(queue: Queue, settings: Settings, memory_path: str | None) -> None:
     """Repair what the last run left, and print how much there is to do and how long it takes."""
     from engine.cli.sync import noun
     from engine.monitor.recount import recount
@@ -220,3 +226,9 @@ def _recover(queue: Queue, settings: Settings) -> None:
     pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
     sources = f" and {to_list:,} {noun(to_list)} to list" if to_list else ""
     say(f"{left:,} video{'s' * (left != 1)} to do{sources}. {pace}")
+    if memory_path and (limits := memory.recall(memory_path, settings.egresses)):
+        say(memory.outlook(limits, len(settings.egresses), settings.requests_per_video, left or None))
+    for egress in snapshot(queue.budget):
+        if egress.open_in_s > LONG_S:
+            at = time.strftime("%H:%M", time.localtime(time.time() + egress.open_in_s))
+            say(f"{egress.name} is {egress.state}; tried again in {duration(egress.open_in_s)}, at {at}")

@@ -22,7 +22,6 @@ from engine.queue.journal import row
 from engine.storage.timestamps import UTC_FORMAT
 from engine.worker.retry_policy import ON_THE_WAY, REFUSALS, Circumstances, Finish, Past, RetryLater, decide
 
-REFUSED_BEFORE = "refused before"
 _OUTCOME = {
     Kind.BLOCKED: Outcome.BLOCKED,
     Kind.NETWORK: Outcome.NETWORK,
@@ -195,13 +194,15 @@ class ResultHandler:
             return self.aborted(tried)
         shown_at = tried.began_at if shows_captions(got) else 0.0
         outcome = outcome_of(got.failure, rotating=self.rotating)
-        # Jobs that were refused before are no new evidence against their egress, however many they are.
-        name = REFUSED_BEFORE if outcome is Outcome.BLOCKED and tried.state.refused else job
+        # What a wording means is for the control video to tell.
+        asked_s = None if got.failure.by_wording else got.failure.retry_after_s
+        if outcome is Outcome.BLOCKED and tried.state.refused and asked_s is None:
+            outcome = Outcome.VIDEO_BLOCKED  # others passed since: no new evidence against the egress
         health = self.budget.report(
             tried.permit,
             outcome,
-            job=name,
-            retry_after_s=got.failure.retry_after_s,
+            job=job,
+            retry_after_s=asked_s,
             shown_at=shown_at,
             body_bytes=got.cost.bytes,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from engine.queue import events
 from engine.queue.directory import Queue
 from engine.settings import Settings
 from engine.storage import disk
+from engine.units import duration
 
 if TYPE_CHECKING:
     from engine.network.client import Client
@@ -115,10 +117,13 @@ def open_client(
 
 def tell(queue: Queue, egress: str, what: str, wait_s: float) -> None:
     """Note what the budget saw happen to an egress."""
-    reason = f"opens again in {wait_s:.0f} s" if what in ("block", "network_lost") else ""
+    again = f"tried again in {duration(wait_s)}"
+    if wait_s > 60:
+        again += time.strftime(", at %H:%M", time.localtime(time.time() + wait_s))
+    reason = again if what in ("block", "network_lost") else ""
     if what == "retired":
         reason = (
-            f"its connections fail while those of others work; tried again in {wait_s:.0f} s"
+            f"its connections fail while those of others work; {again}"
             if wait_s
             else "it wants another user or password (407); not used again in this run"
         )

@@ -84,4 +84,4 @@ def failure_from(text: str, *, status: str = "") -> Failure:
     if kind is Kind.BLOCKED and "try again later" in text[:MAX_READ].lower():
         retry_after_s = SESSION_LIMIT_S
     quoted = clean(text, MAX_MESSAGE - 40) or "no reason given"
-    return Failure(kind, f"YouTube says: {quoted}", retry_after_s=retry_after_s)
+    return Failure(kind, f"YouTube says: {quoted}", retry_after_s=retry_after_s, by_wording=True)

@@ -15,7 +15,7 @@ from simulator import START, BucketServer, Server, WindowServer, simulate
 from engine.budget import BudgetSettings, parse_rate
 
 HOUR = 3600.0
-SETTLING_S = 1800.0  # left out of what is called steady: so long after the start and after each step
+SETTLING_S = 3600.0  # left out of what is called steady: so long after the start and after each step
 GIVEN = 1.5  # "a number given" is the hidden limit times this: somebody who thinks that the site allows more
 AUTO = "auto"
 

@@ -29,7 +29,7 @@ from engine.output.publisher import TMP, Output, intact
 from engine.queue import marker
 from engine.queue.job_state import ChunkState, JobState
 from engine.queue.journal import JournalEntry, decode, encode
-from engine.worker.attempt import REFUSED_BEFORE, Aborted, Decision, ResultHandler, Tried
+from engine.worker.attempt import Aborted, Decision, ResultHandler, Tried
 
 BATCH = "a" * 32
 NAME = ids(1)[0]
@@ -278,7 +278,7 @@ def test_refusals_count_only_while_others_passed(root: str) -> None:
     assert "others_passed" not in first.body
     again = refuse(root, Kind.BLOCKED, bench, JobState(tries=1, refused=True))
     assert (again.body["charged"], again.body["others_passed"]) == (False, True)
-    assert bench.told[1][2] == REFUSED_BEFORE  # many such jobs are no more evidence than one
+    assert bench.told[1][1] is Outcome.VIDEO_BLOCKED  # no evidence against the egress
     confirmed = refuse(root, Kind.BLOCKED, Bench(confirmed=True), JobState(refused=True, refusals=2))
     assert confirmed.verb == "try"
     assert "others_passed" not in confirmed.body

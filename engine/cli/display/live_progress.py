@@ -37,6 +37,15 @@ ALARMS = frozenset(
 )
 
 
+LONG_S = 60.0
+
+
+def is_alarm(event: dict[str, Any]) -> bool:
+    """Whether people are told of it however little they want to hear: also that an egress closes for long."""
+    wait_s = event.get("wait_s")
+    return event.get("event") in ALARMS or (isinstance(wait_s, (int, float)) and wait_s > LONG_S)
+
+
 class Progress:
     """Call it every tick; it reads the files when it is time to show something."""
 
@@ -123,7 +132,7 @@ class Progress:
                 continue
             if not isinstance(event, dict):
                 continue
-            if not (event.get("event") in ALARMS or (self._verbose and self.mode not in ("json", "none"))):
+            if not (is_alarm(event) or (self._verbose and self.mode not in ("json", "none"))):
                 continue
             words = (event.get("at"), event.get("event"), event.get("egress"), event.get("reason"))
             self._print(printable("  ".join(str(word) for word in words if word)))

@@ -26,7 +26,7 @@ from typing import Any
 
 import click
 
-from engine.budget import parse_rate
+from engine.budget import memory, parse_rate
 from engine.cli.options import captions
 from engine.cli.options.toml_file import read_toml
 from engine.errors import UsageError
@@ -62,6 +62,11 @@ def queue_file(root: str) -> str:
 def user_file() -> str:
     """The path of the user's `config.toml`."""
     return os.path.join(click.get_app_dir("engine"), USER_FILE)
+
+
+def memory_file() -> str:
+    """The path of what past nights learnt of each egress's limit."""
+    return os.path.join(click.get_app_dir("engine"), memory.FILE)
 
 
 def apply(ctx: click.Context, root: str, profile: str | None, *, rehearsal: bool) -> None:

@@ -77,6 +77,7 @@ class RunRequest:
     replace: bool = False
     output_lost: bool = False
     until_stdin_ends: bool = False
+    no_memory: bool = False
     given: frozenset[str] = frozenset()
 
     @property
@@ -209,6 +210,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--max-requests", metavar="N", type=Whole(1), help="Stop after N requests."),
         option("--max-bytes", metavar="SIZE", help="Stop after so many body bytes: 500M, 50G, 1.5T."),
         option("--max-duration", metavar="TIME", help="Stop after 90s, 30m, 8h, 8h30m."),
+        option("--no-memory", is_flag=True,
+               help="Neither read nor keep what nights of this machine learnt of each egress's limit: rates.json "
+                    "beside the user's config.toml."),
         ways_options,
         option("--notify", metavar="TARGET",
                help="When the run ends, halts or stalls: POST a small JSON to this http(s) address, send a message "
