@@ -58,6 +58,7 @@ SECTIONS = {
     },
     "Afterwards": {
         "report": "Show what became of it, what it cost, what to type next.",
+        "search": "Find words in the transcripts.",
         "failures": "List the jobs that are not ok, one a line.",
         "retry": "Put failed jobs back.",
         "verify": "Audit the queue and the output.",
