@@ -56,6 +56,9 @@ SECTIONS = {
         "config": "Show each option's value and where it comes from: `engine config show`.",
         "rehearse": "Try a run against an embedded server that answers as YouTube.",
     },
+    "Without a batch": {
+        "get": "Print the transcripts of single videos.",
+    },
     "Afterwards": {
         "report": "Show what became of it, what it cost, what to type next.",
         "search": "Find words in the transcripts.",

@@ -22,6 +22,7 @@ from engine.errors import DiskError, EngineError, UsageError
 from engine.search.hits import CLOSE, OPEN
 from engine.search.windows import Window, separated
 from engine.storage import disk
+from engine.storage.user_cache import user_cache
 
 LAYOUT = 1
 BUSY_S = 60.0
@@ -62,15 +63,7 @@ class Position:
 
 def path_of(name: str) -> str:
     """The path of the index of this name. The layout is part of it: another engine may have another."""
-    return os.path.join(directory(), f"{name}.{LAYOUT}.sqlite3")
-
-
-def directory() -> str:
-    """Where indexes lie: `engine/search` in the user's cache directory (XDG Base Directory Specification)."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(cache):  # the specification: a relative one is to be ignored
-        cache = os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(cache, "engine", "search")
+    return user_cache("search", f"{name}.{LAYOUT}.sqlite3")
 
 
 class Index:

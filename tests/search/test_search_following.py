@@ -20,7 +20,7 @@ from engine.queue.directory import Queue
 from engine.recovery.lost_output import put_lost_back
 from engine.recovery.repair import repair
 from engine.recovery.requeue import retry
-from engine.search import following, index, search
+from engine.search import following, search
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -184,12 +184,6 @@ def test_where_no_index_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(UsageError, match="XDG_CACHE_HOME"):
         search(queue, "hello")
-
-
-def test_a_relative_cache_directory_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "here")
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert index.directory() == "/home/someone/.cache/engine/search"
 
 
 def test_a_copy_of_the_queue_has_an_index_of_its_own(tmp_path: Path, cache: Path) -> None:
