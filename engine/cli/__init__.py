@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import importlib
 import io
+import keyword
 import os
 import shlex
 import signal
@@ -34,10 +35,11 @@ from engine.process import environment, shortages, startup  # noqa: E402
 if _OWN_SIGINT:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# section: {command: what it does}; the module of a command has the same name
+# section: {command: what it does}; the module of a command has the same name, and a `_` where that is a keyword
 SECTIONS = {
     "The batch": {
         "seed": "Add videos to the queue.",
+        "import": "Take in transcripts that other programs left in a folder.",
         "run": "Seed what is given, then work until every job is final.",
         "status": "Show how far the batch is; from any terminal, at any time.",
         "sync": "List the batch's channels and playlists again, to add what is new.",
@@ -79,7 +81,9 @@ class LazyGroup(EngineGroup):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"engine.cli.{name}").command
+        command: click.Command = importlib.import_module(
+            f"engine.cli.{name}{'_' * keyword.iskeyword(name)}"
+        ).command
         return command
 
     def resolve_command(
