@@ -70,6 +70,7 @@ class Batch:
         keep_columns: str = "all",
         skip_known: Iterable[str | os.PathLike[str]] = (),
         max_results: int = MAX_RESULTS,
+        newest: int | None = None,
         dry_run: bool = False,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> SeedResult:
@@ -106,7 +107,13 @@ class Batch:
         else:
             queue = make_queue(self.root)
             result = seed_streams(
-                queue, streams, errors, on_note, known_elsewhere=known, max_results=max_results
+                queue,
+                streams,
+                errors,
+                on_note,
+                known_elsewhere=known,
+                max_results=max_results,
+                newest=newest,
             )
         if errors:
             raise UsageError(*errors)

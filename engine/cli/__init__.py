@@ -43,6 +43,7 @@ SECTIONS = {
         "run": "Seed what is given, then work until every job is final.",
         "status": "Show how far the batch is; from any terminal, at any time.",
         "sync": "List the batch's channels and playlists again, to add what is new.",
+        "sources": "Show the batch's channels, playlists and searches; drop or rename one.",
     },
     "Steering a live run": {
         "pause": "Have it begin nothing new until `engine resume`.",
