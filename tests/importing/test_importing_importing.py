@@ -10,7 +10,7 @@ import pytest
 from audited import intact
 from recount import by_id, check_files, manifest
 from small_run import told
-from support import OK, Crash, add, batch, dying_at, finish, ids, worked
+from support import OK, Crash, add, batch, dying_at, finish, ids, reclaim, states, worked
 
 from engine.model import Kind
 from engine.output.formats import from_json
@@ -176,6 +176,16 @@ def dies_at(root: Path, folder: Path, step: int, *, torn: bool) -> None:
     os.waitpid(child, 0)
 
 
+def lying(root: Path) -> list[str]:
+    """What still lies in the output without a row, once a run has taken apart what the dead import left."""
+    queue = Queue(str(root / "queue"))
+    if not os.path.exists(queue.batch) or not queue.read_batch().get("frozen"):
+        return []
+    reclaim(queue)
+    final = {name for chunk in states(queue).values() for name, job in chunk.jobs.items() if job.final}
+    return sorted(path.name for path in (root / "out").glob("??/*") if path.stem not in final)
+
+
 @pytest.mark.crash
 @pytest.mark.parametrize("torn", [False, True])
 def test_dead_at_any_step_it_goes_on(tmp_path: Path, torn: bool) -> None:
@@ -186,6 +196,7 @@ def test_dead_at_any_step_it_goes_on(tmp_path: Path, torn: bool) -> None:
     for step in range(3 if torn else 0, count, 7):
         root = tmp_path / f"{step}"
         dies_at(root, folder, step, torn=torn)
+        assert lying(root) == [], step
         code, out, err = take_in(root, folder)
         assert code == 0, (step, err)
         assert out.startswith("3 videos: imported"), step
