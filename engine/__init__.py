@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from engine.batch import Batch, LiveSettings, RetryResult, SeedResult
+    from engine.batch import Batch
     from engine.errors import (
         DiskError,
         EngineError,
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
         ShortageError,
         UsageError,
     )
-    from engine.model import Cue, Metadata, Record, Transcript
+    from engine.model import Cue, LiveSettings, Metadata, Record, RetryResult, SeedResult, Transcript
     from engine.monitor.batch_status import BatchStatus, EgressStatus, WorkerStatus
     from engine.queue.manifest_row import ManifestRow
     from engine.recovery.repair import Repaired
     from engine.report import Report
     from engine.run.child_run import RunHandle, RunOptions, RunResult
+    from engine.search import SearchHit
     from engine.verify import Audit, Problem
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "RunHandle",
     "RunOptions",
     "RunResult",
+    "SearchHit",
     "SeedResult",
     "ShortageError",
     "Transcript",
@@ -65,15 +67,16 @@ __all__ = [
 
 if not TYPE_CHECKING:
     _MODULES = {
-        "batch": "Batch LiveSettings RetryResult SeedResult",
+        "batch": "Batch",
         "errors": "DiskError EngineError HeldError NoAnswerError NoProxyError NoQueueError "
         "NoRecordError NoRunError RunDiedError ShortageError UsageError",
-        "model": "Cue Metadata Record Transcript",
+        "model": "Cue LiveSettings Metadata Record RetryResult SeedResult Transcript",
         "monitor.batch_status": "BatchStatus EgressStatus WorkerStatus",
         "queue.manifest_row": "ManifestRow",
         "recovery.repair": "Repaired",
         "report": "Report",
         "run.child_run": "RunHandle RunOptions RunResult",
+        "search": "SearchHit",
         "verify": "Audit Problem",
     }
     _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}

@@ -24,11 +24,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.errors import NoAnswerError, NoRecordError, NoRunError, UsageError
-from engine.model import Record
+from engine.model import LiveSettings, Record, RetryResult, SeedResult
 from engine.monitor.batch_status import BatchStatus
 from engine.queue.channel_state import KIND as LISTING
 from engine.queue.channel_state import MAX_RESULTS
@@ -40,44 +40,10 @@ if TYPE_CHECKING:
     from engine.queue.control import ControlRequest
     from engine.recovery.repair import Repaired
     from engine.report import Report
+    from engine.search import SearchHit
     from engine.verify import Audit
 
 STATUS_S = 1.0  # between two calls of `on_status`
-
-
-@dataclass(frozen=True, slots=True)
-class SeedResult:
-    """What became of the lines read: read = added + duplicate + rejected + listed + known.
-
-    `listed` are channels, playlists and searches, whose videos the next run adds; `known` were left out because
-    `skip_known` names them (None: nothing was given there). `rejects` is the file that names rejected lines.
-    """
-
-    read: int
-    added: int
-    duplicate: int
-    rejected: int
-    listed: int
-    known: int | None
-    rejects: str
-
-
-@dataclass(frozen=True, slots=True)
-class RetryResult:
-    """How many jobs, and how many channels, playlists and searches (`sources`), were put back."""
-
-    jobs: int
-    sources: int
-
-
-@dataclass(frozen=True, slots=True)
-class LiveSettings:
-    """What `set`, `pause` and `resume` change of a live run. `rate` is in the notation of `--rate`."""
-
-    rate: str
-    threads: int
-    processes: int
-    paused: bool
 
 
 class Batch:
@@ -104,6 +70,7 @@ class Batch:
         keep_columns: str = "all",
         skip_known: Iterable[str | os.PathLike[str]] = (),
         max_results: int = MAX_RESULTS,
+        newest: int | None = None,
         dry_run: bool = False,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> SeedResult:
@@ -140,7 +107,13 @@ class Batch:
         else:
             queue = make_queue(self.root)
             result = seed_streams(
-                queue, streams, errors, on_note, known_elsewhere=known, max_results=max_results
+                queue,
+                streams,
+                errors,
+                on_note,
+                known_elsewhere=known,
+                max_results=max_results,
+                newest=newest,
             )
         if errors:
             raise UsageError(*errors)
@@ -239,6 +212,32 @@ class Batch:
             raise NoRecordError(f"there is no record of {video_id} in this batch", path=path) from None
         except ValueError as exc:
             raise UsageError(f"{path}: {exc}", path=path) from None
+
+    def search(
+        self,
+        words: str,
+        *,
+        languages: Iterable[str] = (),
+        limit: int | None = 20,
+        fts: bool = False,
+        on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+        on_note: Callable[[str], None] = lambda text: None,
+    ) -> list[SearchHit]:
+        """The places in the transcripts that have all these words or `"phrases"`, the best first.
+
+        `languages`: only transcripts in one of these. `fts`: `words` is a query in the language of SQLite's FTS5.
+        Brings the search index in the user's cache directory up to date first; `on_progress` is called with (what,
+        done, of how many), `on_note` with what a person should know.
+
+        Raises UsageError for a query that means nothing or an index that cannot be written.
+        """
+        from engine.search import search
+
+        codes = [languages] if isinstance(languages, str) else list(languages)
+        queue = open_queue(self.root)
+        return search(
+            queue, words, fts=fts, languages=codes, limit=limit, on_progress=on_progress, on_note=on_note
+        )
 
     def verify(self) -> Audit:
         """Audit the queue and its output: `audit.ok`, and `audit.problems` when it is not.

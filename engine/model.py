@@ -263,3 +263,38 @@ class YtdlpOptions:
     extractor_args: tuple[str, ...] = field(default=(), repr=False)
     plugin_dirs: tuple[str, ...] = ()
     cookies: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult:
+    """What became of the lines read: read = added + duplicate + rejected + listed + known.
+
+    `listed` are channels, playlists and searches, whose videos the next run adds; `known` were left out because
+    `skip_known` names them (None: nothing was given there). `rejects` is the file that names rejected lines.
+    """
+
+    read: int
+    added: int
+    duplicate: int
+    rejected: int
+    listed: int
+    known: int | None
+    rejects: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryResult:
+    """How many jobs, and how many channels, playlists and searches (`sources`), were put back."""
+
+    jobs: int
+    sources: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """What `set`, `pause` and `resume` change of a live run. `rate` is in the notation of `--rate`."""
+
+    rate: str
+    threads: int
+    processes: int
+    paused: bool

@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import importlib
 import io
+import keyword
 import os
 import shlex
 import signal
@@ -34,13 +35,15 @@ from engine.process import environment, shortages, startup  # noqa: E402
 if _OWN_SIGINT:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# section: {command: what it does}; the module of a command has the same name
+# section: {command: what it does}; the module of a command has the same name, and a `_` where that is a keyword
 SECTIONS = {
     "The batch": {
         "seed": "Add videos to the queue.",
+        "import": "Take in transcripts that other programs left in a folder.",
         "run": "Seed what is given, then work until every job is final.",
         "status": "Show how far the batch is; from any terminal, at any time.",
         "sync": "List the batch's channels and playlists again, to add what is new.",
+        "sources": "Show the batch's channels, playlists and searches; drop or rename one.",
     },
     "Steering a live run": {
         "pause": "Have it begin nothing new until `engine resume`.",
@@ -57,8 +60,12 @@ SECTIONS = {
         "config": "Show each option's value and where it comes from: `engine config show`.",
         "rehearse": "Try a run against an embedded server that answers as YouTube.",
     },
+    "Without a batch": {
+        "get": "Print the transcripts of single videos.",
+    },
     "Afterwards": {
         "report": "Show what became of it, what it cost, what to type next.",
+        "search": "Find words in the transcripts.",
         "failures": "List the jobs that are not ok, one a line.",
         "retry": "Put failed jobs back.",
         "verify": "Audit the queue and the output.",
@@ -76,7 +83,9 @@ class LazyGroup(EngineGroup):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"engine.cli.{name}").command
+        command: click.Command = importlib.import_module(
+            f"engine.cli.{name}{'_' * keyword.iskeyword(name)}"
+        ).command
         return command
 
     def resolve_command(

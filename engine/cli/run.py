@@ -88,7 +88,7 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
         clear_requests(queue)  # made to a run that is gone; what comes from here on is for this one
         # Before anything is seeded or frozen: a slip in --output must not stay with the queue.
         open_output(queue, frozen_or(queue, wanted, request.given).output, lost=request.output_lost)
-        _seed(queue, sources, streams, known, request.max_results)
+        _seed(queue, sources, streams, known, request)
         batch_id = destination.claim(queue, frozen_or(queue, wanted, request.given).output)
         settings = Settings(
             queue=os.path.abspath(queue.root),
@@ -153,13 +153,25 @@ def _open(sources: Sequence[str], root: str, output: str, *, rehearsal: bool) ->
 
 
 def _seed(
-    queue: Queue, sources: Sequence[str], streams: list[Iterator[Line]], known: IdSet | None, max_results: int
+    queue: Queue,
+    sources: Sequence[str],
+    streams: list[Iterator[Line]],
+    known: IdSet | None,
+    request: RunRequest,
 ) -> None:
     """Seed what was given. Raises UsageError when some of it cannot be read, or none of it names a video."""
     if not sources and known is None:
         return
     errors: list[str] = []
-    result = seed_streams(queue, streams, errors, say, known_elsewhere=known, max_results=max_results)
+    result = seed_streams(
+        queue,
+        streams,
+        errors,
+        say,
+        known_elsewhere=known,
+        max_results=request.max_results,
+        newest=request.newest,
+    )
     if sources:
         say(seeded_sentence(result, queue.rejects))
     if not errors and result.read and result.read == result.rejected:

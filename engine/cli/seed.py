@@ -55,6 +55,7 @@ def command(
     keep_columns: str,
     skip_known: tuple[str, ...],
     max_results: int,
+    newest: int | None,
     dry_run: bool,
     preview: int | None,
     as_json: bool,
@@ -85,7 +86,9 @@ def command(
         result = _look(root, lines, known, preview, dry_run=dry_run, as_json=as_json)
     elif not (preview or dry_run) and (streams or exists(root)):
         queue = make_queue(root)
-        result = seed_streams(queue, streams, errors, say, known_elsewhere=known, max_results=max_results)
+        result = seed_streams(
+            queue, streams, errors, say, known_elsewhere=known, max_results=max_results, newest=newest
+        )
         tell(json.dumps(_counts(result)) if as_json else seeded_sentence(result, queue.rejects))
     for error in errors:
         say(error if error.startswith(" ") else f"engine: {error}")  # a reason stands below its file

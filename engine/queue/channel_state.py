@@ -31,6 +31,7 @@ class Listing:
 
     source, kind  as in `engine.inputs.sources`
     found, added  videos seen so far, and how many of them were new to the queue (may be too low after a crash)
+    newest        so many of each part are taken when it is listed for the first time; None: all
     parts         what is still to be listed, the current one first: tabs of a channel, otherwise one without a name
     token         where the current part continues; None: at its beginning
     base, most    `found` when the current part began, and its highest value
@@ -47,6 +48,7 @@ class Listing:
     found: int = 0
     added: int = 0
     max_results: int | None = None
+    newest: int | None = None
     parts: list[str] = field(default_factory=list)
     token: str | None = None
     base: int = 0
@@ -130,7 +132,7 @@ class Sources:
         self._known: dict[str, Listing] | None = None
         self._next = 0
 
-    def add(self, kind: str, source: str, max_results: int = MAX_RESULTS) -> bool:
+    def add(self, kind: str, source: str, max_results: int = MAX_RESULTS, newest: int | None = None) -> bool:
         """Record a source; False when it is known. A search with a higher limit than before is done again."""
         if self._known is None:
             if self._queue is not None and not self._read_only:
@@ -145,7 +147,9 @@ class Sources:
             listing.max_results = limit
             listing.restart()
         else:
-            listing = Listing(self._next, source, kind, max_results=limit, parts=parts_of(kind, source))
+            newest = newest if kind != "search" else None
+            parts = parts_of(kind, source)
+            listing = Listing(self._next, source, kind, max_results=limit, newest=newest, parts=parts)
             self._next += 1
         if self._queue is not None and not self._read_only:
             save(self._queue, listing)
@@ -244,6 +248,24 @@ def sync(queue: Queue, *, searches: bool = False) -> int:
             listing.put_back()
         save(queue, listing)
     return len(closed)
+
+
+def drop(queue: Queue, listing: Listing) -> None:
+    """Forget a source; the videos that it added stay. The caller holds lister.lock and seed.lock."""
+    disk.unlink(queue.listing(listing.number))
+    disk.sync_dir(queue.listings)
+
+
+def rename(queue: Queue, listing: Listing, source: str) -> None:
+    """Go on with a source under another name, as when a channel has changed its handle. Locks as for `drop`."""
+    if parts_of(listing.kind, source) != parts_of(listing.kind, listing.source):
+        listing.heads = {}
+        listing.restart()
+        listing.parts = parts_of(listing.kind, source)
+    listing.source = source
+    if listing.state == FAILED:
+        listing.put_back()
+    save(queue, listing)
 
 
 def next_due_s(listings: list[Listing]) -> float:

@@ -73,6 +73,10 @@ class Worker:
         """Take this very chunk if it is pending."""
         return self._take(os.path.join(self.queue.pending(chunk.segment), chunk.token), chunk)
 
+    def take_deferred(self, chunk: Chunk, name: str) -> bool:
+        """Take this very chunk, whose token lies in deferred/ under this name, before its time."""
+        return self._take(os.path.join(self.queue.deferred, name), chunk)
+
     def _list_pending(self) -> bool:
         """Look again which chunks are pending: those of the first segment that has any, last first."""
         for segment in self.queue.segments():

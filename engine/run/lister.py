@@ -112,6 +112,7 @@ class Lister:
         head = frozenset(listing.heads.get(part, ()))
         gathered: list[str] = []
         counted = 0
+        seen = 0 if listing.listed_at else listing.found - listing.base
         for got in self._lists.pages(
             listing_url(listing.kind, listing.source, part, listing.max_results), goes_on_at
         ):
@@ -123,13 +124,19 @@ class Lister:
                 counted += len(got.ids)
                 listing.fresh[part] = listing.fresh.get(part) or list(got.ids[: channel_state.HEAD_IDS])
             gathered += got.ids
+            older = _too_old(listing, got.ids, head, seen := seen + (0 if got.repeated else len(got.ids)))
+            if older:
+                del gathered[-older:]
+                counted = max(0, counted - older)
             # Results of a search come in another order each time: there is no place to go on in them.
             goes_on_at = got.following if listing.kind != "search" else None
-            over = got.following is None
+            over = older is not None or got.following is None
             if over or head or len(gathered) >= min(BATCH_IDS, max(1, listing.found - listing.base)):
                 fresh = self._seed(listing, gathered, counted, goes_on_at, over=over)
                 if not (over or fresh or head.isdisjoint(gathered)):
                     self._seed(listing, [], 0, None, over=True)
+                    return None
+                if older is not None:
                     return None
                 gathered, counted = [], 0
         return None
@@ -239,6 +246,21 @@ class Lister:
         else:
             on_the_way = outcome in (Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT)
             self._own = not (on_the_way and health.in_trouble)
+
+
+def _too_old(listing: Listing, ids: tuple[str, ...], head: frozenset[str], seen: int) -> int | None:
+    """How many of a page's last videos `--newest` leaves out, when the part ends there; None when it goes on.
+
+    The first time so many are taken as it says; from then on, what stands before the first that was there before. A
+    playlist that is not in the order of time has no such place: of it the first are taken each time. `seen`: how many
+    videos of the part have been read, this page's included.
+    """
+    if listing.newest is None:
+        return None
+    if head:
+        at = next((number for number, name in enumerate(ids) if name in head), None)
+        return None if at is None else len(ids) - at
+    return seen - listing.newest if seen >= listing.newest else None
 
 
 # ---- the process ---------------------------------------------------------------------------------------------

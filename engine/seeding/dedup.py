@@ -43,6 +43,7 @@ class Deduplicator:
         unwanted: IdSet | None = None,
         rejects: Rejects | None = None,
         max_results: int = MAX_RESULTS,
+        newest: int | None = None,
     ) -> None:
         self.result = Seeded(known=None if unwanted is None else 0)
         self._held = held
@@ -51,6 +52,7 @@ class Deduplicator:
         self._unwanted = unwanted
         self._rejects = rejects
         self._max_results = max_results
+        self._newest = newest
         self._batch: Batch = {}
         self._again: list[str] = []  # ids repeated within the batch; only kept when some are unwanted
 
@@ -89,7 +91,7 @@ class Deduplicator:
             self.result.rejected += 1
             if self._rejects is not None:
                 self._rejects.add(line)
-        elif self._sources.add(source.kind, source.name, self._max_results):
+        elif self._sources.add(source.kind, source.name, self._max_results, self._newest):
             self.result.listed += 1
         else:
             self.result.duplicate += 1

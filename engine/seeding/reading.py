@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from engine.errors import UsageError
 from engine.inputs import Keep, Line, read
 from engine.inputs.encodings import checked
+from engine.inputs.transcript_files import ids_in
 from engine.queue.channel_state import MAX_RESULTS
 from engine.queue.directory import Queue
 from engine.queue.id_index import IdSet
@@ -74,8 +75,11 @@ class Reading:
             return None
         ids = IdSet()
         for file in self.skip_known:
+            if os.path.isdir(file):
+                _add_folder(ids, file, on_note)
+                continue
             if not os.path.exists(file):
-                raise UsageError(f"--skip-known {file}: no such file", path=file)
+                raise UsageError(f"--skip-known {file}: no such file or folder", path=file)
             lines = read(file, on_note=on_note)
             named = rejected = 0
             while block := list(itertools.islice(lines, _IDS_AT_ONCE)):
@@ -103,6 +107,7 @@ def seed_streams(
     *,
     known_elsewhere: IdSet | None = None,
     max_results: int = MAX_RESULTS,
+    newest: int | None = None,
 ) -> Seeded:
     """Seed what the streams hold, under seed.lock; what is wrong with a stream is added to `errors`.
 
@@ -111,8 +116,21 @@ def seed_streams(
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
         if known_elsewhere is not None:
             known_ids.add_known_ids(queue, known_elsewhere)
-        seeding = Seeding(queue, unwanted=known_elsewhere, max_results=max_results)
+        seeding = Seeding(queue, unwanted=known_elsewhere, max_results=max_results, newest=newest)
         return seeding.add(guarded(streams, errors, on_note))
+
+
+def _add_folder(ids: IdSet, folder: str, on_note: Note) -> None:
+    """Add the ids of the videos of which other programs, or this one, left something in a folder."""
+    names = ids_in(folder)
+    files = 0
+    try:
+        while block := list(itertools.islice(names, _IDS_AT_ONCE)):
+            ids.add(sorted(set(block)))
+            files += len(block)
+    except OSError as exc:
+        raise UsageError(f"--skip-known {folder}: {exc.strerror or exc}", path=folder) from None
+    on_note(f"--skip-known {folder}: {files:,} files or rows there belong to a video")
 
 
 def _report_missing(keep: Keep, on_note: Note) -> Iterator[Line]:

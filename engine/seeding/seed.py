@@ -53,6 +53,7 @@ class Seeding:
         *,
         unwanted: IdSet | None = None,
         max_results: int = MAX_RESULTS,
+        newest: int | None = None,
     ) -> None:
         self.queue = queue
         self._on_progress = on_progress
@@ -69,6 +70,7 @@ class Seeding:
             unwanted=unwanted,
             rejects=self._rejects,
             max_results=max_results,
+            newest=newest,
         )
 
     def add(self, lines: Iterable[Line]) -> Seeded:

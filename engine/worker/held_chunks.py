@@ -39,7 +39,7 @@ class HeldChunks:
     def claim(self) -> tuple[OpenChunk, Waiting] | None:
         """Claim a chunk and open it; None when there is none to claim."""
         chunk = self._worker.claim(time.time())
-        return self._open(chunk) if chunk is not None else None
+        return self.open(chunk) if chunk is not None else None
 
     def record(self, work: Work, decision: Decision | None) -> None:
         """Write what an attempt came to, then note that its job is not in flight any more: one in flight has no line.
@@ -91,7 +91,8 @@ class HeldChunks:
             else:
                 self._worker.give_back(home.chunk, _earliest(home))
 
-    def _open(self, chunk: Chunk) -> tuple[OpenChunk, Waiting]:
+    def open(self, chunk: Chunk) -> tuple[OpenChunk, Waiting]:
+        """Open a chunk that was claimed; what a dead owner left unconfirmed is checked first."""
         journal = Journal(self._queue.journal(chunk))
         state = fold(lines(journal.path))
         journal.write_again(state.synced_end)  # an fsync over it may have failed

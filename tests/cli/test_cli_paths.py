@@ -28,6 +28,7 @@ MAKING = [
     ["rehearse", "--videos", "0"],
     ["rehearse", "--arrivals", "a.jsonl"],
     ["plan", "--sample", "1", VIDEO],
+    ["import", "home"],
     ["doctor"],  # which says that a run would be stopped
 ]
 OTHERS = [
@@ -37,8 +38,9 @@ OTHERS = [
     ["plan"], ["plan", VIDEO], ["config", "show"], ["config", "show", "--json"],
     ["report"], ["report", "--json"], ["report", "--html", "page.html"], ["failures"], ["failures", "--csv"],
     ["retry"], ["retry", "--dry-run"], ["verify"], ["verify", "--repair"], ["verify", "--json"],
+    ["search", "words"], ["sources"], ["sources", "--json"],
 ]  # fmt: skip
-NO_QUEUE_OPTION = {"proxies"}
+NO_QUEUE_OPTION = {"get", "proxies"}
 PLACES = ("project", "format", "number", "home", "git", "half", "link")
 
 

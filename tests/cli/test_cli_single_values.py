@@ -60,7 +60,7 @@ def test_one_value_given_twice(
     """By the same name and by another, with the same value and with others."""
     for first in option.opts:
         for second in (*option.opts, *option.secondary_opts):
-            value = [] if option.is_flag else ["1"]
+            value = [] if option.is_flag else ["1"] * option.nargs
             assert invoke([*path, first, *value, second, *value]) == 2
             said = capsys.readouterr().err
             assert "is given twice" in said, said

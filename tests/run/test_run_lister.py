@@ -278,3 +278,61 @@ def test_it_ends_when_no_listing_is_open(bench: Bench) -> None:
     thread.start()
     ends(thread)
     assert bench.listing.state == "done"
+
+
+# ---- --newest --------------------------------------------------------------------------------------------
+
+
+def newest(bench: Bench, count: int) -> Bench:
+    """Have the bench's source begin with its newest videos."""
+    listing = bench.listing
+    listing.newest = count
+    channel_state.save(bench.queue, listing)
+    return bench
+
+
+@pytest.mark.parametrize(("count", "pages"), [(5, 1), (30, 1), (31, 2), (60, 2), (500, 4)])
+def test_newest_takes_the_first_of_the_list_and_reads_no_further(
+    tmp_path: Path, count: int, pages: int
+) -> None:
+    bench = newest(Bench(tmp_path, "@one/videos"), count)
+    bench.site.lists["videos"] = IDS[:100]
+    assert bench.work().state == "done"
+    assert bench.seeded() == IDS[: min(count, 100)]
+    assert bench.site.asked == list(range(pages))
+
+
+def test_after_newest_a_sync_adds_what_is_newer_and_nothing_older(tmp_path: Path) -> None:
+    bench = newest(Bench(tmp_path, "@one/videos"), 5)
+    bench.site.lists["videos"] = IDS[100:300]
+    bench.work()
+    for added in (3, 40):
+        bench.site.lists["videos"] = [*IDS[100 - len(bench.seeded()) + 5 - added : 100], *IDS[100:300]]
+        before = set(bench.seeded())
+        channel_state.sync(bench.queue)
+        assert bench.work().state == "done"
+        new = set(bench.seeded()) - before
+        assert len(new) == added
+        assert new <= set(IDS[:100])
+
+
+def test_newest_of_a_playlist_takes_its_first_each_time(tmp_path: Path) -> None:
+    bench = newest(Bench(tmp_path, "PLx", "playlist"), 40)
+    bench.site.lists["playlist?list=PLx"] = IDS[:100]
+    bench.work()
+    bench.site.lists["playlist?list=PLx"] = [*IDS[200:210], *IDS[:100]]
+    channel_state.sync(bench.queue)
+    bench.work()
+    assert set(bench.seeded()) == {*IDS[:40], *IDS[200:210]}
+
+
+def test_newest_goes_on_after_a_stop_and_takes_no_more(tmp_path: Path) -> None:
+    bench = newest(Bench(tmp_path, "@one/videos"), 70)
+    bench.site.lists["videos"] = IDS[:200]
+    bench.site.stops["videos"] = (2, Stopped(NO), 1)
+    bench.work()
+    listing = bench.listing
+    listing.next_try = None
+    channel_state.save(bench.queue, listing)
+    assert bench.work().state == "done"
+    assert bench.seeded() == IDS[:70]

@@ -37,9 +37,9 @@ _OPTIONS = (
         "--skip-known",
         metavar="FILE",
         multiple=True,
-        help="Do not add the videos in this file, which may be any INPUT: an archive of yt-dlp, an older manifest; "
-        "repeatable. The queue remembers them and leaves them out of what its channels, playlists and searches "
-        "list, now and later.",
+        help="Do not add the videos in this file, which may be any INPUT, as an archive of yt-dlp, or a folder of "
+        "transcripts; repeatable. The queue remembers them and leaves them out of what its channels, playlists and "
+        "searches list, now and later.",
     ),
     click.option(
         "--max-results",
@@ -50,11 +50,19 @@ _OPTIONS = (
         show_default=True,
         help="How many videos a search adds.",
     ),
+    click.option(
+        "--newest",
+        metavar="N",
+        type=Whole(1),
+        envvar="ENGINE_NEWEST",
+        help="Of each channel (tab by tab) and playlist that is new to the queue, begin with the first N videos of "
+        "its list; `engine sync` adds what comes later. Without it all are added.",
+    ),
 )
 
 
 def reading_options(function: F) -> F:
-    """`--column --sheet --encoding --keep-columns --skip-known --max-results`."""
+    """`--column --sheet --encoding --keep-columns --skip-known --max-results --newest`."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function

@@ -56,6 +56,7 @@ class RunRequest:
     verbose: int
     column: str | None
     max_results: int = MAX_RESULTS
+    newest: int | None = None
     max_requests: int | None = None
     max_bytes: str | None = None
     max_duration: str | None = None
