@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from engine.batch import Batch, LiveSettings, RetryResult, SeedResult
+    from engine.batch import Batch, SeedResult
     from engine.errors import (
         DiskError,
         EngineError,
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
         ShortageError,
         UsageError,
     )
+    from engine.export import ExportResult
     from engine.model import Cue, Metadata, Record, Transcript
     from engine.monitor.batch_status import BatchStatus, EgressStatus, WorkerStatus
+    from engine.queue.control import LiveSettings
     from engine.queue.manifest_row import ManifestRow
     from engine.recovery.repair import Repaired
+    from engine.recovery.requeue import RetryResult
     from engine.report import Report
     from engine.run.child_run import RunHandle, RunOptions, RunResult
     from engine.verify import Audit, Problem
@@ -38,6 +41,7 @@ __all__ = [
     "DiskError",
     "EgressStatus",
     "EngineError",
+    "ExportResult",
     "HeldError",
     "LiveSettings",
     "ManifestRow",
@@ -65,13 +69,16 @@ __all__ = [
 
 if not TYPE_CHECKING:
     _MODULES = {
-        "batch": "Batch LiveSettings RetryResult SeedResult",
+        "batch": "Batch SeedResult",
         "errors": "DiskError EngineError HeldError NoAnswerError NoProxyError NoQueueError "
         "NoRecordError NoRunError RunDiedError ShortageError UsageError",
+        "export": "ExportResult",
         "model": "Cue Metadata Record Transcript",
         "monitor.batch_status": "BatchStatus EgressStatus WorkerStatus",
+        "queue.control": "LiveSettings",
         "queue.manifest_row": "ManifestRow",
         "recovery.repair": "Repaired",
+        "recovery.requeue": "RetryResult",
         "report": "Report",
         "run.child_run": "RunHandle RunOptions RunResult",
         "verify": "Audit Problem",

@@ -37,8 +37,10 @@ from engine.queue.manifest_row import ManifestRow, counted_rows
 from engine.run.child_run import RunHandle, RunOptions, RunResult, start_run
 
 if TYPE_CHECKING:
-    from engine.queue.control import ControlRequest
+    from engine.export import ExportKind, ExportOptions, ExportResult
+    from engine.queue.control import ControlRequest, LiveSettings
     from engine.recovery.repair import Repaired
+    from engine.recovery.requeue import RetryResult
     from engine.report import Report
     from engine.verify import Audit
 
@@ -60,24 +62,6 @@ class SeedResult:
     listed: int
     known: int | None
     rejects: str
-
-
-@dataclass(frozen=True, slots=True)
-class RetryResult:
-    """How many jobs, and how many channels, playlists and searches (`sources`), were put back."""
-
-    jobs: int
-    sources: int
-
-
-@dataclass(frozen=True, slots=True)
-class LiveSettings:
-    """What `set`, `pause` and `resume` change of a live run. `rate` is in the notation of `--rate`."""
-
-    rate: str
-    threads: int
-    processes: int
-    paused: bool
 
 
 class Batch:
@@ -240,6 +224,22 @@ class Batch:
         except ValueError as exc:
             raise UsageError(f"{path}: {exc}", path=path) from None
 
+    def export(
+        self,
+        kind: ExportKind,
+        to: str | os.PathLike[str] | None = None,
+        *,
+        on_progress: Callable[[str, int, int], None] | None = None,
+        **options: Unpack[ExportOptions],
+    ) -> ExportResult:
+        """Make a table, a data set, readable texts or passages, as `engine export`. `to` is WHERE, `where` an option.
+
+        Raises UsageError when `to` holds something else, HeldError when another export is writing there.
+        """
+        from engine.export import export
+
+        return export(self.root, kind, to, options, on_progress)
+
     def verify(self) -> Audit:
         """Audit the queue and its output: `audit.ok`, and `audit.problems` when it is not.
 
@@ -289,7 +289,7 @@ class Batch:
         beside a live run.
         """
         from engine.monitor.failed_jobs import check_kinds
-        from engine.recovery.requeue import retry, retry_listings
+        from engine.recovery.requeue import RetryResult, retry, retry_listings
 
         asked = check_kinds(kinds)
         queue = open_queue(self.root)
@@ -321,7 +321,7 @@ class Batch:
 
     def live_settings(self) -> LiveSettings | None:
         """What can be changed of the live run; None when none is live or it is still starting."""
-        from engine.queue.control import read_run_state
+        from engine.queue.control import LiveSettings, read_run_state
 
         queue = open_queue(self.root)
         found = read_run_state(queue, self.live_note())

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import click
 
-from engine.batch import Batch, LiveSettings
+from engine.batch import Batch
 from engine.budget import parse_rate
 from engine.cli import say
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import next_run, queue_option
 from engine.errors import Exit, NoAnswerError, NoRunError, UsageError
+from engine.queue.control import LiveSettings
 from engine.queue.directory import open_queue
 
 KEYS = ("rate", "threads", "processes")

@@ -41,6 +41,16 @@ _IDENTITY = (
 _NAME = re.compile(r"([0-9]{1,9})\.[0-9a-f]{8}\.json")
 
 
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """What `set`, `pause` and `resume` change of a live run. `rate` is in the notation of `--rate`."""
+
+    rate: str
+    threads: int
+    processes: int
+    paused: bool
+
+
 # ---- stop ------------------------------------------------------------------------------------------------
 def request_stop(queue: Queue, *, now: bool) -> None:
     """Ask the live run to finish what is in flight and end, or to end at once."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from engine.errors import UsageError
 from engine.output import publisher
@@ -36,6 +37,14 @@ from engine.storage.locks import take_or_say_who
 WHY = "retry"
 OnProgress = Callable[[str, int, int], None]
 """Receives each step: (what, done, of how many)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryResult:
+    """How many jobs, and how many channels, playlists and searches (`sources`), were put back."""
+
+    jobs: int
+    sources: int
 
 
 def retry(
