@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
 from engine.errors import UsageError
 from engine.output.formats import FORMATS
@@ -102,9 +102,9 @@ def request(kind: str, to: str | None, options: ExportOptions | Mapping[str, Any
     return found
 
 
-def parse_run_export(text: str) -> tuple[str, str | None]:
+def parse_run_export(text: str) -> tuple[ExportKind, str | None]:
     """`KIND[:WHERE]`, as `engine run --export` takes it. Raises UsageError for an unknown kind."""
     kind, _, where = text.partition(":")
     if kind not in KINDS:
         raise UsageError(f"--export {text}: no kind {kind!a}: choose from {', '.join(KINDS)}")
-    return kind, where or None
+    return cast(ExportKind, kind), where or None

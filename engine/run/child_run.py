@@ -59,6 +59,7 @@ class RunOptions(TypedDict, total=False):
     ca_bundle: str | os.PathLike[str]
     control_video: str | Iterable[str]
     deadline: float
+    export: str | Iterable[str]
     fetch: Literal["lean", "full"]
     format: str | Iterable[str]
     generated_only: bool

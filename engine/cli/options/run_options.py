@@ -73,6 +73,7 @@ class RunRequest:
     replace: bool = False
     output_lost: bool = False
     until_stdin_ends: bool = False
+    exports: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
 
     @property
@@ -201,6 +202,8 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="Two requests a video, or three with the watch page."),
         option("--mask/--no-mask", env="ENGINE_MASK", default=False, show_default=True,
                help="Ask only for the fields that are needed: a fifth of the bytes. Untried on the live site."),
+        option("--export", "exports", metavar="KIND[:WHERE]", multiple=True,
+               help="When the run has ended, export as `engine export --to KIND -o WHERE` does; repeatable."),
         option("--notify", metavar="TARGET",
                help="When the run ends, halts or stalls: POST a small JSON to this http(s) address, send a message "
                     "by apprise (discord://, tgram://, mailto:// …), or run this command with the JSON on stdin and "
