@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -80,9 +81,14 @@ class LocalPlace:
         except OSError as exc:
             raise _cannot(where, exc) from None
         self._lock: Lock = take_or_say_who(os.path.join(self._root, self.own, _LOCK), "export to this place")
-        self.staging = os.path.join(self._root, self.own, _STAGED)
-        remove_tree(self.staging)  # of one that was killed
-        disk.ensure_dir(self.staging, mode=_MODE_DIR)
+        # A name of its own: the processes of an export that was killed may still finish what they had begun.
+        self.staging = self._path(f"{self.own}/{_STAGED}-{secrets.token_hex(4)}")
+        try:
+            self._remove_staged()
+            disk.mkdir(self.staging, mode=_MODE_DIR)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def names(self) -> Iterator[str]:
         if self._only:
@@ -151,14 +157,21 @@ class LocalPlace:
         _sync_file_system(self._root)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            remove_tree(self.staging)
-        if self._made_own:  # nothing came of it
-            with contextlib.suppress(OSError):
-                if os.listdir(self._path(self.own)) == [_LOCK]:
+        try:
+            self._remove_staged()
+            if self._made_own and os.listdir(self._path(self.own)) == [_LOCK]:  # nothing came of it
+                with contextlib.suppress(OSError):
                     disk.unlink(self._path(f"{self.own}/{_LOCK}"))
                     disk.rmdir(self._path(self.own))
-        self._lock.release()
+        finally:
+            self._lock.release()
+
+    def _remove_staged(self) -> None:
+        """Remove what was staged, also by one that was killed. What cannot be removed now is removed next time."""
+        for name in os.listdir(self._path(self.own)):
+            if name.startswith(_STAGED):
+                with contextlib.suppress(OSError):
+                    remove_tree(self._path(f"{self.own}/{name}"))
 
     def _path(self, name: str) -> str:
         return os.path.join(self._root, name)
