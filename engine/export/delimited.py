@@ -12,7 +12,9 @@ from engine.export.columns import TableColumns
 from engine.export.row_filter import sql_value
 
 MAX_CELL_CHARS = 32_767  # of Excel; it puts the rest of a longer text into other cells
-_FORMULA = re.compile("'*[=+\\-@\t\r\n]")  # with apostrophes in front, so that one more can be taken away again
+_FORMULA = re.compile(
+    "'*[=+\\-@\t\r\n]"
+)  # with apostrophes in front, so that one more can be taken away again
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?Z")
 _AS_IT_IS = frozenset({"id", "url"})  # programs read them

@@ -16,7 +16,7 @@ from engine.export.columns import FoundColumns, TableColumns, UserColumn, table_
 from engine.export.file_list import FileList
 from engine.export.file_names import NameTemplate
 from engine.export.numbers import repeated, sorted_bytes
-from engine.export.place import LocalPlace, Place
+from engine.export.place import LocalPlace, Place, own_name
 from engine.export.request import TEXTS, ExportRequest
 from engine.export.row_filter import RowFilter
 from engine.export.slice_pool import SlicePool
@@ -85,8 +85,13 @@ def run_export(root: str, request: ExportRequest, on_progress: Progress | None =
 
 def check_place(root: str, request: ExportRequest) -> None:
     """Raise UsageError when an export could not be written to its place. Makes nothing that stays."""
-    queue = Queue(os.path.abspath(root))
-    _refuse_place(queue, None, request)
+    _refuse_place(Queue(os.path.abspath(root)), None, request)
+    if is_remote(request.to):
+        return
+    directory, name = os.path.split(os.path.abspath(request.to)) if request.is_file else (request.to, "")
+    there = os.path.lexists(request.to) if name else os.path.isdir(directory) and any(os.scandir(directory))
+    if there and not os.path.isdir(os.path.join(directory, own_name(name))):
+        raise UsageError(f"{request.to} holds something else than an export: give another place")
     if request.kind == "parquet":
         from engine.export import parquet_files  # noqa: F401
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from engine.errors import UsageError
 from engine.export.numbers import SortedNumbers, number_of, sorted_bytes
-from engine.export.place import Place
+from engine.export.place import OWN, Place
 from engine.export.request import KINDS
 from engine.storage import disk
 
@@ -60,10 +60,16 @@ class FileList:
         self.place, self.kind = place, kind
         self._batch, self._queue = batch, queue
         self._appended = 0
-        found = {name: header for name in KINDS if (header := self._read_header(name)) is not None}
+        there = set(place.own_names())
+        found = {
+            name: header
+            for name in KINDS
+            if f"{name}.json" in there and (header := self._read_header(name)) is not None
+        }
         self.old = found.get(kind)
         self._kinds = tuple(found)
-        if not place.own.startswith(".engine-export"):  # one file, which has a list of its own
+        self._is_file = place.own != OWN  # then what lies beside it has not been looked at
+        if self._is_file:
             self._kinds = tuple(name for name in found if name == kind)
         self._known = SortedNumbers(b"")
 
@@ -153,7 +159,7 @@ class FileList:
         """List files that are about to get their names. Raises UsageError when one is taken by another's file."""
         names = list(names)
         for name in names:
-            if number_of(name) not in self._known and self.place.has(name):
+            if self._is_file and number_of(name) not in self._known and self.place.has(name):
                 raise UsageError(
                     f"{self.place.shown}: there is a file {name} that is not of an export of this batch: "
                     "give another place with -o, or move it away"

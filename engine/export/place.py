@@ -23,6 +23,11 @@ _MODE_DIR = 0o755
 _MODE_FILE = 0o644
 
 
+def own_name(file: str) -> str:
+    """The directory with the list of files of a WHERE that is this file, or (empty) a directory."""
+    return f".{file}{OWN}" if file else OWN
+
+
 class Place(Protocol):
     """What an export needs of WHERE. `staging` is a directory on this machine, gone after `close`."""
 
@@ -32,6 +37,9 @@ class Place(Protocol):
 
     def names(self) -> Iterator[str]:
         """All files but hidden ones and our own."""
+
+    def own_names(self) -> list[str]:
+        """The names of our own files, without their directory."""
 
     def has(self, name: str) -> bool:
         """Whether there is anything of that name."""
@@ -72,7 +80,7 @@ class LocalPlace:
         path = os.path.abspath(where)
         self._only = os.path.basename(path) if is_file else None
         self._root = os.path.dirname(path) if is_file else path
-        self.own = f".{self._only}{OWN}" if self._only else OWN
+        self.own = own_name(self._only or "")
         try:
             if os.path.lexists(self._root) and not os.path.isdir(self._root):
                 raise UsageError(f"{where}: this is a file: give a directory with -o", path=path)
@@ -105,6 +113,9 @@ class LocalPlace:
                         waiting.append(name)
                     else:
                         yield name
+
+    def own_names(self) -> list[str]:
+        return os.listdir(self._path(self.own))
 
     def has(self, name: str) -> bool:
         return os.path.lexists(self._path(name))

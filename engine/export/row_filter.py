@@ -34,7 +34,8 @@ class RowFilter:
         self._query = f"SELECT {NUMBER} FROM videos WHERE (\n{expression}\n) ORDER BY 1"  # noqa: S608
         self._db.set_authorizer(self._allow)
         try:
-            self._db.execute(self._query).fetchall()
+            if self._db.execute(self._query).fetchall():  # of a table that is empty
+                raise ValueError("this is more than an expression")
         except (sqlite3.Error, sqlite3.Warning, ValueError) as exc:
             raise UsageError(
                 f"--where {expression}: {exc}. The columns are: {', '.join(self._columns)}"
@@ -54,11 +55,12 @@ class RowFilter:
         )
         self._db.set_authorizer(self._allow)
         try:
-            return [n for (n,) in self._db.execute(self._query)]
+            found = [n for (n,) in self._db.execute(self._query)]
         except sqlite3.Error as exc:
             raise UsageError(f"--where {self._expression}: {exc}") from None
         finally:
             self._db.set_authorizer(None)
+        return [n for n in found if n in range(len(rows))]
 
     def _allow(
         self, action: int, first: str | None, second: str | None, _db: str | None, _by: str | None

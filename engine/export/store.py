@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.errors import EngineError, UsageError
-from engine.export.place import OWN, remove_tree
+from engine.export.place import own_name, remove_tree
 from engine.storage import disk
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -40,7 +40,7 @@ class RemotePlace:
         path = path.rstrip("/")
         above, _, last = path.rpartition("/")
         self._root = above if is_file else path
-        self.own = f".{last}{OWN}" if is_file else OWN
+        self.own = own_name(last if is_file else "")
         self._is_file = is_file
         if not self._root:
             raise UsageError(f"{where}: name a bucket and a place in it")
@@ -57,6 +57,10 @@ class RemotePlace:
                 if name and not name.startswith("."):
                     yield name
 
+    def own_names(self) -> list[str]:
+        with _errors_named(self.shown):
+            return [path.rpartition("/")[2] for path in self._fs.find(self._path(self.own))]
+
     def has(self, name: str) -> bool:
         with _errors_named(self.shown):
             return bool(self._fs.exists(self._path(name)))
@@ -68,11 +72,9 @@ class RemotePlace:
             disk.unlink_quietly(staged)
 
     def fetch(self, name: str) -> bytes | None:
-        with _errors_named(self.shown):
-            try:
-                return bytes(self._fs.cat_file(self._path(name)))
-            except FileNotFoundError:
-                return None
+        with contextlib.suppress(FileNotFoundError), _errors_named(self.shown, FileNotFoundError):
+            return bytes(self._fs.cat_file(self._path(name)))
+        return None
 
     def write(self, name: str, data: bytes) -> None:
         with _errors_named(self.shown):
@@ -83,7 +85,7 @@ class RemotePlace:
 
     def lines(self, name: str) -> Iterator[bytes]:
         for path in [self._path(name), *self._parts(name)]:
-            with _errors_named(self.shown), contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError), _errors_named(self.shown, FileNotFoundError):
                 yield from bytes(self._fs.cat_file(path)).splitlines(keepends=True)
 
     def local_path(self, name: str) -> str | None:
@@ -92,7 +94,7 @@ class RemotePlace:
     def remove(self, name: str) -> None:
         parts = self._parts(name) if name.startswith(self.own) else []
         for path in [self._path(name), *parts]:
-            with _errors_named(self.shown), contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError), _errors_named(self.shown, FileNotFoundError):
                 self._fs.rm_file(path)
 
     def _parts(self, name: str) -> list[str]:
@@ -129,11 +131,12 @@ def _file_system(where: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def _errors_named(where: str) -> Iterator[None]:
-    """Turn whatever a store's library raises into a message for people."""
+def _errors_named(where: str, *but: type[Exception]) -> Iterator[None]:
+    """Turn whatever a store's library raises into a message for people, but for these."""
+    passed: tuple[type[BaseException], ...] = (EngineError, MemoryError, *but)
     try:
         yield
-    except (EngineError, FileNotFoundError, MemoryError):
+    except passed:
         raise
     except Exception as exc:  # noqa: BLE001 - each library has its own
         words = " ".join(str(exc).split())[:300]

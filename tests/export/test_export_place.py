@@ -265,7 +265,6 @@ def test_kill_9(tmp_path: Path, kind: Any, writer: str) -> None:
     assert no_staged(where)
 
 
-
 def test_a_full_disk_is_said_so(batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(fd: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")

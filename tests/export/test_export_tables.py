@@ -28,26 +28,40 @@ from engine.output.plain_text import lines
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 TEXT = st.text(max_size=40) | st.sampled_from(
-    ["=1+1", "-x", "@SUM(A1)", "\ttab", "\r", '"', "a,b", "'", "𝄞 é e\u0301", "\u202eright", "a\r\nb", "0012", "TRUE", "NA", "\0"]
+    [
+        "=1+1",
+        "-x",
+        "@SUM(A1)",
+        "\ttab",
+        "\r",
+        '"',
+        "a,b",
+        "'",
+        "𝄞 é e\u0301",
+        "\u202eright",
+        "a\r\nb",
+        "0012",
+        "TRUE",
+        "NA",
+        "\0",
+    ]
 )
 VALUES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
     | st.lists(st.integers(), max_size=2) | st.dictionaries(TEXT, TEXT, max_size=2)
 )  # fmt: skip
-CUES = st.lists(
-    st.builds(Cue, st.floats(0, 1e6), st.floats(0, 100), TEXT), min_size=1, max_size=6
-).map(tuple)
+CUES = st.lists(st.builds(Cue, st.floats(0, 1e6), st.floats(0, 100), TEXT), min_size=1, max_size=6).map(tuple)
 
 
 @st.composite
 def videos(draw: st.DrawFn) -> list[Canned]:
     found = []
     for name in ids(draw(st.integers(1, 4))):
-        columns = draw(st.dictionaries(TEXT | st.sampled_from(["title", "Title", "topic"]), VALUES, max_size=3))
-        kind = draw(st.sampled_from([None, None, Kind.PRIVATE, Kind.NETWORK]))
-        found.append(
-            Canned(name, draw(TEXT), draw(TEXT), draw(CUES), draw(st.booleans()), columns, kind)
+        columns = draw(
+            st.dictionaries(TEXT | st.sampled_from(["title", "Title", "topic"]), VALUES, max_size=3)
         )
+        kind = draw(st.sampled_from([None, None, Kind.PRIVATE, Kind.NETWORK]))
+        found.append(Canned(name, draw(TEXT), draw(TEXT), draw(CUES), draw(st.booleans()), columns, kind))
     return found
 
 
@@ -70,7 +84,13 @@ def as_cell(value: str) -> str:
 
 @settings(deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))  # shrinking takes minutes
 @given(videos())
-@example([Canned(ids(1)[0], "=cmd|' /C calc'!A0", input={"title": "theirs", "input_title": 5, "": None, "n": 2**70})])
+@example(
+    [
+        Canned(
+            ids(1)[0], "=cmd|' /C calc'!A0", input={"title": "theirs", "input_title": 5, "": None, "n": 2**70}
+        )
+    ]
+)
 def test_tables_say_the_same_to_every_reader(found: list[Canned]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         exported = Exported(Path(directory), found)

@@ -39,7 +39,9 @@ class Canned:
 
     @property
     def record(self) -> Record:
-        about = Metadata(self.title, self.channel, "UC0123456789012345678901", 60, 1234, publish_date="2024-02-29")
+        about = Metadata(
+            self.title, self.channel, "UC0123456789012345678901", 60, 1234, publish_date="2024-02-29"
+        )
         track = Transcript("en", "English", self.generated, self.cues)
         return Record(self.video_id, about, track, self.input, self.finished_at)
 
