@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -193,30 +194,60 @@ def test_new_of_a_data_set_adds_files_and_counts_all(tmp_path: Path) -> None:
 
 
 # ---- interrupted -----------------------------------------------------------------------------------------
+def half(where: Path, meant: dict[str, bytes], kind: str) -> list[str]:
+    """Files that are not as they should be under their names."""
+    if not where.exists():
+        return []
+    exact = kind not in ("sqlite", "parquet")
+    return [
+        name
+        for name, data in files(where).items()
+        if len(data) != len(meant[name]) or (exact and data != meant[name])
+    ]
+
+
+def deaths(tmp_path: Path, kind: Any) -> tuple[int, list[str]]:
+    """Every step to disk in turn is the last: how many there are, and what was half there after any of them."""
+    queue = canned_batch.batch(tmp_path, some(3))
+    batch = Batch(queue.root)
+    batch.export(kind, tmp_path / "expected")
+    meant = files(tmp_path / "expected")
+    found: list[str] = []
+    number = 0
+    for number, _ in every_step(lambda: batch.export(kind, tmp_path / "x")):
+        found += half(tmp_path / "x", meant, kind)
+        batch.export(kind, tmp_path / "x")  # the next one replaces whatever was left
+        assert files(tmp_path / "x").keys() == meant.keys()
+        assert no_staged(tmp_path / "x")
+        if number % 2:
+            shutil.rmtree(tmp_path / "x")  # every other time into a place that is new
+    return number, found
+
+
 @pytest.mark.parametrize("kind", ["csv", "txt", "sqlite", "parquet"])
 def test_death_at_any_step_leaves_nothing_half(tmp_path: Path, kind: Any, no_fsync: None) -> None:
-    """Every step to disk in turn is the last. What has its name is complete, and the next export replaces it."""
-    queue = canned_batch.batch(tmp_path, some(3))
-    batch, number = Batch(queue.root), 0
-    expected = tmp_path / "expected"
-    batch.export(kind, expected)
-    meant = files(expected)
+    steps, found = deaths(tmp_path, kind)
+    assert steps > 5
+    assert found == []
 
-    def act() -> None:
-        where = tmp_path / f"x{number}"
-        batch.export(kind, where)
 
-    for _ in every_step(act):
-        where = tmp_path / f"x{number}"
-        if where.exists():
-            for name, data in files(where).items():
-                assert data == meant[name] or kind in ("sqlite", "parquet"), name
-                assert len(data) == len(meant[name]), name
-        batch.export(kind, where)
-        assert files(where).keys() == meant.keys()
-        assert no_staged(where)
-        number += 1
-    assert number > 5
+def test_a_place_that_writes_under_the_name_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_fsync: None
+) -> None:
+    def give(self: LocalPlace, given: Any) -> None:
+        for staged, name in given:
+            data = Path(staged).read_bytes()
+            fd = disk.open_append(self._path(name), 0o644)
+            try:
+                disk.write_all(fd, data[:10])
+                disk.write_all(fd, data[10:])
+                disk.truncate(fd, len(data))
+            finally:
+                os.close(fd)
+
+    monkeypatch.setattr(LocalPlace, "give", give)
+    with pytest.raises((AssertionError, UsageError, ValueError)):
+        assert deaths(tmp_path, "csv")[1] == []
 
 
 WORK = """
