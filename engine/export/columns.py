@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.export.spoken_text import text_of
+from engine.export.spoken_text import text_and_words
 from engine.output.plain_text import one_line, replaced
 
 # name: type. The order is that of the columns.
@@ -188,9 +188,9 @@ def _fill_from_record(values: dict[str, Any], record: Mapping[str, Any] | None, 
     if values.get("views") is None:
         values["views"] = _checked(about.get("view_count"), "int")
     if with_text:
-        values["text"] = text_of(record["transcript"])
+        values["text"], words = text_and_words(record["transcript"])
         if values.get("words") is None:
-            values["words"] = len(values["text"].split())
+            values["words"] = words
 
 
 def _fill_users(values: dict[str, Any], given: object, columns: TableColumns) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from engine.errors import UsageError
@@ -22,6 +23,7 @@ GROUP_BYTES = 32 << 20  # of a row group in memory
 GROUP_ROWS = 10_000
 _MODE = 0o644
 
+_START, _DURATION, _TEXT = map(itemgetter, ("start", "duration", "text"))
 _SEGMENT = pa.struct([("start", pa.float64()), ("duration", pa.float64()), ("text", pa.string())])
 _TYPES = {
     "text": pa.string(),
@@ -78,9 +80,9 @@ def _segments(values: list[Any]) -> pa.Array:
             every += value
     offsets.append(len(every))
     parts = [
-        pa.array([cue["start"] for cue in every], pa.float64()),
-        pa.array([cue["duration"] for cue in every], pa.float64()),
-        pa.array([cue["text"] for cue in every], pa.string()),
+        pa.array(list(map(_START, every)), pa.float64()),
+        pa.array(list(map(_DURATION, every)), pa.float64()),
+        pa.array(list(map(_TEXT, every)), pa.string()),
     ]
     inner = pa.StructArray.from_arrays(parts, fields=list(_SEGMENT))
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), inner).cast(_TYPES["segments"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -12,6 +14,10 @@ import orjson
 from engine.output.formats import RECORD
 
 _PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.json")
+
+
+_START, _DURATION, _TEXT = map(itemgetter, ("start", "duration", "text"))
+_NUMBERS = {int, float}
 
 
 class RecordReader:
@@ -53,11 +59,9 @@ def parse_record(data: bytes | None, video_id: str) -> dict[str, Any] | None:
     segments = track.get("segments") if isinstance(track, dict) else None
     if not isinstance(segments, list) or not isinstance(value.get("metadata"), dict):
         return None
-    try:  # the same places are read again and again: look once that they are there
-        for segment in segments:
-            if type(segment["text"]) is not str or type(segment["start"]) is str:
-                return None
-            segment["duration"]
+    try:  # looked at once, so that nobody else has to
+        numbers = set(map(type, itertools.chain(map(_START, segments), map(_DURATION, segments))))
+        texts = set(map(type, map(_TEXT, segments)))
     except (TypeError, KeyError):
         return None
-    return value
+    return value if numbers <= _NUMBERS and texts <= {str} else None

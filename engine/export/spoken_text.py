@@ -8,6 +8,8 @@ from typing import Any
 from engine.model import Cue, Transcript
 from engine.output import plain_text
 
+_TEXT = operator.itemgetter("text")
+
 
 def transcript_of(track: dict[str, Any]) -> Transcript:
     """A record's track as the renderers take it."""
@@ -22,21 +24,23 @@ def transcript_of(track: dict[str, Any]) -> Transcript:
     )
 
 
-def text_of(track: dict[str, Any]) -> str:
-    """What is said, a line a line: the same as `plain_text.lines` of the track.
+def text_and_words(track: dict[str, Any]) -> tuple[str, int]:
+    """What is said, a line a line, the same as `plain_text.lines` of the track; and how many words that is.
 
     Nearly all tracks are clean and do not roll. That can be seen in all cues at once, forty times as fast.
     """
-    texts = [cue["text"] for cue in track["segments"]]
+    texts = list(map(_TEXT, track["segments"]))
     joined = "\n".join(texts)
-    if _is_clean(joined) and not (track.get("is_generated") is True and _may_roll(texts, joined)):
-        return joined
-    return "\n".join(plain_text.lines(transcript_of(track)))
-
-
-def _is_clean(joined: str) -> bool:
-    """Whether cleaning would change nothing. May be False for what is clean, as some emoji are."""
     flat = joined.replace("\n", " ")
+    if _is_clean(flat) and not (track.get("is_generated") is True and _may_roll(texts, joined)):
+        return joined, flat.count(" ") + 1 if flat else 0
+    text = "\n".join(plain_text.lines(transcript_of(track)))
+    return text, len(text.split())
+
+
+def _is_clean(flat: str) -> bool:
+    """Whether cleaning would change nothing: one blank between two words. May be False for what is clean, as some
+    emoji are."""
     return flat.isprintable() and "  " not in flat and not flat.startswith(" ") and not flat.endswith(" ")
 
 

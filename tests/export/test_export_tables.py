@@ -21,7 +21,7 @@ from support import ids
 
 from engine import Batch
 from engine.export.columns import OURS, PREFIX
-from engine.export.spoken_text import text_of
+from engine.export.spoken_text import text_and_words
 from engine.model import Cue, Kind
 from engine.output.json_record import to_json
 from engine.output.plain_text import lines
@@ -252,7 +252,8 @@ def rolling() -> Iterator[tuple[Cue, ...]]:
 def test_the_text_is_that_of_the_renderer(cues: tuple[Cue, ...], generated: bool) -> None:
     record = Canned("4kJ2QMAR01o", cues=cues, generated=generated).record
     track = json.loads(to_json(record))["transcript"]
-    assert text_of(track) == "\n".join(lines(record.transcript))
+    text = "\n".join(lines(record.transcript))
+    assert text_and_words(track) == (text, len(text.split()))
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
