@@ -110,7 +110,7 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
         # All paths are absolute by now, and the directory the user started from may be removed.
         with environment.standing_in(settings.queue):
             code = notices.code = _work(Queue(settings.queue), settings, request, notices)
-    say_what_next(settings.queue, code, exports)
+    say_what_next(settings.queue, code, exported=bool(exports))
     return run_exports(settings.queue, exports, code)
 
 
