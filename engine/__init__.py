@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ShortageError,
         UsageError,
     )
+    from engine.export import ExportResult
     from engine.model import Cue, LiveSettings, Metadata, Record, RetryResult, SeedResult, Transcript
     from engine.monitor.batch_status import BatchStatus, EgressStatus, WorkerStatus
     from engine.queue.manifest_row import ManifestRow
@@ -39,6 +40,7 @@ __all__ = [
     "DiskError",
     "EgressStatus",
     "EngineError",
+    "ExportResult",
     "HeldError",
     "LiveSettings",
     "ManifestRow",
@@ -70,6 +72,7 @@ if not TYPE_CHECKING:
         "batch": "Batch",
         "errors": "DiskError EngineError HeldError NoAnswerError NoProxyError NoQueueError "
         "NoRecordError NoRunError RunDiedError ShortageError UsageError",
+        "export": "ExportResult",
         "model": "Cue LiveSettings Metadata Record RetryResult SeedResult Transcript",
         "monitor.batch_status": "BatchStatus EgressStatus WorkerStatus",
         "queue.manifest_row": "ManifestRow",

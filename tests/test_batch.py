@@ -312,7 +312,7 @@ def test_the_options_are_those_of_the_command() -> None:
     def reading() -> None:
         pass
 
-    others = {"--progress", "--verbose", "--notify", "--until-stdin-ends", "--queue"}
+    others = {"--progress", "--verbose", "--notify", "--until-stdin-ends", "--queue", "--no-mask"}
     others |= {param.opts[-1] for param in reading.__click_params__}  # type: ignore[attr-defined]
     there = {param.opts[-1] for param in run_command.params if isinstance(param, click.Option)} - others
     assert {f"--{name.replace('_', '-')}" for name in RunOptions.__annotations__} == there

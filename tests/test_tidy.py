@@ -112,7 +112,9 @@ def test_one_door_to_the_disk() -> None:
         ("python_calamine", "inputs/sheet_process.py"),
         ("jinja2", "report/html.py"),
         ("apprise", "run/notify.py"),
-        ("pyarrow", "inputs/parquet.py"),
+        ("pyarrow", ("inputs/parquet.py", "export/parquet_files.py")),
+        ("fsspec", "export/store.py"),
+        ("orjson", "export/"),
         ("charset_normalizer", "inputs/encodings.py"),
     ],
 )

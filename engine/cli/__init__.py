@@ -67,6 +67,7 @@ SECTIONS = {
         "report": "Show what became of it, what it cost, what to type next.",
         "search": "Find words in the transcripts.",
         "failures": "List the jobs that are not ok, one a line.",
+        "export": "Make a table, a data set, readable texts or passages of it.",
         "retry": "Put failed jobs back.",
         "verify": "Audit the queue and the output.",
     },

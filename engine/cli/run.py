@@ -20,6 +20,7 @@ from engine.cli.options.config_files import memory_file
 from engine.cli.options.input import reading_options
 from engine.cli.options.network import check_authorities, proxy_urls, warn_if_typed
 from engine.cli.options.run_options import RunRequest, read_options, run_options
+from engine.cli.run_exports import check_exports, run_exports, say_what_next
 from engine.cli.run_notices import RunNotices
 from engine.cli.run_output import open_output
 from engine.cli.seed import seeded_sentence
@@ -72,6 +73,7 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
     target = _notify_target(request)
     budget, caps, wanted = request.budget(), request.caps(), request.frozen()
     ways, ytdlp = request.chosen_ways(), request.ytdlp()
+    exports = check_exports(root, request.exports)
     errors: list[str] = []
     known = request.reading.known_elsewhere(say)
     streams = request.reading.open(sources, errors, say)
@@ -115,7 +117,8 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
         # All paths are absolute by now, and the directory the user started from may be removed.
         with environment.standing_in(settings.queue):
             code = notices.code = _work(Queue(settings.queue), settings, request, notices)
-        return code
+    say_what_next(settings.queue, code, exported=bool(exports))
+    return run_exports(settings.queue, exports, code)
 
 
 def _stop_when_stdin_ends(sources: Sequence[str]) -> None:

@@ -59,6 +59,7 @@ class RunOptions(TypedDict, total=False):
     ca_bundle: str | os.PathLike[str]
     control_video: str | Iterable[str]
     deadline: float
+    export: str | Iterable[str]
     fetch: Literal["lean", "full"]
     format: str | Iterable[str]
     generated_only: bool
@@ -71,6 +72,7 @@ class RunOptions(TypedDict, total=False):
     max_duration: str
     max_requests: int
     metadata: Literal["basic", "full"]
+    no_memory: bool
     on_block: Literal["wait", "stop"]
     output: str | os.PathLike[str]
     output_lost: bool

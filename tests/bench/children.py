@@ -93,6 +93,8 @@ def role(process: psutil.Process) -> str:
     line = " ".join(process.cmdline())
     if "engine.monitor.monitor" in line:
         return "monitor"
+    if "slice_process" in line:
+        return "slices"
     return "worker" if "popen_loky" in line else "supervisor" if " run " in line else "other"
 
 

@@ -37,6 +37,7 @@ OTHERS = [
     ["wait", "--timeout", "0"],
     ["plan"], ["plan", VIDEO], ["config", "show"], ["config", "show", "--json"],
     ["report"], ["report", "--json"], ["report", "--html", "page.html"], ["failures"], ["failures", "--csv"],
+    ["export", "--to", "csv"], ["export", "--to", "txt", "-o", "texts"],
     ["retry"], ["retry", "--dry-run"], ["verify"], ["verify", "--repair"], ["verify", "--json"],
     ["search", "words"], ["sources"], ["sources", "--json"],
 ]  # fmt: skip

@@ -17,7 +17,7 @@ SECTIONS = {
     "How fast, how much": "rate processes threads sequential max_requests max_bytes max_duration",
     "Which way": "proxy proxies rotating ca_bundle control_videos ways fetch_mode mask no_mask ytdlp_options",
     "When it fails or ends": "on_block attempts deadline grace until_stdin_ends",
-    "What it shows": "progress verbose notify",
+    "What it shows": "progress verbose notify exports",
     "The rehearsal server": "videos uploads scenes latency limit_rate real_sizes seed arrivals serve port",
 }
 _MANY = 20

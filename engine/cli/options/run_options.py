@@ -79,6 +79,7 @@ class RunRequest:
     output_lost: bool = False
     until_stdin_ends: bool = False
     no_memory: bool = False
+    exports: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
 
     @property
@@ -215,6 +216,8 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="Neither read nor keep what nights of this machine learnt of each egress's limit: rates.json "
                     "beside the user's config.toml."),
         ways_options,
+        option("--export", "exports", metavar="KIND[:WHERE]", multiple=True,
+               help="When the run has ended, export as `engine export --to KIND -o WHERE` does; repeatable."),
         option("--notify", metavar="TARGET",
                help="When the run ends, halts or stalls: POST a small JSON to this http(s) address, send a message "
                     "by apprise (discord://, tgram://, mailto:// …), or run this command with the JSON on stdin and "

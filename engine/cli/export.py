@@ -1,0 +1,114 @@
+"""`engine export`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from engine.batch import Batch
+from engine.cli import say
+from engine.cli.display.slow_work import SlowWork
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import json_option, processes_option, queue_option
+from engine.cli.options.values import LOCAL_PATH, Whole
+from engine.errors import Exit
+from engine.export import ExportResult
+from engine.export.delimited import MAX_CELL_CHARS
+from engine.export.request import DEFAULT_NAME, DEFAULT_ROWS_PER_FILE, KINDS
+from engine.process import environment
+from engine.units import size
+
+
+class WherePath(click.types.StringParamType):
+    """A path on this machine, or an address of a store (`s3://…`)."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if "://" in str(value) else LOCAL_PATH.convert(value, param, ctx)
+
+
+@click.command("export", cls=EngineCommand)
+@queue_option()
+@click.option("--to", "kind", type=click.Choice(KINDS), required=True, help="What to make.")
+@click.option(
+    "-o",
+    "--output",
+    "where",
+    metavar="WHERE",
+    type=WherePath(),
+    help="A directory, a file (for a table), or s3://…, gs://…, hf://…: new, empty, or this batch's earlier export. "
+    "Default: exports/KIND.",
+)
+@click.option("--no-text", is_flag=True, help="Tables without text and segments.")
+@click.option(
+    "--rows-per-file",
+    metavar="N",
+    type=Whole(1),
+    help=f"Rows of a Parquet file (default {DEFAULT_ROWS_PER_FILE}).",
+)
+@click.option("--name", metavar="T", help=f"How text files are named (default {DEFAULT_NAME}).")
+@click.option("--flat", is_flag=True, help="Text files without directories.")
+@click.option("--words", metavar="N", type=Whole(1), help="Words of a passage (default 200).")
+@click.option("--overlap", metavar="N", type=Whole(0), help="Words that passages share (default 20).")
+@click.option(
+    "--where", "condition", metavar="SQL", help="Only these rows: \"language = 'en' and duration_s > 600\"."
+)
+@click.option("--new", is_flag=True, help="Only what has become final since the last export to WHERE.")
+@processes_option("Processes that read and convert.")
+@json_option
+def command(root: str, kind: Any, where: str | None, processes: int, as_json: bool, **values: Any) -> int:
+    """Make a table, a data set, readable texts or passages of what was fetched. Sends no request.
+
+    csv, jsonl, parquet, sqlite: a row for each video, whatever became of it. txt, srt, vtt, md: a file for each
+    transcript, under a readable name. passages: pieces of about 200 words with times and links.
+    """
+    options: dict[str, Any] = {
+        name: value
+        for name, value in values.items()
+        if value is not None and value is not False and name not in ("no_text", "condition")
+    }
+    if values["no_text"]:
+        options["text"] = False
+    if values["condition"]:
+        options["where"] = values["condition"]
+    progress = SlowWork("videos")
+    result = Batch(root).export(kind, where, on_progress=progress, processes=processes, **options)
+    if as_json:
+        click.echo(json.dumps({"schema_version": 1, **asdict(result)}))
+    return tell_result(root, result)
+
+
+def tell_result(root: str, result: ExportResult) -> int:
+    """Say what came of an export; returns the exit code."""
+    say(_sentence(result))
+    if result.long_cells:
+        texts = "1 text is" if result.long_cells == 1 else f"{result.long_cells:,} texts are"
+        say(
+            f"{texts} longer than {MAX_CELL_CHARS:,} characters, which is all that a cell of Excel holds: for Excel, "
+            "export with --no-text"
+        )
+    if result.unreadable:
+        say(
+            f"{result.unreadable:,} record{'s' * (result.unreadable != 1)} cannot be read, as of "
+            f"{', '.join(result.unreadable_ids)}: `engine verify -q {environment.shown(root)}` says why"
+        )
+        return Exit.DAMAGED
+    return Exit.OK
+
+
+def _sentence(result: ExportResult) -> str:
+    if result.resumed and not result.rows:
+        return f"nothing new since the last export to {result.where}"
+    new = "new " if result.resumed else ""
+    what = {"passages": "passage"}.get(result.kind, "video")
+    rows = f"{result.rows:,} {new}{what}{'s' * (result.rows != 1)}"
+    where = result.where
+    if len(result.files) == 1 and not where.endswith(result.files[0]):
+        where = f"{where.rstrip('/')}/{result.files[0]}"
+    elif result.file_count > 1:
+        where = f"{result.file_count:,} files in {where}"
+    return f"{rows} in {where} ({size(result.bytes)})"

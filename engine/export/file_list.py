@@ -1,0 +1,200 @@
+"""The list of an export's files, kept with them in WHERE: what may be replaced, and what has been exported.
+
+    .engine-export/csv.json        whose export it is, whether it is complete, its statistics
+    .engine-export/csv.files       its files, a JSON text a line
+    .engine-export/csv.new         the files of an export that has not ended yet
+    .engine-export/csv.rows        a number for each row that it holds, sorted: the mark that `--new` begins at
+
+A file is listed before it gets its name, and leaves the list after it is gone. So a file in WHERE that no list names
+is not ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from engine.errors import UsageError
+from engine.export.numbers import SortedNumbers, number_of, sorted_bytes
+from engine.export.place import OWN, Place
+from engine.export.request import KINDS
+from engine.storage import disk
+
+SCHEMA_VERSION = 1
+LINES_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ExportHeader:
+    """What `csv.json` says. `parts` counts the exports that made it: a full one, and those with `--new`."""
+
+    batch: str
+    queue: str
+    complete: bool = False
+    full: bool = True
+    parts: int = 0
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        value = {
+            "schema_version": SCHEMA_VERSION,
+            "batch": self.batch,
+            "queue": self.queue,
+            "complete": self.complete,
+            "full": self.full,
+            "parts": self.parts,
+            "stats": self.stats,
+        }
+        return json.dumps(value, indent=1).encode() + b"\n"
+
+
+class FileList:
+    """The list of one kind in one place."""
+
+    def __init__(self, place: Place, kind: str, batch: str, queue: str) -> None:
+        """Raises UsageError when what lies in WHERE is not an export of this batch."""
+        self.place, self.kind = place, kind
+        self._batch, self._queue = batch, queue
+        self._appended = 0
+        there = set(place.own_names())
+        found = {
+            name: header
+            for name in KINDS
+            if f"{name}.json" in there and (header := self._read_header(name)) is not None
+        }
+        self.old = found.get(kind)
+        self._kinds = tuple(found)
+        self._is_file = place.own != OWN  # then what lies beside it has not been looked at
+        if self._is_file:
+            self._kinds = tuple(name for name in found if name == kind)
+        self._known = SortedNumbers(b"")
+
+    def _read_header(self, kind: str) -> ExportHeader | None:
+        data = self.place.fetch(self._own(f"{kind}.json"))
+        if data is None:
+            return None
+        try:
+            value = json.loads(data)
+            header = ExportHeader(
+                *(value[name] for name in ("batch", "queue", "complete", "full", "parts", "stats"))
+            )
+            if value["schema_version"] != SCHEMA_VERSION or not isinstance(header.stats, dict):
+                raise ValueError(value["schema_version"])
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(
+                f"{self.place.shown}: its list of files ({self.place.own}/{kind}.json) cannot be read: "
+                "give another place with -o"
+            ) from None
+        if header.batch != self._batch:
+            raise UsageError(
+                f"{self.place.shown} holds the export of another batch ({header.queue}): give another place with -o"
+            )
+        return header
+
+    def _own(self, name: str) -> str:
+        return f"{self.place.own}/{name}"
+
+    # ---- before ----------------------------------------------------------------------------------------
+    def check(self) -> None:
+        """Raise UsageError when a file in WHERE is in no list."""
+        names = (name for kind in self._kinds for name in self._listed(kind))
+        ours = SortedNumbers(sorted_bytes(map(number_of, names)))
+        for name in self.place.names():
+            if number_of(name) not in ours and not self._beside(name, ours):
+                raise UsageError(
+                    f"{self.place.shown} holds {name}, which is not of an export of this batch: nothing is written "
+                    "there. Give another place with -o, or move that file away"
+                )
+        self._known = ours
+
+    @staticmethod
+    def _beside(name: str, ours: SortedNumbers) -> bool:
+        """Whether it is what SQLite and desktops leave beside a file."""
+        for suffix in ("-journal", "-wal", "-shm"):
+            if name.endswith(suffix) and number_of(name.removesuffix(suffix)) in ours:
+                return True
+        return name.rpartition("/")[2] in (".DS_Store", "Thumbs.db", "desktop.ini")
+
+    def _listed(self, kind: str) -> Iterator[str]:
+        for name in (f"{kind}.files", f"{kind}.new"):
+            for line in self._lines(name):
+                yield json.loads(line)
+
+    def _lines(self, name: str) -> Iterator[bytes]:
+        """The intact lines: a torn last one is of a file that has no name yet."""
+        for line in self.place.lines(self._own(name)):
+            if line.startswith(b'"') and line.endswith(b'"\n'):
+                yield line
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the mark of the last export can be gone on from."""
+        return self.old is not None and (self.old.complete or not self.old.full)
+
+    def rows_path(self) -> str | None:
+        """The mark, as a file on this machine; None when there is none."""
+        name = self._own(f"{self.kind}.rows")
+        data = self.place.fetch(name)
+        if data is None or len(data) % 8:
+            return None
+        path = f"{self.place.staging}/rows"  # a copy: the mark itself is replaced at the end
+        disk.create(path, data, sync=False)
+        return path
+
+    # ---- while it goes on ------------------------------------------------------------------------------
+    def begin(self, *, full: bool) -> None:
+        """Say that an export is under way. What an interrupted one has listed counts as files of before."""
+        self._write_lines(
+            "files", itertools.chain(self._lines(f"{self.kind}.files"), self._lines(f"{self.kind}.new"))
+        )
+        self.place.remove(self._own(f"{self.kind}.new"))
+        header = self.old or ExportHeader(self._batch, self._queue)
+        self._write(replace(header, complete=False, full=full))
+
+    def add(self, names: Iterable[str]) -> None:
+        """List files that are about to get their names. Raises UsageError when one is taken by another's file."""
+        names = list(names)
+        for name in names:
+            if self._is_file and number_of(name) not in self._known and self.place.has(name):
+                raise UsageError(
+                    f"{self.place.shown}: there is a file {name} that is not of an export of this batch: "
+                    "give another place with -o, or move it away"
+                )
+        self._appended += 1
+        lines = "".join(json.dumps(name) + "\n" for name in names)
+        self.place.append(self._own(f"{self.kind}.new"), self._appended, lines.encode())
+
+    # ---- at its end ------------------------------------------------------------------------------------
+    def finish(self, *, full: bool, rows: Iterable[int], stats: dict[str, Any]) -> None:
+        """Remove files of before that are no more, then say that the export is complete."""
+        new, old = f"{self.kind}.new", f"{self.kind}.files"
+        if full:
+            kept = SortedNumbers(sorted_bytes(map(number_of, map(json.loads, self._lines(new)))))
+            for name in map(json.loads, self._lines(old)):
+                if number_of(name) not in kept:
+                    self.place.remove(name)
+        self._write_lines("files", itertools.chain(() if full else self._lines(old), self._lines(new)))
+        self.place.settle()
+        self.place.write(self._own(f"{self.kind}.rows"), sorted_bytes(rows))
+        parts = 1 if full or self.old is None else self.old.parts + 1
+        self._write(ExportHeader(self._batch, self._queue, True, full, parts, stats))
+        self.place.remove(self._own(new))
+
+    def _write_lines(self, what: str, lines: Iterator[bytes]) -> None:
+        """Replace a list without holding it in memory."""
+        staged = f"{self.place.staging}/{what}"
+        fd = disk.open_append(staged, 0o644)
+        try:
+            while some := list(itertools.islice(lines, LINES_AT_ONCE)):
+                disk.write_all(fd, b"".join(some))
+            disk.sync_fd(fd)
+        finally:
+            os.close(fd)
+        self.place.give([(staged, self._own(f"{self.kind}.{what}"))])
+
+    def _write(self, header: ExportHeader) -> None:
+        self.place.write(self._own(f"{self.kind}.json"), header.to_json())

@@ -1,0 +1,110 @@
+"""What an export is asked for: which kind, where to, and what belongs to that kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, cast, get_args
+
+from engine.errors import UsageError
+from engine.output.formats import FORMATS
+
+ExportKind = Literal["csv", "parquet", "jsonl", "sqlite", "txt", "srt", "vtt", "md", "passages"]
+KINDS: tuple[str, ...] = get_args(ExportKind)
+TEXTS = frozenset(FORMATS)  # one file a video
+TABLES = frozenset({"csv", "parquet", "jsonl", "sqlite"})  # one row a video
+
+DEFAULT_NAME = "{channel:.60}/{title:.80} [{id}]"
+DEFAULT_ROWS_PER_FILE = 50_000  # about 500 MB of Parquet
+
+# The suffixes that make WHERE one file instead of a directory.
+SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "csv": (".csv",),
+    "jsonl": (".jsonl", ".ndjson"),
+    "parquet": (".parquet",),
+    "passages": (".jsonl", ".ndjson"),
+    "sqlite": (".db", ".sqlite", ".sqlite3"),
+}
+# Which options are for which kinds only.
+_ONLY_FOR = {
+    "text": TABLES,
+    "rows_per_file": frozenset({"parquet"}),
+    "name": TEXTS,
+    "flat": TEXTS,
+    "words": frozenset({"passages"}),
+    "overlap": frozenset({"passages"}),
+}
+
+
+class ExportOptions(TypedDict, total=False):
+    """The options of `engine export` by their long names; `engine export --help` says what each does.
+
+    `text` False is `--no-text`.
+    """
+
+    text: bool
+    rows_per_file: int
+    name: str
+    flat: bool
+    words: int
+    overlap: int
+    where: str
+    new: bool
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """One export, checked."""
+
+    kind: str
+    to: str
+    text: bool = True
+    rows_per_file: int = DEFAULT_ROWS_PER_FILE
+    name: str = DEFAULT_NAME
+    flat: bool = False
+    words: int = 200
+    overlap: int = 20
+    where: str | None = None
+    new: bool = False
+    processes: int | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether WHERE names one file. A directory that is there already stays one, whatever its name."""
+        return self.to.lower().endswith(SUFFIXES.get(self.kind, ())) and not os.path.isdir(self.to)
+
+
+def request(kind: str, to: str | None, options: ExportOptions | Mapping[str, Any]) -> ExportRequest:
+    """The export asked for. Raises UsageError for what does not fit together, TypeError for an unknown option."""
+    if kind not in KINDS:
+        raise UsageError(f"no kind of export {kind!a}: choose from {', '.join(KINDS)}")
+    unknown = options.keys() - ExportOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"engine export has no option {', '.join(sorted(unknown))}")
+    for name in options:
+        kinds = _ONLY_FOR.get(name)
+        if kinds is not None and kind not in kinds:
+            shown = "--no-text" if name == "text" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"{shown} is for {', '.join(k for k in KINDS if k in kinds)}, not for {kind}")
+    found = ExportRequest(kind, to or f"exports/{kind}", **options)
+    if "\0" in found.to:
+        raise UsageError("there is a NUL in WHERE, which no path has")
+    for name, least in (("words", 1), ("overlap", 0), ("rows_per_file", 1), ("processes", 1)):
+        value = getattr(found, name)
+        if value is not None and value < least:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {least}")
+    if found.overlap >= found.words:
+        raise UsageError("--overlap must be less than --words")
+    if found.is_file and "rows_per_file" in options:
+        raise UsageError(f"--rows-per-file: {found.to} is one file: give a directory with -o")
+    return found
+
+
+def parse_run_export(text: str) -> tuple[ExportKind, str | None]:
+    """`KIND[:WHERE]`, as `engine run --export` takes it. Raises UsageError for an unknown kind."""
+    kind, _, where = text.partition(":")
+    if kind not in KINDS:
+        raise UsageError(f"--export {text}: no kind {kind!a}: choose from {', '.join(KINDS)}")
+    return cast(ExportKind, kind), where or None

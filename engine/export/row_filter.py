@@ -1,0 +1,91 @@
+"""`--where`: which rows an export takes, as an SQL expression over the table's columns.
+
+SQLite evaluates it over a table in memory that holds some rows at a time. An authorizer lets it read that table and
+call functions, and nothing else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.errors import UsageError
+from engine.export.columns import TableColumns, as_json
+
+NUMBER = '"\x01"'  # our own column: a name that no column has, because theirs are cleaned
+_NOT_OFFERED = ("segments",)
+_MAX_TEXT_BYTES = 1 << 28
+_FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "randomblob", "zeroblob", "random"})
+
+
+class RowFilter:
+    """The expression, checked. `reads` are the columns that it looks at."""
+
+    def __init__(self, expression: str, columns: TableColumns) -> None:
+        """Raises UsageError for an expression that SQLite does not take."""
+        self._columns = tuple(name for name in columns.names if name not in _NOT_OFFERED)
+        self._read: set[str] = set()
+        self._db = sqlite3.connect(":memory:", isolation_level=None)
+        self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_TEXT_BYTES)
+        self._db.execute(
+            f"CREATE TABLE videos ({NUMBER} INTEGER PRIMARY KEY, {', '.join(map(quoted, self._columns))})"
+        )
+        self._query = f"SELECT {NUMBER} FROM videos WHERE (\n{expression}\n) ORDER BY 1"  # noqa: S608
+        self._db.set_authorizer(self._allow)
+        try:
+            if self._db.execute(self._query).fetchall():  # of a table that is empty
+                raise ValueError("this is more than an expression")
+        except (sqlite3.Error, sqlite3.Warning, ValueError) as exc:
+            raise UsageError(
+                f"--where {expression}: {exc}. The columns are: {', '.join(self._columns)}"
+            ) from None
+        self._db.set_authorizer(None)
+        self._expression = expression
+        self.reads = tuple(name for name in self._columns if name in self._read)
+        # What is not looked at stays empty.
+        names = ", ".join((NUMBER, *map(quoted, self.reads)))
+        self._insert = f"INSERT INTO videos ({names}) VALUES (?{', ?' * len(self.reads)})"  # noqa: S608
+
+    def chosen(self, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The positions of the rows that it is true for, in order. Raises UsageError when it fails on one."""
+        self._db.execute("DELETE FROM videos")
+        self._db.executemany(
+            self._insert, ((n, *(sql_value(row[name]) for name in self.reads)) for n, row in enumerate(rows))
+        )
+        self._db.set_authorizer(self._allow)
+        try:
+            found = [n for (n,) in self._db.execute(self._query)]
+        except sqlite3.Error as exc:
+            raise UsageError(f"--where {self._expression}: {exc}") from None
+        finally:
+            self._db.set_authorizer(None)
+        return [n for n in found if n in range(len(rows))]
+
+    def _allow(
+        self, action: int, first: str | None, second: str | None, _db: str | None, _by: str | None
+    ) -> int:
+        if action == sqlite3.SQLITE_READ and first == "videos":
+            if second:
+                self._read.add(second)
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_FUNCTION and second not in _FORBIDDEN_FUNCTIONS:
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_OK if action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_DENY
+
+
+def sql_value(value: Any) -> Any:
+    """A value as SQLite stores it: truth as 0 and 1, what is nested as JSON."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return float(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return " ".join(value)
+    return as_json(value) if isinstance(value, list | dict) else value
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it."""
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
