@@ -41,6 +41,7 @@ SECTIONS = {
         "run": "Seed what is given, then work until every job is final.",
         "status": "Show how far the batch is; from any terminal, at any time.",
         "sync": "List the batch's channels and playlists again, to add what is new.",
+        "page": "Start, watch and steer it in a browser.",
     },
     "Steering a live run": {
         "pause": "Have it begin nothing new until `engine resume`.",
