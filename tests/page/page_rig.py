@@ -20,7 +20,15 @@ class Page:
 
     def __init__(self, queue: Path, *args: str | Path, cache: Path, **env: str) -> None:
         env = {"XDG_CACHE_HOME": str(cache), **env}
-        self.command = Command("page", "-q", queue, "--port", "0", *args, cwd=cache.parent, **env)
+        self.command = Command(
+            "page",
+            "-q",
+            queue,
+            *(("--port", "0") if "--port" not in args else ()),
+            *args,
+            cwd=cache.parent,
+            **env,
+        )
         try:
             self.address = until(self._address, HANG_S, "for the page's address")
         except BaseException:

@@ -137,6 +137,7 @@ async function start(event) {
   const answer = await ask("start", values(), $("go"));
   if (answer.ok) {
     $("form").reset();
+    $("start").open = false;
     upload = null;
     checks++;
     $("preview").textContent = "";
@@ -209,7 +210,11 @@ function filterRows() {
 $("filter").addEventListener("submit", (event) => { event.preventDefault(); filterRows(); });
 for (const id of ["status", "kind"]) $(id).addEventListener("change", filterRows);
 $("q").addEventListener("input", later(filterRows, 400));
-addEventListener("popstate", () => loadRows(location.href, { push: false }));
+addEventListener("popstate", () => {
+  const given = new URLSearchParams(location.search);
+  for (const id of ["status", "kind", "q"]) $(id).value = given.get(id) ?? "";
+  loadRows(location.href, { push: false });
+});
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
