@@ -89,6 +89,7 @@ class LiveView:
         }
         parts = {
             "summary": render("summary.html", **values),
+            "pace": render("pace.html", **values),
             "egresses": render("egresses.html", **values),
             "chart": render("chart.html", chart=self._drawing(status)),
             "events": render("events.html", events=self._events()),
