@@ -43,6 +43,7 @@ class Launcher:
         self.batch = batch
         self.last_words: tuple[str, ...] = ()
         self._lock = threading.Lock()
+        self._run: RunHandle | None = None
 
     def preview(self, wanted: Mapping[str, Any]) -> Preview:
         """Read the input as a seeding would, and write nothing. Raises EngineError."""
@@ -62,12 +63,11 @@ class Launcher:
         with _Input(wanted, keep=False) as path:
             if path is not None:
                 said.append(seeded(self.batch.seed(path), dry=False))
-        if self.batch.live_note() is not None:
-            return f"{'. '.join(said)}. The run takes them up" if said else "a run is at work already"
         with self._lock:  # a second click
-            if self.batch.live_note() is not None:
-                return "a run is at work already"
-            run = self.batch.start(detached=True, **options)
+            begun = self._run is not None and self._run.running  # it may not hold the queue yet
+            if begun or self.batch.live_note() is not None:
+                return f"{'. '.join(said)}. The run takes them up" if said else "a run is at work already"
+            run = self._run = self.batch.start(detached=True, **options)
             self.last_words = ()
         self._watch(run)
         return ". ".join([*said, "the run has started"])

@@ -22,6 +22,7 @@ from commands import engine, kill
 from page_rig import Page
 from patience import HANG_S, until
 
+from engine.monitor import status
 from engine.queue.directory import Queue
 from engine.queue.making import make_queue
 from engine.queue.manifest import Checkpoint, Counts, write_checkpoint
@@ -55,7 +56,7 @@ class Room:
         ).enter()
 
     def status(self) -> dict[str, Any]:
-        return json.loads(engine("status", "--json", "-q", self.queue).out)
+        return status.collect(str(self.queue))
 
     def run_pid(self) -> int | None:
         try:
@@ -64,7 +65,7 @@ class Room:
             return None
 
     def finished(self) -> None:
-        until(lambda: self.status()["state"] == "finished", HANG_S, "for the run to finish", each_s=0.3)
+        until(lambda: self.status()["state"] == "finished", HANG_S, "for the run to finish", each_s=0.1)
 
     def end(self) -> None:
         """End what is still at work; a run is in a session of its own."""
@@ -281,52 +282,42 @@ def test_the_real_server_refuses_too(looking: Page) -> None:
 # ── deaths ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def started(room: Room, page: Page, videos: int = 120) -> int:
+def started(room: Room, page: Page, videos: int = 300) -> int:
     """Start a run that takes a while; returns its process."""
     names = "\n".join(invented_ids(videos, 5))
     assert page.do("start", text=names, rate="30/s", at_once=4).json()["ok"]
-    until(lambda: room.status()["ok"] > 3, HANG_S, "for the first transcripts")
+    until(lambda: room.status()["in_flight"], HANG_S, "for the first videos")
     pid = room.run_pid()
     assert pid is not None
     return pid
 
 
-def test_the_run_and_a_new_page_go_on_when_the_page_is_killed(room: Room) -> None:
+def test_kill_9_of_the_page_of_the_run_and_of_both(room: Room) -> None:
+    """One batch lives through all three: nothing is lost, and each time a new page or a new run goes on."""
     page = room.page()
     pid = started(room, page)
-    page.command.kill_all()
+    page.command.kill_all()  # the page
     assert "--queue=" in _command_line(pid)
-    again = room.page()
-    assert next(told(again))["controls"]["state"] == "running"
-    assert again.do("set", rate="none").json()["ok"]
-    room.finished()
-    assert engine("verify", "-q", room.queue).code == 0
-
-
-def test_a_killed_run_is_seen_and_gone_on_with(room: Room) -> None:
     page = room.page()
-    pid = started(room, page)
-    os.killpg(pid, signal.SIGKILL)
+    assert next(told(page))["controls"]["state"] == "running"
+    os.killpg(pid, signal.SIGKILL)  # the run, which is not this page's
     seen = next(each["controls"] for each in told(page) if each.get("controls", {}).get("state") == "stopped")
     assert seen["left"] > 0
+    assert 'data-step="start"' in page.get("/").text
+    assert page.do("pause").status_code == 409
+
+    pid = started(room, page)
+    os.killpg(pid, signal.SIGKILL)  # the run of this page
     until(
         lambda: "SIGKILL" in next(told(page))["controls"]["words"], HANG_S, "for the page to say how it ended"
     )
-    assert 'data-step="start"' in page.get("/").text
-    assert page.do("pause").status_code == 409
-    assert page.do("start", rate="none").json()["say"] == "the run has started"
-    room.finished()
-    assert engine("verify", "-q", room.queue).code == 0
 
-
-def test_both_are_killed_and_both_go_on(room: Room) -> None:
-    page = room.page()
     pid = started(room, page)
-    page.command.kill_all()
+    page.command.kill_all()  # both
     os.killpg(pid, signal.SIGKILL)
-    again = room.page()
-    assert next(told(again))["controls"]["state"] == "stopped"
-    assert again.do("start", rate="none").json()["ok"]
+    page = room.page()
+    assert next(told(page))["controls"]["state"] == "stopped"
+    assert page.do("start", rate="none").json()["say"] == "the run has started"
     room.finished()
     assert engine("verify", "-q", room.queue).code == 0
 

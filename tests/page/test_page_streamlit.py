@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from commands import engine
+from page_rig import CHROMIUM, Page
 from patience import HANG_S, until
 
 from engine.batch import Batch
@@ -84,6 +86,60 @@ def test_a_batch_is_started_watched_and_steered(queue: Path, monkeypatch: pytest
         assert [metric.value for metric in app.metric[:2]] == ["60", "0"]
         assert len(app.dataframe[0].value) == 50
     assert engine("verify", "-q", queue).code == 0
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+def test_a_browser_starts_a_batch_and_its_end_ends_nothing(tmp_path: Path) -> None:
+    """Without the token nothing; the slider moves the run; tabs are closed, then the page is killed: it goes on."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    queue = tmp_path / "queue"
+    said: list[str] = []
+    with start_rehearsal(RehearsalSettings()) as site, sync_api.sync_playwright() as playwright:
+        env = {"ENGINE_PROXY": site.proxy_url, "ENGINE_CA_BUNDLE": str(site.ca_bundle)}
+        env |= {"ENGINE_OUTPUT": str(tmp_path / "out")}
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        with Page(queue, "--streamlit", cache=tmp_path / "cache", **env) as page:
+            tab = chromium.new_page()
+            tab.set_default_timeout(HANG_S * 1000)
+            tab.on("console", lambda message: said.append(message.text))
+            tab.on("request", lambda sent: None if page.origin[4:] in sent.url else said.append(sent.url))
+            until(lambda: _answers(page), HANG_S, "for Streamlit to listen")
+            tab.goto(page.origin)
+            tab.get_by_text("holds the token").wait_for()
+            assert tab.get_by_role("slider").count() == 0
+            tab.goto(page.address)
+            tab.get_by_label("Rate").fill("10/s")
+            tab.get_by_label("Links, ids").fill("\n".join(invented_ids(80, 11)))
+            tab.get_by_role("button", name="Start").click()
+            tab.get_by_role("button", name="Pause").wait_for()
+            batch = Batch(queue)
+            until(batch.live_settings, HANG_S, "for the run to say what it is set to")
+            tab.get_by_role("slider").press("ArrowRight")
+            until(lambda: _threads(batch) == 9, HANG_S, "for the run to follow the slider")
+            batch.set(threads=3)
+            slider = tab.get_by_role("slider")
+            sync_api.expect(slider).to_have_value("3", timeout=HANG_S * 1000)
+            assert said == []
+            tab.close()
+            assert batch.status().live
+        assert batch.status().live
+        batch.set(rate="none")
+        until(lambda: batch.status().finished, HANG_S, "for the run to finish")
+
+
+def _threads(batch: Batch) -> int | None:
+    found = batch.live_settings()
+    return found.threads if found else None
+
+
+def _answers(page: Page) -> bool:
+    try:
+        return page.browser.get(page.origin, timeout=HANG_S).ok
+    except requests.ConnectionError:
+        return False
 
 
 def press(app: Any, label: str) -> None:
