@@ -44,6 +44,7 @@ SECTIONS = {
         "status": "Show how far the batch is; from any terminal, at any time.",
         "sync": "List the batch's channels and playlists again, to add what is new.",
         "sources": "Show the batch's channels, playlists and searches; drop or rename one.",
+        "page": "Start, watch and steer it in a browser.",
     },
     "Steering a live run": {
         "pause": "Have it begin nothing new until `engine resume`.",

@@ -20,6 +20,12 @@ WATCH_S = 1.0
 @click.command("status", cls=EngineCommand)
 @queue_option()
 @json_option
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["prometheus"]),
+    help="Print it in the text format of Prometheus, as for a textfile collector.",
+)
 @click.option("--watch", is_flag=True, help="Show it again every second until ^C.")
 @click.option(
     "--exit-code",
@@ -28,21 +34,27 @@ WATCH_S = 1.0
     help="Exit 0: finished, 3: finished and some failed, 20: running, 21: paused, 22: stalled, 23: stopped with "
     "work left, 10: no queue.",
 )
-def command(root: str, as_json: bool, watch: bool, by_state: bool) -> int:
+def command(root: str, as_json: bool, style: str | None, watch: bool, by_state: bool) -> int:
     """Print counts, rate, ETA, and what limits the run now. Takes no lock; works in every state of the queue."""
     if watch and by_state:
         raise UsageError(
             "--exit-code cannot go with --watch, which runs until ^C; `engine wait` waits for the end of the run"
         )
+    if style and (as_json or watch):
+        raise UsageError("--format prometheus goes with neither --json nor --watch: call it again and again")
     if watch and not as_json and sys.stdout.isatty():
         return _watch(root)
     while True:
         value = status.collect(root)
         if as_json:
             click.echo(status.dumps(value))
+        elif style:
+            from engine.monitor import prometheus
+
+            click.echo(prometheus.render(value, root), nl=False)
         if value["state"] == "empty":
             return _none(root)
-        if not as_json:
+        if not as_json and not style:
             from engine.cli.display.status_panel import show
 
             show(value, root)

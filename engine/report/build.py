@@ -32,7 +32,7 @@ def make(root: str, *, price_per_gb: float | None = None) -> Report:
     history = run_history.read(
         queue, egresses=len(counts["egresses"]), seen_until=_seen_until(queue, counts, read, now), now=now
     )
-    _lengthen(history, read.finished)
+    lengthen(history, read.finished)
     rehearsal = bool(queue.read_batch().get("rehearsal"))
     bad = {"journals": counts.get("bad_lines", 0), "manifest": read.bad_lines, "events": history.bad_lines}
     return Report(
@@ -52,7 +52,7 @@ def make(root: str, *, price_per_gb: float | None = None) -> Report:
         notable=tuple(sorted(history.notable.values(), key=lambda event: event.first)),
         bad_lines=bad,
         undated=read.undated,
-        chart=_chart(history, read.finished),
+        chart=chart_of(history, read.finished),
         following=tuple(following(root, counts, rehearsal=rehearsal, damaged=any(bad.values()))),
     )
 
@@ -66,7 +66,7 @@ def _seen_until(queue: Queue, counts: dict[str, Any], read: manifest_summary.Row
     return max(said, last.until if last else 0.0)
 
 
-def _lengthen(history: run_history.RunHistory, finished: Timeline) -> None:
+def lengthen(history: run_history.RunHistory, finished: Timeline) -> None:
     """A run that was killed has no `stop` event; it worked at least until its last row."""
     for run, following_run in zip(history.runs, history.runs[1:], strict=False):
         if run.exit_code is None:
@@ -162,7 +162,8 @@ def _worst(egresses: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     return tuple(sorted(refused, key=lambda egress: (-egress["blocked_share"], -egress["blocked"]))[:WORST])
 
 
-def _chart(history: run_history.RunHistory, finished: Timeline) -> Chart | None:
+def chart_of(history: run_history.RunHistory, finished: Timeline) -> Chart | None:
+    """The chart of these runs and of when jobs became final; None when there is neither."""
     seen = finished.span()
     since = min([run.since for run in history.runs] + ([seen.since] if seen else []), default=None)
     if since is None:

@@ -1,0 +1,98 @@
+"""`engine page`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import stat
+
+import click
+
+from engine.cli import say, tell
+from engine.cli.options.commands import EngineCommand
+from engine.cli.options.common import queue_option
+from engine.cli.options.values import LOCAL_PATH, Whole
+from engine.errors import Exit, UsageError
+from engine.queue.directory import refuse_foreign
+from engine.storage import disk
+
+MIN_TOKEN, MAX_TOKEN = 16, 1024
+
+
+@click.command("page", cls=EngineCommand)
+@queue_option()
+@click.option(
+    "--port",
+    metavar="N",
+    type=Whole(0, 65535),
+    help="The port on 127.0.0.1 (default: the first free one from 8600 on).",
+)
+@click.option("--open", "open_browser", is_flag=True, help="Open the browser.")
+@click.option("--read-only", is_flag=True, help="Show only: nothing can be started, changed or stopped.")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    type=LOCAL_PATH,
+    help="A token with which a program may read /metrics; made if the file is missing.",
+)
+@click.option("--streamlit", is_flag=True, help="The same as a Streamlit page, with less on it.")
+def command(
+    root: str, port: int | None, open_browser: bool, read_only: bool, token_file: str | None, streamlit: bool
+) -> int:
+    """A page in the browser to start, watch and steer the batch, until ^C.
+
+    It prints the address, which holds a token: who does not have it is refused. The page listens on 127.0.0.1 only;
+    from another machine, reach it by `ssh -L 8600:127.0.0.1:8600`. It keeps no state: close it, open several, restart
+    it. A run that it starts goes on without it.
+    """
+    refuse_foreign(root)
+    _needs("streamlit" if streamlit else "page", "streamlit" if streamlit else "starlette uvicorn")
+    if streamlit:
+        if read_only or token_file:
+            raise UsageError("--streamlit goes with neither --read-only nor --token-file")
+        from engine.page import streamlit_server
+
+        streamlit_server.serve(root, port=port, open_browser=open_browser, on_ready=tell)
+        return Exit.OK
+    from engine.page import server
+
+    token = read_token(token_file) if token_file else None
+
+    def ready(address: str) -> None:
+        tell(address)
+        say("open this address in a browser; ^C ends the page, not the run")
+        if open_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    server.serve(root, port=port, read_only=read_only, metrics_token=token, on_ready=ready)
+    return Exit.OK
+
+
+def read_token(path: str) -> str:
+    """The token in this file; a missing file is made with a new one. Raises UsageError."""
+    try:
+        disk.create(os.path.abspath(path), f"{secrets.token_urlsafe(24)}\n".encode())
+        say(f"--token-file {path}: made, with a new token")
+    except FileExistsError:
+        pass
+    except OSError as exc:
+        raise UsageError(f"--token-file {path}: cannot be made: {exc.strerror}") from None
+    data = disk.read_small(path, MAX_TOKEN)
+    token = (data or b"").decode("ascii", "replace").strip()
+    if len(token) < MIN_TOKEN or not token.isprintable() or not token.isascii() or " " in token:
+        raise UsageError(
+            f"--token-file {path}: no token in it: write one line of {MIN_TOKEN} characters or more without blanks. "
+            "Remove it, and it is made"
+        )
+    if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+        raise UsageError(f"--token-file {path}: other users can read it: `chmod 600 {path}`")
+    return token
+
+
+def _needs(extra: str, modules: str) -> None:
+    """Raise UsageError when what the page is made with is not installed."""
+    if any(importlib.util.find_spec(name) is None for name in modules.split()):
+        raise UsageError(f"this page needs more than is installed: pip install 'engine[{extra}]'")

@@ -1,0 +1,92 @@
+"""What can be downloaded from the page: the queue's own tables, its report, the files of a video, and exports."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from engine.batch import Batch
+from engine.monitor.failed_jobs import rows, to_csv
+from engine.output.formats import RECORD, SUFFIXES
+from engine.queue.directory import Queue, open_queue
+from engine.queue.manifest_row import ManifestRow
+from engine.report import page as report_page
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that the page offers: its name, its type, and what is in it. `open` returns its parts."""
+
+    name: str
+    about: str
+    type: str
+    open: Callable[[Batch], Iterator[bytes]]
+
+
+def _report_html(batch: Batch) -> Iterator[bytes]:
+    yield report_page(batch.report()).encode()
+
+
+def _report_json(batch: Batch) -> Iterator[bytes]:
+    yield json.dumps(batch.report().to_json()).encode()
+
+
+def _failures(batch: Batch) -> Iterator[bytes]:
+    return (f"{line}\r\n".encode("utf-8", "replace") for line in to_csv(rows(open_queue(batch.root))))
+
+
+def _manifest(batch: Batch) -> Iterator[bytes]:
+    return blocks(open_queue(batch.root).manifest)
+
+
+def _rejects(batch: Batch) -> Iterator[bytes]:
+    return blocks(open_queue(batch.root).rejects)
+
+
+_OWN = (
+    Download("manifest.jsonl", "one row a video, as JSON", "application/jsonl", _manifest),
+    Download("failures.csv", "the videos without a transcript, and why", "text/csv", _failures),
+    Download("rejects.csv", "the lines of the input without a video", "text/csv", _rejects),
+    Download("report.html", "the report, as a page", "text/html", _report_html),
+    Download("report.json", "the report, for programs", "application/json", _report_json),
+)
+
+
+def exports() -> tuple[Download, ...]:
+    """What `engine export` makes, in the order in which it is offered. A new kind is added here, and nowhere else."""
+    return ()
+
+
+def offered(root: str) -> list[Download]:
+    """The downloads that this batch has by now."""
+    queue = Queue(root)
+    there = {"manifest.jsonl": queue.manifest, "rejects.csv": queue.rejects}
+    return [each for each in (*_OWN, *exports()) if os.path.exists(there.get(each.name, queue.batch))]
+
+
+def file_of(batch: Batch, row: ManifestRow, suffix: str) -> str | None:
+    """The path of a row's file of this format; None when the row has none that lies in the output directory."""
+    output, files = batch.output, row.files
+    name = files.get(suffix) if isinstance(files, Mapping) and suffix in SUFFIXES else None
+    if output is None or not isinstance(name, str) or not name:
+        return None
+    path = os.path.realpath(os.path.join(output, name))
+    inside = os.path.commonpath((path, os.path.realpath(output))) == os.path.realpath(output)
+    return path if inside and os.path.isfile(path) else None
+
+
+def formats_of(batch: Batch, row: ManifestRow) -> list[str]:
+    """The formats of a row that can be downloaded, the record last."""
+    found = [name for name in SUFFIXES if file_of(batch, row, name)]
+    return sorted(found, key=lambda name: name == RECORD)
+
+
+def blocks(path: str) -> Iterator[bytes]:
+    """The content of a file as it is now, piece by piece: what is appended meanwhile is left out."""
+    with open(path, "rb") as file:
+        left = os.fstat(file.fileno()).st_size
+        while left > 0 and (data := file.read(min(left, 1 << 18))):
+            left -= len(data)
+            yield data
