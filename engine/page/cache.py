@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from engine.errors import UsageError
 from engine.storage import disk
+from engine.storage.user_cache import user_cache
 
 UPLOADS = "uploads"
 STALE_S = 86_400.0
@@ -20,9 +21,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 def directory() -> str:
     """`engine` in the cache directory of the user (XDG), made if it is missing. Raises UsageError."""
-    base = os.environ.get("XDG_CACHE_HOME") or ""
-    base = base if os.path.isabs(base) else os.path.join(os.path.expanduser("~"), ".cache")
-    path = os.path.join(base, "engine")
+    path = user_cache()
     try:
         disk.ensure_dirs(path)
     except OSError as exc:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.batch import Batch
+from engine.export import ExportKind
 from engine.monitor.failed_jobs import rows, to_csv
 from engine.output.formats import RECORD, SUFFIXES
+from engine.page import cache
 from engine.queue.directory import Queue, open_queue
 from engine.queue.manifest_row import ManifestRow
 from engine.report import page as report_page
@@ -54,16 +59,54 @@ _OWN = (
 )
 
 
-def exports() -> tuple[Download, ...]:
-    """What `engine export` makes, in the order in which it is offered. A new kind is added here, and nowhere else."""
-    return ()
+def _exported(kind: ExportKind, name: str) -> Callable[[Batch], Iterator[bytes]]:
+    """An export in one file, made in the cache directory and gone once it is read."""
+
+    def parts(batch: Batch) -> Iterator[bytes]:
+        with tempfile.TemporaryDirectory(prefix="export-", dir=cache.directory()) as room:
+            path = os.path.join(room, name)
+            batch.export(kind, path)
+            yield from blocks(path)
+
+    return parts
+
+
+def _texts(batch: Batch) -> Iterator[bytes]:
+    with tempfile.TemporaryDirectory(prefix="export-", dir=cache.directory()) as room:
+        texts, packed = os.path.join(room, "texts"), os.path.join(room, "texts.zip")
+        batch.export("txt", texts)
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(Path(texts).rglob("*.txt")):
+                archive.write(path, path.relative_to(texts))
+        yield from blocks(packed)
+
+
+# What `engine export` makes, in the order in which it is offered. A new kind is added here, and nowhere else.
+_EXPORTS = (
+    Download(
+        "table.csv",
+        "a table of all videos and their texts, for Excel",
+        "text/csv",
+        _exported("csv", "table.csv"),
+    ),
+    Download("texts.zip", "a readable text for each transcript", "application/zip", _texts),
+    Download(
+        "table.jsonl", "the same table as JSON lines", "application/jsonl", _exported("jsonl", "table.jsonl")
+    ),
+    Download(
+        "table.db",
+        "the same with full-text search: SQLite",
+        "application/vnd.sqlite3",
+        _exported("sqlite", "table.db"),
+    ),
+)
 
 
 def offered(root: str) -> list[Download]:
     """The downloads that this batch has by now."""
     queue = Queue(root)
     there = {"manifest.jsonl": queue.manifest, "rejects.csv": queue.rejects}
-    return [each for each in (*_OWN, *exports()) if os.path.exists(there.get(each.name, queue.batch))]
+    return [each for each in (*_OWN, *_EXPORTS) if os.path.exists(there.get(each.name, queue.batch))]
 
 
 def file_of(batch: Batch, row: ManifestRow, suffix: str) -> str | None:

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -155,7 +156,12 @@ class PageServer:
         if not wanted:
             return _said("there is no such download", 404)
         as_file = {"content-disposition": f'attachment; filename="{wanted[0].name}"'}
-        return StreamingResponse(wanted[0].open(self.batch), media_type=wanted[0].type, headers=as_file)
+        parts = wanted[0].open(self.batch)
+        try:
+            first = next(parts, b"")  # an export is made here, or fails before anything is sent
+        except EngineError as exc:
+            return _said(str(exc), 503)
+        return StreamingResponse(chain([first], parts), media_type=wanted[0].type, headers=as_file)
 
     # ---- what changes something --------------------------------------------------------------------------
     def doing(self, action: Callable[[dict[str, Any]], str]) -> Callable[[Request], Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -9,6 +11,7 @@ import signal
 import socket
 import stat
 import threading
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -172,6 +175,11 @@ def test_a_batch_from_the_first_paste_to_the_audit(room: Room) -> None:
     assert "this is no video" in page.get("/download/rejects.csv").text
     assert "<!doctype html>" in page.get("/download/report.html").text
     assert page.get("/download/report.json").json()["state"] == "finished"
+    table = page.get("/download/table.csv").content.decode("utf-8-sig")
+    assert len(list(csv.DictReader(io.StringIO(table)))) == len(rows)
+    with zipfile.ZipFile(io.BytesIO(page.get("/download/texts.zip").content)) as archive:
+        assert len(archive.namelist()) == sum(row["status"] == "ok" for row in rows)
+    assert page.get("/download/table.db").content.startswith(b"SQLite format 3")
     for name in ("batch.json", "..%2fbatch.json", "%2fetc%2fpasswd"):
         assert page.get(f"/download/{name}").status_code == 404
     assert 'engine_jobs{queue="' in page.get("/metrics").text
