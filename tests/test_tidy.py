@@ -116,7 +116,7 @@ def test_one_door_to_the_disk() -> None:
         ("starlette", "page/"),
         ("uvicorn", "page/server.py"),
         ("streamlit", ("page/streamlit_page.py", "page/streamlit_server.py")),
-        ("sqlite3", ("page/index.py", "search/", "export/database.py", "export/row_filter.py")),
+        ("sqlite3", ("page/", "search/", "export/database.py", "export/row_filter.py")),
         ("apprise", "run/notify.py"),
         ("pyarrow", ("inputs/parquet.py", "export/parquet_files.py")),
         ("fsspec", "export/store.py"),

@@ -59,7 +59,7 @@ _OWN = (
 )
 
 
-def _exported(kind: ExportKind, name: str) -> Callable[[Batch], Iterator[bytes]]:
+def _exported(kind: ExportKind, name: str, about: str, media_type: str) -> Download:
     """An export in one file, made in the cache directory and gone once it is read."""
 
     def parts(batch: Batch) -> Iterator[bytes]:
@@ -68,7 +68,7 @@ def _exported(kind: ExportKind, name: str) -> Callable[[Batch], Iterator[bytes]]
             batch.export(kind, path)
             yield from blocks(path)
 
-    return parts
+    return Download(name, about, media_type, parts)
 
 
 def _texts(batch: Batch) -> Iterator[bytes]:
@@ -83,22 +83,10 @@ def _texts(batch: Batch) -> Iterator[bytes]:
 
 # What `engine export` makes, in the order in which it is offered. A new kind is added here, and nowhere else.
 _EXPORTS = (
-    Download(
-        "table.csv",
-        "a table of all videos and their texts, for Excel",
-        "text/csv",
-        _exported("csv", "table.csv"),
-    ),
+    _exported("csv", "table.csv", "a table of all videos and their texts, for Excel", "text/csv"),
     Download("texts.zip", "a readable text for each transcript", "application/zip", _texts),
-    Download(
-        "table.jsonl", "the same table as JSON lines", "application/jsonl", _exported("jsonl", "table.jsonl")
-    ),
-    Download(
-        "table.db",
-        "the same with full-text search: SQLite",
-        "application/vnd.sqlite3",
-        _exported("sqlite", "table.db"),
-    ),
+    _exported("jsonl", "table.jsonl", "the same table as JSON lines", "application/jsonl"),
+    _exported("sqlite", "table.db", "the same with full-text search: SQLite", "application/vnd.sqlite3"),
 )
 
 
