@@ -294,7 +294,7 @@ class Batch:
         """Nothing is left of runs that have all ended: no claims, temporary files, semaphores, stray output."""
         left = recount.leftovers(self.queue, self.out)
         assert left == [], left
-        until(lambda: not semaphores(self.pids), 3.0, f"semaphores in /dev/shm: {semaphores(self.pids)}")
+        until(lambda: not semaphores(self.pids), 30.0, f"semaphores in /dev/shm: {semaphores(self.pids)}")
         recount.check_files(self.queue, self.out)
         if finished:
             assert set(self.rows()) == set(self.ids)
