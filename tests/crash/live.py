@@ -162,7 +162,7 @@ class Soak:
     def kill_worker(self) -> str | None:
         run = self.alive()
         known = set(recount.workers(self.batch.queue))
-        before = Counter(event["event"] for event in recount.events(self.batch.queue))
+        before = collections.Counter(event["event"] for event in recount.events(self.batch.queue))
         pid = self.killer.worker(run)
         if pid is None:
             return "none is there"
@@ -173,7 +173,7 @@ class Soak:
             "no new worker in a killed one's slot",
         )
         self.figures["slot_back_s"].append(time.monotonic() - killed_s)
-        since = Counter(event["event"] for event in recount.events(self.batch.queue)) - before
+        since = collections.Counter(event["event"] for event in recount.events(self.batch.queue)) - before
         assert since["slot_died"] <= 1 + since["worker_silent"], "another slot was touched"
         return str(pid)
 
