@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,8 @@ def test_typed(args: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str
 
 def test_typed_into_any_option(capfd: pytest.CaptureFixture[str]) -> None:
     """Options that somebody adds later as well."""
+    taken = socket.create_server(("127.0.0.1", 0))  # the page ends there, and does not serve
+    page = ["--port", str(taken.getsockname()[1])]
     for name in group.list_commands(click.Context(group)):
         command = group.get_command(click.Context(group), name)
         assert command is not None
@@ -118,14 +121,18 @@ def test_typed_into_any_option(capfd: pytest.CaptureFixture[str]) -> None:
         ):
             if option.count or option.name == "progress":
                 continue
-            more = {"seed": ["--dry-run"], "retry": ["--dry-run"], "rehearse": ["--videos", "0"]}.get(
-                name, []
-            )
+            more = {
+                "seed": ["--dry-run"],
+                "retry": ["--dry-run"],
+                "rehearse": ["--videos", "0"],
+                "page": page,
+            }.get(name, [])
             if option.name != "videos":
                 invoke([name, *more, option.opts[-1], EVIL])
             captured = capfd.readouterr()
             check(captured.out)
             check(captured.err)
+    taken.close()
 
 
 @pytest.mark.parametrize(
