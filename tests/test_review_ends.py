@@ -42,14 +42,14 @@ def test_a_token_that_moves_back_while_it_is_looked_for_is_seen(
     chunk = hand.worker.claim(0.0)
     assert chunk is not None
     hand.chunk(chunk, move=False)
-    from engine.queue import journal_reader
+    from engine.queue import journal_follower
 
     def moves(value: object) -> list[str]:
         hand.worker.give_back(chunk, 0.0)  # after deferred/ was listed, before workers/ is
         return []
 
-    monkeypatch.setattr(journal_reader, "worker_ids", moves)
-    assert chunk in set(journal_reader.touched_chunks(queue))
+    monkeypatch.setattr(journal_follower, "worker_ids", moves)
+    assert chunk in set(journal_follower.touched_chunks(queue))
     hand.close()
 
 

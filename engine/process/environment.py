@@ -69,7 +69,7 @@ def users_directory() -> str | None:
 
 
 def shown(path: str) -> str:
-    """A path as the user would type it from where he stood."""
+    """A path as the user would type it in the directory where the command was started."""
     directory = users_directory()
     return os.path.relpath(path, directory) if directory else os.path.abspath(path)
 

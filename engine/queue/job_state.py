@@ -19,10 +19,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from engine.model import CONNECTION_KINDS
 from engine.queue.journal import JournalEntry
 
 CLOCK_JUMP_S = 1800.0  # twice the longest wait (`engine.worker.retry_policy.LONG_WAIT_S`)
-LINE_KINDS = ("network", "proxy", "timeout")  # what another egress may do better
 
 
 def is_due(not_before: float, now: float) -> bool:
@@ -129,7 +129,7 @@ class ChunkState:
             state.not_before = _number(body.get("not_before"))
             kind = body.get("kind")
             state.why = kind if isinstance(kind, str) else None
-            egress = body.get("egress") if body.get("kind") in LINE_KINDS else None
+            egress = body.get("egress") if state.why in CONNECTION_KINDS else None  # another may do better
             state.failed_by = egress if isinstance(egress, str) else None
             state.charged += bool(body.get("charged"))
             state.refused = state.refused or kind == "blocked"

@@ -12,9 +12,9 @@ from engine.errors import UsageError
 from engine.inputs import Keep, Line, read
 from engine.inputs.encodings import checked
 from engine.inputs.transcript_files import ids_in
-from engine.queue.channel_state import MAX_RESULTS
 from engine.queue.directory import Queue
 from engine.queue.id_index import IdSet
+from engine.queue.listings import MAX_RESULTS
 from engine.seeding import known_ids
 from engine.seeding.dedup import Seeded
 from engine.seeding.rejected import guarded

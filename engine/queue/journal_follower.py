@@ -1,4 +1,6 @@
-"""Following the journals of the chunks that are not filed: what the monitor and the counts read."""
+"""Follows the journals of the chunks that are not filed, for the monitor and the counts.
+
+`engine.verify.journal_reader` is the audit's own and shares no code with this."""
 
 from __future__ import annotations
 
