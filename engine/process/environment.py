@@ -63,7 +63,7 @@ def users_environment() -> dict[str, str]:
 
 
 def users_directory() -> str | None:
-    """Where the user stood; None when that directory is gone."""
+    """The directory in which the command was started; None when it is gone."""
     directory = _Start.directory or _here()
     return directory if directory and os.path.isdir(directory) else None
 

@@ -1,4 +1,4 @@
-"""State is folded, not stored: what a chunk's jobs are, read off its journal.
+"""The state of a chunk's jobs, computed from its journal.
 
     line ──seed──> PENDING ──attempt──> in flight ──finish──> ok · absent · failed
                       ^                     │                        │
@@ -31,8 +31,8 @@ def is_due(not_before: float, now: float) -> bool:
 
 
 class Death(NamedTuple):
-    """A process died with the job in flight. `alone`: nothing else was in flight there. `sure` is the supervisor's:
-    nothing hinted at a killer from outside. Nobody asks for it any more."""
+    """A process died with the job in flight. `alone`: nothing else was in flight there. `sure` is true when
+    nothing hinted at a killer from outside. It is not used any more."""
 
     alone: bool
     sure: bool
@@ -125,7 +125,7 @@ class ChunkState:
             if body.get("gave_way") is True:
                 return
             state.tries += 1
-            state.deaths.clear()  # it came through an attempt alive: whatever killed those processes, it was not this
+            state.deaths.clear()  # it survived an attempt, so something else killed those processes
             state.not_before = _number(body.get("not_before"))
             kind = body.get("kind")
             state.why = kind if isinstance(kind, str) else None

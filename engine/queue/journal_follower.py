@@ -79,7 +79,7 @@ class JournalFollower:
                     state.final, state.final_raw = _DROPPED, b""
 
     def waiting(self, now: float) -> dict[str, float]:
-        """The deferred jobs, and until when each waits."""
+        """The deferred jobs, each with the time at which it is due."""
         return {
             video_id: state.not_before
             for video_id, state in self.state.jobs.items()

@@ -54,7 +54,7 @@ WHY = "repair"
 _APART_FROM_MANIFEST = frozenset(
     {"stray temporary file", "stray file", "stray token", "wrong cache", "duplicate job"}
 )
-_MANY = 20  # so many sentences of one sort are kept; the rest is counted
+_MANY = 20  # how many sentences of one sort are kept; the rest is counted
 
 
 @dataclass(slots=True)

@@ -150,7 +150,7 @@ def reopen(queue: Queue, chunk: Chunk, ids: set[str], why: str = WHY) -> int:
 
 
 def _open_jobs(queue: Queue, chunk: Chunk) -> set[str]:
-    """The jobs of a chunk that its next owner will do: no row of theirs may be left."""
+    """The jobs of a chunk that its next owner will do. None of them may keep a row."""
     jobs = chunk_state(queue, chunk, brief=True).jobs
     return {name for name in queue.chunk_ids(chunk) if name not in jobs or jobs[name].final is None}
 

@@ -228,7 +228,7 @@ class Supervisor:
 
     def _stuck(self, text: str) -> None:
         events.emit(self.queue, "budget_stuck", text)
-        self._rest()  # nothing ticks yet, and the user should know what is waited for
+        self._rest()  # no progress is shown yet, and the user should know what the wait is for
 
     def _conclude(self) -> int:
         """Leave the last snapshot and say how the run ended; returns the exit code."""

@@ -111,7 +111,7 @@ def seed_streams(
 ) -> Seeded:
     """Seed what the streams hold, under seed.lock; what is wrong with a stream is added to `errors`.
 
-    IdSet that are `known_elsewhere` are kept first, as the lister of a live run may find them at any moment.
+    The ids in `known_elsewhere` are kept first, as the lister of a live run may find them at any moment.
     """
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
         if known_elsewhere is not None:
