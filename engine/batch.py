@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 from engine.errors import NoRecordError, UsageError
 from engine.model import Record, RetryResult, SeedResult
 from engine.monitor.batch_status import BatchStatus
-from engine.queue.channel_state import KIND as LISTING
-from engine.queue.channel_state import MAX_RESULTS
 from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
+from engine.queue.listings import KIND as LISTING
+from engine.queue.listings import MAX_RESULTS
 from engine.queue.manifest_row import ManifestRow, counted_rows
 from engine.run.child_run import RunHandle, RunOptions, RunResult, start_run
 from engine.run.live_run import LiveRun
@@ -149,13 +149,13 @@ class Batch(LiveRun):
 
     def sync(self, *, searches: bool = False) -> int:
         """Have the next run list the batch's channels and playlists again for new videos; returns how many."""
-        from engine.queue import channel_state
+        from engine.queue import listings
         from engine.seeding.seed import SEED_WAIT_S
         from engine.storage.locks import take_or_say_who
 
         queue = open_queue(self.root)
         with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-            return channel_state.sync(queue, searches=searches)
+            return listings.sync(queue, searches=searches)
 
     # ---- what became of it ------------------------------------------------------------------------------
     def status(self) -> BatchStatus:

@@ -65,6 +65,8 @@ ABSENT_KINDS = frozenset(
         Kind.NO_LANGUAGE,
     }
 )
+# The connection was lost, or nothing came in time. That may be the job's fault or its egress's.
+CONNECTION_KINDS = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from support import Kind, make_queue, worked
 from engine.cli import failures as failures_command
 from engine.cli import invoke
 from engine.cli.display.slow_work import EACH_S, SlowWork
-from engine.queue import channel_state, journal
-from engine.queue.channel_state import DONE, Listing
+from engine.queue import journal, listings
 from engine.queue.directory import Queue
+from engine.queue.listings import DONE, Listing
 from engine.recovery import requeue
 from engine.run.lister import Lister
 
@@ -47,7 +47,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], Counter[str
 def listed(root: Path, count: int) -> Queue:
     queue = make_queue(str(root))
     for number in range(count):
-        channel_state.save(queue, Listing(number, f"@channel-{number}", "channel", parts=["videos"]))
+        listings.save(queue, Listing(number, f"@channel-{number}", "channel", parts=["videos"]))
     return queue
 
 
@@ -62,16 +62,16 @@ class Worked(Lister):
     def work(self, listing: Listing) -> None:
         self.done.append(listing.number)
         listing.state, listing.parts = DONE, []
-        channel_state.save(self.queue, listing)
+        listings.save(self.queue, listing)
         if listing.number == 3:  # somebody seeds another one meanwhile, and takes one away
-            channel_state.save(self.queue, Listing(1000, "@late", "channel", parts=["videos"]))
-            channel_state.save(self.queue, Listing(5, "@channel-5", "channel", state=DONE))
+            listings.save(self.queue, Listing(1000, "@late", "channel", parts=["videos"]))
+            listings.save(self.queue, Listing(5, "@channel-5", "channel", state=DONE))
 
 
 def test_listing_reads_each_source_a_few_times(
     tmp_path: Path, counted: Callable[[Any, str], Counter[str]]
 ) -> None:
-    calls = counted(channel_state, "read")
+    calls = counted(listings, "read")
     for count in (SOME, MANY):
         calls.clear()
         lister = Worked(listed(tmp_path / str(count), count))
@@ -84,22 +84,22 @@ def test_looking_again_reads_only_what_has_changed(
     tmp_path: Path, counted: Callable[[Any, str], Counter[str]]
 ) -> None:
     queue = listed(tmp_path / "q", MANY)
-    calls = counted(channel_state, "read")
-    assert channel_state.summary(queue)["open"] == MANY
+    calls = counted(listings, "read")
+    assert listings.summary(queue)["open"] == MANY
     assert calls["read"] == MANY
     for number in range(3):
-        state = channel_state.read(queue, number)
+        state = listings.read(queue, number)
         assert state is not None
         state.state, state.found = DONE, 7
-        channel_state.save(queue, state)
+        listings.save(queue, state)
         calls.clear()
-        assert channel_state.summary(queue)["done"] == number + 1
-        assert channel_state.summary(queue)["found"] == 7 * (number + 1)
+        assert listings.summary(queue)["done"] == number + 1
+        assert listings.summary(queue)["found"] == 7 * (number + 1)
         assert calls["read"] == 1
     os.unlink(queue.listing(MANY - 1))
     Path(queue.listing(4)).write_bytes(b"{")
-    assert channel_state.summary(queue)["open"] == MANY - 5
-    assert channel_state.summary(queue) == {**channel_state.summary(queue), "done": 3, "failed": 0}
+    assert listings.summary(queue)["open"] == MANY - 5
+    assert listings.summary(queue) == {**listings.summary(queue), "done": 3, "failed": 0}
 
 
 def test_a_retry_reads_each_journal_a_few_times(
@@ -132,12 +132,12 @@ def test_failures_are_written_many_at_a_time(
     tmp_path: Path, counted: Callable[[Any, str], Counter[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     queue = worked(tmp_path, 1100, lambda _: Kind.TIMEOUT)
-    calls = counted(failures_command, "tell")
+    calls = counted(failures_command, "print_lines")
     for form, more in (((), 0), (("--csv",), 1), (("--json",), 0)):
         calls.clear()
         assert invoke(["failures", "-q", queue.root, *form]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 1100 + more
-        assert calls["tell"] == 3
+        assert calls["print_lines"] == 3
 
 
 def test_words_about_slow_work(capsys: pytest.CaptureFixture[str]) -> None:

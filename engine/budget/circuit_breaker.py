@@ -34,13 +34,13 @@ NOISY, NOISY_PROBES = (
     0.5,
     3,
 )  # where most refusals are over at once, so many probes in a row have to be refused
-PROBES = 3  # so many of no avail retire an egress for a while, when others work
+PROBES = 3  # after so many failed probes an egress is set aside for a while, if others work
 AWAY_S = 600.0
-LIKE_THE_LAST = 1.02  # a block is first tried again when it has lasted so many times as long as the last one
+LIKE_THE_LAST = 1.02  # a block is first tested when it has lasted this many times as long as the last one
 SLACK_S = 1.0
 SPREAD = 0.02  # later by up to so much, so that egresses blocked together are not probed together
 MAX_AWAY_S = 3600.0
-RECALL_S = 10.0  # an egress that is away is tried so soon once no other works
+RECALL_S = 10.0  # an egress that is set aside is tested this soon once no other works
 LOSSES = 5  # so many attempts lost in a row open an egress
 GATEWAY_LOSSES = 20  # a rotating gateway lost so many attempts in a row: then it is not its exits
 _U32 = 0xFFFFFFFF
@@ -216,7 +216,7 @@ def recalled(state: EgressState, now: float, wall: float, settings: BudgetSettin
 def _still_lost(
     state: EgressState, now: float, wall: float, settings: BudgetSettings, others_ok_at: float | None
 ) -> EgressState:
-    """Open again after a probe of no avail; for long, when others had a success while this one was open."""
+    """Open again after a failed probe, for long if others had a success while this one was open."""
     fails = state.fails + 1
     others_work = others_ok_at is not None and others_ok_at > state.opened_at
     if not others_work or (fails <= PROBES and not state.away):
@@ -239,7 +239,7 @@ def _open(
     *,
     again: bool = False,
 ) -> EgressState:
-    """Close the way for a cool-down. `again`: the probe said nothing, so the next is not put off further."""
+    """Open the breaker for a cool-down. `again`: the probe said nothing, so the next is not put off further."""
     epoch = (state.epoch + 1) & _U32
     wait_s = PROBE_GAP_S / settings.pace if again else cool_down_s(fails, why, state.key + epoch, settings)
     if why == Why.BLOCK and not again and state.flags & CONFIRMED:

@@ -43,8 +43,8 @@ class Budget:
         self._on_event = on_event
         self._order = Order(store)
         self._begin()
-        # What the store answers by itself:
-        self.look, self.usable, self.calm, self.flush = store.peek, store.usable, store.calm, store.flush
+        # Methods that need only the store; `engine.budget.store` documents them.
+        self.peek, self.usable, self.calm, self.flush = store.peek, store.usable, store.calm, store.flush
         self.lean_off = store.lean_off
         self.lean_failed = store.lean_failed
         self.lean_worked = store.lean_worked
@@ -172,7 +172,7 @@ class Budget:
     def settings(self) -> BudgetSettings:
         return self._store.settings
 
-    def steer(self, settings: BudgetSettings) -> None:
+    def apply_settings(self, settings: BudgetSettings) -> None:
         """Hold to these settings from now on. At another rate every egress begins again: what was learnt is
         forgotten, a cool-down goes on. Any number of processes may be told the same, in any order. Raises DiskError.
         """

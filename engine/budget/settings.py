@@ -93,7 +93,8 @@ class BudgetSettings:
 
 
 def look_ahead_s(interval: float) -> float:
-    """How long before its time a slot may be reserved, and how long after it is still good (H = L)."""
+    """How long before its time a slot may be reserved, and how long after it is still good:
+    the same length."""
     return SLOW_LOOK_AHEAD_S if interval * SLOW_RATE_PER_S > 1.0 else LOOK_AHEAD_S
 
 

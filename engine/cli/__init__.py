@@ -225,7 +225,7 @@ def say(text: str) -> None:
         click.echo(harmless(text), err=True)
 
 
-def tell(*lines: str) -> None:
+def print_lines(*lines: str) -> None:
     """Print lines of a result on stdout. Control characters are made harmless."""
     from engine.output.terminal import harmless
 

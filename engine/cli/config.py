@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from engine.cli import tell
+from engine.cli import print_lines
 from engine.cli.options import config_files
 from engine.cli.options.commands import EngineGroup
 from engine.cli.options.common import json_option, profile_option, queue_option
@@ -65,10 +65,10 @@ def show_command(root: str, profile: str | None, as_json: bool) -> int:
     shown = [(name, _show(value), origin) for name, value, origin in found]
     room = min(40, max(len(value) for _, value, _ in shown))
     for name, text, origin in shown:
-        tell(f"{name:<{wide}}  {text:<{room}}  {origin}")
+        print_lines(f"{name:<{wide}}  {text:<{room}}  {origin}")
     click.echo()
     for path in files:
-        tell(f"{path}: {'read' if os.path.exists(path) else 'not there'}")
+        print_lines(f"{path}: {'read' if os.path.exists(path) else 'not there'}")
     return Exit.OK
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli import say, tell
+from engine.cli import print_lines, say
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, processes_option, queue_option, threads_option
 from engine.cli.options.network import network_options, proxy_urls
@@ -94,5 +94,5 @@ def _show(finding: Finding) -> None:
     lines = textwrap.wrap(text, width - 22, break_long_words=True) or [""]
     click.echo(click.style(f"{finding.level:<8}", fg=_STYLE[finding.level]) + head[8:] + lines[0])
     for line in lines[1:]:
-        tell(" " * 22 + line)
+        print_lines(" " * 22 + line)
     sys.stdout.flush()

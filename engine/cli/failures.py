@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from engine.cli import tell
+from engine.cli import print_lines
 from engine.cli.display.slow_work import SlowWork
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, older_option, queue_option
@@ -42,5 +42,5 @@ def command(root: str, as_json: bool, as_csv: bool, kinds: tuple[str, ...], olde
         found = SlowWork("jobs").over("listed", found)
     lines = write(found)
     while block := list(itertools.islice(lines, _AT_ONCE)):
-        tell(*block)
+        print_lines(*block)
     return Exit.OK

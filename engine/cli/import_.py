@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from engine.cli import say, tell
+from engine.cli import print_lines, say
 from engine.cli.display.slow_work import SlowWork
 from engine.cli.options.captions import caption_source, parse_languages
 from engine.cli.options.commands import EngineCommand
@@ -106,7 +106,7 @@ def command(
     if as_json:
         click.echo(json.dumps(importing.summary(result)))
     else:
-        tell(_sentence(result, len(rejected), queue.rejects))
+        print_lines(_sentence(result, len(rejected), queue.rejects))
         if left := result.rejected + sum(result.other_language.values()):
             say(f"{left:,} of these videos are left to fetch: `{next_run(queue, root)}`")
     return Exit.OK if result.imported or result.already or not (result.videos or rejected) else Exit.USAGE

@@ -9,7 +9,7 @@ import stat
 
 import click
 
-from engine.cli import say, tell
+from engine.cli import print_lines, say
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import queue_option
 from engine.cli.options.values import LOCAL_PATH, Whole
@@ -53,14 +53,14 @@ def command(
             raise UsageError("--streamlit goes with neither --read-only nor --token-file")
         from engine.page import streamlit_server
 
-        streamlit_server.serve(root, port=port, open_browser=open_browser, on_ready=tell)
+        streamlit_server.serve(root, port=port, open_browser=open_browser, on_ready=print_lines)
         return Exit.OK
     from engine.page import server
 
     token = read_token(token_file) if token_file else None
 
     def ready(address: str) -> None:
-        tell(address)
+        print_lines(address)
         say("open this address in a browser; ^C ends the page, not the run")
         if open_browser:
             import webbrowser

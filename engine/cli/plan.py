@@ -12,7 +12,7 @@ import click
 
 from engine.budget import Rate, memory, parse_rate
 from engine.budget.snapshot import remembered
-from engine.cli import say, tell
+from engine.cli import print_lines, say
 from engine.cli.options.commands import IdCommand
 from engine.cli.options.common import inputs, json_option, queue_option
 from engine.cli.options.config_files import memory_file
@@ -186,7 +186,7 @@ def command(
         click.echo(json.dumps(estimate.to_json()))
     else:
         for line in estimate.lines():
-            tell(line)
+            print_lines(line)
     return Exit.OK
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from engine.cli import say, tell
+from engine.cli import print_lines, say
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, queue_option
 from engine.cli.options.network import check_authorities, control_video_option, network_options, proxy_urls
@@ -139,7 +139,7 @@ def command(
         terminal = sys.stdout.isatty()
         width = min(shutil.get_terminal_size().columns, _WIDEST) if terminal else _WIDEST
         click.echo(show(reports, width=max(width, 60), colour=terminal))
-        tell("", *conclusion(reports, names))
+        print_lines("", *conclusion(reports, names))
     sys.stdout.flush()
     return code
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from engine.cli import tell
+from engine.cli import print_lines
 from engine.cli.options.commands import EngineGroup
 from engine.cli.options.common import json_option
 from engine.cli.options.network import check_authorities, network_options, proxy_urls
@@ -63,7 +63,7 @@ def check_command(
         width = max(len(each.name) for each in results)
         for each in results:
             result = f"{each.failure.kind}: {each.failure.message}" if each.failure else "ok"
-            tell(f"{each.name:<{width}}  {1000 * each.elapsed_s:6.0f} ms  {result}")
+            print_lines(f"{each.name:<{width}}  {1000 * each.elapsed_s:6.0f} ms  {result}")
     sys.stdout.flush()
     bad = sum(each.failure is not None for each in results)
     return Exit.OK if not bad else Exit.NO_PROXY if bad == len(results) else Exit.SOME_FAILED

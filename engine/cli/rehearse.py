@@ -17,8 +17,8 @@ from engine.cli.options.run_options import read_options, run_options
 from engine.cli.options.values import LOCAL_PATH, Number, Whole
 from engine.cli.run import run
 from engine.errors import Exit, UsageError
-from engine.queue.channel_state import read_all
 from engine.queue.directory import Queue, exists, refuse_foreign
+from engine.queue.listings import read_all
 from engine.rehearsal import CAPTURES, SCENARIOS, RehearsalSettings, invented_ids, start
 
 DEFAULT_VIDEOS = 300

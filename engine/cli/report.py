@@ -9,7 +9,7 @@ import shutil
 import click
 
 from engine.batch import Batch
-from engine.cli import say, tell
+from engine.cli import print_lines, say
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, queue_option
 from engine.cli.options.values import LOCAL_PATH
@@ -58,7 +58,7 @@ def command(root: str, price: str | None, page_path: str | None, as_json: bool) 
         say(f"the report is in {page_path}")
     else:
         for line in report.words(found, shutil.get_terminal_size().columns):
-            tell(line)
+            print_lines(line)
     return Exit.OK
 
 

@@ -31,7 +31,7 @@ from engine.output import destination
 from engine.output.placement import refuse_output_place
 from engine.process import environment
 from engine.process.threads import start_thread
-from engine.queue import channel_state, events
+from engine.queue import events, listings
 from engine.queue.control import clear_requests
 from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
 from engine.queue.id_index import IdSet
@@ -236,7 +236,7 @@ def _recover(queue: Queue, settings: Settings, memory_path: str | None) -> None:
         for sentence in recover(queue):
             say(sentence)
         left = queue.total() - recount(queue, time.time()).counts.final
-        to_list = len(channel_state.open_listings(queue))
+        to_list = len(listings.open_listings(queue))
     sweep_semaphores(events.past_runs(queue))
     pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
     sources = f" and {to_list:,} {noun(to_list)} to list" if to_list else ""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 import click
 
-from engine.cli import say, tell
+from engine.cli import print_lines, say
 from engine.cli.display.seed_preview import to_json, to_lines
 from engine.cli.options.commands import IdCommand
 from engine.cli.options.common import inputs, json_option, queue_option
@@ -89,7 +89,7 @@ def command(
         result = seed_streams(
             queue, streams, errors, say, known_elsewhere=known, max_results=max_results, newest=newest
         )
-        tell(json.dumps(_counts(result)) if as_json else seeded_sentence(result, queue.rejects))
+        print_lines(json.dumps(_counts(result)) if as_json else seeded_sentence(result, queue.rejects))
     for error in errors:
         say(error if error.startswith(" ") else f"engine: {error}")  # a reason stands below its file
     with suppress(AttributeError):
@@ -110,7 +110,7 @@ def _look(
     first = list(itertools.islice(lines, preview)) if preview else []
     if not as_json:
         for text in to_lines(first):
-            tell(text)
+            print_lines(text)
     if dry_run:
         queue = open_queue(root) if exists(root) else None
         result = would_seed(queue, itertools.chain(first, lines), unwanted=known)
@@ -120,7 +120,7 @@ def _look(
         shown = {"preview": [to_json(line) for line in first]} if preview else {}
         click.echo(json.dumps({**(_counts(result) if dry_run else {"schema_version": 1}), **shown}))
     elif dry_run:
-        tell(f"{seeded_sentence(result, None)} (dry run: nothing is written)")
+        print_lines(f"{seeded_sentence(result, None)} (dry run: nothing is written)")
     return result
 
 

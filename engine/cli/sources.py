@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 import click
 
-from engine.cli import say, tell
+from engine.cli import print_lines, say
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, next_run, queue_option
 from engine.errors import Exit, UsageError
 from engine.inputs import find_source
 from engine.output.terminal import printable
-from engine.queue import channel_state
-from engine.queue.channel_state import Listing
+from engine.queue import listings
 from engine.queue.directory import Queue, open_queue
+from engine.queue.listings import Listing
 from engine.seeding.seed import SEED_WAIT_S
 from engine.storage.locks import take_or_say_who
 
@@ -46,15 +46,15 @@ def command(root: str, drop: tuple[str, ...], rename: tuple[str, str] | None, as
                 _rename(queue, *rename)
             else:
                 _drop(queue, drop)
-    found = channel_state.read_all(queue)
+    found = listings.read_all(queue)
     if as_json:
         click.echo(json.dumps({"schema_version": 1, "sources": [_to_json(each) for each in found]}))
     else:
         for line in _lines(found):
-            tell(line)
+            print_lines(line)
         if not found:
             say("this batch has no sources")
-        elif any(each.state == channel_state.OPEN for each in found):
+        elif any(each.state == listings.OPEN for each in found):
             say(f"some are still to be listed: `{next_run(queue, root)}`")
     return Exit.OK
 
@@ -72,7 +72,7 @@ def _own(queue: Queue) -> Iterator[None]:
 def _drop(queue: Queue, names: tuple[str, ...]) -> None:
     """Drop them all, or none when one is not there."""
     for listing in {found.number: found for name in names for found in [_named(queue, name)]}.values():
-        channel_state.drop(queue, listing)
+        listings.drop(queue, listing)
         say(f"dropped {printable(listing.source)}: the {listing.added:,} videos that it added stay")
 
 
@@ -82,19 +82,19 @@ def _rename(queue: Queue, old: str, new: str) -> None:
         raise UsageError(
             f"{printable(new, 60)!r} is no {listing.kind}, as {printable(listing.source, 60)} is"
         )
-    if any(each.source == source.name for each in channel_state.read_all(queue)):
+    if any(each.source == source.name for each in listings.read_all(queue)):
         raise UsageError(
             f"{printable(source.name, 60)} is a source of this batch already: drop one of the two"
         )
     before = listing.source
-    channel_state.rename(queue, listing, source.name)
+    listings.rename(queue, listing, source.name)
     say(f"{printable(before)} is {printable(source.name)} from now on")
 
 
 def _named(queue: Queue, text: str) -> Listing:
     """The source that is written so, in any of its spellings. Raises UsageError, with the names there are."""
     meant = find_source(text)
-    found = channel_state.read_all(queue)
+    found = listings.read_all(queue)
     for listing in found:
         if listing.source == text or (meant is not None and listing.source == meant.name):
             return listing

@@ -9,7 +9,7 @@ from engine.cli import say
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import next_run, queue_option
 from engine.errors import Exit
-from engine.queue import channel_state
+from engine.queue import listings
 from engine.queue.directory import open_queue
 
 
@@ -25,7 +25,7 @@ def command(root: str, searches: bool) -> int:
     """
     queue = open_queue(root)
     count = Batch(root).sync(searches=searches)
-    left = len(channel_state.open_listings(queue)) - count
+    left = len(listings.open_listings(queue)) - count
     if count:
         say(f"{count:,} {noun(count)} to be listed again: `{next_run(queue, root)}` does it")
     elif left:

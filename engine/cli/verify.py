@@ -8,7 +8,7 @@ import shlex
 import click
 
 from engine.batch import Batch
-from engine.cli import say, tell
+from engine.cli import print_lines, say
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, next_run, queue_option
 from engine.cli.options.values import LOCAL_PATH
@@ -50,7 +50,7 @@ def command(root: str, as_json: bool, repair: bool, output: str | None) -> int:
         click.echo(json.dumps(value))
     else:
         for line in lines:
-            tell(line)
+            print_lines(line)
     if audit.ok:
         return Exit.OK
     _say_next(root, repaired=repair)

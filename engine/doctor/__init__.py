@@ -1,4 +1,4 @@
-"""Is this machine fit for a run? One check for each thing that has made runs fail, with what to do about it.
+"""Checks whether this machine is fit for a run: one check for each thing that has made runs fail, and its remedy.
 
 It owns the checks of software, host and file systems; `engine doctor` prints them, and a run repeats none of them. A
 check leaves nothing behind and sends nothing to the network, except one request through each proxy it is given.

@@ -91,7 +91,7 @@ def place(about: str, path: str) -> Iterator[Finding]:
 
 
 def _inodes(about: str, path: str) -> Iterator[Finding]:
-    """How many more files the file system takes, where it has a limit: a transcript is two, and room is no help."""
+    """How many more files the file system takes, where it has a limit. A transcript takes two of them."""
     known = os.statvfs(path)
     if known.f_files and known.f_favail < FEW_INODES:
         level = Level.PROBLEM if known.f_favail < NO_INODES else Level.WARNING

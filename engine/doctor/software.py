@@ -16,7 +16,7 @@ from engine.queue.directory import Queue, exists
 from engine.storage.timestamps import seconds, utc
 from engine.youtube.clients import CLIENTS, installed_table, newest, release_date
 
-OLD_DAYS = 60  # after so many yt-dlp has as a rule fallen behind the site
+OLD_DAYS = 60  # days after which yt-dlp has usually fallen behind the site
 OLD_TABLE_DAYS = 365  # of the table of clients
 PYTHON = (3, 11)
 _MINIMUM = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*>=\s*([0-9.]+)")

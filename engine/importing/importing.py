@@ -27,8 +27,8 @@ from engine.queue.segments import Chunk, read_jobs
 from engine.settings import Settings
 from engine.storage.locks import take_or_say_who
 from engine.storage.timestamps import utc
-from engine.worker.attempt import Decision, ResultHandler
 from engine.worker.held_chunks import HeldChunks
+from engine.worker.results import JournalLine, ResultHandler
 from engine.worker.work import OpenChunk
 from engine.youtube import languages
 
@@ -153,7 +153,7 @@ class Importer:
                 finished_at=now,
                 way=WAY,
             )
-            self._held.write(home, Decision("final", {**body, "imported_from": _told(file)}))
+            self._held.write(home, JournalLine("final", {**body, "imported_from": _told(file)}))
             home.here -= 1
             self.result.imported += 1
         self._worker.end(0)

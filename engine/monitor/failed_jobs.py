@@ -14,7 +14,7 @@ from typing import Any
 from engine.errors import UsageError
 from engine.model import Kind
 from engine.output.terminal import printable
-from engine.queue import channel_state
+from engine.queue import listings
 from engine.queue.directory import Queue
 from engine.queue.manifest import read_checkpoint, read_rows
 from engine.storage.timestamps import seconds
@@ -29,8 +29,8 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
     """Jobs and listings that are not `ok`; only of these kinds, or final for at least so long, if given."""
     yield from _jobs(queue, kinds, older_than_s)
-    if (not kinds and older_than_s is None) or (kinds and channel_state.KIND in kinds):
-        yield from channel_state.failure_rows(queue)
+    if (not kinds and older_than_s is None) or (kinds and listings.KIND in kinds):
+        yield from listings.failure_rows(queue)
 
 
 def _jobs(
@@ -51,7 +51,7 @@ def _jobs(
 def check_kinds(kinds: Iterable[str]) -> set[str] | None:
     """These kinds as a set, None for none. Raises UsageError, with the nearest word, for one that does not exist."""
     asked = {kinds} if isinstance(kinds, str) else set(kinds)
-    known = [*Kind, channel_state.KIND]
+    known = [*Kind, listings.KIND]
     for name in sorted(asked - set(known)):
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; one of {', '.join(known)}"

@@ -23,7 +23,7 @@ from engine.process.child_side import carried_out
 from engine.process.heartbeat import Heart
 from engine.queue import gathering, journal
 from engine.queue.directory import Queue, open_queue
-from engine.queue.journal_reader import JournalFollower, done_chunks, touched_chunks
+from engine.queue.journal_follower import JournalFollower, done_chunks, touched_chunks
 from engine.queue.manifest import (
     Checkpoint,
     Counts,

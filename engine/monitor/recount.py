@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from engine.queue.directory import Queue, exists
 from engine.queue.job_state import is_due
-from engine.queue.journal_reader import JournalFollower, touched_chunks
+from engine.queue.journal_follower import JournalFollower, touched_chunks
 from engine.queue.manifest import Checkpoint, Counts, OpenJournal, read_checkpoint
 from engine.queue.segments import Chunk
 

@@ -16,7 +16,7 @@ from engine.monitor import eta
 from engine.monitor.recount import Recount
 from engine.monitor.recount import finished as finished
 from engine.monitor.recount import recount as recount
-from engine.queue import channel_state, claims
+from engine.queue import claims, listings
 from engine.queue.control import read_run_state
 from engine.queue.directory import Queue, exists, open_queue
 from engine.storage.locks import living_holder
@@ -60,7 +60,7 @@ def empty() -> dict[str, Any]:
         "egresses": [],
         "requests": 0,
         "bytes": 0,
-        "listings": channel_state.empty_summary(),
+        "listings": listings.empty_summary(),
         "ways_off": [],
         "started_at": None,
         "updated_at": utc(ms=True),
@@ -85,7 +85,7 @@ def collect(root: str) -> dict[str, Any]:
         return empty()
     queue = open_queue(root)
     # Read before the jobs are counted: a listing seeds what it finds before it is done.
-    listed = channel_state.summary(queue)
+    listed = listings.summary(queue)
     snapshot = read_snapshot(queue)
     run = living_holder(queue.run_lock)
     now = time.time()

@@ -40,7 +40,7 @@ class Answer:
 
 
 class FailureError(Exception):
-    """Carries a failure to the caller that returns it as a value. It never leaves `network` and `youtube`."""
+    """Carries a failure to the caller that returns it as a value. Other packages never see it."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)

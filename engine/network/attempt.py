@@ -20,9 +20,9 @@ import urllib3
 from engine.errors import Interrupted
 from engine.model import Failure, Kind, Permit, RequestCost
 from engine.network.answer import Answer, FailureError, RequestPhase, retry_after_s
+from engine.network.large_answers import LARGE_BYTES, large_slot
 from engine.network.session import Session
 from engine.network.sockets import current
-from engine.network.turns import LARGE_BYTES, turns
 from engine.process import suspends
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Attempt:
         self._session: Session | None = None
 
     def __enter__(self) -> Attempt:
-        self._scope.enter_context(turns.scope())
+        self._scope.enter_context(large_slot.scope())
         self._session = self.client.checkout(self)
         self._session.adapter.attempt = self
         return self
@@ -175,8 +175,8 @@ class Attempt:
             while data := raw.read1(_CHUNK_BYTES, decode_content=True):
                 parts.append(data)
                 size += len(data)
-                if size > LARGE_BYTES and not turns.mine:
-                    self._take_turn()
+                if size > LARGE_BYTES and not large_slot.mine:
+                    self._take_large_slot()
                 if size > max_bytes or self._decoded_bytes + size > MAX_BODIES * max_bytes:
                     message = f"the {self.answer.kind} answer is larger than {max_bytes / (1 << 20):g} MB"
                     raise FailureError(Failure(Kind.TOO_LARGE, message))
@@ -197,11 +197,11 @@ class Attempt:
         captcha = "html" in media and b"g-recaptcha" in body and self.answer.kind != "page"
         self.answer = replace(self.answer, size_bytes=size, captcha=captcha)
 
-    def _take_turn(self) -> None:
+    def _take_large_slot(self) -> None:
         """Wait until no other thread holds a large answer. This does not count against the deadline."""
         self._deadline.stop()
         try:
-            taken = self.client.turn()
+            taken = self.client.take_large_slot()
         finally:
             self._deadline.start()
         if not taken:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from engine.model import EgressSpec, Permit
 from engine.network.attempt import Attempt
+from engine.network.large_answers import large_slot
 from engine.network.session import Session
 from engine.network.sockets import pool_manager, tls_context
-from engine.network.turns import turns
 from engine.process import suspends
 
 __all__ = ["Attempt", "Client", "Session"]
@@ -39,8 +39,8 @@ class Client:
     ca_bundle  None means certifi's
     connect_s  limits each step of connecting, `read_s` each wait for an answer, `max_bytes` one decoded body
     log        `log(egress_index, sent_at_s)` is called for each request (monotonic clock)
-    turn       `turn()` waits until this thread may read on in a large answer (see `engine.network.turns`); False when
-               the attempt must end
+    take_large_slot  waits until this thread may hold a large answer (`engine.network.large_answers`); False when the
+               attempt must end
 
     `handshakes` counts TLS connections made. Raises UsageError for a proxy or CA bundle that cannot be used.
     """
@@ -56,14 +56,14 @@ class Client:
         read_s: float = 20.0,
         max_bytes: int = MAX_BYTES,
         log: Callable[[int, float], None] | None = None,
-        turn: Callable[[], bool] = turns.take,
+        take_large_slot: Callable[[], bool] = large_slot.take,
     ) -> None:
         self.specs = tuple(specs)
         self.acquire = acquire
         self.unused = unused
         self.connect_s, self.read_s, self.max_bytes = connect_s, read_s, max_bytes
         self.log = log
-        self.turn = turn
+        self.take_large_slot = take_large_slot
         self.handshakes = 0
         self._context = tls_context(ca_bundle)
         self._lock = threading.Lock()

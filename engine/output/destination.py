@@ -1,4 +1,4 @@
-"""Is the output directory there, and is it this queue's? Asked before a run or an audit believes what lies in it.
+"""Checks that the output directory is there and is this queue's, before a run or an audit relies on its files.
 
 | marker of this queue | rows that are ok          | then                                                       |
 |----------------------|---------------------------|------------------------------------------------------------|
@@ -26,7 +26,7 @@ from engine.output.publisher import intact
 from engine.queue import journal, marker
 from engine.queue.directory import Queue
 from engine.queue.job_state import fold
-from engine.queue.journal_reader import touched_chunks
+from engine.queue.journal_follower import touched_chunks
 from engine.queue.manifest import read_checkpoint, read_rows
 from engine.queue.mounts import refuse_remote
 from engine.queue.segments import Chunk

@@ -1,4 +1,4 @@
-"""Does a file system keep the names of files as they are given?
+"""Checks that a file system keeps file names as they are given.
 
 Two videos' ids may differ in nothing but the case of a letter. Where names are folded (vfat, ext4 with casefold, the
 usual file systems of macOS and Windows) or cut short, the second would take the first one's place.

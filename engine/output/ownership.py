@@ -1,4 +1,4 @@
-"""Which files under a video's names in the output directory this queue wrote: only those may it replace or remove.
+"""Decides whether this queue wrote a file in the output directory. It replaces and removes no others.
 
 A file is ours when a row of the video in our journal names it with the sha256 that it has, or when it is, or lies
 beside, a record (`dQ/dQw4w9WgXcQ.json`) that carries our batch's id, in a format that this queue writes. The record
@@ -27,10 +27,10 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What this queue has to show for a video: its batch's id, the rows in its journal, the formats that it writes
-    beside the record, and (for a video that was in flight in a process that died) since when that process ran, in
-    seconds since 1970."""
+class Ownership:
+    """The evidence that files of a video are this queue's: its batch's id, the rows in its journal, the formats that
+    it writes beside the record, and (for a video that was in flight in a process that died) since when that process
+    ran, in seconds since 1970."""
 
     batch: str
     rows: tuple[Row, ...] = ()
@@ -38,17 +38,17 @@ class Claim:
     since: float | None = None
 
 
-NOBODY = Claim("")
+NOBODY = Ownership("")
 
 
-def is_ours(root: str, video_id: str, extension: str, claim: Claim) -> bool:
+def is_ours(root: str, video_id: str, extension: str, ownership: Ownership) -> bool:
     """Whether this queue wrote the file of this video and format. A link or a directory is nobody's."""
     path = os.path.join(root, video_id[:2], f"{video_id}.{extension}")
     if not _is_file(path):
         return False
-    if _named(path, extension, claim.rows):
+    if _named(path, extension, ownership.rows):
         return True
-    return extension in (RECORD, *claim.formats) and _beside_ours(root, video_id, claim)
+    return extension in (RECORD, *ownership.formats) and _beside_ours(root, video_id, ownership)
 
 
 def another_queue_wrote(root: str, video_id: str, batch: str) -> bool:
@@ -65,23 +65,23 @@ def _named(path: str, extension: str, rows: Iterable[Row]) -> bool:
     return bool(wanted) and sha256(path) in wanted
 
 
-def _beside_ours(root: str, video_id: str, claim: Claim) -> bool:
+def _beside_ours(root: str, video_id: str, ownership: Ownership) -> bool:
     path = os.path.join(root, video_id[:2], f"{video_id}.{RECORD}")
     data = _read(path)
     if data is None:
         return False
     value = _parsed(data)
     if value is None:  # damaged, but what it carries may still be told
-        signs = (f'"video_id":"{video_id}"', f'"batch":"{claim.batch}"')
-        return bool(claim.batch) and all(sign.encode() in data for sign in signs)
+        signs = (f'"video_id":"{video_id}"', f'"batch":"{ownership.batch}"')
+        return bool(ownership.batch) and all(sign.encode() in data for sign in signs)
     if value.get("video_id") != video_id:  # where names are folded, another video's may lie under this name
         return False
     if "batch" in value:
-        return bool(claim.batch) and value["batch"] == claim.batch
-    if _named(path, RECORD, claim.rows):
+        return bool(ownership.batch) and value["batch"] == ownership.batch
+    if _named(path, RECORD, ownership.rows):
         return True
     fetched_at = seconds(value.get("fetched_at"))
-    return claim.since is not None and fetched_at is not None and fetched_at >= claim.since
+    return ownership.since is not None and fetched_at is not None and fetched_at >= ownership.since
 
 
 def _is_file(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Captions as plain text: what was said, line by line, and no line twice because captions roll."""
+"""Captions as plain text, line by line. The lines that a rolling caption repeats are left out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_ROLLED = 8  # lines of a cue that are looked for in the next: captions roll
 TOUCHING_S = 0.1
 """Cues nearer than this follow each other without a pause."""
 
-FLASH_S = 0.05  # nobody reads so fast: while captions roll, the lower line is shown alone for 10 ms
+FLASH_S = 0.05  # too short to read: while captions roll, the lower line is shown alone for 10 ms
 
 
 def replaced(text: str) -> str:

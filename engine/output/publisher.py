@@ -21,18 +21,18 @@ from engine.errors import UsageError
 from engine.model import Record
 from engine.output.folding import TMP
 from engine.output.formats import RECORD, SUFFIXES, render, to_json
-from engine.output.ownership import NOBODY, Claim, is_ours, sha256
+from engine.output.ownership import NOBODY, Ownership, is_ours, sha256
 from engine.output.temporary import OWNER, remove_worker_output, sweep
 from engine.queue import marker
 from engine.queue.dead_workers import RemoveOutput
 from engine.storage import disk
 from engine.storage.locks import Lock
 
-__all__ = ["OWNER", "TMP", "Output", "TakenError", "intact", "left", "output_remover", "relative"]
+__all__ = ["OWNER", "TMP", "Output", "TakenError", "any_file_there", "intact", "output_remover", "relative"]
 __all__ += ["remove_output", "sha256", "sweep"]
 
 _TIMES = 3
-_SWEEPER_S = 5.0  # how long one who sweeps may hold the lock of a directory that he found without an owner
+_SWEEPER_S = 5.0  # a process that sweeps may hold the lock of a directory without an owner for this long
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.[a-z]+")
 _FILE_MODE = 0o644
@@ -123,7 +123,7 @@ class Output:
         paths = {extension: os.path.join(self.root, path) for extension, path in files.items()}
         there = [extension for extension in contents if os.path.lexists(paths[extension])]
         if there:
-            self._check_replaceable(video_id, there, Claim(self.batch, rows, self.formats))
+            self._check_replaceable(video_id, there, Ownership(self.batch, rows, self.formats))
         try:
             disk.publish_all(
                 [(paths[extension], data) for extension, data in contents.items()],
@@ -139,18 +139,18 @@ class Output:
         self.touch(video_id)
         return files, {extension: hashlib.sha256(data).hexdigest() for extension, data in contents.items()}
 
-    def _check_replaceable(self, video_id: str, there: list[str], claim: Claim) -> None:
+    def _check_replaceable(self, video_id: str, there: list[str], ownership: Ownership) -> None:
         """Raise TakenError when one of these files, which are there, may not be replaced."""
         for extension in there:
             path = relative(video_id, extension)
             full = os.path.join(self.root, path)
             replace = self._replace and (os.path.islink(full) or not os.path.isdir(full))
-            if not replace and not is_ours(self.root, video_id, extension, claim):
+            if not replace and not is_ours(self.root, video_id, extension, ownership):
                 raise TakenError(path)
 
     def remove(self, video_id: str, rows: tuple[Mapping[str, Any], ...] = ()) -> None:
         """Remove what a job of ours that is not `ok` may have left. `rows` as in `publish`."""
-        remove_output(self.root, video_id, Claim(self.batch, rows, self.formats), self._sync_names)
+        remove_output(self.root, video_id, Ownership(self.batch, rows, self.formats), self._sync_names)
 
     def touch(self, video_id: str) -> None:
         """Have the names of a job's files made durable by the next `sync`.
@@ -200,7 +200,7 @@ class Output:
 def remove_output(
     root: str,
     video_id: str,
-    claim: Claim = NOBODY,
+    ownership: Ownership = NOBODY,
     sync_names: Callable[[str], None] = disk.sync_dir,
 ) -> None:
     """Remove what this queue wrote for a job that is not `ok`; what others wrote stays.
@@ -211,7 +211,7 @@ def remove_output(
     directory = os.path.join(root, video_id[:2])
     if not _ID.fullmatch(video_id) or os.path.islink(directory):
         return
-    mine = [extension for extension in SUFFIXES if is_ours(root, video_id, extension, claim)]
+    mine = [extension for extension in SUFFIXES if is_ours(root, video_id, extension, ownership)]
     others = [extension for extension in mine if extension != RECORD]
     for extension in others:
         disk.unlink_quietly(os.path.join(root, relative(video_id, extension)))
@@ -221,14 +221,14 @@ def remove_output(
         disk.unlink_quietly(os.path.join(root, relative(video_id, RECORD)))
 
 
-def left(root: str, video_id: str) -> bool:
+def any_file_there(root: str, video_id: str) -> bool:
     """Whether any file lies under the names of a video, whoever wrote it."""
     return any(os.path.lexists(os.path.join(root, relative(video_id, extension))) for extension in SUFFIXES)
 
 
 def output_remover(root: str, batch: str, formats: tuple[str, ...]) -> RemoveOutput:
     """`remove_output` for what the dead workers of a queue had in flight."""
-    return lambda video_id, rows, since: remove_output(root, video_id, Claim(batch, rows, formats, since))
+    return lambda video_id, rows, since: remove_output(root, video_id, Ownership(batch, rows, formats, since))
 
 
 def intact(root: str, row: Mapping[str, Any]) -> bool:

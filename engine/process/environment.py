@@ -63,13 +63,13 @@ def users_environment() -> dict[str, str]:
 
 
 def users_directory() -> str | None:
-    """Where the user stood; None when that directory is gone."""
+    """The directory in which the command was started; None when it is gone."""
     directory = _Start.directory or _here()
     return directory if directory and os.path.isdir(directory) else None
 
 
 def shown(path: str) -> str:
-    """A path as the user would type it from where he stood."""
+    """A path as the user would type it in the directory where the command was started."""
     directory = users_directory()
     return os.path.relpath(path, directory) if directory else os.path.abspath(path)
 

@@ -1,7 +1,7 @@
 """Heartbeats: how a supervisor notices from outside that a child process hangs.
 
 The child writes one byte a second into a pipe, and the supervisor reads how long ago the last one came. A pipe is
-memory only, so a slow disk silences nobody. A process falls silent when it is stopped, when one of its threads keeps
+memory only, so a slow disk delays no beat. A process falls silent when it is stopped, when one of its threads keeps
 the interpreter to itself (a regular expression that does not end), or when its main loop hangs.
 """
 
@@ -29,7 +29,7 @@ class Heart:
 
     @classmethod
     def on_stdout(cls) -> Heart:
-        """The heart of a helper process, whose standard output is the pipe. Started by hand, it has none."""
+        """The heartbeat of a helper process, whose standard output is the pipe; none when it was started by hand."""
         piped = False
         with contextlib.suppress(OSError):
             piped = stat.S_ISFIFO(os.fstat(1).st_mode)
@@ -41,7 +41,7 @@ class Heart:
         if self._fd < 0 or now - self._beat_at < BEAT_S:
             return
         self._beat_at = now
-        with contextlib.suppress(OSError, ValueError):  # nobody listens any more, which is noticed elsewhere
+        with contextlib.suppress(OSError, ValueError):  # the reader is gone, which is noticed elsewhere
             if select.select([], [self._fd], [], 0)[1]:  # full: the supervisor is stopped and reads later
                 os.write(self._fd, b".")
 

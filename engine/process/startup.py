@@ -1,4 +1,4 @@
-"""What a command sees to before anything else is imported: streams, orphans, and where modules come from.
+"""What a command sets up before anything else is imported: streams, orphans, and where modules come from.
 
 - **Standard streams.** A daemon or `>&-` may start us without them. The next files that are opened would get their
   numbers, and whatever is printed would go into these. So `/dev/null` takes every free place.

@@ -99,7 +99,7 @@ def _inspect(path: str) -> Inspection:
 
 
 def inspect_above(path: str) -> Inspection:
-    """What is at a real path: the cheap question for each directory above another, where only a queue matters."""
+    """What is at a real path: a cheaper check for the directories above another one, where only a queue matters."""
     if os.path.lexists(os.path.join(path, "FORMAT")):
         with suppress(OSError):
             return _with_format(path, set(os.listdir(path)))

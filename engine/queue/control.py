@@ -201,7 +201,7 @@ def _check_rate(text: object) -> None:
 
 # ---- the run's state, for onlookers ----------------------------------------------------------------------
 def publish_run_state(queue: Queue, state: RunState) -> None:
-    """Publish the state of this process's run. When the disk refuses, onlookers do not see it, and that is all."""
+    """Publish the state of this process's run. When the disk refuses, others do not see it; nothing else follows."""
     identity = processes.identity()
     own = {name: identity[name] for name in _IDENTITY}  # no other field: earlier versions refuse them
     data = json.dumps({**own, **asdict(state)}).encode() + b"\n"

@@ -1,4 +1,6 @@
-"""What dead workers left in `workers/`: their deaths go into the journals, their tokens are freed.
+"""Repairs what dead worker processes left in `workers/`: records deaths in the journals and frees the tokens.
+
+Living worker processes do this within seconds, else the end of the run or the next run.
 
 The lock of a directory goes last, so that nobody else starts on it meanwhile.
 """
@@ -21,9 +23,9 @@ RemoveOutput = Callable[[str, tuple[dict[str, Any], ...], float | None], None]
 
 
 def record_death(queue: Queue, worker_id: str) -> None:
-    """Note that a worker died while its supervisor lived: its jobs in flight are suspected.
+    """Note that a worker died while its supervisor lived: its jobs in flight may have killed it.
 
-    Without this note (everything was killed together) nobody is suspected.
+    Without this note (everything was killed together) no job is blamed.
     """
     path = os.path.join(queue.workers, worker_id, "died")
     with contextlib.suppress(FileNotFoundError):
@@ -38,9 +40,9 @@ def _is_recorded(path: str) -> bool:
 def reclaim(queue: Queue, run_id: str, remove_output: RemoveOutput) -> int:
     """Take apart the directories of dead workers; returns how many.
 
-    A dead worker of this very run waits until its death is recorded, so that its jobs are suspected. For each job
-    that was in flight and has no final, `remove_output(job, rows, since)` removes what it may have left in the output
-    directory. `rows` are its rows in the journal that name files, `since` is when the worker's run began.
+    A dead worker of this very run waits until its death is recorded, so that its jobs in flight are blamed. For each
+    job that was in flight and has no final, `remove_output(job, rows, since)` removes what it may have left in the
+    output directory. `rows` are its rows in the journal that name files, `since` is when the worker's run began.
     """
     count = 0
     for worker_id in worker_ids(queue):
@@ -52,8 +54,8 @@ def reclaim(queue: Queue, run_id: str, remove_output: RemoveOutput) -> int:
             if not lock.take(create=False):
                 continue
         except FileNotFoundError:
-            # Only a directory whose removal was cut off has no lock, or one whose lock a power cut took: nobody
-            # lives there, and what is left are perhaps tokens and the small files.
+            # A directory has no lock only when its removal was interrupted or a power cut took the lock. No
+            # process lives there; tokens and small files may be left.
             if chunks_in(path):
                 _reclaim_one(queue, path, worker_id, recorded=False, remove_output=remove_output)
             claims.unlink(path, "inflight", "died")

@@ -31,7 +31,7 @@ from engine.queue.segments import SEGMENT_JOBS, Chunk, SegmentHeader, read_ids
 from engine.queue.tokens import make_directories, next_segment_number, publish_tokens, segment_files
 from engine.storage import disk
 
-MANY = 8  # so many segments of one sort and one order of size become one
+MANY = 8  # this many segments of one sort and one order of size become one
 UNTOUCHED_JOBS = SEGMENT_JOBS // MANY  # a bigger one stays as it is
 FILED_JOBS = 16_384 // MANY  # fewer of a finished one, whose journals have a few KB a job
 _PARENTS = ("pending", "segments", "journal", "done", "filed")
@@ -178,7 +178,7 @@ def _make(queue: Queue, new: Joined, *, filed: bool) -> None:
 
 def _replace_old(queue: Queue, under_way: Gathering) -> None:
     """Publish the new segment, which counts already, and remove the old ones. What is done already is skipped."""
-    disk.sync_dir(queue.path("segments"))  # whoever gave it its name may have died before that
+    disk.sync_dir(queue.path("segments"))  # the process that renamed it may have died before it did this
     if under_way.into not in segment_numbers(queue.path("pending")):
         if under_way.filed:
             disk.ensure_dir(queue.pending(under_way.into))

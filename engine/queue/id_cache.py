@@ -12,7 +12,7 @@ import os
 import struct
 import zlib
 
-# Otherwise it starts a thread a core, with memory for each, for work that is never asked of it.
+# Otherwise numpy starts a thread for each core, with memory, for work that we never give it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np

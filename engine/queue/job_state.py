@@ -1,4 +1,4 @@
-"""State is folded, not stored: what a chunk's jobs are, read off its journal.
+"""The state of a chunk's jobs, computed from its journal.
 
     line ──seed──> PENDING ──attempt──> in flight ──finish──> ok · absent · failed
                       ^                     │                        │
@@ -19,10 +19,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from engine.model import CONNECTION_KINDS
 from engine.queue.journal import JournalEntry
 
 CLOCK_JUMP_S = 1800.0  # twice the longest wait (`engine.worker.retry_policy.LONG_WAIT_S`)
-LINE_KINDS = ("network", "proxy", "timeout")  # what another egress may do better
 
 
 def is_due(not_before: float, now: float) -> bool:
@@ -31,8 +31,8 @@ def is_due(not_before: float, now: float) -> bool:
 
 
 class Death(NamedTuple):
-    """A process died with the job in flight. `alone`: nothing else was in flight there. `sure` is the supervisor's:
-    nothing hinted at a killer from outside. Nobody asks for it any more."""
+    """A process died with the job in flight. `alone`: nothing else was in flight there. `sure` is true when
+    nothing hinted at a killer from outside. It is not used any more."""
 
     alone: bool
     sure: bool
@@ -125,11 +125,11 @@ class ChunkState:
             if body.get("gave_way") is True:
                 return
             state.tries += 1
-            state.deaths.clear()  # it came through an attempt alive: whatever killed those processes, it was not this
+            state.deaths.clear()  # it survived an attempt, so something else killed those processes
             state.not_before = _number(body.get("not_before"))
             kind = body.get("kind")
             state.why = kind if isinstance(kind, str) else None
-            egress = body.get("egress") if body.get("kind") in LINE_KINDS else None
+            egress = body.get("egress") if state.why in CONNECTION_KINDS else None  # another may do better
             state.failed_by = egress if isinstance(egress, str) else None
             state.charged += bool(body.get("charged"))
             state.refused = state.refused or kind == "blocked"

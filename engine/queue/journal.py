@@ -206,7 +206,7 @@ class Journal:
             self._file.append(b"".join(encode(verb, body) for body in bodies))
 
     def write_again(self, start: int) -> None:
-        """Write the lines after this offset again: they are relied on from now on, and nobody made them durable."""
+        """Write the lines after this offset again: from now on they are relied on, and they may not be durable."""
         self._file.write_again(start)
 
     @property

@@ -1,4 +1,6 @@
-"""Removing what dead processes left: only names that the engine makes, in the place where it makes them.
+"""Removing what dead processes left in the queue: only names that the engine makes, where it makes them.
+
+The output directory is swept by `engine.output.temporary`.
 
 A directory goes when nothing else is in it. Everything else stays, also a link or a directory where the engine makes
 a file. Nobody else may be at work in the place that is swept.

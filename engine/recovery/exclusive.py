@@ -1,4 +1,4 @@
-"""Having a queue to oneself: all its locks, and no worker that still lives."""
+"""Holds a queue exclusively: all its locks, and no living worker."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from engine.queue import dead_workers, gathering, journal, marker
 from engine.queue.directory import Queue, deferred_chunks, open_queue
 from engine.queue.id_cache import ODD, remove_cache
 from engine.queue.id_index import QueueIds
-from engine.queue.journal_reader import chunk_state, done_chunks
+from engine.queue.journal_follower import chunk_state, done_chunks
 from engine.queue.manifest import read_checkpoint, remove_checkpoint
 from engine.queue.names import DIRS
 from engine.queue.segments import Chunk, is_intact, read_ids, read_jobs, split_chunks
@@ -54,7 +54,7 @@ WHY = "repair"
 _APART_FROM_MANIFEST = frozenset(
     {"stray temporary file", "stray file", "stray token", "wrong cache", "duplicate job"}
 )
-_MANY = 20  # so many sentences of one sort are kept; the rest is counted
+_MANY = 20  # how many sentences of one sort are kept; the rest is counted
 
 
 @dataclass(slots=True)

@@ -22,10 +22,10 @@ from collections.abc import Callable
 
 from engine.errors import UsageError
 from engine.output import publisher
-from engine.output.ownership import Claim
-from engine.queue import channel_state, checked_json, journal, marker
+from engine.output.ownership import Ownership
+from engine.queue import checked_json, journal, listings, marker
 from engine.queue.directory import Queue, deferred_chunks
-from engine.queue.journal_reader import chunk_state
+from engine.queue.journal_follower import chunk_state
 from engine.queue.segments import Chunk, split_chunks
 from engine.recovery.exclusive import exclusive_hold
 from engine.recovery.manifest_rewrite import rewrite
@@ -85,7 +85,7 @@ def retry_listings(queue: Queue, *, dry_run: bool = False) -> int:
         take_or_say_who(queue.run_lock, "run", note={"what": WHY}),
         take_or_say_who(queue.seed_lock, "seeding", note={"what": WHY}),
     ):
-        return channel_state.put_back(queue, dry_run=dry_run)
+        return listings.put_back(queue, dry_run=dry_run)
 
 
 def complete(queue: Queue, on_progress: OnProgress | None = None) -> bool:
@@ -150,7 +150,7 @@ def reopen(queue: Queue, chunk: Chunk, ids: set[str], why: str = WHY) -> int:
 
 
 def _open_jobs(queue: Queue, chunk: Chunk) -> set[str]:
-    """The jobs of a chunk that its next owner will do: no row of theirs may be left."""
+    """The jobs of a chunk that its next owner will do. None of them may keep a row."""
     jobs = chunk_state(queue, chunk, brief=True).jobs
     return {name for name in queue.chunk_ids(chunk) if name not in jobs or jobs[name].final is None}
 
@@ -180,10 +180,10 @@ def _remove_output(queue: Queue, chunks: set[Chunk], dropped: set[str], report: 
     batch_id, formats = marker.id_of(batch), marker.formats_of(batch)
     for chunk in chunks:
         put_back_here = dropped & queue.chunk_ids(chunk)
-        left = [video_id for video_id in put_back_here if publisher.left(root, video_id)]
+        left = [video_id for video_id in put_back_here if publisher.any_file_there(root, video_id)]
         jobs = chunk_state(queue, chunk).jobs if left else {}
         for video_id in left:
             rows = jobs[video_id].rows if video_id in jobs else ()
-            publisher.remove_output(root, video_id, Claim(batch_id, rows, formats))
+            publisher.remove_output(root, video_id, Ownership(batch_id, rows, formats))
         count += len(put_back_here)
         report("looked for leftover output of", count, len(dropped))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.queue.directory import Queue
-from engine.queue.journal_reader import chunk_state, touched_chunks
+from engine.queue.journal_follower import chunk_state, touched_chunks
 from engine.queue.manifest import Checkpoint, read_checkpoint, read_rows
 from engine.queue.segments import Chunk, read_ids, split_chunks
 from engine.storage.timestamps import seconds

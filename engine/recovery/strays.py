@@ -1,4 +1,4 @@
-"""Removing what an audit calls stray, when nobody can miss it."""
+"""Removes what an audit calls stray, as far as no process can need it."""
 
 from __future__ import annotations
 

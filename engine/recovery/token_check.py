@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from engine.queue import journal
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
-from engine.queue.journal_reader import chunk_state
+from engine.queue.journal_follower import chunk_state
 from engine.queue.manifest import read_checkpoint, read_rows
 from engine.queue.segments import Chunk, SegmentHeader, split_chunks
 from engine.storage import disk

@@ -55,7 +55,7 @@ class Launched(Protocol):
     def ending(self) -> Ending | None:
         """How it ended; None while it lives."""
 
-    def tell(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Write to it, if anybody still reads there."""
 
     def close(self) -> Ending:
@@ -93,7 +93,7 @@ class ChildProcess(ABC):
         """How long ago the process was started."""
         return time.monotonic() - self._started_at
 
-    def look(self, *, wanted: bool = True) -> Ending | None:
+    def check(self, *, wanted: bool = True) -> Ending | None:
         """Start a process where one is wanted and due; kill a silent one; return how it ended, once it has.
 
         Raises ShortageError and OSError when none can be started.
@@ -122,10 +122,10 @@ class ChildProcess(ABC):
         wait_s = min(BACK_OFF_MAX_S, BACK_OFF_S * 2**self.deaths_in_a_row) if self.deaths_in_a_row else 0.0
         self._start_at = time.monotonic() + max(wait_s, at_least_s)
 
-    def tell(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Write to the process, if there is one."""
         if self._process is not None:
-            self._process.tell(data)
+            self._process.send(data)
 
     def end(self) -> Ending | None:
         """End the process, if there is one, whatever it is doing."""

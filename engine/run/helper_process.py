@@ -15,7 +15,7 @@ from collections.abc import Callable
 from engine.errors import Exit
 from engine.process import environment, shortages
 from engine.process.heartbeat import Pulse
-from engine.queue import channel_state, events
+from engine.queue import events, listings
 from engine.queue.directory import Queue
 from engine.run.child_process import DEATHS_MAX, POLL_S, ChildFailedError, ChildProcess, Ending
 from engine.settings import Settings
@@ -48,7 +48,7 @@ class Subprocess:
     def ending(self) -> Ending | None:
         return self.close() if self._process.poll() is not None else None
 
-    def tell(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):  # it died, which `ending` tells
                 self._process.stdin.write(data)
@@ -89,7 +89,7 @@ class HelperProcess(ChildProcess):
             process = Subprocess(self.module, self._queue.root)
         except OSError as exc:
             raise shortages.raised(exc) or exc from None
-        process.tell(self._stdin)
+        process.send(self._stdin)
         return process
 
     def report_silence(self, silent_s: float, pids: list[int]) -> None:
@@ -101,7 +101,7 @@ class HelperProcess(ChildProcess):
 
         Raises ChildFailedError when it says that a successor would not help, or when it keeps dying.
         """
-        ending = self.look(wanted=wanted)
+        ending = self.check(wanted=wanted)
         if ending is None:
             return None
         self.end()
@@ -135,10 +135,10 @@ class MonitorProcess(HelperProcess):
         for _ in range(FINISHES):
             if not self.at_work:
                 self.start()
-            self.tell(b"finish\n")
+            self.send(b"finish\n")
             ending = None
             while ending is None and not hurried():
-                ending = self.look()
+                ending = self.check()
                 time.sleep(POLL_S)
             self.end()
             if ending is None or ending.code == 0:
@@ -164,7 +164,7 @@ class ListerProcess(HelperProcess):
         if self.at_work or time.monotonic() - self._asked_at < LISTINGS_S:
             return False
         self._asked_at = time.monotonic()
-        return bool(channel_state.summary(self._queue)[channel_state.OPEN])
+        return bool(listings.summary(self._queue)[listings.OPEN])
 
     def is_done(self, code: int) -> bool:
         return code == Exit.OK

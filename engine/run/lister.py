@@ -27,22 +27,26 @@ from engine.model import Failure, Kind, Permit, RequestCost
 from engine.process.child_side import carried_out
 from engine.process.heartbeat import Heart
 from engine.process.threads import start_thread
-from engine.queue import channel_state, events
-from engine.queue.channel_state import Listing
+from engine.queue import events, listings
 from engine.queue.directory import Queue, open_queue
+from engine.queue.listings import Listing
 from engine.queue.manifest import read_checkpoint
 from engine.seeding.known_ids import KnownIds
 from engine.seeding.seed import SEED_WAIT_S, Seeding
 from engine.settings import Settings
 from engine.storage.locks import take_or_say_who
 from engine.storage.timestamps import utc
-from engine.worker.attempt import outcome_of
 from engine.worker.context import open_budget, open_client
+from engine.worker.results import outcome_of
 from engine.youtube.channel_pages import ListingClient, Stopped, listing_url
 
-BATCH_IDS = 900  # from which on they are seeded; with a page of up to 100 more they are a thousand at most
+BATCH_IDS = (
+    900  # ids gathered before they are seeded; with a last page of up to 100 that is a thousand at most
+)
 WAITS_S = (60.0, 600.0, 3600.0)
-EGRESS_WAIT_S = 5.0  # the egress was closed: permits are waited for, so this only breaks a circle
+EGRESS_WAIT_S = (
+    5.0  # tries while the egress is closed; permits wait for it, so this only stops an endless loop
+)
 POLL_S = 2.0
 CALM_S = 0.25
 LOCK_WAIT_S = 5.0
@@ -67,16 +71,16 @@ class Lister:
     def run(self) -> None:
         """Work until no listing is open. Raises EngineError, OSError."""
         while not self._stop.is_set():
-            left = channel_state.open_listings(self.queue)
+            left = listings.open_listings(self.queue)
             if not left:
                 return
             due = [listing for listing in left if listing.due(time.time())]
             if not due:
-                self._stop.wait(min(channel_state.next_due_s(left), POLL_S))
+                self._stop.wait(min(listings.next_due_s(left), POLL_S))
             for listing in due:  # all are read once for all of them, not once for each
                 if self._stop.is_set():
                     return
-                now = channel_state.read(
+                now = listings.read(
                     self.queue, listing.number
                 )  # a seeding or `sync` may have changed it meanwhile
                 if now is not None and now.due(time.time()):
@@ -122,7 +126,7 @@ class Lister:
                 return self._without(listing, got)
             if not got.repeated:
                 counted += len(got.ids)
-                listing.fresh[part] = listing.fresh.get(part) or list(got.ids[: channel_state.HEAD_IDS])
+                listing.fresh[part] = listing.fresh.get(part) or list(got.ids[: listings.HEAD_IDS])
             gathered += got.ids
             older = _too_old(listing, got.ids, head, seen := seen + (0 if got.repeated else len(got.ids)))
             if older:
@@ -156,13 +160,13 @@ class Lister:
                 listing.tries, listing.last_error, listing.next_try = 0, None, None
             listing.most = max(listing.most, listing.found)
             listing.token = token
-            known = channel_state.read(self.queue, listing.number)
+            known = listings.read(self.queue, listing.number)
             listing.max_results = known.max_results if known else listing.max_results
             if over:
                 self._through(listing)
                 if listing.max_results != self._max_results:  # a search has been asked for more meanwhile
                     listing.restart()
-            channel_state.save(self.queue, listing)
+            listings.save(self.queue, listing)
         return added
 
     def _through(self, listing: Listing) -> None:
@@ -174,12 +178,12 @@ class Lister:
         ):  # newest first
             listing.heads[part] = listing.fresh[part]
         if not listing.parts:
-            listing.state, listing.fresh, listing.listed_at = channel_state.DONE, {}, utc()
+            listing.state, listing.fresh, listing.listed_at = listings.DONE, {}, utc()
 
     def _without(self, listing: Listing, got: Stopped) -> Stopped | None:
-        """Go on where a channel of which all tabs are meant lacks one. If it has none at all, its list of uploads may
-        hold something (YouTube's "Topic" channels are such)."""
-        tabs = channel_state.parts_of(listing.kind, listing.source)
+        """Skip a tab that a channel lacks, when all of its tabs were wanted. If it has none at all, its list of
+        uploads may hold something (YouTube's "Topic" channels are such)."""
+        tabs = listings.parts_of(listing.kind, listing.source)
         uploads = listing.parts[0].startswith("UU")
         if not (got.missing and len(tabs) > 1) and not (got.wrong and uploads):
             return got
@@ -200,11 +204,11 @@ class Lister:
             if listing.tries and failure.kind in (Kind.SERVER_ERROR, Kind.GARBLED):
                 listing.token = None  # a second time there: YouTube may no longer know the place to go on at
             if wait_s is None:
-                listing.state, listing.next_try = channel_state.FAILED, None
+                listing.state, listing.next_try = listings.FAILED, None
             else:
                 listing.next_try = time.time() + wait_s / pace
             listing.tries += wait_s != EGRESS_WAIT_S
-            channel_state.save(self.queue, listing)
+            listings.save(self.queue, listing)
         events.emit(
             self.queue,
             "listing_waits" if wait_s else "listing_failed",
@@ -251,9 +255,9 @@ class Lister:
 def _too_old(listing: Listing, ids: tuple[str, ...], head: frozenset[str], seen: int) -> int | None:
     """How many of a page's last videos `--newest` leaves out, when the part ends there; None when it goes on.
 
-    The first time so many are taken as it says; from then on, what stands before the first that was there before. A
-    playlist that is not in the order of time has no such place: of it the first are taken each time. `seen`: how many
-    videos of the part have been read, this page's included.
+    The first time, N videos are taken. Later, those that stand before the first one known from the last listing. In a
+    playlist that is not in the order of time there is no such place, so its first N are taken each time. `seen`: how
+    many videos of the part have been read, this page's included.
     """
     if listing.newest is None:
         return None

@@ -1,5 +1,4 @@
-"""What ends a run by itself, and what it leaves: it ends when nothing is left to do or nothing to do it
-with, or when a cap is reached."""
+"""Decides when a run ends by itself: nothing is left to do, nothing is left to do it with, or a cap is reached."""
 
 from __future__ import annotations
 
@@ -13,14 +12,14 @@ from engine.errors import EngineError, Exit
 from engine.limits import Meter
 from engine.monitor import status
 from engine.output import publisher
-from engine.queue import channel_state, events, marker
+from engine.queue import events, listings, marker
 from engine.queue.directory import Queue, worker_ids
 from engine.recovery.startup import tidy
 from engine.settings import Settings
 from engine.storage import disk
 from engine.storage.locks import Lock
 
-BLOCKED_LOOKS = 4  # in a row with all egresses blocked: then it is not a passing moment
+BLOCKED_LOOKS = 4  # checks in a row that find all egresses blocked, before the run is halted
 NAMED_PROXIES = 5
 
 
@@ -53,15 +52,13 @@ class EndWatch:
     def close(self) -> None:
         self._budget_watch.close()
 
-    def look(self, *, paused: bool, listing: bool) -> RunEnd | None:
+    def due(self, *, paused: bool, listing: bool) -> RunEnd | None:
         """Why the run is to end now, or None. `listing`: a lister is at work."""
         if not listing and status.finished(self._queue):
             lock = Lock(self._queue.seed_lock)
             if lock.take(note={"what": "finish"}):
                 with lock:
-                    nothing_left = status.finished(self._queue) and not channel_state.open_listings(
-                        self._queue
-                    )
+                    nothing_left = status.finished(self._queue) and not listings.open_listings(self._queue)
                 return RunEnd(Exit.OK) if nothing_left else None
         removed = self._budget_watch.look(time.monotonic())
         if removed:
@@ -98,7 +95,7 @@ class EndWatch:
             return RunEnd(Exit.NO_PROXY, self.no_proxy())
         if not egresses or self._settings.on_block != "stop" or paused:
             return None
-        # One that cannot be reached is no way out; if they all cannot, it is the network and no block.
+        # An unreachable egress does not count as open. If none can be reached, the network is down.
         reached = [egress for egress in egresses if egress.state != "unreachable"] or egresses
         blocked = all(egress.refused for egress in reached)
         self._blocked_looks = self._blocked_looks + 1 if blocked else 0
@@ -119,7 +116,7 @@ class EndWatch:
 
 def some_failed(queue: Queue) -> bool:
     """Whether a job or a listing of this queue has failed."""
-    if channel_state.summary(queue)[channel_state.FAILED]:
+    if listings.summary(queue)[listings.FAILED]:
         return True
     return status.recount(queue, time.time()).counts.failed > 0
 

@@ -128,7 +128,7 @@ class Supervisor:
     def _look(self) -> None:
         """See to the processes."""
         with self._ending_on_error():
-            self._workers.look()
+            self._workers.check()
         if self._control.rate_changed and not self._workers.running:
             self._control.rate_changed = False  # no worker is there to write it to the budget file
             with contextlib.suppress(Interrupted):  # the next turn says why
@@ -138,13 +138,13 @@ class Supervisor:
 
     def _steer(self, ask: ControlRequest) -> None:
         """Have all processes go by the settings that were just changed. Nothing in flight is cut off."""
-        self._workers.follow(self.settings, self._control.run_state, rate=ask.rate)
+        self._workers.apply_run_state(self.settings, self._control.run_state, rate=ask.rate)
         self._lister.end()  # what it found is saved; the next one goes by the new settings
         self._lister = ListerProcess(self.queue, self.settings)
 
     def _poll(self) -> None:
         """Ask the files whether the run is to end."""
-        self._end_with(self._ends.look(paused=self._control.run_state.paused, listing=self._lister.at_work))
+        self._end_with(self._ends.due(paused=self._control.run_state.paused, listing=self._lister.at_work))
 
     def _end_with(self, end: RunEnd | None) -> None:
         """End the run so, unless something else ends it already."""
@@ -173,13 +173,13 @@ class Supervisor:
         self._workers.drain()
         while self._workers.running and time.monotonic() < ends_at and not self._hurried():
             with self._ending_on_error():
-                self._workers.look()
+                self._workers.check()
             self._rest()
 
     def _take_apart(self) -> None:
         """End the processes and free what they still hold, so that a run leaves no dead worker behind.
 
-        Nobody is suspected: who lived until now is ended by us.
+        No job is blamed: processes that lived until now are ended by us.
         """
         self._workers.end()
         if self._end is None or self._end.code != Exit.DISK:
@@ -228,7 +228,7 @@ class Supervisor:
 
     def _stuck(self, text: str) -> None:
         events.emit(self.queue, "budget_stuck", text)
-        self._rest()  # nothing ticks yet, and the user should know what is waited for
+        self._rest()  # no progress is shown yet, and the user should know what the wait is for
 
     def _conclude(self) -> int:
         """Leave the last snapshot and say how the run ended; returns the exit code."""

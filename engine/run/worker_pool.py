@@ -45,7 +45,7 @@ class WorkerPool:
         """Whether any process is at work."""
         return any(worker.at_work for worker in self._workers)
 
-    def follow(self, settings: Settings, run_state: RunState, *, rate: str | None) -> None:
+    def apply_run_state(self, settings: Settings, run_state: RunState, *, rate: str | None) -> None:
         """Go by other settings from now on; `rate`: tell the processes at work this one too."""
         self._run_state = run_state
         for number in range(len(self._workers), run_state.processes):
@@ -53,7 +53,7 @@ class WorkerPool:
         for worker in self._workers:
             worker.settings = settings
             if rate is not None:
-                worker.tell(RATE + rate.encode())
+                worker.send(RATE + rate.encode())
 
     def drain(self) -> None:
         """Tell all processes to finish what is in flight; none is started any more."""
@@ -61,7 +61,7 @@ class WorkerPool:
         for worker in self._workers:
             worker.drain()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Start the workers that are wanted, drain those that fit no more, and see to those that have ended.
 
         Raises ChildFailedError, ShortageError and OSError when the run cannot go on.
@@ -69,7 +69,7 @@ class WorkerPool:
         self._deaths.record()
         for worker in self._workers:
             wanted = self._wanted(worker)
-            ending = worker.look(wanted=wanted)
+            ending = worker.check(wanted=wanted)
             if ending is not None:
                 self._ended(worker, ending)
             elif worker.at_work and not (wanted and worker.threads == self._run_state.threads):

@@ -80,8 +80,8 @@ def _listen(pipe: Connection) -> None:
 def run(worker_id: str) -> WorkerReport:
     """The life of this process, up to its report.
 
-    A process without memory ends as if the kernel had ended it. The next one begins with little, and whose jobs took
-    the memory shows when they run alone.
+    A process without memory ends as if the kernel had ended it. The next one begins with little, and a
+    job that takes the memory is found when it runs alone.
     """
     report = work(_Process.control, worker_id)
     if report.why == "memory":
@@ -123,7 +123,7 @@ class LokyProcess:
             return Ending(1, str(exc).strip().partition("\n")[0][:200] or type(exc).__name__)
         return Ending(0)
 
-    def tell(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         with contextlib.suppress(OSError):
             self._control.send_bytes(data)
 
@@ -160,9 +160,9 @@ class WorkerProcess(ChildProcess):
         self.threads, self.draining = self.settings.threads, False
         return LokyProcess(self.settings, self.worker_id)
 
-    def look(self, *, wanted: bool = True) -> Ending | None:
+    def check(self, *, wanted: bool = True) -> Ending | None:
         """As for any child process; `report` or `error` is set with an ending."""
-        ending = super().look(wanted=wanted)
+        ending = super().check(wanted=wanted)
         if ending is not None and isinstance(self._process, LokyProcess):
             self.report, self.error = self._process.report, self._process.error
         return ending
@@ -171,7 +171,7 @@ class WorkerProcess(ChildProcess):
         """Tell the process, once, to finish what is in flight and end."""
         if not self.draining:
             self.draining = True
-            self.tell(DRAIN)
+            self.send(DRAIN)
 
     @property
     def directory(self) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.inputs import Line, Rejects, source_of
-from engine.queue.channel_state import MAX_RESULTS, Sources
 from engine.queue.id_index import IdSet
+from engine.queue.listings import MAX_RESULTS, Sources
 
 
 @dataclass(slots=True)

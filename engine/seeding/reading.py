@@ -12,9 +12,9 @@ from engine.errors import UsageError
 from engine.inputs import Keep, Line, read
 from engine.inputs.encodings import checked
 from engine.inputs.transcript_files import ids_in
-from engine.queue.channel_state import MAX_RESULTS
 from engine.queue.directory import Queue
 from engine.queue.id_index import IdSet
+from engine.queue.listings import MAX_RESULTS
 from engine.seeding import known_ids
 from engine.seeding.dedup import Seeded
 from engine.seeding.rejected import guarded
@@ -111,7 +111,7 @@ def seed_streams(
 ) -> Seeded:
     """Seed what the streams hold, under seed.lock; what is wrong with a stream is added to `errors`.
 
-    IdSet that are `known_elsewhere` are kept first, as the lister of a live run may find them at any moment.
+    The ids in `known_elsewhere` are kept first, as the lister of a live run may find them at any moment.
     """
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
         if known_elsewhere is not None:

@@ -14,9 +14,9 @@ from typing import BinaryIO
 from engine.inputs import Line, Rejects, read
 from engine.process import cpus
 from engine.queue import gathering
-from engine.queue.channel_state import MAX_RESULTS, Sources
 from engine.queue.directory import Queue
 from engine.queue.id_index import IdSet, QueueIds
+from engine.queue.listings import MAX_RESULTS, Sources
 from engine.queue.segments import SEGMENT_JOBS, check_intact, chunk_size, encode_segment
 from engine.queue.tokens import next_segment_number, publish_tokens, segment_files
 from engine.seeding.dedup import Batch, Deduplicator, Seeded

@@ -1,4 +1,4 @@
-"""The only way to disk: every write, fsync, rename and unlink of the engine goes through here.
+"""The way to the disk: writes, fsyncs, renames and unlinks go through here (`tests/test_tidy.py` lists exceptions).
 
 Tests inject faults by replacing the names below. Two rules are kept here: a write loops on short counts, and nobody
 repeats a failed fsync (the kernel may have dropped the pages and would report success).

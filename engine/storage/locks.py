@@ -106,7 +106,7 @@ def take_or_say_who(path: str, what: str, *, wait_s: float = 0.0, note: dict[str
     lock = Lock(path)
     if lock.take(wait_s=wait_s, note=note or {}):
         return lock
-    # Nobody whom we can see has it: perhaps it was an onlooker, who is gone in a moment.
+    # No visible process has it. It may have been an onlooker, which is gone in a moment.
     if not processes.alive(read_note(path)) and lock.take(wait_s=GLANCE_S, note=note or {}):
         return lock
     holder = _holder(path)
@@ -164,7 +164,7 @@ def living_holder(path: str) -> dict[str, Any] | None:
 def living_claims(run_lock: str, claims: list[str]) -> Iterator[dict[str, Any]]:
     """The notes of those among these workers' locks whose holder lives, for an onlooker while no run is live.
 
-    To look at a worker in another container is to try its lock, which is a run's to try: none can begin meanwhile.
+    A worker in another container can be checked only by trying its lock, so no run can begin meanwhile.
     """
     with contextlib.ExitStack() as kept:
         if any(processes.elsewhere(read_note(path)) for path in claims) and not kept.enter_context(

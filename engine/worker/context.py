@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.budget import BudgetSettings
@@ -31,15 +30,16 @@ _EVENTS = {"retired": "egress_retired"}
 class Resources:
     """Opened once in a worker process: the budget, the connections, the fetcher, the control videos.
 
-    `stop` ends waits for first permits, `abort` also those amid an attempt. `wanted` is how the budget is to be
-    kept from now on, set by any thread; None: as it was opened.
+    `stop` ends waits for first permits, `abort` also those amid an attempt. Any thread may
+    set `wanted`, the budget's settings from now on; None: those it was opened with.
     """
 
     wanted: BudgetSettings | None = None
 
     def __init__(self, settings: Settings, stop: threading.Event, abort: threading.Event) -> None:
-        # Imported here and not above: they cost a worker a tenth of a second, and an onlooker nothing.
+        # Imported here and not above: they take a tenth of a second, and the lister uses none of them.
         from engine.worker.control_video import ControlVideo
+        from engine.worker.further_permits import FurtherPermits
         from engine.youtube.clients import CLIENTS
         from engine.youtube.fetcher import Fetcher, FetchSettings
         from engine.youtube.way_health_file import WayHealth
@@ -48,7 +48,8 @@ class Resources:
         self.stop = stop
         self.abort = abort
         self.budget = open_budget(queue, settings)
-        self.client = open_client(settings, self.budget, partial(another_permit, self.budget, abort))
+        self.permits = FurtherPermits(self.budget, abort)
+        self.client = open_client(settings, self.budget, self.permits.take, self.permits.take_large_slot)
         self.fetcher: Fetcher = Fetcher(
             self.client,
             FetchSettings(
@@ -69,11 +70,11 @@ class Resources:
         self.control: ControlVideo = ControlVideo(settings, self.budget, self.fetcher, abort)
         self.rss_bytes = rss_bytes()  # what this process began with
 
-    def follow(self) -> None:
-        """Keep the budget as it is wanted. For the main thread. Raises DiskError."""
+    def apply_settings(self) -> None:
+        """Have the budget go by `wanted`. For the main thread. Raises DiskError."""
         wanted = self.wanted
         if wanted is not None and wanted != self.budget.settings:
-            self.budget.steer(wanted)
+            self.budget.apply_settings(wanted)
 
 
 def another_permit(budget: Budget, stop: threading.Event, egress: int) -> Permit:
@@ -94,7 +95,7 @@ def open_budget(queue: Queue, settings: Settings) -> Budget:
         settings.egresses,
         settings.budget,
         on_stuck=lambda text: events.emit(queue, "budget_stuck", text),
-        on_event=lambda *args: tell(queue, *args),
+        on_event=lambda *args: emit_egress_event(queue, *args),
     )
 
 
@@ -102,9 +103,11 @@ def open_client(
     settings: Settings,
     budget: Budget,
     take: Callable[[int], Permit],
+    take_large_slot: Callable[[], bool] | None = None,
 ) -> Client:
     """The run's egresses, as a process of it uses them; `take` gives a permit for one, or raises Interrupted."""
     from engine.network.client import Client
+    from engine.network.large_answers import large_slot
 
     return Client(
         settings.egresses,
@@ -112,11 +115,12 @@ def open_client(
         unused=budget.unused,
         ca_bundle=settings.ca_bundle,
         log=wire_log(os.environ.get("ENGINE_WIRE_LOG")),
+        take_large_slot=take_large_slot or large_slot.take,
     )
 
 
-def tell(queue: Queue, egress: str, what: str, wait_s: float) -> None:
-    """Note what the budget saw happen to an egress."""
+def emit_egress_event(queue: Queue, egress: str, what: str, wait_s: float) -> None:
+    """Make an event of what happened to an egress, as the budget saw it."""
     again = f"tried again in {duration(wait_s)}"
     if wait_s > 60:
         again += time.strftime(", at %H:%M", time.localtime(time.time() + wait_s))
@@ -131,7 +135,7 @@ def tell(queue: Queue, egress: str, what: str, wait_s: float) -> None:
 
 
 def wire_log(path: str | None) -> Callable[[int, float], None] | None:
-    """A log of requests as they leave: `<monotonic time> <egress index>` lines, for who wants to check the rate."""
+    """A log of requests as they leave: `<monotonic time> <egress index>` lines, for checking the rate."""
     if not path:
         return None
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -33,13 +33,13 @@ from engine.budget import Outcome
 from engine.budget.limiter import Budget
 from engine.errors import Interrupted
 from engine.model import Fetched, Kind, Permit
-from engine.network.turns import turns
+from engine.network.large_answers import large_slot
 from engine.queue import events
 from engine.queue.directory import Queue
 from engine.queue.manifest import read_lines
 from engine.settings import Settings
-from engine.worker.attempt import outcome_of, shows_captions
 from engine.worker.context import another_permit
+from engine.worker.results import outcome_of, shows_captions
 from engine.youtube.fetcher import Fetcher
 
 CONTROL = "control video"  # stands for the job where an outcome is reported
@@ -61,7 +61,7 @@ class ControlAnswer(Enum):
 class ControlVideo:
     """Chooses a control video and asks for it. Shared by the threads of a process.
 
-    `fetched`: by egress, the videos that it fetched, the latest last. Whoever fetches one appends it.
+    `fetched`: by egress, the videos that it fetched, the latest last. The fetching thread appends them.
     """
 
     def __init__(self, settings: Settings, budget: Budget, fetcher: Fetcher, abort: threading.Event) -> None:
@@ -72,7 +72,7 @@ class ControlVideo:
         self._fetcher = fetcher
         self._abort = abort
         self.fetched: dict[int, deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
-        self._reported: set[int] = set()  # egresses of which it was said that they show no captions
+        self._reported: set[int] = set()  # egresses already reported as showing no captions
 
     def ask(self, permit: Permit) -> ControlAnswer:
         """Ask for a control video by a permit's egress, and report what that says of it. Raises EngineError."""
@@ -86,7 +86,7 @@ class ControlVideo:
 
     def _aborted_or(self, permit: Permit, ask: Callable[[], ControlAnswer]) -> ControlAnswer:
         try:
-            with turns.scope():  # its answer may be a large one
+            with large_slot.scope():  # its answer may be a large one
                 return ask()
         except Interrupted as exc:
             self._budget.add_bytes(permit.egress, exc.cost.bytes)
@@ -117,7 +117,7 @@ class ControlVideo:
         if len(without) == ASKED or (without and len(without) == len(self._settings.control_videos)):
             return self._without_captions(permit, without, known=False)
         self._budget.report(permit, _SAYS_NOTHING, job=CONTROL)
-        self._tell(
+        self._emit_once(
             "no_captions_unclear", egress, "no control video could be had; name some with --control-video"
         )
         return ControlAnswer.NOTHING
@@ -141,7 +141,7 @@ class ControlVideo:
         reason = f"{', '.join(without)} came without captions: taken for a block"
         if not known:
             reason += ". If that is how these videos are, name others with --control-video"
-        self._tell("no_captions_block", permit.egress, reason)
+        self._emit_once("no_captions_block", permit.egress, reason)
         return ControlAnswer.NONE
 
     def _candidates(self, egress: int) -> list[tuple[str, bool]]:
@@ -155,7 +155,7 @@ class ControlVideo:
         named = [name for name in self._settings.control_videos if name not in known]
         return [*((name, True) for name in known), *((name, False) for name in named)][:ASKED]
 
-    def _tell(self, event: str, egress: int, reason: str) -> None:
+    def _emit_once(self, event: str, egress: int, reason: str) -> None:
         """Say what is wrong with an egress, once until it shows captions again."""
         if egress in self._reported:
             return

@@ -1,28 +1,26 @@
-"""The threads of a worker: permit, job, fetch, decision, record, and again.
+"""The threads of a worker: permit, job, fetch, result, journal line, and again.
 
-A thread first waits until there is work and for its permit, and only then takes a job: what waits for permission to
-send is not in flight. The journal line comes before the job leaves its thread, so that a job in flight has none.
+A thread waits until there is work, then for a permit, and only then takes a job: a job without a permit is not in
+flight. It writes the journal line, then clears its place in `inflight`. A crash between the two leaves
+both, and the line counts.
 """
 
 from __future__ import annotations
 
-import math
-import threading
 import time
 from dataclasses import replace
 
 from engine.errors import Interrupted
-from engine.model import Failure, Fetched, Kind, NotFetched, Permit, RequestCost
-from engine.network.turns import turns
+from engine.model import CONNECTION_KINDS, Failure, Fetched, Kind, NotFetched, Permit, RequestCost
+from engine.network.large_answers import large_slot
 from engine.process import shortages, suspends
 from engine.process.threads import start_thread
 from engine.queue import claims
 from engine.settings import Settings
-from engine.worker.attempt import Aborted, ResultHandler, Tried
 from engine.worker.context import Resources
 from engine.worker.control_video import ControlAnswer
 from engine.worker.held_chunks import HeldChunks
-from engine.worker.retry_policy import ON_THE_WAY
+from engine.worker.results import Aborted, ResultHandler, Tried
 from engine.worker.scheduler import Scheduler
 from engine.worker.unconfirmed import Unconfirmed
 from engine.worker.work import ControlDue, Work
@@ -32,7 +30,7 @@ AGREE = 3  # connections through a rotating gateway that have to agree on an ans
 
 
 class FetchLoop:
-    """All fetching threads of a worker. The client's further permits are theirs from here on."""
+    """All fetching threads of a worker."""
 
     def __init__(
         self,
@@ -52,8 +50,6 @@ class FetchLoop:
         self._results = results
         self._chunks = chunks
         self._rotating = settings.egresses[0].rotating
-        self._mine = threading.local()  # `work`: what the thread has in flight
-        resources.client.acquire, resources.client.turn = self._another_permit, self._take_turn
         self.unconfirmed = Unconfirmed(
             self._budget,
             self._control,
@@ -81,16 +77,16 @@ class FetchLoop:
                 if not isinstance(work, Work):
                     self._use_otherwise(permit, work)
                     continue
-                with turns.scope():  # a large answer is in hand until its record is written
+                with large_slot.scope():  # a large answer is in hand until its record is written
                     self._worker.begin(number, work.item.home.name, work.item.job.video_id)
                     tried = self._fetch(work)
                     if not work.concluding.acquire(blocking=False):  # the main thread has given up on it
                         return
-                    decision = self._results.conclude(tried)  # the output is written
-                    self._chunks.record(work, decision)  # the journal line, then it is not in flight any more
-                    if decision is None:
+                    line = self._results.conclude(tried)  # the output is written
+                    self._chunks.record(work, line)  # the journal line, then it is not in flight any more
+                    if line is None:
                         self.unconfirmed.add(work, tried)
-                    self._scheduler.finish(work, decision)
+                    self._scheduler.finish(work, line)
         except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the main thread, whatever it was
             self._chunks.fail(exc)
             self._scheduler.attention.set()
@@ -104,95 +100,69 @@ class FetchLoop:
             self._scheduler.stopping.wait(NOTHING_WAIT_S / self._settings.budget.pace)
 
     def _fetch(self, work: Work) -> Tried:
-        """What the video comes to by the permit's egress."""
+        """Fetch the video by the permit's egress."""
         video_id, egress = work.item.job.video_id, work.permit.egress
         got: Fetched | NotFetched | Aborted
-        self._mine.work = work
         try:
-            got = self._resources.fetcher.fetch(video_id, work.permit)
-            if self._rotating:
-                got = self._agreed(work, got)
+            with self._resources.permits.used_by(work):
+                got = self._resources.fetcher.fetch(video_id, work.permit)
+                if self._rotating:
+                    got = self._agreed(work, got)
         except Interrupted as exc:
             got = Aborted(exc.cost)
-        finally:
-            self._mine.work = None
         if isinstance(got, Fetched):
             self._control.fetched[egress].append(video_id)
         return _tried(work, got)
 
     def _agreed(self, work: Work, got: Fetched | NotFetched) -> Fetched | NotFetched:
-        """An answer through a rotating gateway: one without captions has to come by three exits."""
+        """The answer through a rotating gateway. Without captions it counts only when three connections agree."""
         for _ in range(AGREE - 1):
             if not (isinstance(got, NotFetched) and got.failure.kind is Kind.NO_CAPTIONS):
                 break
             before = got.cost
             try:
-                permit = self._another_permit(work.permit.egress)
+                permit = self._resources.permits.take(work.permit.egress)
                 got = self._resources.fetcher.fetch(work.item.job.video_id, permit)
             except Interrupted as exc:
                 raise Interrupted(before + exc.cost) from None
             got = replace(got, cost=before + got.cost)
         return got
 
-    def _another_permit(self, egress: int) -> Permit:
-        """A permit for a further request of the attempt in this thread. Raises Interrupted when it must step back."""
-        work: Work | None = getattr(self._mine, "work", None)  # None: it is a control video's attempt
-        if work is not None:
-            work.since = math.inf  # waiting for permission is no hanging
-        permit = self._budget.take(egress=egress, stop=self._resources.abort, if_usable=True)
-        if work is not None:
-            work.since = time.monotonic()
-            work.permit = permit or work.permit
-        if permit is None:
-            raise Interrupted
-        return permit
-
-    def _take_turn(self) -> bool:
-        """Wait for permission to hold a large answer; False when the attempt must step back."""
-        work: Work | None = getattr(self._mine, "work", None)
-        if work is not None:
-            work.since = math.inf
-        try:
-            return turns.take(self._resources.abort.is_set)
-        finally:
-            if work is not None:
-                work.since = time.monotonic()
-
     # ---- the main thread's side --------------------------------------------------------------------------
-    def look(self) -> None:
-        """Decide what was unconfirmed, as far as it can be by now."""
+    def decide_unconfirmed(self) -> None:
+        """Finish or put back the unconfirmed jobs that can be decided by now."""
         for answer, confirmed in self.unconfirmed.decided():
             self._decide(answer.work, answer.tried, confirmed)
 
     def let_go(self) -> None:
-        """The end has come, and no thread has a job any more: what is unconfirmed goes back."""
+        """At the end, when no thread has a job any more: put the unconfirmed jobs back."""
         for answer in self.unconfirmed.take_rest():
             self._decide(answer.work, answer.tried, confirmed=False)
 
     def give_up_on(self, work: Work) -> bool:
-        """Conclude a job whose thread does not come back; False when it just came back. It has no successor: the
-        process is to be replaced."""
+        """Conclude a job whose thread hangs; False when the thread has just come back. The process is
+        replaced, not the thread."""
         if not work.abandon():
             return False
         failure = Failure(
             Kind.TIMEOUT, f"no answer within {self._settings.deadline_s:g} s, and its thread hung"
         )
-        decision = self._results.conclude(_tried(work, NotFetched(failure, RequestCost(requests=1))))
-        self._chunks.record(work, decision)
-        self._scheduler.finish(work, decision)
+        line = self._results.conclude(_tried(work, NotFetched(failure, RequestCost(requests=1))))
+        self._chunks.record(work, line)
+        self._scheduler.finish(work, line)
         return True
 
     def _decide(self, work: Work, tried: Tried, confirmed: bool) -> None:
-        decision = self._results.confirmed(tried) if confirmed else self._results.aborted(tried)
-        self._chunks.write(work.item.home, decision)
-        self._scheduler.finish(work, decision)
+        line = self._results.confirmed(tried) if confirmed else self._results.aborted(tried)
+        self._chunks.write(work.item.home, line)
+        self._scheduler.finish(work, line)
 
 
 def _tried(work: Work, got: Fetched | NotFetched | Aborted) -> Tried:
     """An attempt that is over, or given up."""
     item = work.item
     kind = got.failure.kind if isinstance(got, NotFetched) else None
-    work.answered = kind not in ON_THE_WAY and not isinstance(got, Aborted)
+    work.answered = kind not in CONNECTION_KINDS and not isinstance(got, Aborted)
     suspended = kind is Kind.TIMEOUT and suspends.attempt_spanned_suspend(work.started)
     elapsed_s = time.monotonic() - work.started
     return Tried(item.job, item.state, work.permit, got, work.started, elapsed_s, item.lost_at, suspended)

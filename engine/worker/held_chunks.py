@@ -16,7 +16,7 @@ from engine.queue.job_state import ChunkState, JobState, fold
 from engine.queue.journal import Journal, JournalEntry, lines
 from engine.queue.segments import Chunk, read_jobs
 from engine.settings import Settings
-from engine.worker.attempt import Decision, ResultHandler
+from engine.worker.results import JournalLine, ResultHandler
 from engine.worker.retry_policy import is_poison
 from engine.worker.scheduler import PARK_S
 from engine.worker.work import Item, OpenChunk, Work
@@ -41,24 +41,24 @@ class HeldChunks:
         chunk = self._worker.claim(time.time())
         return self.open(chunk) if chunk is not None else None
 
-    def record(self, work: Work, decision: Decision | None) -> None:
-        """Write what an attempt came to, then note that its job is not in flight any more: one in flight has no line.
+    def record(self, work: Work, line: JournalLine | None) -> None:
+        """Write the line, then clear the thread's slot in `inflight`. A crash between the two leaves both.
 
-        None: it is decided later, and has no line before that.
+        None: the answer is unconfirmed, and has no line yet.
         """
-        if decision is not None:
-            self.write(work.item.home, decision)
+        if line is not None:
+            self.write(work.item.home, line)
         self._worker.end(work.thread)
 
-    def write(self, home: OpenChunk, decision: Decision) -> None:
-        """Write a decision's line, if it has one, into the chunk's journal."""
-        if not decision.verb:
+    def write(self, home: OpenChunk, line: JournalLine) -> None:
+        """Write a line into the chunk's journal. One without a verb is not written."""
+        if not line.verb:
             return
         with self._lock:
-            if self.error is not None:  # whichever thread met a failing disk: no line follows
+            if self.error is not None:  # a thread met a failing disk: no line follows
                 raise self.error
-            end = home.journal.write(decision.verb, decision.body)
-            home.state.apply(JournalEntry(decision.verb, decision.body, end, b""))
+            end = home.journal.write(line.verb, line.body)
+            home.state.apply(JournalEntry(line.verb, line.body, end, b""))
 
     def fail(self, exc: BaseException) -> None:
         """Write nothing more. A line that is being written is finished first."""
@@ -77,7 +77,7 @@ class HeldChunks:
             for home, end in ends:
                 if self.error is not None:
                     raise self.error
-                grown = home.journal.end > end  # lines that came meanwhile are not promised by this one
+                grown = home.journal.end > end  # this line does not cover lines written meanwhile
                 home.journal.write("synced", {"end": end})
                 home.synced_end = end if grown else home.journal.end
                 home.state.synced_end = end
@@ -107,10 +107,10 @@ class HeldChunks:
             if row.get("status") != "ok":
                 continue
             if publisher.intact(self._output_root, row):
-                self._output.touch(video_id)  # whoever published them may not have come to sync their names
+                self._output.touch(video_id)  # their publisher may have died before it synced the names
             else:
                 why = "its files are gone or not what the row says"
-                self.write(home, Decision("reopen", {"job": video_id, "why": why}))
+                self.write(home, JournalLine("reopen", {"job": video_id, "why": why}))
 
     def _sort(self, home: OpenChunk, now: float) -> Waiting:
         """Count a chunk's open jobs; return those that are due or will be soon."""
@@ -129,7 +129,7 @@ class HeldChunks:
                 home.away[job.video_id] = state.not_before
         return found
 
-    def _poison(self, job: Job, state: JobState) -> Decision:
+    def _poison(self, job: Job, state: JobState) -> JournalLine:
         """The row of a job that kills its process."""
         deaths = len(state.deaths)
         failure = Failure(Kind.POISON, f"its process died {deaths} times while it was in flight")

@@ -20,10 +20,10 @@ from engine.queue import claims, dead_workers
 from engine.queue.directory import Queue
 from engine.settings import Settings
 from engine.storage import disk
-from engine.worker.attempt import ResultHandler
 from engine.worker.context import Resources, rss_bytes
 from engine.worker.fetch_loop import FetchLoop
 from engine.worker.held_chunks import HeldChunks
+from engine.worker.results import ResultHandler
 from engine.worker.scheduler import Scheduler
 from engine.worker.work import Work
 
@@ -34,7 +34,7 @@ IDLE_S = 0.25
 PAUSE_S = 0.01  # at least, between two turns of the main loop: its work comes in batches
 OPEN_CHUNKS = 96  # journals open at once, at most
 HUNG_AFTER_S = 30.0  # beyond the deadline, which the sockets themselves should have kept
-STEP_BACK = 0.75  # of the grace: an attempt that still waits for a permit then would not end in time
+STEP_BACK = 0.75  # of the grace: an attempt still waiting for a permit then would not end in time
 GROWTH_BYTES = 300 << 20
 
 
@@ -49,10 +49,10 @@ class WorkerReport:
 
 
 class WorkerControl:
-    """What a worker process is told: its settings at the start, and from any thread later.
+    """What a worker process is asked to do. Any thread may change it.
 
-    `stop`: begin nothing more, finish what is in flight (set at the end of the work as well). `abort`: step back from
-    waits amid an attempt, too. `budget`: how the budget is to be kept from now on.
+    `stop`: begin nothing more, finish what is in flight (set at the end of the work as well). `abort`: end waits
+    within attempts, too. `budget`: the budget's settings from now on.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -120,13 +120,13 @@ class MainLoop:
             if self._worn:
                 return "recycle"
             self.resources.wanted = self.control.budget
-            self.resources.follow()
+            self.resources.apply_settings()
             self.scheduler.wake(now)
             if now >= idle_until and not self._fill():
                 self.scheduler.exhausted = True
                 idle_until = now + IDLE_S
                 self._reclaim()
-            self.fetch_loop.look()
+            self.fetch_loop.decide_unconfirmed()
             self._close_idle()
             if now - synced_at >= SYNC_S:
                 self.chunks.sync(list(self.scheduler.chunks.values()))
@@ -199,7 +199,7 @@ class MainLoop:
             self.resources.budget.flush()
 
     def _in_flight(self) -> list[Work]:
-        """What threads are at, but for those that are given up."""
+        """The jobs in flight, without those that are given up."""
         with self.scheduler.changed:
             return [work for work in self.scheduler.in_flight.values() if not work.abandoned]
 

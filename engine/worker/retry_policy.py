@@ -13,7 +13,8 @@
 | blocked                                         | again when others have passed, nothing charged; failed    |
 |                                                 | when it was refused three times while others passed       |
 
-Whose a lost connection is, `is_of_egress` says from what is known at that moment. The first line that fits counts:
+`is_of_egress` decides whether a lost connection is the egress's failure or the job's, by what is known at that
+moment. The first row that fits counts:
 
 | the egress                                      | the failure is                                            |
 |-------------------------------------------------|-----------------------------------------------------------|
@@ -23,9 +24,10 @@ Whose a lost connection is, `is_of_egress` says from what is known at that momen
 |                                                 | and a control video tells whether it works                |
 
 If the process was suspended during the attempt, a timeout is not charged. Behind a rotating gateway the next
-connection leaves by another exit, so what is lost behind it is bad luck, three times `--attempts` at most.
+connection leaves by another exit, so a connection lost there charges nothing until the job has had three times
+`--attempts` tries. From then on it charges.
 
-A job whose process died answers nothing; `is_poison` decides on the deaths instead.
+An attempt whose process died has no result; `is_poison` decides by the deaths instead.
 """
 
 from __future__ import annotations
@@ -34,14 +36,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.budget import EgressHealth
-from engine.model import ABSENT_KINDS, Failure, Kind
+from engine.model import ABSENT_KINDS, CONNECTION_KINDS, Failure, Kind
 from engine.queue.job_state import Death
 
 WAITS_S = (2.0, 10.0, 60.0)
 LONG_WAIT_S = 900.0
 REFUSED_WAIT_S = 0.0  # a refused job waits for others to pass, not for a time (`engine.worker.scheduler`)
 REFUSALS = 3
-EXITS_LOST = 3  # times --attempts: so often a rotating gateway may lose a job's connections at no cost
+EXITS_LOST = (
+    3  # times --attempts: tries of a job in which a rotating gateway's lost connections charge nothing
+)
 DEATHS_ALONE = 2
 
 AT_ONCE = ABSENT_KINDS | {
@@ -52,7 +56,6 @@ AT_ONCE = ABSENT_KINDS | {
     Kind.KEPT,
     Kind.POISON,
 }
-ON_THE_WAY = frozenset({Kind.NETWORK, Kind.PROXY, Kind.TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a job has behind it, this attempt not counted.
+    """A job's earlier attempts, without this one.
 
     charged   attempts that count
     tries     attempts of any sort
@@ -110,7 +113,9 @@ def decide(failure: Failure, past: Past, circumstances: Circumstances, attempts:
         if past.refusals + counts >= REFUSALS:
             return Finish(kind)
         return RetryLater(REFUSED_WAIT_S, others_passed=counts)
-    if failure.dead_egress or (kind in ON_THE_WAY and is_of_egress(kind, past, circumstances, attempts)):
+    if failure.dead_egress or (
+        kind in CONNECTION_KINDS and is_of_egress(kind, past, circumstances, attempts)
+    ):
         return RetryLater(WAITS_S[0])
     charged = past.charged + 1
     return RetryLater(wait_after(charged), charged=True) if charged < attempts else Finish(kind)

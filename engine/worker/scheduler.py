@@ -26,13 +26,13 @@ from collections.abc import Iterable
 
 from engine.model import Permit
 from engine.queue.segments import Chunk
-from engine.worker.attempt import Decision
+from engine.worker.results import JournalLine
 from engine.worker.retry_policy import WAITS_S
 from engine.worker.stuck_egresses import StuckEgresses
 from engine.worker.work import ControlDue, Item, OpenChunk, Work
 
 PARK_S = WAITS_S[-1] * 1.5  # longer waits leave with their chunk
-FAR = 64  # so far into the jobs at hand one is looked for that suits an egress better
+FAR = 64  # how many jobs at hand are searched for one that suits an egress better
 
 
 class Scheduler:
@@ -155,7 +155,7 @@ class Scheduler:
                 self.attention.set()
             return work
 
-    def finish(self, work: Work, decision: Decision | None) -> None:
+    def finish(self, work: Work, line: JournalLine | None) -> None:
         """A job leaves its thread: it is final, or comes again here, or later with its chunk. None: another call
         decides. Until then it is neither here nor in flight."""
         with self.changed:
@@ -168,13 +168,13 @@ class Scheduler:
                     self._stuck.end(work.permit.egress, took_s, answered=work.answered)
             else:
                 self._undecided -= 1
-            if decision is None:
+            if line is None:
                 self._undecided += 1
-            elif decision.again_in_s is None:
+            elif line.again_in_s is None:
                 work.item.home.here -= 1
                 self.finals += 1
             else:
-                self._put_back(work.item, decision, decision.again_in_s)
+                self._put_back(work.item, line, line.again_in_s)
             if not work.item.home.here:
                 self.attention.set()
             self.changed.notify_all()
@@ -219,10 +219,10 @@ class Scheduler:
                     return item
         return self._ready.popleft() if self._ready else None
 
-    def _put_back(self, item: Item, decision: Decision, again_in_s: float) -> None:
+    def _put_back(self, item: Item, line: JournalLine, again_in_s: float) -> None:
         now = time.monotonic()
-        item.lost_at = now if decision.lost else item.lost_at
-        item.refused_at = now if decision.blocked else item.refused_at
+        item.lost_at = now if line.lost else item.lost_at
+        item.refused_at = now if line.blocked else item.refused_at
         if again_in_s <= 0:
             self._lay(item, first=True)
         elif again_in_s <= PARK_S:

@@ -24,13 +24,23 @@ from engine.budget import BudgetSettings, Outcome
 from engine.budget.limiter import Budget
 from engine.budget.state import State
 from engine.errors import DiskError, EngineError, Exit, Interrupted, NoProxyError, UsageError
-from engine.model import CONTROL_VIDEOS, EgressSpec, Failure, Fetched, Kind, NotFetched, Permit, Record
+from engine.model import (
+    CONNECTION_KINDS,
+    CONTROL_VIDEOS,
+    EgressSpec,
+    Failure,
+    Fetched,
+    Kind,
+    NotFetched,
+    Permit,
+    Record,
+)
 from engine.storage import disk
 from engine.storage.timestamps import utc
 from engine.storage.user_cache import user_cache
 from engine.worker import retry_policy
-from engine.worker.attempt import outcome_of, shows_captions
-from engine.worker.retry_policy import AT_ONCE, ON_THE_WAY
+from engine.worker.results import outcome_of, shows_captions
+from engine.worker.retry_policy import AT_ONCE
 from engine.youtube.fetcher import Client, Fetcher, FetchSettings
 
 ATTEMPTS = 3
@@ -150,7 +160,7 @@ class SingleVideos:
 
     def _open_in_s(self) -> list[float]:
         """In how many seconds each egress may be tried again; 0: now. Retired ones are left out."""
-        states = [self._budget.look(egress) for egress in range(len(self._egresses))]
+        states = [self._budget.peek(egress) for egress in range(len(self._egresses))]
         now = time.monotonic()
         return [
             max(0.0, state.open_until - now) if state is not None and state.state == State.OPEN else 0.0
@@ -174,7 +184,7 @@ class SingleVideos:
 
     def _say_wait(self) -> None:
         """Speak of a long wait for the rate before it begins."""
-        states = [self._budget.look(egress) for egress in range(len(self._egresses))]
+        states = [self._budget.peek(egress) for egress in range(len(self._egresses))]
         now = time.monotonic()
         wait_s = min(
             (state.tat - now if state is not None and state.interval else 0.0 for state in states),
@@ -184,7 +194,7 @@ class SingleVideos:
             self._on_wait(f"waiting {wait_s:.0f} s for the rate")
 
     def _pause(self, wait_s: float, failure: Failure) -> None:
-        whose = "" if failure.kind in ON_THE_WAY else " for it"
+        whose = "" if failure.kind in CONNECTION_KINDS else " for it"
         self._on_wait(f"{failure.kind}: {failure.message}; trying again{whose} in {wait_s:g} s")
         if self._stop.wait(wait_s):
             raise Interrupted

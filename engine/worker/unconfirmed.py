@@ -4,16 +4,23 @@ YouTube answers "no captions" to addresses it does not trust, and two clients by
 an answer is *unconfirmed* until its egress has shown captions to a request that was sent after it:
 
 - any job's, which costs nothing;
-- or a control video's, the *confirming fetch* (`engine.worker.control_video`): when nothing is in flight here and
-  nothing can begin, or when no job's captions came within 5 s though there is more to claim, or within a minute.
-  One an egress and minute, by whichever process takes the lease in the egress's budget record.
+- or a control video's, the *confirming fetch* (`engine.worker.control_video`).
 
-Captions: all unconfirmed answers from before are final, if the egress had shown captions shortly before them, too. If
-it had not, as at the start of a run, they may come from the last seconds of a block. Then two of them are asked for
-again: none has captions, all are final; one has, all go back to the queue.
+The confirming fetch is sent when one of these is true:
 
-No captions: the egress is blocked. Whenever it is blocked, for this or any other reason, its unconfirmed answers are
-dropped and their jobs go back to the queue, nothing charged.
+- for 1 s nothing was in flight in this process, and nothing could begin;
+- the oldest unconfirmed answer is 5 s old, and there are more chunks to claim;
+- the oldest unconfirmed answer is 60 s old.
+
+An egress sends at most one a minute. A lease in its budget record decides which process sends it.
+
+If captions come, all earlier unconfirmed answers are final, provided the egress had also shown captions in the minute
+before them. If it had not, as at the start of a run, they may come from the last seconds of a block. Then two of
+these videos are fetched again. If neither has captions, all answers are final. If one has, all jobs go back to the
+queue.
+
+If none come, the egress is blocked. Whenever an egress is blocked, for this or another reason, its unconfirmed
+answers are dropped and their jobs go back to the queue, nothing charged.
 
 A job whose answer is unconfirmed is off the threads, not in flight, and has no journal line: after a crash it is
 fetched again.
@@ -32,17 +39,17 @@ from engine.budget.state import EgressState, State
 from engine.errors import Interrupted
 from engine.model import Permit
 from engine.process.threads import start_thread
-from engine.worker.attempt import Tried
 from engine.worker.control_video import ControlAnswer, ControlVideo
+from engine.worker.results import Tried
 from engine.worker.scheduler import Scheduler
 from engine.worker.work import Work
 
-QUIET_S = 1.0  # nothing in flight for so long, and nothing to begin: no job will show captions
-SOON_S = 5.0  # so long another job's captions are waited for while there is more to claim
-LATE_S = 60.0  # the same while what is at hand is all there is
-LATELY_S = 60.0  # captions so long before an answer count as shortly before it: shorter than any block
+QUIET_S = 1.0  # nothing in flight and nothing to begin for this long: no job will show captions
+SOON_S = 5.0  # how long to wait for another job's captions while there is more to claim
+LATE_S = 60.0  # the same when there is nothing more to claim
+LATELY_S = 60.0  # captions this long before an answer are "shortly before" it: shorter than any block
 ASKED_AGAIN = 2
-AGAIN_S = 5.0  # after answers asked for again that say nothing
+AGAIN_S = 5.0  # the wait after a recheck that said nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,7 @@ class Unconfirmed:
 
     def add(self, work: Work, tried: Tried) -> None:
         """Keep an answer until it is confirmed."""
-        state, epoch = self._budget.look(tried.permit.egress), tried.permit.epoch
+        state, epoch = self._budget.peek(tried.permit.egress), tried.permit.epoch
         since = tried.began_at - LATELY_S / self._pace
         shown = state is not None and state.epoch == epoch and state.shown_at > max(0.0, since)
         with self._lock:
@@ -116,7 +123,7 @@ class Unconfirmed:
         self._quiet_since = (self._quiet_since or now) if answers and self._scheduler.quiet else 0.0
         for egress in sorted({answer.tried.permit.egress for answer in answers}):
             mine = [answer for answer in answers if answer.tried.permit.egress == egress]
-            state = self._budget.look(egress)
+            state = self._budget.peek(egress)
             if state is None:  # damaged, and repaired by whoever locks it next
                 continue
             decided = [each for answer in mine if (each := self._decide(answer, state)) is not None]

@@ -63,7 +63,7 @@ class BudgetPacer:
         self._budget.report(permit, outcome, job=video_id, retry_after_s=after_s)
 
     def closed(self, egress: int) -> str:
-        state = self._budget.look(egress)
+        state = self._budget.peek(egress)
         if state is None or self._budget.usable(egress):
             return ""
         left_s = max(state.open_until - time.monotonic(), 0.0)

@@ -151,7 +151,7 @@ CONTENDERS = {
     "library": Contender("youtube-transcript-api, one object a thread, no metadata", _library, 10),
     "full": Contender("`engine`'s fetch, `--fetch full`", _engine("full"), 10),
     "lean": Contender("`engine`'s fetch, the default", _engine("lean"), 30),
-    "mask": Contender("`engine`'s fetch, `--mask`", _engine("mask"), 30),
+    "mask": Contender("`engine`'s fetch, `--mask on`", _engine("mask"), 30),
 }
 
 

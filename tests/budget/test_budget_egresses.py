@@ -333,7 +333,7 @@ def test_a_probe_that_hangs_is_given_up_by_whoever_comes_next(tmp_path: Path) ->
     other = threading.Thread(target=lambda: got.append(budget.take(egress=1, stop=STOP)))
     other.start()
     other.join()
-    state = budget.look(1)
+    state = budget.peek(1)
     assert got[0] is not None
     assert state is not None
     assert (state.state, state.fails) == (State.HALF_OPEN, 2)

@@ -111,7 +111,7 @@ def test_who_wakes_too_late_takes_anew(path: Path) -> None:
         budget._given[0].acquire()  # the wait for the turn is not the one that is late
         threading.Timer(0.01, budget._given[0].release).start()
         stop = Sleepy()
-        state = budget.look(0)
+        state = budget.peek(0)
         assert state is not None
         # So that it reserves at once, and waits then; a busy machine may be there when the slot is due already.
         threading.Event().wait(max(0.0, state.tat - 0.04 - time.monotonic()))
@@ -189,7 +189,7 @@ def test_one_confirming_fetch_an_egress_and_minute_whoever_asks(path: Path) -> N
     one, two = opened(path, n=2, pace=1.0), opened(path, n=2, pace=1.0)
     assert [one.may_confirm(0), two.may_confirm(0), one.may_confirm(0)] == [True, False, False]
     assert two.may_confirm(1)
-    state = two.look(0)
+    state = two.peek(0)
     assert state is not None
     assert 59.0 < state.confirm_after - time.monotonic() <= 60.0
     edit(path, 0, confirm_after=time.monotonic())
@@ -200,7 +200,7 @@ def test_captions_that_were_shown_are_known_to_all(path: Path) -> None:
     one, two = opened(path), opened(path)
     one.report(taken(one), Outcome.OK, job="a", shown_at=7.0)
     one.report(taken(one), Outcome.OK, job="b")
-    state = two.look(0)
+    state = two.peek(0)
     assert state is not None
     assert state.shown_at == 7.0
 
@@ -509,7 +509,7 @@ def test_another_rate_holds_in_all_processes_whoever_hears_of_it_first(path: Pat
     faster = BudgetSettings(parse_rate("50/s"), PACE)
     taken(budgets[0])
     for budget in budgets[1:]:
-        budget.steer(faster)
+        budget.apply_settings(faster)
     begun_s = time.monotonic()
     for budget in budgets:  # also the one that has not heard of it: the record says it
         for _ in range(5):
@@ -524,7 +524,7 @@ def test_another_rate_holds_in_all_processes_whoever_hears_of_it_first(path: Pat
 
 def test_a_record_that_is_mended_has_the_rate_of_now(path: Path) -> None:
     budget = opened(path, 2, rate="1/h")
-    budget.steer(BudgetSettings(parse_rate("50/s"), PACE))
+    budget.apply_settings(BudgetSettings(parse_rate("50/s"), PACE))
     data = bytearray(path.read_bytes())
     data[offset(0) + 100] ^= 255
     path.write_bytes(data)
@@ -540,9 +540,9 @@ def test_the_same_rate_again_changes_nothing_that_was_learnt(path: Path) -> None
     budget = opened(path, rate="20/s", pace=1.0)
     budget.report(taken(budget), Outcome.BLOCKED, job="a")
     before = path.read_bytes()
-    budget.steer(BudgetSettings(parse_rate("20"), 1.0))
+    budget.apply_settings(BudgetSettings(parse_rate("20"), 1.0))
     assert path.read_bytes() == before
-    budget.steer(BudgetSettings(parse_rate("10"), 1.0))
+    budget.apply_settings(BudgetSettings(parse_rate("10"), 1.0))
     (egress,) = snapshot(str(path))
     assert (egress.state, egress.rate_per_s, egress.blocked) == ("blocked", pytest.approx(10), 1)
     budget.close()
@@ -599,13 +599,13 @@ def test_a_record_that_another_process_wrote_is_seen_at_once(path: Path) -> None
     """Although each remembers what it wrote itself."""
     one, two = opened(path), opened(path)
     for turn in range(3):
-        state = two.look(0)
+        state = two.peek(0)
         assert state is not None
         assert state.requests == turn
         taken(one)
     path.unlink()
-    assert two.look(0) is None, "another file may have what is true"
+    assert two.peek(0) is None, "another file may have what is true"
     taken(two)
-    state = two.look(0)
+    state = two.peek(0)
     assert state is not None
     assert state.requests == 4

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_run import told
 
-from engine.queue import channel_state
+from engine.queue import listings
 from engine.queue.directory import Queue
 from engine.storage.locks import take_or_say_who
 
@@ -27,7 +27,7 @@ def queue(tmp_path: Path) -> Queue:
 
 
 def names(queue: Queue) -> list[str]:
-    return [listing.source for listing in channel_state.read_all(queue)]
+    return [listing.source for listing in listings.read_all(queue)]
 
 
 def test_they_are_listed(queue: Queue) -> None:
@@ -54,15 +54,15 @@ def test_one_is_dropped_in_any_spelling_and_can_be_added_again(queue: Queue) -> 
 
 
 def test_one_is_renamed_and_keeps_what_was_listed(queue: Queue) -> None:
-    listing = channel_state.read_all(queue)[0]
+    listing = listings.read_all(queue)[0]
     listing.state, listing.parts, listing.heads, listing.added = "failed", ["shorts"], {"videos": ["x"]}, 9
-    channel_state.save(queue, listing)
+    listings.save(queue, listing)
     assert told("sources", "-q", queue.root, "--rename", "@one", "@uno")[0] == 0
-    renamed = channel_state.read_all(queue)[0]
+    renamed = listings.read_all(queue)[0]
     assert (renamed.source, renamed.state, renamed.parts) == ("@uno", "open", ["shorts"])
     assert (renamed.heads, renamed.added) == ({"videos": ["x"]}, 9)
     told("sources", "-q", queue.root, "--rename", "@uno", "@uno/videos")
-    assert channel_state.read_all(queue)[0].parts == ["videos"]
+    assert listings.read_all(queue)[0].parts == ["videos"]
 
 
 @pytest.mark.parametrize(

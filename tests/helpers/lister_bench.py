@@ -9,9 +9,9 @@ from pathlib import Path
 from engine.budget import BudgetSettings, Rate
 from engine.inputs import Line
 from engine.model import EgressSpec, Failure, Kind
-from engine.queue import channel_state
-from engine.queue.channel_state import Listing
+from engine.queue import listings
 from engine.queue.directory import Queue
+from engine.queue.listings import Listing
 from engine.queue.making import make_queue
 from engine.queue.segments import read_ids
 from engine.rehearsal import invented_ids
@@ -66,7 +66,7 @@ class Bench:
     def __init__(self, root: Path, source: str = "@one", kind: str = "channel", pace: float = 1.0) -> None:
         self.queue = make_queue(str(root / "q"))
         with take_or_say_who(self.queue.seed_lock, "seeding"):
-            channel_state.Sources(self.queue).add(kind, source)
+            listings.Sources(self.queue).add(kind, source)
         self.site = Site()
         self.lister = Lister(self.queue, settings(self.queue, pace), threading.Event())
         self.lister._lists.close()
@@ -74,7 +74,7 @@ class Bench:
 
     @property
     def listing(self) -> Listing:
-        state = channel_state.read(self.queue, 0)
+        state = listings.read(self.queue, 0)
         assert state is not None
         return state
 

@@ -54,6 +54,7 @@ from engine.storage.locks import take_or_say_who
 from engine.worker import main
 from engine.worker.context import Resources, rss_bytes
 from engine.worker.control_video import ControlVideo
+from engine.worker.further_permits import FurtherPermits
 from engine.worker.main import MainLoop, WorkerControl
 
 JOBS, CHUNK = (24, 12), 4
@@ -94,6 +95,7 @@ class CannedResources(Resources):
         self.stop, self.abort = control.stop, control.abort
         self.client: Any = SimpleNamespace()
         self.budget = Budget.open(queue.budget, settings.egresses, settings.budget)
+        self.permits = FurtherPermits(self.budget, self.abort)
         self.fetcher: Any = SimpleNamespace(fetch=self._fetch)
         self.fetched: list[str] = []
         self.control = ControlVideo(settings, self.budget, self.fetcher, self.abort)

@@ -38,7 +38,7 @@ from engine.model import EgressSpec, Kind
 from engine.monitor import recount as recount_module
 from engine.monitor import status
 from engine.monitor.monitor import Monitor
-from engine.queue import channel_state, journal, journal_reader
+from engine.queue import journal, journal_follower, listings
 from engine.queue.control import RunState, publish_run_state
 from engine.queue.directory import Queue, chunks_in
 from engine.queue.making import make_queue
@@ -295,18 +295,18 @@ def test_what_a_listing_found_is_counted_when_it_is_done(
 ) -> None:
     """A listing seeds what it found and is done, all between two looks of a status: never 100 %."""
     queue = worked(tmp_path, 20)
-    listing = channel_state.Listing(0, "@someone", "channel")
-    channel_state.save(queue, listing)
-    real = channel_state.summary
+    listing = listings.Listing(0, "@someone", "channel")
+    listings.save(queue, listing)
+    real = listings.summary
 
     def then_done(at: Queue) -> dict[str, Any]:
         found = real(at)
         add(queue, ids(10, 20))
-        listing.state = channel_state.DONE
-        channel_state.save(queue, listing)
+        listing.state = listings.DONE
+        listings.save(queue, listing)
         return found
 
-    monkeypatch.setattr(channel_state, "summary", then_done)
+    monkeypatch.setattr(listings, "summary", then_done)
     value = collect(queue)
     monkeypatch.undo()
     assert value["listings"]["open"] or value["pending"] == 10
@@ -351,13 +351,13 @@ def test_a_chunk_given_back_while_it_is_counted(tmp_path: Path, monkeypatch: pyt
     assert chunk is not None
     hand.chunk(chunk, move=False)
     assert collect(queue)["ok"] == 15
-    real = journal_reader.worker_ids
+    real = journal_follower.worker_ids
 
     def moved(queue_: Queue) -> list[str]:
         hand.worker.give_back(chunk, time.time() + 900)
         return real(queue_)
 
-    monkeypatch.setattr(journal_reader, "worker_ids", moved)
+    monkeypatch.setattr(journal_follower, "worker_ids", moved)
     assert collect(queue)["ok"] == 15
     monkeypatch.undo()
     hand.close()

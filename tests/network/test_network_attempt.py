@@ -15,8 +15,8 @@ from youtube_site import VIDEO, Reply, Site, permit, player
 from engine.errors import Interrupted, UsageError
 from engine.model import EgressSpec, Failure, Fetched, Kind, NotFetched
 from engine.network.client import Attempt, Client
+from engine.network.large_answers import LARGE_BYTES, large_slot
 from engine.network.proxies import egresses, parse_proxy, read_proxies
-from engine.network.turns import LARGE_BYTES, turns
 from engine.youtube.classify import classify
 from engine.youtube.fetcher import Fetcher, FetchSettings
 from engine.youtube.video_attempt import VideoAttempt
@@ -103,7 +103,7 @@ def test_large_answers_are_read_one_at_a_time_and_small_ones_beside_them(
     def first() -> None:
         with client.attempt(permit(), 60) as attempt:
             attempt.get("https://www.youtube.com/watch?v=1")
-            assert turns.mine
+            assert large_slot.mine
             first_has_it.set()
             may_end.wait(60)
 
@@ -131,12 +131,12 @@ def test_a_turn_is_given_back_however_the_attempt_ends(site: Site, make_client: 
     client = make_client(max_bytes=LARGE)
     with client.attempt(permit(), 30) as attempt:
         assert failure_of(attempt).kind is Kind.TOO_LARGE
-        assert turns.mine
-    assert not turns.mine
+        assert large_slot.mine
+    assert not large_slot.mine
     other = threading.Thread(target=lambda: fetch_large(client, site))
     other.start()
     other.join()
-    assert not turns.mine
+    assert not large_slot.mine
 
 
 def fetch_large(client: Client, site: Site) -> None:
@@ -146,7 +146,10 @@ def fetch_large(client: Client, site: Site) -> None:
 
 def test_who_is_to_give_way_steps_back_from_a_large_answer(site: Site, make_client: MakeClient) -> None:
     site.answers["/youtubei/v1/player"] = Reply(b"x" * LARGE, zipped=True)
-    with make_client(turn=lambda: False).attempt(permit(), 30) as attempt, pytest.raises(Interrupted):
+    with (
+        make_client(take_large_slot=lambda: False).attempt(permit(), 30) as attempt,
+        pytest.raises(Interrupted),
+    ):
         attempt.get(PLAYER)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.output.ownership import Claim, is_ours
+from engine.output.ownership import Ownership, is_ours
 
 NAME, FOLDED = "dQw4w9WgXcQ", "dqw4w9WgXcQ"
 BATCH, OTHER = "a" * 32, "b" * 32
@@ -31,9 +31,9 @@ def row(**files: bytes) -> dict[str, Any]:
 
 
 WRITTEN = ("md", "srt")
-MINE = Claim(BATCH, formats=WRITTEN)
+MINE = Ownership(BATCH, formats=WRITTEN)
 BEGAN = 1795338322.0  # 2026-11-22T09:05:22Z
-CASES: dict[str, tuple[dict[str, bytes], Claim, set[str]]] = {
+CASES: dict[str, tuple[dict[str, bytes], Ownership, set[str]]] = {
     "nothing there": ({}, MINE, set()),
     "a record of ours and what lies beside it": (
         {"json": record(), "md": NOTES},
@@ -49,38 +49,38 @@ CASES: dict[str, tuple[dict[str, bytes], Claim, set[str]]] = {
     "no record": ({"md": NOTES}, MINE, set()),
     "no record, named by the journal": (
         {"md": NOTES, "srt": b"x"},
-        Claim(BATCH, (row(md=NOTES),), WRITTEN),
+        Ownership(BATCH, (row(md=NOTES),), WRITTEN),
         {"md"},
     ),
     "named, with another sum": (
         {"md": b"edited"},
-        Claim(BATCH, (row(md=NOTES),), WRITTEN),
+        Ownership(BATCH, (row(md=NOTES),), WRITTEN),
         set(),
     ),
     "named by an earlier row": (
         {"md": NOTES},
-        Claim(BATCH, (row(md=NOTES), row(md=b"new")), WRITTEN),
+        Ownership(BATCH, (row(md=NOTES), row(md=b"new")), WRITTEN),
         {"md"},
     ),
     "without an id": ({"json": record(batch=None), "md": NOTES}, MINE, set()),
     "without an id, named": (
         {"json": record(batch=None), "md": b"damaged"},
-        Claim(BATCH, formats=WRITTEN, rows=(row(json=record(batch=None), md=NOTES),)),
+        Ownership(BATCH, formats=WRITTEN, rows=(row(json=record(batch=None), md=NOTES),)),
         {"json", "md"},
     ),
     "without an id, in flight since before": (
         {"json": record(batch=None), "md": NOTES},
-        Claim(BATCH, formats=WRITTEN, since=BEGAN),
+        Ownership(BATCH, formats=WRITTEN, since=BEGAN),
         {"json", "md"},
     ),
     "without an id, older than what was in flight": (
         {"json": record(batch=None), "md": NOTES},
-        Claim(BATCH, formats=WRITTEN, since=BEGAN + 1),
+        Ownership(BATCH, formats=WRITTEN, since=BEGAN + 1),
         set(),
     ),
     "another batch's, in flight": (
         {"json": record(batch=OTHER)},
-        Claim(BATCH, formats=WRITTEN, since=BEGAN),
+        Ownership(BATCH, formats=WRITTEN, since=BEGAN),
         set(),
     ),
     "another video's, where names are folded": ({"json": record(FOLDED), "md": NOTES}, MINE, set()),
@@ -88,18 +88,18 @@ CASES: dict[str, tuple[dict[str, bytes], Claim, set[str]]] = {
     "damaged beyond that": ({"json": record()[:20], "md": NOTES}, MINE, set()),
     "no JSON": ({"json": b"mine"}, MINE, set()),
     "a list": ({"json": b"[]"}, MINE, set()),
-    "a queue without an id": ({"json": record(batch=None), "md": NOTES}, Claim(""), set()),
-    "an empty id": ({"json": record(batch=None)[:-1] + b',"batch":""}'}, Claim(""), set()),
+    "a queue without an id": ({"json": record(batch=None), "md": NOTES}, Ownership(""), set()),
+    "an empty id": ({"json": record(batch=None)[:-1] + b',"batch":""}'}, Ownership(""), set()),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_whose_it_is(tmp_path: Path, name: str) -> None:
-    there, claim, ours = CASES[name]
+    there, ownership, ours = CASES[name]
     (tmp_path / "dQ").mkdir()
     for extension, data in there.items():
         (tmp_path / "dQ" / f"{NAME}.{extension}").write_bytes(data)
-    assert {text for text in ("json", "md", "srt") if is_ours(str(tmp_path), NAME, text, claim)} == ours
+    assert {text for text in ("json", "md", "srt") if is_ours(str(tmp_path), NAME, text, ownership)} == ours
 
 
 def test_a_link_or_a_directory_is_nobody_s(tmp_path: Path) -> None:
@@ -109,5 +109,5 @@ def test_a_link_or_a_directory_is_nobody_s(tmp_path: Path) -> None:
     (tmp_path / "dQ" / f"{NAME}.md").mkdir()
     for extension in ("json", "md"):
         assert not is_ours(
-            str(tmp_path), NAME, extension, Claim(BATCH, formats=WRITTEN, rows=(row(json=record()),))
+            str(tmp_path), NAME, extension, Ownership(BATCH, formats=WRITTEN, rows=(row(json=record()),))
         )

@@ -18,7 +18,7 @@ from support import Crash, dying_at, ids, record
 from engine.errors import DiskError, UsageError
 from engine.model import Cue, Metadata, Record, Transcript
 from engine.output.folding import NAMES
-from engine.output.ownership import Claim
+from engine.output.ownership import Ownership
 from engine.output.publisher import (
     OWNER,
     TMP,
@@ -36,7 +36,7 @@ from engine.storage.timestamps import utc
 
 NAME = "dQw4w9WgXcQ"
 BATCH, OTHER = "a" * 32, "b" * 32
-MINE = Claim(BATCH, formats=("md", "srt"))
+MINE = Ownership(BATCH, formats=("md", "srt"))
 
 
 def a_record(name: str = NAME, text: str = "Hello") -> Record:

@@ -41,7 +41,7 @@ class Sleeper:
         code = self.child.poll()
         return Ending(code) if code is not None else None
 
-    def tell(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         self.told.append(data)
 
     def close(self) -> Ending:
@@ -68,7 +68,7 @@ class Child(ChildProcess):
     def ended(self) -> Ending:
         """Wait for its end, however it comes."""
         self.launched[-1].child.wait(30)
-        ending = self.look()
+        ending = self.check()
         assert ending is not None
         return ending
 
@@ -81,13 +81,13 @@ def child() -> Iterator[Child]:
 
 
 def test_it_is_started_where_it_is_wanted_and_ended(child: Child) -> None:
-    assert child.look(wanted=False) is None
+    assert child.check(wanted=False) is None
     assert not child.at_work
-    assert child.look() is None
+    assert child.check() is None
     assert child.at_work
-    child.tell(b"word")
+    child.send(b"word")
     assert child.launched[0].told == [b"word"]
-    assert child.look() is None
+    assert child.check() is None
     assert child.end() == Ending(-9)
     assert (child.at_work, child.end()) == (False, None)
 
@@ -97,7 +97,7 @@ def test_an_end_is_told_until_it_is_ended(child: Child) -> None:
     child.launched[0].child.kill()
     assert child.ended() == Ending(-9)
     child.end()
-    assert child.look() is None
+    assert child.check() is None
     assert len(child.launched) == 2
 
 
@@ -109,11 +109,11 @@ def test_one_that_keeps_dying_waits_longer_each_time(child: Child) -> None:
     assert waits[0] > 0
     assert all(a < b or b >= BACK_OFF_MAX_S * 0.9 for a, b in pairwise(waits))
     assert max(waits) <= BACK_OFF_MAX_S
-    assert child.look() is None
+    assert child.check() is None
     assert not child.at_work, "not yet"
     child.start_later(did_something=True)
     assert child.deaths_in_a_row == 0
-    child.look()
+    child.check()
     assert child.at_work
 
 
@@ -121,17 +121,17 @@ def test_one_that_falls_silent_is_killed_once(child: Child) -> None:
     child.start()
     pulse = child.launched[0].pulse
     pulse.silent = 19.9
-    child.look()
+    child.check()
     assert child.silences == []
     pulse.silent = 20.0
-    child.look()
-    child.look()
+    child.check()
+    child.check()
     assert child.silences == [20.0]
     assert child.ended().code == -9
     child.end()
     child.start()
     child.launched[1].pulse.silent = 21.0
-    child.look()
+    child.check()
     assert child.silences == [20.0, 21.0], "its successor is watched as well"
 
 
@@ -139,10 +139,10 @@ def test_one_that_is_only_starting_is_not_silent(child: Child) -> None:
     child.start()
     pulse = child.launched[0].pulse
     pulse.begun, pulse.silent = False, STARTING_S - 1
-    child.look()
+    child.check()
     assert child.silences == []
     pulse.silent = STARTING_S
-    child.look()
+    child.check()
     assert child.silences == [STARTING_S]
 
 
@@ -153,7 +153,7 @@ def test_one_that_a_user_stopped(child: Child, monkeypatch: pytest.MonkeyPatch, 
     child.start()
     pulse = child.launched[0].pulse
     for pulse.silent in (child_process.STOPPED_POLL_S, 20.0):
-        child.look()
+        child.check()
     assert pulse.forgiven == (0 if replaced else 2), "soon, so that it is not silent when it goes on"
     assert child.silences == ([20.0] if replaced else [])
 

@@ -16,9 +16,9 @@ from patience import HANG_S, ends
 
 from engine.errors import Interrupted
 from engine.model import RequestCost
-from engine.queue import channel_state, events
-from engine.queue.channel_state import Listing
+from engine.queue import events, listings
 from engine.queue.directory import Queue
+from engine.queue.listings import Listing
 from engine.queue.making import make_queue
 from engine.run.lister import EGRESS_WAIT_S, WAITS_S
 from engine.settings import Settings
@@ -76,7 +76,7 @@ def test_a_death_after_a_seeding_counts_nothing_twice(bench: Bench) -> None:
     class Dead(BaseException):
         pass
 
-    saves, save = [0], channel_state.save
+    saves, save = [0], listings.save
 
     def dying(queue: Queue, listing: Listing) -> None:
         saves[0] += 1
@@ -85,7 +85,7 @@ def test_a_death_after_a_seeding_counts_nothing_twice(bench: Bench) -> None:
         save(queue, listing)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(channel_state, "save", dying)
+        patch.setattr(listings, "save", dying)
         with pytest.raises(Dead):
             bench.work()
     assert bench.listing.found == 60
@@ -175,7 +175,7 @@ def test_one_without_any_tab_is_listed_by_its_uploads(bench: Bench) -> None:
     assert (listing.state, listing.found) == ("done", 40)
     assert list(listing.heads) == ["UUtopic"]
     with take_or_say_who(bench.queue.seed_lock, "seeding"):
-        channel_state.sync(bench.queue)
+        listings.sync(bench.queue)
     bench.site.lists["playlist?list=UUtopic"] = IDS[40:45] + IDS[:40]
     assert bench.work().found == 45, "and synced so"
 
@@ -194,7 +194,7 @@ def test_a_tab_that_was_asked_for_and_is_not_there_fails(tmp_path: Path) -> None
 def synced(bench: Bench, newer: int) -> Listing:
     """Once more, with so many videos on top of 300."""
     with take_or_say_who(bench.queue.seed_lock, "seeding"):
-        assert channel_state.sync(bench.queue) == 1
+        assert listings.sync(bench.queue) == 1
     bench.site.lists["videos"] = IDS[300 : 300 + newer] + IDS[:300]
     return bench.work()
 
@@ -236,7 +236,7 @@ def test_a_playlist_is_read_whole_each_time(tmp_path: Path) -> None:
     bench.site.lists[part] = IDS[:90]
     assert bench.work().heads == {}
     with take_or_say_who(bench.queue.seed_lock, "seeding"):
-        channel_state.sync(bench.queue)
+        listings.sync(bench.queue)
     bench.site.lists[part] = IDS[:100]
     assert bench.work().found == 100
     assert bench.site.asked == [0, 1, 2, 3]
@@ -257,7 +257,7 @@ def test_more_asked_of_a_search_under_way_is_not_forgotten(tmp_path: Path) -> No
     listing = bench.listing
     bench.site.lists["ytsearch50:bread"], bench.site.lists["ytsearch80:bread"] = IDS[:50], IDS[:80]
     with take_or_say_who(bench.queue.seed_lock, "seeding"):
-        assert channel_state.Sources(bench.queue).add("search", "search:bread", 80)
+        assert listings.Sources(bench.queue).add("search", "search:bread", 80)
     bench.lister.work(listing)  # as it was read before
     assert (bench.listing.state, bench.listing.max_results) == ("done", 80)
     assert bench.seeded() == IDS[:80]
@@ -287,7 +287,7 @@ def newest(bench: Bench, count: int) -> Bench:
     """Have the bench's source begin with its newest videos."""
     listing = bench.listing
     listing.newest = count
-    channel_state.save(bench.queue, listing)
+    listings.save(bench.queue, listing)
     return bench
 
 
@@ -309,7 +309,7 @@ def test_after_newest_a_sync_adds_what_is_newer_and_nothing_older(tmp_path: Path
     for added in (3, 40):
         bench.site.lists["videos"] = [*IDS[100 - len(bench.seeded()) + 5 - added : 100], *IDS[100:300]]
         before = set(bench.seeded())
-        channel_state.sync(bench.queue)
+        listings.sync(bench.queue)
         assert bench.work().state == "done"
         new = set(bench.seeded()) - before
         assert len(new) == added
@@ -321,7 +321,7 @@ def test_newest_of_a_playlist_takes_its_first_each_time(tmp_path: Path) -> None:
     bench.site.lists["playlist?list=PLx"] = IDS[:100]
     bench.work()
     bench.site.lists["playlist?list=PLx"] = [*IDS[200:210], *IDS[:100]]
-    channel_state.sync(bench.queue)
+    listings.sync(bench.queue)
     bench.work()
     assert set(bench.seeded()) == {*IDS[:40], *IDS[200:210]}
 
@@ -333,6 +333,6 @@ def test_newest_goes_on_after_a_stop_and_takes_no_more(tmp_path: Path) -> None:
     bench.work()
     listing = bench.listing
     listing.next_try = None
-    channel_state.save(bench.queue, listing)
+    listings.save(bench.queue, listing)
     assert bench.work().state == "done"
     assert bench.seeded() == IDS[:70]

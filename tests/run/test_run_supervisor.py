@@ -11,7 +11,7 @@ from support import batch, finish, output_of
 from engine.budget import BudgetSettings, Rate
 from engine.errors import Exit
 from engine.model import EgressSpec
-from engine.queue import channel_state
+from engine.queue import listings
 from engine.queue.claims import run_id
 from engine.queue.control import ControlRequest, send_request
 from engine.run.helper_process import ListerProcess, MonitorProcess
@@ -41,26 +41,26 @@ def test_a_clean_end_leaves_nothing_of_those_who_died_on_the_way(tmp_path: Path)
         seeding.release()
 
 
-@pytest.mark.parametrize("state", channel_state.STATES)
+@pytest.mark.parametrize("state", listings.STATES)
 def test_a_run_ends_when_all_jobs_are_final_and_no_listing_is_open(tmp_path: Path, state: str) -> None:
     queue = batch(tmp_path, 4)
     finish(queue)
-    assert channel_state.Sources(queue).add("channel", "@one")
-    (listing,) = channel_state.read_all(queue)
+    assert listings.Sources(queue).add("channel", "@one")
+    (listing,) = listings.read_all(queue)
     listing.state = state
-    channel_state.save(queue, listing)
+    listings.save(queue, listing)
     egresses = (EgressSpec("direct"),)
     settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
     supervisor = Supervisor(queue, settings, "run")
     supervisor._poll()
-    assert supervisor._end == (None if state == channel_state.OPEN else RunEnd(Exit.OK))
+    assert supervisor._end == (None if state == listings.OPEN else RunEnd(Exit.OK))
     if supervisor._end is not None:
-        assert supervisor._conclude() == (Exit.SOME_FAILED if state == channel_state.FAILED else Exit.OK)
+        assert supervisor._conclude() == (Exit.SOME_FAILED if state == listings.FAILED else Exit.OK)
 
 
 def test_a_paused_run_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = batch(tmp_path, 4)
-    assert channel_state.Sources(queue).add("channel", "@one")
+    assert listings.Sources(queue).add("channel", "@one")
     egresses = (EgressSpec("direct"),)
     settings = Settings(queue.root, Frozen(output_of(queue)), egresses, BudgetSettings(Rate("none"), 1.0))
     supervisor = Supervisor(queue, settings, "run")
@@ -69,7 +69,7 @@ def test_a_paused_run_lists_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         supervisor._receive()
         assert supervisor._control.run_state.paused is paused
         looked: list[bool] = []
-        monkeypatch.setattr(WorkerPool, "look", lambda self: None)
+        monkeypatch.setattr(WorkerPool, "check", lambda self: None)
         monkeypatch.setattr(MonitorProcess, "keep", lambda self, **_: None)
         monkeypatch.setattr(ListerProcess, "keep", lambda self, *, wanted: looked.append(wanted))  # noqa: B023
         supervisor._look()

@@ -43,7 +43,7 @@ class Canned(WorkerProcess):
     def at_work(self) -> bool:
         return self.works
 
-    def look(self, *, wanted: bool = True) -> Ending | None:
+    def check(self, *, wanted: bool = True) -> Ending | None:
         if not self.works:
             if wanted and time.monotonic() >= self._start_at:
                 self.works, self.draining, self.threads = True, False, self.settings.threads
@@ -56,7 +56,7 @@ class Canned(WorkerProcess):
         self.report = came if isinstance(came, WorkerReport) else None
         return Ending(0) if self.report else came if isinstance(came, Ending) else None
 
-    def tell(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         if self.works:
             self.did.append(data)
 
@@ -78,8 +78,8 @@ class Run:
 
     def did(self) -> list[list[str | bytes]]:
         """What was done with each in two turns."""
-        self.pool.look()
-        self.pool.look()
+        self.pool.check()
+        self.pool.check()
         found = [worker.did for worker in self.workers]
         for worker in self.workers:
             worker.did = []
@@ -87,7 +87,7 @@ class Run:
 
     def goes_by(self, run_state: RunState, rate: str | None = None) -> list[list[str | bytes]]:
         settings = replace(self.settings, processes=run_state.processes, threads=run_state.threads)
-        self.pool.follow(settings, run_state, rate=rate)
+        self.pool.apply_run_state(settings, run_state, rate=rate)
         return self.did()
 
     def dies(self, number: int, code: int = -9) -> None:
@@ -147,7 +147,7 @@ def test_after_a_report(run: Run, why: str) -> None:
 def test_an_error_ends_the_run_and_begins_nothing(run: Run) -> None:
     run.workers[0].came = WorkerReport("error", 0, "no room", Exit.DISK)
     with pytest.raises(ChildFailedError, match="no room") as failed:
-        run.pool.look()
+        run.pool.check()
     assert failed.value.exit_code == Exit.DISK
     run.pool.drain()
     run.workers[1].came = WorkerReport("stop", 1)
@@ -159,7 +159,7 @@ def test_an_error_in_a_drain_is_heard(run: Run) -> None:
     run.pool.drain()
     run.workers[0].came = WorkerReport("error", 0, "no room", Exit.DISK)
     with pytest.raises(ChildFailedError, match="no room"):
-        run.pool.look()
+        run.pool.check()
 
 
 def test_one_that_dies_is_started_again_and_not_for_ever(run: Run) -> None:
@@ -168,7 +168,7 @@ def test_one_that_dies_is_started_again_and_not_for_ever(run: Run) -> None:
         assert run.did() == [["end", "start"], []], "the other one does not notice"
     run.dies(0, -11)
     with pytest.raises(ChildFailedError, match="die as soon as they start"):
-        run.pool.look()
+        run.pool.check()
     assert run.did() == [["end"], [b"S"]]
     assert [event["event"] for event in events.recent(run.queue, 60.0)] == ["slot_died"] * DEATHS_MAX
 
@@ -177,14 +177,14 @@ def test_each_death_is_recorded_whoever_killed_it(run: Run) -> None:
     first = run.workers[0].worker_id
     Path(run.queue.workers, first).mkdir()
     run.dies(0)
-    run.pool.look()
-    until(lambda: run.pool.look() or Path(run.queue.workers, first, "died").exists(), HANG_S, "for the note")
+    run.pool.check()
+    until(lambda: run.pool.check() or Path(run.queue.workers, first, "died").exists(), HANG_S, "for the note")
 
 
 def test_who_ends_in_a_drain_is_not_suspected(run: Run) -> None:
     run.pool.drain()
     run.dies(0)
-    run.pool.look()
+    run.pool.check()
     assert run.pool._deaths._seen == []
     assert list(events.recent(run.queue, 60.0)) == []
 
@@ -200,7 +200,7 @@ def test_want_of_memory_ends_the_run_once_nothing_gets_done_any_more(
     run.workers[0]._started_at -= 60.0
     run.dies(0, NO_MEMORY)
     with pytest.raises(ShortageError, match="memory"):
-        run.pool.look()
+        run.pool.check()
 
 
 def test_only_semaphores_of_this_queues_dead_runs_are_swept(tmp_path: Path) -> None:

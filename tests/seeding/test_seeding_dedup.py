@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support import ids
 
 from engine.inputs import Line, Rejects
-from engine.queue.channel_state import Sources
 from engine.queue.id_index import IdSet
+from engine.queue.listings import Sources
 from engine.seeding.dedup import Deduplicator, Seeded
 
 SOME = ids(8)

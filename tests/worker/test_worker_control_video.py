@@ -27,7 +27,7 @@ from engine.model import (
     RequestCost,
     Transcript,
 )
-from engine.network.turns import turns
+from engine.network.large_answers import large_slot
 from engine.settings import Frozen, Settings
 from engine.worker.control_video import ASKED, KEPT, ControlAnswer, ControlVideo, recently_ok
 
@@ -67,7 +67,7 @@ class Bench:
 
     @property
     def state(self) -> State:
-        found = self.budget.look(0)
+        found = self.budget.peek(0)
         assert found is not None
         return State(found.state)
 
@@ -98,7 +98,7 @@ def test_captions_of_any_language_show_that_the_egress_works(
     bench.site[NAMED[0]] = shown
     assert bench.ask() is ControlAnswer.CAPTIONS
     assert bench.asked == [NAMED[0]]
-    state = bench.budget.look(0)
+    state = bench.budget.peek(0)
     assert state is not None
     assert state.shown_at > 0
     assert (state.ok, state.state) == (1, State.CLOSED)
@@ -151,7 +151,7 @@ def test_the_first_refusal_ends_it(bench: Bench) -> None:
     bench.site[NAMED[0]] = NotFetched(late, RequestCost(1, 10), captions_listed=True)
     assert bench.ask() is ControlAnswer.NOTHING
     assert bench.asked == [NAMED[0]]
-    state = bench.budget.look(0)
+    state = bench.budget.peek(0)
     assert state is not None
     assert state.state == State.OPEN
     assert state.open_until - state.opened_at > 800
@@ -200,12 +200,12 @@ def test_a_large_answer_takes_its_turn_and_gives_it_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def large(*_: object) -> Fetched:
-        assert turns.take()
+        assert large_slot.take()
         return SHOWN
 
     monkeypatch.setattr(bench, "fetch", large)
     assert bench.ask() is ControlAnswer.CAPTIONS
-    assert not turns.mine
+    assert not large_slot.mine
 
 
 def test_one_that_has_to_give_way_says_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

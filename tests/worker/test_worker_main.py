@@ -29,9 +29,9 @@ from engine.queue.segments import Chunk, split_chunks
 from engine.rehearsal import Rehearsal
 from engine.storage import disk
 from engine.worker import held_chunks, main, retry_policy
-from engine.worker.attempt import Decision
-from engine.worker.fetch_loop import FetchLoop
+from engine.worker.further_permits import FurtherPermits
 from engine.worker.main import MainLoop, WorkerReport, report_of
+from engine.worker.results import JournalLine
 
 pytestmark = pytest.mark.usefixtures("no_fsync", "quick")
 
@@ -107,13 +107,13 @@ def test_a_line_written_while_others_are_made_durable_gets_its_own_promise(
     assert loop._fill() is True or loop.scheduler.chunks
     (home,) = loop.scheduler.chunks.values()
     early, late = ({"video_id": name, "status": "absent", "kind": "private"} for name in ids(2))
-    loop.chunks.write(home, Decision("final", early))
+    loop.chunks.write(home, JournalLine("final", early))
     real = home.journal.sync
 
     def sync() -> None:
         real()
         home.journal.sync = real  # type: ignore[method-assign]
-        loop.chunks.write(home, Decision("final", late))
+        loop.chunks.write(home, JournalLine("final", late))
 
     home.journal.sync = sync  # type: ignore[method-assign]
     loop.chunks.sync([home])
@@ -447,18 +447,18 @@ def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
     """The egress closes between the two requests of an attempt: the first was sent, and row and egress know of it,
     also when the worker ends with that."""
     before = sum(stand_in.stats()["requests"].values())
-    rig = Rig(batch(tmp_path, 1), stand_in)
-    take, asked = FetchLoop._another_permit, [0]
+    take, asked = FurtherPermits.take, [0]
 
-    def closed(loop: FetchLoop, egress: int) -> Permit:
+    def closed(permits: FurtherPermits, egress: int) -> Permit:
         asked[0] += 1
         if asked[0] > 1:
-            return take(loop, egress)
+            return take(permits, egress)
         if ends:
             rig.control.stop.set()
         raise Interrupted
 
-    monkeypatch.setattr(FetchLoop, "_another_permit", closed)
+    monkeypatch.setattr(FurtherPermits, "take", closed)
+    rig = Rig(batch(tmp_path, 1), stand_in)
     if ends:
         rig.work(until=lambda: False)
         assert [(body["gave_way"], body["requests"]) for body in rig.tries()] == [(True, 1)]
@@ -467,7 +467,7 @@ def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
     [row] = rig.rows().values()
     assert (row["status"], row["attempts"], row["requests"]) == ("ok", 1, 3)
     rig.resources.budget.flush()
-    state = rig.resources.budget.look(0)
+    state = rig.resources.budget.peek(0)
     assert state is not None and state.body_bytes == row["bytes"]
     rig.sound()
 
@@ -488,7 +488,7 @@ def test_waiting_for_a_permit_is_no_hanging(
     def slowly(**how: Any) -> Permit | None:
         if "egress" in how:  # for a request amid an attempt
             waited[0] += 1
-            work = rig.at_work.fetch_loop._mine.work
+            work = rig.resources.permits._mine.work
             work.since -= 3600.0
             seen = looks[0]
             wait_until(lambda: looks[0] >= seen + 3, 20.0, "for the main loop to look")
@@ -680,7 +680,7 @@ def test_a_permit_that_went_stale_before_its_request_counts_as_none(
     before = sum(stand_in.stats()["requests"].values())
     rig = Rig(batch(tmp_path, 3), stand_in, threads=1)
     rate = BudgetSettings(Rate("fixed", 100.0), 60.0)
-    rig.resources.budget.steer(rate)
+    rig.resources.budget.apply_settings(rate)
     rig.control.budget = rate
 
     def late(fetch: Fetch, video_id: str, permit: Permit) -> Fetched | NotFetched:
@@ -700,7 +700,7 @@ def test_another_rate_is_followed_at_once(tmp_path: Path, stand_in: Rehearsal) -
     """It may be told by any thread. Who waits for an hour's slot goes on at once."""
     rig = Rig(batch(tmp_path, 8), stand_in, threads=2)
     slow = BudgetSettings(Rate("fixed", 1 / 3600), 60.0)
-    rig.resources.budget.steer(slow)
+    rig.resources.budget.apply_settings(slow)
     rig.control.budget = slow
 
     def faster() -> None:

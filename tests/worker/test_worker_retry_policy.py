@@ -7,13 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.budget import EgressHealth
-from engine.model import ABSENT_KINDS, Failure, Kind, Status
+from engine.model import ABSENT_KINDS, CONNECTION_KINDS, Failure, Kind, Status
 from engine.queue.job_state import Death
 from engine.worker.retry_policy import (
     AT_ONCE,
     EXITS_LOST,
     LONG_WAIT_S,
-    ON_THE_WAY,
     REFUSALS,
     Circumstances,
     Finish,
@@ -85,7 +84,7 @@ def test_the_table_names_every_kind() -> None:
     assert set(TABLE) == set(Kind)
     assert AT_ONCE | RETRIED | {Kind.BLOCKED} == set(Kind)
     assert not AT_ONCE & RETRIED
-    assert ON_THE_WAY < RETRIED
+    assert CONNECTION_KINDS < RETRIED
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -108,7 +107,7 @@ def test_the_waits_of_a_job_that_keeps_failing_while_others_pass(kind: Kind) -> 
     assert decided(kind, Past(5, lost_at=LOST_AT), OTHERS_PASS, attempts=6) == Finish(kind)
 
 
-@pytest.mark.parametrize("kind", sorted(ON_THE_WAY))
+@pytest.mark.parametrize("kind", sorted(CONNECTION_KINDS))
 @pytest.mark.parametrize(
     ("how", "lost_at", "of_the_egress"),
     [
@@ -170,7 +169,7 @@ def test_any_past_and_any_circumstances(kind: Kind, past: Past, how: Circumstanc
         assert kind.status in (Status.ABSENT, Status.FAILED)
         if kind in RETRIED:
             assert past.charged + 1 >= attempts
-        if kind in ON_THE_WAY:
+        if kind in CONNECTION_KINDS:
             assert not how.health.in_trouble
     else:
         assert 0 <= found.wait_s <= LONG_WAIT_S

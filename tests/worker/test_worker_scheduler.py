@@ -15,13 +15,13 @@ from support import ids
 from engine.model import Job, Permit
 from engine.queue.job_state import ChunkState, Death, JobState
 from engine.queue.segments import Chunk
-from engine.worker.attempt import Decision
+from engine.worker.results import JournalLine
 from engine.worker.scheduler import PARK_S, Scheduler
 from engine.worker.stuck_egresses import StuckEgresses
 from engine.worker.work import ControlDue, Item, OpenChunk, Work
 
 EPOCH = 3
-FINAL = Decision("final", {})
+FINAL = JournalLine("final", {})
 LATER = time.monotonic() + 1e6  # something passes after whatever a test does
 
 
@@ -67,7 +67,7 @@ def begin(desk: Scheduler, thread: int, passed_at: float = LATER, egress: int = 
 
 def done(desk: Scheduler, work: Work, again_in_s: float | None = None, **more: bool) -> None:
     assert work.concluding.acquire(blocking=False)
-    desk.finish(work, Decision("", {}, again_in_s, **more))
+    desk.finish(work, JournalLine("", {}, again_in_s, **more))
 
 
 class Waiter:
@@ -382,7 +382,7 @@ def test_threads_and_a_keeper_work_everything_off() -> None:
                 again = 0.002 if tried == 0 and len(finals) % 3 == 0 else None
                 if again is None:
                     finals.append(item.item.job.video_id)
-                desk.finish(item, Decision("", {}, again))
+                desk.finish(item, JournalLine("", {}, again))
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
     for thread in threads:

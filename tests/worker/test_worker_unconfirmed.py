@@ -21,7 +21,7 @@ from engine.budget import Outcome, snapshot
 from engine.budget.state import State
 from engine.model import Job, Permit
 from engine.queue.job_state import JobState
-from engine.worker.attempt import Tried
+from engine.worker.results import Tried
 from engine.worker.scheduler import Scheduler
 from engine.worker.unconfirmed import LATE_S, QUIET_S, SOON_S, Unconfirmed
 from engine.worker.work import Item, Work

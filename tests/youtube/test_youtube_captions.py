@@ -13,7 +13,7 @@ from engine.budget import Outcome
 from engine.model import EgressSpec, Failure, Fetched, Kind, NotFetched
 from engine.network.client import Client
 from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
-from engine.worker.attempt import outcome_of
+from engine.worker.results import outcome_of
 from engine.worker.retry_policy import Circumstances, Finish, Past, decide
 from engine.youtube.fetcher import Fetcher, FetchSettings
 

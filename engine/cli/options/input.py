@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from engine.cli.options.values import Whole
-from engine.queue.channel_state import MAX_RESULTS
+from engine.queue.listings import MAX_RESULTS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

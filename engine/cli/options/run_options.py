@@ -21,7 +21,7 @@ from engine.limits import Caps
 from engine.model import YtdlpOptions
 from engine.output.formats import FORMATS
 from engine.process import environment
-from engine.queue.channel_state import MAX_RESULTS
+from engine.queue.listings import MAX_RESULTS
 from engine.seeding.reading import Reading
 from engine.settings import Frozen
 from engine.units import parse_bytes, parse_duration_s

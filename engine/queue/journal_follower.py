@@ -1,4 +1,6 @@
-"""Following the journals of the chunks that are not filed: what the monitor and the counts read."""
+"""Follows the journals of the chunks that are not filed, for the monitor and the counts.
+
+`engine.verify.journal_reader` is the audit's own and shares no code with this."""
 
 from __future__ import annotations
 
@@ -77,7 +79,7 @@ class JournalFollower:
                     state.final, state.final_raw = _DROPPED, b""
 
     def waiting(self, now: float) -> dict[str, float]:
-        """The deferred jobs, and until when each waits."""
+        """The deferred jobs, each with the time at which it is due."""
         return {
             video_id: state.not_before
             for video_id, state in self.state.jobs.items()

@@ -13,9 +13,9 @@ from support import batch, lines
 from engine import verify
 from engine.inputs import Line
 from engine.monitor import failed_jobs, status
-from engine.queue import channel_state
-from engine.queue.channel_state import Listing, Sources
+from engine.queue import listings
 from engine.queue.directory import Queue
+from engine.queue.listings import Listing, Sources
 from engine.queue.making import make_queue
 from engine.recovery.repair import repair
 from engine.recovery.requeue import retry_listings
@@ -38,12 +38,12 @@ def seeded(queue: Queue, *texts: str, max_results: int = 50) -> Seeded:
 
 
 def ended(queue: Queue, number: int, state: str, **more: object) -> Listing:
-    listing = channel_state.read(queue, number)
+    listing = listings.read(queue, number)
     assert listing is not None
     listing.state = state
     for name, value in more.items():
         setattr(listing, name, value)
-    channel_state.save(queue, listing)
+    listings.save(queue, listing)
     return listing
 
 
@@ -51,12 +51,12 @@ def test_a_source_is_recorded_once_and_is_no_job(queue: Queue) -> None:
     got = seeded(queue, "@one", "https://www.youtube.com/@One", "PLmade-up-20", "nonsense!")
     assert (got.read, got.listed, got.duplicate, got.rejected, got.added) == (4, 2, 1, 1, 0)
     assert seeded(queue, "@one").duplicate == 1
-    assert [(listing.number, listing.source, listing.parts) for listing in channel_state.read_all(queue)] == [
+    assert [(listing.number, listing.source, listing.parts) for listing in listings.read_all(queue)] == [
         (0, "@one", ["videos", "shorts", "streams"]),
         (1, "PLmade-up-20", [""]),
     ]
     assert queue.total() == 0
-    assert status.collect(queue.root)["listings"] == {**channel_state.empty_summary(), "open": 2}
+    assert status.collect(queue.root)["listings"] == {**listings.empty_summary(), "open": 2}
     for path in (queue.listings, queue.listing(0)):
         assert os.stat(path).st_mode & 0o077 == 0
 
@@ -71,7 +71,7 @@ def test_a_source_is_recorded_once_and_is_no_job(queue: Queue) -> None:
     ],
 )
 def test_the_parts_of_a_channel(source: str, parts: list[str]) -> None:
-    assert channel_state.parts_of("channel", source) == parts
+    assert listings.parts_of("channel", source) == parts
 
 
 def test_a_search_that_may_find_more_is_done_again(queue: Queue) -> None:
@@ -79,7 +79,7 @@ def test_a_search_that_may_find_more_is_done_again(queue: Queue) -> None:
     ended(queue, 0, "done", found=20, parts=[])
     assert seeded(queue, "search:bread", max_results=20).duplicate == 1
     assert seeded(queue, "search:bread", max_results=70).listed == 1
-    (listing,) = channel_state.read_all(queue)
+    (listing,) = listings.read_all(queue)
     assert (listing.state, listing.max_results, listing.parts) == ("open", 70, [""])
 
 
@@ -88,8 +88,8 @@ def test_sync_opens_all_but_searches(queue: Queue) -> None:
     for number in (0, 1, 2):
         ended(queue, number, "done", found=7, parts=[], heads={"videos": ["x"]})
     ended(queue, 3, "failed", token="here")
-    assert channel_state.sync(queue) == 3
-    found = channel_state.read_all(queue)
+    assert listings.sync(queue) == 3
+    found = listings.read_all(queue)
     assert [each.state for each in found] == ["open", "open", "done", "open", "open"]
     assert found[3].token == "here", "what failed goes on where it was"
     assert (found[0].parts, found[0].token, found[0].base, found[0].heads) == (
@@ -98,7 +98,7 @@ def test_sync_opens_all_but_searches(queue: Queue) -> None:
         7,
         {"videos": ["x"]},
     )
-    assert channel_state.sync(queue, searches=True) == 1
+    assert listings.sync(queue, searches=True) == 1
 
 
 def test_failed_ones_are_named_and_put_back_where_they_were(queue: Queue) -> None:
@@ -111,7 +111,7 @@ def test_failed_ones_are_named_and_put_back_where_they_were(queue: Queue) -> Non
     assert list(failed_jobs.to_csv(failed_jobs.rows(queue)))[1].startswith("'@one,failed,listing,it said no")
     assert retry_listings(queue, dry_run=True) == 1
     assert retry_listings(queue) == 1
-    listing = channel_state.read(queue, 0)
+    listing = listings.read(queue, 0)
     assert listing is not None
     assert (listing.state, listing.token, listing.tries, listing.found) == ("open", "here", 0, 30)
 
@@ -128,10 +128,10 @@ def test_a_wait_is_over_when_its_time_has_come_or_the_clock_was_set() -> None:
 def test_a_summary_says_how_long_the_first_open_one_waits(queue: Queue) -> None:
     seeded(queue, "@one", "@two")
     ended(queue, 0, "open", next_try=time.time() + 600)
-    assert channel_state.summary(queue)["next_try_s"] is None, "the other is due"
+    assert listings.summary(queue)["next_try_s"] is None, "the other is due"
     at = time.time() + 60
     ended(queue, 1, "open", next_try=at)
-    waits_s = channel_state.summary(queue)["next_try_s"]
+    waits_s = listings.summary(queue)["next_try_s"]
     assert at - time.time() <= waits_s <= 60
 
 
@@ -141,13 +141,13 @@ def test_a_summary_says_how_long_the_first_open_one_waits(queue: Queue) -> None:
 def test_a_damaged_one_harms_nobody_and_is_named(queue: Queue, text: str) -> None:
     seeded(queue, "@one", "@two")
     Path(queue.listing(0)).write_text(text)
-    assert [listing.source for listing in channel_state.read_all(queue)] == ["@two"]
+    assert [listing.source for listing in listings.read_all(queue)] == ["@two"]
     assert status.collect(queue.root)["listings"]["open"] == 1
     found = verify.audit(queue.root)
     assert [problem.what for problem in found.problems] == ["unreadable file"]
     assert "name its channel" in found.problems[0].detail
     assert seeded(queue, "@one").listed == 1, "given again it gets a number of its own"
-    assert [listing.number for listing in channel_state.read_all(queue)] == [1, 2]
+    assert [listing.number for listing in listings.read_all(queue)] == [1, 2]
 
 
 def test_the_audit_names_strays_and_doubles_and_repair_leaves_words_alone(queue: Queue) -> None:
@@ -166,10 +166,10 @@ def test_the_audit_names_strays_and_doubles_and_repair_leaves_words_alone(queue:
 def test_a_queue_from_before_there_were_listings(tmp_path: Path) -> None:
     queue = batch(tmp_path, 4)
     os.rmdir(queue.listings)
-    assert status.collect(queue.root)["listings"] == channel_state.empty_summary()
+    assert status.collect(queue.root)["listings"] == listings.empty_summary()
     assert verify.audit(queue.root).ok
     assert list(failed_jobs.rows(queue)) == []
     with take_or_say_who(queue.seed_lock, "seeding"):
         assert Sources(queue).add("channel", "@one")
         assert Seeding(queue).add(lines([])).read == 0
-    assert len(channel_state.open_listings(queue)) == 1
+    assert len(listings.open_listings(queue)) == 1

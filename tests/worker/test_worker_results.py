@@ -29,7 +29,7 @@ from engine.output.publisher import TMP, Output, intact
 from engine.queue import marker
 from engine.queue.job_state import ChunkState, JobState
 from engine.queue.journal import JournalEntry, decode, encode
-from engine.worker.attempt import Aborted, Decision, ResultHandler, Tried
+from engine.worker.results import Aborted, JournalLine, ResultHandler, Tried
 
 BATCH = "a" * 32
 NAME = ids(1)[0]
@@ -91,13 +91,13 @@ def no(kind: Kind, **failure: Any) -> NotFetched:
     return NotFetched(Failure(kind, "it said no", **failure), RequestCost(1, 100), Metadata(title="T"))
 
 
-def fetch(root: str, bench: Bench, state: JobState | None = None) -> Decision:
-    decision = handler(root, bench).conclude(tried(FETCHED, state))
-    assert decision is not None
-    return decision
+def fetch(root: str, bench: Bench, state: JobState | None = None) -> JournalLine:
+    line = handler(root, bench).conclude(tried(FETCHED, state))
+    assert line is not None
+    return line
 
 
-def refuse(root: str, kind: Kind, bench: Bench, state: JobState | None = None, **failure: Any) -> Decision:
+def refuse(root: str, kind: Kind, bench: Bench, state: JobState | None = None, **failure: Any) -> JournalLine:
     item, one = handler(root, bench), tried(no(kind, **failure), state)
     return item.conclude(one) or item.confirmed(one)
 
@@ -198,7 +198,7 @@ def test_a_file_of_others_ends_the_job_and_stays(root: str) -> None:
 
 def test_a_try_says_what_the_next_life_must_know(root: str) -> None:
     recorded = refuse(root, Kind.GARBLED, Bench(), JobState(tries=1, charged=1))
-    assert recorded == Decision(
+    assert recorded == JournalLine(
         "try",
         {
             "job": NAME,
@@ -233,9 +233,9 @@ def test_what_the_egress_lost_costs_the_job_nothing(root: str, kind: Kind) -> No
 
 def test_a_timeout_over_a_suspend_costs_nothing(root: str) -> None:
     item, one = handler(root, Bench(ok_at=60.0)), tried(no(Kind.TIMEOUT), lost_at=50.0, suspended=True)
-    decision = item.conclude(one)
-    assert decision is not None
-    assert decision.body["charged"] is False
+    line = item.conclude(one)
+    assert line is not None
+    assert line.body["charged"] is False
 
 
 @pytest.mark.parametrize(
@@ -301,17 +301,17 @@ def test_no_captions_is_not_decided_before_it_is_confirmed(root: str) -> None:
 @pytest.mark.parametrize("requests", [0, 1])
 def test_an_attempt_that_was_aborted_leaves_a_line_of_what_it_cost(root: str, requests: int) -> None:
     bench = Bench()
-    decision = handler(root, bench).conclude(tried(Aborted(RequestCost(requests, 10 * requests))))
-    assert decision is not None
-    assert (decision.verb, decision.again_in_s) == ("try" if requests else "", 0.0)
+    line = handler(root, bench).conclude(tried(Aborted(RequestCost(requests, 10 * requests))))
+    assert line is not None
+    assert (line.verb, line.again_in_s) == ("try" if requests else "", 0.0)
     assert bench.told == [(1, Outcome.OTHER, NAME, None)]
 
 
 def test_a_message_of_any_length_is_cut(root: str) -> None:
     got = NotFetched(Failure(Kind.PRIVATE, "x" * 10_000), RequestCost())
-    decision = handler(root, Bench()).conclude(tried(got))
-    assert decision is not None
-    row = decision.body
+    line = handler(root, Bench()).conclude(tried(got))
+    assert line is not None
+    row = line.body
     assert row["message"] == "x" * 500
 
 
@@ -330,19 +330,19 @@ def test_a_job_s_life_as_its_journal_tells_it(
     for tries, (kind, in_trouble, confirmed) in enumerate(fates, 1):
         bench.health = EgressHealth(in_trouble, confirmed, 60.0)
         one = tried(NotFetched(Failure(kind, "no"), RequestCost(1, 10)), chunk.job(NAME), lost_at=50.0)
-        decision = item.conclude(one) or item.aborted(one)
-        found = decode(encode(decision.verb, decision.body)[:-1])
+        line = item.conclude(one) or item.aborted(one)
+        found = decode(encode(line.verb, line.body)[:-1])
         assert found is not None
         chunk.apply(JournalEntry(found[0], found[1], tries * 100, found[2]))
         state = chunk.jobs[NAME]
-        if decision.verb == "final":
+        if line.verb == "final":
             assert state.final == found[1]
             assert found[1]["requests"] == tries
             assert 1 <= found[1]["attempts"] <= max(1, tries)
             return
-        assert decision.again_in_s is not None
+        assert line.again_in_s is not None
         assert (state.requests, state.bytes) == (tries, 10 * tries)
         assert found[1]["n"] == state.charged <= state.tries <= tries
         if "gave_way" not in found[1]:
-            assert state.due(WALL + decision.again_in_s)
-            assert state.due(WALL) == (decision.again_in_s == 0)
+            assert state.due(WALL + line.again_in_s)
+            assert state.due(WALL) == (line.again_in_s == 0)

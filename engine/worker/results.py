@@ -1,7 +1,7 @@
-"""What one attempt comes to: told to the budget, published or decided on, and returned as a value for the journal.
+"""Handles the result of one attempt: reports it to the budget, publishes or decides, returns the journal line.
 
-What it does not know: threads, chunks, processes. It is given an output, a budget and what the fetch came to, and
-answers with what to write into the journal and when the job comes again.
+It knows no threads, chunks or processes. It is given an output, a budget and the result of a fetch, and returns what
+to write into the journal and when the job is due again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,23 @@ from typing import Any
 from engine.budget import Outcome
 from engine.budget.limiter import Budget
 from engine.errors import EngineError
-from engine.model import Failure, Fetched, Job, Kind, NotFetched, Permit, Record, RequestCost
+from engine.model import (
+    CONNECTION_KINDS,
+    Failure,
+    Fetched,
+    Job,
+    Kind,
+    NotFetched,
+    Permit,
+    Record,
+    RequestCost,
+)
 from engine.output.ownership import another_queue_wrote
 from engine.output.publisher import Output, TakenError
 from engine.queue.job_state import JobState
 from engine.queue.journal import row
 from engine.storage.timestamps import UTC_FORMAT
-from engine.worker.retry_policy import ON_THE_WAY, REFUSALS, Circumstances, Finish, Past, RetryLater, decide
+from engine.worker.retry_policy import REFUSALS, Circumstances, Finish, Past, RetryLater, decide
 
 _OUTCOME = {
     Kind.BLOCKED: Outcome.BLOCKED,
@@ -34,14 +44,14 @@ _OUTCOME = {
 
 
 def outcome_of(failure: Failure, *, rotating: bool) -> Outcome:
-    """What a failure says of its egress. Behind a rotating gateway a lost connection is one exit's."""
-    if rotating and failure.kind in ON_THE_WAY and not (failure.unreached or failure.dead_egress):
+    """The outcome that a failure means for its egress. Behind a rotating gateway a lost connection is one exit's."""
+    if rotating and failure.kind in CONNECTION_KINDS and not (failure.unreached or failure.dead_egress):
         return Outcome.EXIT
     return Outcome.DEAD if failure.dead_egress else _OUTCOME.get(failure.kind, Outcome.OK)
 
 
 def shows_captions(got: NotFetched) -> bool:
-    """Whether captions were listed all the same: in another language, or such as could not be read."""
+    """Whether captions were listed although none came: in another language, or unreadable ones."""
     return got.failure.kind is Kind.NO_LANGUAGE or (
         got.captions_listed and got.failure.kind is not Kind.NO_CAPTIONS
     )
@@ -73,8 +83,8 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What an attempt comes to: one journal line, and in how many seconds the job is due again (None: final).
+class JournalLine:
+    """The journal line that an attempt comes to, and in how many seconds the job is due again (None: final).
 
     verb      of the line; "" when there is none to write
     lost      the connection was lost, and that was the egress's
@@ -99,9 +109,9 @@ class ResultHandler:
     rotating: bool = False
     wall: Callable[[], float] = time.time
 
-    def conclude(self, tried: Tried) -> Decision | None:
-        """Tell the budget, then publish what was fetched or decide what becomes of the job. None: it came without
-        captions, and that has to be confirmed before anything is decided (`confirmed`, or `aborted`)."""
+    def conclude(self, tried: Tried) -> JournalLine | None:
+        """Report to the budget, then publish what was fetched or decide what becomes of the job. None: the answer has
+        no captions and must be confirmed first; then call `confirmed` or `aborted`."""
         got, job, state = tried.got, tried.job, tried.state
         if not isinstance(got, Fetched):
             return self._without_transcript(tried, got)
@@ -138,14 +148,14 @@ class ResultHandler:
             finished_at=finished_at,
             way=got.way,
         )
-        return Decision("final", body)
+        return JournalLine("final", body)
 
-    def confirmed(self, tried: Tried) -> Decision:
+    def confirmed(self, tried: Tried) -> JournalLine:
         """The end of a job without captions, once its egress has shown captions to others."""
         assert isinstance(tried.got, NotFetched)  # noqa: S101
         return self._finish(tried, tried.got)
 
-    def aborted(self, tried: Tried) -> Decision:
+    def aborted(self, tried: Tried) -> JournalLine:
         """The job stays what it was. Its journal gets a line with the cost alone, as the requests were sent."""
         self.output.remove(tried.job.video_id, tried.state.earlier)
         body = {
@@ -159,7 +169,7 @@ class ResultHandler:
             "bytes": tried.got.cost.bytes,
             "egress": self.names[tried.permit.egress],
         }
-        return Decision("try" if tried.got.cost.requests else "", body, again_in_s=0.0)
+        return JournalLine("try" if tried.got.cost.requests else "", body, again_in_s=0.0)
 
     def final(
         self,
@@ -169,7 +179,7 @@ class ResultHandler:
         charged: int,
         egress: str | None = None,
         took_s: float = 0.0,
-    ) -> Decision:
+    ) -> JournalLine:
         """A final row that is not `ok`; what the job may have left in the output directory is removed first."""
         self.output.remove(job.video_id, state.earlier)
         body = row(
@@ -185,16 +195,16 @@ class ResultHandler:
             finished_at=time.strftime(UTC_FORMAT, time.gmtime(self.wall())),
             way=got.way,
         )
-        return Decision("final", body)
+        return JournalLine("final", body)
 
-    def _without_transcript(self, tried: Tried, got: NotFetched | Aborted) -> Decision | None:
+    def _without_transcript(self, tried: Tried, got: NotFetched | Aborted) -> JournalLine | None:
         job = tried.job.video_id
         if isinstance(got, Aborted):
             self.budget.report(tried.permit, Outcome.OTHER, job=job, body_bytes=got.cost.bytes)
             return self.aborted(tried)
         shown_at = tried.began_at if shows_captions(got) else 0.0
         outcome = outcome_of(got.failure, rotating=self.rotating)
-        # What a wording means is for the control video to tell.
+        # A time guessed from the wording is not used: a control video finds out.
         asked_s = None if got.failure.by_wording else got.failure.retry_after_s
         if outcome is Outcome.BLOCKED and tried.state.refused and asked_s is None:
             outcome = Outcome.VIDEO_BLOCKED  # others passed since: no new evidence against the egress
@@ -221,7 +231,7 @@ class ResultHandler:
             "or `engine run --replace`, which overwrites it"
         )
 
-    def _failed(self, tried: Tried, got: NotFetched, circumstances: Circumstances) -> Decision:
+    def _failed(self, tried: Tried, got: NotFetched, circumstances: Circumstances) -> JournalLine:
         state, failure = tried.state, got.failure
         past = Past(state.charged, state.tries, state.refused, state.refusals, tried.lost_at)
         decided = decide(failure, past, circumstances, self.attempts)
@@ -230,11 +240,11 @@ class ResultHandler:
                 often = Failure(Kind.BLOCKED, f"refused {REFUSALS} times while other videos passed")
                 got = NotFetched(often, got.cost, got.metadata)
             return self._finish(tried, got)
-        lost = failure.kind in ON_THE_WAY and not decided.charged
+        lost = failure.kind in CONNECTION_KINDS and not decided.charged
         blocked = failure.kind is Kind.BLOCKED
-        return Decision("try", self._try(tried, got, decided), decided.wait_s, lost, blocked)
+        return JournalLine("try", self._try(tried, got, decided), decided.wait_s, lost, blocked)
 
-    def _finish(self, tried: Tried, got: NotFetched) -> Decision:
+    def _finish(self, tried: Tried, got: NotFetched) -> JournalLine:
         charged = tried.state.charged + (got.failure.kind is not Kind.BLOCKED)
         egress = self.names[tried.permit.egress]
         return self.final(tried.job, tried.state, got, charged, egress, tried.elapsed_s)

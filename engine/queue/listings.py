@@ -31,7 +31,7 @@ class Listing:
 
     source, kind  as in `engine.inputs.sources`
     found, added  videos seen so far, and how many of them were new to the queue (may be too low after a crash)
-    newest        so many of each part are taken when it is listed for the first time; None: all
+    newest        how many of each part are taken when it is listed for the first time; None: all
     parts         what is still to be listed, the current one first: tabs of a channel, otherwise one without a name
     token         where the current part continues; None: at its beginning
     base, most    `found` when the current part began, and its highest value

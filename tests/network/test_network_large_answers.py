@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.network.turns import Turns
+from engine.network.large_answers import LargeAnswerSlot
 
 
 def elsewhere(act: Callable[[], object]) -> None:
@@ -28,15 +28,15 @@ def elsewhere(act: Callable[[], object]) -> None:
 
 
 def test_one_thread_at_a_time() -> None:
-    turns = Turns()
+    large_slot = LargeAnswerSlot()
     inside = most = 0
     lock = threading.Lock()
 
     def work() -> None:
         nonlocal inside, most
         for _ in range(20):
-            with turns.scope():
-                assert turns.take()
+            with large_slot.scope():
+                assert large_slot.take()
                 with lock:
                     inside += 1
                     most = max(most, inside)
@@ -49,36 +49,36 @@ def test_one_thread_at_a_time() -> None:
     for thread in threads:
         thread.join()
     assert most == 1
-    assert not turns.mine
+    assert not large_slot.mine
 
 
 def test_the_outermost_scope_gives_it_back_and_an_error_does_not_change_that() -> None:
-    turns = Turns()
+    large_slot = LargeAnswerSlot()
 
     def free() -> bool:
         found = []
 
         def look() -> None:
-            with turns.scope():
-                found.append(turns.take(lambda: True))
+            with large_slot.scope():
+                found.append(large_slot.take(lambda: True))
 
         elsewhere(look)
         return found[0]
 
-    with pytest.raises(KeyError), turns.scope():
-        with pytest.raises(ValueError, match="inner"), turns.scope():
-            assert turns.take()
-            assert turns.take(), "a thread that has it need not wait"
+    with pytest.raises(KeyError), large_slot.scope():
+        with pytest.raises(ValueError, match="inner"), large_slot.scope():
+            assert large_slot.take()
+            assert large_slot.take(), "a thread that has it need not wait"
             raise ValueError("inner")
-        assert turns.mine
+        assert large_slot.mine
         assert not free()
         raise KeyError
-    assert not turns.mine
+    assert not large_slot.mine
     assert free()
 
 
 def test_a_wait_ends_when_asked_or_after_its_limit() -> None:
-    turns = Turns()
+    large_slot = LargeAnswerSlot()
     asked = 0
 
     def give_up() -> bool:
@@ -87,17 +87,17 @@ def test_a_wait_ends_when_asked_or_after_its_limit() -> None:
         return asked == 2
 
     def wait() -> None:
-        with turns.scope():
-            assert not turns.take(give_up)
-            assert not turns.take(wait_max_s=0.5)
-            assert not turns.mine
+        with large_slot.scope():
+            assert not large_slot.take(give_up)
+            assert not large_slot.take(wait_max_s=0.5)
+            assert not large_slot.mine
 
-    with turns.scope():
-        turns.take()
+    with large_slot.scope():
+        large_slot.take()
         elsewhere(wait)
     assert asked == 2
 
 
 def test_a_turn_can_only_be_taken_inside_a_scope() -> None:
     with pytest.raises(RuntimeError, match="inside a scope"):
-        Turns().take()
+        LargeAnswerSlot().take()
