@@ -29,6 +29,7 @@ MAKING = [
     ["rehearse", "--arrivals", "a.jsonl"],
     ["plan", "--sample", "1", VIDEO],
     ["import", "home"],
+    ["page"],
     ["doctor"],  # which says that a run would be stopped
 ]
 OTHERS = [
@@ -41,7 +42,7 @@ OTHERS = [
     ["retry"], ["retry", "--dry-run"], ["verify"], ["verify", "--repair"], ["verify", "--json"],
     ["search", "words"], ["sources"], ["sources", "--json"],
 ]  # fmt: skip
-NO_QUEUE_OPTION = {"get", "proxies"}
+NO_QUEUE_OPTION = {"get", "probe", "proxies"}  # probe takes one that is there
 PLACES = ("project", "format", "number", "home", "git", "half", "link")
 
 

@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from test_output_publisher import NAME, a_record
 
 import engine
 from engine.errors import UsageError
+from engine.export import ExportKind
 from engine.output.formats import FORMATS, SUFFIXES, render
 from engine.output.temporary import is_temporary
 
@@ -38,13 +40,23 @@ def test_one_more_format_is_known_everywhere() -> None:
 
 
 def test_no_other_module_lists_the_formats() -> None:
-    """`inputs/filenames` names endings of files in the world; `youtube/` reads the site's own formats."""
+    """`inputs/` names endings of files in the world; `youtube/` reads the site's own formats. A type has to be written
+    out (the next test), and a help text tells of them."""
     listed = re.compile(r"srt\W{1,6}vtt|vtt\W{1,6}srt")
     root = Path(engine.__file__).parent
     found = {
         path.relative_to(root).as_posix() for path in root.rglob("*.py") if listed.search(path.read_text())
     }
-    assert found <= {"inputs/filenames.py"}
+    assert found <= {
+        "inputs/filenames.py",
+        "inputs/transcript_files.py",
+        "export/request.py",
+        "cli/export.py",
+    }
+
+
+def test_each_can_be_exported() -> None:
+    assert set(FORMATS) < set(get_args(ExportKind))
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
