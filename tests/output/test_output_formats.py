@@ -40,7 +40,7 @@ def test_one_more_format_is_known_everywhere() -> None:
 
 
 def test_no_other_module_lists_the_formats() -> None:
-    """`inputs/` names endings of files in the world; `youtube/` reads the site's own formats. A type has to be written
+    """`inputs/` names endings of files in the world; `youtube/` reads the site's own formats. A type is written
     out (the next test), and a help text tells of them."""
     listed = re.compile(r"srt\W{1,6}vtt|vtt\W{1,6}srt")
     root = Path(engine.__file__).parent
