@@ -179,17 +179,28 @@ def _after_block(state: EgressState, now: float, settings: BudgetSettings) -> Eg
     if not _worked(state, settings):
         return state
     if state.fails <= probes_passed_by(state) and not state.flags & WAIT_ASKED:
-        soon = state.resumed_at > 0 and (state.trouble_since - state.resumed_at) * settings.pace < PASSING_S
-        passing = state.learnt.passing + 1 if soon else 1
-        noise = state.learnt.noise + NOISE_GAIN * (1 - state.learnt.noise)
-        state = state._replace(learnt=state.learnt._replace(passing=passing, noise=noise))
-        if passing < PASSING:
+        state = passed_by(state, now, settings)
+        if state.learnt.passing < PASSING:
             return state
     else:
         state = _with_length(state, now, settings)
     noise = state.learnt.noise * (1 - NOISE_GAIN)
     state = state._replace(learnt=state.learnt._replace(passing=0, noise=noise))
     return _blocked(state, state.trouble_since * settings.pace, settings.pace)
+
+
+def passed_by(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
+    """Note that a refusal was over with the next request."""
+    learnt = state.learnt
+    soon = state.resumed_at > 0 and (state.trouble_since - state.resumed_at) * settings.pace < PASSING_S
+    noise = learnt.noise + NOISE_GAIN * (1 - learnt.noise)
+    learnt = learnt._replace(passing=learnt.passing + 1 if soon else 1, noise=noise)
+    return state._replace(learnt=learnt, resumed_at=now)
+
+
+def may_pass_by(state: EgressState) -> bool:
+    """Whether a refusal is left to the next requests to judge: most were over at once, and not too many in a row."""
+    return state.learnt.noise >= NOISY and state.learnt.passing < PASSING - 1
 
 
 def probes_passed_by(state: EgressState) -> int:
@@ -242,6 +253,8 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
         evidence, belief = 0, Belief(max(learnt.kind, RATE), UNEXPLAINED * rate / pace / MARGIN)
     state = state._replace(learnt=learnt._replace(kind=belief.kind, evidence=evidence))
     limit = MARGIN * belief.limit * pace
+    if belief.kind != HOURLY:  # it was lower than what it refused, however much it let pass before it changed
+        limit = min(limit, MARGIN * said[RATE] * pace)
     if held and not (belief.kind == HOURLY != learnt.kind):  # that the hour is full, says nothing of a rate
         limit = max(min(limit, LEAST_CUT * rate), 0.0 if learnt.kind == UNKNOWN else MOST_CUT * rate)
     return _hold(state, limit)

@@ -246,6 +246,39 @@ def test_a_refusal_whose_control_video_is_served_was_the_videos_and_the_rate_sta
     assert later - now < 1.5 + 2 * state.interval
 
 
+@pytest.mark.parametrize(("rate", "tolerated"), [("1", 1), ("none", 2)])
+def test_where_most_refusals_were_the_videos_own_the_next_requests_tell(rate: str, tolerated: int) -> None:
+    state, now = worked(rate)
+    for _ in range(2):
+        state, now = resumed_after(state, now, 1, rate)
+        now += 30
+    for job in range(10, 10 + tolerated):
+        state = tell(state, Outcome.BLOCKED, now, job=job, rate=rate)
+        assert state.state == State.CLOSED
+    assert tell(state, Outcome.BLOCKED, now, job=20, rate=rate).state == State.OPEN
+    state = tell(state, Outcome.OK, now + 1, rate=rate)
+    assert (state.state, state.trouble_since) == (State.CLOSED, 0.0)
+    assert tell(state, Outcome.BLOCKED, now + 2, job=21, rate=rate, retry_after_s=90.0).state == State.OPEN
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_many_refusals_in_a_row_are_a_block_unless_their_videos_are_refused_again(again: bool) -> None:
+    state, now = worked("1")
+    before = state.rate_per_s
+    for job in range(2, 10):
+        for other in (job, 100 * job):
+            now += 1
+            if state.state == State.CLOSED:
+                state = tell(state, Outcome.BLOCKED, now, job=other)
+        now = max(now + 1, state.open_until)
+        if state.state == State.OPEN:
+            state, _ = granted(state, now)
+        state = tell(state, Outcome.OK, now)
+        if again:
+            state = tell(state, Outcome.VIDEO_BLOCKED, now, job=job)
+    assert (state.rate_per_s == before) is again
+
+
 def test_after_a_refused_probe_the_rate_is_less_and_the_first_slot_an_interval_off() -> None:
     state, now = resumed_after(*worked("1"), 4, "1")
     assert state.rate_per_s <= 0.94
