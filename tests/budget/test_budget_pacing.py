@@ -12,6 +12,7 @@ from engine.budget.rate_controller import HOLD_BLOCKS, MIN_PER_S
 from engine.budget.settings import burst, look_ahead_s
 from engine.budget.snapshot import view
 from engine.budget.state import AWAY, CONFIRMED, EgressState, State, Why
+from engine.budget.volume import sent_since
 
 T0, WALL = 1000.0, 1.7e9
 
@@ -277,6 +278,12 @@ def test_many_refusals_in_a_row_are_a_block_unless_their_videos_are_refused_agai
         if again:
             state = tell(state, Outcome.VIDEO_BLOCKED, now, job=job)
     assert (state.rate_per_s == before) is again
+
+
+def test_what_was_granted_since_the_last_tick_is_counted_at_a_block() -> None:
+    state, now = worked("none")  # all at one moment
+    state, later = resumed_after(state, now, 4, "none")
+    assert sum(count for _, count in [max(sent_since(state.learnt.volume, later))]) == 401
 
 
 def test_after_a_refused_probe_the_rate_is_less_and_the_first_slot_an_interval_off() -> None:
