@@ -1,8 +1,10 @@
 """What an outcome does to an egress: pure functions.
 
-A first refusal closes the egress for a moment only. Its probe, by a control video, tells whose it was: served, the
+A first refusal opens an egress for a moment only. Its probe, by a control video, tells whose it was: served, the
 video's, and the rate stays; refused, the egress is blocked, until the last block's length is over, or for what the
-server asks or its wording means, whichever is longer.
+server asks or its wording means, whichever is longer. Where most refusals were the videos' own of late, the egress
+stays closed: the next request tells. A second refusal (without pacing: a third) before one has passed opens it for a
+moment.
 
 An *incident* is one stretch of trouble of an egress: from the first outcome that is not ok to the next success of
 a request that was sent after it. It is *confirmed* when it proves to be the egress's own and not a job's: the
@@ -20,7 +22,7 @@ that is alone. By it an egress whose probes go on failing is *retired for a whil
 from __future__ import annotations
 
 from engine.budget.pacing import probe_interval
-from engine.budget.rate_controller import measured, probes_passed_by, resumed
+from engine.budget.rate_controller import may_pass_by, measured, passed_by, probes_passed_by, resumed
 from engine.budget.settings import NO_CAPTIONS_S, BudgetSettings, Outcome
 from engine.budget.state import AWAY, CONFIRMED, WAIT_ASKED, EgressState, State, Why
 
@@ -30,10 +32,6 @@ COOL_DOWN_GROWTH = 1.5
 MAX_COOL_DOWN_S = 600.0
 MAX_NETWORK_COOL_DOWN_S = 10.0
 JITTER = 0.1
-NOISY, NOISY_PROBES = (
-    0.5,
-    3,
-)  # where most refusals are over at once, so many probes in a row have to be refused
 PROBES = 3  # after so many failed probes an egress is set aside for a while, if others work
 AWAY_S = 600.0
 LIKE_THE_LAST = 1.02  # a block is first tested when it has lasted this many times as long as the last one
@@ -72,7 +70,8 @@ def on_outcome(
     if outcome is Outcome.OK:
         return _on_ok(state, epoch, granted_s, now, settings)
     if outcome is Outcome.VIDEO_BLOCKED:
-        return state._replace(blocked=state.blocked + 1)  # the video's own
+        # The video's own, and so was its first one, which the controller may have noted as one of many in a row.
+        return state._replace(blocked=state.blocked + 1, learnt=state.learnt._replace(passing=0))
     if outcome in (Outcome.BLOCKED, Outcome.NO_CAPTIONS):
         refusals = state.learnt.refusals + 1 if state.trouble_since else 1
         learnt = state.learnt._replace(refusals=refusals)
@@ -110,6 +109,8 @@ def _on_ok(
             and granted_s >= state.trouble_since
             and not _before_opening(state, epoch)
         ):
+            if state.refused_job != 0:
+                state = passed_by(state, now, settings)
             return _without_incident(state)
         return state
     if state.state == State.RETIRED or _before_opening(state, epoch):
@@ -138,10 +139,16 @@ def _on_loss(
     retry_after_s: float | None,
 ) -> EgressState:
     if outcome is Outcome.BLOCKED:
+        noisy = may_pass_by(state)
         if state.refused_job == 0:
             state = state._replace(refused_job=job)
-        elif state.refused_job != job:
+        elif state.refused_job != job and not noisy:
             state = _confirmed(state)
+        tolerated = (
+            1 if state.interval > 0 else probes_passed_by(state) - 1
+        )  # without pacing many are on their way
+        if noisy and retry_after_s is None and state.learnt.refusals <= tolerated:
+            return state
         return _open(state, Why.BLOCK, 1, now, wall, settings, retry_after_s)
     if outcome is Outcome.NO_CAPTIONS:
         return _open_without_captions(state, 2, now, wall, settings)

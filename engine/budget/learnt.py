@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from engine.budget.limit_kinds import KINDS
@@ -42,6 +43,7 @@ class Learnt(NamedTuple):
 NOTHING = Learnt()
 
 
+@lru_cache(maxsize=64)  # most requests change nothing of it
 def pack_learnt(learnt: Learnt) -> bytes:
     """The bytes of it, `LEARNT_BYTES` of them."""
     data = _FIELDS.pack(

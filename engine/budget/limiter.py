@@ -45,9 +45,6 @@ class Budget:
         self._begin()
         # Methods that need only the store; `engine.budget.store` documents them.
         self.peek, self.usable, self.calm, self.flush = store.peek, store.usable, store.calm, store.flush
-        self.lean_off = store.lean_off
-        self.lean_failed = store.lean_failed
-        self.lean_worked = store.lean_worked
         store.on_fork, store.on_moved = self._begin, self._moved
 
     def _begin(self) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from engine.budget.rate_controller import configure, tick
+from engine.budget.rate_controller import METER_S, TICK_S, configure, tick
 from engine.budget.settings import BudgetSettings, burst, look_ahead_s
 from engine.budget.state import LISTED, EgressState, Phase, State, Why
 
@@ -87,7 +87,9 @@ def take(
             requests=state.requests + 1,
         )
     else:
-        state = tick(state, now, settings)
+        state = state._replace(metered=state.metered + 1)
+        if now - state.ticked_at >= (TICK_S if interval > 0 else METER_S):
+            state = tick(state, now, settings)
         if state.interval < interval:  # a faster rate does not wait for a slower one's slots
             tat = min(tat, now + look_ahead_s(state.interval) + state.interval)
         state = state._replace(tat=tat, requests=state.requests + 1)

@@ -19,10 +19,10 @@ from __future__ import annotations
 import math
 
 from engine.budget.learnt import NOTHING, UNKNOWN
-from engine.budget.limit_kinds import RATE, Belief, answers, believed, window_s
+from engine.budget.limit_kinds import HOUR_S, HOURLY, RATE, Belief, answers, believed, window_s
 from engine.budget.settings import AUTO, NONE, BudgetSettings
 from engine.budget.state import AWAY, EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
-from engine.budget.volume import counted
+from engine.budget.volume import COARSE_S, counted, sent_within
 
 AUTO_START_PER_S = 0.05
 DOUBLING_S = ((0.25, 300.0), (2.0, 600.0), (math.inf, 300.0))  # below so many a second, so long to double
@@ -65,6 +65,7 @@ PASSING = 5  # so many of them in a row are a block
 
 MAX_PER_S = 100_000.0
 MIN_PER_S = 1 / 600  # blocks do not cut below this (or below the run's own rate)
+HOUR_FILLED, FULL_HOUR_PER_S = 0.97, 1 / 300  # of what the hour may hold; beyond it, so many at least
 UNLIMITED_FACTOR = 2.0  # without pacing: this far above the rate that was blocked, pacing ends again
 METER_S = 1.0
 MAX_METER_S = 5.0  # a longer gap says that nothing was to be done, not how fast it went
@@ -95,24 +96,41 @@ def configure(state: EgressState, settings: BudgetSettings, now: float) -> Egres
 
 
 def tick(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
-    """Count a request of a closed egress, and let the time since the last work on its rate."""
-    learnt = state.learnt
-    learnt = learnt._replace(
-        sent=learnt.sent + 1, since=learnt.since + 1, volume=counted(learnt.volume, now * settings.pace)
-    )
-    state = state._replace(learnt=learnt)
+    """Count the requests of a closed egress since the last call, and let the time since then work on its rate."""
     elapsed = now - state.ticked_at
-    if state.interval <= 0:
-        return _metered(state, now, elapsed)
-    if state.phase == Phase.FIXED or elapsed < TICK_S:
+    if state.interval <= 0 and elapsed < MAX_METER_S:
+        state = state._replace(measured=state.metered / elapsed if elapsed > 0 else state.measured)
+    state = _counted(state, now * settings.pace)._replace(ticked_at=now)
+    if state.interval <= 0 or state.phase == Phase.FIXED:
         return state
-    state = state._replace(ticked_at=now)
+    if state.phase == Phase.HOLD and state.learnt.kind == HOURLY:
+        state = _at(state, _hourly_rate(state, now * settings.pace))
+        if state.rate_per_s < 0.999 * state.top:
+            return state
     if state.tat < now - max(0.25 * state.interval, 0.1):
         return state  # the slot was free for a while: the rate is not what limits the work
-    return _grown(state, min(elapsed, max(2 * state.interval, 1.0)) * settings.pace)
+    return _grown(state, min(elapsed, max(2 * state.interval, 1.0)) * settings.pace, settings.pace)
 
 
-def _grown(state: EgressState, used_s: float) -> EgressState:
+def _counted(state: EgressState, at: float) -> EgressState:
+    """With the requests that were granted since the last tick among those that are remembered."""
+    learnt, requests = state.learnt, state.metered
+    volume = counted(learnt.volume, at, requests)
+    learnt = learnt._replace(sent=learnt.sent + requests, since=learnt.since + requests, volume=volume)
+    return state._replace(learnt=learnt, metered=0)
+
+
+def _hourly_rate(state: EgressState, at: float) -> float:
+    """The rate of an egress that may send so many an hour: where the last hour is full, half of what leaves it."""
+    volume = state.learnt.volume
+    sent = sent_within(volume, at, HOUR_S)
+    if sent <= HOUR_FILLED * state.top / MARGIN * HOUR_S:
+        return state.top
+    leaves_per_s = (sent - sent_within(volume, at, HOUR_S - COARSE_S)) / COARSE_S
+    return min(max(leaves_per_s / 2, FULL_HOUR_PER_S), state.top)
+
+
+def _grown(state: EgressState, used_s: float, pace: float) -> EgressState:
     """The rate after so long in which requests waited for it."""
     rate = 1 / state.interval
     if state.phase == Phase.START:
@@ -122,13 +140,13 @@ def _grown(state: EgressState, used_s: float) -> EgressState:
         return _at(state, rate) if rate < state.top else _hold(state, state.top)
     state = state._replace(phase_s=state.phase_s + used_s)
     if state.phase == Phase.HOLD:
-        if _is_doubtful(state):
+        if _is_doubtful(state, pace):
             return state._replace(phase=Phase.START) if state.phase_s >= RETEST_S else state
         return _look_above(state, 0, rate) if _held_long_enough(state) else state
     learnt = state.learnt._replace(excess=state.learnt.excess + (rate - state.base) * used_s)
     state = state._replace(learnt=learnt)
     window = window_s(max(learnt.kind, RATE))
-    dwell_s = max(DWELL_S, DWELL_REQUESTS / rate, window) * (2 if state.step == 0 else 1)
+    dwell_s = max(DWELL_S, DWELL_REQUESTS * pace / rate, window) * (2 if state.step == 0 else 1)
     if state.phase_s < dwell_s:
         return state
     if learnt.excess > PROOF * window * state.base:
@@ -140,6 +158,7 @@ def _grown(state: EgressState, used_s: float) -> EgressState:
 def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
     """Close an open egress, at the rate that is left: a lost network is no reason to be slower."""
     state = state._replace(state=State.CLOSED, holder=0, open_until=0.0, open_until_wall=0.0)
+    state = _counted(state, state.trouble_since * settings.pace)
     if state.why == Why.BLOCK:
         state = _after_block(state, now, settings)
     return state._replace(
@@ -150,7 +169,6 @@ def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressS
         tat=now + state.interval,
         ticked_at=now,
         resumed_at=now,
-        metered=0,
     )
 
 
@@ -161,17 +179,28 @@ def _after_block(state: EgressState, now: float, settings: BudgetSettings) -> Eg
     if not _worked(state, settings):
         return state
     if state.fails <= probes_passed_by(state) and not state.flags & WAIT_ASKED:
-        soon = state.resumed_at > 0 and (state.trouble_since - state.resumed_at) * settings.pace < PASSING_S
-        passing = state.learnt.passing + 1 if soon else 1
-        noise = state.learnt.noise + NOISE_GAIN * (1 - state.learnt.noise)
-        state = state._replace(learnt=state.learnt._replace(passing=passing, noise=noise))
-        if passing < PASSING:
+        state = passed_by(state, now, settings)
+        if state.learnt.passing < PASSING:
             return state
     else:
         state = _with_length(state, now, settings)
     noise = state.learnt.noise * (1 - NOISE_GAIN)
     state = state._replace(learnt=state.learnt._replace(passing=0, noise=noise))
-    return _blocked(state, state.trouble_since * settings.pace)
+    return _blocked(state, state.trouble_since * settings.pace, settings.pace)
+
+
+def passed_by(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
+    """Note that a refusal was over with the next request."""
+    learnt = state.learnt
+    soon = state.resumed_at > 0 and (state.trouble_since - state.resumed_at) * settings.pace < PASSING_S
+    noise = learnt.noise + NOISE_GAIN * (1 - learnt.noise)
+    learnt = learnt._replace(passing=learnt.passing + 1 if soon else 1, noise=noise)
+    return state._replace(learnt=learnt, resumed_at=now)
+
+
+def may_pass_by(state: EgressState) -> bool:
+    """Whether a refusal is left to the next requests to judge: most were over at once, and not too many in a row."""
+    return state.learnt.noise >= NOISY and state.learnt.passing < PASSING - 1
 
 
 def probes_passed_by(state: EgressState) -> int:
@@ -179,8 +208,11 @@ def probes_passed_by(state: EgressState) -> int:
     return NOISY_PROBES if state.learnt.noise >= NOISY else 1
 
 
-def _blocked(state: EgressState, at: float) -> EgressState:
-    """A block that began at `at`, in the controller's seconds."""
+def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
+    """A block that began at `at`, in the controller's seconds, of which `pace` are a real one.
+
+    What the kinds of limit say is in requests per second of the controller's.
+    """
     rate = 1 / state.interval if state.interval > 0 else max(state.measured, MIN_UNPACED_PER_S)
     if state.interval <= 0:
         state = state._replace(measured=rate)
@@ -190,14 +222,18 @@ def _blocked(state: EgressState, at: float) -> EgressState:
     if state.phase == Phase.EXPLORE:
         state = state._replace(learnt=learnt._replace(failed=learnt.failed + 1, since=0, chances=0))
         return _hold(state, state.base * BELOW_SAFE)
-    said, before = answers(learnt.volume, _rate_before(state, rate), at), learnt.answers
+    said, before = answers(learnt.volume, _rate_before(state, rate, pace) / pace, at), learnt.answers
     held = state.phase == Phase.HOLD
     if held and _may_be_chance(state):
         chances = 1 if learnt.since >= RARE_REQUESTS else learnt.chances + 1
         state = state._replace(learnt=learnt._replace(chances=chances, since=0))
         return _climb(state, CHANCE_FROM * state.top, (1 - CHANCE_CUT * chances) * state.top)
     long = learnt.block_s > LONG_BLOCK_S
-    few = before and learnt.since < min(FEW_REQUESTS, FEW_S * rate) and not (long and learnt.kind == UNKNOWN)
+    few = (
+        before
+        and learnt.since < min(FEW_REQUESTS, FEW_S * rate / pace)
+        and not (long and learnt.kind == UNKNOWN)
+    )
     if few and not long and not learnt.chances:
         state = state._replace(learnt=learnt._replace(chances=1, since=0))
         return _climb(state, UNEXPLAINED * rate, state.top)
@@ -207,17 +243,19 @@ def _blocked(state: EgressState, at: float) -> EgressState:
     if few:  # too soon to say anything of the limit but that it is lower
         return _hold(state._replace(learnt=learnt._replace(answers=())), UNEXPLAINED * rate)
     if not before and learnt.kind == UNKNOWN:
-        return _first_guess(state, said)
+        return _first_guess(state, said, pace)
     belief: Belief | None = Belief(learnt.kind, said[learnt.kind])
     if learnt.kind != UNKNOWN and known >= ENOUGH_REQUESTS > since:
         evidence = 0  # the limit has changed; that its kind has, so few requests cannot say
     elif before:
-        belief = believed(before, said, rate=rate, held_s=state.phase_s if held else 0.0, costly=long)
+        belief = believed(before, said, rate=rate / pace, held_s=state.phase_s if held else 0.0, costly=long)
     if belief is None:
-        evidence, belief = 0, Belief(max(learnt.kind, RATE), UNEXPLAINED * rate / MARGIN)
+        evidence, belief = 0, Belief(max(learnt.kind, RATE), UNEXPLAINED * rate / pace / MARGIN)
     state = state._replace(learnt=learnt._replace(kind=belief.kind, evidence=evidence))
-    limit = MARGIN * belief.limit
-    if held:
+    limit = MARGIN * belief.limit * pace
+    if belief.kind != HOURLY:  # it was lower than what it refused, however much it let pass before it changed
+        limit = min(limit, MARGIN * said[RATE] * pace)
+    if held and not (belief.kind == HOURLY != learnt.kind):  # that the hour is full, says nothing of a rate
         limit = max(min(limit, LEAST_CUT * rate), 0.0 if learnt.kind == UNKNOWN else MOST_CUT * rate)
     return _hold(state, limit)
 
@@ -232,11 +270,11 @@ def _may_be_chance(state: EgressState) -> bool:
     return learnt.since >= SAFE_REQUESTS
 
 
-def _first_guess(state: EgressState, said: tuple[float, ...]) -> EgressState:
+def _first_guess(state: EgressState, said: tuple[float, ...], pace: float) -> EgressState:
     """After the first block any kind of limit may be true: climb from the least to the most that they say."""
     long = state.learnt.block_s > LONG_BLOCK_S
-    top = (LONG_MARGIN if long else MARGIN) * said[RATE]
-    rate = max(min(said), LEAST_CLIMB * top)
+    top = (LONG_MARGIN if long else MARGIN) * said[RATE] * pace
+    rate = max(min(said) * pace, LEAST_CLIMB * top)
     if not long:
         rate = max(rate, min(0.9 * top, TRICKLE_PER_S))
     return _climb(state, rate, top)
@@ -247,9 +285,9 @@ def _climb(state: EgressState, rate: float, top: float) -> EgressState:
     return _at(state._replace(phase=Phase.CLIMB, phase_s=0.0, step=0, top=top, base=top), min(rate, top))
 
 
-def _rate_before(state: EgressState, rate: float) -> float:
+def _rate_before(state: EgressState, rate: float, pace: float) -> float:
     """The rate a little before it was refused."""
-    lag_s = LAG_S + LAG_REQUESTS / rate
+    lag_s = LAG_S + LAG_REQUESTS * pace / rate
     if state.phase == Phase.START:
         return rate / 2 ** (lag_s / _start_doubling_s(rate))
     return rate / 2 ** (lag_s / _climb_doubling_s(state)) if state.phase == Phase.CLIMB else rate
@@ -271,12 +309,12 @@ def _hold(state: EgressState, rate: float) -> EgressState:
     )
 
 
-def _is_doubtful(state: EgressState) -> bool:
+def _is_doubtful(state: EgressState, pace: float) -> bool:
     """Whether the rate is held for what a few requests said, and another block would cost little."""
     learnt = state.learnt
     short = 0 < learnt.block_s <= LONG_BLOCK_S
     return short and (
-        learnt.kind == UNKNOWN or learnt.evidence < min(ENOUGH_REQUESTS, ENOUGH_S / state.interval)
+        learnt.kind == UNKNOWN or learnt.evidence < min(ENOUGH_REQUESTS, ENOUGH_S / pace / state.interval)
     )
 
 
@@ -331,14 +369,6 @@ def _at(state: EgressState, rate: float) -> EgressState:
 
 def _floor(state: EgressState) -> float:
     return min(MIN_PER_S, 1 / state.configured) if state.configured > 0 else MIN_PER_S
-
-
-def _metered(state: EgressState, now: float, elapsed: float) -> EgressState:
-    """Without pacing: remember how fast it goes, for the day it is blocked."""
-    if elapsed < METER_S:
-        return state._replace(metered=state.metered + 1)
-    rate = (state.metered + 1) / elapsed if elapsed < MAX_METER_S else state.measured
-    return state._replace(measured=rate, metered=0, ticked_at=now)
 
 
 def measured(state: EgressState, now: float) -> float:

@@ -71,7 +71,7 @@ def enter(
         if place >= len(records) or record != records[place]:
             writes.append((offset(place), record))
     # The header last: a crash before it leaves the records to be judged again, which does no harm.
-    new = (header or Header(0, b"", 0.0, 0))._replace(egresses=len(states), boot_id=boot_digest())
+    new = (header or Header(0, b""))._replace(egresses=len(states), boot_id=boot_digest())
     if new != header:
         writes.append((0, pack_header(new)))
     return [offset(place) for place in places], writes

@@ -28,8 +28,9 @@ LABEL_BYTES = 64
 
 _CRC = struct.Struct("<I")
 _BODY = RECORD_BYTES - _CRC.size
-_HEADER = struct.Struct("<8sHHI16sdII460x")
-# What an earlier engine kept at 88, 208 and 228 is passed over; the last two fields are 0 in what it wrote.
+_HEADER = struct.Struct("<8sHH4x16s476x")
+# What an earlier engine kept at 32 and 40 of the header, and at 88, 208 and 228 of a record, is
+# passed over; the last two fields are 0 in what it wrote.
 _RECORD = struct.Struct("<Q64sBBBBHHII4xIdddddffffddfIQQQQ12xd20xIddIIdd216s")
 assert _HEADER.size == _BODY and _RECORD.size == _BODY  # noqa: S101 - the format, checked at import
 
@@ -90,7 +91,7 @@ class EgressState(NamedTuple):
     ticked_at: float
     resumed_at: float
     measured: float  # requests per second of late, known without pacing only
-    metered: int  # requests since `ticked_at`, without pacing only
+    metered: int  # requests granted since `ticked_at`
     requests: int
     body_bytes: int
     ok: int
@@ -137,8 +138,6 @@ class Header(NamedTuple):
 
     egresses: int  # records in use, from the first on
     boot_id: bytes  # 16 bytes; monotonic times of another boot mean nothing
-    lean_off_until: float  # wall clock; 0: the lean way is on
-    lean_failures: int  # in a row
 
 
 def pack(state: EgressState) -> bytes:
@@ -171,9 +170,7 @@ def salvage(record: bytes, key: int) -> EgressState | None:
 
 def pack_header(header: Header) -> bytes:
     """The file's first 512 bytes."""
-    body = _HEADER.pack(
-        MAGIC, VERSION, header.egresses, 0, header.boot_id, header.lean_off_until, header.lean_failures, 0
-    )
+    body = _HEADER.pack(MAGIC, VERSION, header.egresses, header.boot_id)
     return body + _CRC.pack(crc32(body))
 
 
@@ -181,10 +178,10 @@ def unpack_header(data: bytes) -> Header | None:
     """The header, or None when it is damaged or of another format."""
     if len(data) != RECORD_BYTES or crc32(data[:_BODY]) != _CRC.unpack_from(data, _BODY)[0]:
         return None
-    magic, version, egresses, _, boot_id, lean_off_until, lean_failures, _ = _HEADER.unpack_from(data)
-    if magic != MAGIC or version != VERSION or egresses > MAX_EGRESSES or not math.isfinite(lean_off_until):
+    magic, version, egresses, boot_id = _HEADER.unpack_from(data)
+    if magic != MAGIC or version != VERSION or egresses > MAX_EGRESSES:
         return None
-    return Header(egresses, boot_id, lean_off_until, lean_failures)
+    return Header(egresses, boot_id)
 
 
 def offset(index: int) -> int:

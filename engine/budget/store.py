@@ -23,15 +23,12 @@ from engine.budget.state import (
     MAX_EGRESSES,
     RECORD_BYTES,
     EgressState,
-    Header,
     State,
     egress_key,
     egress_label,
     offset,
     pack,
-    pack_header,
     unpack,
-    unpack_header,
 )
 from engine.errors import DiskError, EngineError, Interrupted, UsageError
 from engine.model import EgressSpec
@@ -43,8 +40,6 @@ SLICE_S = 0.25
 POLL_S = 0.001
 FOLLOW_TIMES = 8
 READS = 3  # without the lock a record may be read while it is written
-LEAN_FAILURES = 3
-LEAN_OFF_S = 3600.0
 _ALL: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
@@ -85,7 +80,6 @@ class Store:
         self._labels = [egress_label(spec) for spec in egresses]
         self._at: list[int] = []  # where each egress's record lies
         self._believed: list[tuple[bytes, EgressState] | None] = [None] * len(egresses)
-        self._header: tuple[bytes, Header | None] = (b"", None)
         self._counts: dict[int, list[int]] = {}  # egress: requests (below 0: not sent after all), bytes
         self._counting = threading.Lock()
         self._on_stuck = on_stuck
@@ -207,39 +201,6 @@ class Store:
         self._at, writes = enter(data, self._keys, self._labels, now, wall, self.settings, new_run=new_run)
         for at, record in writes:
             self._put(at, record)
-
-    # ---- the lean way's switch, in the header ------------------------------------------------------------
-    def lean_off(self) -> bool:
-        """Whether the lean way of fetching is switched off now, for all processes."""
-        header = self._read_header()  # a time further ahead than it can be set is a clock that jumped
-        return header is not None and 0 < header.lean_off_until - time.time() <= LEAN_OFF_S
-
-    def lean_failed(self) -> None:
-        """The lean way failed where the full way worked; three in a row switch it off for an hour."""
-        with self.locked():
-            header = self._read_header()
-            if header is None:  # damaged: put right by whoever opens the file next
-                return
-            header = header._replace(lean_failures=header.lean_failures + 1)
-            if header.lean_failures >= LEAN_FAILURES:
-                header = header._replace(lean_failures=0, lean_off_until=time.time() + LEAN_OFF_S)
-            self._put(0, pack_header(header))
-
-    def lean_worked(self) -> None:
-        """The lean way worked: failures are counted from 0 again. Without the lock when there were none."""
-        header = self._read_header()
-        if header is None or not header.lean_failures:
-            return
-        with self.locked():
-            header = self._read_header()
-            if header is not None:
-                self._put(0, pack_header(header._replace(lean_failures=0)))
-
-    def _read_header(self) -> Header | None:
-        data = os.pread(self._fd, RECORD_BYTES, 0)
-        if data != self._header[0]:
-            self._header = (data, unpack_header(data))
-        return self._header[1]
 
     # ---- the file ----------------------------------------------------------------------------------------
     @contextlib.contextmanager

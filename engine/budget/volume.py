@@ -28,13 +28,13 @@ class Volume(NamedTuple):
 EMPTY = Volume()
 
 
-def counted(volume: Volume, now: float) -> Volume:
-    """With one more request at this time."""
+def counted(volume: Volume, now: float, requests: int = 1) -> Volume:
+    """With so many more requests at this time."""
     slot = max(int(now // FINE_S), volume.slot)
     fine = _shifted(volume.fine, slot - volume.slot)
     per_coarse = COARSE_S // FINE_S
     coarse = _shifted(volume.coarse, slot // per_coarse - volume.slot // per_coarse)
-    return Volume(slot, _incremented(fine), _incremented(coarse))
+    return Volume(slot, _increased(fine, requests), _increased(coarse, requests))
 
 
 def sent_since(volume: Volume, at: float) -> Iterator[tuple[float, int]]:
@@ -68,6 +68,6 @@ def _shifted(slots: bytes, by: int) -> bytes:
     return slots if by == 0 else (bytes(2 * min(by, len(slots) // 2)) + slots)[: len(slots)]
 
 
-def _incremented(slots: bytes) -> bytes:
+def _increased(slots: bytes, by: int) -> bytes:
     newest: int = _SLOT.unpack_from(slots)[0]
-    return _SLOT.pack(min(newest + 1, _FULL)) + slots[2:]
+    return _SLOT.pack(min(newest + by, _FULL)) + slots[2:]

@@ -73,6 +73,35 @@ def _scenes_help() -> str:
     type=Number(0, min_open=True),
     help="A hidden rate limit per egress; beyond it the server blocks.",
 )
+@click.option(
+    "--limit-burst",
+    metavar="N",
+    type=Number(1),
+    default=5.0,
+    show_default=True,
+    help="So many requests may come at once before the limit counts.",
+)
+@click.option(
+    "--limit-window",
+    metavar="S",
+    type=Number(0, min_open=True),
+    help="Instead of a burst: the limit counts in any S seconds.",
+)
+@click.option(
+    "--limit-block",
+    metavar="S",
+    type=Number(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Seconds that a block lasts.",
+)
+@click.option("--limit-doubling", is_flag=True, help="Each block lasts twice as long as the one before.")
+@click.option(
+    "--limit-spurious",
+    metavar="S",
+    type=Number(0, min_open=True),
+    help="Refuse a request for no reason, one in S seconds on average.",
+)
 @click.option("--real-sizes", is_flag=True, help="Bodies as large as those of the real site.")
 @click.option(
     "--seed", metavar="N", type=int, default=1, show_default=True, help="The same seed gives the same faults."
@@ -88,6 +117,11 @@ def command(
     latency: float,
     scenes: tuple[str, ...],
     limit_rate: float | None,
+    limit_burst: float,
+    limit_window: float | None,
+    limit_block: float,
+    limit_doubling: bool,
+    limit_spurious: float | None,
     real_sizes: bool,
     seed: int,
     **values: Any,
@@ -98,11 +132,17 @@ def command(
     whatever `run` takes; @made-up-150 is a channel of 150 videos, PLmade-up-150 a playlist. A queue remembers that
     it is a rehearsal.
     """  # fmt: skip
+    _refuse_shape_without_limit(limit_rate)
     settings = RehearsalSettings(
         port=port,
         latency_s=latency,
         scenarios=scenes,
         limit_rate=limit_rate,
+        limit_burst=limit_burst,
+        limit_block_s=limit_block,
+        limit_window_s=limit_window or 0.0,
+        limit_doubling=limit_doubling,
+        limit_spurious_s=limit_spurious or 0.0,
         seed=seed,
         arrivals=os.path.abspath(arrivals) if arrivals else None,
         real_sizes=real_sizes,
@@ -122,6 +162,15 @@ def command(
         goes_on = videos is None and exists(root) and bool(read_all(Queue(root)))
         sources = list(inputs) or ([] if goes_on else list(_invented(videos, scenes, seed)))
         return run(sources, root, request, rehearsal=True)
+
+
+def _refuse_shape_without_limit(limit_rate: float | None) -> None:
+    """What shapes the hidden limit is of no use without one."""
+    context, typed = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
+    shapes = ("burst", "window", "block", "doubling", "spurious")
+    given = [name for name in shapes if context.get_parameter_source(f"limit_{name}") is typed]
+    if given and limit_rate is None:
+        raise UsageError(f"--limit-{given[0]} shapes a hidden limit: give --limit-rate R as well")
 
 
 def _invented(videos: int | None, scenes: tuple[str, ...], seed: int) -> list[str]:

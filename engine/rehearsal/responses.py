@@ -67,7 +67,15 @@ class Responder:
     def __init__(self, settings: RehearsalSettings, scenarios: list[Scenario]) -> None:
         limit = None
         if settings.limit_rate is not None:
-            limit = HiddenLimit(settings.limit_rate, settings.limit_burst, settings.limit_block_s)
+            limit = HiddenLimit(
+                settings.limit_rate,
+                settings.limit_burst,
+                settings.limit_block_s,
+                window_s=settings.limit_window_s,
+                doubling=settings.limit_doubling,
+                spurious_s=settings.limit_spurious_s,
+                seed=settings.seed,
+            )
         self.settings = settings
         self.faults = Faults(settings.seed, scenarios, limit, settings.control_videos)
         self.blocked = 0

@@ -17,6 +17,9 @@ class RehearsalSettings:
     limit_rate     hidden limit of each egress in requests per second, None: no limit
     limit_burst    so many requests may come at once before the limit counts
     limit_block_s  how long an egress is refused that exceeds the limit
+    limit_window_s instead of a burst: the limit counts in any stretch of so many seconds; 0: it does not
+    limit_doubling each block takes twice as long as the one before
+    limit_spurious_s  a request in so many seconds on average is refused for no reason; 0: none
     seed           decides everything invented
     arrivals       a file that gets one JSON line for each request
     real_sizes     make bodies as large as the site's own
@@ -32,6 +35,9 @@ class RehearsalSettings:
     limit_rate: float | None = None
     limit_burst: float = 5.0
     limit_block_s: float = 30.0
+    limit_window_s: float = 0.0
+    limit_doubling: bool = False
+    limit_spurious_s: float = 0.0
     seed: int = 1
     arrivals: str | None = None
     real_sizes: bool = False

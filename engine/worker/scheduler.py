@@ -235,7 +235,9 @@ class Scheduler:
         queue = self._suspects if item.state.deaths else self._refused if item.state.refused else self._ready
         if queue is self._refused:
             item.refused_at = item.refused_at or time.monotonic()
-        if first and queue is not self._suspects:
+        if (
+            first and queue is self._ready
+        ):  # of refused ones the oldest goes first: something has passed since
             queue.appendleft(item)
         else:
             queue.append(item)

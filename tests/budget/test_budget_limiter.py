@@ -288,34 +288,13 @@ def test_no_file_no_egresses(tmp_path: Path) -> None:
     assert snapshot(str(tmp_path / "empty")) == []
 
 
-def test_three_lean_failures_in_a_row_switch_it_off_for_an_hour_for_all(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, two = opened(path), opened(path)
-    one.lean_failed()
-    two.lean_failed()
-    one.lean_worked()
-    for budget in (one, two):
-        assert not budget.lean_off()
-        budget.lean_failed()
-    assert not one.lean_off()
-    one.lean_failed()
-    assert one.lean_off()
-    assert two.lean_off()
-    wall = time.time()
-    for later_s, off in ((3590, True), (3610, False), (-86400, False)):  # the last: the clock was set back
-        monkeypatch.setattr(time, "time", lambda at=wall + later_s: at)
-        assert one.lean_off() is off
-
-
 def test_a_removed_file_is_made_again_with_what_is_known(path: Path) -> None:
     budget = opened(path)
     taken(budget)
     budget.report(taken(budget), Outcome.BLOCKED, job="a")
     [before] = snapshot(str(path))
     path.unlink()
-    budget.flush()
-    budget.lean_failed()
+    budget.may_confirm(0)
     [after] = snapshot(str(path))
     assert after.requests == before.requests == 2
     assert after.state == before.state == "blocked"
@@ -470,8 +449,6 @@ def test_whatever_happens_to_the_file_permits_are_had(
         if reopen:
             other = opened(path, n=3, rate="1000")
             taken(other)
-            other.lean_failed()
-        budget.lean_off()
         for egress in range(3):
             permit = taken(budget, egress)
             health = budget.report(permit, Outcome.OTHER, job="a")
@@ -483,7 +460,7 @@ def test_whatever_happens_to_the_file_permits_are_had(
 
 def test_a_new_file_has_a_header_like_any_other(path: Path) -> None:
     opened(path, n=3)
-    assert unpack_header(path.read_bytes()[:RECORD_BYTES]) == Header(3, boot_digest(), 0.0, 0)
+    assert unpack_header(path.read_bytes()[:RECORD_BYTES]) == Header(3, boot_digest())
     assert path.stat().st_mode & 0o777 == 0o600
 
 

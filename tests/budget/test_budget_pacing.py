@@ -12,6 +12,7 @@ from engine.budget.rate_controller import HOLD_BLOCKS, MIN_PER_S
 from engine.budget.settings import burst, look_ahead_s
 from engine.budget.snapshot import view
 from engine.budget.state import AWAY, CONFIRMED, EgressState, State, Why
+from engine.budget.volume import sent_since
 
 T0, WALL = 1000.0, 1.7e9
 
@@ -244,6 +245,45 @@ def test_a_refusal_whose_control_video_is_served_was_the_videos_and_the_rate_sta
     assert (state.state, state.learnt.block_s) == (State.CLOSED, 0.0)
     assert state.rate_per_s == pytest.approx(before, rel=0.01)
     assert later - now < 1.5 + 2 * state.interval
+
+
+@pytest.mark.parametrize(("rate", "tolerated"), [("1", 1), ("none", 2)])
+def test_where_most_refusals_were_the_videos_own_the_next_requests_tell(rate: str, tolerated: int) -> None:
+    state, now = worked(rate)
+    for _ in range(2):
+        state, now = resumed_after(state, now, 1, rate)
+        now += 30
+    for job in range(10, 10 + tolerated):
+        state = tell(state, Outcome.BLOCKED, now, job=job, rate=rate)
+        assert state.state == State.CLOSED
+    assert tell(state, Outcome.BLOCKED, now, job=20, rate=rate).state == State.OPEN
+    state = tell(state, Outcome.OK, now + 1, rate=rate)
+    assert (state.state, state.trouble_since) == (State.CLOSED, 0.0)
+    assert tell(state, Outcome.BLOCKED, now + 2, job=21, rate=rate, retry_after_s=90.0).state == State.OPEN
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_many_refusals_in_a_row_are_a_block_unless_their_videos_are_refused_again(again: bool) -> None:
+    state, now = worked("1")
+    before = state.rate_per_s
+    for job in range(2, 10):
+        for other in (job, 100 * job):
+            now += 1
+            if state.state == State.CLOSED:
+                state = tell(state, Outcome.BLOCKED, now, job=other)
+        now = max(now + 1, state.open_until)
+        if state.state == State.OPEN:
+            state, _ = granted(state, now)
+        state = tell(state, Outcome.OK, now)
+        if again:
+            state = tell(state, Outcome.VIDEO_BLOCKED, now, job=job)
+    assert (state.rate_per_s == before) is again
+
+
+def test_what_was_granted_since_the_last_tick_is_counted_at_a_block() -> None:
+    state, now = worked("none")  # all at one moment
+    state, later = resumed_after(state, now, 4, "none")
+    assert sum(count for _, count in [max(sent_since(state.learnt.volume, later))]) == 401
 
 
 def test_after_a_refused_probe_the_rate_is_less_and_the_first_slot_an_interval_off() -> None:

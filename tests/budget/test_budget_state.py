@@ -87,13 +87,19 @@ def test_a_state_fills_its_record_and_comes_back() -> None:
 def test_a_flipped_byte_or_a_cut_is_seen(at: int, flip: int, cut: int) -> None:
     for good, read in (
         (pack(fresh(99, b"direct", NOW, WALL, SETTINGS)), unpack),
-        (pack_header(Header(3, b"b" * 16, 0.0, 0)), unpack_header),
+        (pack_header(Header(3, b"b" * 16)), unpack_header),
     ):
         assert read(good) is not None
         bad = bytearray(good)
         bad[at] ^= flip
         assert read(bytes(bad)) is None
         assert read(good[:cut]) is None
+
+
+def test_what_an_earlier_engine_kept_in_the_header_is_passed_over() -> None:
+    body = bytearray(pack_header(Header(3, b"b" * 16))[:-4])
+    struct.pack_into("<dI", body, 32, math.nan, 7)
+    assert unpack_header(bytes(body) + struct.pack("<I", crc32(body))) == Header(3, b"b" * 16)
 
 
 def test_counters_are_saved_from_a_damaged_record_when_they_look_right() -> None:

@@ -396,6 +396,18 @@ def test_the_hidden_limit_blocks_one_egress_and_not_the_other() -> None:
     assert on.blocked == 2
 
 
+def test_the_settings_shape_the_hidden_limit() -> None:
+    on = responder(limit_rate=1.0, limit_window_s=4.0, limit_block_s=30, limit_doubling=True)
+    request = Request("player", IDS[0], "ANDROID")
+    assert [on.answer(request, "p1", 0.0).status for _ in range(5)] == [200, 200, 200, 200, 429]
+    assert [on.answer(request, "p1", 30.0).status for _ in range(5)] == [200, 200, 200, 200, 429]
+    assert on.answer(request, "p1", 89.9).status == 429, "twice as long as the first"
+    assert on.answer(request, "p1", 90.1).status == 200
+    noisy = responder(limit_rate=100.0, limit_spurious_s=10.0)
+    refused = sum(noisy.answer(request, "p1", float(second)).status == 429 for second in range(1000))
+    assert 60 <= refused <= 140
+
+
 def test_the_limit_lets_its_own_rate_pass() -> None:
     limit = HiddenLimit(rate=2.0, burst=3, block_s=30)
     assert not any(limit.refuses("", n * 0.5) for n in range(200))

@@ -18,7 +18,8 @@ SECTIONS = {
     "Which way": "proxy proxies rotating ca_bundle control_videos ways fetch_mode mask no_mask ytdlp_options",
     "When it fails or ends": "on_block attempts deadline grace until_stdin_ends",
     "What it shows": "progress verbose notify exports",
-    "The rehearsal server": "videos uploads scenes latency limit_rate real_sizes seed arrivals serve port",
+    "The rehearsal server": "videos uploads scenes latency limit_rate limit_burst limit_window limit_block "
+    "limit_doubling limit_spurious real_sizes seed arrivals serve port",
 }
 _MANY = 20
 
