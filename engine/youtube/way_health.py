@@ -23,6 +23,7 @@ OFF_S = 3600.0
 TRIAL_S = 120.0  # after so long, a trial that nobody heard of again may be made by another process
 ALL = "*"  # every egress
 REASON_CHARS = 200
+_LAST_TIME = 1e11  # in the year 5138
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +80,31 @@ class Health:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError, ValueError or AttributeError for what is none."""
+        """Raises KeyError, TypeError, ValueError or AttributeError for what is none, or of another version."""
+        if value["schema_version"] != 1:
+            raise ValueError("health of another version")
         return cls(
             {
                 str(name): WayState(
                     {str(egress): int(n) for egress, n in way["failures"].items()},
-                    {str(egress): float(until) for egress, until in way["off_until"].items()},
+                    {str(egress): _time(until) for egress, until in way["off_until"].items()},
                     str(way["reason"]),
                 )
                 for name, way in value["ways"].items()
             },
             {
-                str(name): MaskState(bool(mask["proven"]), float(mask["off_until"]), str(mask["reason"]))
+                str(name): MaskState(bool(mask["proven"]), _time(mask["off_until"]), str(mask["reason"]))
                 for name, mask in value["masks"].items()
             },
             int(value["unheard"]),
         )
+
+
+def _time(value: Any) -> float:
+    """Seconds since 1970. Raises ValueError for what no calendar shows, TypeError for no number."""
+    if not 0 <= value <= _LAST_TIME:
+        raise ValueError("no time")
+    return float(value)
 
 
 def usable(health: Health, ways: Collection[str], egress: str) -> tuple[str, ...]:

@@ -222,6 +222,21 @@ def test_a_damaged_file_only_means_that_all_ways_are_tried(content: bytes, queue
     assert read_health(queue).way("android").off_for("a") == ALL
 
 
+@pytest.mark.parametrize("until", [float("inf"), float("nan"), 1e300, -1e300, "soon", None])
+def test_a_time_that_is_none(until: Any, queue: Queue) -> None:
+    """`engine status` shows these times."""
+    way = {"failures": {}, "off_until": {ALL: until}, "reason": ""}
+    value = {**Health().to_json(), "ways": {"android": way}}
+    Path(queue.ways).write_bytes(checked_json.to_bytes(value))
+    assert read_health(queue) == Health()
+
+
+def test_a_file_of_another_version_is_left_aside(queue: Queue) -> None:
+    value = {**fails(Health(), "aaa", single=True).to_json(), "schema_version": 2}
+    Path(queue.ways).write_bytes(checked_json.to_bytes(value))
+    assert read_health(queue) == Health()
+
+
 @given(st.dictionaries(st.sampled_from(["ways", "masks", "unheard"]), json_values))
 def test_whatever_a_file_holds(value: Any) -> None:
     with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
