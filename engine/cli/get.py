@@ -81,6 +81,7 @@ def command(
         raise UsageError(f"--rate: {exc}") from None
 
     from engine.worker.single_videos import single_videos
+    from engine.youtube.clients import installed_clients
     from engine.youtube.fetcher import FetchSettings
 
     settings = FetchSettings(
@@ -88,6 +89,7 @@ def command(
         captions=caption_source(manual_only=manual_only, generated_only=generated_only),
         translate=parse_translation(translate, all_languages=False),
         deadline_s=deadline,
+        clients=installed_clients(),
     )
     ways = egresses(urls)
     if from_environment:

@@ -35,9 +35,9 @@ class BatchStatus:
     """How far a batch is. `total` = pending + in_flight + deferred + ok + absent + failed.
 
     `state` is running, paused, stalled, stopped, finished, halted or empty (no queue). `kinds` counts the jobs that
-    are not ok by kind, `rows` those whose row is in the manifest. `rate_per_s` holds `1m` and `15m`, `eta_s` `low`
-    and `high` (None: unknown), `waits` until when deferred jobs wait, `listings` how far sources are
-    listed, `ways_off` which ways are not used for now.
+    are not ok by kind, `ways` those that are ok by the way that served them, `rows` those whose row is in the
+    manifest. `rate_per_s` holds `1m` and `15m`, `eta_s` `low` and `high` (None: unknown), `waits` until when
+    deferred jobs wait, `listings` how far sources are listed, `ways_off` which ways are not used for now.
     """
 
     state: str
@@ -49,6 +49,7 @@ class BatchStatus:
     absent: int
     failed: int
     kinds: Mapping[str, int]
+    ways: Mapping[str, int]
     rows: int
     rate_per_s: Mapping[str, float]
     eta_s: Mapping[str, float] | None

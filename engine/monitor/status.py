@@ -51,6 +51,7 @@ def empty() -> dict[str, Any]:
         "state": "empty",
         **dict.fromkeys(("total", "pending", "in_flight", "deferred", "ok", "absent", "failed"), 0),
         "kinds": {},
+        "ways": {},
         "rows": 0,
         "waits": None,
         "rate_per_s": {"1m": 0.0, "15m": 0.0},

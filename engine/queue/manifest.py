@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.model import WAYS
 from engine.queue import checked_json
 from engine.queue.directory import Queue
 from engine.storage import disk
@@ -22,12 +23,16 @@ from engine.storage import disk
 
 @dataclass(slots=True)
 class Counts:
-    """How many jobs are final, by status and by kind."""
+    """How many jobs are final, by status and by kind, and how many each way served.
+
+    Checkpoints of engines before 2026-11-26 do not say which way served.
+    """
 
     ok: int = 0
     absent: int = 0
     failed: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
+    ways: Counter[str] = field(default_factory=Counter)
 
     @property
     def final(self) -> int:
@@ -44,17 +49,23 @@ class Counts:
             self.failed += times
         if status != "ok":
             self.kinds[str(body.get("kind"))] += times
+        elif (way := body.get("way")) in WAYS:
+            self.ways[str(way)] += times
 
     def copy(self) -> Counts:
-        return Counts(self.ok, self.absent, self.failed, self.kinds.copy())
+        return Counts(self.ok, self.absent, self.failed, self.kinds.copy(), self.ways.copy())
 
     def to_json(self) -> dict[str, Any]:
         kinds = {kind: n for kind, n in sorted(self.kinds.items()) if n}
-        return {"ok": self.ok, "absent": self.absent, "failed": self.failed, "kinds": kinds}
+        ways = {way: self.ways[way] for way in WAYS if self.ways[way] > 0}
+        return {"ok": self.ok, "absent": self.absent, "failed": self.failed, "kinds": kinds, "ways": ways}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Counts:
-        return cls(int(value["ok"]), int(value["absent"]), int(value["failed"]), Counter(value["kinds"]))
+        ways = Counter({way: int(n) for way, n in value.get("ways", {}).items() if way in WAYS})
+        return cls(
+            int(value["ok"]), int(value["absent"]), int(value["failed"]), Counter(value["kinds"]), ways
+        )
 
 
 @dataclass(slots=True)

@@ -14,8 +14,8 @@ from engine.rehearsal.request import Request
 from engine.rehearsal.scenarios import draw
 
 ANOTHER_VIDEO = "aQvGIIdgFDM"
-# What `mask_field` drops one of; every real answer has them.
-DETAILS = ("author", "channelId", "lengthSeconds", "shortDescription")
+# What `mask_field` drops one of; every real answer has them, keywords apart.
+DETAILS = ("author", "channelId", "lengthSeconds", "shortDescription", "keywords")
 _TOO_OLD = {
     "error": {
         "code": 400,

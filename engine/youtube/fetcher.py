@@ -97,6 +97,13 @@ class _Served(NamedTuple):
     note: str | None
 
 
+class _Before(NamedTuple):
+    """A video that no way answered anything about: how much was served by then, and which ways were asked."""
+
+    served: int
+    asked: frozenset[str]
+
+
 class _WaysFailed(FailureError):
     """No way served the video."""
 
@@ -129,7 +136,7 @@ class Fetcher:
         self._extra = extra
         self._ways = Ways(self.health, settings.mask, settings.clients, settings.ytdlp)
         self._explicit = settings.ways != WAYS
-        self._failed_before: dict[str, int] = {}  # videos that no way answered: how much was served by then
+        self._failed_before: dict[str, _Before] = {}  # by video
         self._served = 0
 
     def fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
@@ -160,8 +167,10 @@ class Fetcher:
     def _by_ways(self, video: VideoAttempt) -> _Served:
         """The wanted captions of a video by the first way that gets them. Raises FailureError."""
         failed: list[WayFailure] = []
-        egress = video.attempt.egress
-        ways = self.health.usable(self.settings.ways, egress)
+        ways = self.health.usable(self.settings.ways, video.attempt.egress)
+        before = self._failed_before.get(video.video_id)
+        if before is not None:  # those that were not asked come first
+            ways = tuple(sorted(ways, key=before.asked.__contains__))
         for number, way in enumerate(ways):
             in_health = self.health.in_health() if failed else ()
             if not asks_on(failed, way, explicit=self._explicit, in_health=in_health):
@@ -181,7 +190,35 @@ class Fetcher:
             else:
                 self._note_served(video, served, failed)
                 return served
-        raise self._unserved(video, failed)
+        shown = self._without_mask(video, failed)
+        if shown is not None:
+            return shown
+        raise self._unserved(video, failed, ways)
+
+    def _without_mask(self, video: VideoAttempt, failed: list[WayFailure]) -> _Served | None:
+        """The captions that the only way which was heard shows without the mask alone; None for none.
+
+        A second way is always asked without, so this is for videos that have no second.
+        """
+        said = [each for each in failed if each.failure.kind is Kind.NO_CAPTIONS]
+        if (
+            len(said) != 1
+            or failed[-1].final
+            or not self._ways.masked(said[0].way)
+            or video.attempt.time_is_up
+        ):
+            return None
+        try:
+            served = self._by(said[0].way, video, failed)
+        except _PASSED_ON:
+            raise
+        except Exception as exc:
+            found = explain(said[0].way, video, exc)
+            if shortage(exc) is not None or found.subject in (Subject.EGRESS, Subject.SITE):
+                raise
+            return None
+        self.health.mask_differed(served.way, "the mask hid the captions")
+        return served
 
     def _by(self, way: str, video: VideoAttempt, failed: list[WayFailure]) -> _Served:
         """The wanted captions by one way."""
@@ -196,7 +233,7 @@ class Fetcher:
         egress = video.attempt.egress
         self._served += 1
         for each in failed:
-            if each.partial or each.failure.kind is Kind.NO_LANGUAGE:  # not shown to that client, which works
+            if not _blames(each):
                 continue
             if each.failure.kind is Kind.NO_CAPTIONS and self._was_the_mask(each.way, video):
                 continue
@@ -217,16 +254,23 @@ class Fetcher:
         self.health.mask_differed(way, "the mask hid the captions")
         return True
 
-    def _unserved(self, video: VideoAttempt, failed: list[WayFailure]) -> FailureError:
+    def _unserved(self, video: VideoAttempt, failed: list[WayFailure], ways: tuple[str, ...]) -> FailureError:
         """Why no way served the video. Raises Interrupted while it is not known whether any way still works: then a
-        queue's job is to come again, at no cost."""
+        queue's job is to come again, at no cost, and by the ways first that were not asked this time."""
         stands = standing(failed, in_health=self.health.in_health())
         if not (all_unheard(failed) and self.health.is_shared):
             return _WaysFailed(stands)
         if len(self._failed_before) > _REMEMBERED:
             self._failed_before.clear()
-        before = self._failed_before.setdefault(video.video_id, self._served)
-        if self._served > before:  # others were served since: it is this video
+        asked = frozenset(each.way for each in failed)
+        before = self._failed_before.get(video.video_id)
+        since = before or _Before(self._served, frozenset())
+        self._failed_before[video.video_id] = since._replace(asked=asked | since.asked)
+        rest = set(ways) - asked - since.asked
+        if rest and not video.attempt.time_is_up:  # the others may well work
+            self.health.forget_served()
+            raise Interrupted
+        if self._served > since.served:  # others were served since: it is this video
             return _WaysFailed(stands)
         why = "; ".join(f"{each.way}: {each.failure.message}" for each in failed)
         if self.health.unheard(self.settings.ways, video.attempt.egress, why):
@@ -240,15 +284,17 @@ class Fetcher:
         if way is None:
             return
         try:
-            with self.client.attempt(self.client.acquire(egress), self.settings.deadline_s) as attempt:
+            with self.client.attempt(
+                self.client.acquire(egress), self.settings.deadline_s / _PARTS
+            ) as attempt:
                 video = VideoAttempt(attempt, video_id)
                 try:
                     self._by(way, video, [])
                 except _PASSED_ON:
                     raise
                 except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
-                    found = explain(way, video, exc)
-                    if found.subject not in (Subject.EGRESS, Subject.SITE):  # those say nothing of the way
+                    found = explain(way, video, exc, partial=self._ways.is_partial(way))
+                    if _blames(found) and found.subject not in (Subject.EGRESS, Subject.SITE):
                         self.health.trial_failed(way, egress, found.failure.message)
                 else:
                     self.health.served(way, egress)
@@ -266,6 +312,12 @@ class Fetcher:
         best, *others = ranked(tracks, self._wanted, spoken)
         # One of several tracks may be empty; then its transcript is.
         return (video.read(best), *(video.read(track, may_be_empty=True) for track in others)), None
+
+
+def _blames(failed: WayFailure) -> bool:
+    """Whether a failure speaks against the way, once another served the video. A client that is not shown all videos
+    or all tracks works."""
+    return not failed.partial and failed.failure.kind is not Kind.NO_LANGUAGE
 
 
 def _metadata(video: VideoAttempt) -> Metadata:

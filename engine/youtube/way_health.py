@@ -6,7 +6,9 @@
                                                                                └──── fails again ────┘
 
 Failures count while the way serves nothing between them. With several egresses three on one of them put the way off
-for that egress only; failures on two of them, three together, for all. Times are of the wall clock, because processes
+for that egress only; failures on two of them, three together, for all. What put it off for one egress counts as a
+single failure then: another egress has to fail twice. While no way is answered, those that are off are asked as well:
+they may be back, and nobody else serves a video to try them with. Times are of the wall clock, because processes
 and runs share them; one that lies further ahead than it can have been set is a clock that jumped, and counts as past.
 """
 
@@ -21,6 +23,7 @@ OFF_S = 3600.0
 TRIAL_S = 120.0  # after so long, a trial that nobody heard of again may be made by another process
 ALL = "*"  # every egress
 REASON_CHARS = 200
+_LAST_TIME = 1e11  # in the year 5138
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +80,39 @@ class Health:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError, ValueError or AttributeError for what is none."""
+        """Raises KeyError, TypeError, ValueError or AttributeError for what is none, or of another version."""
+        if value["schema_version"] != 1:
+            raise ValueError("health of another version")
         return cls(
             {
                 str(name): WayState(
                     {str(egress): int(n) for egress, n in way["failures"].items()},
-                    {str(egress): float(until) for egress, until in way["off_until"].items()},
+                    {str(egress): _time(until) for egress, until in way["off_until"].items()},
                     str(way["reason"]),
                 )
                 for name, way in value["ways"].items()
             },
             {
-                str(name): MaskState(bool(mask["proven"]), float(mask["off_until"]), str(mask["reason"]))
+                str(name): MaskState(bool(mask["proven"]), _time(mask["off_until"]), str(mask["reason"]))
                 for name, mask in value["masks"].items()
             },
             int(value["unheard"]),
         )
 
 
+def _time(value: Any) -> float:
+    """Seconds since 1970. Raises ValueError for what no calendar shows, TypeError for no number."""
+    if not 0 <= value <= _LAST_TIME:
+        raise ValueError("no time")
+    return float(value)
+
+
 def usable(health: Health, ways: Collection[str], egress: str) -> tuple[str, ...]:
-    """The ways that are not off for an egress, in their order; all of them when all are off."""
+    """The ways that are not off for an egress, in their order; all of them when no other is answered."""
     on = tuple(way for way in ways if health.way(way).off_for(egress) is None)
-    return on or tuple(ways)
+    if on and not health.unheard:
+        return on
+    return (*on, *(way for way in ways if way not in on))
 
 
 def due(health: Health, ways: Collection[str], egress: str, now: float, pace: float = 1.0) -> str | None:
@@ -131,7 +145,8 @@ def failed(
     failures = {**way.failures, egress: (0 if served_since else way.failures.get(egress, 0)) + 1}
     several = single or len([n for n in failures.values() if n]) > 1
     off_until = dict(way.off_until)
-    if sum(failures.values()) >= FAILURES and several:
+    counted = sum(min(n, 1) if name in off_until and name != egress else n for name, n in failures.items())
+    if counted >= FAILURES and several:
         off_until = {ALL: now + OFF_S / pace}
     elif failures[egress] >= FAILURES:
         off_until[egress] = now + OFF_S / pace
@@ -160,7 +175,7 @@ def failed_again(
 
 
 def works(health: Health, name: str, egress: str) -> Health:
-    """A way that was off served a video: it is on again where it was off."""
+    """A way served a video: it is on again where it was off, and its failures there count no longer."""
     way = health.way(name)
     scope = way.off_for(egress)
     off_until = {other: until for other, until in way.off_until.items() if other != scope}

@@ -75,10 +75,11 @@ class WayHealth:
 
     def served(self, way: str, egress: int) -> None:
         """A way served a video."""
-        if (way, egress) not in self._served:
+        first = (way, egress) not in self._served
+        if first:
             with self._lock:
                 self._served.add((way, egress))
-        if self._health.unheard or self._off(way, egress):
+        if self._health.unheard or self._off(way, egress) or (first and self._failed(way, egress)):
             self._serves_again(way, egress)
 
     def masked(self, way: str) -> bool:
@@ -94,6 +95,11 @@ class WayHealth:
             if due:
                 self._checked[way] = n
         return due
+
+    def mask_checked(self, way: str) -> None:
+        """A video is asked with and without the mask; the next in a while."""
+        with self._lock:
+            self._checked[way] = self._masked.get(way, 0)
 
     def mask_served(self, way: str) -> None:
         """An answer with the mask could be read."""
@@ -129,10 +135,14 @@ class WayHealth:
             where = "" if scope == way_health.ALL else name
             self._tell("way_off", f"{way}: {reason}; other ways serve the same videos", where, way=way)
 
-    def unheard(self, ways: Collection[str], egress: int, reason: str) -> bool:
-        """No way was answered anything about a video. Whether no way works, as far as can be known."""
+    def forget_served(self) -> None:
+        """The ways that were thought to work were not answered: of none is it known from now on."""
         with self._lock:
             self._served.clear()
+
+    def unheard(self, ways: Collection[str], egress: int, reason: str) -> bool:
+        """No way was answered anything about a video. Whether no way works, as far as can be known."""
+        self.forget_served()
         before, after = self._change(
             lambda health, now: Health(health.ways, health.masks, min(health.unheard + 1, FAILURES))
         )
@@ -182,11 +192,14 @@ class WayHealth:
     def _off(self, way: str, egress: int) -> bool:
         return bool(self._health.ways) and self._health.way(way).off_for(self._names[egress]) is not None
 
+    def _failed(self, way: str, egress: int) -> bool:
+        return bool(self._health.ways) and self._names[egress] in self._health.way(way).failures
+
     def _serves_again(self, way: str, egress: int) -> None:
         name = self._names[egress]
 
         def works(health: Health, now: float) -> Health:
-            after = way_health.works(health, way, name) if health.way(way).off_for(name) else health
+            after = way_health.works(health, way, name)
             return Health(after.ways, after.masks, 0)
 
         before, after = self._change(works)

@@ -13,6 +13,7 @@ from engine.youtube import mask_check, player
 from engine.youtube.classify import classify
 from engine.youtube.clients import CLIENTS, PAGE, YTDLP, client_of
 from engine.youtube.library_client import SHAPE_ERRORS, library_client
+from engine.youtube.mask_suspects import MaskSuspects
 from engine.youtube.player import OddAnswerError
 from engine.youtube.track_choice import OnlyGeneratedError
 from engine.youtube.tracks import Track
@@ -39,6 +40,7 @@ class Ways:
         self._mask = mask
         self._clients = clients
         self._ytdlp = YtdlpClient(ytdlp or YtdlpOptions())
+        self._suspects = {client.way: MaskSuspects() for client in clients}
 
     def tracks(self, way: str, video: VideoAttempt, *, unmasked: bool = False) -> list[Track]:
         """The caption tracks that a way is shown: one request or more.
@@ -70,7 +72,8 @@ class Ways:
         return client is not None and not client.plays_kids
 
     def _ask_masked(self, video: VideoAttempt, client: InnertubeClient) -> None:
-        """Ask with the mask; and without it where that is due, and where the mask may have spoilt the answer."""
+        """Ask with the mask; and without it where that is due, and where the mask may have spoilt the answer or
+        hidden part of it."""
         due = self._mask == "auto" and self._health.mask_is_due(client.way)
         try:
             ask_player(video, client, masked=True)
@@ -86,9 +89,12 @@ class Ways:
         self._health.mask_served(client.way)
         masked = video.player
         missing = mask_check.lacks(masked)
-        if not (missing or due):
+        suspect = self._suspects[client.way].masked(masked)
+        if not (missing or due or suspect):
             return
+        self._health.mask_checked(client.way)
         ask_player(video, client, masked=False)
+        self._suspects[client.way].whole(video.player)
         self._compare(client.way, masked, video.player, missing)
 
     def _compare(

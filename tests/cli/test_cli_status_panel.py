@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from engine.cli.display.live_progress import line
-from engine.cli.display.phrases import at, eta, limit, missing_rows, wait_words
+from engine.cli.display.phrases import at, eta, limit, missing_rows, served_words, wait_words
 from engine.cli.display.status_panel import STATE_STYLE, panel, show
 from engine.monitor import status
 from engine.units import duration, size
@@ -347,3 +347,16 @@ def test_the_last_that_were_not_ok_and_only_as_many_egresses_as_there_is_room_fo
             assert len(text.splitlines()) <= 20
             assert "and 33 more" in text
             assert "p039" in text, "the one in trouble is not among those left out"
+
+
+@pytest.mark.parametrize(
+    ("ways", "words"),
+    [
+        ({}, ""),
+        ({"android": 22}, ""),
+        ({"android": 22, "ios": 1_200}, "served by ios 1,200, android 22"),
+        ({"ios": 3}, "served by ios 3"),
+    ],
+)
+def test_how_many_videos_each_way_served(ways: dict[str, int], words: str) -> None:
+    assert served_words({"ways": ways}) == words

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import Crash, dying_at
 
 from engine.errors import DiskError
-from engine.model import Job, Kind, Metadata
+from engine.model import WAYS, Job, Kind, Metadata
 from engine.queue.journal import VERBS, Journal, decode, encode, parse, read, row
 
 VALUES = st.recursive(
@@ -40,10 +40,12 @@ def test_what_is_written_is_read(verb: str, body: dict[str, Any]) -> None:
     st.from_regex(r"[\w-]{11}", fullmatch=True, alphabet=st.characters(max_codepoint=127)),
     st.none() | st.sampled_from(Kind),
     st.none() | st.text(),
-    st.dictionaries(st.text(), VALUES, max_size=3),
+    st.dictionaries(st.text(), VALUES, max_size=3) | st.just({"egress": None, "way": "ios", "elapsed_s": 1}),
+    st.none() | st.sampled_from(WAYS),
 )
+@example("aaaaaaaaaaa", None, ', "egress": null, "way": "ios", ', {"egress": "a", "way": "ios"}, None)
 def test_in_brief_a_row_tells_its_job_and_sort(
-    video_id: str, kind: Kind | None, text: str | None, columns: dict[str, Any]
+    video_id: str, kind: Kind | None, text: str | None, columns: dict[str, Any], way: str | None
 ) -> None:
     """Whatever its texts hold, and as the whole line does."""
     body = row(
@@ -55,6 +57,7 @@ def test_in_brief_a_row_tells_its_job_and_sort(
         body_bytes=0,
         metadata=Metadata(title=text),
         egress=text,
+        way=way,
         elapsed_s=0.0,
         finished_at="",
     )
@@ -63,7 +66,7 @@ def test_in_brief_a_row_tells_its_job_and_sort(
     assert whole is not None
     assert brief is not None
     wanted = {name: whole[1][name] for name in ("video_id", "status", "kind")}
-    assert brief == ("final", wanted, whole[2])
+    assert brief == ("final", wanted | ({"way": way} if way else {}), whole[2])
 
 
 @given(st.sampled_from(sorted(VERBS)), BODIES)

@@ -620,3 +620,62 @@ def test_a_video_that_no_way_is_answered_is_told_from_ways_that_are_dead(
     assert isinstance(result, NotFetched)
     assert result.failure.kind is Kind.BLOCKED
     assert result.failure.message.startswith("no way to YouTube works now (android: YouTube answers 400")
+
+
+def test_two_ways_that_die_together_do_not_look_as_if_none_worked(
+    site: Site, make_client: MakeClient, tmp_path: Path
+) -> None:
+    """Videos in flight then are asked for by these two only, because one is known to work; in four processes here."""
+    (tmp_path / "q" / "tmp").mkdir(parents=True)
+    queue = Queue(str(tmp_path / "q"))
+    client = make_client()
+    fetchers = [Fetcher(client, FetchSettings(), health=WayHealth(queue, ["p001"])) for _ in range(4)]
+    for each in fetchers:
+        each.health.served("android", 0)
+    site.video()
+    old = Reply("old", 400)
+    site.answers["/youtubei/v1/player"] = by_client(ANDROID=old, VISIONOS=old, IOS=player())
+    for each in fetchers:
+        with pytest.raises(Interrupted) as caught:
+            each.fetch(VIDEO, permit())
+        assert caught.value.cost.requests == 2
+    assert not Path(queue.events).exists()
+    served = [each.fetch(VIDEO, permit()) for each in fetchers]
+    assert {each.way for each in served if isinstance(each, Fetched)} == {"ios"}
+
+
+def test_a_video_that_two_ways_do_not_get_comes_again_by_the_others(
+    site: Site, make_client: MakeClient, tmp_path: Path
+) -> None:
+    (tmp_path / "q" / "tmp").mkdir(parents=True)
+    mine = Fetcher(make_client(), FetchSettings(), health=WayHealth(Queue(str(tmp_path / "q")), ["p001"]))
+    site.video()
+    site.answers["/youtubei/v1/player"] = by_client(
+        ANDROID=Reply("", 400), VISIONOS=Reply("", 400), IOS=player()
+    )
+    mine.health.served("android", 0)
+    with pytest.raises(Interrupted):
+        mine.fetch(VIDEO, permit())
+    mine.health.served("android", 0)
+    served = mine.fetch(VIDEO, permit())
+    assert isinstance(served, Fetched)
+    assert (served.way, served.cost.requests) == ("ios", 2)
+
+
+def test_a_trial_with_a_video_that_the_client_is_not_shown_proves_nothing(
+    site: Site, make_client: MakeClient
+) -> None:
+    site.video()
+    now = [1_795_000_000.0]
+    health = WayHealth(names=["p001"], wall=lambda: now[0])
+    mine = Fetcher(make_client(), FetchSettings(ways=("visionos", "android")), health=health)
+    site.answers["/youtubei/v1/player"] = by_client(VISIONOS=Reply("old", 400), ANDROID=player())
+    for _ in range(4):
+        mine.fetch(VIDEO, permit())
+    now[0] += 3_601
+    kids = {"playabilityStatus": {"status": "ERROR", "reason": "This video is unavailable"}}
+    site.answers["/youtubei/v1/player"] = by_client(VISIONOS=kids, ANDROID=player())
+    mine.fetch(VIDEO, permit())
+    now[0] += 200
+    site.answers["/youtubei/v1/player"] = Reply(player())
+    assert [mine.fetch(VIDEO, permit()).way for _ in range(2)] == ["android", "visionos"]

@@ -112,6 +112,21 @@ def test_a_lost_field_is_asked_for_again_before_anything_is_written(
     assert seen.asked == ["m", "w", "w", "w", "w", "w"]
 
 
+def test_what_all_answers_had_is_missed_at_once(site: Site, make_client: MakeClient) -> None:
+    mine = fetcher(make_client())
+    MaskedSite(site, player())
+    for _ in range(5):
+        mine.fetch(VIDEO, permit())
+    without = changed()
+    del without["videoDetails"]["keywords"]
+    seen = MaskedSite(site, without)
+    result = mine.fetch(VIDEO, permit())
+    assert isinstance(result, Fetched)
+    assert result.metadata.keywords
+    assert seen.asked == ["m", "w"]
+    assert not mine.health.masked("android")
+
+
 def test_a_difference_is_seen_within_sixty_videos(site: Site, make_client: MakeClient) -> None:
     mine = fetcher(make_client())
     MaskedSite(site, player())
@@ -136,6 +151,41 @@ def test_captions_that_the_mask_hides(site: Site, make_client: MakeClient) -> No
     result = mine.fetch(VIDEO, permit())
     assert isinstance(result, Fetched)
     assert (result.way, result.cost.requests) == ("android", 2)
+
+
+def test_captions_that_the_mask_hides_where_there_is_no_second_client(
+    site: Site, make_client: MakeClient
+) -> None:
+    mine = fetcher(make_client(), ways=("android",))
+    MaskedSite(site, player())
+    mine.fetch(VIDEO, permit())
+    seen = MaskedSite(site, {**player(), "captions": {}})
+    assert isinstance(mine.fetch(VIDEO, permit()), Fetched)
+    assert seen.asked == ["m", "w"]
+    assert not mine.health.masked("android")
+
+
+def test_a_refusal_that_only_the_mask_brings(site: Site, make_client: MakeClient) -> None:
+    mine = fetcher(make_client())
+    MaskedSite(site, player())
+    for _ in range(5):
+        mine.fetch(VIDEO, permit())
+    seen = MaskedSite(site, player("youtube_video_unavailable"))
+    assert isinstance(mine.fetch(VIDEO, permit()), Fetched)
+    assert seen.asked == ["m", "w"]
+    assert not mine.health.masked("android")
+
+
+def test_a_block_is_not_asked_again_without_the_mask(site: Site, make_client: MakeClient) -> None:
+    mine = fetcher(make_client())
+    MaskedSite(site, player())
+    for _ in range(5):
+        mine.fetch(VIDEO, permit())
+    bot = {"status": "LOGIN_REQUIRED", "reason": "Sign in to confirm you’re not a bot"}
+    seen = MaskedSite(site, {"playabilityStatus": bot})
+    result = mine.fetch(VIDEO, permit())
+    assert isinstance(result, NotFetched)
+    assert (result.failure.kind, seen.asked) == (Kind.BLOCKED, ["m"])
 
 
 def test_no_captions_cost_two_requests_with_the_mask_as_well(site: Site, make_client: MakeClient) -> None:

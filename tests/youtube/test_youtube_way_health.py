@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def fails(
         ("aab", False, "ab"),
         ("abc", False, "ab"),
         ("aaabbb", False, "ab"),
+        ("aaab", False, "a"),  # one stray failure elsewhere
+        ("aaabb", False, "ab"),
     ],
 )
 def test_when_a_way_goes_off_and_for_whom(egresses: str, single: bool, off_for: str) -> None:
@@ -53,6 +56,12 @@ def test_when_a_way_goes_off_and_for_whom(egresses: str, single: bool, off_for: 
 
 def test_what_it_serves_between_them_counts_for_it() -> None:
     assert usable(fails(Health(), "aaaaaa", single=True, since=True), WAYS, "a") == WAYS
+
+
+def test_while_no_way_is_answered_those_that_are_off_are_asked_as_well() -> None:
+    """They may be back, and no video is served that they could be tried with."""
+    health = fails(Health(), "aaa", single=True)
+    assert usable(replace(health, unheard=1), WAYS, "a") == (*REST, "android")
 
 
 def test_an_hour_later_one_process_tries_it_again() -> None:
@@ -176,6 +185,17 @@ def test_failures_between_successes_turn_nothing_off(queue: Queue) -> None:
     assert health.usable(WAYS, 0) == WAYS
 
 
+def test_stray_failures_of_many_egresses_turn_nothing_off(queue: Queue) -> None:
+    """Each is served by the way before the next fails, whichever egress that is."""
+    health = WayHealth(queue, [f"p{n}" for n in range(9)])
+    for egress in range(9):
+        health.served("android", egress)
+        health.failed("android", egress, "hidden captions")
+        health.served("android", egress)
+    assert not Path(queue.events).exists()
+    assert read_health(queue).way("android").failures == {}
+
+
 def test_no_way_at_all_is_said_once_and_forgotten_when_one_serves(queue: Queue) -> None:
     one, two = (WayHealth(queue, ["a"]) for _ in range(2))
     one.served("android", 0)
@@ -200,6 +220,21 @@ def test_a_damaged_file_only_means_that_all_ways_are_tried(content: bytes, queue
     for _ in range(3):
         health.failed("android", 0, "400")
     assert read_health(queue).way("android").off_for("a") == ALL
+
+
+@pytest.mark.parametrize("until", [float("inf"), float("nan"), 1e300, -1e300, "soon", None])
+def test_a_time_that_is_none(until: Any, queue: Queue) -> None:
+    """`engine status` shows these times."""
+    way = {"failures": {}, "off_until": {ALL: until}, "reason": ""}
+    value = {**Health().to_json(), "ways": {"android": way}}
+    Path(queue.ways).write_bytes(checked_json.to_bytes(value))
+    assert read_health(queue) == Health()
+
+
+def test_a_file_of_another_version_is_left_aside(queue: Queue) -> None:
+    value = {**fails(Health(), "aaa", single=True).to_json(), "schema_version": 2}
+    Path(queue.ways).write_bytes(checked_json.to_bytes(value))
+    assert read_health(queue) == Health()
 
 
 @given(st.dictionaries(st.sampled_from(["ways", "masks", "unheard"]), json_values))

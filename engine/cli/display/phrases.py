@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from engine.model import WAYS
 from engine.output.terminal import printable
 from engine.units import duration
 
@@ -110,6 +111,15 @@ def eta(value: dict[str, float] | None) -> str:
     low, high = (duration(max(1.0, value[name]) if value["high"] else 0.0) for name in ("low", "high"))
     narrow = value["high"] - value["low"] < 0.1 * value["high"] or value["high"] < 5
     return high if narrow or low == high else f"{low} to {high}"
+
+
+def served_words(value: dict[str, Any]) -> str:
+    """How many videos each way served, if it was not the first for all."""
+    ways = value["ways"]
+    if list(ways) in ([], [WAYS[0]]):
+        return ""
+    listed = sorted(ways.items(), key=lambda pair: -pair[1])
+    return "served by " + ", ".join(f"{way} {count:,}" for way, count in listed)
 
 
 def way_words(way: dict[str, Any]) -> str:

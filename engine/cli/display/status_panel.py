@@ -13,7 +13,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.display.phrases import at, eta, limit, listing_words, missing_rows, wait_words, way_words
+from engine.cli.display.phrases import (
+    at,
+    eta,
+    limit,
+    listing_words,
+    missing_rows,
+    served_words,
+    wait_words,
+    way_words,
+)
 from engine.output.terminal import printable
 from engine.units import duration, size
 
@@ -65,6 +74,8 @@ def panel(
         parts.append(Text(f"listings: {listed}"))
     if waits:
         parts.append(Text(waits, style="yellow"))
+    if served := served_words(value):
+        parts.append(Text(served, style="dim"))
     for way in value["ways_off"]:
         parts.append(Text(way_words(way), style="yellow"))
     if words := missing_rows(value):
