@@ -116,10 +116,34 @@ def test_a_file(batch: Batch, tmp_path: Path) -> None:
         batch.export("txt", tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "why"),
+    [
+        ("csv", "table.xlsx", r"ends in \.csv, or a directory; Excel opens"),
+        ("jsonl", "lines.json", r"\.jsonl or \.ndjson, or a directory"),
+        ("parquet", "data.csv", r"ends in \.parquet"),
+        ("txt", "all.txt", "one file a video: give a directory"),
+        ("csv", "-", "stdout"),
+    ],
+)
+def test_a_directory_is_not_named_like_a_file(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, name: str, why: str
+) -> None:
+    place = tmp_path / "exports"
+    (place / "old.xlsx").mkdir(parents=True)  # one that is there already stays what it is
+    monkeypatch.chdir(place)
+    with pytest.raises(UsageError, match=why):
+        batch.export(kind, name)
+    assert os.listdir(place) == ["old.xlsx"]
+    for fine in ("v1.5", "old.xlsx"):
+        assert batch.export("csv", fine).files == ("videos.csv",)
+
+
 def test_two_at_once(batch: Batch, tmp_path: Path) -> None:
     place = LocalPlace(str(tmp_path / "x"), is_file=False)
-    with pytest.raises(HeldError):
+    with pytest.raises(HeldError, match=rf"another export is writing to .*/x \(pid {os.getpid()}\)") as held:
         batch.export("csv", tmp_path / "x")
+    assert held.value.pid == os.getpid()
     place.close()
     batch.export("csv", tmp_path / "x")
 

@@ -355,11 +355,12 @@ def test_two_pages_that_start_at_once_start_one_run(room: Room) -> None:
         assert next(told(page))["controls"]["state"] == "finished"
 
 
-def test_it_ends_at_once_while_a_browser_listens(room: Room) -> None:
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_at_once_while_a_browser_listens(room: Room, sig: signal.Signals) -> None:
     page = room.page()
     stream = told(page)
     next(stream)
-    page.command.signal(signal.SIGINT)
+    page.command.signal(sig)
     ended = page.command.wait(10.0)
     assert (ended.code, "Traceback" in ended.said) == (0, False), ended.said
 
