@@ -35,7 +35,9 @@ def read(file: TranscriptFile, about: Mapping[str, Any] | None) -> tuple[Metadat
         return metadata, _captions(file, data, about)
     try:
         value = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as exc:
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+    except ValueError as exc:
         raise ValueError(f"not JSON: {exc}") from None
     if isinstance(value, dict) and "schema_version" in value and isinstance(value.get("metadata"), dict):
         record = json_record.from_json(data)

@@ -145,6 +145,7 @@ def test_what_yt_dlp_says_of_the_video(tmp_path: Path) -> None:
     ("data", "form", "why"),
     [
         ("{", Form.JSON, "not JSON"),
+        ("[" * 200_000, Form.JSON, "not JSON: nested too deeply"),
         ("[]", Form.JSON, "no captions"),
         ("3", Form.JSON, "no list of captions"),
         ([{"text": 3, "start": 0}], Form.JSON, "no start or no text"),
