@@ -330,3 +330,23 @@ def test_a_full_disk_is_said_so(batch: Batch, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(DiskError):
         batch.export("csv", tmp_path / "x")
     assert files(tmp_path / "x") == before
+
+
+@pytest.mark.parametrize("kind", ["csv", "txt", "sqlite", "parquet"])
+def test_transcripts_that_go_meanwhile_replace_nothing(tmp_path: Path, kind: Any) -> None:
+    """As when their disk is unmounted: the export of before stays, and the next one is whole."""
+    batch = Batch(canned_batch.batch(tmp_path, some(300)).root)
+    where = tmp_path / "x"
+    batch.export(kind, where)
+    before = files(where)
+
+    def gone(what: str, done: int, total: int) -> None:
+        if what == "exported" and (tmp_path / "out").exists():
+            (tmp_path / "out").rename(tmp_path / "away")
+
+    with pytest.raises(DiskError, match="is not there"):
+        batch.export(kind, where, on_progress=gone)
+    assert files(where) == before
+    (tmp_path / "away").rename(tmp_path / "out")
+    batch.export(kind, where)
+    assert files(where).keys() == before.keys()
