@@ -290,10 +290,10 @@ def test_the_real_server_refuses_too(looking: Page) -> None:
 # ── deaths ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def started(room: Room, page: Page, videos: int = 300) -> int:
+def started(room: Room, page: Page, videos: int = 60) -> int:
     """Start a run that takes a while; returns its process."""
     names = "\n".join(invented_ids(videos, 5))
-    assert page.do("start", text=names, rate="30/s", at_once=4).json()["ok"]
+    assert page.do("start", text=names, rate="6/s", at_once=4).json()["ok"]
     until(lambda: room.status()["in_flight"], HANG_S, "for the first videos")
     pid = room.run_pid()
     assert pid is not None
