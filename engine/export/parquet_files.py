@@ -17,7 +17,9 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ImportError:
-    raise UsageError("--to parquet needs one more package: pip install '.[parquet]' in engine's directory") from None
+    raise UsageError(
+        "--to parquet needs one more package: pip install '.[parquet]' in engine's directory"
+    ) from None
 
 GROUP_BYTES = 32 << 20  # of a row group in memory
 GROUP_ROWS = 10_000
