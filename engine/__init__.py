@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engine.export import ExportResult
     from engine.model import Cue, LiveSettings, Metadata, Record, RetryResult, SeedResult, Transcript
     from engine.monitor.batch_status import BatchStatus, EgressStatus, WorkerStatus
+    from engine.queue.listings import SourceStatus
     from engine.queue.manifest_row import ManifestRow
     from engine.recovery.repair import Repaired
     from engine.report import Report
@@ -62,6 +63,7 @@ __all__ = [
     "SearchHit",
     "SeedResult",
     "ShortageError",
+    "SourceStatus",
     "Transcript",
     "UsageError",
     "WorkerStatus",
@@ -75,6 +77,7 @@ if not TYPE_CHECKING:
         "export": "ExportResult",
         "model": "Cue LiveSettings Metadata Record RetryResult SeedResult Transcript",
         "monitor.batch_status": "BatchStatus EgressStatus WorkerStatus",
+        "queue.listings": "SourceStatus",
         "queue.manifest_row": "ManifestRow",
         "recovery.repair": "Repaired",
         "report": "Report",

@@ -39,6 +39,7 @@ from engine.run.live_run import LiveRun
 
 if TYPE_CHECKING:
     from engine.export import ExportKind, ExportOptions, ExportResult
+    from engine.queue.listings import SourceStatus
     from engine.recovery.repair import Repaired
     from engine.report import Report
     from engine.search import SearchHit
@@ -156,6 +157,12 @@ class Batch(LiveRun):
         queue = open_queue(self.root)
         with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
             return listings.sync(queue, searches=searches)
+
+    def sources(self) -> list[SourceStatus]:
+        """The channels, playlists and searches of the batch: how far each is listed, and what it added."""
+        from engine.queue import listings
+
+        return list(map(listings.source_status, listings.read_all(open_queue(self.root))))
 
     # ---- what became of it ------------------------------------------------------------------------------
     def status(self) -> BatchStatus:

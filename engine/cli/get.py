@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import urllib.request
 
 import click
@@ -13,6 +15,7 @@ from engine.cli.options.commands import IdCommand, unmarked
 from engine.cli.options.network import check_authorities, network_options, proxy_urls
 from engine.cli.options.values import Number
 from engine.errors import Exit, UsageError
+from engine.inputs import find_source
 from engine.inputs.video_ids import video_id, why_not
 from engine.model import Failure, Record
 from engine.network.proxies import egresses, parse_proxy
@@ -118,10 +121,18 @@ def _print(record: Record, fmt: str, *, several: bool, first: bool) -> None:
 def _ids(videos: tuple[str, ...]) -> list[str]:
     """The ids, each once. Raises UsageError that names what is no video, before anything is sent."""
     found = {text: video_id(text) for text in videos}
-    wrong = [f"{printable(text, 60)!r}: {why_not(text)}" for text, name in found.items() if name is None]
+    wrong = [f"{printable(text, 60)!r}: {_why(text)}" for text, name in found.items() if name is None]
     if wrong:
         raise UsageError(*wrong)
     return list(dict.fromkeys(name for name in found.values() if name))
+
+
+def _why(text: str) -> str:
+    """Why it is no single video. A list and a channel are for a run."""
+    many = "a file" if os.path.isfile(text) else getattr(find_source(text), "kind", None)
+    if many is None:
+        return why_not(text)
+    return f"{many}; here only ids and addresses of videos: `engine run {shlex.quote(printable(text, 200))}`"
 
 
 def _environment_proxy() -> str | None:

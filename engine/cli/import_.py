@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from engine.cli.run_output import open_output
 from engine.errors import Exit, UsageError
 from engine.importing import importing
 from engine.inputs import Line, Rejects
+from engine.inputs.rejects import row_of
 from engine.inputs.transcript_files import find
 from engine.output import destination
 from engine.output.formats import FORMATS
@@ -158,9 +160,20 @@ def _import(
                 take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S),
                 Rejects(queue.rejects) as rejects,
             ):
+                known = _named_before(queue.rejects)
                 for line in rejected:
-                    rejects.add(line)
+                    if row_of(line) not in known:
+                        rejects.add(line)
     return result
+
+
+def _named_before(path: str) -> set[tuple[str, ...]]:
+    """The rows of rejects.csv: importing a folder every night names a file once."""
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            return set(map(tuple, csv.reader(line.replace("\0", "") for line in file)))
+    except (FileNotFoundError, csv.Error):
+        return set()
 
 
 def _lines(found: importing.Catalogue) -> Iterator[Line]:

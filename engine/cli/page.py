@@ -95,4 +95,6 @@ def read_token(path: str) -> str:
 def _needs(extra: str, modules: str) -> None:
     """Raise UsageError when what the page is made with is not installed."""
     if any(importlib.util.find_spec(name) is None for name in modules.split()):
-        raise UsageError(f"this page needs more than is installed: pip install 'engine[{extra}]'")
+        raise UsageError(
+            f"this page needs more than is installed: pip install '.[{extra}]' in engine's directory"
+        )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import click
 
@@ -17,7 +17,7 @@ from engine.inputs import find_source
 from engine.output.terminal import printable
 from engine.queue import listings
 from engine.queue.directory import Queue, open_queue
-from engine.queue.listings import Listing
+from engine.queue.listings import Listing, source_status
 from engine.seeding.seed import SEED_WAIT_S
 from engine.storage.locks import take_or_say_who
 
@@ -48,7 +48,9 @@ def command(root: str, drop: tuple[str, ...], rename: tuple[str, str] | None, as
                 _drop(queue, drop)
     found = listings.read_all(queue)
     if as_json:
-        click.echo(json.dumps({"schema_version": 1, "sources": [_to_json(each) for each in found]}))
+        click.echo(
+            json.dumps({"schema_version": 1, "sources": [asdict(source_status(each)) for each in found]})
+        )
     else:
         for line in _lines(found):
             print_lines(line)
@@ -100,21 +102,6 @@ def _named(queue: Queue, text: str) -> Listing:
             return listing
     names = ", ".join(printable(each.source, 60) for each in found[:10]) or "none"
     raise UsageError(f"{printable(text, 60)} is no source of this batch; there are: {names}")
-
-
-def _to_json(listing: Listing) -> dict[str, object]:
-    return {
-        "source": listing.source,
-        "kind": listing.kind,
-        "state": listing.state,
-        "found": listing.found,
-        "added": listing.added,
-        "newest": listing.newest,
-        "max_results": listing.max_results,
-        "listed_at": listing.listed_at,
-        "last_error": listing.last_error,
-        "next_try_s": round(max(0.0, listing.next_try - time.time()), 1) if listing.next_try else None,
-    }
 
 
 def _lines(found: list[Listing]) -> Iterator[str]:

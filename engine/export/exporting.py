@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import UsageError
+from engine.errors import DiskError, UsageError
 from engine.export import dataset_card
 from engine.export.columns import FoundColumns, TableColumns, UserColumn, table_columns
 from engine.export.file_list import FileList
@@ -62,7 +62,7 @@ def run_export(root: str, request: ExportRequest, on_progress: Progress | None =
     """Do an export.
 
     Raises UsageError when WHERE holds something else, when the output directory is not there, or for a wrong option;
-    HeldError when another export is writing there; DiskError, ShortageError.
+    HeldError when another export is writing there; DiskError, also when the transcripts go meanwhile; ShortageError.
     """
     queue = open_queue(root)
     output = output_of(queue)
@@ -125,6 +125,7 @@ class _Export:
         on_progress: Progress,
     ) -> None:
         self._output, self._request, self._place, self._listed = output, request, place, listed
+        self._queue = queue
         self._slices = ManifestSlices(queue)
         self._on_progress = on_progress
         self._resumed = request.new and listed.can_go_on
@@ -209,9 +210,12 @@ class _Export:
         total = _Total()
         with contextlib.closing(writer_for(request, shown, publishing, part=part, rows=rows)) as writer:
             for found in self._mapped("exported", spec, "convert"):
+                if found.unreadable:
+                    self._refuse_lost_output()
                 if found.rows:
                     writer.add(found.data, found.rows)
                 total.add(found)
+            self._refuse_lost_output()
             writer.finish()
         stats = self._stats(total, publishing)
         if request.kind == "parquet" and not request.is_file:
@@ -234,6 +238,14 @@ class _Export:
             total.long_cells,
             self._resumed,
         )
+
+    def _refuse_lost_output(self) -> None:
+        """Raise DiskError when the transcripts have gone meanwhile, as by an unmount: else an export without texts
+        would replace the one of before."""
+        try:
+            destination.check(self._queue, self._output)
+        except UsageError as exc:
+            raise DiskError(*exc.lines, path=self._output) from None
 
     def _stats(self, total: _Total, publishing: Publishing) -> dict[str, Any]:
         """The statistics of all that lies there now."""

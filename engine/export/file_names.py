@@ -25,6 +25,7 @@ from engine.output.terminal import printable
 MAX_BYTES = 200  # of one name; file systems take 255, encrypting ones 143 of ours and theirs together less
 UNKNOWN = "unknown"  # in place of what a row does not say
 
+_BRACKET = " ["
 _ID_MARK = "\ue000"  # where the id goes, until the rest is safe
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ue000-\uf8ff]')
 _RESERVED = re.compile(
@@ -45,7 +46,9 @@ class NameTemplate:
             raise UsageError(f"--name {template}: {exc}") from None
         self._parts: list[tuple[str, str | None, str]] = []
         for literal, field, spec, conversion in parts:
-            if field is not None and (field not in known or conversion or "{" in (spec or "")):
+            if field in known and conversion:
+                raise UsageError(f"--name {template}: write {{{field}}} without !{conversion}")
+            if field is not None and (field not in known or "{" in (spec or "")):
                 raise UsageError(
                     f"--name {template}: there is no {field!a}. A name may hold: {', '.join(sorted(known))}"
                 )
@@ -122,10 +125,13 @@ def _safe(part: str, video_id: str, max_bytes: int) -> str:
     before, after = (
         _UNSAFE.sub("_", printable(unicodedata.normalize("NFC", text))) for text in (before, after)
     )
-    room = max_bytes - (len(video_id.encode()) if mark else 0)
+    # The bracket belongs to the id: a long title is cut before it.
+    bracket = _BRACKET if mark and before.endswith(_BRACKET) else ""
+    before = before.removesuffix(bracket)
+    room = max_bytes - (len(f"{bracket}{video_id}".encode()) if mark else 0)
     after = _cut_bytes(after, room // 2)
     before = _cut_bytes(before, room - len(after.encode()))
-    name = f"{before.lstrip(' .')}{video_id if mark else ''}{after}".rstrip(" .")
+    name = f"{f'{before}{bracket}'.lstrip(' .')}{video_id if mark else ''}{after}".rstrip(" .")
     if not name or _RESERVED.fullmatch(name):
         name = f"_{name}"
     return name

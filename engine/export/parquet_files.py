@@ -17,11 +17,14 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ImportError:
-    raise UsageError("--to parquet needs one more package: pip install 'engine[parquet]'") from None
+    raise UsageError(
+        "--to parquet needs one more package: pip install '.[parquet]' in engine's directory"
+    ) from None
 
 GROUP_BYTES = 32 << 20  # of a row group in memory
 GROUP_ROWS = 10_000
 _MODE = 0o644
+_WRITE_BYTES = 1 << 20
 
 _START, _DURATION, _TEXT = map(itemgetter, ("start", "duration", "text"))
 _SEGMENT = pa.struct([("start", pa.float64()), ("duration", pa.float64()), ("text", pa.string())])
@@ -149,10 +152,11 @@ def read_arrow(data: bytes) -> pa.Table:
 
 
 class _Sink:
-    """A new file as pyarrow wants one."""
+    """A new file as pyarrow wants one, which writes a few bytes at a time."""
 
     def __init__(self, path: str) -> None:
         self._fd = disk.open_append(path, _MODE)
+        self._waiting = bytearray()
         self._at = 0
 
     @property
@@ -161,15 +165,21 @@ class _Sink:
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
-        disk.write_all(self._fd, bytes(view))
+        self._waiting += view
         self._at += view.nbytes
+        if len(self._waiting) >= _WRITE_BYTES:
+            self._write()
         return view.nbytes
+
+    def _write(self) -> None:
+        disk.write_all(self._fd, bytes(self._waiting))
+        self._waiting.clear()
 
     def tell(self) -> int:
         return self._at
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing: what is held back is written at the end."""
 
     def readable(self) -> bool:
         return False
@@ -184,6 +194,7 @@ class _Sink:
         """Nothing: pyarrow calls this before the file is durable."""
 
     def finish(self) -> None:
+        self._write()
         disk.sync_fd(self._fd)
         self.let_go()
 

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from engine.errors import EngineError, UsageError
+from engine.errors import EngineError, HeldError, UsageError
 from engine.storage import disk
 from engine.storage.locks import Lock, take_or_say_who
 
@@ -83,12 +83,15 @@ class LocalPlace:
         self.own = own_name(self._only or "")
         try:
             if os.path.lexists(self._root) and not os.path.isdir(self._root):
-                raise UsageError(f"{where}: this is a file: give a directory with -o", path=path)
+                raise UsageError(
+                    f"{where}: this is a file: give a directory, or for a table a name like x.csv",
+                    path=path,
+                )
             disk.ensure_dirs(self._root, mode=_MODE_DIR)
             self._made_own = disk.ensure_dir(os.path.join(self._root, self.own), mode=_MODE_DIR)
         except OSError as exc:
             raise _cannot(where, exc) from None
-        self._lock: Lock = take_or_say_who(os.path.join(self._root, self.own, _LOCK), "export to this place")
+        self._lock = _alone(where, os.path.join(self._root, self.own, _LOCK))
         # A name of its own: the processes of an export that was killed may still finish what they had begun.
         self.staging = self._path(f"{self.own}/{_STAGED}-{secrets.token_hex(4)}")
         try:
@@ -186,6 +189,19 @@ class LocalPlace:
 
     def _path(self, name: str) -> str:
         return os.path.join(self._root, name)
+
+
+def _alone(where: str, lock: str) -> Lock:
+    """Have the place to oneself. Raises HeldError while another export writes there."""
+    try:
+        return take_or_say_who(lock, "export")
+    except HeldError as exc:
+        named = f" (pid {exc.pid})" if exc.pid else ""
+        raise HeldError(
+            f"another export is writing to {where}{named}: wait until it has ended, or give another place with -o",
+            path=lock,
+            pid=exc.pid,
+        ) from None
 
 
 def _cannot(where: str, exc: OSError) -> EngineError:

@@ -26,6 +26,12 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "passages": (".jsonl", ".ndjson"),
     "sqlite": (".db", ".sqlite", ".sqlite3"),
 }
+# What people call files: a directory of that name is not what they want.
+_OF_FILES = (
+    *(suffix for suffixes in SUFFIXES.values() for suffix in suffixes),
+    *(f".{name}" for name in FORMATS),
+    *(".json", ".tsv", ".xlsx", ".xls", ".ods", ".zip", ".gz", ".html"),
+)
 # Which options are for which kinds only.
 _ONLY_FOR = {
     "text": TABLES,
@@ -91,6 +97,7 @@ def request(kind: str, to: str | None, options: ExportOptions | Mapping[str, Any
     found = ExportRequest(kind, to or f"exports/{kind}", **options)
     if "\0" in found.to:
         raise UsageError("there is a NUL in WHERE, which no path has")
+    _refuse_name(found)
     for name, least in (("words", 1), ("overlap", 0), ("rows_per_file", 1), ("processes", 1)):
         value = getattr(found, name)
         if value is not None and value < least:
@@ -100,6 +107,20 @@ def request(kind: str, to: str | None, options: ExportOptions | Mapping[str, Any
     if found.is_file and "rows_per_file" in options:
         raise UsageError(f"--rows-per-file: {found.to} is one file: give a directory with -o")
     return found
+
+
+def _refuse_name(found: ExportRequest) -> None:
+    """Raise UsageError for a WHERE that would become a directory and is meant as a file, or as stdout."""
+    if found.to == "-":
+        raise UsageError("an export does not go to stdout: give a directory or a file with -o")
+    suffix = os.path.splitext(found.to.rstrip("/"))[1].lower()
+    if found.is_file or found.to.endswith("/") or suffix not in _OF_FILES or os.path.lexists(found.to):
+        return
+    fitting = SUFFIXES.get(found.kind)
+    fits = f"a name that ends in {' or '.join(fitting)}, or " if fitting else ""
+    what = "makes one file a video" if found.kind in TEXTS else f"makes no {suffix}"
+    excel = "; Excel opens the file of --to csv -o table.csv" if suffix in (".xlsx", ".xls", ".ods") else ""
+    raise UsageError(f"{found.to}: --to {found.kind} {what}: give {fits}a directory{excel}")
 
 
 def parse_run_export(text: str) -> tuple[ExportKind, str | None]:

@@ -6,6 +6,7 @@ call functions, and nothing else.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from engine.export.columns import TableColumns, as_json
 
 NUMBER = '"\x01"'  # our own column: a name that no column has, because theirs are cleaned
 _NOT_OFFERED = ("segments",)
+_QUOTED = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"((?:[^"]|"")*)\"""", re.DOTALL)
 _MAX_TEXT_BYTES = 1 << 28
 _FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "randomblob", "zeroblob", "random"})
 
@@ -34,6 +36,9 @@ class RowFilter:
         self._query = f"SELECT {NUMBER} FROM videos WHERE (\n{expression}\n) ORDER BY 1"  # noqa: S608
         self._db.set_authorizer(self._allow)
         try:
+            self._check_names(expression)
+            # Without our parentheses first: else `a) OR (b` would fit into them.
+            self._db.execute(f"SELECT 1 FROM videos WHERE\n{expression}\n")  # noqa: S608
             if self._db.execute(self._query).fetchall():  # of a table that is empty
                 raise ValueError("this is more than an expression")
         except (sqlite3.Error, sqlite3.Warning, ValueError) as exc:
@@ -46,6 +51,16 @@ class RowFilter:
         # What is not looked at stays empty.
         names = ", ".join((NUMBER, *map(quoted, self.reads)))
         self._insert = f"INSERT INTO videos ({names}) VALUES (?{', ?' * len(self.reads)})"  # noqa: S608
+
+    def _check_names(self, expression: str) -> None:
+        """Raise ValueError for a name in double quotes that no column has: SQLite would take it for a text."""
+        known = {"videos", *(name.lower() for name in self._columns)}
+        for found in _QUOTED.finditer(expression):
+            name = (found[1] or "").replace('""', '"')
+            if found[1] is not None and name.lower() not in known:
+                raise ValueError(
+                    f"there is no column {found[0]} (a text is written in single quotes: '{name}')"
+                )
 
     def chosen(self, rows: Sequence[Mapping[str, Any]]) -> list[int]:
         """The positions of the rows that it is true for, in order. Raises UsageError when it fails on one."""

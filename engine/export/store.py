@@ -123,7 +123,7 @@ def _file_system(where: str) -> tuple[Any, str]:
     except ImportError:
         more = f" {package}" if package else ""
         raise UsageError(
-            f"{where}: a place in a store needs more packages: pip install 'engine[remote]'{more}"
+            f"{where}: a place in a store needs more packages: pip install '.[remote]'{more} in engine's directory"
         ) from None
     except (ValueError, OSError, TypeError) as exc:
         raise UsageError(f"{where}: {exc}") from None

@@ -35,7 +35,9 @@ def read(file: TranscriptFile, about: Mapping[str, Any] | None) -> tuple[Metadat
         return metadata, _captions(file, data, about)
     try:
         value = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as exc:
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+    except ValueError as exc:
         raise ValueError(f"not JSON: {exc}") from None
     if isinstance(value, dict) and "schema_version" in value and isinstance(value.get("metadata"), dict):
         record = json_record.from_json(data)
@@ -95,6 +97,7 @@ def _metadata(about: Mapping[str, Any]) -> Metadata:
     tags = about.get("tags")
     categories = about.get("categories")
     uploaded = _DATE.fullmatch(text("upload_date") or "")
+    date = "-".join(uploaded.groups()) if uploaded else None
     return Metadata(
         title=text("title", "fulltitle"),
         channel=text("channel", "uploader"),
@@ -104,7 +107,8 @@ def _metadata(about: Mapping[str, Any]) -> Metadata:
         keywords=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
         description=text("description"),
         is_live=about.get("is_live") if isinstance(about.get("is_live"), bool) else None,
-        upload_date="-".join(uploaded.groups()) if uploaded else None,
+        upload_date=date,
+        published=date,
         category=_text(categories[0]) if isinstance(categories, list) and categories else None,
         like_count=number("like_count"),
     )
@@ -142,6 +146,8 @@ def _cues(value: Any) -> tuple[Cue, ...]:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise ValueError("a caption in it has no start or no text") from None
+    if not all(math.isfinite(cue.start) and math.isfinite(cue.duration) for cue in cues):
+        raise ValueError("a caption in it starts or lasts for no number of seconds")
     if not cues:
         raise ValueError("it holds no captions")
     return cues
@@ -158,12 +164,14 @@ def _row_metadata(row: Mapping[str, Any], otherwise: Metadata) -> Metadata:
     title, channel, channel_id = (_text(row.get(key)) for key in ("title", "channel", "channel_id"))
     if otherwise.channel or not (title or channel):
         return otherwise
-    duration_s = row.get("duration_s")
+    duration_s, views = row.get("duration_s"), row.get("views")
     return Metadata(
         title=title,
         channel=channel,
         channel_id=channel_id,
         duration_s=duration_s if isinstance(duration_s, int) else None,
+        view_count=views if isinstance(views, int) else None,
+        published=_text(row.get("published")),
     )
 
 

@@ -49,6 +49,12 @@ def without_password(text: str) -> str:
     return text
 
 
+def row_of(line: Line) -> tuple[str, str, str, str]:
+    """A line's row, as it is written."""
+    text = guard(escape(without_password(line.text), MAX_TEXT_CHARS))
+    return guard(escape(line.file)), str(line.line), text, guard(escape(line.reason or ""))
+
+
 class Rejects:
     """Appends to a `rejects.csv`, one physical line each, up to a bound; nothing is made before the first one.
 
@@ -74,9 +80,8 @@ class Rejects:
             self._left_out = self._left_out or line
             return
         self._named += 1
-        text = guard(escape(without_password(line.text), MAX_TEXT_CHARS))
         before = self._rows.tell()
-        self._writer.writerow((guard(escape(line.file)), line.line, text, guard(escape(line.reason or ""))))
+        self._writer.writerow(row_of(line))
         self._bytes_left -= self._rows.tell() - before  # in characters, which is near enough
         if self._rows.tell() >= _BUFFER_CHARS:
             self.flush()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -91,7 +92,8 @@ def find(folder: str, skip: str | None = None) -> Iterator[TranscriptFile | Line
             and not (skip and os.path.realpath(os.path.join(path, name)) == skip)
         )
         for name in sorted(names):
-            yield from _found(os.path.join(path, name))
+            if not _waits(os.path.join(path, name)):
+                yield from _found(os.path.join(path, name))
 
 
 def ids_in(folder: str) -> Iterator[str]:
@@ -104,6 +106,14 @@ def ids_in(folder: str) -> Iterator[str]:
     for found in find(folder):
         if isinstance(found, TranscriptFile):
             yield found.video_id
+
+
+def _waits(path: str) -> bool:
+    """Whether it is a pipe, a socket or a device: opening one may wait for ever."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False  # which reading it says
 
 
 def _found(path: str) -> Iterator[TranscriptFile | Line]:

@@ -320,5 +320,7 @@ class _UntilEnd(uvicorn.Server):
         self._ending = ending
 
     def handle_exit(self, sig: int, frame: Any) -> None:
+        # uvicorn's own raises the signal again at the end: a page that ends by TERM would exit with 143.
         self._ending.set()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit
+        self.should_exit = True

@@ -75,6 +75,33 @@ class Listing:
         self.base = self.most = self.found
 
 
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """A channel, playlist or search of a batch, as others see it.
+
+    `state` is open (to be listed), done or failed; `found` videos were seen, `added` of them were new to the queue.
+    `next_try_s`: when a listing that failed is tried again.
+    """
+
+    source: str
+    kind: str
+    state: str
+    found: int
+    added: int
+    newest: int | None
+    max_results: int | None
+    listed_at: str | None
+    last_error: str | None
+    next_try_s: float | None
+
+
+def source_status(listing: Listing) -> SourceStatus:
+    """How far a listing is, by now."""
+    next_try_s = round(max(0.0, listing.next_try - time.time()), 1) if listing.next_try else None
+    same = (field.name for field in fields(SourceStatus) if field.name != "next_try_s")
+    return SourceStatus(**{name: getattr(listing, name) for name in same}, next_try_s=next_try_s)
+
+
 def parts_of(kind: str, source: str) -> list[str]:
     """The parts of a source that are listed one after another: a channel without a tab has three."""
     if kind != "channel":

@@ -23,16 +23,22 @@ _IDS = ("id", "video_id")
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What an export has: its full-text table, the number of the text there, and the columns of `videos`."""
+    """What an export has: its full-text table with the columns there, and the columns of `videos`."""
 
     index: str
-    text: int
+    indexed: tuple[str, ...]
     columns: tuple[str, ...]
     id: str
     segments: str  # an SQL expression for a video's segments as JSON
 
     def column(self, name: str) -> str:
         return f"v.{_quoted(name)}" if name in self.columns else "NULL"
+
+    def marked(self, name: str) -> str:
+        """An indexed column with the hits in it marked."""
+        if name not in self.indexed:
+            return "NULL"
+        return f"highlight({_quoted(self.index)}, {self.indexed.index(name)}, '{OPEN}', '{CLOSE}')"
 
 
 def find(path: str, query: str, choose: Callable[[Iterable[str]], list[str] | None]) -> Iterator[SearchHit]:
@@ -54,21 +60,26 @@ def find(path: str, query: str, choose: Callable[[Iterable[str]], list[str] | No
             if chosen is not None:
                 where, more = f" AND v.language IN ({','.join('?' * len(chosen))})", tuple(chosen)
         index = _quoted(layout.index)
+        marked = ", ".join(map(layout.marked, ("text", "title", "channel")))
         rows = db.execute(
             f"SELECT v.{_quoted(layout.id)}, {layout.column('title')}, {layout.column('channel')}, "  # noqa: S608
-            f"{layout.column('language')}, highlight({index}, {layout.text}, '{OPEN}', '{CLOSE}'), {layout.segments} "
+            f"{layout.column('language')}, {marked}, {layout.segments} "
             f"FROM {index} CROSS JOIN videos v ON v.rowid = {index}.rowid WHERE {index} MATCH ?{where} ORDER BY rank",
             (query, *more),
         )
-        for *about, highlighted, segments in rows:
-            yield _hit(about, highlighted or "", segments)
+        for *about, highlighted, title, channel, segments in rows:
+            others = (text for text in (title, channel) if text and OPEN in text)
+            yield _hit(about, highlighted or "", segments, others)
 
 
-def _hit(about: list[Any], highlighted: str, segments: object) -> SearchHit:
+def _hit(
+    about: list[Any], highlighted: str, segments: object, title_and_channel: Iterable[str | None]
+) -> SearchHit:
     found = Marked.parse(highlighted)
+    if not found.marks:  # found in the title or the channel
+        return hit(about, next(filter(None, title_and_channel), about[1] or ""), [None])
     begin, _ = found.densest()
-    start_s = _start(found.text, begin, segments) if found.marks else None
-    return hit(about, highlighted.replace("\n", " "), [start_s])
+    return hit(about, highlighted.replace("\n", " "), [_start(found.text, begin, segments)])
 
 
 def _start(text: str, offset: int, segments: object) -> float | None:
@@ -110,7 +121,7 @@ def _layout(db: sqlite3.Connection, path: str) -> _Layout:
     for name, sql in tables.items():
         if re.search(r"\busing\s+fts5\b", sql, re.IGNORECASE) and "text" in (own := _columns(db, name)):
             segments = _segments(db, tables, columns, id_column)
-            return _Layout(name, own.index("text"), columns, id_column, segments)
+            return _Layout(name, own, columns, id_column, segments)
     raise UsageError(
         f"--db {path}: it has no full-text index with a column `text`. Export it again, with texts", path=path
     )

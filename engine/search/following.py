@@ -18,6 +18,7 @@ from engine.output.plain_text import spoken
 from engine.queue.directory import Queue
 from engine.queue.manifest import parse_row, read_checkpoint
 from engine.search.index import Index, Position
+from engine.search.query import whole
 from engine.search.windows import Window, windows
 
 ROWS = 500  # a transaction
@@ -164,4 +165,4 @@ def _read(output: str, path: str) -> tuple[Iterator[Window] | None, int]:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return whole(value) if isinstance(value, str) else None

@@ -30,6 +30,11 @@ def plain(words: str, *, separate: bool = True) -> str:
     return " AND ".join(terms)
 
 
+def whole(text: str) -> str:
+    """As SQLite takes it: `?` for a half of a surrogate pair, which is what typed bytes become that are not UTF-8."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def syntax_error(query: str, why: str) -> UsageError:
     """The error for a query in FTS5's own language that it does not understand."""
     return UsageError(

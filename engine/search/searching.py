@@ -39,6 +39,7 @@ def search(
     Raises UsageError for words that hold none, for a query that FTS5 does not understand, and for an index or export
     that cannot be used.
     """
+    words = query.whole(words)
     asked = words if fts else query.plain(words, separate=isinstance(source, Queue))
     try:
         if isinstance(source, Queue):

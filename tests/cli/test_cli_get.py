@@ -92,6 +92,19 @@ def test_what_is_no_video_is_said_before_anything_is_sent(get: Get, site: Rehear
     assert site.stats()["requests"] == before
 
 
+@pytest.mark.parametrize(
+    ("what", "kind"), [("links.txt", "a file"), ("@TED", "channel"), ("PLmade-up-20", "playlist")]
+)
+def test_what_names_many_is_for_a_run(
+    get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "links.txt").write_text(f"{FINE}\n")
+    code, _, err = get(what)
+    assert code == 2
+    assert f"{kind}; here only ids and addresses of videos: `engine run {what}`" in err
+
+
 def test_faults_are_tried_again(get: Get, site: Rehearsal) -> None:
     site.play("flaky=1", replace=True)
     code, out, err = get(FINE)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from small_run import told
 
+from engine import Batch
 from engine.queue import listings
 from engine.queue.directory import Queue
 from engine.storage.locks import take_or_say_who
@@ -39,6 +42,11 @@ def test_they_are_listed(queue: Queue) -> None:
     found = json.loads(told("sources", "-q", queue.root, "--json")[1])["sources"]
     assert [each["newest"] for each in found] == [7, 7, None, None]
     assert found[2]["max_results"] == 50
+    assert [asdict(each) for each in Batch(queue.root).sources()] == found
+    listing = listings.read_all(queue)[0]
+    listing.next_try = time.time() + 60
+    listings.save(queue, listing)
+    assert 50 < (Batch(queue.root).sources()[0].next_try_s or 0) <= 60
 
 
 def test_one_is_dropped_in_any_spelling_and_can_be_added_again(queue: Queue) -> None:

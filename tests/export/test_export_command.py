@@ -210,4 +210,4 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, "export", "-q", queue.root, "--to", "parquet"], check=False,
                capture_output=True, text=True, cwd=tmp_path)  # fmt: skip
     assert done.returncode == 2, done.stderr
-    assert "pip install 'engine[parquet]'" in done.stderr
+    assert "pip install '.[parquet]'" in done.stderr

@@ -116,10 +116,34 @@ def test_a_file(batch: Batch, tmp_path: Path) -> None:
         batch.export("txt", tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "why"),
+    [
+        ("csv", "table.xlsx", r"ends in \.csv, or a directory; Excel opens"),
+        ("jsonl", "lines.json", r"\.jsonl or \.ndjson, or a directory"),
+        ("parquet", "data.csv", r"ends in \.parquet"),
+        ("txt", "all.txt", "one file a video: give a directory"),
+        ("csv", "-", "stdout"),
+    ],
+)
+def test_a_directory_is_not_named_like_a_file(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, name: str, why: str
+) -> None:
+    place = tmp_path / "exports"
+    (place / "old.xlsx").mkdir(parents=True)  # one that is there already stays what it is
+    monkeypatch.chdir(place)
+    with pytest.raises(UsageError, match=why):
+        batch.export(kind, name)
+    assert os.listdir(place) == ["old.xlsx"]
+    for fine in ("v1.5", "old.xlsx"):
+        assert batch.export("csv", fine).files == ("videos.csv",)
+
+
 def test_two_at_once(batch: Batch, tmp_path: Path) -> None:
     place = LocalPlace(str(tmp_path / "x"), is_file=False)
-    with pytest.raises(HeldError):
+    with pytest.raises(HeldError, match=rf"another export is writing to .*/x \(pid {os.getpid()}\)") as held:
         batch.export("csv", tmp_path / "x")
+    assert held.value.pid == os.getpid()
     place.close()
     batch.export("csv", tmp_path / "x")
 
@@ -306,3 +330,23 @@ def test_a_full_disk_is_said_so(batch: Batch, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(DiskError):
         batch.export("csv", tmp_path / "x")
     assert files(tmp_path / "x") == before
+
+
+@pytest.mark.parametrize("kind", ["csv", "txt", "sqlite", "parquet"])
+def test_transcripts_that_go_meanwhile_replace_nothing(tmp_path: Path, kind: Any) -> None:
+    """As when their disk is unmounted: the export of before stays, and the next one is whole."""
+    batch = Batch(canned_batch.batch(tmp_path, some(300)).root)
+    where = tmp_path / "x"
+    batch.export(kind, where)
+    before = files(where)
+
+    def gone(what: str, done: int, total: int) -> None:
+        if what == "exported" and (tmp_path / "out").exists():
+            (tmp_path / "out").rename(tmp_path / "away")
+
+    with pytest.raises(DiskError, match="is not there"):
+        batch.export(kind, where, on_progress=gone)
+    assert files(where) == before
+    (tmp_path / "away").rename(tmp_path / "out")
+    batch.export(kind, where)
+    assert files(where).keys() == before.keys()

@@ -67,6 +67,8 @@ def test_names_are_safe_everywhere(title: str, channel: str, template: str, flat
         ("{published:%d.%m.%Y} {id}", {"published": "2024-02-29T10:00:00-08:00"}, f"29.02.2024 {ID}.txt"),
         ("{duration_s:05d} {views:,} {id}", {"duration_s": 61, "views": 1234}, f"00061 1,234 {ID}.txt"),
         ("{topic} {id}", {"topic": "ä"}, f"ä {ID}.txt"),
+        ("{title:.80} [{id}]", {"title": "日" * 80}, f"{'日' * 60} [{ID}].txt"),
+        ("{title}", {"title": "x" * 300}, f"{'x' * 182} [{ID}].txt"),
         ("{title} {{x}}", {}, f"T {{x}} [{ID}].txt"),
     ],
 )
@@ -91,6 +93,11 @@ def test_templates(template: str, more: dict[str, Any], expected: str) -> None:
 def test_templates_that_cannot_be_meant(template: str) -> None:
     with pytest.raises(UsageError, match="--name"):
         name(template)
+
+
+def test_a_conversion_is_named() -> None:
+    with pytest.raises(UsageError, match=r"write \{title\} without !r"):
+        name("{title!r}")
 
 
 def test_ids_that_differ_in_case_have_names_that_do_not(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def test_into_a_new_queue(tmp_path: Path) -> None:
     assert intact(str(queue)).states["pending"] == 2
     rejects = (queue / "rejects.csv").read_text()
     assert rejects.count("holds no captions in any known format") == 2
+    take_in(tmp_path, folder)
+    assert (queue / "rejects.csv").read_text() == rejects, "every night the same lines again"
 
 
 def test_again_it_does_nothing_and_new_files_are_taken_in(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,17 @@ def test_what_yt_dlp_says_of_the_video(tmp_path: Path) -> None:
     read = reading.read_about(file(tmp_path, about, Form.ABOUT))
     metadata, _ = reading.read(file(tmp_path, VTT, Form.CAPTIONS), read)
     assert metadata == Metadata(
-        "T: x", "U", "UC", 10, 5, ("a",), "d", is_live=False, upload_date="2020-01-31", category="Music"
+        "T: x",
+        "U",
+        "UC",
+        10,
+        5,
+        ("a",),
+        "d",
+        is_live=False,
+        upload_date="2020-01-31",
+        category="Music",
+        published="2020-01-31",
     )
     assert reading.read_about(file(tmp_path, {**about, "id": "another"}, Form.ABOUT)) is None
     assert reading.read_about(file(tmp_path, "{", Form.ABOUT)) is None
@@ -134,10 +145,13 @@ def test_what_yt_dlp_says_of_the_video(tmp_path: Path) -> None:
     ("data", "form", "why"),
     [
         ("{", Form.JSON, "not JSON"),
+        ("[" * 200_000, Form.JSON, "not JSON: nested too deeply"),
         ("[]", Form.JSON, "no captions"),
         ("3", Form.JSON, "no list of captions"),
         ([{"text": 3, "start": 0}], Form.JSON, "no start or no text"),
         ([{"text": "a"}], Form.JSON, "no start or no text"),
+        ([{"text": "a", "start": "nan"}], Form.JSON, "no number of seconds"),
+        ([{"text": "a", "start": 1, "duration": math.inf}], Form.JSON, "no number of seconds"),
         ({"schema_version": 9, "metadata": {}}, Form.JSON, "format 9"),
         ("", Form.CAPTIONS, "is empty"),
         ("hello", Form.CAPTIONS, "no captions"),
@@ -177,3 +191,10 @@ def test_no_bytes_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, 
             reading.read(file(tmp_path_factory.getbasetemp(), b"WEBVTT\n\n" + data, form), None)
         except ValueError:
             continue
+
+
+def test_a_row_of_an_export_keeps_what_it_says_of_the_video(tmp_path: Path) -> None:
+    row = {"id": ID, "title": "T", "channel": "C", "channel_id": "UC", "published": "2020-01-31", "duration_s": 9,
+           "views": 5, "language": "en", "segments": [{"start": 0, "duration": 1, "text": "a"}]}  # fmt: skip
+    metadata, _ = reading.read(file(tmp_path, row, Form.JSON_LINE), None)
+    assert metadata == Metadata("T", "C", "UC", 9, 5, published="2020-01-31")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ def test_what_is_none_of_it_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "queue").mkdir()
     (tmp_path / "queue" / "FORMAT").write_text("1")
     (tmp_path / "queue" / f"{ID}.vtt").write_text("")
+    assert list(find(str(tmp_path))) == []
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_and_a_device_are_passed_over(tmp_path: Path) -> None:
+    for suffix in ("en.vtt", "json", "jsonl", "md"):
+        os.mkfifo(tmp_path / f"T [{ID}].{suffix}")
+        (tmp_path / f"x [{ID}].{suffix}").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "no id.json")
     assert list(find(str(tmp_path))) == []
 
 

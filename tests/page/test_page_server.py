@@ -290,10 +290,10 @@ def test_the_real_server_refuses_too(looking: Page) -> None:
 # ── deaths ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def started(room: Room, page: Page, videos: int = 300) -> int:
+def started(room: Room, page: Page, videos: int = 60) -> int:
     """Start a run that takes a while; returns its process."""
     names = "\n".join(invented_ids(videos, 5))
-    assert page.do("start", text=names, rate="30/s", at_once=4).json()["ok"]
+    assert page.do("start", text=names, rate="6/s", at_once=4).json()["ok"]
     until(lambda: room.status()["in_flight"], HANG_S, "for the first videos")
     pid = room.run_pid()
     assert pid is not None
@@ -355,11 +355,12 @@ def test_two_pages_that_start_at_once_start_one_run(room: Room) -> None:
         assert next(told(page))["controls"]["state"] == "finished"
 
 
-def test_it_ends_at_once_while_a_browser_listens(room: Room) -> None:
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_at_once_while_a_browser_listens(room: Room, sig: signal.Signals) -> None:
     page = room.page()
     stream = told(page)
     next(stream)
-    page.command.signal(signal.SIGINT)
+    page.command.signal(sig)
     ended = page.command.wait(10.0)
     assert (ended.code, "Traceback" in ended.said) == (0, False), ended.said
 

@@ -6,9 +6,14 @@ import json
 import sqlite3
 from pathlib import Path
 
+import canned_batch
 import pytest
+from canned_batch import Canned
+from support import ids
 
+from engine import Batch
 from engine.errors import UsageError
+from engine.model import Cue, Kind
 from engine.search import search
 
 SEGMENTS = [
@@ -55,6 +60,25 @@ def test_it_finds_title_text_time_and_language(tmp_path: Path) -> None:
     assert [hit.video_id for hit in search(path, "etait", languages=["fr"])] == ["bbbbbbbbbbb"]
     assert search(path, "etait", languages=["en"]) == []
     assert search(path, "bread", fts=True)[0].video_id == "aaaaaaaaaaa"
+
+
+def test_a_title_is_shown_with_its_hits(tmp_path: Path) -> None:
+    (hit,) = search(full(tmp_path / "x"), "absent")
+    assert (hit.video_id, hit.start_s, hit.text, hit.marks) == ("ccccccccccc", None, "Absent", ((0, 6),))
+
+
+def test_a_real_export(tmp_path: Path) -> None:
+    videos = [
+        Canned(ids(1)[0], "Bread rolls", cues=(Cue(0, 2, "so today"), Cue(2.5, 2, "we bake\nfresh bread"))),
+        Canned(ids(1, 1)[0], "Privat", kind=Kind.PRIVATE),
+    ]
+    where = str(tmp_path / "x.db")
+    Batch(canned_batch.batch(tmp_path, videos).root).export("sqlite", where)
+    (hit,) = search(where, "fresh bake", languages=["en"])
+    assert (hit.video_id, hit.start_s) == (videos[0].video_id, 2.5)
+    assert [hit.text[a:b] for a, b in hit.marks] == ["bake", "fresh"]
+    (hit,) = search(where, "rolls")
+    assert (hit.start_s, hit.text, hit.marks) == (None, "Bread rolls", ((6, 11),))
 
 
 def test_a_table_of_segments_or_none_at_all(tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import canned_batch
 import pytest
+from canned_batch import Canned
 from patience import FOR_EVER_S
 from support import OK, Hand, Outcome, add, batch, file_rows, finish, ids, output_of, video_id, worked
 
+from engine import Batch
 from engine.errors import UsageError
-from engine.model import Kind
+from engine.model import Cue, Kind
 from engine.queue.directory import Queue
 from engine.recovery.lost_output import put_lost_back
 from engine.recovery.repair import repair
@@ -231,3 +234,16 @@ def test_searches_at_the_same_time_share_the_work(tmp_path: Path) -> None:
     ends = [process.communicate(timeout=FOR_EVER_S)[0].splitlines()[-1] for process in processes]
     assert ends == ["found 60"] * 3
     assert found(queue) == set(ids(60))
+
+
+def test_halves_of_surrogate_pairs_stop_nothing(tmp_path: Path) -> None:
+    """Our own journals hold none; another program's manifest, and the bytes that somebody types, may."""
+    videos = [Canned(ids(1)[0], "half \ud800 title", cues=(Cue(0, 1, "hello there"),))]
+    queue = canned_batch.batch(tmp_path, videos)
+    assert found(queue) == found(queue, "\udcff hello") == set(ids(1))
+    export = str(tmp_path / "x.db")
+    Batch(queue.root).export("sqlite", export)
+    for source in (queue, export):
+        assert search(source, "hello OR there", fts=True)
+        with pytest.raises(UsageError, match="cannot be understood"):
+            search(source, "\udcff", fts=True)
