@@ -58,12 +58,15 @@ class EndWatch:
             lock = Lock(self._queue.seed_lock)
             if lock.take(note={"what": "finish"}):
                 with lock:
-                    nothing_left = status.finished(self._queue) and not listings.open_listings(self._queue)
-                return RunEnd(Exit.OK) if nothing_left else None
+                    return RunEnd(Exit.OK) if self.nothing_left() else None
         removed = self._budget_watch.look(time.monotonic())
         if removed:
             events.emit(self._queue, "budget_removed", removed, run=self._run_id)
         return self.output_gone() or self._capped() or self._at_limit() or self._no_egress(paused=paused)
+
+    def nothing_left(self) -> bool:
+        """Whether every job is final, with its row in the manifest, and every source is listed."""
+        return status.finished(self._queue) and not listings.open_listings(self._queue)
 
     def output_gone(self) -> RunEnd | None:
         """The end when the output directory was removed or unmounted: workers notice when they write, and they may

@@ -234,6 +234,8 @@ class Supervisor:
         """Leave the last snapshot and say how the run ended; returns the exit code."""
         self._end_with(self._ends.output_gone())
         code = int(self._end.code if self._end else Exit.OK)
+        if code == Exit.WORK_REMAINS and self._ends.nothing_left():  # what was in flight was the last of it
+            code, self._end = Exit.OK, None
         if code == Exit.OK and some_failed(self.queue):
             code = Exit.SOME_FAILED
         leave_snapshot(self.queue, self.settings.frozen.output, halted=self._ends.halted)

@@ -82,6 +82,26 @@ def test_each_stop_has_its_code_and_the_next_run_goes_on(night: tuple[Batch, lis
     assert sum(batch.site.stats()["requests"].values()) == 2 * len(batch.ids), "a drain repeats no request"
 
 
+def stopped_at_the_last(place: Place) -> tuple[Batch, Ended]:
+    """Stopped while the last jobs are in flight: draining them finishes the batch."""
+    batch = slow_batch(place, 4, latency_s=4 * SLOW_S)
+    with batch.start("-p", "1", "-t", "4") as run:
+        batch.seen(4)
+        assert batch.does("stop").code == 0
+        ended = run.wait(DRAIN_S)
+        batch.gone(run)
+    return batch, ended
+
+
+@played(stopped_at_the_last)
+def test_a_stop_that_lets_the_last_jobs_finish_is_the_end(night: tuple[Batch, Ended]) -> None:
+    batch, ended = night
+    assert batch.status()["state"] == "finished"
+    assert ended.code == 0, ended.said
+    assert "work remains" not in ended.err
+    batch.clean()
+
+
 def twice(place: Place, number: int) -> tuple[Batch, Ended]:
     """Two signals while every job hangs."""
     site = place.stand_in(seed=7, scenarios=("hang=1",))
