@@ -30,6 +30,7 @@ ARGUMENTS = {
     "report": ["report", "-q", "{q}"],
     "set": ["set", "-q", "{q}", "rate=1/s"],
     "sync": ["sync", "-q", "{q}"],
+    "page": ["page", "-q", "{q}", "--token-file", "/"],  # else it would serve
 }
 
 
