@@ -20,7 +20,7 @@ from engine.rehearsal import parse_scenario
 MOST_SLACK = 24.0
 ORPHANS_S = 1.0  # who has lost the supervisor is gone by then
 REQUESTS_PLAIN = 2  # of a video that nothing is wrong with
-CONTROLS = 6  # rows of videos that may have been asked for as control videos, and how often each
+CONTROLS = 12  # rows of videos that may have been asked for as control videos, and how often each
 REQUESTS_A_JOB = 3  # of a job in flight at a kill, sent again; on average
 
 
