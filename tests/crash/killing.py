@@ -106,7 +106,12 @@ def repeated(
     for name in controls[:CONTROLS]:
         del seen[name]
     parsed = [parse_scenario(text) for text in scenes]
-    often = {name: n for name, n in seen.items() if n > REQUESTS_PLAIN * (1 + in_flight[name])}
+    # A row owns up to what an attempt cost that stepped back when its egress was closed.
+    often = {
+        name: n
+        for name, n in seen.items()
+        if n > max(REQUESTS_PLAIN * (1 + in_flight[name]), rows[name]["requests"])
+    }
     plain = {
         name: n for name, n in often.items() if not any(scenario.touches(seed, name) for scenario in parsed)
     }

