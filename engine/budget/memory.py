@@ -1,7 +1,7 @@
 """What the last nights of this machine learnt of each egress's limit: a small file beside the user's settings.
 
 It is for `engine plan` and the first line of a run, which say what a night will bring. The controller does not read
-it: each run finds its limit out. A file that cannot be read is none; one that cannot be written stays as it is.
+it: each run finds its limit out. A file that cannot be read is none. One that cannot be written, or is not ours, stays.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def limit_of(state: EgressState, wall: float) -> Limit | None:
 
 
 def remember(path: str, budget: str, wall: float) -> None:
-    """Keep what the run that used this budget file learnt."""
+    """Keep what the run that used this budget file learnt. A file of that name that is not ours stays as it is."""
+    if os.path.lexists(path) and not _is_ours(path):
+        return
     limits = _read(path)
     for state in remembered(budget):
         limit = limit_of(state, wall)
@@ -91,6 +93,13 @@ def outlook(limits: Sequence[Limit], egresses: int, requests_per_video: float, v
         if video_h / egresses > NIGHT_H:
             text += f", a night of {NIGHT_H:.0f} h on {-int(-video_h // NIGHT_H):,} addresses"
     return text
+
+
+def _is_ours(path: str) -> bool:
+    with contextlib.suppress(OSError, ValueError, RecursionError, EngineError):
+        value: Any = json.loads(disk.read_small(path, MAX_BYTES) or b"")
+        return isinstance(value, dict) and {"schema_version", "egresses"} <= value.keys()
+    return False
 
 
 def _read(path: str) -> dict[str, Limit]:

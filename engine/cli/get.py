@@ -10,7 +10,13 @@ import click
 
 from engine.budget import BudgetSettings, parse_rate
 from engine.cli import say
-from engine.cli.options.captions import caption_source, parse_languages, parse_translation
+from engine.cli.options.captions import (
+    caption_source,
+    languages_option,
+    parse_languages,
+    parse_translation,
+    source_options,
+)
 from engine.cli.options.commands import IdCommand, unmarked
 from engine.cli.options.network import check_authorities, network_options, proxy_urls
 from engine.cli.options.values import Number
@@ -36,18 +42,8 @@ _HOST = "www.youtube.com"
     show_default=True,
     help="What to print; json is the whole record, one a line.",
 )
-@click.option(
-    "-l",
-    "--languages",
-    metavar="L,…",
-    multiple=True,
-    default=("en",),
-    show_default=True,
-    envvar="ENGINE_LANGUAGES",
-    help="Languages in order of preference, as in `engine run`.",
-)
-@click.option("--manual-only", is_flag=True, help="Only captions written by people.")
-@click.option("--generated-only", is_flag=True, help="Only generated captions.")
+@languages_option("Languages in order of preference, as in `engine run`.")
+@source_options
 @click.option("--translate", metavar="L", help="Captions in this language, or YouTube's translation into it.")
 @click.option("--rate", metavar="R", default="0.5", show_default=True, envvar="ENGINE_RATE",
               help="Requests per second and egress; all `engine get` of one user share it.")  # fmt: skip

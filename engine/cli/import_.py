@@ -11,7 +11,7 @@ import click
 
 from engine.cli import print_lines, say
 from engine.cli.display.slow_work import SlowWork
-from engine.cli.options.captions import caption_source, parse_languages
+from engine.cli.options.captions import caption_source, languages_option, parse_languages, source_options
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, next_run, queue_option
 from engine.cli.options.values import LOCAL_PATH
@@ -47,18 +47,8 @@ _FROZEN = frozenset({"output", "languages", "formats", "captions"})
     envvar="ENGINE_OUTPUT",
     help="Where transcripts go.",
 )
-@click.option(
-    "-l",
-    "--languages",
-    metavar="L,…",
-    multiple=True,
-    default=("en",),
-    show_default=True,
-    envvar="ENGINE_LANGUAGES",
-    help="Take transcripts in these languages; any takes all.",
-)
-@click.option("--manual-only", is_flag=True, help="Only captions written by people.")
-@click.option("--generated-only", is_flag=True, help="Only generated captions.")
+@languages_option("Take transcripts in these languages; any takes all.")
+@source_options
 @click.option(
     "-f",
     "--format",

@@ -15,8 +15,14 @@ import click
 from engine.cli import print_lines, say
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, queue_option
-from engine.cli.options.network import check_authorities, control_video_option, network_options, proxy_urls
-from engine.cli.options.values import LOCAL_PATH, Number
+from engine.cli.options.network import (
+    check_authorities,
+    control_video_option,
+    network_options,
+    proxy_urls,
+    short_deadline_option,
+)
+from engine.cli.options.values import LOCAL_PATH
 from engine.cli.options.ways import parse_ways, read_ytdlp
 from engine.errors import Exit
 from engine.inputs.video_ids import video_id
@@ -68,15 +74,7 @@ def _video_option(name: str, help: str) -> Callable[[F], F]:
     show_default=True,
     help="Requests per second and egress, where no queue's budget paces them.",
 )
-@click.option(
-    "--deadline",
-    "deadline_s",
-    metavar="S",
-    type=Number(0.1, 600),
-    default=20.0,
-    show_default=True,
-    help="Seconds for one video by one way.",
-)
+@short_deadline_option("for one video by one way")
 @control_video_option
 @_video_option("--no-captions-video", "A video without captions, instead of the built-in one.")
 @_video_option("--kids-video", "A video made for kids, instead of the built-in one.")

@@ -10,8 +10,7 @@ import click
 from engine.cli import print_lines
 from engine.cli.options.commands import EngineGroup
 from engine.cli.options.common import json_option
-from engine.cli.options.network import check_authorities, network_options, proxy_urls
-from engine.cli.options.values import Number
+from engine.cli.options.network import check_authorities, network_options, proxy_urls, short_deadline_option
 from engine.errors import Exit, UsageError
 from engine.network.proxies import egresses
 
@@ -23,15 +22,7 @@ def command() -> None:
 
 @command.command("check")
 @network_options
-@click.option(
-    "--deadline",
-    "deadline_s",
-    metavar="S",
-    type=Number(0.1, 600),
-    default=20.0,
-    show_default=True,
-    help="Seconds for each proxy.",
-)
+@short_deadline_option("for each proxy")
 @json_option
 def check_command(
     proxy: tuple[str, ...], proxies: str | None, ca_bundle: str | None, deadline_s: float, as_json: bool

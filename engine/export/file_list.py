@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,6 +27,7 @@ from engine.storage import disk
 
 SCHEMA_VERSION = 1
 LINES_AT_ONCE = 4096
+_OUTSIDE = re.compile(rb'^"/|["/]\.\.["/]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,11 @@ class FileList:
 
     @staticmethod
     def _beside(name: str, ours: SortedNumbers) -> bool:
-        """Whether it is what SQLite and desktops leave beside a file."""
+        """Whether it is what SQLite, desktops and the Hub leave beside a file."""
         for suffix in ("-journal", "-wal", "-shm"):
             if name.endswith(suffix) and number_of(name.removesuffix(suffix)) in ours:
                 return True
-        return name.rpartition("/")[2] in (".DS_Store", "Thumbs.db", "desktop.ini")
+        return name.rpartition("/")[2] in (".DS_Store", "Thumbs.db", "desktop.ini", ".gitattributes")
 
     def _listed(self, kind: str) -> Iterator[str]:
         for name in (f"{kind}.files", f"{kind}.new"):
@@ -125,9 +127,10 @@ class FileList:
                 yield json.loads(line)
 
     def _lines(self, name: str) -> Iterator[bytes]:
-        """The intact lines: a torn last one is of a file that has no name yet."""
+        """The intact lines: a torn last one is of a file that has no name yet. Names that lead out of WHERE are no
+        lines of ours."""
         for line in self.place.lines(self._own(name)):
-            if line.startswith(b'"') and line.endswith(b'"\n'):
+            if line.startswith(b'"') and line.endswith(b'"\n') and not _OUTSIDE.search(line):
                 yield line
 
     @property
@@ -159,7 +162,9 @@ class FileList:
         """List files that are about to get their names. Raises UsageError when one is taken by another's file."""
         names = list(names)
         for name in names:
-            if self._is_file and number_of(name) not in self._known and self.place.has(name):
+            # In a store that would be a request a file; there it was looked at before.
+            looked_at = not self._is_file and self.place.local_path(name) is None
+            if not looked_at and number_of(name) not in self._known and self.place.has(name):
                 raise UsageError(
                     f"{self.place.shown}: there is a file {name} that is not of an export of this batch: "
                     "give another place with -o, or move it away"

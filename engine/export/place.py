@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from engine.storage.locks import Lock, take_or_say_who
 OWN = ".engine-export"  # the directory with the list of files
 _LOCK = "lock"
 _STAGED = "staged"
+_STAGED_NAME = re.compile(_STAGED + "-[0-9a-f]{8}")
 _MODE_DIR = 0o755
 _MODE_FILE = 0o644
 
@@ -36,7 +38,7 @@ class Place(Protocol):
     own: str
 
     def names(self) -> Iterator[str]:
-        """All files but hidden ones and our own."""
+        """All files but our own."""
 
     def own_names(self) -> list[str]:
         """The names of our own files, without their directory."""
@@ -88,6 +90,10 @@ class LocalPlace:
                     path=path,
                 )
             disk.ensure_dirs(self._root, mode=_MODE_DIR)
+            if os.path.islink(os.path.join(self._root, self.own)):
+                raise UsageError(
+                    f"{where}: {self.own} in it is a link, which no export makes: give another place"
+                )
             self._made_own = disk.ensure_dir(os.path.join(self._root, self.own), mode=_MODE_DIR)
         except OSError as exc:
             raise _cannot(where, exc) from None
@@ -109,7 +115,7 @@ class LocalPlace:
             directory = waiting.pop()
             with os.scandir(os.path.join(self._root, directory)) as entries:
                 for entry in entries:
-                    if entry.name.startswith(".") and not directory:
+                    if not directory and entry.name.endswith(OWN):
                         continue
                     name = f"{directory}/{entry.name}" if directory else entry.name
                     if entry.is_dir(follow_symlinks=False):
@@ -183,7 +189,7 @@ class LocalPlace:
     def _remove_staged(self) -> None:
         """Remove what was staged, also by one that was killed. What cannot be removed now is removed next time."""
         for name in os.listdir(self._path(self.own)):
-            if name.startswith(_STAGED):
+            if _STAGED_NAME.fullmatch(name):
                 with contextlib.suppress(OSError):
                     remove_tree(self._path(f"{self.own}/{name}"))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.errors import EngineError, UsageError
-from engine.export.place import own_name, remove_tree
+from engine.export.place import OWN, own_name, remove_tree
 from engine.storage import disk
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -54,7 +54,7 @@ class RemotePlace:
         with _errors_named(self.shown):
             for path in self._fs.find(self._root):
                 name = path[len(self._root) :].lstrip("/")
-                if name and not name.startswith("."):
+                if name and not name.partition("/")[0].endswith(OWN):
                     yield name
 
     def own_names(self) -> list[str]:

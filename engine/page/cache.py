@@ -70,7 +70,7 @@ def sweep() -> None:
     """Remove uploads that nobody has started anything with for a day."""
     folder = os.path.join(directory(), UPLOADS)
     with contextlib.suppress(OSError):
-        for key in os.listdir(folder):
+        for key in filter(_UPLOAD.fullmatch, os.listdir(folder)):
             path = upload(key)
             with contextlib.suppress(OSError):
                 if os.stat(path or os.path.join(folder, key)).st_mtime < time.time() - STALE_S:

@@ -31,6 +31,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,7 +95,6 @@ class Unconfirmed:
         self._quiet_since = 0.0
         self._discarded: dict[int, float] = {}  # by egress: what came before this is fetched again
         self._rechecked: dict[int, float] = {}  # by egress: what came before this needs no captions before it
-        self._again_at = 0.0
         self._fetching: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -130,7 +130,7 @@ class Unconfirmed:
             found += decided
             alone = [answer for answer in mine if self._needs_recheck(answer, state)]
             if alone and not decided:
-                self._recheck(egress, alone, now)
+                self._recheck(egress, alone)
             elif len(decided) < len(mine) and self._is_due(mine[0].at, now) and now >= state.confirm_after:
                 self._confirm(egress)
         self._drop(found)
@@ -171,40 +171,37 @@ class Unconfirmed:
         if self._fetching is not None and self._fetching.is_alive():
             return
         if self._budget.may_confirm(egress):
-            self._fetching = start_thread(self._fetch, egress, name="confirm")
+            self._fetching = start_thread(self._guarded, self._fetch, egress, name="confirm")
 
     def _fetch(self, egress: int) -> None:
         began_at = time.monotonic()
-        try:
-            permit = self._permit(egress)
-            if permit is not None and self._control.ask(permit) is ControlAnswer.NONE:
-                self._discarded[egress] = began_at
-        except Interrupted:
-            pass
-        except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the main thread, whatever it was
-            self._error = exc
-        self._scheduler.attention.set()
+        permit = self._permit(egress)
+        if permit is not None and self._control.ask(permit) is ControlAnswer.NONE:
+            self._discarded[egress] = began_at
 
-    def _recheck(self, egress: int, answers: list[UnconfirmedAnswer], now: float) -> None:
+    def _recheck(self, egress: int, answers: list[UnconfirmedAnswer]) -> None:
         """Ask for some of the answers' videos again, in a thread of its own."""
-        if now < self._again_at or (self._fetching is not None and self._fetching.is_alive()):
+        if self._fetching is not None and self._fetching.is_alive():
             return
-        self._again_at = now + AGAIN_S / self._pace
-        names = [answer.tried.job.video_id for answer in random.sample(answers, len(answers))]
-        self._fetching = start_thread(self._ask_again, egress, names[:ASKED_AGAIN], name="recheck")
+        some = random.sample(answers, min(len(answers), ASKED_AGAIN))
+        names = [answer.tried.job.video_id for answer in some]
+        self._fetching = start_thread(self._guarded, self._ask_again, egress, names, name="recheck")
 
     def _ask_again(self, egress: int, names: list[str]) -> None:
-        began_at = time.monotonic()
+        """None has captions by now: they may all be final. Else, or when nothing is known, all are fetched again."""
+        began_at, bare = time.monotonic(), False
+        for name in names:
+            permit = self._permit(egress)
+            found = self._control.ask_again(permit, name) if permit else ControlAnswer.NOTHING
+            if found is ControlAnswer.CAPTIONS:
+                bare = False
+                break
+            bare = bare or found is ControlAnswer.NONE
+        (self._rechecked if bare else self._discarded)[egress] = began_at
+
+    def _guarded(self, ask: Callable[..., None], *args: object) -> None:
         try:
-            answers = []
-            for name in names:
-                permit = self._permit(egress)
-                answers.append(self._control.ask_again(permit, name) if permit else ControlAnswer.NOTHING)
-                if answers[-1] is ControlAnswer.CAPTIONS:
-                    self._discarded[egress] = began_at
-                    break
-            if set(answers) == {ControlAnswer.NONE}:
-                self._rechecked[egress] = began_at
+            ask(*args)
         except Interrupted:
             pass
         except BaseException as exc:  # noqa: BLE001 - a thread's end must reach the main thread, whatever it was

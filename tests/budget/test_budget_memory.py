@@ -56,6 +56,18 @@ def test_it_is_found_again_and_old_nights_are_forgotten(
     assert recall(path, DIRECT) == []
 
 
+@pytest.mark.parametrize("theirs", ["USD 1.08\n", '{"USD": 1.08}', "[]", ""])
+def test_a_file_of_another_program_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: str
+) -> None:
+    path, record = tmp_path / memory.FILE, fresh(1, b"", 0.0, WALL, BudgetSettings(Rate("auto")))
+    path.write_text(theirs)
+    state = record._replace(key=1, base=0.25, top=0.25, learnt=Learnt(kind=HOURLY, block_s=900.0))
+    monkeypatch.setattr(memory, "remembered", lambda _: [state])
+    remember(str(path), "", WALL)
+    assert path.read_text() == theirs
+
+
 def test_what_it_means_for_so_many_videos() -> None:
     assert outlook([HOURLY_LIMIT], 1, 2, 20_000) == (
         "the last nights here learnt about 1,000 requests an hour, blocks of 15 min; 20,000 videos take about 40 h"

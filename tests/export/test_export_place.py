@@ -21,6 +21,7 @@ from patience import HANG_S
 from support import every_step
 
 from engine import Batch, DiskError, HeldError, UsageError
+from engine.export.file_list import FileList
 from engine.export.place import LocalPlace
 from engine.export.request import KINDS
 from engine.model import Kind
@@ -61,6 +62,60 @@ def test_done_again_it_replaces_its_own_files(batch: Batch, tmp_path: Path, kind
     if kind not in ("sqlite", "parquet"):
         assert files(where) == first
     assert files(where).keys() == first.keys()
+
+
+def test_a_hidden_file_of_another_is_one_too(batch: Batch, tmp_path: Path) -> None:
+    for hidden in (".git/config", ".notes"):
+        where = tmp_path / hidden.replace("/", "")
+        (where / hidden).parent.mkdir(parents=True)
+        (where / hidden).write_text("precious")
+        with pytest.raises(UsageError, match="is not of an export of this batch"):
+            batch.export("csv", where)
+        assert [path for path in where.rglob("*") if path.is_file()] == [where / hidden]
+
+
+def test_our_directory_is_no_link_to_anothers(batch: Batch, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "staged-0a1b2c3d").mkdir(parents=True)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / ".engine-export").symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="is a link"):
+        batch.export("csv", tmp_path / "x")
+    assert os.listdir(elsewhere) == ["staged-0a1b2c3d"]
+
+
+def test_only_what_an_export_stages_is_swept(batch: Batch, tmp_path: Path) -> None:
+    own = tmp_path / "x" / ".engine-export"
+    (own / "staged-by-hand").mkdir(parents=True)
+    (own / "staged-0a1b2c3d").mkdir()
+    batch.export("csv", tmp_path / "x")
+    assert (own / "staged-by-hand").is_dir()
+    assert not (own / "staged-0a1b2c3d").exists()
+
+
+@pytest.mark.parametrize("name", ["../precious", "a/../../precious", "/{root}/precious"])
+def test_a_list_names_nothing_outside(batch: Batch, tmp_path: Path, name: str) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    batch.export("csv", tmp_path / "x")
+    with open(tmp_path / "x" / ".engine-export" / "csv.files", "a") as listed:
+        listed.write(json.dumps(name.format(root=tmp_path)) + "\n")
+    batch.export("csv", tmp_path / "x")
+    assert precious.read_text() == "mine"
+
+
+def test_a_file_that_comes_meanwhile_stays(
+    batch: Batch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def then(listed: FileList) -> None:
+        checked(listed)
+        (tmp_path / "x" / "videos.csv").write_text("mine")
+
+    checked = FileList.check
+    monkeypatch.setattr(FileList, "check", then)
+    with pytest.raises(UsageError, match="not of an export of this batch"):
+        batch.export("csv", tmp_path / "x")
+    assert (tmp_path / "x" / "videos.csv").read_text() == "mine"
 
 
 def test_several_kinds_share_a_place(batch: Batch, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from page_rig import Page
 from patience import HANG_S, until
 
 from engine.monitor import status
+from engine.page import cache
 from engine.queue.directory import Queue
 from engine.queue.making import make_queue
 from engine.queue.manifest import Checkpoint, Counts, write_checkpoint
@@ -298,6 +299,22 @@ def started(room: Room, page: Page, videos: int = 60) -> int:
     pid = room.run_pid()
     assert pid is not None
     return pid
+
+
+def test_only_stale_uploads_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    _, old = cache.new_upload("links.csv")
+    _, young = cache.new_upload("links.csv")
+    theirs = tmp_path / "engine" / cache.UPLOADS / "empty"
+    theirs.mkdir()
+    for path in (Path(old), Path(young)):
+        path.write_text("x")
+    for path in (Path(old), theirs):
+        os.utime(path, (1, 1))
+    cache.sweep()
+    assert not Path(old).parent.exists()
+    assert Path(young).exists()
+    assert theirs.is_dir()
 
 
 def test_kill_9_of_the_page_of_the_run_and_of_both(room: Room) -> None:

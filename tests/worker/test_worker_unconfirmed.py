@@ -130,17 +130,21 @@ def test_captions_after_a_block_that_nobody_noticed_confirm_nothing(kept: Kept) 
     assert kept.decided() == {NAMES[0]: True}  # it is asked between two that were shown captions
 
 
-def test_videos_asked_for_again_that_say_nothing_are_asked_for_later(kept: Kept) -> None:
-    kept.site |= dict.fromkeys(NAMES, GONE)
+def test_videos_asked_for_again_that_say_nothing_are_fetched_again_as_jobs(kept: Kept) -> None:
+    kept.site |= dict.fromkeys(NAMES, GONE)  # removed meanwhile: no asking again would ever decide it
     kept.bare(NAMES[0])
     kept.show()
-    limit = Limit(10.0)
-    while len(kept.asked) < 2:
-        assert not limit.over
-        assert kept.decided() == {}
-        time.sleep(0.01)
-    kept.site |= {NAMES[0]: BARE}
-    assert kept.wait(1) == {NAMES[0]: True}
+    assert kept.wait(1) == {NAMES[0]: False}
+    assert kept.asked == [NAMES[0]]
+
+
+def test_one_that_says_nothing_leaves_it_to_the_other(kept: Kept) -> None:
+    kept.site |= {NAMES[0]: GONE}
+    kept.bare(NAMES[0])
+    kept.bare(NAMES[1])
+    kept.show()
+    assert kept.wait(2) == dict.fromkeys(NAMES[:2], True)
+    assert sorted(kept.asked) == sorted(NAMES[:2])
 
 
 @pytest.mark.parametrize(("exhausted", "patience_s"), [(False, SOON_S), (True, LATE_S)])

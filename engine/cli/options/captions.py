@@ -1,13 +1,41 @@
-"""What the options about captions and metadata mean, and what they cost."""
+"""Options about captions that commands share, what those about captions and metadata mean, and what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar
+
+import click
 
 from engine.cli.options.language_codes import check_code, nearest
 from engine.errors import UsageError
 from engine.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def languages_option(help: str) -> Callable[[F], F]:
+    """`-l/--languages`, as many values."""
+    return click.option(
+        "-l",
+        "--languages",
+        metavar="L,…",
+        multiple=True,
+        default=("en",),
+        show_default=True,
+        envvar="ENGINE_LANGUAGES",
+        help=help,
+    )
+
+
+def source_options(function: F) -> F:
+    """`--manual-only` and `--generated-only`."""
+    for option in (
+        click.option("--generated-only", is_flag=True, help="Only generated captions."),
+        click.option("--manual-only", is_flag=True, help="Only captions written by people."),
+    ):
+        function = option(function)
+    return function
 
 
 def parse_languages(text: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from engine.cli import say
+from engine.cli.options.values import Number
 from engine.errors import UsageError
 from engine.inputs.video_ids import video_id
 from engine.model import CONTROL_VIDEOS
@@ -69,6 +70,19 @@ def network_options(function: F) -> F:
     for option in (ca_bundle_option, proxies_option, proxy_option):
         function = option(function)
     return function
+
+
+def short_deadline_option(of: str) -> Callable[[F], F]:
+    """`--deadline` of a command that tries something once: seconds `of` one try."""
+    return click.option(
+        "--deadline",
+        "deadline_s",
+        metavar="S",
+        type=Number(0.1, 600),
+        default=20.0,
+        show_default=True,
+        help=f"Seconds {of}.",
+    )
 
 
 def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
