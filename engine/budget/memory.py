@@ -1,8 +1,8 @@
 """What the last nights of this machine learnt of each egress's limit: a small file beside the user's settings.
 
 It is for `engine plan` and the first line of a run, which say what a night will bring. The controller does not read
-it: each run finds its limit out. A file that cannot be read is none. One that cannot be written stays as it is, and so
-does one that is not ours.
+it: each run finds its limit out. A file that cannot be read is none. One that cannot be written, or that another
+program wrote, stays as it is.
 """
 
 from __future__ import annotations

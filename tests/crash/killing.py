@@ -20,7 +20,7 @@ from engine.rehearsal import parse_scenario
 MOST_SLACK = 24.0
 ORPHANS_S = 1.0  # who has lost the supervisor is gone by then
 REQUESTS_PLAIN = 2  # of a video that nothing is wrong with
-CONTROLS = 12  # rows of videos that may have been asked for as control videos, and how often each
+CONTROLS = 6  # rows of videos that may have been asked for as control videos, and how often each
 REQUESTS_A_JOB = 3  # of a job in flight at a kill, sent again; on average
 
 
@@ -106,12 +106,7 @@ def repeated(
     for name in controls[:CONTROLS]:
         del seen[name]
     parsed = [parse_scenario(text) for text in scenes]
-    # A row owns up to what an attempt cost that stepped back when its egress was closed.
-    often = {
-        name: n
-        for name, n in seen.items()
-        if n > max(REQUESTS_PLAIN * (1 + in_flight[name]), rows[name]["requests"])
-    }
+    often = {name: n for name, n in seen.items() if n > REQUESTS_PLAIN * (1 + in_flight[name])}
     plain = {
         name: n for name, n in often.items() if not any(scenario.touches(seed, name) for scenario in parsed)
     }

@@ -79,8 +79,10 @@ def test_a_client_that_dies_costs_no_video_anything_and_is_used_again(night: Nig
     off = next(event for event in recount.events(night.batch.queue) if event["event"] == "way_off")
     assert off["way"] == "android" and "400" in off["reason"]
     by_time = sorted(night.rows, key=lambda row: row["finished_at"])
-    back = next(number for number, row in enumerate(by_time) if row["way"] == "visionos")
-    assert "android" in {row["way"] for row in by_time[back:]}  # the last may be one that was late
+    last = [row["way"] for row in by_time[-20:]]
+    assert last.count("android") >= len(last) - in_flight, (
+        "what was in flight may have begun before it was back"
+    )
     after = [row["requests"] for row in night.rows]
     assert max(after) <= 4
     assert after.count(2) >= len(after) - len(lost)
