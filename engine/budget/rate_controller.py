@@ -40,10 +40,8 @@ LEAST_CUT, MOST_CUT = 0.9, 0.5  # of a rate that was held
 LAG_REQUESTS, LAG_S = 3.0, 10.0  # a rate that grows is refused for what it was so long ago
 
 FEW_REQUESTS, FEW_S = 30, 180.0  # since the last block teach nothing
-ENOUGH_REQUESTS, ENOUGH_S = (
-    200,
-    600.0,
-)  # between blocks; what is learnt from fewer, or from one block, holds so long:
+# Between blocks. What is learnt from fewer, or from one block, holds so long:
+ENOUGH_REQUESTS, ENOUGH_S = 200, 600.0
 RETEST_S = 1200.0
 HOLD_REQUESTS = 2500
 PER_REFUSAL = 1200  # requests that are worth one refusal by a look above
