@@ -16,7 +16,6 @@ from engine.output import publisher
 from engine.process import shortages, suspends
 from engine.queue import claims, dead_workers
 from engine.queue.directory import Queue
-from engine.settings import Settings
 from engine.storage import disk
 from engine.worker.context import Resources, rss_bytes
 from engine.worker.control import WorkerControl, WorkerReport
