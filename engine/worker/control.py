@@ -1,4 +1,4 @@
-"""What passes between a worker process and its supervisor; the supervisor need not import what a worker works with."""
+"""What passes between a worker process and its supervisor, who need not import what a worker works with."""
 
 from __future__ import annotations
 
