@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -125,7 +124,7 @@ def send_request(queue: Queue, request: ControlRequest) -> str:
     """
     disk.ensure_dir(queue.asked)
     last = max((_number(path) for path in _request_files(queue)), default=0)
-    path = os.path.join(queue.asked, f"{last + 1:06d}.{secrets.token_hex(4)}.json")
+    path = os.path.join(queue.asked, f"{last + 1:06d}.{os.urandom(4).hex()}.json")
     value = request.to_json()
     disk.publish(path, json.dumps({"ask": value, "crc32": _checksum(value)}).encode() + b"\n", sync=False)
     return path

@@ -25,7 +25,6 @@ from collections import defaultdict
 from engine.errors import UsageError
 from engine.queue import checked_json, claims
 from engine.queue.directory import Gathering, Queue, chunks_in, segment_numbers, worker_ids
-from engine.queue.id_cache import remove_cache, write_cache
 from engine.queue.joined_segment import CannotJoin, Joined, join
 from engine.queue.segments import SEGMENT_JOBS, Chunk, SegmentHeader, read_ids
 from engine.queue.tokens import make_directories, next_segment_number, publish_tokens, segment_files
@@ -163,6 +162,8 @@ def _claim(queue: Queue, chunks: list[Chunk]) -> claims.Worker:
 
 def _make(queue: Queue, new: Joined, *, filed: bool) -> None:
     """Make the new segment, its file last."""
+    from engine.queue.id_cache import write_cache  # numpy, which most monitors never need
+
     number = new.head.segment
     make_directories(queue, number)
     for k, data in new.journals.items():
@@ -196,6 +197,8 @@ def _replace_old(queue: Queue, under_way: Gathering) -> None:
 
 def _remove(queue: Queue, number: int) -> None:
     """Remove everything of a segment, and nothing that has another name."""
+    from engine.queue.id_cache import remove_cache
+
     directories = (queue.pending(number), queue.done(number), queue.filed(number))
     for path in directories:
         for chunk in chunks_in(path, number):

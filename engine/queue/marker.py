@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -50,7 +49,7 @@ class Note:
 
 # ---- the id of a queue ----------------------------------------------------------------------------------
 def new_id() -> str:
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def id_of(batch: dict[str, Any]) -> str:

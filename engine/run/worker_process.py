@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -30,7 +30,7 @@ from engine.run.child_process import ChildProcess, Ending
 from engine.settings import Settings
 from engine.storage import disk
 from engine.storage.processes import leave_signals_to_supervisor, namespace
-from engine.worker.main import WorkerControl, WorkerReport, work
+from engine.worker.control import WorkerControl, WorkerReport
 
 ORPHANED, NO_MEMORY, NO_THREAD = 70, 71, 72  # exit codes
 DRAIN, RATE = b"S", b"R"
@@ -44,13 +44,16 @@ logging.getLogger("concurrent.futures").addHandler(logging.NullHandler())
 # ---- in the worker process -------------------------------------------------------------------------------
 class _Process:
     control: WorkerControl
+    work: Callable[[WorkerControl, str], WorkerReport]
     heart: Connection  # kept open
 
 
 def begin(settings: Settings, control_pipe: Connection, heart: Connection) -> None:
-    """Set the worker process up (loky's initializer)."""
+    """Set the worker process up (loky's initializer). Only here is imported what only a worker needs."""
+    from engine.worker.main import work
+
     leave_signals_to_supervisor()
-    _Process.control = WorkerControl(settings)
+    _Process.control, _Process.work = WorkerControl(settings), staticmethod(work)
     _Process.heart = heart
     # loky would look in /proc for a leak, and print a traceback when no descriptor is left for that.
     process_executor._USE_PSUTIL = False
@@ -83,7 +86,7 @@ def run(worker_id: str) -> WorkerReport:
     A process without memory ends as if the kernel had ended it. The next one begins with little, and a
     job that takes the memory is found when it runs alone.
     """
-    report = work(_Process.control, worker_id)
+    report = _Process.work(_Process.control, worker_id)
     if report.why == "memory":
         os._exit(NO_MEMORY)
     return report

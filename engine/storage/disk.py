@@ -11,7 +11,6 @@ import ctypes
 import errno
 import functools
 import os
-import secrets
 import stat
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
@@ -106,7 +105,7 @@ def publish_all(
     these files is left. The first name is then made durable before the second is given (by `sync_names` of its
     directory, default `sync_dir`), so that no crash leaves one of the others without it.
     """
-    names = [f".{os.path.basename(path)}.{secrets.token_hex(4)}.tmp" for path, _ in contents]
+    names = [f".{os.path.basename(path)}.{os.urandom(4).hex()}.tmp" for path, _ in contents]
     temporary = [
         os.path.join(tmp_dir or os.path.dirname(path), name)
         for (path, _), name in zip(contents, names, strict=True)

@@ -8,19 +8,17 @@ report. The supervisor starts the next one.
 
 from __future__ import annotations
 
-import threading
 import time
 import traceback
-from dataclasses import dataclass
 
 from engine.errors import EngineError, Exit
 from engine.output import publisher
 from engine.process import shortages, suspends
 from engine.queue import claims, dead_workers
 from engine.queue.directory import Queue
-from engine.settings import Settings
 from engine.storage import disk
 from engine.worker.context import Resources, rss_bytes
+from engine.worker.control import WorkerControl, WorkerReport
 from engine.worker.fetch_loop import FetchLoop
 from engine.worker.held_chunks import HeldChunks
 from engine.worker.results import ResultHandler
@@ -36,30 +34,6 @@ OPEN_CHUNKS = 96  # journals open at once, at most
 HUNG_AFTER_S = 30.0  # beyond the deadline, which the sockets themselves should have kept
 STEP_BACK = 0.75  # of the grace: an attempt still waiting for a permit then would not end in time
 GROWTH_BYTES = 300 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerReport:
-    """How a worker process ended: why, how many jobs it made final, and a message when something is wrong."""
-
-    why: str  # stop | recycle | memory (there is none) | error
-    finals: int = 0
-    message: str = ""
-    exit_code: int = 0
-
-
-class WorkerControl:
-    """What a worker process is asked to do. Any thread may change it.
-
-    `stop`: begin nothing more, finish what is in flight (set at the end of the work as well). `abort`: end waits
-    within attempts, too. `budget`: the budget's settings from now on.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.budget = settings.budget
-        self.stop = threading.Event()
-        self.abort = threading.Event()
 
 
 class MainLoop:

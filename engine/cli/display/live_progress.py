@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from engine.cli.display.phrases import eta, limit, wait_words
-from engine.cli.display.status_panel import panel
 from engine.monitor import status
 from engine.monitor.failed_jobs import LatestFailures
 from engine.output.terminal import printable
@@ -95,6 +94,8 @@ class Progress:
             self._events_at = _size(self._queue.events)
 
     def _draw(self, value: dict[str, Any]) -> None:
+        from engine.cli.display.status_panel import panel
+
         live = self._terminal()
         width, height = live.console.size
         view = panel(
