@@ -108,6 +108,7 @@ def test_one_door_to_the_disk() -> None:
         ("youtube_transcript_api", "youtube/"),
         ("trustme", "rehearsal/"),
         ("numpy", ("queue/id_cache.py", "queue/id_index.py")),
+        ("filelock", ""),
         ("rich", ("cli/", "output/terminal.py")),
         ("click", "cli/"),
         ("python_calamine", "inputs/sheet_process.py"),

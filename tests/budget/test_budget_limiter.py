@@ -467,7 +467,7 @@ def test_a_new_file_has_a_header_like_any_other(path: Path) -> None:
 def test_an_onlooker_imports_nothing_heavy() -> None:
     code = (
         "import sys, engine.budget as b; b.snapshot('x');"
-        "print(*{'numpy', 'psutil', 'requests', 'loky', 'rich', 'yt_dlp'} & set(sys.modules))"
+        "print(*{'filelock', 'numpy', 'psutil', 'requests', 'loky', 'rich', 'yt_dlp'} & set(sys.modules))"
     )
     out = subprocess.run(
         [sys.executable, "-c", code],

@@ -17,7 +17,7 @@ from engine.cli import COMMANDS
 from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
 
 CANARY = "canary-7d41c0"
-FOREIGN = ("queue", "token", "random", "requests", "logging", "json", "loky", "struct", "sitecustomize")
+FOREIGN = ("queue", "token", "random", "filelock", "logging", "json", "loky", "struct", "sitecustomize")
 # What makes each command do something, on a queue that is there; `stop` and `pause` find no live run.
 ARGUMENTS = {
     "seed": ["seed", "-q", "{q}", "dQw4w9WgXcQ", "-"],

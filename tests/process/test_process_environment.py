@@ -65,14 +65,14 @@ def test_no_entry_of_the_path_is_where_a_child_happens_to_stand(
 
 
 @pytest.mark.parametrize(
-    "how", [["-m", "engine.monitor.monitor"], ["-c", "import queue, token, engine, requests"]]
+    "how", [["-m", "engine.monitor.monitor"], ["-c", "import queue, token, engine, filelock"]]
 )
 def test_a_child_imports_nothing_of_the_working_directory(how: list[str], tmp_path: Path) -> None:
     for name in (
         "queue",
         "token",
         "random",
-        "requests",
+        "filelock",
         "engine",
         "logging",
         "json",
