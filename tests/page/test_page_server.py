@@ -317,34 +317,58 @@ def test_only_stale_uploads_are_swept(tmp_path: Path, monkeypatch: pytest.Monkey
     assert theirs.is_dir()
 
 
-def test_kill_9_of_the_page_of_the_run_and_of_both(room: Room) -> None:
-    """One batch lives through all three: nothing is lost, and each time a new page or a new run goes on."""
-    page = room.page()
-    pid = started(room, page)
-    page.command.kill_all()  # the page
-    assert "--queue=" in _command_line(pid)
-    page = room.page()
-    assert next(told(page))["controls"]["state"] == "running"
-    os.killpg(pid, signal.SIGKILL)  # the run, which is not this page's
-    seen = next(each["controls"] for each in told(page) if each.get("controls", {}).get("state") == "stopped")
-    assert seen["left"] > 0
-    assert 'data-step="start"' in page.get("/").text
-    assert page.do("pause").status_code == 409
+def sound(room: Room, videos: int, runs: int) -> None:
+    """The batch came to its end in so many runs: each video has one row, and the audit finds nothing."""
+    room.finished()
+    rows = recount.manifest(room.queue)
+    assert sorted(row["video_id"] for row in rows) == sorted(invented_ids(videos, 5))
+    events = [json.loads(line) for line in (room.queue / "events.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events].count("start") == runs
+    assert engine("verify", "-q", room.queue).code == 0
 
+
+def test_kill_9_of_the_page(room: Room) -> None:
+    """The run does not notice; another page shows it, and steers it to its end."""
+    page = room.page()
     pid = started(room, page)
-    os.killpg(pid, signal.SIGKILL)  # the run of this page
+    os.kill(page.command.pid, signal.SIGKILL)
+    assert page.command.wait(HANG_S).code == -signal.SIGKILL
+    assert "--queue=" in _command_line(pid)
+    again = room.page()
+    assert next(told(again))["controls"]["state"] == "running"
+    assert page.browser.get(again.origin, timeout=HANG_S).status_code == 401, "the old page's cookie"
+    assert again.do("set", rate="none").json()["ok"]
+    sound(room, 60, runs=1)
+
+
+def test_kill_9_of_the_run(room: Room) -> None:
+    """The page that started it says how it ended, another page that it is no more; either goes on with it."""
+    page, other = room.page(), room.page()
+    os.killpg(started(room, page), signal.SIGKILL)
+    for each in (page, other):
+        seen = next(
+            one["controls"] for one in told(each) if one.get("controls", {}).get("state") == "stopped"
+        )
+        assert seen["left"] > 0
+        assert 'data-step="start"' in each.get("/").text
+        answer = each.do("pause")
+        assert (answer.status_code, answer.json()["ok"]) == (409, False)
     until(
         lambda: "SIGKILL" in next(told(page))["controls"]["words"], HANG_S, "for the page to say how it ended"
     )
+    assert other.do("start", rate="none").json()["say"] == "the run has started"
+    sound(room, 60, runs=2)
 
-    pid = started(room, page)
-    page.command.kill_all()  # both
-    os.killpg(pid, signal.SIGKILL)
+
+def test_kill_9_of_both(room: Room) -> None:
     page = room.page()
-    assert next(told(page))["controls"]["state"] == "stopped"
-    assert page.do("start", rate="none").json()["say"] == "the run has started"
-    room.finished()
-    assert engine("verify", "-q", room.queue).code == 0
+    pid = started(room, page)
+    os.kill(page.command.pid, signal.SIGKILL)
+    os.killpg(pid, signal.SIGKILL)
+    again = room.page()
+    assert next(told(again))["controls"]["state"] == "stopped"
+    assert again.do("start", rate="none").json()["say"] == "the run has started"
+    sound(room, 60, runs=2)
 
 
 def test_two_pages_that_start_at_once_start_one_run(room: Room) -> None:
