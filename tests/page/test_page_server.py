@@ -13,7 +13,7 @@ import stat
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from commands import engine, kill
 from page_rig import Page
 from patience import HANG_S, until
 
+from engine.cli.page import read_token
+from engine.errors import UsageError
 from engine.monitor import status
 from engine.page import cache
 from engine.queue.directory import Queue
@@ -54,9 +56,9 @@ class Room:
             "ENGINE_OUTPUT": str(root / "out"),
         }
 
-    def page(self, *args: str | Path) -> Page:
+    def page(self, *args: str | Path, **env: str) -> Page:
         return self.stack.enter_context(
-            Page(self.queue, *args, cache=self.root / "cache", **self._env)
+            Page(self.queue, *args, cache=self.root / "cache", **self._env, **env)
         ).enter()
 
     def status(self) -> dict[str, Any]:
@@ -491,17 +493,120 @@ def test_a_program_reads_the_metrics_with_the_token_of_a_file(room: Room) -> Non
     assert names == {line.split("{")[0] for line in scraped.text.splitlines() if not line.startswith("#")}
 
 
+def _fifo(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def _link(path: Path) -> None:
+    path.with_suffix(".real").write_text("a-token-that-is-long-enough\n")
+    path.symlink_to(path.with_suffix(".real"))
+
+
+def _holding(text: str, mode: int = 0o600) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.write_text(text)
+        path.chmod(mode)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_holding(""), "no token in it"),
+        (_holding("\n"), "no token in it"),
+        (_holding("abc\n"), "no token in it"),
+        (_holding("two words that are long enough\n"), "no token in it"),
+        (_holding("ein-Schlüssel-mit-Umlaut\n"), "no token in it"),
+        (_holding("two-lines-of-a-token\ntwo-lines-of-a-token\n"), "no token in it"),
+        (_holding("x" * 2000), "larger than 1024 bytes"),
+        (_holding("a-token-that-is-long-enough\n", 0o644), "chmod 600"),
+        (_holding("a-token-that-is-long-enough\n", 0o620), "chmod 600"),
+        (_fifo, "not a regular file"),
+        (_link, "not a regular file"),
+        (Path.mkdir, "not a regular file"),
+    ],
+)
+def test_a_token_file_that_is_none_is_refused(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+    path = tmp_path / "token"
+    make(path)
+    with pytest.raises(UsageError, match=said):
+        read_token(str(path))
+
+
+def test_a_token_file_is_made_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    token = read_token(str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read_token(str(path)) == token
+    with pytest.raises(UsageError, match="cannot be made"):
+        read_token(str(tmp_path / "missing" / "token"))
+
+
+def test_a_browser_is_opened_with_what_lets_in_once(room: Room) -> None:
+    """Whoever lists the processes sees that address, for as long as the browser runs."""
+    opened, opener = room.root / "opened", room.root / "browser"
+    opener.write_text(f'#!/bin/sh\nprintf %s "$1" >"{opened}.part" && mv "{opened}.part" "{opened}"\n')
+    opener.chmod(0o700)
+    page = room.page("--open", BROWSER=str(opener))
+    until(opened.exists, HANG_S, "for the browser to be opened")
+    address = opened.read_text()
+    assert address.startswith(f"{page.origin}/?token=") and address != page.address
+    with requests.Session() as browser:
+        assert browser.get(address, timeout=HANG_S).status_code == 200
+        assert browser.get(f"{page.origin}/rows", timeout=HANG_S).status_code == 200
+    assert requests.get(address, timeout=HANG_S).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("request_line", "host", "status"),
+    [
+        ("GET / HTTP/1.1", None, 401),
+        ("GET / HTTP/1.0", None, 401),
+        ("GET / HTTP/1.1", "evil.example", 403),
+        ("GET / HTTP/1.1", "[::1]:{port}", 403),
+        ("GET http://evil.example/ HTTP/1.1", "evil.example", 403),
+        ("GET http://127.0.0.1:{port}/ HTTP/1.1", None, 401),
+        ("CONNECT 127.0.0.1:{port} HTTP/1.1", None, 401),
+        ("OPTIONS * HTTP/1.1", None, 401),
+        ("TRACE / HTTP/1.1", None, 401),
+        ("GET /%2e%2e/etc/passwd HTTP/1.1", None, 401),
+        ("GET /static/page.js HTTP/1.1", None, 401),
+        ("GET /metrics HTTP/1.1", None, 401),
+        ("POST /do/stop HTTP/1.1", None, 401),
+    ],
+)
+def test_nobody_comes_in_by_another_way_of_asking(
+    looking: Page, request_line: str, host: str | None, status: int
+) -> None:
+    """Byte for byte, to the real server, without a cookie."""
+    with socket.create_connection(("127.0.0.1", looking.port), HANG_S) as sock:
+        name = (host or "127.0.0.1:{port}").format(port=looking.port)
+        sock.sendall(f"{request_line.format(port=looking.port)}\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while data := sock.recv(1 << 16):
+            answer += data
+    assert answer.split()[1] == str(status).encode(), answer
+    assert b"set-cookie" not in answer.lower() and b"access-control" not in answer.lower()
+
+
+def test_a_socket_of_the_web_is_not_opened(looking: Page) -> None:
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    headers["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    for path in ("/", "/events", "/do/stop"):
+        with looking.get(path, headers=headers, stream=True) as answer:
+            assert answer.status_code != 101
+
+
+@pytest.mark.parametrize("address", ["127.0.0.2", "::1"])
+def test_it_listens_on_one_address(looking: Page, address: str) -> None:
+    with pytest.raises(OSError, match="refused|unreachable|assign|not supported"):
+        socket.create_connection((address, looking.port), HANG_S)
+
+
 def test_wrong_options_are_refused_in_words(room: Room, looking: Page) -> None:
     taken = engine("page", "-q", room.queue, "--port", str(looking.port))
     assert (taken.code, f"by process {looking.command.pid}" in taken.err) == (2, True), taken.said
-    short = room.root / "short"
-    short.write_text("abc\n")
-    assert engine("page", "-q", room.queue, "--token-file", short).code == 2
-    open_to_all = room.root / "open"
-    open_to_all.write_text("a-token-that-is-long-enough\n")
-    open_to_all.chmod(0o644)
-    ended = engine("page", "-q", room.queue, "--token-file", open_to_all)
-    assert (ended.code, "chmod 600" in ended.err) == (2, True)
     foreign = engine("page", "-q", "/")
     assert (foreign.code, "no queue can be made in /" in foreign.err) == (2, True), foreign.said
     both = engine("status", "--format", "prometheus", "--json", "-q", room.queue)
