@@ -62,12 +62,15 @@ def command(
     def ready(address: str) -> None:
         print_lines(address)
         say("open this address in a browser; ^C ends the page, not the run")
-        if open_browser:
-            import webbrowser
 
-            webbrowser.open(address)
-
-    server.serve(root, port=port, read_only=read_only, metrics_token=token, on_ready=ready)
+    server.serve(
+        root,
+        port=port,
+        read_only=read_only,
+        metrics_token=token,
+        open_browser=open_browser,
+        on_ready=ready,
+    )
     return Exit.OK
 
 
@@ -80,15 +83,19 @@ def read_token(path: str) -> str:
         pass
     except OSError as exc:
         raise UsageError(f"--token-file {path}: cannot be made: {exc.strerror}") from None
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise UsageError(f"--token-file {path}: not a regular file: give the file itself, not a link to it")
     data = disk.read_small(path, MAX_TOKEN)
-    token = (data or b"").decode("ascii", "replace").strip()
+    if data is None:
+        raise UsageError(f"--token-file {path}: cannot be read, or is larger than {MAX_TOKEN} bytes")
+    if stat.S_IMODE(os.lstat(path).st_mode) & 0o077:
+        raise UsageError(f"--token-file {path}: other users can read it: `chmod 600 {path}`")
+    token = data.decode("ascii", "replace").strip()
     if len(token) < MIN_TOKEN or not token.isprintable() or not token.isascii() or " " in token:
         raise UsageError(
             f"--token-file {path}: no token in it: write one line of {MIN_TOKEN} characters or more without blanks. "
             "Remove it, and it is made"
         )
-    if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
-        raise UsageError(f"--token-file {path}: other users can read it: `chmod 600 {path}`")
     return token
 
 

@@ -27,21 +27,22 @@ from engine.report.timeline import MAX_BINS, STEPS_S, Timeline
 from engine.storage import disk
 from engine.storage.timestamps import seconds
 
-VERSION = 1
+VERSION = 2
 STEP_ROWS = 5_000
 SCAN_ROWS = 100_000  # looked at for words in one query
 MAX_WORDS = 400  # characters of a row that can be searched
 BUSY_S = 5.0
 
 _SCHEMA = """
-CREATE TABLE read (inode INTEGER, position INTEGER, last_bytes INTEGER, last_crc32 INTEGER, rows INTEGER);
-INSERT INTO read VALUES (0, 0, 0, 0, 0);
+CREATE TABLE read (inode INTEGER, position INTEGER, last_bytes INTEGER, last_crc32 INTEGER, rows INTEGER, step INTEGER);
+INSERT INTO read VALUES (0, 0, 0, 0, 0, 0);
 CREATE TABLE sorts (sort INTEGER PRIMARY KEY, status TEXT, kind TEXT, rows INTEGER, UNIQUE (status, kind));
-CREATE TABLE rows (n INTEGER PRIMARY KEY, at INTEGER, bytes INTEGER, sort INTEGER, words TEXT);
-CREATE INDEX by_sort ON rows (sort, n);
+CREATE TABLE rows (n INTEGER PRIMARY KEY, at INTEGER, bytes INTEGER, sort INTEGER);
+CREATE INDEX by_sort ON rows (sort, n, at, bytes);
+CREATE TABLE words (n INTEGER PRIMARY KEY, words TEXT);
 CREATE TABLE finished (at INTEGER PRIMARY KEY, rows INTEGER);
 """
-_TABLES = ("read", "sorts", "rows", "finished")
+_TABLES = ("read", "sorts", "rows", "words", "finished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,18 +176,10 @@ class RowIndex:
         return rows[0] if rows else None
 
     def finished(self) -> Timeline:
-        """When rows became final, in bins that are no finer than a chart needs."""
+        """When rows became final, in bins that are no finer than a chart needs: they widen as rows come in."""
         with self._opened() as db:
-            first, last = db.execute("SELECT min(at), max(at) FROM finished").fetchone()
-            if first is None:
-                return Timeline()
-            number = next(
-                (at for at, step_s in enumerate(STEPS_S) if (last - first) / step_s < MAX_BINS),
-                len(STEPS_S) - 1,
-            )
-            step_s = STEPS_S[number]
-            bins = db.execute(f"SELECT at / {step_s}, sum(rows) FROM finished GROUP BY 1")  # noqa: S608 - a number
-            return Timeline(Counter(dict(bins.fetchall())), number)
+            step = _read_state(db).step
+            return Timeline(Counter(dict(db.execute("SELECT at, rows FROM finished"))), step)
 
     def _read(self, inode: int, places: list[tuple[int, int, int]]) -> Iterator[IndexedRow]:
         """The rows at these places (number, offset, bytes) of the manifest; none when it is another one by now."""
@@ -197,6 +190,8 @@ class RowIndex:
         with file:
             if os.fstat(file.fileno()).st_ino != inode:
                 return
+            for _, at, n_bytes in places:  # they may lie far apart: the disk is asked for all of them at once
+                os.posix_fadvise(file.fileno(), at, n_bytes, os.POSIX_FADV_WILLNEED)
             for n, at, n_bytes in places:
                 row = parse_row(os.pread(file.fileno(), n_bytes, at))
                 if row is not None and "status" in row:
@@ -240,6 +235,7 @@ class _ReadState:
     last_bytes: int = 0
     last_crc32: int = 0
     rows: int = 0
+    step: int = 0  # of the bins in `finished`: which of STEPS_S
 
     def is_of(self, fd: int, checkpoint: Checkpoint) -> bool:
         """Whether what was read is the beginning of this manifest: whatever was taken out of it moved this line."""
@@ -257,7 +253,9 @@ class _Step:
         self._sorts = {
             (status, kind): sort for sort, status, kind in db.execute("SELECT sort, status, kind FROM sorts")
         }
-        self._rows: list[tuple[int, int, int, int, str]] = []
+        self._step = known.step
+        self._rows: list[tuple[int, int, int, int]] = []
+        self._words: list[tuple[int, str]] = []
         self._counts: Counter[int] = Counter()
         self._finished: Counter[int] = Counter()
         self._lines = 0
@@ -279,25 +277,45 @@ class _Step:
         self._counts[sort] += 1
         finished = seconds(row.get("finished_at"))
         if finished is not None and 0 < finished < 1 << 40:
-            self._finished[int(finished)] += 1
-        self._rows.append((self._n, at, len(line), sort, searched(row)))
+            self._finished[int(finished) // STEPS_S[self._step]] += 1
+        self._rows.append((self._n, at, len(line), sort))
+        self._words.append((self._n, searched(row)))
 
     def write(self) -> None:
         if not self._lines:
             return
-        self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", self._rows)
+        self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", self._rows)
+        self._db.executemany("INSERT INTO words VALUES (?, ?)", self._words)
         self._db.executemany(
             "UPDATE sorts SET rows = rows + ? WHERE sort = ?",
             [(rows, sort) for sort, rows in self._counts.items()],
         )
+        self._add_finished(self._finished)
+        while self._step + 1 < len(STEPS_S) and self._bins() > MAX_BINS:
+            self._widen()
+        self._db.execute(
+            "UPDATE read SET inode = ?, position = ?, last_bytes = ?, last_crc32 = ?, rows = ?, step = ?",
+            (self._inode, self.position, len(self._last), zlib.crc32(self._last), self._n, self._step),
+        )
+
+    def _bins(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM finished").fetchone()[0])
+
+    def _add_finished(self, bins: Counter[int]) -> None:
         self._db.executemany(
             "INSERT INTO finished VALUES (?, ?) ON CONFLICT (at) DO UPDATE SET rows = rows + excluded.rows",
-            self._finished.items(),
+            bins.items(),
         )
-        self._db.execute(
-            "UPDATE read SET inode = ?, position = ?, last_bytes = ?, last_crc32 = ?, rows = ?",
-            (self._inode, self.position, len(self._last), zlib.crc32(self._last), self._n),
-        )
+
+    def _widen(self) -> None:
+        """Have the next longer step, as a Timeline does."""
+        ratio = STEPS_S[self._step + 1] // STEPS_S[self._step]
+        wider: Counter[int] = Counter()
+        for at, rows in self._db.execute("SELECT at, rows FROM finished").fetchall():
+            wider[at // ratio] += rows
+        self._db.execute("DELETE FROM finished")
+        self._add_finished(wider)
+        self._step += 1
 
     def _sort(self, status: str, kind: str) -> int:
         if (status, kind) not in self._sorts:
@@ -327,23 +345,24 @@ def _search(
 ) -> Iterator[tuple[int, int, int]]:
     """(number, offset, bytes) of rows below `top` and not below `bottom`, the newest first."""
     words = "".join(" AND instr(words, ?)" for _ in wanted.words)
-    ends = "ORDER BY n DESC LIMIT ?"
+    joined = " JOIN words USING (n)" if wanted.words else ""
+    ends = f"n < ? AND n >= ?{words} ORDER BY n DESC LIMIT ?"
     if not wanted.status and not wanted.kind:
-        query = f"SELECT n, at, bytes FROM rows WHERE n < ? AND n >= ?{words} {ends}"  # noqa: S608 - no value in it
+        query = f"SELECT n, at, bytes FROM rows{joined} WHERE {ends}"  # noqa: S608 - no value in it
         yield from db.execute(query, (top, bottom, *wanted.words, count))
         return
-    found = []
-    for sort, status, kind in db.execute("SELECT sort, status, kind FROM sorts").fetchall():
-        if wanted.status in ("", status) and wanted.kind in ("", kind):
-            places = "SELECT n, at, bytes FROM rows INDEXED BY by_sort"
-            query = f"{places} WHERE sort = ? AND n < ? AND n >= ?{words} {ends}"
-            found.append(db.execute(query, (sort, top, bottom, *wanted.words, count)).fetchall())
+    query = f"SELECT n, at, bytes FROM rows INDEXED BY by_sort{joined} WHERE sort = ? AND {ends}"  # noqa: S608
+    found = [
+        db.execute(query, (sort, top, bottom, *wanted.words, count))
+        for sort, status, kind in db.execute("SELECT sort, status, kind FROM sorts").fetchall()
+        if wanted.status in ("", status) and wanted.kind in ("", kind)
+    ]
     yield from itertools.islice(heapq.merge(*found, reverse=True), count)
 
 
 def _read_state(db: sqlite3.Connection) -> _ReadState:
     return _ReadState(
-        *db.execute("SELECT inode, position, last_bytes, last_crc32, rows FROM read").fetchone()
+        *db.execute("SELECT inode, position, last_bytes, last_crc32, rows, step FROM read").fetchone()
     )
 
 

@@ -143,7 +143,7 @@ class Pages:
         if wanted.words:
             came = size if found.next_before is None else size - found.next_before + 1
             text = "" if found.complete else f"searching: {came:,} of {size:,} rows looked at so far"
-            text = text or ("" if found.rows else "no row has these words")
+            text = text or ("rows with these words, the newest first" if found.rows else "no row has these words")
         else:
             matching = sum(
                 rows
@@ -153,6 +153,8 @@ class Pages:
             text = (
                 f"{matching:,} {'row' if matching == 1 else 'rows'}, the newest first"
                 if matching
+                else "there is no such row"
+                if size
                 else "no rows yet"
             )
         share = self.index.progress()

@@ -31,6 +31,7 @@ from engine.monitor import prometheus
 from engine.page import cache, downloads
 from engine.page.access import LOOPBACK, AccessControl, Rules, Secrets
 from engine.page.actions import Actions
+from engine.page.browser import open_soon
 from engine.page.index import RowIndex
 from engine.page.launch import MAX_TEXT, Launcher
 from engine.page.live_view import LiveView
@@ -102,6 +103,10 @@ class PageServer:
     def address(self) -> str:
         """The address with the token, to be opened in a browser."""
         return f"http://{LOOPBACK}:{self.port}/?token={self.secrets.token}"
+
+    def open_browser(self) -> None:
+        """Open the user's browser with a ticket."""
+        open_soon(self.port, f"http://{LOOPBACK}:{self.port}/?token={self.secrets.tickets.issue()}")
 
     def follow_manifest(self) -> None:
         """Keep the index up to date until the page ends."""
@@ -283,6 +288,7 @@ def serve(
     port: int | None = None,
     read_only: bool = False,
     metrics_token: str | None = None,
+    open_browser: bool = False,
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve the page until ^C or TERM; `on_ready` is called with its address. Raises UsageError."""
@@ -304,6 +310,8 @@ def serve(
         server = _UntilEnd(config, page.ending)
         start_thread(page.follow_manifest, name="index")
         on_ready(page.address)
+        if open_browser:
+            page.open_browser()
         try:
             server.run(sockets=[sock])
         except KeyboardInterrupt:

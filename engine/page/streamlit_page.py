@@ -26,7 +26,7 @@ COLUMNS = ("video_id", "status", "kind", "title", "channel", "language", "finish
 
 def main() -> None:
     st.set_page_config(page_title="engine", layout="wide")
-    if not served.lets_in(st.query_params.get("token")):
+    if not served.lets_in(st.query_params):
         st.error("Open the address that `engine page --streamlit` printed: it holds the token.")
         st.stop()
     batch = Batch(served.root)

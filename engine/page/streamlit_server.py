@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hmac
 import io
 import os
 import secrets
-import socket
-import time
-import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 
-from engine.page.access import LOOPBACK
+from engine.page.access import LOOPBACK, Tickets, same
+from engine.page.browser import open_soon
 from engine.page.server import listen
-from engine.process.threads import start_thread
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "streamlit_page.py")
-OPEN_S = 30.0
 
 
 @dataclass
@@ -28,10 +23,16 @@ class ServedBatch:
     root: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
-    def lets_in(self, token: str | None) -> bool:
-        return bool(self.root and token) and hmac.compare_digest(
-            str(token).encode("utf-8", "replace"), self.token.encode()
-        )
+    tickets: Tickets = field(default_factory=Tickets, repr=False)
+
+    def lets_in(self, query: MutableMapping[str, str]) -> bool:
+        """Whether the address has the token, or a ticket: then the token takes its place."""
+        given = query.get("token") or ""
+        if not self.root or not same(given, self.token) and not self.tickets.spend(given):
+            return False
+        if given != self.token:
+            query["token"] = self.token
+        return True
 
 
 served = ServedBatch()
@@ -58,19 +59,8 @@ def serve(root: str, *, port: int | None, open_browser: bool, on_ready: Callable
     with listen(port) as sock:
         number = sock.getsockname()[1]
     served.root = os.path.abspath(root)
-    address = f"http://{LOOPBACK}:{number}/?token={served.token}"
-    on_ready(address)
+    on_ready(f"http://{LOOPBACK}:{number}/?token={served.token}")
     if open_browser:
-        start_thread(_open, number, address, name="browser")
+        open_soon(number, f"http://{LOOPBACK}:{number}/?token={served.tickets.issue()}")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(KeyboardInterrupt, SystemExit):
         cli.main(arguments(number), standalone_mode=False)
-
-
-def _open(port: int, address: str) -> None:
-    """Open the browser when the server answers."""
-    until_s = time.monotonic() + OPEN_S
-    while time.monotonic() < until_s:
-        with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), 1.0):
-            webbrowser.open(address)
-            return
-        time.sleep(0.1)

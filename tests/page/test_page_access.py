@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.page import access
 from engine.page.access import HEADERS, AccessControl, Refusal, Rules, Secrets
 
 SECRETS = Secrets(token="the-token-of-the-address", cookie="the-cookie", metrics="the-token-of-the-file")
@@ -52,6 +53,16 @@ WRONG = [
     ("two hosts", {"host": ["127.0.0.1:8600", "evil.example"]}, 403),
     ("every address", {"host": "0.0.0.0:8600"}, 403),
     ("user information", {"host": "evil@127.0.0.1:8600"}, 403),
+    ("this host by IPv6", {"host": "[::1]:8600"}, 403),
+    ("IPv4 in IPv6", {"host": "[::ffff:127.0.0.1]:8600"}, 403),
+    ("another loopback address", {"host": "127.0.0.2:8600"}, 403),
+    ("the address in short", {"host": "127.1:8600"}, 403),
+    ("the address as a number", {"host": "2130706433:8600"}, 403),
+    ("a name with a dot behind it", {"host": "localhost.:8600"}, 403),
+    ("a name below localhost", {"host": "evil.localhost:8600"}, 403),
+    ("the port with a zero before it", {"host": "127.0.0.1:08600"}, 403),
+    ("a blank before the port", {"host": "127.0.0.1 :8600"}, 403),
+    ("an empty host", {"host": ""}, 403),
     ("no cookie", {"cookie": None}, 401),
     ("another cookie", {"cookie": "engine-8600=the-cookiE"}, 401),
     ("an empty cookie", {"cookie": "engine-8600="}, 401),
@@ -70,6 +81,8 @@ WRONG = [
     ("another mark", {"x-engine": "0"}, 403),
     ("asked for by another site", {"sec-fetch-site": "cross-site"}, 403),
     ("asked for by another port of this host", {"sec-fetch-site": "same-site"}, 403),
+    ("asked for by nobody knows whom", {"sec-fetch-site": "?"}, 403),
+    ("asked for by this site and another", {"sec-fetch-site": ["same-origin", "cross-site"]}, 403),
 ]
 
 
@@ -81,10 +94,35 @@ def test_each_thing_wrong_is_refused(what: str, change: dict[str, Any], status: 
 
 
 @pytest.mark.parametrize(
-    "change", [change for _, change, _ in WRONG if not {"origin", "x-engine"} & change.keys()]
+    "change", [change for _, change, _ in WRONG if change not in ({"origin": None}, {"x-engine": None}, {"x-engine": "0"})]
 )
 def test_reading_is_refused_as_well(change: dict[str, Any]) -> None:
     assert refusal({**GOOD, **change}, "GET", "/") is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "dest"),
+    [("/", "iframe"), ("/", "embed"), ("/", "object"), ("/download/table.db", "document"), ("/rows", "document"),
+     ("/video/1/dQw4w9WgXcQ", "document")],
+)  # fmt: skip
+def test_a_link_of_another_site_leads_to_the_main_page_alone(path: str, dest: str) -> None:
+    """In a frame it leads nowhere; a download is made by nobody but the user."""
+    link = {"host": GOOD["host"], "cookie": GOOD["cookie"], "sec-fetch-mode": "navigate"}
+    for site in ("cross-site", "same-site"):
+        assert refusal({**link, "sec-fetch-site": site, "sec-fetch-dest": "document"}, "GET", "/") is None
+        assert refusal({**link, "sec-fetch-site": site, "sec-fetch-dest": dest}, "GET", path) is not None
+    assert refusal({**link, "sec-fetch-site": "none", "sec-fetch-dest": dest}, "GET", path) is None
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:3000"])
+def test_a_preflight_gets_nothing(origin: str) -> None:
+    asks = {"access-control-request-method": "POST", "access-control-request-headers": "x-engine"}
+    preflight = {"host": GOOD["host"], "origin": origin, **asks}
+    found = answered("OPTIONS", "/do/start", "", preflight)
+    assert (found["status"], found["called"]) == (401, False)
+    found = answered("OPTIONS", "/do/start", "", {**preflight, "cookie": GOOD["cookie"]})
+    assert (found["status"], found["called"]) == (403, False)
+    assert not [name for name in found["headers"] if name.startswith(b"access-control-")]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
@@ -141,6 +179,31 @@ def test_the_printed_address_gives_the_cookie_and_leaves_the_address_bar() -> No
     assert found["headers"][b"set-cookie"] == "engine-8600=the-cookie; Path=/; HttpOnly; SameSite=Strict"
     again = answered("GET", "/", "token=of-yesterday", {**host, "cookie": GOOD["cookie"]})
     assert (again["status"], again["headers"][b"location"]) == (303, "/")
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_link_of_another_site_gives_the_cookie_without_a_redirect(site: str) -> None:
+    """A strict cookie does not go along with a redirect of what another site began."""
+    found = answered("GET", "/", f"token={SECRETS.token}", {"host": GOOD["host"], "sec-fetch-site": site})
+    assert (found["status"], found["called"]) == (200, False)
+    assert b"location" not in found["headers"] and b"set-cookie" in found["headers"]
+    assert b'content="0;url=/"' in found["sent"][1]["body"]
+    assert b"token" not in found["sent"][1]["body"]
+
+
+def test_a_ticket_lets_in_once_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = {"host": GOOD["host"]}
+    tickets = [SECRETS.tickets.issue() for _ in range(3)]
+    assert len({SECRETS.token, SECRETS.cookie, *tickets}) == 5
+    for ticket in tickets[:2]:
+        assert answered("POST", "/", f"token={ticket}", host)["status"] == 401
+        assert answered("GET", "/rows", f"token={ticket}", host)["status"] == 401
+        assert answered("GET", "/", f"token={ticket}", host)["status"] == 303
+        assert answered("GET", "/", f"token={ticket}", host)["status"] == 401
+    now = access.time.monotonic()
+    monkeypatch.setattr(access.time, "monotonic", lambda: now + access.TICKET_S + 1)
+    assert answered("GET", "/", f"token={tickets[2]}", host)["status"] == 401
+    assert answered("GET", "/", f"token={SECRETS.token}", host)["status"] == 303
 
 
 @pytest.mark.parametrize(

@@ -1,95 +1,19 @@
-"""The page in a real browser: Chromium walks it from an empty queue to the audit, on a screen and on a phone.
-
-`axe-core` is taken from `node_modules` beside the project, or from the directory in AXE_CORE; without it that part is
-skipped. SHOTS names a directory for screenshots.
-"""
+"""The page in a real browser: Chromium walks it from an empty queue to the audit, on a screen and on a phone."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from page_rig import CHROMIUM, Page
-from patience import HANG_S
+from browser_rig import AXE, HANG_MS, PHONE, SCREEN, Tab, findings, needs_chromium, sync_api
+from page_rig import Page
 
 from engine.rehearsal import RehearsalSettings, invented_ids
 from engine.rehearsal import start as start_rehearsal
 
-sync_api = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
-]
-
-ARGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-SCREEN, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
-HANG_MS = HANG_S * 1000
-AXE = (
-    Path(os.environ.get("AXE_CORE") or Path(__file__).parents[2] / "node_modules" / "axe-core") / "axe.min.js"
-)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
-        yield browser
-        browser.close()
-
-
-class Tab:
-    """A browser's view of the page, and what must never be in it: messages, foreign requests."""
-
-    def __init__(self, browser: Any, page: Page, size: dict[str, int], scheme: str, **more: Any) -> None:
-        self.context = browser.new_context(viewport=size, color_scheme=scheme, **more)
-        self.context.set_default_timeout(HANG_MS)
-        self.tab = self.context.new_page()
-        self.wrong: list[str] = []
-        self._allowed = ("127.0.0.1", page.port)
-        self.width = size["width"]
-        self.tab.on("console", lambda message: self.wrong.append(message.text))
-        self.tab.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.tab.on("request", self._look)
-        self.tab.goto(page.address)
-        assert "token" not in self.tab.url
-
-    def _look(self, request: Any) -> None:
-        where = urlsplit(request.url)
-        if (where.hostname, where.port) != self._allowed:
-            self.wrong.append(request.url)
-
-    def sees(self, selector: str, text: str | None = None) -> Any:
-        found = self.tab.locator(selector)
-        sync_api.expect(found.first).to_be_visible(timeout=HANG_MS)
-        if text is not None:
-            sync_api.expect(found.first).to_contain_text(text, timeout=HANG_MS)
-        return found.first
-
-    def fits(self, name: str) -> None:
-        """Nothing is wider than the screen, and nothing was said; a screenshot where they are wanted."""
-        assert self.tab.evaluate("document.documentElement.scrollWidth") <= self.width
-        assert self.wrong == []
-        if where := os.environ.get("SHOTS"):
-            self.tab.screenshot(path=Path(where) / f"{name}.png", full_page=True)
-
-    def tab_to(self, selector: str) -> None:
-        """Move the focus there by the keyboard alone."""
-        for _ in range(120):
-            if self.tab.evaluate("s => document.activeElement?.matches(s) ?? false", selector):
-                return
-            self.tab.keyboard.press("Tab")
-        raise AssertionError(f"the keyboard does not come to {selector}")
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.tab.keyboard.press(key)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -202,20 +126,15 @@ def test_nothing_keeps_anybody_out(walked: Page, chromium: Any, size: dict[str, 
     tab.sees("#chart rect.bar")
     name = f"{'screen' if size is SCREEN else 'phone'}-finished-{scheme}"
     tab.fits(name)
-    findings = []
+    found = []
     for dialog in (False, True):
         if dialog:
             tab.tab.locator("#rows [data-video]").first.click()
             tab.sees("dialog .video h2")
             tab.fits(f"{name}-video")
-        if AXE.exists():
-            tab.tab.add_script_tag(path=AXE)
-            found = tab.tab.evaluate("axe.run()")
-            findings += [
-                (each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]
-            ]
+        found += findings(tab.tab)
     tab.context.close()
-    assert findings == []
+    assert found == []
     if not AXE.exists():
         pytest.skip("axe-core is not installed (npm install axe-core)")
 

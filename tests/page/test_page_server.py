@@ -13,7 +13,7 @@ import stat
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from commands import engine, kill
 from page_rig import Page
 from patience import HANG_S, until
 
+from engine.cli.page import read_token
+from engine.errors import UsageError
 from engine.monitor import status
 from engine.page import cache
 from engine.queue.directory import Queue
@@ -54,9 +56,9 @@ class Room:
             "ENGINE_OUTPUT": str(root / "out"),
         }
 
-    def page(self, *args: str | Path) -> Page:
+    def page(self, *args: str | Path, **env: str) -> Page:
         return self.stack.enter_context(
-            Page(self.queue, *args, cache=self.root / "cache", **self._env)
+            Page(self.queue, *args, cache=self.root / "cache", **self._env, **env)
         ).enter()
 
     def status(self) -> dict[str, Any]:
@@ -317,34 +319,58 @@ def test_only_stale_uploads_are_swept(tmp_path: Path, monkeypatch: pytest.Monkey
     assert theirs.is_dir()
 
 
-def test_kill_9_of_the_page_of_the_run_and_of_both(room: Room) -> None:
-    """One batch lives through all three: nothing is lost, and each time a new page or a new run goes on."""
-    page = room.page()
-    pid = started(room, page)
-    page.command.kill_all()  # the page
-    assert "--queue=" in _command_line(pid)
-    page = room.page()
-    assert next(told(page))["controls"]["state"] == "running"
-    os.killpg(pid, signal.SIGKILL)  # the run, which is not this page's
-    seen = next(each["controls"] for each in told(page) if each.get("controls", {}).get("state") == "stopped")
-    assert seen["left"] > 0
-    assert 'data-step="start"' in page.get("/").text
-    assert page.do("pause").status_code == 409
+def sound(room: Room, videos: int, runs: int) -> None:
+    """The batch came to its end in so many runs: each video has one row, and the audit finds nothing."""
+    room.finished()
+    rows = recount.manifest(room.queue)
+    assert sorted(row["video_id"] for row in rows) == sorted(invented_ids(videos, 5))
+    events = [json.loads(line) for line in (room.queue / "events.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events].count("start") == runs
+    assert engine("verify", "-q", room.queue).code == 0
 
+
+def test_kill_9_of_the_page(room: Room) -> None:
+    """The run does not notice; another page shows it, and steers it to its end."""
+    page = room.page()
     pid = started(room, page)
-    os.killpg(pid, signal.SIGKILL)  # the run of this page
+    os.kill(page.command.pid, signal.SIGKILL)
+    assert page.command.wait(HANG_S).code == -signal.SIGKILL
+    assert "--queue=" in _command_line(pid)
+    again = room.page()
+    assert next(told(again))["controls"]["state"] == "running"
+    assert page.browser.get(again.origin, timeout=HANG_S).status_code == 401, "the old page's cookie"
+    assert again.do("set", rate="none").json()["ok"]
+    sound(room, 60, runs=1)
+
+
+def test_kill_9_of_the_run(room: Room) -> None:
+    """The page that started it says how it ended, another page that it is no more; either goes on with it."""
+    page, other = room.page(), room.page()
+    os.killpg(started(room, page), signal.SIGKILL)
+    for each in (page, other):
+        seen = next(
+            one["controls"] for one in told(each) if one.get("controls", {}).get("state") == "stopped"
+        )
+        assert seen["left"] > 0
+        assert 'data-step="start"' in each.get("/").text
+        answer = each.do("pause")
+        assert (answer.status_code, answer.json()["ok"]) == (409, False)
     until(
         lambda: "SIGKILL" in next(told(page))["controls"]["words"], HANG_S, "for the page to say how it ended"
     )
+    assert other.do("start", rate="none").json()["say"] == "the run has started"
+    sound(room, 60, runs=2)
 
-    pid = started(room, page)
-    page.command.kill_all()  # both
-    os.killpg(pid, signal.SIGKILL)
+
+def test_kill_9_of_both(room: Room) -> None:
     page = room.page()
-    assert next(told(page))["controls"]["state"] == "stopped"
-    assert page.do("start", rate="none").json()["say"] == "the run has started"
-    room.finished()
-    assert engine("verify", "-q", room.queue).code == 0
+    pid = started(room, page)
+    os.kill(page.command.pid, signal.SIGKILL)
+    os.killpg(pid, signal.SIGKILL)
+    again = room.page()
+    assert next(told(again))["controls"]["state"] == "stopped"
+    assert again.do("start", rate="none").json()["say"] == "the run has started"
+    sound(room, 60, runs=2)
 
 
 def test_two_pages_that_start_at_once_start_one_run(room: Room) -> None:
@@ -467,17 +493,120 @@ def test_a_program_reads_the_metrics_with_the_token_of_a_file(room: Room) -> Non
     assert names == {line.split("{")[0] for line in scraped.text.splitlines() if not line.startswith("#")}
 
 
+def _fifo(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def _link(path: Path) -> None:
+    path.with_suffix(".real").write_text("a-token-that-is-long-enough\n")
+    path.symlink_to(path.with_suffix(".real"))
+
+
+def _holding(text: str, mode: int = 0o600) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.write_text(text)
+        path.chmod(mode)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_holding(""), "no token in it"),
+        (_holding("\n"), "no token in it"),
+        (_holding("abc\n"), "no token in it"),
+        (_holding("two words that are long enough\n"), "no token in it"),
+        (_holding("ein-Schlüssel-mit-Umlaut\n"), "no token in it"),
+        (_holding("two-lines-of-a-token\ntwo-lines-of-a-token\n"), "no token in it"),
+        (_holding("x" * 2000), "larger than 1024 bytes"),
+        (_holding("a-token-that-is-long-enough\n", 0o644), "chmod 600"),
+        (_holding("a-token-that-is-long-enough\n", 0o620), "chmod 600"),
+        (_fifo, "not a regular file"),
+        (_link, "not a regular file"),
+        (Path.mkdir, "not a regular file"),
+    ],
+)
+def test_a_token_file_that_is_none_is_refused(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+    path = tmp_path / "token"
+    make(path)
+    with pytest.raises(UsageError, match=said):
+        read_token(str(path))
+
+
+def test_a_token_file_is_made_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    token = read_token(str(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read_token(str(path)) == token
+    with pytest.raises(UsageError, match="cannot be made"):
+        read_token(str(tmp_path / "missing" / "token"))
+
+
+def test_a_browser_is_opened_with_what_lets_in_once(room: Room) -> None:
+    """Whoever lists the processes sees that address, for as long as the browser runs."""
+    opened, opener = room.root / "opened", room.root / "browser"
+    opener.write_text(f'#!/bin/sh\nprintf %s "$1" >"{opened}.part" && mv "{opened}.part" "{opened}"\n')
+    opener.chmod(0o700)
+    page = room.page("--open", BROWSER=str(opener))
+    until(opened.exists, HANG_S, "for the browser to be opened")
+    address = opened.read_text()
+    assert address.startswith(f"{page.origin}/?token=") and address != page.address
+    with requests.Session() as browser:
+        assert browser.get(address, timeout=HANG_S).status_code == 200
+        assert browser.get(f"{page.origin}/rows", timeout=HANG_S).status_code == 200
+    assert requests.get(address, timeout=HANG_S).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("request_line", "host", "status"),
+    [
+        ("GET / HTTP/1.1", None, 401),
+        ("GET / HTTP/1.0", None, 401),
+        ("GET / HTTP/1.1", "evil.example", 403),
+        ("GET / HTTP/1.1", "[::1]:{port}", 403),
+        ("GET http://evil.example/ HTTP/1.1", "evil.example", 403),
+        ("GET http://127.0.0.1:{port}/ HTTP/1.1", None, 401),
+        ("CONNECT 127.0.0.1:{port} HTTP/1.1", None, 401),
+        ("OPTIONS * HTTP/1.1", None, 401),
+        ("TRACE / HTTP/1.1", None, 401),
+        ("GET /%2e%2e/etc/passwd HTTP/1.1", None, 401),
+        ("GET /static/page.js HTTP/1.1", None, 401),
+        ("GET /metrics HTTP/1.1", None, 401),
+        ("POST /do/stop HTTP/1.1", None, 401),
+    ],
+)
+def test_nobody_comes_in_by_another_way_of_asking(
+    looking: Page, request_line: str, host: str | None, status: int
+) -> None:
+    """Byte for byte, to the real server, without a cookie."""
+    with socket.create_connection(("127.0.0.1", looking.port), HANG_S) as sock:
+        name = (host or "127.0.0.1:{port}").format(port=looking.port)
+        sock.sendall(f"{request_line.format(port=looking.port)}\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while data := sock.recv(1 << 16):
+            answer += data
+    assert answer.split()[1] == str(status).encode(), answer
+    assert b"set-cookie" not in answer.lower() and b"access-control" not in answer.lower()
+
+
+def test_a_socket_of_the_web_is_not_opened(looking: Page) -> None:
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    headers["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    for path in ("/", "/events", "/do/stop"):
+        with looking.get(path, headers=headers, stream=True) as answer:
+            assert answer.status_code != 101
+
+
+@pytest.mark.parametrize("address", ["127.0.0.2", "::1"])
+def test_it_listens_on_one_address(looking: Page, address: str) -> None:
+    with pytest.raises(OSError, match="refused|unreachable|assign|not supported"):
+        socket.create_connection((address, looking.port), HANG_S)
+
+
 def test_wrong_options_are_refused_in_words(room: Room, looking: Page) -> None:
     taken = engine("page", "-q", room.queue, "--port", str(looking.port))
     assert (taken.code, f"by process {looking.command.pid}" in taken.err) == (2, True), taken.said
-    short = room.root / "short"
-    short.write_text("abc\n")
-    assert engine("page", "-q", room.queue, "--token-file", short).code == 2
-    open_to_all = room.root / "open"
-    open_to_all.write_text("a-token-that-is-long-enough\n")
-    open_to_all.chmod(0o644)
-    ended = engine("page", "-q", room.queue, "--token-file", open_to_all)
-    assert (ended.code, "chmod 600" in ended.err) == (2, True)
     foreign = engine("page", "-q", "/")
     assert (foreign.code, "no queue can be made in /" in foreign.err) == (2, True), foreign.said
     both = engine("status", "--format", "prometheus", "--json", "-q", room.queue)

@@ -61,6 +61,7 @@ function show(now) {
   const before = controls;
   controls = now;
   document.title = now.title;
+  $("videos").hidden = now.state === "empty";
   if (!readOnly) steer(before, now);
   if (shownRows !== null && now.indexed !== shownRows) refreshRows();
   shownRows = now.indexed;
@@ -76,6 +77,7 @@ function steer(before, now) {
     button.hidden = hide;
   }
   $("start-head").textContent = now.live ? "Add more videos" : "Start";
+  if (now.state === "empty" && !before.state && document.activeElement === document.body) setTimeout(() => $("text").focus());
   if (now.state !== before.state) $("start").open = hasInput() || !now.live && (now.state === "empty" || now.left > 0);
   goLabel();
   if (now.words && now.words !== before.words) say(now.words, true);
