@@ -28,7 +28,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.errors import NoRecordError, UsageError
-from engine.model import Record, RetryResult, SeedResult, Status
+from engine.model import ImportResult, Record, RetryResult, SeedResult, Status
 from engine.monitor.batch_status import BatchStatus
 from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
 from engine.queue.listings import KIND as LISTING
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from engine.queue.listings import SourceStatus
     from engine.recovery.repair import Repaired
     from engine.report import Report
+    from engine.run.child_import import ImportOptions
     from engine.search import SearchHit
     from engine.verify import Audit
 
@@ -151,6 +152,16 @@ class Batch(LiveRun):
         Raises UsageError for a proxy that cannot be read, TypeError for an option that `engine run` does not have.
         """
         return start_run(self.root, options, detached=detached)
+
+    def import_folder(self, folder: str | os.PathLike[str], **options: Unpack[ImportOptions]) -> ImportResult:
+        """Take transcripts that other programs left in a folder into the batch, as ok, without fetching.
+
+        As `engine import`, in a child process; blocks until its end. Makes the queue if there is none. Raises
+        UsageError when the folder cannot be read, HeldError beside a live run, DiskError, RunDiedError.
+        """
+        from engine.run.child_import import import_folder
+
+        return import_folder(self.root, os.fspath(folder), options)
 
     def sync(self, *, searches: bool = False, since: str | None = None) -> int:
         """Have the next run list the batch's channels and playlists again for new videos; returns how many.

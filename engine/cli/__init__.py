@@ -218,7 +218,9 @@ def _while_printing(exc: OSError) -> bool:
 def _say_unprinted(exc: Exception) -> None:
     """Say that the result could not be printed."""
     why = getattr(exc, "strerror", None) or exc
-    say(f"engine: the result cannot be written to standard output: {why}: send it to another place, or make room")
+    say(
+        f"engine: the result cannot be written to standard output: {why}: send it to another place, or make room"
+    )
 
 
 def _print_usage_error(exc: click.ClickException) -> None:
