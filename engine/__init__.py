@@ -23,7 +23,16 @@ if TYPE_CHECKING:
         UsageError,
     )
     from engine.export import ExportResult
-    from engine.model import Cue, LiveSettings, Metadata, Record, RetryResult, SeedResult, Transcript
+    from engine.model import (
+        Cue,
+        ImportResult,
+        LiveSettings,
+        Metadata,
+        Record,
+        RetryResult,
+        SeedResult,
+        Transcript,
+    )
     from engine.monitor.batch_status import BatchStatus, EgressStatus, WorkerStatus
     from engine.queue.listings import SourceStatus
     from engine.queue.manifest_row import ManifestRow
@@ -43,6 +52,7 @@ __all__ = [
     "EngineError",
     "ExportResult",
     "HeldError",
+    "ImportResult",
     "LiveSettings",
     "ManifestRow",
     "Metadata",
@@ -75,7 +85,7 @@ if not TYPE_CHECKING:
         "errors": "DiskError EngineError HeldError NoAnswerError NoProxyError NoQueueError "
         "NoRecordError NoRunError RunDiedError ShortageError UsageError",
         "export": "ExportResult",
-        "model": "Cue LiveSettings Metadata Record RetryResult SeedResult Transcript",
+        "model": "Cue ImportResult LiveSettings Metadata Record RetryResult SeedResult Transcript",
         "monitor.batch_status": "BatchStatus EgressStatus WorkerStatus",
         "queue.listings": "SourceStatus",
         "queue.manifest_row": "ManifestRow",

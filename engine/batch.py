@@ -28,7 +28,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.errors import NoRecordError, UsageError
-from engine.model import Record, RetryResult, SeedResult
+from engine.model import ImportResult, Record, RetryResult, SeedResult, Status
 from engine.monitor.batch_status import BatchStatus
 from engine.queue.directory import Queue, exists, open_queue, refuse_foreign
 from engine.queue.listings import KIND as LISTING
@@ -36,12 +36,14 @@ from engine.queue.listings import MAX_RESULTS
 from engine.queue.manifest_row import ManifestRow, counted_rows
 from engine.run.child_run import RunHandle, RunOptions, RunResult, start_run
 from engine.run.live_run import LiveRun
+from engine.units import checked_day
 
 if TYPE_CHECKING:
     from engine.export import ExportKind, ExportOptions, ExportResult
     from engine.queue.listings import SourceStatus
     from engine.recovery.repair import Repaired
     from engine.report import Report
+    from engine.run.child_import import ImportOptions
     from engine.search import SearchHit
     from engine.verify import Audit
 
@@ -73,6 +75,7 @@ class Batch(LiveRun):
         skip_known: Iterable[str | os.PathLike[str]] = (),
         max_results: int = MAX_RESULTS,
         newest: int | None = None,
+        since: str | None = None,
         dry_run: bool = False,
         on_note: Callable[[str], None] = lambda text: None,
     ) -> SeedResult:
@@ -93,6 +96,7 @@ class Batch(LiveRun):
         from engine.seeding.seed import would_seed
 
         refuse_foreign(self.root)
+        day = _day(since)
         known_files = tuple(os.fspath(file) for file in skip_known)
         reading = Reading(column, sheet, keep_columns, known_files, encoding)
         known = reading.known_elsewhere(on_note)
@@ -116,6 +120,7 @@ class Batch(LiveRun):
                 known_elsewhere=known,
                 max_results=max_results,
                 newest=newest,
+                since=day,
             )
         if errors:
             raise UsageError(*errors)
@@ -148,15 +153,29 @@ class Batch(LiveRun):
         """
         return start_run(self.root, options, detached=detached)
 
-    def sync(self, *, searches: bool = False) -> int:
-        """Have the next run list the batch's channels and playlists again for new videos; returns how many."""
+    def import_folder(self, folder: str | os.PathLike[str], **options: Unpack[ImportOptions]) -> ImportResult:
+        """Take transcripts that other programs left in a folder into the batch, as ok, without fetching.
+
+        As `engine import`, in a child process; blocks until its end. Makes the queue if there is none. Raises
+        UsageError when the folder cannot be read, HeldError beside a live run, DiskError, RunDiedError.
+        """
+        from engine.run.child_import import import_folder
+
+        return import_folder(self.root, os.fspath(folder), options)
+
+    def sync(self, *, searches: bool = False, since: str | None = None) -> int:
+        """Have the next run list the batch's channels and playlists again for new videos; returns how many.
+
+        `since`: leave out what is older than this day, `2026-01-31`, from now on. Raises UsageError for another text.
+        """
         from engine.queue import listings
         from engine.seeding.seed import SEED_WAIT_S
         from engine.storage.locks import take_or_say_who
 
+        day = _day(since)
         queue = open_queue(self.root)
         with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
-            return listings.sync(queue, searches=searches)
+            return listings.sync(queue, searches=searches, since=day)
 
     def sources(self) -> list[SourceStatus]:
         """The channels, playlists and searches of the batch: how far each is listed, and what it added."""
@@ -174,8 +193,10 @@ class Batch(LiveRun):
     def rows(self, *, status: str | None = None) -> Iterator[ManifestRow]:
         """The rows of the manifest one by one, of one status (`ok`, `absent`, `failed`) or all.
 
-        The manifest can lag a live run by a few seconds.
+        The manifest can lag a live run by a few seconds. Raises UsageError for a status that no row has.
         """
+        if status is not None and status not in list(Status):
+            raise UsageError(f"no row has the status {status!a}: choose from {', '.join(Status)}")
         found = counted_rows(open_queue(self.root))
         return (ManifestRow.from_json(row) for row in found if status in (None, row["status"]))
 
@@ -336,3 +357,11 @@ class Batch(LiveRun):
 
         wait_for_run_end(open_queue(self.root), float("inf") if timeout_s is None else timeout_s)
         return self.status()
+
+
+def _day(text: str | None) -> str | None:
+    """A `since`, checked."""
+    try:
+        return None if text is None else checked_day(text)
+    except ValueError as exc:
+        raise UsageError(f"since {text[:40]!r}: {exc}") from None

@@ -268,6 +268,21 @@ class YtdlpOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What became of the videos in a folder: videos = imported + already + rejected + those in other languages.
+
+    `already` were final before, `rejected` have no file that can be read, `other_language` counts by language those
+    that are in none of the batch's. The last two are left for the next run to fetch.
+    """
+
+    videos: int
+    imported: int
+    already: int
+    rejected: int
+    other_language: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class SeedResult:
     """What became of the lines read: read = added + duplicate + rejected + listed + known.
 

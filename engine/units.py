@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, date, datetime
 
 from engine.errors import UsageError
 
@@ -16,6 +17,7 @@ _DURATION = re.compile(
 )
 _SECONDS = (86_400.0, 3600.0, 60.0, 1.0)
 _PRICE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?:/\s*([MGT]B))?", re.IGNORECASE)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}")
 _MAX_DIGITS = 40  # longer texts are refused, because parsing any length takes time
 
 
@@ -57,6 +59,22 @@ def parse_price_per_gb(text: str, option: str) -> float:
     if not found:
         raise UsageError(f"{option} {text[:40]!r} is not a price: write it as 4/GB, without a currency")
     return float(found[1]) * {"M": 1e3, "G": 1.0, "T": 1e-3}[(found[2] or "GB")[0].upper()]
+
+
+def checked_day(text: str) -> str:
+    """A day (UTC) as `2026-01-31`, from that or from `20260131`.
+
+    Raises ValueError for what is no day, or is in the future.
+    """
+    try:
+        day = date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        day = None
+    if day is None:
+        raise ValueError("this is no day: write it as 2026-01-31")
+    if day > datetime.now(UTC).date():
+        raise ValueError("this day is in the future")
+    return day.isoformat()
 
 
 def duration(seconds: float) -> str:

@@ -60,6 +60,14 @@ def options(site: Rehearsal, **more: Any) -> Any:
     }
 
 
+def test_a_status_that_no_row_has_is_an_error(batch: Batch) -> None:
+    batch.seed(IDS[:1])
+    for wrong in ("done", "OK", "pending", ""):
+        with pytest.raises(errors.UsageError, match="choose from ok, absent, failed"):
+            batch.rows(status=wrong)
+    assert list(batch.rows(status="ok")) == []
+
+
 # ---- the whole job ---------------------------------------------------------------------------------------
 def test_a_batch_from_seed_to_report(batch: Batch, site: Rehearsal) -> None:
     assert batch.status().state == "empty"

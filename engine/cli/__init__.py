@@ -142,9 +142,12 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except BrokenPipeError:  # whoever read has seen enough
+            pass
+        except (OSError, ValueError) as exc:
             if stream is sys.stdout:
-                code = code or Exit.USAGE
+                _say_unprinted(exc)
+                code = code or Exit.DISK
     # No thread of a library may delay the end of a command that is done.
     os._exit(code)
 
@@ -189,6 +192,9 @@ def invoke(args: list[str]) -> int:
         if short is not None:
             say(f"engine: {short}")
             return short.exit_code
+        if _while_printing(exc):
+            _say_unprinted(exc)
+            return Exit.DISK
         if disk.is_disk_error(exc) or disk.is_shortage(exc):
             doing = exc.filename or ("opening files" if disk.is_shortage(exc) else "writing")
             say(f"engine: {disk.disk_error(exc, doing)}")
@@ -198,6 +204,23 @@ def invoke(args: list[str]) -> int:
             return Exit.USAGE
         say(f"engine: {exc.filename + ': ' if exc.filename else ''}{exc.strerror or exc}")
         return Exit.USAGE
+
+
+def _while_printing(exc: OSError) -> bool:
+    """Whether it was raised by a write to stdout."""
+    frame = exc.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    module = frame.tb_frame.f_globals.get("__name__", "") if frame is not None else ""
+    return module.startswith(("click.", "rich."))
+
+
+def _say_unprinted(exc: Exception) -> None:
+    """Say that the result could not be printed."""
+    why = getattr(exc, "strerror", None) or exc
+    say(
+        f"engine: the result cannot be written to standard output: {why}: send it to another place, or make room"
+    )
 
 
 def _print_usage_error(exc: click.ClickException) -> None:

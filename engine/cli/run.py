@@ -174,6 +174,7 @@ def _seed(
         known_elsewhere=known,
         max_results=request.max_results,
         newest=request.newest,
+        since=request.since,
     )
     if sources:
         say(seeded_sentence(result, queue.rejects))

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from engine.cli import say
 from engine.errors import EngineError, Exit
@@ -32,6 +32,7 @@ class RunNotices:
         self._queue, self._target, self._ca_bundle = queue, target, ca_bundle
         self._poll_at = time.monotonic() + POLL_S
         self._stalled = False
+        self._before: dict[str, Any] | None = None
 
     def tick(self) -> None:
         """Check now and then whether the run has stalled. The notice is sent by another thread."""
@@ -48,6 +49,8 @@ class RunNotices:
                 start_thread(self._send, "stalled", None, reason, name="notice")
 
     def __enter__(self) -> Self:
+        if self._target is not None:
+            self._before = self._status()
         return self
 
     def __exit__(
@@ -68,11 +71,15 @@ class RunNotices:
     def _send(self, event: str, code: int | None, reason: str) -> None:
         if self._target is None:
             return
-        try:
-            value = status.collect(self._queue.root)
-        except (EngineError, OSError):
-            value = status.empty()
-        notice = notify.body(event, self._queue.root, value, code=code, reason=reason)
+        notice = notify.body(
+            event, self._queue.root, self._status(), code=code, reason=reason, before=self._before
+        )
         problem = notify.send(self._target, notice, queue=self._queue.root, ca_bundle=self._ca_bundle)
         if problem:
             say(f"--notify: {self._target.shown} was not notified: {problem}")
+
+    def _status(self) -> dict[str, Any]:
+        try:
+            return status.collect(self._queue.root)
+        except (EngineError, OSError):
+            return status.empty()

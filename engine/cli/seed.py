@@ -56,6 +56,7 @@ def command(
     skip_known: tuple[str, ...],
     max_results: int,
     newest: int | None,
+    since: str | None,
     dry_run: bool,
     preview: int | None,
     as_json: bool,
@@ -87,7 +88,14 @@ def command(
     elif not (preview or dry_run) and (streams or exists(root)):
         queue = make_queue(root)
         result = seed_streams(
-            queue, streams, errors, say, known_elsewhere=known, max_results=max_results, newest=newest
+            queue,
+            streams,
+            errors,
+            say,
+            known_elsewhere=known,
+            max_results=max_results,
+            newest=newest,
+            since=since,
         )
         print_lines(json.dumps(_counts(result)) if as_json else seeded_sentence(result, queue.rejects))
     for error in errors:

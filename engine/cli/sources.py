@@ -17,7 +17,7 @@ from engine.inputs import find_source
 from engine.output.terminal import printable
 from engine.queue import listings
 from engine.queue.directory import Queue, open_queue
-from engine.queue.listings import Listing, source_status
+from engine.queue.listings import Listing, about_dates, source_status
 from engine.seeding.seed import SEED_WAIT_S
 from engine.storage.locks import take_or_say_who
 
@@ -110,4 +110,5 @@ def _lines(found: list[Listing]) -> Iterator[str]:
         listed = (listing.listed_at or "-")[:16].replace("T", " ")
         why = f"  ({printable(listing.last_error, 80)})" if listing.last_error else ""
         added = f"{listing.added:,} added"
-        yield f"{listing.state:6}  {added:>14}  {listed:16}  {printable(listing.source, 60)}{why}"
+        dates = about_dates(listing)
+        yield f"{listing.state:6}  {added:>14}  {listed:16}  {printable(listing.source, 60)}{dates}{why}"

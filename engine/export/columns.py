@@ -123,6 +123,11 @@ class TableColumns:
         more = ("json",) if self.others else ()
         return (*(OURS[name] for name in self.ours), *(column.type for column in self.users), *more)
 
+    @property
+    def by_name(self) -> dict[str, str]:
+        """The type of each column."""
+        return dict(zip(self.names, self.types, strict=True))
+
     def without(self, *names: str) -> TableColumns:
         return TableColumns(tuple(name for name in self.ours if name not in names), self.users, self.others)
 

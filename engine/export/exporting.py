@@ -196,7 +196,7 @@ class _Export:
         if self._request.where:
             RowFilter(self._request.where, columns)
         if self._request.kind in TEXTS:
-            NameTemplate(self._request.name, columns.names, flat=self._request.flat)
+            NameTemplate(self._request.name, columns.by_name, flat=self._request.flat)
 
     # ---- the second ------------------------------------------------------------------------------------
     def _write(self, spec: SliceSpec, columns: TableColumns, rows: int, numbers: array[int]) -> ExportResult:

@@ -15,10 +15,11 @@ import hashlib
 import re
 import string
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import UsageError
+from engine.export.columns import OURS
 from engine.output.plain_text import one_line
 from engine.output.terminal import printable
 
@@ -36,10 +37,13 @@ _NUMBER_FORMAT = re.compile(r"0?[0-9]{0,2}[d,]?")
 
 
 class NameTemplate:
-    """A template, checked. Raises UsageError for a field that is no column and a format that cannot be meant."""
+    """A template, checked. `types` are the columns and their types, see `engine.export.columns`.
 
-    def __init__(self, template: str, columns: Iterable[str], *, flat: bool = False) -> None:
-        known = set(columns) - {"text", "segments", "paths"}
+    Raises UsageError for a field that is no column, and for a format that its values cannot have.
+    """
+
+    def __init__(self, template: str, types: Mapping[str, str], *, flat: bool = False) -> None:
+        known = types.keys() - {"text", "segments", "paths"}
         try:
             parts = list(string.Formatter().parse(template))
         except ValueError as exc:
@@ -57,6 +61,9 @@ class NameTemplate:
                 raise UsageError(
                     f"--name {template}: no format {spec!a}: .80 cuts, %Y-%m-%d is a date, 05d a number"
                 )
+            if spec and field is not None and not _fits(spec, field, types[field]):
+                what = "date" if "%" in spec else "number"
+                raise UsageError(f"--name {template}: {{{field}:{spec}}}: {field!a} holds no {what}")
         self._flat = flat
         self.fields = {field for _, field, _ in self._parts if field is not None}
 
@@ -100,6 +107,13 @@ class NameTemplate:
         text = one_line(value if isinstance(value, str) else str(value))
         cut = _CUT.fullmatch(spec)
         return (text[: int(cut[1])] if cut else text).replace("/", "_").replace(_ID_MARK, "_")
+
+
+def _fits(spec: str, field: str, kind: str) -> bool:
+    """Whether a column of this type can have values for this format. A user's text may be a date."""
+    if "%" in spec:
+        return kind == "time" or (kind == "text" and (field == "published" or field not in OURS))
+    return spec.startswith(".") or kind in ("int", "bigint", "float")
 
 
 def folded(video_id: str) -> int:

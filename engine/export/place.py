@@ -89,6 +89,7 @@ class LocalPlace:
                     f"{where}: this is a file: give a directory, or for a table a name like x.csv",
                     path=path,
                 )
+            self._made_root = not os.path.isdir(self._root)
             disk.ensure_dirs(self._root, mode=_MODE_DIR)
             if os.path.islink(os.path.join(self._root, self.own)):
                 raise UsageError(
@@ -183,6 +184,8 @@ class LocalPlace:
                 with contextlib.suppress(OSError):
                     disk.unlink(self._path(f"{self.own}/{_LOCK}"))
                     disk.rmdir(self._path(self.own))
+                    if self._made_root:
+                        disk.rmdir(self._root)
         finally:
             self._lock.release()
 

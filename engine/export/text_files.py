@@ -22,7 +22,7 @@ class TextRenderer:
     def __init__(self, spec: SliceSpec, columns: TableColumns) -> None:
         self._spec = spec
         self._columns = columns.without("text", "segments")
-        self._template = NameTemplate(spec.name, columns.names, flat=spec.flat)
+        self._template = NameTemplate(spec.name, columns.by_name, flat=spec.flat)
 
     def needs_record(self, row: dict[str, Any]) -> bool:
         """Whether the name needs something of the record."""

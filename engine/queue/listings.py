@@ -32,6 +32,8 @@ class Listing:
     source, kind  as in `engine.inputs.sources`
     found, added  videos seen so far, and how many of them were new to the queue (may be too low after a crash)
     newest        how many of each part are taken when it is listed for the first time; None: all
+    since         videos that are certainly older than this day (`2026-01-31`, UTC) are left out; None: none
+    left_out      how many that were, the last time, and `undated` how many were taken that the list gives no date of
     parts         what is still to be listed, the current one first: tabs of a channel, otherwise one without a name
     token         where the current part continues; None: at its beginning
     base, most    `found` when the current part began, and its highest value
@@ -49,6 +51,9 @@ class Listing:
     added: int = 0
     max_results: int | None = None
     newest: int | None = None
+    since: str | None = None
+    left_out: int = 0
+    undated: int = 0
     parts: list[str] = field(default_factory=list)
     token: str | None = None
     base: int = 0
@@ -73,6 +78,7 @@ class Listing:
         self.put_back()
         self.parts, self.token, self.fresh = parts_of(self.kind, self.source), None, {}
         self.base = self.most = self.found
+        self.left_out = self.undated = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,8 @@ class SourceStatus:
     """A channel, playlist or search of a batch, as others see it.
 
     `state` is open (to be listed), done or failed; `found` videos were seen, `added` of them were new to the queue.
-    `next_try_s`: when a listing that failed is tried again.
+    `since`: videos older than this day are left out. Of the last listing: `left_out` were, and `undated` were taken
+    though the list gives no date of them. `next_try_s`: when a listing that failed is tried again.
     """
 
     source: str
@@ -89,6 +96,9 @@ class SourceStatus:
     found: int
     added: int
     newest: int | None
+    since: str | None
+    left_out: int
+    undated: int
     max_results: int | None
     listed_at: str | None
     last_error: str | None
@@ -100,6 +110,16 @@ def source_status(listing: Listing) -> SourceStatus:
     next_try_s = round(max(0.0, listing.next_try - time.time()), 1) if listing.next_try else None
     same = (field.name for field in fields(SourceStatus) if field.name != "next_try_s")
     return SourceStatus(**{name: getattr(listing, name) for name in same}, next_try_s=next_try_s)
+
+
+def about_dates(listing: Listing) -> str:
+    """What `--since` did in the last listing, or will do, to be put behind it; nothing without that."""
+    if not listing.since:
+        return ""
+    if not listing.found:
+        return f"; since {listing.since}"
+    text = f"; {listing.left_out:,} older than {listing.since} left out"
+    return f"{text}, {listing.undated:,} without a date taken" if listing.undated else text
 
 
 def parts_of(kind: str, source: str) -> list[str]:
@@ -159,7 +179,14 @@ class Sources:
         self._known: dict[str, Listing] | None = None
         self._next = 0
 
-    def add(self, kind: str, source: str, max_results: int = MAX_RESULTS, newest: int | None = None) -> bool:
+    def add(
+        self,
+        kind: str,
+        source: str,
+        max_results: int = MAX_RESULTS,
+        newest: int | None = None,
+        since: str | None = None,
+    ) -> bool:
         """Record a source; False when it is known. A search with a higher limit than before is done again."""
         if self._known is None:
             if self._queue is not None and not self._read_only:
@@ -174,9 +201,9 @@ class Sources:
             listing.max_results = limit
             listing.restart()
         else:
-            newest = newest if kind != "search" else None
-            parts = parts_of(kind, source)
-            listing = Listing(self._next, source, kind, max_results=limit, newest=newest, parts=parts)
+            listing = Listing(self._next, source, kind, max_results=limit, parts=parts_of(kind, source))
+            if kind != "search":
+                listing.newest, listing.since = newest, since
             self._next += 1
         if self._queue is not None and not self._read_only:
             save(self._queue, listing)
@@ -258,10 +285,10 @@ def put_back(queue: Queue, *, dry_run: bool = False) -> int:
     return len(failed)
 
 
-def sync(queue: Queue, *, searches: bool = False) -> int:
+def sync(queue: Queue, *, searches: bool = False, since: str | None = None) -> int:
     """Open the complete listings to look for new videos, and the failed ones to continue; returns how many.
 
-    The caller holds seed.lock.
+    From now on they leave out what is older than `since`, if that is given. The caller holds seed.lock.
     """
     closed = [
         listing
@@ -273,6 +300,8 @@ def sync(queue: Queue, *, searches: bool = False) -> int:
             listing.restart()
         else:
             listing.put_back()
+        if since and listing.kind != "search":
+            listing.since = since
         save(queue, listing)
     return len(closed)
 

@@ -3,7 +3,8 @@
 `@made-up-5000`, also `UCmade-up000000000005000`, is a channel of 5,000 videos, newest first: every tenth is a
 short, every fiftieth a stream. Its uploads are the playlist `UUmade-up000000000005000`. `PLmade-up-5000` is another
 playlist of 5,000. A search finds as many videos as its last word says, else 200. All videos are those of
-`invented_ids`. Shapes are those that the tab extractor of yt-dlp 2026.10.26 reads; pages are as long as the site's.
+`invented_ids`. The first of a list is hours old, the next a day, and so on; shorts have no date. Shapes are
+those that the tab extractor of yt-dlp 2026.10.26 reads; pages are as long as the site's.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def _items(listing: _Listing, at: int, seed: int, uploads: int) -> list[dict[str
     """A page from the video `at` on, with the token of the next page."""
     every = ids(listing, seed, uploads)
     size = PAGE_VIDEOS[listing.tab]
-    items = [_item(listing.tab, video_id) for video_id in every[at : at + size]]
+    items = [_item(listing.tab, video_id, days) for days, video_id in enumerate(every[at : at + size], at)]
     if listing.tab == "search":
         items = [{"itemSectionRenderer": {"contents": items}}]
     if at + size < len(every):
@@ -143,17 +144,33 @@ def _items(listing: _Listing, at: int, seed: int, uploads: int) -> list[dict[str
     return items
 
 
-def _item(tab: str, video_id: str) -> dict[str, Any]:
+def age(days: int) -> str:
+    """How old a video is, as the site says it: `3 weeks ago`."""
+    for length, unit in ((365, "year"), (30, "month"), (7, "week"), (1, "day")):
+        if days >= length:
+            count = days // length
+            return f"{count} {unit}{'s' * (count > 1)} ago"
+    return "5 hours ago"
+
+
+def _item(tab: str, video_id: str, days: int) -> dict[str, Any]:
     title = {"runs": [{"text": f"Made up {video_id}"}]}
     if tab == "playlist":
-        return {"playlistVideoRenderer": {"videoId": video_id, "title": title, "lengthSeconds": "1200"}}
+        info = {"runs": [{"text": "5K views"}, {"text": " • "}, {"text": age(days)}]}
+        more = {"lengthSeconds": "1200", "videoInfo": info}
+        return {"playlistVideoRenderer": {"videoId": video_id, "title": title, **more}}
     if tab == "search":
         return {"videoRenderer": {"videoId": video_id, "title": title}}
     if tab == "shorts":
         command = {"innertubeCommand": {"reelWatchEndpoint": {"videoId": video_id}}}
         content = {"shortsLockupViewModel": {"entityId": f"shorts-shelf-item-{video_id}", "onTap": command}}
     else:
-        content = {"lockupViewModel": {"contentId": video_id, "contentType": "LOCKUP_CONTENT_TYPE_VIDEO"}}
+        parts = [{"text": {"content": text}, "accessibilityLabel": text} for text in ("5K views", age(days))]
+        about = {"contentMetadataViewModel": {"metadataRows": [{"metadataParts": parts}]}}
+        lockup = {"contentId": video_id, "contentType": "LOCKUP_CONTENT_TYPE_VIDEO"}
+        content = {
+            "lockupViewModel": {**lockup, "metadata": {"lockupMetadataViewModel": {"metadata": about}}}
+        }
     return {"richItemRenderer": {"content": content}}
 
 

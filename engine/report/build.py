@@ -28,7 +28,7 @@ def make(root: str, *, price_per_gb: float | None = None) -> Report:
     queue = open_queue(root)
     now = time.time()
     counts = status.collect(root)
-    read = manifest_summary.read(queue, now)
+    read = manifest_summary.read(queue, now, run_history.last_start(queue, now))
     history = run_history.read(
         queue, egresses=len(counts["egresses"]), seen_until=_seen_until(queue, counts, read, now), now=now
     )
@@ -52,6 +52,7 @@ def make(root: str, *, price_per_gb: float | None = None) -> Report:
         notable=tuple(sorted(history.notable.values(), key=lambda event: event.first)),
         bad_lines=bad,
         undated=read.undated,
+        new=read.new,
         chart=chart_of(history, read.finished),
         following=tuple(following(root, counts, rehearsal=rehearsal, damaged=any(bad.values()))),
     )

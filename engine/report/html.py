@@ -76,6 +76,16 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
     return [box for box in boxes if box[0] != "left" or report.left]
 
 
+def _new_titles(report: Report) -> list[str]:
+    """The latest new videos, if there are others as well."""
+    if report.new is None or report.new.videos == report.final:
+        return []
+    return [
+        f"{each['title'] or each['video_id']}{' - ' if each['channel'] else ''}{each['channel']}"
+        for each in reversed(report.new.examples)
+    ]
+
+
 def _facts(report: Report) -> list[tuple[str, list[str]]]:
     """(name, lines) for the table below; without lines where there is nothing to say."""
     slowest = [
@@ -84,6 +94,7 @@ def _facts(report: Report) -> list[tuple[str, list[str]]]:
         for hour in report.slowest
     ]
     facts = [
+        ("New", [text.new(report), *_new_titles(report)]),
         ("Channels, playlists, searches", [text.sources(report)]),
         ("Cost", [text.cost(report)]),
         ("Slowest hours", slowest),

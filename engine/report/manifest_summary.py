@@ -13,6 +13,8 @@ from engine.report.timeline import Timeline
 from engine.storage.timestamps import seconds
 
 EXAMPLES = 3  # of each kind, the latest
+NEW_EXAMPLES = 10
+MAX_SOURCES = 10_000  # of new videos: a user's column may be named `source` as well
 _KINDS = frozenset(map(str, Kind))
 OTHER = "other"  # whatever else a row may say
 
@@ -24,6 +26,35 @@ class StatusCost:
     jobs: int = 0
     requests: int = 0
     bytes: int = 0
+
+
+@dataclass(slots=True)
+class NewVideos:
+    """Videos that have become final since the last run began (`since`, seconds since 1970), by status.
+
+    `sources` counts those that a channel, playlist or search brought; `examples` are the latest with a transcript.
+    """
+
+    since: float
+    ok: int = 0
+    absent: int = 0
+    failed: int = 0
+    sources: dict[str, int] = field(default_factory=dict)
+    examples: deque[dict[str, str]] = field(default_factory=lambda: deque(maxlen=NEW_EXAMPLES))
+
+    @property
+    def videos(self) -> int:
+        return self.ok + self.absent + self.failed
+
+    def add(self, row: dict[str, Any]) -> None:
+        status = row["status"]
+        setattr(self, status, getattr(self, status) + 1)
+        given = row.get("input")
+        source = _text(given.get("source")) if isinstance(given, dict) else ""
+        if source and (source in self.sources or len(self.sources) < MAX_SOURCES):
+            self.sources[source] = self.sources.get(source, 0) + 1
+        if status == Status.OK:
+            self.examples.append({name: _text(row.get(name)) for name in ("video_id", "title", "channel")})
 
 
 @dataclass(slots=True)
@@ -39,6 +70,7 @@ class Rows:
     ways: dict[str, int] = field(default_factory=dict)  # videos that each way served
     undated: int = 0
     bad_lines: int = 0
+    new: NewVideos | None = None
     _day: str = ""
     _day_s: float | None = None
 
@@ -59,6 +91,8 @@ class Rows:
             self.undated += 1
         else:
             self.finished.add(int(at))
+            if self.new is not None and at >= int(self.new.since):  # rows know whole seconds
+                self.new.add(row)
         if row["status"] == Status.OK:
             way = row.get("way")
             if way in WAYS:
@@ -88,9 +122,13 @@ def _text(value: object) -> str:
     return value[:200] if isinstance(value, str) else ""
 
 
-def read(queue: Queue, now: float) -> Rows:
-    """The rows as far as the checkpoint promises them; none when there is no checkpoint."""
+def read(queue: Queue, now: float, new_since: float | None = None) -> Rows:
+    """The rows as far as the checkpoint promises them; none when there is no checkpoint.
+
+    `new_since`: when the last run began.
+    """
     rows, checkpoint = Rows(), read_checkpoint(queue)
+    rows.new = None if new_since is None else NewVideos(new_since)
     if checkpoint is not None:
         for row, _ in read_lines(queue, checkpoint.length):
             rows.add(row, now)

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.report.manifest_summary import StatusCost
+from engine.report.manifest_summary import NewVideos, StatusCost
 from engine.report.next_commands import NextCommand
 from engine.report.run_history import Notable
 from engine.report.timeline import Span
@@ -92,6 +92,7 @@ class Report:
     notable: tuple[Notable, ...]
     bad_lines: dict[str, int]
     undated: int
+    new: NewVideos | None
     chart: Chart | None
     following: tuple[NextCommand, ...]
 
@@ -165,9 +166,14 @@ class Report:
             ],
             "bad_lines": self.bad_lines,
             "undated": self.undated,
+            "new": self.new and _new_json(self.new),
             "chart": self.chart and _chart_json(self.chart),
             "next": [asdict(command) for command in self.following],
         }
+
+
+def _new_json(new: NewVideos) -> dict[str, Any]:
+    return {**asdict(new), "since": utc(new.since), "examples": list(new.examples)}
 
 
 def _chart_json(chart: Chart) -> dict[str, Any]:

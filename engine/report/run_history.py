@@ -164,6 +164,20 @@ def parse(lines: Iterable[bytes], *, egresses: int, seen_until: float, now: floa
     return reader.end(min(seen_until, now))
 
 
+def last_start(queue: Queue, now: float) -> float | None:
+    """When the last run began; None when the events tell of none."""
+    found = None
+    for line in _lines(queue.events):
+        if b'"start"' not in line:
+            continue
+        with suppress(ValueError, RecursionError):
+            event = json.loads(line)
+            if isinstance(event, dict) and event.get("event") == "start":
+                at = seconds(event.get("at"))
+                found = at if at is not None and 0 < at <= now + 1 else found
+    return found
+
+
 def read(queue: Queue, *, egresses: int, seen_until: float, now: float) -> RunHistory:
     """The history of a queue; empty when there is no file of events."""
     return parse(_lines(queue.events), egresses=egresses, seen_until=seen_until, now=now)

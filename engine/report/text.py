@@ -16,6 +16,7 @@ from engine.units import duration, size
 
 LABEL = 10
 MOST_EVENTS = 8
+MOST_SOURCES = 5
 _CLOSED = ("blocked", "refused by YouTube on every egress"), ("offline", "without a connection")
 
 
@@ -50,6 +51,7 @@ class _Writer:
             f"{printable(report.queue)}{rehearsal}, {self.at(report.at)} (times are {zone(report.at)})",
         )
         yield from self.said("videos", summary(report))
+        yield from self.said("new", new(report))
         yield from self.said("sources", sources(report))
         yield from self.kinds()
         yield from self.said("cost", cost(report))
@@ -127,6 +129,23 @@ def summary(report: Report) -> str:
         f"{status['total']:,}: {status['ok']:,} with a transcript{share}, {status['absent']:,} without one to "
         f"fetch, {status['failed']:,} failed{left}"
     )
+
+
+def new(report: Report) -> str:
+    """What the last run brought, if there was something before it; nothing else."""
+    found = report.new
+    if found is None or found.videos == report.final:
+        return ""
+    text = f"since the last run began, {clock(found.since, now=report.at)}: {found.videos:,}"
+    if not found.videos:
+        return text
+    text += (
+        f", {found.ok:,} with a transcript, {found.absent:,} without one to fetch, {found.failed:,} failed"
+    )
+    most = sorted(found.sources.items(), key=lambda pair: -pair[1])[:MOST_SOURCES]
+    more = f", {len(found.sources) - len(most):,} more" if len(found.sources) > len(most) else ""
+    named = ", ".join(f"{printable(source, 40)} {count:,}" for source, count in most)
+    return f"{text}; from {named}{more}" if named else text
 
 
 def sources(report: Report) -> str:

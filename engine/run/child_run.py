@@ -14,10 +14,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Literal, Self, TypedDict
+from typing import IO, Any, Literal, Self, TypedDict
 
 from engine.errors import (
     DiskError,
@@ -44,6 +44,7 @@ _ERRORS: dict[int, type[EngineError]] = {
     Exit.NO_PROXY: NoProxyError,
     Exit.DISK: DiskError,
 }
+ENGINE = (sys.executable, "-P", "-m", "engine")
 _MARKS = ("engine: ", "Error: ")  # in front of the message that a command ends with
 
 
@@ -170,24 +171,10 @@ class RunHandle:
         if -code in SIGNALS:  # before the run could handle any
             code = 128 - code
         self._said.seek(0)
-        text = self._said.read().decode("utf-8", "replace")
-        said = tuple(line for line in text.splitlines() if line.strip())
+        said = lines_of(self._said.read())
         if code in (*_ERRORS, Exit.BUG) or code < 0:
-            return self._error(code, said)
+            return error_of("the run", self._root, self.pid, code, said)
         return RunResult(code, said, self.status())
-
-    def _error(self, code: int, said: tuple[str, ...]) -> EngineError:
-        begins = [at for at, line in enumerate(said) if line.startswith(_MARKS)]
-        lines = said[begins[-1] :] if begins else said[-1:]
-        lines = tuple(line.removeprefix(_MARKS[0]).removeprefix(_MARKS[1]) for line in lines)
-        root = self._root
-        if code not in _ERRORS:
-            name = f"was ended by {signal.Signals(-code).name}" if code < 0 else "met a bug"
-            return RunDiedError(
-                f"the run (pid {self.pid}) {name}", *lines, code=code, path=root, pid=self.pid
-            )
-        holder = living_holder(Queue(root).run_lock) if code == Exit.HELD else None
-        return _ERRORS[code](*lines, path=root, pid=int(holder["pid"]) if holder else None)
 
     def _close(self) -> None:
         _live.discard(self)
@@ -215,6 +202,23 @@ class RunHandle:
 _live: set[RunHandle] = set()
 
 
+def lines_of(data: bytes) -> tuple[str, ...]:
+    """What a command printed for people, line by line."""
+    return tuple(line for line in data.decode("utf-8", "replace").splitlines() if line.strip())
+
+
+def error_of(what: str, root: str, pid: int, code: int, said: tuple[str, ...]) -> EngineError:
+    """The exception for a command's exit code (negative: a signal) and what it said."""
+    begins = [at for at, line in enumerate(said) if line.startswith(_MARKS)]
+    lines = said[begins[-1] :] if begins else said[-1:]
+    lines = tuple(line.removeprefix(_MARKS[0]).removeprefix(_MARKS[1]) for line in lines)
+    if code not in _ERRORS:
+        name = f"was ended by {signal.Signals(-code).name}" if code < 0 else "met a bug"
+        return RunDiedError(f"{what} (pid {pid}) {name}", *lines, code=code, path=root, pid=pid)
+    holder = living_holder(Queue(root).run_lock) if code == Exit.HELD else None
+    return _ERRORS[code](*lines, path=root, pid=int(holder["pid"]) if holder else None)
+
+
 def _leave_to_parent() -> None:
     """In a forked child: close its copies of the pipes, else runs would not notice the end of the parent."""
     for run in _live:
@@ -232,11 +236,8 @@ def start_run(root: str, options: RunOptions, *, detached: bool) -> RunHandle:
     if unknown:
         raise TypeError(f"engine run has no option {', '.join(sorted(unknown))}")
     proxies = _proxies(options.pop("proxy", ()), options.pop("proxies", None))
-    command = [sys.executable, "-P", "-m", "engine", "run", f"--queue={root}", "--progress=none"]
-    command += _arguments(options)
-    variables = dict(os.environ)
-    if modules := environment.environment().get("PYTHONPATH"):
-        variables["PYTHONPATH"] = modules
+    command = [*ENGINE, "run", f"--queue={root}", "--progress=none", *arguments(options)]
+    variables = own_environment()
     pipes: tuple[int, ...] = ()
     if proxies:
         variables.pop("ENGINE_PROXY", None)  # else both would be used
@@ -267,7 +268,15 @@ def start_run(root: str, options: RunOptions, *, detached: bool) -> RunHandle:
     return run
 
 
-def _arguments(options: RunOptions) -> list[str]:
+def own_environment() -> dict[str, str]:
+    """The environment of this process, by which a child finds the same modules."""
+    variables = dict(os.environ)
+    if modules := environment.environment().get("PYTHONPATH"):
+        variables["PYTHONPATH"] = modules
+    return variables
+
+
+def arguments(options: Mapping[str, Any]) -> list[str]:
     """Options as arguments of the command line."""
     found = []
     for name, value in options.items():

@@ -19,6 +19,7 @@ import os
 import sys
 import threading
 import time
+from datetime import datetime
 
 from engine.budget import Outcome
 from engine.errors import Exit, Interrupted
@@ -38,7 +39,7 @@ from engine.storage.locks import take_or_say_who
 from engine.storage.timestamps import utc
 from engine.worker.context import open_budget, open_client
 from engine.worker.results import outcome_of
-from engine.youtube.channel_pages import ListingClient, Stopped, listing_url
+from engine.youtube.channel_pages import ListingClient, Page, Stopped, listing_url
 
 BATCH_IDS = (
     900  # ids gathered before they are seeded; with a last page of up to 100 that is a thousand at most
@@ -103,9 +104,8 @@ class Lister:
                     return
         except Interrupted:
             return
-        events.emit(
-            self.queue, "listed", f"{listing.source}: {listing.found:,} videos", source=listing.source
-        )
+        text = f"{listing.source}: {listing.found:,} videos{listings.about_dates(listing)}"
+        events.emit(self.queue, "listed", text, source=listing.source)
 
     def _part(self, listing: Listing) -> Stopped | None:
         """List the part under way; what stopped it, or None when it is through."""
@@ -117,30 +117,30 @@ class Lister:
         gathered: list[str] = []
         counted = 0
         seen = 0 if listing.listed_at else listing.found - listing.base
-        for got in self._lists.pages(
-            listing_url(listing.kind, listing.source, part, listing.max_results), goes_on_at
-        ):
+        url = listing_url(listing.kind, listing.source, part, listing.max_results)
+        for got in self._lists.pages(url, goes_on_at, dated=bool(listing.since)):
             if isinstance(got, Stopped):
                 if gathered:
                     self._seed(listing, gathered, counted, goes_on_at)
                 return self._without(listing, got)
             if not got.repeated:
-                counted += len(got.ids)
                 listing.fresh[part] = listing.fresh.get(part) or list(got.ids[: listings.HEAD_IDS])
-            gathered += got.ids
-            older = _too_old(listing, got.ids, head, seen := seen + (0 if got.repeated else len(got.ids)))
-            if older:
-                del gathered[-older:]
-                counted = max(0, counted - older)
+            older = _behind_newest(
+                listing, got.ids, head, seen := seen + (0 if got.repeated else len(got.ids))
+            )
+            taken, ends = _since(listing, got, len(got.ids) - (older or 0))
+            gathered += taken
+            counted += 0 if got.repeated else len(taken)
             # Results of a search come in another order each time: there is no place to go on in them.
             goes_on_at = got.following if listing.kind != "search" else None
-            over = older is not None or got.following is None
+            ends = ends or older is not None
+            over = ends or got.following is None
             if over or head or len(gathered) >= min(BATCH_IDS, max(1, listing.found - listing.base)):
                 fresh = self._seed(listing, gathered, counted, goes_on_at, over=over)
                 if not (over or fresh or head.isdisjoint(gathered)):
                     self._seed(listing, [], 0, None, over=True)
                     return None
-                if older is not None:
+                if ends:
                     return None
                 gathered, counted = [], 0
         return None
@@ -173,9 +173,7 @@ class Lister:
         """The part under way has been read to where it ends."""
         part = listing.parts.pop(0)
         listing.token, listing.base = None, listing.found
-        if listing.fresh.get(part) and (
-            listing.kind == "channel" or listing.source.startswith("UU")
-        ):  # newest first
+        if listing.fresh.get(part) and newest_first(listing):
             listing.heads[part] = listing.fresh[part]
         if not listing.parts:
             listing.state, listing.fresh, listing.listed_at = listings.DONE, {}, utc()
@@ -252,7 +250,32 @@ class Lister:
             self._own = not (on_the_way and health.in_trouble)
 
 
-def _too_old(listing: Listing, ids: tuple[str, ...], head: frozenset[str], seen: int) -> int | None:
+def newest_first(listing: Listing) -> bool:
+    """Whether each part of this source has its newest videos first."""
+    return listing.kind == "channel" or listing.source.startswith("UU")
+
+
+def _since(listing: Listing, page: Page, first: int) -> tuple[list[str], bool]:
+    """The first videos of a page without those that are certainly older than `--since`; whether the part ends here.
+
+    It ends where the order is newest first and the last video of the page that has a date is too old. What has no
+    date is taken, and counted.
+    """
+    ids = list(page.ids[: max(0, first)])
+    if not listing.since:
+        return ids, False
+    since = datetime.fromisoformat(f"{listing.since}T00:00:00+00:00").timestamp()
+    dates = page.dates or (None,) * len(page.ids)
+    old = [at is not None and at < since for at in dates]
+    taken = [(name, at) for name, at, is_old in zip(ids, dates, old, strict=False) if not is_old]
+    if not page.repeated:
+        listing.left_out += len(ids) - len(taken)
+        listing.undated += sum(at is None for _, at in taken)
+    dated = [is_old for at, is_old in zip(dates, old, strict=True) if at is not None]
+    return [name for name, _ in taken], newest_first(listing) and bool(dated) and dated[-1]
+
+
+def _behind_newest(listing: Listing, ids: tuple[str, ...], head: frozenset[str], seen: int) -> int | None:
     """How many of a page's last videos `--newest` leaves out, when the part ends there; None when it goes on.
 
     The first time, N videos are taken. Later, those that stand before the first one known from the last listing. In a

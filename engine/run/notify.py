@@ -31,6 +31,7 @@ _SEND = (
     "import apprise, json, sys; told = json.load(sys.stdin); "
     "sys.exit(not apprise.Apprise([told.pop('servers')]).notify(**told))"
 )
+_FINAL = ("ok", "absent", "failed")
 _COUNTS = ("total", "pending", "in_flight", "deferred", "ok", "absent", "failed")
 
 
@@ -96,9 +97,19 @@ def _service(text: str, scheme: str) -> Target:
 
 
 def body(
-    event: str, queue: str, status: Mapping[str, Any], *, code: int | None, reason: str
+    event: str,
+    queue: str,
+    status: Mapping[str, Any],
+    *,
+    code: int | None,
+    reason: str,
+    before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What a notice says. `event` is `ended` or `stalled`; `queue` its directory; `code` the exit code, if any."""
+    """What a notice says. `event` is `ended` or `stalled`; `queue` its directory; `code` the exit code, if any.
+
+    `before`: the status when the run began; what has become final since then is new.
+    """
+    old = before if before is not None else status
     return {
         "schema_version": 1,
         "event": event,
@@ -107,6 +118,7 @@ def body(
         "exit_code": code,
         "reason": reason,
         "counts": {name: status[name] for name in _COUNTS},
+        "new": {name: max(0, status[name] - old[name]) for name in _FINAL},
     }
 
 
@@ -171,8 +183,10 @@ def words(notice: Mapping[str, Any]) -> tuple[str, str]:
     counts = notice["counts"]
     left = counts["total"] - counts["ok"] - counts["absent"] - counts["failed"]
     code = "" if notice["exit_code"] is None else f", exit code {notice['exit_code']}"
+    new = ", ".join(f"{count:,} {name}" for name, count in notice["new"].items() if count)
     lines = [
         f"{counts['ok']:,} ok, {counts['absent']:,} absent, {counts['failed']:,} failed, {left:,} left{code}",
+        f"new in this run: {new or 'nothing'}",
         str(notice["reason"]),
     ]
     return f"engine: {notice['queue']} {notice['event']} ({notice['state']})", "\n".join(filter(None, lines))
@@ -231,6 +245,7 @@ def _variables(notice: Mapping[str, Any]) -> dict[str, str]:
         "REASON": str(notice["reason"]).replace("\0", " "),
         "EXIT_CODE": "" if notice["exit_code"] is None else notice["exit_code"],
         **{name.upper(): count for name, count in notice["counts"].items()},
+        **{f"NEW_{name.upper()}": count for name, count in notice["new"].items()},
     }
     return {f"ENGINE_{name}": str(value) for name, value in values.items()}
 

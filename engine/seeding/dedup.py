@@ -44,6 +44,7 @@ class Deduplicator:
         rejects: Rejects | None = None,
         max_results: int = MAX_RESULTS,
         newest: int | None = None,
+        since: str | None = None,
     ) -> None:
         self.result = Seeded(known=None if unwanted is None else 0)
         self._held = held
@@ -52,7 +53,7 @@ class Deduplicator:
         self._unwanted = unwanted
         self._rejects = rejects
         self._max_results = max_results
-        self._newest = newest
+        self._newest, self._since = newest, since
         self._batch: Batch = {}
         self._again: list[str] = []  # ids repeated within the batch; only kept when some are unwanted
 
@@ -91,7 +92,7 @@ class Deduplicator:
             self.result.rejected += 1
             if self._rejects is not None:
                 self._rejects.add(line)
-        elif self._sources.add(source.kind, source.name, self._max_results, self._newest):
+        elif self._sources.add(source.kind, source.name, self._max_results, self._newest, self._since):
             self.result.listed += 1
         else:
             self.result.duplicate += 1

@@ -108,6 +108,7 @@ def seed_streams(
     known_elsewhere: IdSet | None = None,
     max_results: int = MAX_RESULTS,
     newest: int | None = None,
+    since: str | None = None,
 ) -> Seeded:
     """Seed what the streams hold, under seed.lock; what is wrong with a stream is added to `errors`.
 
@@ -116,7 +117,9 @@ def seed_streams(
     with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
         if known_elsewhere is not None:
             known_ids.add_known_ids(queue, known_elsewhere)
-        seeding = Seeding(queue, unwanted=known_elsewhere, max_results=max_results, newest=newest)
+        seeding = Seeding(
+            queue, unwanted=known_elsewhere, max_results=max_results, newest=newest, since=since
+        )
         return seeding.add(guarded(streams, errors, on_note))
 
 

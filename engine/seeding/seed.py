@@ -54,6 +54,7 @@ class Seeding:
         unwanted: IdSet | None = None,
         max_results: int = MAX_RESULTS,
         newest: int | None = None,
+        since: str | None = None,
     ) -> None:
         self.queue = queue
         self._on_progress = on_progress
@@ -71,6 +72,7 @@ class Seeding:
             rejects=self._rejects,
             max_results=max_results,
             newest=newest,
+            since=since,
         )
 
     def add(self, lines: Iterable[Line]) -> Seeded:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,12 @@ _OPTIONS: dict[str, Any] = {
         "youtube": {"raise_incomplete_data": ["1"]},
     },
 }
+_DATED = {
+    **_OPTIONS["extractor_args"],
+    "youtubetab": {**_OPTIONS["extractor_args"]["youtubetab"], "approximate_date": ["1"]},
+}
+_DAY_S = 86_400.0
+_CALENDAR = 0.02  # of an age: how much months and years may differ
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _NO_TAB = re.compile(r"does not have an? \w+ tab")
 _WRONG = re.compile(
@@ -54,12 +61,14 @@ _WRONG = re.compile(
 class Page:
     """Video ids in the order of the list. `following` is the token of the next page, None at the end.
 
-    `repeated`: this is the first page of the list, read again to resume the listing.
+    `repeated`: this is the first page of the list, read again to resume the listing. `dates`, if they were asked for:
+    when each video may have been published at the latest, in seconds since 1970; None where the list does not say.
     """
 
     ids: tuple[str, ...]
     following: str | None
     repeated: bool = False
+    dates: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,17 @@ class Stopped:
     wrong: bool = False
     missing: bool = False
     channel_id: str | None = None
+
+
+def _latest(approximate: object) -> float | None:
+    """When a video was published at the latest, with some room.
+
+    A list says `2 weeks ago` of what is two weeks old or more. yt-dlp counts back from now, by the calendar, and
+    rounds to whole days; whether the site's months have 30 days is not known.
+    """
+    if not isinstance(approximate, int | float):
+        return None
+    return approximate + 1.5 * _DAY_S + _CALENDAR * max(0.0, time.time() - approximate)
 
 
 def listing_url(kind: str, source: str, part: str, max_results: int | None) -> str:
@@ -105,33 +125,38 @@ class ListingClient:
         self._resume_token: str | None = None  # to be put into the next request with a token
         self._channel_id: str | None = None
 
-    def pages(self, url: str, token: str | None = None) -> Iterator[Page | Stopped]:
+    def pages(self, url: str, token: str | None = None, *, dated: bool = False) -> Iterator[Page | Stopped]:
         """The pages of a `listing_url`, from `token` on. A Stopped comes last, if there is one.
+
+        `dated`: with the dates of the videos.
 
         Raises errors.Interrupted, and other EngineErrors that `acquire` raises.
         """
         self._handler.error = None
         self._status, self._token, self._resume_token, self._channel_id = 0, None, token, None
+        self._ydl.params["extractor_args"] = _DATED if dated else _OPTIONS["extractor_args"]
         ids: list[str] = []
+        dates: list[float | None] = []
         page_token: str | None = None
         repeated = token is not None
         try:
             for entry in self._entries(url):
                 if self._token != page_token:
-                    yield Page(tuple(ids), self._token, repeated)
-                    ids, page_token, repeated = [], self._token, False
+                    yield Page(tuple(ids), self._token, repeated, tuple(dates))
+                    ids, dates, page_token, repeated = [], [], self._token, False
                 video_id = entry.get("id") if entry.get("ie_key") == "Youtube" else None
                 if isinstance(video_id, str) and _VIDEO_ID.fullmatch(video_id):
                     ids.append(video_id)
+                    dates.append(_latest(entry.get("timestamp")))
         except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
             error = self._handler.error
             if isinstance(error, (Interrupted, EngineError)):
                 raise error from None
             if ids:
-                yield Page(tuple(ids), self._token, repeated)
+                yield Page(tuple(ids), self._token, repeated, tuple(dates))
             yield self._stopped(error, exc)
             return
-        yield Page(tuple(ids), None, repeated)
+        yield Page(tuple(ids), None, repeated, tuple(dates))
 
     def _entries(self, url: str) -> Iterator[dict[str, Any]]:
         """The entries that yt-dlp yields for a URL, lazily. One redirect within YouTube is followed."""

@@ -430,17 +430,18 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_full_disk_behind_stdout_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("args", [["status", "--json"], ["status"], ["sources", "--json"]], ids=" ".join)
+def test_a_full_disk_behind_stdout_is_said(tmp_path: Path, args: list[str]) -> None:
     queue = batch(tmp_path, 4)
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "engine", "status", "--json", "-q", queue.root],
+            [sys.executable, "-m", "engine", *args, "-q", queue.root],
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
         )
     assert done.returncode == Exit.DISK
-    assert b"No space left" in done.stderr
+    assert b"cannot be written to standard output: No space left" in done.stderr
     assert b"Traceback" not in done.stderr
 
 

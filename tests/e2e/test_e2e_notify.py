@@ -56,6 +56,7 @@ def test_a_run_that_is_stopped(tmp_path: Path, hook: tuple[str, list[dict[str, A
     assert (notice["event"], notice["state"], notice["queue"]) == ("ended", "stopped", "night")
     assert (notice["exit_code"], notice["reason"]) == (143, "stopped by SIGTERM")
     assert notice["counts"]["ok"] > 0 < notice["counts"]["pending"]
+    assert notice["new"]["ok"] == notice["counts"]["ok"]
     assert SECRET not in ended.said
     for path in [*queue.rglob("*"), *out.rglob("*")]:
         assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path

@@ -37,7 +37,7 @@ def values(**more: Any) -> dict[str, Any]:
 
 
 def name(template: str, **more: Any) -> str:
-    return NameTemplate(template, [*OURS, "topic"]).path(values(**more), "txt")
+    return NameTemplate(template, {**OURS, "topic": "text", "rank": "int"}).path(values(**more), "txt")
 
 
 @given(HOSTILE, HOSTILE, st.sampled_from(TEMPLATES), st.booleans())
@@ -98,6 +98,31 @@ def test_templates_that_cannot_be_meant(template: str) -> None:
 def test_a_conversion_is_named() -> None:
     with pytest.raises(UsageError, match=r"write \{title\} without !r"):
         name("{title!r}")
+
+
+@pytest.mark.parametrize(
+    ("template", "what"),
+    [
+        ("{duration_s:%H}", "'duration_s' holds no date"),
+        ("{title:%Y}", "'title' holds no date"),
+        ("{id:%Y}", "'id' holds no date"),
+        ("{rank:%d}", "'rank' holds no date"),
+        ("{title:05d}", "'title' holds no number"),
+        ("{is_generated:05d}", "'is_generated' holds no number"),
+    ],
+)
+def test_a_format_that_a_column_cannot_have_is_refused_before_anything_is_made(
+    tmp_path: Path, template: str, what: str
+) -> None:
+    queue = canned_batch.batch(tmp_path, canned_batch.some(1, input={"rank": 3}))
+    with pytest.raises(UsageError, match=re.escape(what)):
+        Batch(queue.root).export("txt", tmp_path / "x", name=template)
+    assert [path.name for path in (tmp_path / "x").rglob("*") if path.name.endswith(".txt")] == []
+
+
+def test_dates_of_ours_and_yours() -> None:
+    assert name("{finished_at:%Y} {topic:%d.%m.} {rank:03d}", finished_at="2026-01-31T10:00:00Z",
+                topic="2020-05-06", rank=7) == f"2026 06.05. 007 [{ID}].txt"  # fmt: skip
 
 
 def test_ids_that_differ_in_case_have_names_that_do_not(tmp_path: Path) -> None:

@@ -33,8 +33,9 @@ class Site:
         self.lists: dict[str, list[str]] = {}
         self.stops: dict[str, tuple[int, Stopped, int]] = {}
         self.asked: list[int] = []  # pages
+        self.dates: dict[str, float] = {}  # of videos; the others have none
 
-    def pages(self, url: str, token: str | None = None) -> Iterator[Page | Stopped]:
+    def pages(self, url: str, token: str | None = None, *, dated: bool = False) -> Iterator[Page | Stopped]:
         part = url.rpartition("/")[2]
         if part not in self.lists:
             yield Stopped(NO, wrong=True, missing=True, channel_id="UCtopic")
@@ -50,9 +51,9 @@ class Site:
             jumps = at == 0 and token is not None
             following = int(token or 0) if jumps else at + 1
             more = following * 30 < len(videos)
-            yield Page(
-                tuple(videos[at * 30 : at * 30 + 30]), str(following) if more else None, repeated=jumps
-            )
+            ids = tuple(videos[at * 30 : at * 30 + 30])
+            dates = tuple(map(self.dates.get, ids)) if dated else ()
+            yield Page(ids, str(following) if more else None, repeated=jumps, dates=dates)
             if not more:
                 return
             at = following

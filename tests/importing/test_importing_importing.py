@@ -12,9 +12,11 @@ from recount import by_id, check_files, manifest
 from small_run import told
 from support import OK, Crash, add, batch, dying_at, finish, ids, reclaim, states, worked
 
+from engine import Batch, HeldError, ImportResult, UsageError
 from engine.model import Kind
 from engine.output.formats import from_json
 from engine.queue.directory import Queue
+from engine.run.supervisor import hold
 from engine.storage import disk
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -226,3 +228,22 @@ def test_a_full_disk_is_said_and_it_goes_on(tmp_path: Path, monkeypatch: pytest.
     assert take_in(tmp_path, folder)[0] == 0
     assert {row["video_id"] for row in manifest(tmp_path / "queue")} == set(ids(6))
     assert Queue(str(tmp_path / "queue")).total() == 6
+
+
+def test_from_a_program(tmp_path: Path) -> None:
+    folder = leave(tmp_path / "left", *ids(5))
+    leave(folder, "bbbbbbbbbbB", suffix=".de.vtt", text=VTT)
+    batch_ = Batch(tmp_path / "queue")
+    result = batch_.import_folder(folder, output=tmp_path / "out", languages="en,fr", format=["srt"])
+    assert result == ImportResult(videos=6, imported=5, already=0, rejected=0, other_language={"de": 1})
+    assert {row.way for row in batch_.rows(status="ok")} == {"import"}
+    assert batch_.import_folder(folder).already == 5
+    with pytest.raises(UsageError, match="languages"):
+        batch_.import_folder(folder, languages="de")
+    with pytest.raises(UsageError, match="does not exist"):
+        batch_.import_folder(tmp_path / "nowhere")
+    with pytest.raises(TypeError, match="rate"):
+        batch_.import_folder(folder, rate=3)  # type: ignore[call-arg]
+    with hold(Queue(batch_.root)), pytest.raises(HeldError) as held:
+        batch_.import_folder(folder)
+    assert held.value.pid == os.getpid()

@@ -55,6 +55,37 @@ def test_json_is_one_document_with_times_as_text(tmp_path: Path) -> None:
     assert value["next"][0]["line"].startswith("engine failures -q ")
 
 
+def test_what_the_last_run_brought(tmp_path: Path) -> None:
+    rows = [row(name, EVENING + n * 60, input={"source": "@old"}) for n, name in enumerate(ids(20))]
+    later = EVENING + 24 * HOUR
+    rows += [
+        row(name, later + n, "private" if n == 4 else None, input={"source": "@one" if n % 3 else "PLx"})
+        for n, name in enumerate(ids(12, 100))
+    ]
+    runs = [event(EVENING, "start", run="a"), event(later + 0.9, "start", run="b")]
+    item = report.make(leave(tmp_path / "q", rows, runs).root)
+    assert item.new is not None
+    assert (item.new.ok, item.new.absent, item.new.failed) == (11, 1, 0)
+    assert item.new.sources == {"PLx": 4, "@one": 8}
+    assert [each["video_id"] for each in item.new.examples] == [
+        r["video_id"] for r in rows if r["status"] == "ok"
+    ][-10:]
+    new = json.loads(json.dumps(item.to_json()))["new"]
+    assert (new["ok"], len(new["examples"]), seconds(new["since"])) == (11, 10, int(later))
+    said = " ".join(" ".join(report.words(item, 100)).split())
+    assert "12, 11 with a transcript, 1 without one to fetch, 0 failed; from @one 8, PLx 4" in said
+    assert "About" in report.page(item) and "since the last run began" in report.page(item)
+
+
+def test_in_the_first_run_nothing_is_called_new(tmp_path: Path) -> None:
+    rows = [row(name, EVENING + n) for n, name in enumerate(ids(3))]
+    item = report.make(leave(tmp_path / "q", rows, [event(EVENING, "start", run="a")]).root)
+    assert item.new is not None
+    assert item.new.ok == 3
+    assert not any(line.startswith("new") for line in report.words(item))
+    assert report.make(leave(tmp_path / "r", rows, []).root).new is None
+
+
 def test_nothing_done_yet(tmp_path: Path) -> None:
     item = report.make(batch(tmp_path, 16).root)
     assert (item.left, item.chart, item.kinds, item.slowest) == (16, None, (), ())

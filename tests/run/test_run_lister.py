@@ -6,15 +6,18 @@ import contextlib
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lister_bench import IDS, NO, REFUSED, Bench, settings
 from patience import HANG_S, ends
+from small_run import told
 
-from engine.errors import Interrupted
+from engine import Batch
+from engine.errors import Interrupted, UsageError
 from engine.model import RequestCost
 from engine.queue import events, listings
 from engine.queue.directory import Queue
@@ -336,3 +339,83 @@ def test_newest_goes_on_after_a_stop_and_takes_no_more(tmp_path: Path) -> None:
     listings.save(bench.queue, listing)
     assert bench.work().state == "done"
     assert bench.seeded() == IDS[:70]
+
+
+# ---- --since ---------------------------------------------------------------------------------------------
+
+SINCE, DAY_S = "2026-06-10", 86_400.0
+FIRST_S = datetime.fromisoformat(
+    "2026-06-20T00:00:00Z"
+).timestamp()  # of the newest video; each is a day older
+
+
+def since(bench: Bench, names: list[str], part: str = "videos", *, undated: Collection[str] = ()) -> Bench:
+    """Have the bench's source leave out what is older than SINCE."""
+    listing = bench.listing
+    listing.since = SINCE
+    listings.save(bench.queue, listing)
+    bench.site.lists[part] = names
+    bench.site.dates = {name: FIRST_S - n * DAY_S for n, name in enumerate(names) if name not in undated}
+    return bench
+
+
+def test_what_is_older_is_left_out_and_the_list_read_no_further(tmp_path: Path) -> None:
+    bench = since(Bench(tmp_path, "@one/videos"), IDS[:100])
+    listing = bench.work()
+    assert bench.seeded() == IDS[:11]  # the 20th to the 10th, that day included
+    assert bench.site.asked == [0]
+    assert (listing.state, listing.found, listing.left_out, listing.undated) == ("done", 11, 19, 0)
+    assert "19 older than 2026-06-10 left out" in events.recent(bench.queue, 60.0)[-1]["reason"]
+
+
+def test_what_has_no_date_is_taken_and_said(tmp_path: Path) -> None:
+    bench = since(Bench(tmp_path, "@one/videos"), IDS[:100], undated={IDS[2], IDS[20]})
+    assert bench.work().undated == 2
+    assert bench.seeded() == [*IDS[:11], IDS[20]]
+    assert "2 without a date taken" in told("sources", "-q", bench.queue.root)[1]
+
+
+def test_a_list_without_dates_is_taken_whole_and_newest_bounds_it(tmp_path: Path) -> None:
+    bench = since(Bench(tmp_path / "a", "@one/shorts"), IDS[:70], "shorts", undated=set(IDS))
+    assert (bench.work().undated, len(bench.seeded())) == (70, 70)
+    bench = since(newest(Bench(tmp_path / "b", "@one/shorts"), 5), IDS[:70], "shorts", undated=set(IDS))
+    assert (bench.work().undated, bench.seeded()) == (5, IDS[:5])
+
+
+def test_a_playlist_in_any_order_is_read_to_its_end(tmp_path: Path) -> None:
+    names = IDS[:50]
+    bench = since(Bench(tmp_path, "PLx", "playlist"), names, "playlist?list=PLx")
+    bench.site.lists["playlist?list=PLx"] = names[::-1]
+    assert bench.work().left_out == 39
+    assert bench.seeded() == names[:11][::-1]
+    assert bench.site.asked == [0, 1]
+
+
+def test_after_since_a_sync_adds_what_is_newer(tmp_path: Path) -> None:
+    bench = since(Bench(tmp_path, "@one/videos"), IDS[10:110])
+    bench.site.dates = {name: FIRST_S - n * DAY_S for n, name in enumerate(IDS[:110])}
+    bench.work()
+    assert bench.seeded() == IDS[10:11]
+    bench.site.lists["videos"] = IDS[:110]
+    listings.sync(bench.queue)
+    assert bench.work().state == "done"
+    assert set(bench.seeded()) == set(IDS[:11])
+    bench.site.lists["videos"] = IDS[:110]
+    listings.sync(bench.queue, since="2026-06-01")  # further back: what was left out comes now
+    bench.work()
+    assert set(bench.seeded()) == set(IDS[:20])
+
+
+def test_since_comes_with_the_source_and_with_a_sync(tmp_path: Path) -> None:
+    batch = Batch(str(tmp_path / "q"))
+    batch.seed(["@one", "search:old bread"], since="20260110")
+    assert [each.since for each in batch.sources()] == ["2026-01-10", None]
+    listing = listings.read_all(Queue(batch.root))[0]
+    listing.state = "done"
+    listings.save(Queue(batch.root), listing)
+    assert batch.sync(since="2026-02-01") == 1
+    assert batch.sources()[0].since == "2026-02-01"
+    for wrong in ("1.2.2026", "2999-01-01", "2026-02-30"):
+        with pytest.raises(UsageError, match="day"):
+            batch.seed(["@two"], since=wrong)
+        assert told("seed", "@two", "-q", batch.root, "--since", wrong)[0] == 2

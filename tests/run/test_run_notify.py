@@ -21,7 +21,14 @@ from engine.monitor.status import empty
 from engine.run import notify
 
 SECRET = "T0pS3cret"
-NOTICE = notify.body("ended", "/some/where/my queue", {**empty(), "ok": 5}, code=3, reason="it was so")
+NOTICE = notify.body(
+    "ended",
+    "/some/where/my queue",
+    {**empty(), "ok": 5},
+    code=3,
+    reason="it was so",
+    before={**empty(), "ok": 2},
+)
 
 
 class Site(ThreadingHTTPServer):
@@ -79,6 +86,7 @@ def test_one_post_with_the_notice(site: Site) -> None:
         "schema_version": 1, "event": "ended", "state": "empty", "queue": "my queue", "exit_code": 3,
         "reason": "it was so",
         "counts": {"total": 0, "pending": 0, "in_flight": 0, "deferred": 0, "ok": 5, "absent": 0, "failed": 0},
+        "new": {"ok": 3, "absent": 0, "failed": 0},
     }  # fmt: skip
 
 
@@ -183,7 +191,7 @@ def test_a_service_of_apprise_is_told_in_words(site: Site, monkeypatch: pytest.M
     assert send(site.at(f"/{SECRET}").replace("http:", "json:")) is None
     said = json.loads(site.got[0][2])
     assert said["title"] == "engine: my queue ended (empty)"
-    assert said["message"] == "5 ok, 0 absent, 0 failed, -5 left, exit code 3\nit was so"
+    assert said["message"] == "5 ok, 0 absent, 0 failed, -5 left, exit code 3\nnew in this run: 3 ok\nit was so"
     assert said["type"] == "warning"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -40,12 +41,14 @@ def asked(site: Site) -> list[dict[str, Any]]:
 def lists(make_client: Any) -> Callable[..., Got]:
     told: list[Failure | None] = []
 
-    def go(url: str = CHANNEL, token: str | None = None, acquire: Any = permit) -> Got:
+    def go(
+        url: str = CHANNEL, token: str | None = None, acquire: Any = permit, *, dated: bool = False
+    ) -> Got:
         client = ListingClient(
             make_client(max_bytes=1 << 20), acquire, lambda _, failure, __: told.append(failure), 5.0
         )
         try:
-            return list(client.pages(url, token))
+            return list(client.pages(url, token, dated=dated))
         finally:
             client.close()
 
@@ -191,3 +194,29 @@ def test_an_interruption_passes_through(asked: Any, lists: Any) -> None:
 )
 def test_listing_urls(arguments: Any, url: str) -> None:
     assert listing_url(*arguments) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://www.youtube.com/@made-up-900/videos", "https://www.youtube.com/playlist?list=PLmade-up-900"],
+)
+def test_no_date_is_before_the_day_of_its_video_nor_long_after_it(
+    lists: Callable[..., Got], asked: list[dict[str, Any]], url: str
+) -> None:
+    day_s, now = 86_400.0, time.time()
+    pages = [page for page in lists(url, dated=True) if isinstance(page, Page)]
+    dates = [at for page in pages for at in page.dates]
+    assert len(dates) == sum(len(page.ids) for page in pages) > 700
+    for days, latest in enumerate(
+        dates
+    ):  # the site's words for a video that is `days` old, and up to a day more
+        assert latest is not None
+        coarse = next((unit for unit in (365, 30, 7) if days >= unit), 1)
+        assert now - days * day_s <= latest <= now - (days * 0.97 - coarse - 4) * day_s + 60
+    assert not any(at for page in lists(url) if isinstance(page, Page) for at in page.dates)
+
+
+def test_shorts_have_no_dates(lists: Callable[..., Got], asked: list[dict[str, Any]]) -> None:
+    (page,) = lists("https://www.youtube.com/@made-up-100/shorts", dated=True)
+    assert isinstance(page, Page)
+    assert page.dates == (None,) * 10

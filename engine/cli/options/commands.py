@@ -11,7 +11,7 @@ from engine.cli.options.ways import with_mask_values
 
 # How the help of a command with many options is laid out: section, and the options' parameters in it.
 SECTIONS = {
-    "The batch": "root profile column sheet encoding keep_columns skip_known max_results newest replace "
+    "The batch": "root profile column sheet encoding keep_columns skip_known max_results newest since replace "
     "output_lost limit",
     "What is fetched": "output formats languages manual_only generated_only all_languages translate metadata",
     "How fast, how much": "rate processes threads sequential max_requests max_bytes max_duration no_memory",

@@ -7,10 +7,16 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.cli.options.values import Whole
+from engine.cli.options.values import DAY, Whole
 from engine.queue.listings import MAX_RESULTS
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def since_option(about: str) -> Callable[[F], F]:
+    """`--since DATE`."""
+    return click.option("--since", metavar="DATE", type=DAY, envvar="ENGINE_SINCE", help=about)
+
 
 _OPTIONS = (
     click.option(
@@ -58,11 +64,16 @@ _OPTIONS = (
         help="Of each channel (tab by tab) and playlist that is new to the queue, begin with the first N videos of "
         "its list; `engine sync` adds what comes later. Without it all are added.",
     ),
+    since_option(
+        "Of each channel and playlist that is new to the queue, leave out videos older than this day (UTC, as "
+        "2026-01-31), now and later. Lists date videos as `3 weeks ago`, or not at all (shorts): what may be of "
+        "that day or later is added."
+    ),
 )
 
 
 def reading_options(function: F) -> F:
-    """`--column --sheet --encoding --keep-columns --skip-known --max-results --newest`."""
+    """`--column --sheet --encoding --keep-columns --skip-known --max-results --newest --since`."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function

@@ -57,6 +57,7 @@ class RunRequest:
     column: str | None
     max_results: int = MAX_RESULTS
     newest: int | None = None
+    since: str | None = None
     max_requests: int | None = None
     max_bytes: str | None = None
     max_duration: str | None = None

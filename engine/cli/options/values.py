@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from engine.units import checked_day
+
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/?/")
 _TEMPLATE = re.compile(r"%\(\w")
 
@@ -55,4 +57,17 @@ class LocalPath(click.types.StringParamType):
         return value
 
 
+class Day(click.ParamType):
+    """A day that is not in the future, as `2026-01-31`."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return checked_day(str(value))
+        except ValueError as exc:
+            self.fail(f"{str(value)[:40]!r}: {exc}", param, ctx)
+
+
+DAY = Day()
 LOCAL_PATH = LocalPath()
