@@ -262,11 +262,11 @@ class InnertubeClient:
 @dataclass(frozen=True, slots=True)
 class YtdlpOptions:
     """What a user gives yt-dlp's own way. `extractor_args` as they were written (`youtube:player_client=web`);
-    `cookies` is a path, None without."""
+    `cookies` is what is in the file, None without."""
 
     extractor_args: tuple[str, ...] = field(default=(), repr=False)
     plugin_dirs: tuple[str, ...] = ()
-    cookies: str | None = None
+    cookies: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
