@@ -179,7 +179,8 @@ class RequestCost:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A fetch that worked. `transcripts` as in Record; `way` is the way that served (`engine.youtube.clients`).
+    """A fetch that worked. `transcripts` as in Record; `way` is the way that served (`engine.youtube.clients`),
+    `hidden_by` are those that showed no captions of it before.
 
     `note` says what a reader of the row should know, such as another track of the same language; usually None.
     """
@@ -190,6 +191,7 @@ class Fetched:
     transcripts: tuple[Transcript, ...] = ()
     way: str | None = None
     note: str | None = None
+    hidden_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +262,11 @@ class InnertubeClient:
 @dataclass(frozen=True, slots=True)
 class YtdlpOptions:
     """What a user gives yt-dlp's own way. `extractor_args` as they were written (`youtube:player_client=web`);
-    `cookies` is a path, None without."""
+    `cookies` is what is in the file, None without."""
 
     extractor_args: tuple[str, ...] = field(default=(), repr=False)
     plugin_dirs: tuple[str, ...] = ()
-    cookies: str | None = None
+    cookies: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,17 @@ Forms: a URL (`http https socks5 socks5h`), `host:port`, `host:port:user:passwor
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
 from engine.errors import UsageError
 from engine.model import EgressSpec
+from engine.storage.option_file import read_option_file
 
 SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 DIRECT = EgressSpec("direct")
+MAX_BYTES = 4 << 20
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -80,12 +81,8 @@ def _from_fields(text: str, where: str) -> str:
 
 def read_proxies(path: str) -> tuple[list[str], list[str]]:
     """(URLs, warnings) of a file with one proxy a line and `#` comments. Raises UsageError with file and line."""
-    try:
-        with open(path, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            lines = _lines(file.read(1 << 22), path)
-    except OSError as exc:
-        raise UsageError(f"--proxies {path}: {exc.strerror}") from None
+    data, mode = read_option_file(path, "--proxies", MAX_BYTES)
+    lines = _lines(data, path)
     warnings = []
     if mode & (stat.S_IRGRP | stat.S_IROTH):
         warnings.append(f"{path} can be read by others on this machine: chmod 600 it, it may hold passwords")
@@ -105,7 +102,7 @@ def _lines(data: bytes, path: str) -> list[str]:
     Guessing would change a password, and the proxy would refuse it for no visible reason.
     """
     lines = []
-    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+    for number, raw in enumerate(data.splitlines(), 1):
         try:
             lines.append(raw.decode("utf-8"))
         except UnicodeDecodeError:

@@ -12,6 +12,7 @@ It is a random one of the last 100 videos that this egress fetched, else one tha
 | the control video                               | the egress                                                    |
 |-------------------------------------------------|---------------------------------------------------------------|
 | has captions, in whatever language              | works                                                         |
+| has captions that two ways hide, three do so    | works, and nothing is confirmed: these ways are soon off      |
 | has none, and had some when it was fetched      | is blocked                                                    |
 | has none, nor have the next two                 | is blocked; the message names `--control-video`               |
 | is refused, or its connection is lost           | stands as that says; nothing further is sent                  |
@@ -41,6 +42,7 @@ from engine.settings import Settings
 from engine.worker.context import another_permit
 from engine.worker.results import outcome_of, shows_captions
 from engine.youtube.fetcher import Fetcher
+from engine.youtube.way_rules import ENOUGH
 
 CONTROL = "control video"  # stands for the job where an outcome is reported
 KEPT = 100
@@ -54,6 +56,7 @@ class ControlAnswer(Enum):
     """What a control video showed."""
 
     CAPTIONS = "captions"
+    HIDDEN = "captions that the ways hide by which jobs had none"
     NONE = "no captions"
     NOTHING = "nothing to go by"
 
@@ -94,15 +97,20 @@ class ControlVideo:
             return ControlAnswer.NOTHING
 
     def _ask(self, permit: Permit) -> ControlAnswer:
-        egress, without = permit.egress, []
+        egress, without, hidden = permit.egress, [], False
         for number, (video_id, known) in enumerate(self._candidates(egress)):
             if number:
                 permit = another_permit(self._budget, self._abort, egress)
             began_at = time.monotonic()
-            got = self._fetcher.fetch(video_id, permit)
+            got = self._fetcher.fetch(video_id, permit, has_captions=True)
             self._budget.add_bytes(egress, got.cost.bytes)
+            if isinstance(got, Fetched) and len(got.hidden_by) >= ENOUGH:
+                hidden = True  # so may the next: three of them put these ways off
+                continue
             rotating = self._settings.egresses[egress].rotating
             outcome = Outcome.OK if isinstance(got, Fetched) else outcome_of(got.failure, rotating=rotating)
+            if hidden and outcome in _ANSWERED:
+                break
             if isinstance(got, Fetched) or (shows_captions(got) and outcome in _ANSWERED):
                 self._budget.report(permit, Outcome.OK, job=CONTROL, shown_at=began_at)
                 self._reported.discard(egress)
@@ -114,6 +122,9 @@ class ControlVideo:
             elif outcome not in _ANSWERED:
                 self._budget.report(permit, outcome, job=CONTROL, retry_after_s=got.failure.retry_after_s)
                 return ControlAnswer.NOTHING
+        if hidden:
+            self._budget.report(permit, Outcome.OK, job=CONTROL)
+            return ControlAnswer.HIDDEN
         if len(without) == ASKED or (without and len(without) == len(self._settings.control_videos)):
             return self._without_captions(permit, without, known=False)
         self._budget.report(permit, _SAYS_NOTHING, job=CONTROL)

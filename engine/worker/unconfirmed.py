@@ -19,7 +19,8 @@ before them. If it had not, as at the start of a run, they may come from the las
 these videos are fetched again. If neither has captions, all answers are final. If one has, all jobs go back to the
 queue.
 
-If none come, the egress is blocked. Whenever an egress is blocked, for this or another reason, its unconfirmed
+If they come only by a third way, the two that hide them are at fault, and the jobs go back to the queue. If none come, the
+egress is blocked. Whenever an egress is blocked, for this or another reason, its unconfirmed
 answers are dropped and their jobs go back to the queue, nothing charged.
 
 A job whose answer is unconfirmed is off the threads, not in flight, and has no journal line: after a crash it is
@@ -176,7 +177,7 @@ class Unconfirmed:
     def _fetch(self, egress: int) -> None:
         began_at = time.monotonic()
         permit = self._permit(egress)
-        if permit is not None and self._control.ask(permit) is ControlAnswer.NONE:
+        if permit is not None and self._control.ask(permit) in (ControlAnswer.NONE, ControlAnswer.HIDDEN):
             self._discarded[egress] = began_at
 
     def _recheck(self, egress: int, answers: list[UnconfirmedAnswer]) -> None:

@@ -30,7 +30,7 @@ from engine.network.attempt import Attempt
 from engine.network.client import Client
 from engine.storage.disk import disk_error
 from engine.youtube.classify import classify, shortage
-from engine.youtube.clients import CLIENTS
+from engine.youtube.clients import CLIENTS, PAGE, YTDLP
 from engine.youtube.messages import clean
 from engine.youtube.metadata import fetch_chapters, fetch_microformat, read_metadata, with_microformat
 from engine.youtube.track_choice import (
@@ -95,6 +95,7 @@ class _Served(NamedTuple):
     transcripts: tuple[Transcript, ...]
     metadata: Metadata
     note: str | None
+    hidden_by: tuple[str, ...] = ()
 
 
 class _Before(NamedTuple):
@@ -139,8 +140,9 @@ class Fetcher:
         self._failed_before: dict[str, _Before] = {}  # by video
         self._served = 0
 
-    def fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
-        """One attempt at one video; `permit` pays its first request.
+    def fetch(self, video_id: str, permit: Permit, *, has_captions: bool = False) -> Fetched | NotFetched:
+        """One attempt at one video; `permit` pays its first request. Of a video that is known to have captions a third
+        way is asked when two show none.
 
         Every failure is returned, except: errors.Interrupted, with the attempt's cost, when it has to end early or no
         way answers and nobody knows yet why; other EngineErrors that the client's `acquire` raises; MemoryError;
@@ -149,12 +151,15 @@ class Fetcher:
         with self.client.attempt(permit, self.settings.deadline_s) as attempt:
             video = VideoAttempt(attempt, video_id)
             try:
-                served = self._by_ways(video)
+                served = self._by_ways(video, has_captions=has_captions)
                 metadata = served.metadata
                 if self.settings.metadata == "full":
                     metadata = _full(attempt, video_id, metadata)
                 others = served.transcripts if self.settings.all_languages else ()
-                got = Fetched(metadata, served.transcripts[0], attempt.cost, others, served.way, served.note)
+                first = served.transcripts[0]
+                got = Fetched(
+                    metadata, first, attempt.cost, others, served.way, served.note, served.hidden_by
+                )
             except Interrupted:
                 raise Interrupted(attempt.cost) from None
             except EngineError:
@@ -164,7 +169,7 @@ class Fetcher:
         self._try_again(video_id, attempt.egress)
         return got
 
-    def _by_ways(self, video: VideoAttempt) -> _Served:
+    def _by_ways(self, video: VideoAttempt, *, has_captions: bool = False) -> _Served:
         """The wanted captions of a video by the first way that gets them. Raises FailureError."""
         failed: list[WayFailure] = []
         ways = self.health.usable(self.settings.ways, video.attempt.egress)
@@ -173,7 +178,9 @@ class Fetcher:
             ways = tuple(sorted(ways, key=before.asked.__contains__))
         for number, way in enumerate(ways):
             in_health = self.health.in_health() if failed else ()
-            if not asks_on(failed, way, explicit=self._explicit, in_health=in_health):
+            if not asks_on(
+                failed, way, explicit=self._explicit, in_health=in_health, has_captions=has_captions
+            ):
                 continue
             if failed and video.attempt.time_is_up:
                 break
@@ -226,7 +233,8 @@ class Fetcher:
         unmasked = any(each.failure.kind is Kind.NO_CAPTIONS for each in failed)
         tracks = self._ways.tracks(way, video, unmasked=unmasked)
         transcripts, note = self._read(video, tracks)
-        return _Served(way, transcripts, _metadata(video), note)
+        hidden_by = tuple(each.way for each in failed if each.failure.kind is Kind.NO_CAPTIONS)
+        return _Served(way, transcripts, _metadata(video), note, hidden_by)
 
     def _note_served(self, video: VideoAttempt, served: _Served, failed: list[WayFailure]) -> None:
         """A way served the video: then the ways before it failed."""
@@ -255,10 +263,12 @@ class Fetcher:
         return True
 
     def _unserved(self, video: VideoAttempt, failed: list[WayFailure], ways: tuple[str, ...]) -> FailureError:
-        """Why no way served the video. Raises Interrupted while it is not known whether any way still works: then a
-        queue's job is to come again, at no cost, and by the ways first that were not asked this time."""
+        """Why no way served the video. Raises Interrupted while it is not known whether any way still works, or whether
+        one that was too many for this time would serve it: then a queue's job is to come again, at no cost, and by
+        the ways first that were not asked this time."""
         stands = standing(failed, in_health=self.health.in_health())
-        if not (all_unheard(failed) and self.health.is_shared):
+        none_heard = all_unheard(failed)
+        if not (self.health.is_shared and (none_heard or stands.subject is Subject.CLIENT)):
             return _WaysFailed(stands)
         if len(self._failed_before) > _REMEMBERED:
             self._failed_before.clear()
@@ -267,10 +277,13 @@ class Fetcher:
         since = before or _Before(self._served, frozenset())
         self._failed_before[video.video_id] = since._replace(asked=asked | since.asked)
         rest = set(ways) - asked - since.asked
+        if not (none_heard or self._explicit):
+            rest -= {PAGE, YTDLP}  # they are for when no other way is answered
         if rest and not video.attempt.time_is_up:  # the others may well work
-            self.health.forget_served()
+            if none_heard:
+                self.health.forget_served()
             raise Interrupted
-        if self._served > since.served:  # others were served since: it is this video
+        if not none_heard or self._served > since.served:  # others were served since: it is this video
             return _WaysFailed(stands)
         why = "; ".join(f"{each.way}: {each.failure.message}" for each in failed)
         if self.health.unheard(self.settings.ways, video.attempt.egress, why):

@@ -18,9 +18,11 @@ The first line that fits an answer decides its subject (`subject`):
 - Another way is asked after CLIENT, SILENT and UNSURE, and after a refusal when an earlier client plays the video: a
   client that refuses it says nothing against one that plays it (visionOS is shown no videos made for kids).
 - Two clients that agree on UNSURE are enough. `no_captions` always needs two that play the video, as far as there
-  are two.
+  are two; of a video that has captions, three. A token is asked for by client, so three clients are asked before that
+  stands, and all ways if the user chose them: one may have a token.
 - `page` and `yt-dlp` cost more. Unless they were asked for, they are tried only when no client before them answers.
-- Once it is known that the ways work, two of them are enough for a video.
+- Once it is known that the ways work, a video costs no more requests than two of them do when they serve it. A third
+  may still be asked: a refusal is one request and not two.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from engine.network.answer import Answer, RequestPhase
 from engine.youtube.clients import PAGE, YTDLP
 
 ENOUGH = 2  # ways for a video, once they are known to work
+_REQUESTS_OF = {PAGE: 3, YTDLP: 3}  # of a way that serves a video; two of all others
 # YouTube's words for a video that this client is not given, though others may be. "This video is unavailable" and
 # whatever says why (removed, private, terminated) are about the video itself.
 _ON_THIS_CLIENT = re.compile(
@@ -67,12 +70,13 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class WayFailure:
-    """A way that failed for a video, and whom that speaks of. `partial` as in Observed."""
+    """A way that failed for a video, and whom that speaks of. `partial` as in Observed; `requests` that it took."""
 
     way: str
     subject: Subject
     failure: Failure
     partial: bool = False
+    requests: int = 1
 
     @property
     def unheard(self) -> bool:
@@ -130,27 +134,49 @@ def means_this_client(message: str) -> bool:
     return _ON_THIS_CLIENT.search(plain) is not None
 
 
+def requests_of(way: str) -> int:
+    """How many requests a way takes to serve a video, at least."""
+    return _REQUESTS_OF.get(way, 2)
+
+
 def asks_on(
-    failed: Sequence[WayFailure], way: str, *, explicit: bool, in_health: Collection[str] = ()
+    failed: Sequence[WayFailure],
+    way: str,
+    *,
+    explicit: bool,
+    in_health: Collection[str] = (),
+    has_captions: bool = False,
 ) -> bool:
     """Whether `way` is worth its requests after these failures.
 
-    explicit   the ways were chosen by the user
-    in_health  ways that served another video lately and have not failed since
+    explicit      the ways were chosen by the user
+    in_health     ways that served another video lately and have not failed since
+    has_captions  the video is known to have some: ways that show none may be at fault
     """
     if not failed:
         return True
     if failed[-1].final:
         return False
     heard = [each for each in failed if not each.unheard]
+    known = any(each.way in in_health for each in failed)
     if not heard:
-        known = any(each.way in in_health for each in failed)
         return len(failed) < ENOUGH or not known
+    token = any(each.failure.kind is Kind.PO_TOKEN for each in heard)
+    if known and not has_captions and not (token and explicit) and _costs_too_much(failed, way):
+        return False
     if way in (PAGE, YTDLP) and not explicit and not all(each.partial for each in heard):
         return False
     if failed[-1].subject is Subject.VIDEO and not _plays(heard):
         return False
-    return not _agreed(heard)
+    if token:
+        return explicit or len(heard) <= ENOUGH
+    return not _agreed(heard, ENOUGH + has_captions)
+
+
+def _costs_too_much(failed: Sequence[WayFailure], way: str) -> bool:
+    """Whether a video would take more requests by this way as well than two ways take that serve it."""
+    *_, dear, dearest = sorted(requests_of(name) for name in (way, *(each.way for each in failed)))
+    return sum(each.requests for each in failed) + requests_of(way) > dear + dearest
 
 
 def standing(failed: Sequence[WayFailure], *, in_health: Collection[str] = ()) -> WayFailure:
@@ -185,9 +211,9 @@ def _plays(heard: Sequence[WayFailure]) -> bool:
     return any(each.failure.kind is Kind.NO_CAPTIONS for each in heard)
 
 
-def _agreed(heard: Sequence[WayFailure]) -> bool:
-    """Whether two clients say the same of the video."""
+def _agreed(heard: Sequence[WayFailure], showing_none: int) -> bool:
+    """Whether two clients say the same of the video; so many of those that show no captions."""
     kinds = [each.failure.kind for each in heard]
     if Kind.NO_CAPTIONS in kinds:
-        return kinds.count(Kind.NO_CAPTIONS) >= ENOUGH or Kind.PO_TOKEN in kinds
+        return kinds.count(Kind.NO_CAPTIONS) >= showing_none
     return len([each for each in heard if not each.partial]) >= ENOUGH or len(heard) > ENOUGH

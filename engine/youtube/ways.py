@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -19,11 +20,12 @@ from engine.youtube.track_choice import OnlyGeneratedError
 from engine.youtube.tracks import Track
 from engine.youtube.video_attempt import VideoAttempt, ask_player
 from engine.youtube.way_health_file import WayHealth
-from engine.youtube.way_rules import Observed, Subject, WayFailure, subject
+from engine.youtube.way_rules import Observed, Subject, WayFailure, requests_of, subject
 from engine.youtube.ytdlp_client import YtdlpClient
 
 Mask = Literal["auto", "on", "off"]
 SPOILT = 2  # answers in a row that can be read only without the mask
+REFUSED_S = 10.0  # for so long a client that was refused without the mask as well is not asked so again
 
 
 class Ways:
@@ -41,6 +43,7 @@ class Ways:
         self._clients = clients
         self._ytdlp = YtdlpClient(ytdlp or YtdlpOptions())
         self._suspects = {client.way: MaskSuspects() for client in clients}
+        self._refused_at: dict[str, float] = {}  # by way: when it was refused without the mask as well
 
     def tracks(self, way: str, video: VideoAttempt, *, unmasked: bool = False) -> list[Track]:
         """The caption tracks that a way is shown: one request or more.
@@ -80,9 +83,9 @@ class Ways:
             video.check()
         except FailureError as exc:
             seen = Observed(exc.failure, video.attempt.answer, odd=isinstance(exc, OddAnswerError))
-            if subject(seen) is not Subject.CLIENT:
+            if subject(seen) is not Subject.CLIENT or self._refused_lately(client.way):
                 raise
-            ask_player(video, client, masked=False)
+            self._ask_whole(video, client)
             if self._health.mask_spoilt(client.way) >= SPOILT:  # one may be chance
                 self._health.mask_differed(client.way, f"with the mask {exc.failure.message}")
             return
@@ -96,6 +99,18 @@ class Ways:
         ask_player(video, client, masked=False)
         self._suspects[client.way].whole(video.player)
         self._compare(client.way, masked, video.player, missing)
+
+    def _refused_lately(self, way: str) -> bool:
+        return time.monotonic() - self._refused_at.get(way, -REFUSED_S) < REFUSED_S
+
+    def _ask_whole(self, video: VideoAttempt, client: InnertubeClient) -> None:
+        """Ask without the mask what could not be read with it."""
+        try:
+            ask_player(video, client, masked=False)
+            video.check()
+        except FailureError:
+            self._refused_at[client.way] = time.monotonic()
+            raise
 
     def _compare(
         self,
@@ -120,8 +135,9 @@ def explain(way: str, video: VideoAttempt, exc: Exception, *, partial: bool = Fa
     """
     answer = video.attempt.answer
     failure = classify(exc, answer)
+    asked = requests_of(way) - (answer.kind != "timedtext")
     if isinstance(exc, OnlyGeneratedError) and player.not_yet(video.details) is None:
-        return WayFailure(way, Subject.UNSURE, failure)  # this client may hide what another shows
+        return WayFailure(way, Subject.UNSURE, failure, requests=asked)  # this client may hide what another shows
     odd = isinstance(exc, (OddAnswerError, yta.YouTubeDataUnparsable, yta.FailedToCreateConsentCookie))
     odd = odd or (isinstance(exc, SHAPE_ERRORS) and answer.kind in ("player", "page"))
     odd = odd or (isinstance(exc, ValueError) and answer.kind == "player" and failure.kind is Kind.GARBLED)
@@ -131,4 +147,4 @@ def explain(way: str, video: VideoAttempt, exc: Exception, *, partial: bool = Fa
         live = player.not_yet(video.details)
         if live is not None:
             failure, about = live, Subject.VIDEO
-    return WayFailure(way, about, failure, partial)
+    return WayFailure(way, about, failure, partial, asked)

@@ -79,8 +79,7 @@ class _Extractor:
         given["youtube"] = {**_ARGUMENTS, **given.get("youtube", {})}
         more: dict[str, Any] = {"extractor_args": given}
         if options.cookies is not None:
-            with open(options.cookies, encoding="utf-8") as file:
-                more["cookiefile"] = io.StringIO(file.read())  # by its path, yt-dlp would write to it
+            more["cookiefile"] = io.StringIO(options.cookies)  # by its path, yt-dlp would write to it
         _add_plugins(options.plugin_dirs)
         self.ydl, self._handler = open_ytdlp({**_OPTIONS, **more}, "YoutubeIE")
         self._handler.passes_loopback = True

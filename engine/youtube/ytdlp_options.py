@@ -6,6 +6,7 @@ ever stored in a queue; cookies and arguments may be secrets.
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -13,9 +14,11 @@ from typing import Any
 
 from engine.errors import UsageError
 from engine.model import YtdlpOptions
+from engine.storage.option_file import read_option_file
 
 ALLOWED = ("--cookies", "--extractor-args", "--plugin-dirs")
 MAX_BYTES = 1 << 20
+COOKIES_MAX_BYTES = 8 << 20
 
 
 def parsed_args(options: YtdlpOptions) -> Mapping[str, Mapping[str, list[str]]]:
@@ -36,24 +39,14 @@ def parsed_args(options: YtdlpOptions) -> Mapping[str, Mapping[str, list[str]]]:
 
 def read_ytdlp_options(path: str) -> YtdlpOptions:
     """The options in a file. Relative paths in it are relative to it. Raises UsageError, which shows no value."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(MAX_BYTES + 1)
-    except (OSError, UnicodeDecodeError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8 text"
-        raise UsageError(f"--ytdlp-options: {path} cannot be read: {why}") from None
-    if len(text) > MAX_BYTES:
-        raise UsageError(f"--ytdlp-options: {path} is larger than a megabyte; is it the right file?")
+    text = _text(path, MAX_BYTES)
     beside = os.path.dirname(os.path.abspath(path))
     found: dict[str, list[str]] = {name: [] for name in ALLOWED}
     for name, value in _pairs(text, path):
         found[name].append(value)
     if len(found["--cookies"]) > 1:
         raise UsageError(f"--ytdlp-options: {path} names --cookies twice")
-    cookies = [_place(value, beside) for value in found["--cookies"]]
-    for each in cookies:
-        if not os.access(each, os.R_OK):
-            raise UsageError(f"--ytdlp-options: the cookies file {each} cannot be read")
+    cookies = [_cookies(_place(value, beside)) for value in found["--cookies"]]
     plugins = tuple(_place(value, beside) for value in found["--plugin-dirs"])
     for each in plugins:
         if not os.path.isdir(each):
@@ -61,6 +54,28 @@ def read_ytdlp_options(path: str) -> YtdlpOptions:
     options = YtdlpOptions(tuple(found["--extractor-args"]), plugins, cookies[0] if cookies else None)
     parsed_args(options)
     return options
+
+
+def _text(path: str, max_bytes: int) -> str:
+    data, _ = read_option_file(path, "--ytdlp-options", max_bytes)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"--ytdlp-options: {path} cannot be read: it is no UTF-8 text") from None
+
+
+def _cookies(path: str) -> str:
+    """What is in a file of cookies, once yt-dlp can read it. Imports yt-dlp. Raises UsageError, which shows none of it."""
+    text = _text(path, COOKIES_MAX_BYTES)
+    from yt_dlp.cookies import YoutubeDLCookieJar
+
+    try:
+        YoutubeDLCookieJar(io.StringIO(text)).load(ignore_discard=True, ignore_expires=True)
+    except Exception:  # noqa: BLE001 - its message quotes a line of the file
+        raise UsageError(
+            f"--ytdlp-options: {path} is no file of cookies as browsers' extensions export it (Netscape's format)"
+        ) from None
+    return text
 
 
 def _place(value: str, beside: str) -> str:

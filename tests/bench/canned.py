@@ -28,7 +28,7 @@ def wait_s(video_id: str, mean_s: float) -> float:
     return mean_s * dice.lognormvariate(-SIGMA * SIGMA / 2, SIGMA)
 
 
-def fetch(self: Any, video_id: str, permit: Any) -> Fetched:
+def fetch(self: Any, video_id: str, permit: Any, **_: Any) -> Fetched:
     """In place of Fetcher.fetch: a record of 1 KB."""
     from engine.model import Cue, Fetched, Metadata, RequestCost, Transcript
 

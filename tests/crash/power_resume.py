@@ -74,7 +74,7 @@ class Site:
         self.fetched: collections.Counter[str] = collections.Counter()
         self._lock = threading.Lock()
 
-    def fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
+    def fetch(self, video_id: str, permit: Permit, **_: object) -> Fetched | NotFetched:
         with self._lock:
             self.fetched[video_id] += 1
         kind = self.kinds[video_id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Bench:
         fetcher: Any = self
         self.control = ControlVideo(settings, self.budget, fetcher, self.abort)
 
-    def fetch(self, video_id: str, permit: Permit) -> Fetched | NotFetched:
+    def fetch(self, video_id: str, permit: Permit, **_: object) -> Fetched | NotFetched:
         self.asked.append(video_id)
         return self.site.get(video_id, BARE)
 
@@ -102,6 +103,22 @@ def test_captions_of_any_language_show_that_the_egress_works(
     assert state is not None
     assert state.shown_at > 0
     assert (state.ok, state.state) == (1, State.CLOSED)
+
+
+def test_captions_that_two_ways_hide_confirm_nothing(bench: Bench) -> None:
+    """The egress works, and whatever these two ways said of other videos is to be asked for again."""
+    hidden = replace(SHOWN, way="ios", hidden_by=("android", "visionos"))
+    bench.site = dict.fromkeys(NAMED, hidden)
+    assert bench.ask() is ControlAnswer.HIDDEN
+    assert bench.asked == list(NAMED), "three put the ways off"
+    state = bench.budget.peek(0)
+    assert state is not None
+    assert (state.shown_at, state.state) == (0, State.CLOSED)
+    bench.site[NAMED[1]] = SHOWN
+    assert bench.ask() is ControlAnswer.HIDDEN
+    bench.site[NAMED[1]] = NotFetched(Failure(Kind.BLOCKED, "429"), RequestCost(1, 1))
+    assert bench.ask() is ControlAnswer.NOTHING
+    assert bench.state == State.OPEN
 
 
 def test_one_that_was_fetched_and_has_none_by_now_is_a_block(bench: Bench) -> None:
@@ -199,7 +216,7 @@ def test_a_gateway_is_blocked_after_twenty_exits_in_a_row(tmp_path: Path) -> Non
 def test_a_large_answer_takes_its_turn_and_gives_it_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def large(*_: object) -> Fetched:
+    def large(*_: object, **__: object) -> Fetched:
         assert large_slot.take()
         return SHOWN
 
@@ -209,7 +226,7 @@ def test_a_large_answer_takes_its_turn_and_gives_it_back(
 
 
 def test_one_that_has_to_give_way_says_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gives_way(*_: object) -> Fetched:
+    def gives_way(*_: object, **__: object) -> Fetched:
         raise Interrupted(RequestCost(1, 50))
 
     monkeypatch.setattr(bench, "fetch", gives_way)

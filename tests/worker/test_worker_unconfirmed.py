@@ -233,7 +233,7 @@ def test_what_is_left_at_the_end_can_be_taken(kept: Kept) -> None:
 def test_what_the_confirming_thread_dies_of_reaches_the_main_thread(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "fetch", lambda *_: 1 / 0)
+    monkeypatch.setattr(kept, "fetch", lambda *_, **__: 1 / 0)
     kept.bare(NAMES[0])
     kept.later(SOON_S)
     with pytest.raises(ZeroDivisionError):

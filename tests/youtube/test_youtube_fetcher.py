@@ -265,7 +265,7 @@ KIDS = Reply({"playabilityStatus": {"status": "ERROR", "reason": "Video unavaila
             Kind.BLOCKED,
             2,
         ),
-        (Reply(asset("youtube_po_token_required.innertube.json")), Kind.PO_TOKEN, 2),
+        (Reply(asset("youtube_po_token_required.innertube.json")), Kind.PO_TOKEN, 3),
         # Nothing was learnt from it: a third decides, and here it sees none either.
         (Reply("no", 403), Kind.NO_CAPTIONS, 3),
         (Reply("<html>"), Kind.NO_CAPTIONS, 3),
@@ -367,8 +367,25 @@ def test_a_po_token_is_confirmed(site: Site, make_client: MakeClient) -> None:
     locked = player("youtube_po_token_required")
     for second in (locked, player("youtube_unplayable"), NO_CAPTIONS_ANSWER):
         site.video()
-        site.answers["/youtubei/v1/player"] = by_client(ANDROID=locked, VISIONOS=second)
-        assert refused(fetch(make_client())) == (Kind.PO_TOKEN, 2)
+        site.answers["/youtubei/v1/player"] = by_client(ANDROID=locked, VISIONOS=second, IOS=locked)
+        assert refused(fetch(make_client())) == (Kind.PO_TOKEN, 3)
+        # Tokens are asked for by client: a third may need none.
+        site.answers["/youtubei/v1/player"] = by_client(ANDROID=locked, VISIONOS=second, IOS=player())
+        result = fetch(make_client())
+        assert isinstance(result, Fetched)
+        assert (result.way, result.cost.requests) == ("ios", 4)
+
+
+def test_captions_that_two_ways_hide(site: Site, make_client: MakeClient) -> None:
+    """A third is asked only where it is known that there are some."""
+    site.video()
+    site.answers["/youtubei/v1/player"] = by_client(
+        ANDROID=NO_CAPTIONS_ANSWER, VISIONOS=NO_CAPTIONS_ANSWER, IOS=player()
+    )
+    assert refused(fetch(make_client())) == (Kind.NO_CAPTIONS, 2)
+    result = Fetcher(make_client(), FetchSettings()).fetch(VIDEO, permit(), has_captions=True)
+    assert isinstance(result, Fetched)
+    assert (result.way, result.hidden_by) == ("ios", ("android", "visionos"))
 
 
 def test_nobody_is_asked_in_vain(site: Site, make_client: MakeClient) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +19,7 @@ from engine.youtube.way_rules import (
     all_unheard,
     asks_on,
     means_this_client,
+    requests_of,
     standing,
     subject,
 )
@@ -149,9 +153,11 @@ def played(*words: str, in_health: tuple[str, ...] = (), explicit: bool = False)
         ("500 none none none none", 1, "500"),
         # two agree
         ("none none none none none", 2, "none"),
-        ("token token none none none", 2, "token"),
-        ("token words none none none", 2, "token"),
-        ("none token none none none", 2, "token"),
+        # three of a token
+        ("token token none none none", 3, "token"),
+        ("token words none none none", 3, "token"),
+        ("none token none none none", 3, "token"),
+        ("none token gone none none", 3, "token"),
         ("words words none none none", 2, "words"),
         ("gone? private none none none", 2, "gone?"),
         ("words private none none none", 2, "private"),
@@ -197,6 +203,47 @@ def test_two_are_enough_once_they_are_known_to_work() -> None:
     # One that works and was not heard may know of captions.
     assert played("none", "400", "400", in_health=("visionos",))[1] == "400"
     assert played("none", "400", "400", in_health=("android",))[1] == "none"
+
+
+# What a way takes that fails so, of two requests.
+TAKES = {"text": 2, "empty": 2, "hangs2": 2}
+COSTS = {**OF, "empty": (Subject.CLIENT, Kind.GARBLED), "hangs2": (Subject.SILENT, Kind.TIMEOUT)}
+
+
+def costing(words: Sequence[str], explicit: bool) -> tuple[int, list[str]]:
+    """The requests of a video when each way fails like this and all are known to work, and the ways asked."""
+    asked: list[WayFailure] = []
+    for way, word in zip(WAYS, words, strict=True):
+        if asks_on(asked, way, explicit=explicit, in_health=WAYS):
+            requests = requests_of(way) - 2 + TAKES.get(word, 1)
+            if word == "served":
+                return sum(each.requests for each in asked) + requests_of(way), [way]
+            found = failure(COSTS[word][1], word)
+            asked.append(WayFailure(way, COSTS[word][0], found, word.endswith("*"), requests))
+    return sum(each.requests for each in asked), [each.way for each in asked]
+
+
+def test_no_video_takes_more_requests_than_two_ways_that_serve_it() -> None:
+    """Once they are known to work. A token is sought by all ways that the user chose."""
+    words = [*COSTS, "served"]
+    for some in itertools.product(words, repeat=3):
+        for explicit in (False, True):
+            takes, asked = costing([*some, "served", "served"], explicit)
+            if not (explicit and "token" in some):
+                dear = sorted((requests_of(way) for way in (*asked, *WAYS[:2])), reverse=True)[:2]
+                assert takes <= sum(dear), (some, takes, asked)
+
+
+def test_a_token_is_sought_by_all_ways_that_were_asked_for() -> None:
+    assert played("token", "token", "token", "token", "token", explicit=True)[0] == list(WAYS)
+    assert played("token", "token", "token", "token", explicit=True, in_health=("ios",))[0] == list(WAYS[:4])
+
+
+def test_of_a_video_that_has_captions_three_show_none() -> None:
+    asked = failed("none", "none")
+    assert not asks_on(asked, "ios", explicit=False, in_health=WAYS)
+    assert asks_on(asked, "ios", explicit=False, in_health=WAYS, has_captions=True)
+    assert not asks_on(failed("none", "none", "none"), "page", explicit=False, has_captions=True)
 
 
 def test_the_ways_that_cost_more_are_tried_where_they_were_asked_for() -> None:

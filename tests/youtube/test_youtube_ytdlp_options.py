@@ -26,6 +26,8 @@ COOKIES = "# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t4102444800\
 def write(tmp_path: Path, text: str) -> str:
     (tmp_path / "cookies.txt").write_text(COOKIES)
     (tmp_path / "plugins").mkdir(exist_ok=True)
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "odd").write_text("s3cr3t")
     path = tmp_path / "ytdlp.conf"
     path.write_text(text)
     return str(path)
@@ -37,7 +39,7 @@ def test_the_three_kinds(tmp_path: Path) -> None:
         "--extractor-args 'youtube:player_client=mweb;po_token=s3cr3t'\n"
     )
     options = read_ytdlp_options(write(tmp_path, text))
-    assert options.cookies == str(tmp_path / "cookies.txt")
+    assert options.cookies == COOKIES
     assert options.plugin_dirs == (str(tmp_path / "plugins"),)
     assert parsed_args(options) == {"youtube": {"player_client": ["mweb"], "po_token": ["s3cr3t"]}}
     assert "s3cr3t" not in repr(options)
@@ -52,12 +54,15 @@ def test_the_three_kinds(tmp_path: Path) -> None:
         ("-f best", "holds -f; only"),
         ("s3cr3t", "a word that is no option"),
         ("--cookies", "names --cookies without a value"),
-        ("--cookies nowhere.txt", "cookies file .*nowhere.txt cannot be read"),
+        ("--cookies nowhere.txt", "nowhere.txt cannot be read: No such file"),
         ("--cookies cookies.txt --cookies cookies.txt", "names --cookies twice"),
         ("--plugin-dirs nowhere", "is no directory"),
         ("--extractor-args 's3cr3t", "cannot be read: No closing quotation"),
         ("--extractor-args =s3cr3t", "not of yt-dlp's form"),
-        ("x" * 2_000_000, "larger than a megabyte"),
+        ("x" * 2_000_000, "larger than 1 MB"),
+        ("--cookies plugins", "cannot be read: Is a directory"),
+        ("--cookies empty", "is no file of cookies"),
+        ("--cookies odd", "is no file of cookies"),
     ],
 )
 def test_what_is_refused_is_said_without_its_value(text: str, words: str, tmp_path: Path) -> None:
