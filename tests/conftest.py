@@ -28,6 +28,12 @@ _HOME = tempfile.TemporaryDirectory(prefix="engine-home-")
 os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CACHE_HOME"] = _HOME.name
 
 
+# A developer's proxy is not the tests': runs would take it as their egress.
+for variable in ("HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+    for name in (variable, variable.lower()):
+        os.environ.pop(name, None)
+
+
 # Under nohup what is started here would ignore SIGHUP as well, and a test would wait for an end that does not come.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -29,7 +29,7 @@ import click  # noqa: E402
 
 from engine import __version__  # noqa: E402
 from engine.cli.options.commands import EngineGroup  # noqa: E402
-from engine.errors import EngineError, Exit  # noqa: E402
+from engine.errors import EngineError, Exit, NoQueueError  # noqa: E402
 from engine.process import environment, shortages, startup  # noqa: E402
 
 if _OWN_SIGINT:
@@ -60,6 +60,7 @@ SECTIONS = {
         "proxies": "Try the proxies: `engine proxies check`.",
         "config": "Show each option's value and where it comes from: `engine config show`.",
         "rehearse": "Try a run against an embedded server that answers as YouTube.",
+        "completion": "Print what a shell needs to complete commands and options.",
     },
     "Without a batch": {
         "get": "Print the transcripts of single videos.",
@@ -120,9 +121,10 @@ def group() -> None:
     """Fetch transcripts and metadata of many YouTube videos as one resumable batch.
 
     \b
+      engine rehearse          tries it without YouTube
+      engine get dQw4w9WgXcQ   prints one transcript
       engine run videos.txt    does the whole job; run it again after any crash
       engine status            shows how far it is
-      engine rehearse          tries it without YouTube
 
     Exit codes: 0 all final, none failed; 2 wrong usage; 3 finished, some failed; 4 stopped, work remains;
     5 all egresses blocked; 10 no queue here; 11 another run holds it; 12 no usable proxy; 13 disk;
@@ -167,6 +169,8 @@ def invoke(args: list[str]) -> int:
     except EngineError as exc:
         for number, line in enumerate(exc.lines or ("",)):
             say(line if number else f"engine: {line}")
+        if isinstance(exc, NoQueueError) and exc.path:
+            say_neighbours(exc.path)
         return exc.exit_code
     except (BrokenPipeError, SystemExit):  # click makes the second of the first
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -227,6 +231,10 @@ def _print_usage_error(exc: click.ClickException) -> None:
     """Print click's message about a wrong command line. Control characters in what was typed are made harmless."""
     if isinstance(exc, getattr(click.exceptions, "NoArgsIsHelpError", ())):
         exc.show()  # the help, which holds nothing that was typed
+        ctx = getattr(exc, "ctx", None)
+        if ctx is not None and ctx.parent is None:
+            say("")
+            say(_next_step())
         return
     ctx = exc.ctx if isinstance(exc, click.UsageError) else None
     if ctx is not None:
@@ -235,6 +243,24 @@ def _print_usage_error(exc: click.ClickException) -> None:
         say(f"Try '{ctx.command_path} {ctx.help_option_names[0]}' for help.")
         say("")
     say(f"Error: {exc.format_message()}")
+
+
+def _next_step() -> str:
+    """What to type next, for who typed `engine` alone."""
+    root = os.environ.get("ENGINE_QUEUE") or "queue_dir"
+    if os.path.lexists(os.path.join(root, "FORMAT")):
+        return f"Next: `engine status` shows how far {root} is; `engine run` goes on with it."
+    return "Next: `engine rehearse` tries it without YouTube. `engine run --help` explains a command."
+
+
+def say_neighbours(root: str) -> None:
+    """Name up to three queues near a place where there is none, the one last worked on first."""
+    from engine.queue.neighbours import neighbours
+
+    with contextlib.suppress(OSError):
+        for path in neighbours(root)[:3]:
+            shown = environment.shown(path)
+            say(f"There is a queue in {shown}: `engine status -q {shlex.quote(shown)}`")
 
 
 def say(text: str) -> None:

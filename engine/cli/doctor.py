@@ -14,7 +14,7 @@ import click
 from engine.cli import print_lines, say
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, processes_option, queue_option, threads_option
-from engine.cli.options.network import network_options, proxy_urls
+from engine.cli.options.network import network_options, proxy_urls, say_through_environment
 from engine.cli.options.values import LOCAL_PATH
 from engine.errors import Exit
 from engine.network.proxies import egresses
@@ -54,12 +54,13 @@ def command(
 ) -> int:
     """Check whether this machine is fit for a run, and print what to correct. Give the options of the run.
 
-    Nothing is sent to YouTube unless proxies are given; then one small request through each. Exit code 2 when
-    something would stop a run.
+    Nothing is sent to YouTube unless proxies are given, or HTTPS_PROXY names one; then one small request through
+    each. Exit code 2 when something would stop a run.
     """
     from engine.doctor import Asked, Level, examine
 
     urls = proxy_urls(proxy, proxies)
+    say_through_environment()
     asked = Asked(
         root, output or _frozen(root), processes, threads, egresses(urls) if urls else (), ca_bundle or None
     )

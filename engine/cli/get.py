@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import urllib.request
 
 import click
 
@@ -18,17 +17,20 @@ from engine.cli.options.captions import (
     source_options,
 )
 from engine.cli.options.commands import IdCommand, unmarked
-from engine.cli.options.network import check_authorities, network_options, proxy_urls
+from engine.cli.options.network import (
+    check_authorities,
+    network_options,
+    proxy_urls,
+    say_through_environment,
+)
 from engine.cli.options.values import Number
 from engine.errors import Exit, UsageError
 from engine.inputs import find_source
 from engine.inputs.video_ids import video_id, why_not
 from engine.model import Failure, Record
-from engine.network.proxies import egresses, parse_proxy
+from engine.network.proxies import egresses
 from engine.output.formats import FORMATS, RECORD, render, to_json
 from engine.output.terminal import printable
-
-_HOST = "www.youtube.com"
 
 
 @click.command("get", cls=IdCommand)
@@ -71,8 +73,7 @@ def command(
     Exit codes: 0 all are printed; 3 some could not be had; 5 YouTube refuses every egress; 12 no usable proxy.
     """
     ids = _ids(videos)
-    from_environment = _environment_proxy() if not proxy and not proxies else None
-    urls = [*proxy_urls((), None), from_environment] if from_environment else proxy_urls(proxy, proxies)
+    urls = proxy_urls(proxy, proxies)
     check_authorities(ca_bundle)
     try:
         budget = BudgetSettings(parse_rate(rate))
@@ -91,8 +92,7 @@ def command(
         clients=installed_clients(),
     )
     ways = egresses(urls)
-    if from_environment:
-        say(f"through {ways[0].name.split()[-1]}, as HTTPS_PROXY says")
+    say_through_environment()
     missed = 0
     with single_videos(ways, settings, budget, ca_bundle=ca_bundle, on_wait=say) as found:
         for number, name in enumerate(ids):
@@ -129,12 +129,3 @@ def _why(text: str) -> str:
     if many is None:
         return why_not(text)
     return f"{many}; here only ids and addresses of videos: `engine run {shlex.quote(printable(text, 200))}`"
-
-
-def _environment_proxy() -> str | None:
-    """The proxy that HTTPS_PROXY (or ALL_PROXY) names, as other programs take it; None where NO_PROXY excludes it."""
-    named = urllib.request.getproxies_environment()
-    text = named.get("https") or named.get("all")
-    if not text or urllib.request.proxy_bypass(_HOST):
-        return None
-    return parse_proxy(text, "HTTPS_PROXY")

@@ -20,6 +20,7 @@ from engine.cli.options.network import (
     control_video_option,
     network_options,
     proxy_urls,
+    say_through_environment,
     short_deadline_option,
 )
 from engine.cli.options.values import LOCAL_PATH
@@ -119,6 +120,7 @@ def command(
         kids_video or probe_videos.KIDS,
         removed_video or probe_videos.REMOVED,
     )
+    say_through_environment()
     with _pacer(root, specs, rate, len(names)) as (pacer, pace):
         say(f"{len(names)} way{'s' * (len(names) > 1)} by {_egress_words(specs)}, {pace}")
         reports = probe(

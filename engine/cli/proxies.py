@@ -10,7 +10,13 @@ import click
 from engine.cli import print_lines
 from engine.cli.options.commands import EngineGroup
 from engine.cli.options.common import json_option
-from engine.cli.options.network import check_authorities, network_options, proxy_urls, short_deadline_option
+from engine.cli.options.network import (
+    check_authorities,
+    network_options,
+    proxy_urls,
+    say_through_environment,
+    short_deadline_option,
+)
 from engine.errors import Exit, UsageError
 from engine.network.proxies import egresses
 
@@ -34,6 +40,7 @@ def check_command(
     from engine.youtube.proxy_check import Checked, check
 
     urls = proxy_urls(proxy, proxies)
+    say_through_environment()
     if not urls:
         raise UsageError("which proxies? Name them with --proxy URL or --proxies FILE")
     check_authorities(ca_bundle)

@@ -18,7 +18,7 @@ from engine.cli.options.commands import IdCommand
 from engine.cli.options.common import inputs, queue_option
 from engine.cli.options.config_files import memory_file
 from engine.cli.options.input import reading_options
-from engine.cli.options.network import check_authorities, proxy_urls, warn_if_typed
+from engine.cli.options.network import check_authorities, proxy_urls, through_environment, warn_if_typed
 from engine.cli.options.run_options import RunRequest, read_options, run_options
 from engine.cli.run_exports import check_exports, run_exports, say_what_next
 from engine.cli.run_notices import RunNotices
@@ -147,7 +147,11 @@ def _notify_target(request: RunRequest) -> notify.Target | None:
 def _open(sources: Sequence[str], root: str, output: str, *, rehearsal: bool) -> Queue:
     """The queue, made if there is something to put into it. Raises NoQueueError, UsageError."""
     if not sources and not exists(root):
-        raise NoQueueError(f"no queue in {root}: name the videos, as in `engine run videos.txt`", path=root)
+        raise NoQueueError(
+            f"no queue in {root}: name the videos, as in `engine run videos.txt`. `engine rehearse` tries it without "
+            "YouTube",
+            path=root,
+        )
     refuse_output_place(root, output)
     queue = make_queue(root, rehearsal=rehearsal) if sources else open_queue(root)
     check_rehearsal(queue, rehearsal)
@@ -241,7 +245,8 @@ def _recover(queue: Queue, settings: Settings, memory_path: str | None) -> None:
     sweep_semaphores(events.past_runs(queue))
     pace = describe(settings.budget.rate, len(settings.egresses), settings.requests_per_video, videos=left)
     sources = f" and {to_list:,} {noun(to_list)} to list" if to_list else ""
-    say(f"{left:,} video{'s' * (left != 1)} to do{sources}. {pace}")
+    through = through_environment()
+    say(f"{left:,} video{'s' * (left != 1)} to do{sources}{', ' * bool(through)}{through}. {pace}")
     if memory_path and (limits := memory.recall(memory_path, settings.egresses)):
         say(memory.outlook(limits, len(settings.egresses), settings.requests_per_video, left or None))
     for egress in snapshot(queue.budget):

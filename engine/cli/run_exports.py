@@ -70,11 +70,12 @@ def _again(root: str, kind: str, where: str) -> str:
 
 def say_what_next(root: str, code: int, *, exported: bool) -> None:
     """At the end of a run: where the files are, and the next commands."""
-    if code not in (Exit.OK, Exit.SOME_FAILED):
-        return
-    output = output_of(Queue(root))
+    output = output_of(Queue(root)) if code in _AFTER else None
     if output is None:
         return
     shown = environment.shown(root)
+    if code not in (Exit.OK, Exit.SOME_FAILED):
+        say(f"transcripts so far are in {environment.shown(output)}; `engine status -q {shown}` counts them")
+        return
     more = "" if exported else f"; `engine export -q {shown} --to csv` makes a table"
     say(f"transcripts are in {environment.shown(output)}{more}; `engine report -q {shown}` sums it up")

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from engine.cli import say
+from engine.cli import say, say_neighbours
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, queue_option
 from engine.errors import Exit, UsageError
@@ -66,6 +66,7 @@ def command(root: str, as_json: bool, style: str | None, watch: bool, by_state: 
 
 def _none(root: str) -> int:
     say(f"engine: {no_queue(root)}")
+    say_neighbours(root)
     return Exit.NO_QUEUE
 
 

@@ -110,6 +110,30 @@ def _lines(data: bytes, path: str) -> list[str]:
     return lines
 
 
+_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  # the first that is set counts
+
+
+def proxy_variables() -> dict[str, str]:
+    """The environment's variables that name proxies, and hosts that need none."""
+    return {name: os.environ[name] for name in (*_VARIABLES, "no_proxy", "NO_PROXY") if os.environ.get(name)}
+
+
+def environment_proxy(variables: dict[str, str], host: str = "www.youtube.com") -> tuple[str, str] | None:
+    """(URL, name of the variable) of the proxy that these variables name for a host; None without one.
+
+    Raises UsageError, which names the variable and never shows the text.
+    """
+    name = next((name for name in _VARIABLES if name in variables), None)
+    if name is None:
+        return None
+    from requests.utils import should_bypass_proxies  # what most commands do without
+
+    excluded = variables.get("no_proxy") or variables.get("NO_PROXY") or ""
+    if should_bypass_proxies(f"https://{host}/", excluded):
+        return None
+    return parse_proxy(variables[name], name), name
+
+
 def egresses(urls: list[str], *, rotating: bool = False) -> tuple[EgressSpec, ...]:
     """The egresses of a run: each proxy once, or the direct connection if there are none.
 

@@ -49,9 +49,10 @@ _MARKS = ("engine: ", "Error: ")  # in front of the message that a command ends 
 
 
 class RunOptions(TypedDict, total=False):
-    """The options of `engine run` by their long names, with `_` for `-`; `engine run --help` says what each does.
+    """The options of `engine run` by their long names, with an underscore for each hyphen.
 
-    What is left out is what `engine run` would take: its ENGINE_ variable, the queue's `engine.toml`, the default.
+    `engine run --help` says what each does.
+    What is left out is what `engine run` would take: its variable, the queue's `engine.toml`, the default.
     `proxy` is one proxy or several, `proxies` a file of them.
     """
 

@@ -42,7 +42,7 @@ OTHERS = [
     ["retry"], ["retry", "--dry-run"], ["verify"], ["verify", "--repair"], ["verify", "--json"],
     ["search", "words"], ["sources"], ["sources", "--json"],
 ]  # fmt: skip
-NO_QUEUE_OPTION = {"get", "probe", "proxies"}  # probe takes one that is there
+NO_QUEUE_OPTION = {"completion", "get", "probe", "proxies"}  # probe takes one that is there
 PLACES = ("project", "format", "number", "home", "git", "half", "link")
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from engine.budget import BudgetSettings, Rate
 from engine.errors import UsageError
 from engine.model import EgressSpec
-from engine.network.proxies import DIRECT, egresses, parse_proxy, read_proxies
+from engine.network.proxies import DIRECT, egresses, environment_proxy, parse_proxy, read_proxies
 from engine.settings import Frozen, Settings
 
 SECRET = "hunter2canary"
@@ -173,3 +173,19 @@ def test_settings_travel_with_the_password_and_never_show_it() -> None:
     settings = Settings("q", Frozen("/out"), (spec,), BudgetSettings(Rate("none")))
     assert SECRET not in repr(settings)
     assert pickle.loads(pickle.dumps(settings)).egresses[0].proxy_url == spec.proxy_url
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "h:1"}, ("http://h:1", "HTTPS_PROXY")),
+        ({"ALL_PROXY": "socks5h://h:1"}, ("socks5h://h:1", "ALL_PROXY")),
+        ({"ALL_PROXY": "http://a:1", "https_proxy": "http://h:2"}, ("http://h:2", "https_proxy")),
+        ({"HTTPS_PROXY": "http://h:1", "NO_PROXY": "example.com"}, ("http://h:1", "HTTPS_PROXY")),
+        ({"HTTPS_PROXY": "http://h:1", "NO_PROXY": "youtube.com"}, None),
+        ({"HTTPS_PROXY": "http://h:1", "no_proxy": "*"}, None),
+    ],
+)
+def test_the_environments_proxy(variables: dict[str, str], found: tuple[str, str] | None) -> None:
+    assert environment_proxy(variables) == found

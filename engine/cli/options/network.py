@@ -15,11 +15,19 @@ from engine.cli.options.values import Number
 from engine.errors import UsageError
 from engine.inputs.video_ids import video_id
 from engine.model import CONTROL_VIDEOS
-from engine.network.proxies import parse_proxy, read_proxies
+from engine.network.proxies import (
+    egresses,
+    environment_proxy,
+    parse_proxy,
+    proxy_variables,
+    read_proxies,
+)
 from engine.process import environment
 
 F = TypeVar("F", bound=Callable[..., Any])
 _WARNED = "engine.cli.options.network.warned of "
+_VARIABLES = "engine.cli.options.network.variables"
+_THROUGH = "engine.cli.options.network.through"
 
 proxy_option = click.option(
     "--proxy",
@@ -86,10 +94,18 @@ def short_deadline_option(of: str) -> Callable[[F], F]:
 
 
 def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
-    """The proxies of `--proxy` and `--proxies`, as URLs. Raises UsageError; warnings go to stderr."""
+    """The proxies of `--proxy` and `--proxies` as URLs; without any, the one that `HTTPS_PROXY` names, if it does.
+
+    Raises UsageError; warnings go to stderr.
+    """
+    variables = note_variables()
     environment.forget_secrets()  # they have been read
-    urls = [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(proxy, 1)]
-    if any(urlsplit(url).password for url in urls):
+    found = None if proxy or file else environment_proxy(variables)
+    urls = [found[0]] if found else []
+    urls += [parse_proxy(text, f"--proxy {number}") for number, text in enumerate(proxy, 1)]
+    if found:
+        _meta()[_THROUGH] = f"through {egresses(urls)[0].name.split()[-1]}, as {found[1]} says"
+    if not found and any(urlsplit(url).password for url in urls):
         warn_if_typed(
             "proxy", "put the proxy into a file of mode 600 for --proxies FILE, or into ENGINE_PROXY"
         )
@@ -103,6 +119,29 @@ def proxy_urls(proxy: Sequence[str], file: str | None) -> list[str]:
 
         raise UsageError(NO_SOCKS)  # before a queue is made for a run that cannot work
     return urls
+
+
+def note_variables() -> dict[str, str]:
+    """Keep the environment's proxy variables for this command: those with a password are forgotten soon."""
+    variables: dict[str, str] = _meta().setdefault(_VARIABLES, proxy_variables())
+    return variables
+
+
+def through_environment() -> str:
+    """`through HOST:PORT, as HTTPS_PROXY says`, when this command's proxy is the environment's; else empty."""
+    return str(_meta().get(_THROUGH, ""))
+
+
+def _meta() -> dict[str, Any]:
+    """What belongs to the command that is being carried out."""
+    ctx = click.get_current_context(silent=True)
+    return ctx.meta if ctx else {}
+
+
+def say_through_environment() -> None:
+    """Say that the proxy of this command is the environment's, if it is."""
+    if through := through_environment():
+        say(through)
 
 
 def warn_if_typed(name: str, instead: str) -> None:

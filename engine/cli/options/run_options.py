@@ -13,7 +13,13 @@ from engine.budget import BudgetSettings, parse_rate
 from engine.cli.options.captions import caption_source, parse_languages, parse_translation
 from engine.cli.options.common import processes_option, profile_option, threads_option
 from engine.cli.options.config_files import origins
-from engine.cli.options.network import ca_bundle_option, control_video_option, proxies_option, proxy_option
+from engine.cli.options.network import (
+    ca_bundle_option,
+    control_video_option,
+    note_variables,
+    proxies_option,
+    proxy_option,
+)
 from engine.cli.options.values import LOCAL_PATH, Number, Whole
 from engine.cli.options.ways import Mask, parse_ways, read_ytdlp, ways_options
 from engine.errors import UsageError
@@ -135,6 +141,7 @@ class RunRequest:
 def read_options(values: dict[str, Any]) -> RunRequest:
     """The options of the command that is being called, as a value."""
     ctx = click.get_current_context()
+    note_variables()
     environment.forget_secrets()  # they have been read
     given = frozenset(name for name in values if _is_meant(ctx, name))
     if given & {"manual_only", "generated_only"}:
