@@ -102,10 +102,17 @@ def main() -> None:
     parser.add_argument("names", type=Path)
     parser.add_argument("counter", type=Path)
     parser.add_argument("threads", type=int)
-    parser.add_argument("--through", nargs=2, metavar=("PROXY", "CA"), help="PROXY may be a file of them; without: the canned fetch")
+    parser.add_argument(
+        "--through",
+        nargs=2,
+        metavar=("PROXY", "CA"),
+        help="PROXY may be a file of them; without: the canned fetch",
+    )
     parser.add_argument("--masked", action="store_true")
     wanted = parser.parse_args()
-    fetch = lean(_proxies(wanted.through[0]), wanted.through[1], wanted.masked) if wanted.through else canned()
+    fetch = (
+        lean(_proxies(wanted.through[0]), wanted.through[1], wanted.masked) if wanted.through else canned()
+    )
     print(json.dumps(work(fetch, wanted.out, wanted.names, wanted.counter, wanted.threads)))
 
 

@@ -78,7 +78,16 @@ def floor(room: Path, site: Rehearsal, wanted: Namespace) -> Measured:
 
 def engine(room: Path, site: Rehearsal, wanted: Namespace) -> Measured:
     options = ["-p", str(PROCESSES), "-t", str(wanted.threads), "--rate", wanted.rate, "--progress", "none"]
-    where = ["-q", room / "q", "-o", room / "o", "--proxies", room / "proxies.txt", "--ca-bundle", site.ca_bundle]
+    where = [
+        "-q",
+        room / "q",
+        "-o",
+        room / "o",
+        "--proxies",
+        room / "proxies.txt",
+        "--ca-bundle",
+        site.ca_bundle,
+    ]
     command = [*ENGINE, "run", room / "ids.txt", *where, *options]
     return measured(command, changes={} if wanted.sync else UNSYNCED)
 

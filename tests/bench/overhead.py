@@ -258,7 +258,9 @@ def main() -> None:
     parser.add_argument("--no-tail", action="store_true", help="leave out the thread use")
     parser.add_argument("--quick", action="store_true", help="400 videos, 1 round, 3,000 jobs")
     many = parser.add_argument_group("by many egresses instead")
-    many.add_argument("--egresses", type=int, metavar="N", help="the engine by N proxies, and the floor by the same")
+    many.add_argument(
+        "--egresses", type=int, metavar="N", help="the engine by N proxies, and the floor by the same"
+    )
     many.add_argument("--rate", default="0.5", help="of each (default 0.5)")
     many.add_argument("--threads", type=int, default=64, help="of each process (default 64)")
     many.add_argument("--trouble", action="store_true", help="a twentieth each dies, hangs and is blocked")
