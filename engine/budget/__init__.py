@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.budget.rate import Rate, describe, parse_rate
 from engine.budget.settings import BudgetSettings, EgressHealth, Outcome
-from engine.budget.snapshot import EgressView, snapshot, totals
+from engine.budget.snapshot import EgressView, all_retired, snapshot, totals
 
 if TYPE_CHECKING:
     from engine.budget.limiter import Budget
@@ -23,6 +23,7 @@ __all__ = [
     "EgressView",
     "Outcome",
     "Rate",
+    "all_retired",
     "describe",
     "parse_rate",
     "snapshot",

@@ -1,14 +1,16 @@
 """In which order the egresses of a run are free, and which of them had a success last.
 
-All records are read again four times a second, for other processes use them too; in between this process's own
-grants keep the order.
+Other processes use them too. So the egress that seems to be free first is looked at again before it is chosen, and a
+few records are read anew four times a second, one after the other. What a permit costs grows with the logarithm of
+the number of egresses; only the first one looks at all of them.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from engine.budget.circuit_breaker import recalled
@@ -16,6 +18,8 @@ from engine.budget.pacing import ready_at
 from engine.budget.state import AWAY, EgressState, State
 from engine.budget.store import SLICE_S, Store
 
+SWEPT = 64  # records that are read anew at once
+ASKED = 16  # of those to be avoided, that are asked about again at once
 Avoid = Callable[[int], bool]
 
 
@@ -37,62 +41,129 @@ class Order:
 
     def begin(self) -> None:
         """Forget everything; also what a forked child does."""
-        self._heap: list[Seat] = []
-        self._heap_at = 0.0
-        self._latest: list[tuple[float, int]] = []  # the two latest successes: when, by which egress
-        self._surveyed_at = 0.0
+        self._seats: list[Seat | None] = [None] * len(self._store)
+        self._states: list[EgressState | None] = [None] * len(self._store)
+        self._heap: list[Seat] = []  # with some that are not in `_seats` any more: those count for nothing
+        self._aside: dict[int, float] = {}  # to be avoided: until when they are not asked about again
+        self._closed = 0  # of `_seats`
+        self._seated_at = 0.0
+        self._next = 0  # the record that is read anew next
+        self._latest: tuple[float, int] = (0.0, -1)  # the latest success: when, by which egress
+        self._latest_of_others = 0.0  # by any other than that
+        self._looked_at = 0.0
+        self._works = 0  # an egress that was closed when it was last needed to know
 
     def first(self, now: float, avoid: Avoid | None) -> Seat:
         """The egress that is free first. One to be avoided only when no other is closed."""
-        if now - self._heap_at >= SLICE_S:
-            self._heap = [
-                Seat(0.0, 0.0, egress, True) if state is None else _seat(egress, state)
-                for egress, state in enumerate(self._survey(now))
-            ]
-            heapq.heapify(self._heap)
-            self._heap_at = now
-        first = self._heap[0]
-        if avoid is not None and avoid(first.egress):
-            return min((seat for seat in self._heap if seat.closed and not avoid(seat.egress)), default=first)
-        return first
+        if now - self._seated_at >= SLICE_S:
+            self._seat_some(now)
+            self._ask_again(now)
+        while (top := self._top()) is not None:
+            self._seat(top.egress, self._store.peek(top.egress))
+            if self._seats[top.egress] is not top:
+                continue  # another process has used it
+            if avoid is None or not avoid(top.egress):
+                break
+            heapq.heappop(self._heap)
+            self._aside[top.egress] = now + SLICE_S
+        if top is None or (top.ready > now and not top.closed):
+            aside = [seat for egress in self._aside if (seat := self._seats[egress]) is not None]
+            if top is None or (aside and sum(seat.closed for seat in aside) == self._closed):
+                return min(aside)
+        return top
 
     def reseat(self, egress: int, state: EgressState) -> None:
         """Put an egress where it belongs now."""
-        if self._heap and self._heap[0].egress == egress:
-            heapq.heapreplace(self._heap, _seat(egress, state))
-            return
-        for at, seat in enumerate(self._heap):
-            if seat.egress == egress:
-                self._heap[at] = _seat(egress, state)
-                heapq.heapify(self._heap)
-                return
+        self._seat(egress, state)
 
     def others_ok_at(self, egress: int) -> float | None:
         """When another egress had its last success, 0 when none had any; None when there is no other."""
         if len(self._store) == 1:
             return None
         now = time.monotonic()
-        if now - self._surveyed_at >= SLICE_S:
-            self._survey(now)
-        return next((at for at, number in self._latest if number != egress), 0.0)
+        if now - self._looked_at >= SLICE_S:
+            self._looked_at = now
+            for number in self._some():
+                state = self._store.peek(number)
+                if state is not None:
+                    self.succeeded(number, state.ok_at)
+        return self._latest[0] if self._latest[1] != egress else self._latest_of_others
+
+    def succeeded(self, egress: int, ok_at: float) -> None:
+        """Note a success."""
+        at, latest = self._latest
+        if egress == latest:
+            self._latest = (max(at, ok_at), egress)
+        elif ok_at > at:
+            self._latest, self._latest_of_others = (ok_at, egress), at
+        else:
+            self._latest_of_others = max(self._latest_of_others, ok_at)
 
     def recall(self) -> None:
         """When no egress works any more, see that those are tried soon that were retired for a while."""
-        states = self._store.peek_all()
-        if any(state is None or state.state == State.CLOSED for state in states):
-            return
-        for egress, state in enumerate(states):
+        count = len(self._store)
+        for egress in (*range(self._works, count), *range(self._works)):
+            state = self._store.peek(egress)
+            if state is None or state.state == State.CLOSED:
+                self._works = egress  # the first to be asked next time
+                return
+        for egress, state in enumerate(self._store.peek_all()):
             if state is not None and state.flags & AWAY:
                 with self._store.transaction(egress) as record:
                     record.state = recalled(record.state, record.now, record.wall, self._store.settings)
 
-    def _survey(self, now: float) -> list[EgressState | None]:
-        states = self._store.peek_all()
-        successes = ((state.ok_at, egress) for egress, state in enumerate(states) if state is not None)
-        self._latest = heapq.nlargest(2, successes)
-        self._surveyed_at = now
-        return states
+    # ---- the heap ----------------------------------------------------------------------------------------
+    def _top(self) -> Seat | None:
+        while self._heap:
+            if self._heap[0] is self._seats[self._heap[0].egress]:
+                return self._heap[0]
+            heapq.heappop(self._heap)
+        return None
 
+    def _seat(self, egress: int, state: EgressState | None) -> None:
+        """Put an egress where its record says; None: whoever holds the lock will see."""
+        before = self._seats[egress]
+        if state is None:
+            seat = Seat(0.0, 0.0, egress, True)
+        elif state is self._states[egress]:
+            return
+        else:
+            self._states[egress] = state
+            self.succeeded(egress, state.ok_at)
+            seat = Seat(ready_at(state), state.tat, egress, state.state == State.CLOSED)
+        if seat == before:
+            return
+        self._seats[egress] = seat
+        self._closed += seat.closed - (before is not None and before.closed)
+        self._aside.pop(egress, None)
+        if self._heap and self._heap[0] is before:
+            heapq.heapreplace(self._heap, seat)
+        else:
+            heapq.heappush(self._heap, seat)
+        if len(self._heap) > 2 * len(self._seats) + SWEPT:
+            self._heap = [each for each in self._seats if each is not None and each.egress not in self._aside]
+            heapq.heapify(self._heap)
 
-def _seat(egress: int, state: EgressState) -> Seat:
-    return Seat(ready_at(state), state.tat, egress, state.state == State.CLOSED)
+    def _seat_some(self, now: float) -> None:
+        """Look at some records again, the first time at all."""
+        self._seated_at = now
+        if None in self._seats[:1]:
+            for egress, state in enumerate(self._store.peek_all()):
+                self._seat(egress, state)
+        for egress in self._some():
+            self._seat(egress, self._store.peek(egress))
+
+    def _some(self) -> Iterable[int]:
+        """The egresses whose turn it is to be looked at again."""
+        count, since = len(self._store), self._next
+        self._next = (since + SWEPT) % count if count > SWEPT else 0
+        return ((since + step) % count for step in range(min(SWEPT, count)))
+
+    def _ask_again(self, now: float) -> None:
+        for egress, until in list(itertools.islice(self._aside.items(), ASKED)):
+            if until > now:
+                break
+            del self._aside[egress]
+            seat = self._seats[egress]
+            if seat is not None:
+                heapq.heappush(self._heap, seat)

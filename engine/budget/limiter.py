@@ -141,6 +141,7 @@ class Budget:
                 others_ok_at=others_ok_at,
                 shown_at=shown_at,
             )
+        self._order.succeeded(permit.egress, after.ok_at)
         in_trouble = after.state != State.CLOSED or permit.epoch != after.epoch
         return EgressHealth(in_trouble, bool(after.flags & CONFIRMED), after.ok_at)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from engine.budget.settings import MAX_OPEN_S
 from engine.budget.state import (
@@ -21,6 +23,8 @@ from engine.budget.state import (
 )
 from engine.storage.processes import boot_digest
 
+_unpacked = lru_cache(maxsize=MAX_EGRESSES)(unpack)  # few of many change between two looks
+_BLOCK_BYTES = 16 * RECORD_BYTES
 READS = 3  # a record that is being written may be seen torn
 
 
@@ -71,6 +75,21 @@ def totals(path: str) -> tuple[int, int]:
     return sum(state.requests for state in states), sum(state.body_bytes for state in states)
 
 
+def all_retired(path: str) -> bool:
+    """Whether the run that uses this budget file has egresses, and none that can ever be used again.
+
+    Looks no further than the first that can.
+    """
+    with contextlib.suppress(OSError), open(path, "rb", buffering=_BLOCK_BYTES) as file:
+        file.seek(offset(0))
+        while record := file.read(RECORD_BYTES):
+            state = _unpacked(record)
+            if state is not None and state.flags & LISTED and state.state != State.RETIRED:
+                return False
+    known = remembered(path)  # none when the file was removed: a worker makes it again
+    return bool(known) and all(state.state == State.RETIRED for state in known)
+
+
 def _read(path: str) -> tuple[list[EgressState], bool]:
     """(all good records, whether they are of this boot); nothing when there is no file."""
     for left in reversed(range(READS)):
@@ -85,7 +104,7 @@ def _read(path: str) -> tuple[list[EgressState], bool]:
         finally:
             os.close(fd)
         records = [data[at : at + RECORD_BYTES] for at in range(offset(0), len(data), RECORD_BYTES)]
-        states = [unpack(record) for record in records]
+        states = [_unpacked(record) for record in records]
         if None not in states or not left:
             break
     header = unpack_header(data[:RECORD_BYTES])

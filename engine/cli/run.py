@@ -12,6 +12,7 @@ import click
 
 from engine.budget import describe, memory, snapshot
 from engine.cli import say
+from engine.cli.display.closings import waiting
 from engine.cli.display.live_progress import LONG_S
 from engine.cli.options.captions import cost_notices
 from engine.cli.options.commands import IdCommand
@@ -40,7 +41,6 @@ from engine.queue.mounts import refuse_remote
 from engine.run import notify
 from engine.seeding.reading import seed_streams
 from engine.settings import Settings, check_rehearsal, freeze, frozen_or
-from engine.units import duration
 
 STDIN = 0
 
@@ -249,7 +249,5 @@ def _recover(queue: Queue, settings: Settings, memory_path: str | None) -> None:
     say(f"{left:,} video{'s' * (left != 1)} to do{sources}{', ' * bool(through)}{through}. {pace}")
     if memory_path and (limits := memory.recall(memory_path, settings.egresses)):
         say(memory.outlook(limits, len(settings.egresses), settings.requests_per_video, left or None))
-    for egress in snapshot(queue.budget):
-        if egress.open_in_s > LONG_S:
-            at = time.strftime("%H:%M", time.localtime(time.time() + egress.open_in_s))
-            say(f"{egress.name} is {egress.state}; tried again in {duration(egress.open_in_s)}, at {at}")
+    for sentence in waiting(snapshot(queue.budget), LONG_S, time.time()):
+        say(sentence)

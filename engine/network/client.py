@@ -6,8 +6,10 @@ connections stay open. The rules for one request are in `attempt` and `session`.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -67,7 +69,9 @@ class Client:
         self.handshakes = 0
         self._context = tls_context(ca_bundle)
         self._lock = threading.Lock()
-        self._idle: list[_Idle] = []  # oldest first
+        self._idle: OrderedDict[int, _Idle] = OrderedDict()  # by a number, oldest first
+        self._idle_of: dict[int, deque[int]] = {}  # those of an egress
+        self._number = itertools.count()
         self._busy: set[Attempt] = set()
         self._peak = 0  # the most attempts under way at once, so at least as many threads exist
         self._closed = False
@@ -90,10 +94,8 @@ class Client:
         with self._lock:
             self._busy.add(attempt)
             self._peak = max(self._peak, len(self._busy))
-            for at in range(len(self._idle) - 1, -1, -1):
-                if self._idle[at].egress == attempt.egress:
-                    found = self._idle.pop(at)
-                    break
+            if self._idle_of.get(attempt.egress):
+                found = self._idle.pop(self._idle_of[attempt.egress].pop())
         if found is None:
             self._trim()
             spec = self.specs[attempt.egress]
@@ -107,7 +109,9 @@ class Client:
         with self._lock:
             self._busy.discard(attempt)
             if keep:
-                self._idle.append(_Idle(session, attempt.egress, time.monotonic()))
+                number = next(self._number)
+                self._idle[number] = _Idle(session, attempt.egress, time.monotonic())
+                self._idle_of.setdefault(attempt.egress, deque()).append(number)
         if not keep:
             session.close()
         self._trim()
@@ -120,7 +124,9 @@ class Client:
         """Close the sessions idle for longest, until at most threads + egresses are open."""
         with self._lock:
             allowed = 0 if self._closed else self._peak + len(self.specs)
-            drop = self._idle[: max(0, len(self._busy) + len(self._idle) - allowed)]
-            del self._idle[: len(drop)]
+            count = min(len(self._busy) + len(self._idle) - allowed, len(self._idle))
+            drop = [self._idle.popitem(last=False)[1] for _ in range(count)]
+            for item in drop:
+                self._idle_of[item.egress].popleft()
         for item in drop:
             item.session.close()

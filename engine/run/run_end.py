@@ -6,10 +6,10 @@ import contextlib
 import time
 from dataclasses import dataclass
 
-from engine.budget import snapshot, totals
+from engine.budget import all_retired, snapshot, totals
 from engine.budget.watch import Watch
 from engine.errors import EngineError, Exit
-from engine.limits import Meter
+from engine.limits import Caps, Meter
 from engine.monitor import status
 from engine.output import publisher
 from engine.queue import events, listings, marker
@@ -78,7 +78,9 @@ class EndWatch:
         return None
 
     def _capped(self) -> RunEnd | None:
-        reason = self._meter and self._meter.reached(self._settings.caps, totals(self._queue.budget))
+        if self._meter is None or self._settings.caps == Caps():
+            return None
+        reason = self._meter.reached(self._settings.caps, totals(self._queue.budget))
         return RunEnd(Exit.WORK_REMAINS, reason) if reason else None
 
     def _at_limit(self) -> RunEnd | None:
@@ -92,11 +94,12 @@ class EndWatch:
         return status.recount(self._queue, time.time()).counts.final
 
     def _no_egress(self, *, paused: bool) -> RunEnd | None:
-        known = snapshot(self._queue.budget)  # none when the file was removed: a worker makes it again
-        egresses = [egress for egress in known if egress.state != "retired"]
-        if known and not egresses:
+        if all_retired(self._queue.budget):
             return RunEnd(Exit.NO_PROXY, self.no_proxy())
-        if not egresses or self._settings.on_block != "stop" or paused:
+        if self._settings.on_block != "stop" or paused:
+            return None
+        egresses = [egress for egress in snapshot(self._queue.budget) if egress.state != "retired"]
+        if not egresses:  # the file was removed: a worker makes it again
             return None
         # An unreachable egress does not count as open. If none can be reached, the network is down.
         reached = [egress for egress in egresses if egress.state != "unreachable"] or egresses

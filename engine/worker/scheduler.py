@@ -190,8 +190,10 @@ class Scheduler:
         with self.changed:
             if self._suspects or self._refused or not self._ready or len(self._ready) > FAR:
                 return None
-            names = {item.state.failed_by for item in self._ready}
-            return names.pop() if len(names) == 1 else None
+            name = self._ready[0].state.failed_by
+            if name is None or any(item.state.failed_by != name for item in self._ready):
+                return None
+            return name
 
     def _startable(self) -> int:
         """How many jobs could begin now; a thread that reserved more would sit on its permit."""

@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +38,28 @@ class Counter:
         return n
 
 
-def lean(proxy: str, ca: str) -> Callable[[str], Any]:
+def lean(proxies: Sequence[str], ca: str, masked: bool) -> Callable[[str, int], Any]:
+    """The engine's fetch; the n-th job goes by the n-th proxy, and so around."""
     from engine.model import EgressSpec, Permit
     from engine.youtube.fetcher import Client, Fetcher, FetchSettings
 
     def permit(egress: int) -> Permit:
-        return Permit(0, 0, time.monotonic() + 60)
+        return Permit(egress, 0, time.monotonic() + 60)
 
-    fetcher = Fetcher(Client((EgressSpec("p001", proxy),), acquire=permit, ca_bundle=ca), FetchSettings())
-    return lambda video_id: fetcher.fetch(video_id, permit(0))
+    specs = tuple(EgressSpec(f"p{number:03}", proxy) for number, proxy in enumerate(proxies, 1))
+    settings = FetchSettings(mask="on") if masked else FetchSettings()
+    fetcher = Fetcher(Client(specs, acquire=permit, ca_bundle=ca), settings)
+    return lambda video_id, n: fetcher.fetch(video_id, permit(n % len(specs)))
 
 
-def canned() -> Callable[[str], Any]:
+def canned() -> Callable[[str, int], Any]:
     from canned import fetch
 
-    return lambda video_id: fetch(None, video_id, None)
+    return lambda video_id, n: fetch(None, video_id, None)
 
 
 def work(
-    fetch: Callable[[str], Any], out: Path, names: Path, counter: Path, threads: int
+    fetch: Callable[[str, int], Any], out: Path, names: Path, counter: Path, threads: int
 ) -> dict[str, float]:
     """Do jobs until none are left; how many, and the seconds that all threads spent in their fetches."""
     from engine.model import Fetched, Record
@@ -71,7 +74,7 @@ def work(
     def go(number: int) -> None:
         while (n := rest.next()) < len(jobs):
             began = time.monotonic()
-            got = fetch(jobs[n])
+            got = fetch(jobs[n], n)
             spent_s[number] += time.monotonic() - began
             assert isinstance(got, Fetched), got
             output.publish(Record(jobs[n], got.metadata, got.transcript, {}, utc()))
@@ -88,15 +91,28 @@ def work(
     return {"jobs": sum(done), "fetching_s": sum(spent_s)}
 
 
+def _proxies(text: str) -> list[str]:
+    """The proxies that `--through` names: one, or a file of them."""
+    return [text] if "://" in text else Path(text).read_text().split()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("names", type=Path)
     parser.add_argument("counter", type=Path)
     parser.add_argument("threads", type=int)
-    parser.add_argument("--through", nargs=2, metavar=("PROXY", "CA"), help="without: the canned fetch")
+    parser.add_argument(
+        "--through",
+        nargs=2,
+        metavar=("PROXY", "CA"),
+        help="PROXY may be a file of them; without: the canned fetch",
+    )
+    parser.add_argument("--masked", action="store_true")
     wanted = parser.parse_args()
-    fetch = lean(*wanted.through) if wanted.through else canned()
+    fetch = (
+        lean(_proxies(wanted.through[0]), wanted.through[1], wanted.masked) if wanted.through else canned()
+    )
     print(json.dumps(work(fetch, wanted.out, wanted.names, wanted.counter, wanted.threads)))
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import canned
+import egresses
 from children import CANNED, ENGINE, HERE, UNSYNCED, Measured, measured
 from rows import ids
 from tables import machine, middle, spread, table
@@ -256,7 +257,20 @@ def main() -> None:
     parser.add_argument("--tail-rounds", type=int, default=3)
     parser.add_argument("--no-tail", action="store_true", help="leave out the thread use")
     parser.add_argument("--quick", action="store_true", help="400 videos, 1 round, 3,000 jobs")
+    many = parser.add_argument_group("by many egresses instead")
+    many.add_argument(
+        "--egresses", type=int, metavar="N", help="the engine by N proxies, and the floor by the same"
+    )
+    many.add_argument("--rate", default="0.5", help="of each (default 0.5)")
+    many.add_argument("--threads", type=int, default=64, help="of each process (default 64)")
+    many.add_argument("--trouble", action="store_true", help="a twentieth each dies, hangs and is blocked")
     wanted = parser.parse_args()
+    wanted.sync = not wanted.no_sync
+    if wanted.egresses:
+        wanted.videos, wanted.rounds = (400, 1) if wanted.quick else (wanted.videos, wanted.rounds)
+        print(machine("loky", "requests"))
+        egresses.run(wanted)
+        return
     videos, rounds, jobs, tails = (
         (400, 1, 3000, 1)
         if wanted.quick

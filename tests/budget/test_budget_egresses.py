@@ -245,11 +245,11 @@ def test_a_dead_proxy_is_retired_told_and_tried_again(tmp_path: Path) -> None:
     assert good is not None
     for _ in range(PROBES):
         budget.report(good, Outcome.OK, job="a")
-        budget._order._surveyed_at = 0.0  # what the other has done is looked up four times a second
+        budget._order._looked_at = 0.0  # what the other has done is looked up four times a second
         probe = budget.take(egress=1, stop=STOP)
         assert probe is not None
         budget.report(good, Outcome.OK, job="a")
-        budget._order._surveyed_at = 0.0
+        budget._order._looked_at = 0.0
         before_s = time.monotonic()
         budget.report(probe, Outcome.NETWORK, job="b")
     views = snapshot(str(tmp_path / "budget"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from engine.cli.display.closings import Closings
 from engine.cli.display.phrases import eta, limit, wait_words
 from engine.monitor import status
 from engine.monitor.failed_jobs import LatestFailures
@@ -41,8 +42,13 @@ LONG_S = 60.0
 
 def is_alarm(event: dict[str, Any]) -> bool:
     """Whether people are told of it however little they want to hear: also that an egress closes for long."""
+    return event.get("event") in ALARMS or closes_for_long(event)
+
+
+def closes_for_long(event: dict[str, Any]) -> bool:
+    """Whether an egress closes for more than a minute."""
     wait_s = event.get("wait_s")
-    return event.get("event") in ALARMS or (isinstance(wait_s, (int, float)) and wait_s > LONG_S)
+    return isinstance(wait_s, (int, float)) and wait_s > LONG_S
 
 
 class Progress:
@@ -59,6 +65,7 @@ class Progress:
         self._events_due_at = 0.0
         self._live: Any = None
         self._latest = LatestFailures(queue)
+        self._closings = Closings()
 
     def __call__(self) -> None:
         now = time.monotonic()
@@ -87,9 +94,11 @@ class Progress:
         else:
             self._draw(value)
 
-    def _show_events(self) -> None:
+    def _show_events(self, *, at_end: bool = False) -> None:
         try:
             self._print_new_events()
+            if closed := self._closings.summary(time.monotonic(), at_end=at_end):
+                self._print(printable(closed))
         except (OSError, SystemExit):  # nobody reads stderr any more: the run goes on
             self._events_at = _size(self._queue.events)
 
@@ -133,7 +142,10 @@ class Progress:
                 continue
             if not isinstance(event, dict):
                 continue
-            if not (is_alarm(event) or (self._verbose and self.mode not in ("json", "none"))):
+            verbose = self._verbose and self.mode not in ("json", "none")
+            if not (is_alarm(event) or verbose):
+                continue
+            if closes_for_long(event) and not verbose and self._closings.holds(event, time.monotonic()):
                 continue
             words = (event.get("at"), event.get("event"), event.get("egress"), event.get("reason"))
             self._print(printable("  ".join(str(word) for word in words if word)))
@@ -149,7 +161,7 @@ class Progress:
 
     def close(self) -> None:
         """Show the end state and release the terminal."""
-        self._show_events()
+        self._show_events(at_end=True)
         if self.mode == "none":
             return
         value = status.collect(self._queue.root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -159,10 +160,12 @@ def _latest(rows: Sequence[dict[str, Any]], narrow: bool) -> Table:
     return table
 
 
-def _egresses(egresses: list[dict[str, Any]], room: int, narrow: bool, frame: int | None) -> Table:
-    """As many egresses as there is room for, those in trouble first. In a frame names are cut and not wrapped."""
+def _egresses(egresses: list[dict[str, Any]], room: int, narrow: bool, frame: int | None) -> Table | Group:
+    """As many egresses as there is room for, those in trouble first, and how many are in which state where that is
+    not all. In a frame names are cut and not wrapped."""
+    counts = Counter(egress["state"] for egress in egresses)
     if len(egresses) > room:
-        egresses = sorted(egresses, key=lambda egress: egress["state"] == "ok")
+        egresses = sorted(egresses, key=worst_first)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     names = ("egress", "state", "rate", "opens in", "ok", "blocked", "requests", "bytes")
     shown = names[:4] if narrow else names
@@ -189,5 +192,13 @@ def _egresses(egresses: list[dict[str, Any]], room: int, narrow: bool, frame: in
         )
         table.add_row(*cells[: len(shown)])
     if len(egresses) > room:
-        table.add_row(f"and {len(egresses) - room} more", *[""] * (len(shown) - 1))
+        states = ", ".join(f"{state} {count:,}" for state, count in counts.most_common())
+        rest = f"and {len(egresses) - room:,} more; of all {len(egresses):,}: {states}"
+        return Group(table, Text(rest, no_wrap=frame is not None, overflow="ellipsis"))
     return table
+
+
+def worst_first(egress: dict[str, Any]) -> tuple[bool, bool, float]:
+    """To sort egresses by: those that are closed for longest first, then those that were refused most."""
+    refused = egress["blocked"] / max(egress["requests"], 1)
+    return egress["state"] == "ok", egress["state"] == "probing", -(egress["open_in_s"] or refused)
