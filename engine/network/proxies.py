@@ -6,6 +6,7 @@ Forms: a URL (`http https socks5 socks5h`), `host:port`, `host:port:user:passwor
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit

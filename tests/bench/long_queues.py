@@ -77,7 +77,10 @@ def _blocks(rows: int) -> Iterator[bytes]:
     for first in range(0, rows, BLOCK):
         block, n = whole.copy(), np.arange(first, first + BLOCK)
         seconds = (EVENING_S + n // PER_S).astype("datetime64[s]")
-        texts = {_ID: np.char.zfill(n.astype("S11"), 11), _AT: np.char.add(np.datetime_as_string(seconds), "Z")}
+        texts = {
+            _ID: np.char.zfill(n.astype("S11"), 11),
+            _AT: np.char.add(np.datetime_as_string(seconds), "Z"),
+        }
         for mark, (at, row) in places.items():
             letters = texts[mark].astype(f"S{len(mark)}").view(np.uint8).reshape(BLOCK, len(mark))
             block[at[:, None] + np.arange(len(mark))] = letters[row]

@@ -122,7 +122,9 @@ def in_browser(pages: list[Opened], rounds: int, stack: ExitStack) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--room", type=Path, help="where the queues are made, and removed again")
@@ -159,7 +161,9 @@ def report(pages: list[Opened]) -> None:
         ratios = (f"{middle(one) / middle(ms[0]):.2f} ({min(one) / min(ms[0]):.2f})" for one in ms[1:])
         lines.append([what, *(f"{spread(one, ',.1f')} ms" for one in ms), ", ".join(ratios)])
     searched = [each.search_s() for each in pages]
-    lines.append(["a word in no row", *(f"{took_s:.2f} s in {answers} answers" for took_s, answers in searched), ""])
+    lines.append(
+        ["a word in no row", *(f"{took_s:.2f} s in {answers} answers" for took_s, answers in searched), ""]
+    )
     memory = [each.memory_mb() for each in pages]
     lines.append(["memory, most", *(f"{most:.0f} MB" for _, most in memory), ""])
     lines.append(["queue made in", *(f"{each.made_s:.1f} s" for each in pages), ""])

@@ -75,7 +75,9 @@ def test_a_second_process_opens_the_same_budget(path: Path) -> None:
         granted_s = [taken(budget).granted_s for budget in (one, two, one, two, one)]
     # Whoever is late: an idle egress keeps so many unused slots, and no more.
     assert granted_s[4] - granted_s[0] > 0.2 * (4 - BURST) - 1e-6
-    if machine.prompt:  # or else a permit was had late, and the next one in time; or its slot was slept through
+    if (
+        machine.prompt
+    ):  # or else a permit was had late, and the next one in time; or its slot was slept through
         gaps_s = [later - earlier for earlier, later in itertools.pairwise(granted_s)]
         assert 0.15 < gaps_s[0] < 0.25
         assert gaps_s[1:] == pytest.approx([0.2] * 3, abs=1e-6)

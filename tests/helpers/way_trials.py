@@ -223,7 +223,11 @@ def alone(place: Place, seed: int, count: int, way: str, mask: str = "auto") -> 
     verified = night.batch.does("verify")
     if verified.code:
         wrong.append(f"verify: {verified.said}")
-    return came(night, f"mask {mask}; off: {', '.join(off) or 'none'}; in the second half {usual:.2f} requests", *wrong)
+    return came(
+        night,
+        f"mask {mask}; off: {', '.join(off) or 'none'}; in the second half {usual:.2f} requests",
+        *wrong,
+    )
 
 
 # How the first two ways may die together, each told apart by what it answers. `page` asks as an older ANDROID.
@@ -291,7 +295,9 @@ def mask(place: Place, seed: int, count: int) -> Came:
 def lost_field(place: Place, seed: int, count: int) -> Came:
     """From the middle on, masked answers lack a field that the record needs, a different one for each video."""
     half = count // 2
-    night = night_of(place, count, (f"mask_field#{half}-",), seed=seed, mask="auto", timeout_s=900.0, pace="1")
+    night = night_of(
+        place, count, (f"mask_field#{half}-",), seed=seed, mask="auto", timeout_s=900.0, pace="1"
+    )
     wrong = [*night.not_all(status="ok", attempts=1, way="android")]
     spoilt = {each["video_id"] for each in night.arrivals if each["scene"] == "mask_field"}
     if not night.named("mask_off") or len(spoilt) > WITHIN:
@@ -304,7 +310,9 @@ def lost_field(place: Place, seed: int, count: int) -> Came:
     ]
     if bare or fewer:
         wrong.append(f"{len(bare)} records without a needed field, {len(fewer)} without keywords")
-    return came(night, f"off after {len(spoilt)} videos; {len(bare) + len(fewer)} records that lack something", *wrong)
+    return came(
+        night, f"off after {len(spoilt)} videos; {len(bare) + len(fewer)} records that lack something", *wrong
+    )
 
 
 def _lacks(record: dict[str, Any]) -> bool:
@@ -343,7 +351,9 @@ class Case:
 OK_FIRST, OK_SECOND = ("ok", None, "android"), ("ok", None, "visionos")
 
 
-def _no(kind: str, way: str | None = "android", status: str = "absent") -> tuple[tuple[str, str | None, str | None], ...]:
+def _no(
+    kind: str, way: str | None = "android", status: str = "absent"
+) -> tuple[tuple[str, str | None, str | None], ...]:
     return ((status, kind, way),)
 
 
@@ -412,9 +422,13 @@ def trials() -> Iterator[Trial]:
         masks = ("auto", "off") if way in ("android", "visionos", "ios") else ("auto",)
         for each in masks:
             name = f"alone {way}" + (f" mask {each}" if len(masks) > 1 else "")
-            yield Trial(name, 1000, lambda place, seed, n, way=way, each=each: alone(place, seed, n, way, each))
+            yield Trial(
+                name, 1000, lambda place, seed, n, way=way, each=each: alone(place, seed, n, way, each)
+            )
     for scene in TOGETHER:
-        yield Trial(f"two-dead {scene}", 60, lambda place, seed, n, scene=scene: two_dead(place, seed, n, scene))
+        yield Trial(
+            f"two-dead {scene}", 60, lambda place, seed, n, scene=scene: two_dead(place, seed, n, scene)
+        )
     yield Trial("dead", 100, dead)
     yield Trial("mask", 1000, mask)
     yield Trial("lost-field", 1000, lost_field)

@@ -101,12 +101,18 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     root = tmp_path_factory.mktemp("foreign")
     assert engine("seed", "-q", root / "queue", *invented_ids(3, 1)).code == 0
     dead = "http://127.0.0.1:9"
-    with Page(root / "queue", cache=root / "cache", ENGINE_PROXY=dead, ENGINE_OUTPUT=str(root / "out")) as found:
+    with Page(
+        root / "queue", cache=root / "cache", ENGINE_PROXY=dead, ENGINE_OUTPUT=str(root / "out")
+    ) as found:
         yield found
 
 
 def sites(page: Page, foreign_port: int) -> list[str]:
-    return [f"http://evil.example:{foreign_port}", f"http://127.0.0.1:{foreign_port}", f"http://localhost:{foreign_port}"]
+    return [
+        f"http://evil.example:{foreign_port}",
+        f"http://127.0.0.1:{foreign_port}",
+        f"http://localhost:{foreign_port}",
+    ]
 
 
 def test_another_site_reads_and_changes_nothing(page: Page, foreign_port: int, chromium: Any) -> None:
@@ -140,7 +146,9 @@ def test_another_site_reads_and_changes_nothing(page: Page, foreign_port: int, c
     context.close()
 
 
-def test_a_link_of_another_site_enters_and_leaves_no_token(page: Page, foreign_port: int, chromium: Any) -> None:
+def test_a_link_of_another_site_enters_and_leaves_no_token(
+    page: Page, foreign_port: int, chromium: Any
+) -> None:
     """A terminal or a chat in a tab: a strict cookie does not go along with the redirect of such a link."""
     for site in sites(page, foreign_port):
         context = chromium.new_context()
