@@ -14,7 +14,7 @@ from engine.queue.segments import Chunk
 from engine.settings import Frozen
 
 
-class Store(Protocol):
+class RecordStore(Protocol):
     """One worker's access to the output directory. See `engine.output.publisher.Output` for what each call does."""
 
     @property
@@ -42,7 +42,7 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-def open_store(frozen: Frozen, worker_id: str, batch: str, *, replace: bool = False) -> Store:
+def open_store(frozen: Frozen, worker_id: str, batch: str, *, replace: bool = False) -> RecordStore:
     """The output directory of a queue with this id, for one worker. Raises DiskError when it is not there."""
     if frozen.store == SHARDS:
         return shard_output.ShardOutput(frozen.output, worker_id, batch, replace=replace)

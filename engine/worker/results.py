@@ -27,7 +27,7 @@ from engine.model import (
 )
 from engine.output.ownership import another_queue_wrote
 from engine.output.publisher import TakenError
-from engine.output.stores import Store
+from engine.output.stores import RecordStore
 from engine.queue.job_state import JobState
 from engine.queue.journal import row
 from engine.queue.segments import Chunk
@@ -105,7 +105,7 @@ class JournalLine:
 class ResultHandler:
     """Concludes the attempts of a worker. `names` are those of the egresses, by index."""
 
-    output: Store
+    output: RecordStore
     budget: Budget
     attempts: int
     names: tuple[str, ...]
