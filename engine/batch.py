@@ -226,19 +226,18 @@ class Batch(LiveRun):
         Raises NoRecordError when there is none, and UsageError when it cannot be read.
         """
         from engine.inputs import video_ids
-        from engine.output import json_record, publisher
+        from engine.output import json_record, stored
+        from engine.queue.marker import store_of
 
-        output = self.output
-        path = None
+        output, place, data = self.output, None, None
         if output and video_ids.video_id(video_id) == video_id:
-            path = os.path.join(output, publisher.relative(video_id, "json"))
+            place = stored.find(output, store_of(open_queue(self.root).read_batch()), video_id)
+            data = stored.read(output, place) if place else None
+        path = os.path.join(output, place) if output and place else None
+        if data is None:
+            raise NoRecordError(f"there is no record of {video_id} in this batch", path=path)
         try:
-            if path is None:
-                raise FileNotFoundError
-            with open(path, "rb") as file:
-                return json_record.from_json(file.read())
-        except FileNotFoundError:
-            raise NoRecordError(f"there is no record of {video_id} in this batch", path=path) from None
+            return json_record.from_json(data)
         except ValueError as exc:
             raise UsageError(f"{path}: {exc}", path=path) from None
 

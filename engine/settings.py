@@ -14,7 +14,15 @@ from engine.errors import UsageError
 from engine.limits import Caps
 from engine.model import CONTROL_VIDEOS, WAYS, EgressSpec, InnertubeClient, YtdlpOptions
 from engine.queue.directory import Queue
+from engine.queue.making import raise_format
 from engine.queue.marker import output_of, relative_to
+from engine.queue.names import SHARDS_FORMAT
+
+STORES = ("files", "shards")
+NO_FORMATS = (
+    "--format: a batch with --store shards writes records alone; `engine export --to {name}` makes the other formats "
+    "of them at any time"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +36,13 @@ class Frozen:
     all_languages: bool = False
     translate: str | None = None
     metadata: Literal["basic", "full"] = "basic"
+    store: Literal["files", "shards"] = "files"
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "languages": list(self.languages), "formats": list(self.formats)}
+        value = {**asdict(self), "languages": list(self.languages), "formats": list(self.formats)}
+        if self.store == "files":
+            del value["store"]  # a queue of format 1 stays as engines before 2026-11-26 made it
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Frozen:
@@ -40,9 +52,18 @@ class Frozen:
         """
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
         frozen = cls(**{**known, "languages": tuple(value["languages"]), "formats": tuple(value["formats"])})
-        texts = (*frozen.languages, *frozen.formats, frozen.output, frozen.captions, frozen.metadata)
+        texts = (
+            *frozen.languages,
+            *frozen.formats,
+            frozen.output,
+            frozen.captions,
+            frozen.metadata,
+            frozen.store,
+        )
         if not all(isinstance(text, str) and "\0" not in text for text in (*texts, frozen.translate or "")):
             raise ValueError("a field is not a text")
+        if frozen.store not in STORES:
+            raise ValueError("records are stored in a way that nobody knows")
         if not os.path.isabs(frozen.output):
             raise ValueError("the output directory is not an absolute path")
         return frozen
@@ -108,6 +129,7 @@ _OPTION = {
     "all_languages": "--all-languages",
     "translate": "--translate",
     "metadata": "--metadata",
+    "store": "--store",
 }
 
 
@@ -126,6 +148,10 @@ def freeze(queue: Queue, wanted: Frozen, given: frozenset[str], *, relative: boo
     else:
         value = {**frozen.to_json(), **place_of(queue, frozen.output, relative=relative)}
     if value != known:
+        if frozen.store == "shards":
+            raise_format(
+                queue, SHARDS_FORMAT
+            )  # first: an older engine must not take such a queue for one it knows
         batch["frozen"] = value
         queue.write_batch(batch)
     return frozen
@@ -154,7 +180,9 @@ def frozen_or(queue: Queue, wanted: Frozen, given: frozenset[str]) -> Frozen:
         raise UsageError(
             f"{queue.batch} is damaged: what the first run fixed cannot be read. Restore it from a copy"
         ) from None
-    asked, fixed = wanted.to_json(), frozen.to_json()
+    asked, fixed = ({**each.to_json(), "store": each.store} for each in (wanted, frozen))
+    if frozen.store == "shards" and "formats" in given and wanted.formats:
+        raise UsageError(NO_FORMATS.format(name=wanted.formats[0]))
     for name in sorted(given & set(_OPTION)):
         same_place = name == "output" and os.path.realpath(asked[name]) == os.path.realpath(fixed[name])
         if asked[name] != fixed[name] and not same_place:

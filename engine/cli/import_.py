@@ -126,7 +126,7 @@ def _import(
 
     given = _given()
     with hold(queue):
-        open_output(queue, frozen_or(queue, wanted, given).output, lost=False)
+        open_output(queue, frozen_or(queue, wanted, given), lost=False)
         with take_or_say_who(queue.seed_lock, "seeding", wait_s=SEED_WAIT_S):
             Seeding(queue).add(_lines(found))
         batch_id = destination.claim(queue, frozen_or(queue, wanted, given).output)

@@ -89,7 +89,7 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
         notices.begun = True
         clear_requests(queue)  # made to a run that is gone; what comes from here on is for this one
         # Before anything is seeded or frozen: a slip in --output must not stay with the queue.
-        open_output(queue, frozen_or(queue, wanted, request.given).output, lost=request.output_lost)
+        open_output(queue, frozen_or(queue, wanted, request.given), lost=request.output_lost)
         _seed(queue, sources, streams, known, request)
         batch_id = destination.claim(queue, frozen_or(queue, wanted, request.given).output)
         settings = Settings(

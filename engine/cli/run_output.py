@@ -8,21 +8,26 @@ import sys
 
 from engine.cli import say
 from engine.errors import UsageError
-from engine.output import destination, folding
+from engine.output import destination, folding, shard_index
+from engine.queue import marker
 from engine.queue.directory import Queue
 from engine.queue.mounts import refuse_remote
+from engine.settings import Frozen
 from engine.storage import disk
 
 
-def open_output(queue: Queue, path: str, *, lost: bool) -> None:
+def open_output(queue: Queue, frozen: Frozen, *, lost: bool) -> None:
     """Check that the output directory is there and this queue's, or make it. Raises UsageError when it may not be.
 
     `lost`: one that is gone is made again, and the jobs whose files it held are put back.
     """
+    path = frozen.output
     standing = destination.standing(queue, path)
     gone = standing is destination.Standing.GONE
     if not (gone and lost):
         destination.check(queue, path, standing)
+    if frozen.store == "shards":
+        shard_index.refuse_others(path, marker.id_of(queue.read_batch()))
     if standing is not destination.Standing.OURS:
         _make_output(path)
         warning = folding.refuse(path)

@@ -1,27 +1,23 @@
-"""Reading the records that rows name: the one place that knows how an output directory stores them."""
+"""Reading the records that rows name, and checking that they are records."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import re
 from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
 
 import orjson
 
+from engine.output import stored
 from engine.output.formats import RECORD
-
-_PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.json")
-
 
 _START, _DURATION, _TEXT = map(itemgetter, ("start", "duration", "text"))
 _NUMBERS = {int, float}
 
 
 class RecordReader:
-    """Reads records of one output directory. A later way to store them is another branch of `read`."""
+    """Reads records of one output directory, however it stores them."""
 
     def __init__(self, output: str | None) -> None:
         self._output = output
@@ -30,21 +26,9 @@ class RecordReader:
         """The record of an `ok` row as JSON; None when it cannot be read."""
         files = row.get("files")
         path = files.get(RECORD) if isinstance(files, dict) else None
-        if self._output is None or not isinstance(path, str) or not _PATH.fullmatch(path):
+        if self._output is None or not isinstance(path, str):
             return None
-        try:
-            fd = os.open(os.path.join(self._output, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            data = os.read(fd, os.fstat(fd).st_size + 1)
-            while more := os.read(fd, 1 << 20):
-                data += more
-            return data
-        except OSError:
-            return None
-        finally:
-            os.close(fd)
+        return stored.read(self._output, path)
 
 
 def parse_record(data: bytes | None, video_id: str) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from engine.inputs.line import Line, rejected
 from engine.inputs.transcript_files import Form, TranscriptFile
 from engine.model import Job, Metadata, Record, Transcript
 from engine.monitor.monitor import run_to_end
-from engine.output import publisher
+from engine.output import publisher, stores
 from engine.output.publisher import TakenError
 from engine.queue import claims, dead_workers
 from engine.queue.directory import Queue, chunks_in, deferred_chunks
@@ -79,13 +79,11 @@ class Importer:
     def run(self) -> Imported:
         """Import what can be imported. Raises EngineError and OSError as a worker does; run again, it goes on."""
         frozen, batch = self._settings.frozen, self._settings.batch
-        remover = publisher.output_remover(frozen.output, batch, frozen.formats)
+        remover = stores.output_remover(frozen.output, batch, frozen.formats, frozen.store)
         run_id = claims.run_id()
         dead_workers.reclaim(self._queue, run_id, remover)
         worker_id = f"{run_id}.0.0"
-        self._output = publisher.Output(
-            frozen.output, frozen.formats, worker_id, batch, replace=self._settings.replace
-        )
+        self._output = stores.open_store(frozen, worker_id, batch, replace=self._settings.replace)
         self._worker = claims.Worker(self._queue, worker_id, 1)
         # Its budget is for attempts, and there are none.
         results = ResultHandler(self._output, None, 1, ())  # type: ignore[arg-type]
@@ -134,7 +132,7 @@ class Importer:
         now = utc()
         record = Record(job.video_id, metadata, transcript, job.input, now, batch=self._output.batch or None)
         try:
-            files, sums = self._output.publish(record, state.earlier)
+            files, sums = self._output.publish(record, state.earlier, home.chunk)
         except TakenError as exc:
             self._refuse(file, f"{exc.path} in the output was not written by this queue and stays")
             self.result.rejected += 1

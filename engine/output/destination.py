@@ -21,7 +21,8 @@ from enum import Enum
 from typing import Any
 
 from engine.errors import UsageError
-from engine.output import folding
+from engine.output import folding, stored
+from engine.output.formats import RECORD
 from engine.output.publisher import intact
 from engine.queue import journal, marker
 from engine.queue.directory import Queue
@@ -166,7 +167,7 @@ def fitting(queue: Queue, output: str) -> tuple[int, int]:
     """(how many, of how many) `ok` rows name files that lie in this directory with the right sha256. Of a large queue
     some are drawn."""
     drawn: list[dict[str, Any]] = []
-    for number, row in enumerate(_ok_rows(queue)):
+    for number, row in enumerate(ok_rows(queue)):
         if number < LOOKED_AT:
             drawn.append(row)
         elif (at := random.randrange(number + 1)) < LOOKED_AT:
@@ -184,20 +185,20 @@ def any_ok(queue: Queue) -> bool:
 
 def any_file(queue: Queue, output: str) -> bool:
     """Whether a file that an `ok` row of this queue names is in this directory."""
-    return any(_record_is_there(output, row) for row in _ok_rows(queue))
+    return any(_record_is_there(output, row) for row in ok_rows(queue))
 
 
-def _ok_rows(queue: Queue) -> Iterator[dict[str, Any]]:
+def ok_rows(queue: Queue) -> Iterator[dict[str, Any]]:
+    """The rows of the jobs that are `ok`: those of the manifest, then those that it lacks."""
     yield from (row for row in read_rows(queue) if row.get("status") == "ok")
     for path in _journals(queue):
         yield from (row for row in _finals(path) if row.get("status") == "ok")
 
 
 def _record_is_there(output: str, row: dict[str, Any]) -> bool:
-    video_id = row.get("video_id")
-    if not isinstance(video_id, str) or "/" in video_id or "\0" in video_id:
-        return False
-    return os.path.isfile(os.path.join(output, video_id[:2], f"{video_id}.json"))
+    files = row.get("files")
+    place = files.get(RECORD) if isinstance(files, dict) else None
+    return isinstance(place, str) and stored.is_there(output, place)
 
 
 def _journals(queue: Queue) -> Iterator[str]:

@@ -12,8 +12,9 @@ from engine.queue.admission import inspect_above
 from engine.queue.directory import exists, open_queue
 from engine.queue.names import DIRS, is_own
 
-# What the engine makes in an output directory: `dQ/`, and what is hidden; in any case of letters, as disks fold it.
-_MADE = re.compile(r"[A-Za-z0-9_-]{2}|\.engine-tmp|\.engine-batches", re.IGNORECASE)
+# What the engine makes in an output directory: `dQ/`, `shards/`, and what is hidden; in any case of letters, as disks
+# fold it.
+_MADE = re.compile(r"[A-Za-z0-9_-]{2}|shards|\.engine-tmp|\.engine-batches", re.IGNORECASE)
 
 
 def refuse_output_place(root: str, output: str) -> None:

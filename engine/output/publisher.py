@@ -14,7 +14,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from engine.errors import UsageError
@@ -22,19 +22,31 @@ from engine.model import Record
 from engine.output.folding import TMP
 from engine.output.formats import RECORD, SUFFIXES, render, to_json
 from engine.output.ownership import NOBODY, Ownership, is_ours, sha256
+from engine.output.stored import sha256 as stored_sha256
 from engine.output.temporary import OWNER, remove_worker_output, sweep
 from engine.queue import marker
 from engine.queue.dead_workers import RemoveOutput
+from engine.queue.job_state import ChunkState
+from engine.queue.segments import Chunk
 from engine.storage import disk
 from engine.storage.locks import Lock
 
-__all__ = ["OWNER", "TMP", "Output", "TakenError", "any_file_there", "intact", "output_remover", "relative"]
+__all__ = [
+    "OWNER",
+    "TMP",
+    "Output",
+    "TakenError",
+    "any_file_there",
+    "intact",
+    "linked",
+    "output_remover",
+    "relative",
+]
 __all__ += ["remove_output", "sha256", "sweep"]
 
 _TIMES = 3
 _SWEEPER_S = 5.0  # a process that sweeps may hold the lock of a directory without an owner for this long
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
-_PATH = re.compile(r"([A-Za-z0-9_-]{2})/\1[A-Za-z0-9_-]{9}\.[a-z]+")
 _FILE_MODE = 0o644
 _DIR_MODE = 0o755
 
@@ -44,7 +56,7 @@ def relative(video_id: str, extension: str) -> str:
     return f"{video_id[:2]}/{video_id}.{extension}"
 
 
-def _linked(path: str) -> UsageError:
+def linked(path: str) -> UsageError:
     return UsageError(f"{path} is a symbolic link: output is never written through one; remove it")
 
 
@@ -73,7 +85,7 @@ class Output:
         self._tmp = os.path.join(root, TMP, worker_id)
         self._owner = Lock(os.path.join(self._tmp, OWNER))
         if os.path.islink(os.path.join(root, TMP)):
-            raise _linked(os.path.join(root, TMP))
+            raise linked(os.path.join(root, TMP))
         self._begin()
         self._touched: set[str] = set()
         self._known: set[str] = set()
@@ -100,7 +112,7 @@ class Output:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._tmp)
 
     def publish(
-        self, record: Record, rows: tuple[Mapping[str, Any], ...] = ()
+        self, record: Record, rows: tuple[Mapping[str, Any], ...] = (), chunk: Chunk | None = None
     ) -> tuple[dict[str, str], dict[str, str]]:
         """Write the record and its renderings, each durable before it has its name, the record first.
 
@@ -115,7 +127,7 @@ class Output:
         directory = os.path.join(self.root, video_id[:2])
         made = disk.ensure_dir(directory, mode=_DIR_MODE)
         if not made and os.path.islink(directory):
-            raise _linked(directory)
+            raise linked(directory)
         if not made and not os.path.isdir(directory):
             raise TakenError(video_id[:2])  # somebody's file, where our directory would be
         contents = {RECORD: to_json(record), **{name: render(record, name) for name in self.formats}}
@@ -152,7 +164,13 @@ class Output:
         """Remove what a job of ours that is not `ok` may have left. `rows` as in `publish`."""
         remove_output(self.root, video_id, Ownership(self.batch, rows, self.formats), self._sync_names)
 
-    def touch(self, video_id: str) -> None:
+    def open_chunk(self, chunk: Chunk, state: ChunkState) -> None:
+        """Nothing: no file is a chunk's."""
+
+    def close_chunk(self, chunk: Chunk) -> None:
+        """Nothing."""
+
+    def touch(self, video_id: str, files: Mapping[str, str] | None = None) -> None:
         """Have the names of a job's files made durable by the next `sync`.
 
         Also for files that another process published: nobody knows whether it came to sync their names. The
@@ -166,13 +184,13 @@ class Output:
                 self._touched.add("")
             self._touched.add(name)
 
-    def touched(self) -> set[str]:
+    def touched(self) -> Collection[str]:
         """The directories whose names are not durable yet; the caller must `sync` them."""
         with self._lock:
             touched, self._touched = self._touched, set()
         return touched
 
-    def sync(self, touched: set[str]) -> None:
+    def sync(self, touched: Collection[str]) -> None:
         for name in sorted(touched):
             self._sync_names(os.path.join(self.root, name) if name else self.root)
 
@@ -232,14 +250,12 @@ def output_remover(root: str, batch: str, formats: tuple[str, ...]) -> RemoveOut
 
 
 def intact(root: str, row: Mapping[str, Any]) -> bool:
-    """Whether the files a row names are there with the right sha256."""
+    """Whether what a row names is there with the right sha256."""
     files, sums = row.get("files"), row.get("sha256")
     if not isinstance(files, dict) or not isinstance(sums, dict):
         return False
     # A sum that is missing must not equal that of a file that is.
     return bool(files) and all(
-        isinstance(path, str)
-        and _PATH.fullmatch(path) is not None
-        and sha256(os.path.join(root, path)) == sums.get(fmt, "")
+        isinstance(path, str) and stored_sha256(root, path) == sums.get(fmt, "")
         for fmt, path in files.items()
     )

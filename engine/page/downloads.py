@@ -13,7 +13,8 @@ from pathlib import Path
 from engine.batch import Batch
 from engine.export import ExportKind
 from engine.monitor.failed_jobs import rows, to_csv
-from engine.output.formats import RECORD, SUFFIXES
+from engine.output import stored
+from engine.output.formats import RECORD, SUFFIXES, from_json, render
 from engine.page import cache
 from engine.queue.directory import Queue, open_queue
 from engine.queue.manifest_row import ManifestRow
@@ -97,21 +98,40 @@ def offered(root: str) -> list[Download]:
     return [each for each in (*_OWN, *_EXPORTS) if os.path.exists(there.get(each.name, queue.batch))]
 
 
-def file_of(batch: Batch, row: ManifestRow, suffix: str) -> str | None:
-    """The path of a row's file of this format; None when the row has none that lies in the output directory."""
-    output, files = batch.output, row.files
-    name = files.get(suffix) if isinstance(files, Mapping) and suffix in SUFFIXES else None
-    if output is None or not isinstance(name, str) or not name:
+def content_of(batch: Batch, row: ManifestRow, suffix: str) -> bytes | None:
+    """What a row has in this format; None when there is none. Where only its record was written, the others are made
+    of that."""
+    place = _place(batch, row, suffix)
+    if place is None:
         return None
-    path = os.path.realpath(os.path.join(output, name))
-    inside = os.path.commonpath((path, os.path.realpath(output))) == os.path.realpath(output)
-    return path if inside and os.path.isfile(path) else None
+    data = stored.read(*place)
+    if data is None or suffix == RECORD or not _alone(row):
+        return data
+    try:
+        return render(from_json(data), suffix)
+    except ValueError:
+        return None
 
 
 def formats_of(batch: Batch, row: ManifestRow) -> list[str]:
     """The formats of a row that can be downloaded, the record last."""
-    found = [name for name in SUFFIXES if file_of(batch, row, name)]
+    found = [name for name in SUFFIXES if (place := _place(batch, row, name)) and stored.is_there(*place)]
     return sorted(found, key=lambda name: name == RECORD)
+
+
+def _alone(row: ManifestRow) -> bool:
+    return list(row.files) == [RECORD]
+
+
+def _place(batch: Batch, row: ManifestRow, suffix: str) -> tuple[str, str] | None:
+    """(output directory, place in it) of what a format is read from; None when a row names none, or one outside."""
+    if not isinstance(row.files, Mapping) or suffix not in SUFFIXES:
+        return None
+    output, name = batch.output, row.files.get(RECORD if _alone(row) else suffix)
+    if output is None or not isinstance(name, str) or not name:
+        return None
+    path, inside = os.path.realpath(os.path.join(output, name)), os.path.realpath(output)
+    return (output, name) if os.path.commonpath((path, inside)) == inside else None
 
 
 def blocks(path: str) -> Iterator[bytes]:

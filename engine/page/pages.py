@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from engine.batch import Batch
 from engine.errors import EngineError
@@ -84,10 +84,11 @@ class Pages:
     def file(self, request: Request) -> Response:
         n, video_id, suffix = (request.path_params[name] for name in ("n", "video_id", "suffix"))
         row = self._row(n, video_id)
-        path = downloads.file_of(self.batch, row, suffix) if row else None
-        if path is None:
+        data = downloads.content_of(self.batch, row, suffix) if row else None
+        if data is None:
             return Response("there is no such file\n", 404, media_type="text/plain")
-        return FileResponse(path, filename=f"{video_id}.{suffix}", media_type="application/octet-stream")
+        told = {"Content-Disposition": f'attachment; filename="{video_id}.{suffix}"'}
+        return Response(data, media_type="application/octet-stream", headers=told)
 
     def _row(self, n: int, video_id: str) -> ManifestRow | None:
         try:

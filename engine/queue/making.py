@@ -8,10 +8,10 @@ import os
 
 from engine.errors import UsageError
 from engine.queue import checked_json
-from engine.queue.admission import inspect
+from engine.queue.admission import format_text, inspect
 from engine.queue.directory import Queue, check_format, exists, refuse_foreign
 from engine.queue.marker import new_id
-from engine.queue.names import DIRS, FORMAT
+from engine.queue.names import DIRS, FIRST_FORMAT
 from engine.storage import disk
 from engine.storage.locks import take_or_say_who
 from engine.storage.timestamps import utc
@@ -49,11 +49,17 @@ def make_queue(root: str, *, rehearsal: bool = False) -> Queue:
 def _publish_format(queue: Queue) -> None:
     """FORMAT comes first and is durable before anything else is there: with it the directory is a queue."""
     try:
-        disk.publish(queue.path("FORMAT"), f"{FORMAT}\n".encode())
+        disk.publish(queue.path("FORMAT"), f"{FIRST_FORMAT}\n".encode())
     except FileNotFoundError:
         if not exists(queue.root):  # otherwise a faster run has swept our temporary file
             raise
     disk.sync_dir(queue.root)
+
+
+def raise_format(queue: Queue, number: int) -> None:
+    """Have FORMAT say at least this number, durably: engines that do not know it then leave the queue alone."""
+    if int(format_text(queue.root)) < number:
+        disk.publish_durably(queue.path("FORMAT"), f"{number}\n".encode(), tmp_dir=queue.tmp)
 
 
 def _complete(queue: Queue, rehearsal: bool) -> None:

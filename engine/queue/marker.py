@@ -65,6 +65,12 @@ def formats_of(batch: dict[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
+def store_of(batch: dict[str, Any]) -> str:
+    """How the queue stores its records, by `batch.json`: `files` or `shards`."""
+    frozen = batch.get("frozen")
+    return str(frozen.get("store") or "files") if isinstance(frozen, dict) else "files"
+
+
 # ---- where the output is --------------------------------------------------------------------------------
 def output_of(queue: Queue) -> str | None:
     """The absolute path of the queue's output directory; None before the first run.

@@ -10,7 +10,9 @@ import os
 import re
 import stat
 
-FORMAT = 1
+FIRST_FORMAT = 1
+SHARDS_FORMAT = 2  # its records lie in shards
+FORMAT = SHARDS_FORMAT  # the newest that this engine knows
 DIRS = ("segments", "ids", "pending", "deferred", "workers", "done", "filed", "journal", "listings", "tmp")
 LOCKS = ("run.lock", "seed.lock", "monitor.lock", "lister.lock", "ways.lock")
 _REPLACED = (

@@ -12,6 +12,7 @@ The audit finds the damage, and a start and the monitor repair most of it; this 
       -> wrong caches of ids made again
       -> audit; if it faults the manifest: manifest, checkpoint, filed/ and status derived again
       -> files that belong to nothing removed
+      -> records that no row names taken out of the shards, their index made again
       -> audit
 
 A crash between two steps is harmless: the checkpoint is removed before anything that would contradict it, and without
@@ -31,7 +32,8 @@ from typing import Any
 
 from engine.errors import UsageError
 from engine.monitor.monitor import run_to_end
-from engine.output import destination, publisher
+from engine.output import destination, publisher, stores
+from engine.output.shards import DIR as SHARDS
 from engine.queue import dead_workers, gathering, journal, marker
 from engine.queue.directory import Queue, deferred_chunks, open_queue
 from engine.queue.id_cache import ODD, remove_cache
@@ -42,6 +44,7 @@ from engine.queue.names import DIRS
 from engine.queue.segments import Chunk, is_intact, read_ids, read_jobs, split_chunks
 from engine.recovery import requeue
 from engine.recovery.exclusive import exclusive_hold
+from engine.recovery.shard_repair import ShardRepair
 from engine.recovery.startup import recover_locked
 from engine.recovery.strays import remove_strays
 from engine.storage import disk
@@ -52,7 +55,7 @@ from engine.verify.state_files import cache_fault
 WHY = "repair"
 # These say nothing about the manifest. Any other problem of an audit is a reason to derive it again.
 _APART_FROM_MANIFEST = frozenset(
-    {"stray temporary file", "stray file", "stray token", "wrong cache", "duplicate job"}
+    {"stray temporary file", "stray file", "stray token", "wrong cache", "wrong index", "duplicate job"}
 )
 _MANY = 20  # how many sentences of one sort are kept; the rest is counted
 
@@ -147,7 +150,9 @@ class _Repair:
         for sentence in recover_locked(self.queue):
             self._say("token", sentence)
         batch = self.queue.read_batch()
-        remover = publisher.output_remover(self._output or "", marker.id_of(batch), marker.formats_of(batch))
+        remover = stores.output_remover(
+            self._output or "", marker.id_of(batch), marker.formats_of(batch), marker.store_of(batch)
+        )
         if count := dead_workers.reclaim(self.queue, "", remover):
             self._say("worker", f"removed the directories of {count} dead worker(s)")
         self._reopen_jobs()
@@ -165,7 +170,19 @@ class _Repair:
             for path in removed:
                 self._say("stray", f"removed {self._short(path)}")
             found = audit(self.queue.root, held=True)
+        if self._clean_shards():
+            found = audit(self.queue.root, held=True)
         return found
+
+    def _clean_shards(self) -> bool:
+        """Take superseded records out of the shards, and make their index again; whether anything was done."""
+        batch = self.queue.read_batch()
+        if self._output is None or marker.store_of(batch) != SHARDS:
+            return False
+        did = list(ShardRepair(self._output, marker.id_of(batch), destination.ok_rows(self.queue)).run())
+        for sentence in did:
+            self._say("shard", sentence)
+        return bool(did)
 
     def _say(self, sort: str, sentence: str) -> None:
         self._did.append((sort, sentence))

@@ -21,8 +21,7 @@ import os
 from collections.abc import Callable
 
 from engine.errors import UsageError
-from engine.output import publisher
-from engine.output.ownership import Ownership
+from engine.output import stores
 from engine.queue import checked_json, journal, listings, marker
 from engine.queue.directory import Queue, deferred_chunks
 from engine.queue.journal_follower import chunk_state
@@ -177,13 +176,14 @@ def _remove_output(queue: Queue, chunks: set[Chunk], dropped: set[str], report: 
     if root is None:
         return
     batch, count = queue.read_batch(), 0
-    batch_id, formats = marker.id_of(batch), marker.formats_of(batch)
+    store = marker.store_of(batch)
+    remove = stores.output_remover(root, marker.id_of(batch), marker.formats_of(batch), store)
     for chunk in chunks:
         put_back_here = dropped & queue.chunk_ids(chunk)
-        left = [video_id for video_id in put_back_here if publisher.any_file_there(root, video_id)]
+        left = [video_id for video_id in put_back_here if stores.may_have_left(root, video_id, store)]
         jobs = chunk_state(queue, chunk).jobs if left else {}
         for video_id in left:
             rows = jobs[video_id].rows if video_id in jobs else ()
-            publisher.remove_output(root, video_id, Ownership(batch_id, rows, formats))
+            remove(video_id, rows, None)
         count += len(put_back_here)
         report("looked for leftover output of", count, len(dropped))

@@ -86,6 +86,7 @@ class RunOptions(TypedDict, total=False):
     replace: bool
     rotating: bool
     sequential: bool
+    store: Literal["files", "shards"]
     threads: int
     translate: str
     ways: str

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from engine.budget import Budget
 from engine.errors import EngineError, Exit, Interrupted
-from engine.output import publisher
+from engine.output import stores
 from engine.process import shortages
 from engine.queue import dead_workers, events
 from engine.queue.control import ControlRequest
@@ -185,7 +185,9 @@ class Supervisor:
         if self._end is None or self._end.code != Exit.DISK:
             with contextlib.suppress(OSError, EngineError):  # else the next run does it, or says why not
                 frozen = self.settings.frozen
-                remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
+                remover = stores.output_remover(
+                    frozen.output, self.settings.batch, frozen.formats, frozen.store
+                )
                 dead_workers.reclaim(self.queue, "", remover)
 
     def _finish_monitor(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from engine.output import json_record
+from engine.output import json_record, stored
 from engine.output.plain_text import spoken
 from engine.queue.directory import Queue
 from engine.queue.manifest import parse_row, read_checkpoint
@@ -156,11 +156,12 @@ def _path(row: dict[str, Any]) -> str:
 
 def _read(output: str, path: str) -> tuple[Iterator[Window] | None, int]:
     """The windows of a record and its size; None when it cannot be read."""
+    data = stored.read(output, path)
+    if data is None:
+        return None, 0
     try:
-        with open(os.path.join(output, path), "rb") as file:
-            data = file.read()
         return windows(spoken(json_record.from_json(data).transcript)), len(data)
-    except (OSError, ValueError):
+    except ValueError:
         return None, 0
 
 

@@ -16,10 +16,12 @@ from engine.verify.manifest_audit import ManifestAudit
 from engine.verify.output_check import HASHERS, OutputCheck
 from engine.verify.output_strays import output_strays
 from engine.verify.segment_audit import STATES, SegmentAudit
+from engine.verify.shard_audit import SHARDS
 from engine.verify.state_files import (
     count_faults,
     frozen_formats,
     frozen_output,
+    frozen_store,
     known_fault,
     listing_faults,
     read_checkpoint_facts,
@@ -85,7 +87,19 @@ def _audit(queue: Queue, findings: Findings) -> Audit:
     leftovers(queue, findings)
     if tree is not None:
         batch_id, written = str(batch.get("id") or ""), frozen_formats(batch)
-        output_strays(tree, batch_id, written, segments.jobs, output.formats, segments.reopened, findings)
+        in_shards = frozen_store(batch) == SHARDS
+        output_strays(
+            tree,
+            batch_id,
+            written,
+            segments.jobs,
+            output.formats,
+            segments.reopened,
+            findings,
+            stores_shards=in_shards,
+        )
+        if in_shards:
+            output.shards.check(tree.root, batch_id, findings)
     return _result(findings, len(segments.jobs), segments.states, segments.kinds, rows, output.files)
 
 

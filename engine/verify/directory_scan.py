@@ -12,6 +12,7 @@ from typing import Any
 from engine.output.formats import SUFFIXES
 from engine.queue.directory import Queue
 from engine.verify.findings import Findings
+from engine.verify.shard_audit import frame_fault, is_place
 
 TMP = ".engine-tmp"
 MARKERS = ".engine-batches"
@@ -92,6 +93,8 @@ class OutputTree:
 
     def fault(self, path: str, digest: object) -> str | None:
         """What is wrong with a file that should have this sha256; None when nothing is."""
+        if is_place(path):
+            return frame_fault(self.root, path, digest)
         directory = os.path.dirname(path)
         if directory not in self._plain:
             self._plain[directory] = not os.path.islink(os.path.join(self.root, directory))

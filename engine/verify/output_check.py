@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.verify.directory_scan import OutputTree
 from engine.verify.findings import Findings
+from engine.verify.shard_audit import ShardAudit
 
 HASHERS = 4
 _BATCH = 64  # rows whose files one task hashes
@@ -21,6 +22,7 @@ class OutputCheck:
         self.tree = tree
         self.files = 0
         self.formats: dict[str, tuple[str, ...]] = {}  # of the jobs that are ok
+        self.shards = ShardAudit()
         self._pool = pool
         self._findings = findings
         self._tasks: deque[Future[list[tuple[str, str]]]] = deque()
@@ -28,7 +30,7 @@ class OutputCheck:
 
     def later(self, row: dict[str, Any]) -> None:
         """Have the files of a row checked in a thread."""
-        self._count(row)
+        self._count(row, filed=True)
         if self.tree is not None:
             self._batch.append(row)
             if len(self._batch) >= _BATCH:
@@ -36,7 +38,7 @@ class OutputCheck:
 
     def now(self, row: dict[str, Any]) -> list[tuple[str, str]]:
         """(path, what is wrong) of a row's files."""
-        self._count(row)
+        self._count(row, filed=False)
         return self.tree.faults(row) if self.tree is not None else []
 
     def wait(self) -> None:
@@ -49,10 +51,11 @@ class OutputCheck:
         if self.tree is not None:
             self._findings.problem("bad file", os.path.join(self.tree.root, path), fault)
 
-    def _count(self, row: dict[str, Any]) -> None:
+    def _count(self, row: dict[str, Any], *, filed: bool) -> None:
         self.formats[row["video_id"]] = tuple(row["files"])
         if self.tree is not None:
             self.files += len(row["files"])
+            self.shards.add(row, filed=filed)
 
     def _submit(self, tree: OutputTree) -> None:
         batch, self._batch = self._batch, []

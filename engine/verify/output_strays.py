@@ -15,6 +15,7 @@ from typing import Any
 from engine.storage.locks import is_locked, living_holder
 from engine.verify.directory_scan import MARKERS, OWNER, TMP, OutputTree
 from engine.verify.findings import Findings
+from engine.verify.shard_audit import SHARDS
 from engine.verify.strays import is_temporary_output
 
 _OTHERS = "file(s) in the output directory that are not this engine's"
@@ -31,6 +32,8 @@ def output_strays(
     formats: Mapping[str, tuple[str, ...]],
     reopened: Mapping[str, list[dict[str, str]]],
     findings: Findings,
+    *,
+    stores_shards: bool = False,
 ) -> None:
     """Report every file in the output directory that should not be there.
 
@@ -51,6 +54,8 @@ def output_strays(
                 findings.note(_OTHERS)
         elif path.startswith(MARKERS + os.sep):
             _marker(full, name, batch, findings)
+        elif path.startswith(SHARDS + os.sep) and stores_shards:
+            continue  # `engine.verify.shard_audit` looks at them
         elif is_temporary_output(path):
             findings.problem("stray temporary file", full, "left by a process that was killed")
         elif video_id is None:

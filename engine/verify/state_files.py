@@ -224,3 +224,9 @@ def frozen_formats(batch: dict[str, Any]) -> tuple[str, ...]:
     frozen = batch.get("frozen")
     formats = frozen.get("formats") if isinstance(frozen, dict) else None
     return tuple(map(str, formats)) if isinstance(formats, list) else ()
+
+
+def frozen_store(batch: dict[str, Any]) -> str:
+    """How the first run said that records are stored."""
+    frozen = batch.get("frozen")
+    return str(frozen.get("store") or "files") if isinstance(frozen, dict) else "files"

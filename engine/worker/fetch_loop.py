@@ -165,4 +165,14 @@ def _tried(work: Work, got: Fetched | NotFetched | Aborted) -> Tried:
     work.answered = kind not in CONNECTION_KINDS and not isinstance(got, Aborted)
     suspended = kind is Kind.TIMEOUT and suspends.attempt_spanned_suspend(work.started)
     elapsed_s = time.monotonic() - work.started
-    return Tried(item.job, item.state, work.permit, got, work.started, elapsed_s, item.lost_at, suspended)
+    return Tried(
+        item.job,
+        item.state,
+        work.permit,
+        got,
+        work.started,
+        elapsed_s,
+        item.lost_at,
+        suspended,
+        item.home.chunk,
+    )

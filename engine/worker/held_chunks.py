@@ -86,6 +86,7 @@ class HeldChunks:
         """Hand on chunks that are finished or can only wait. They must be synced."""
         for home in homes:
             home.journal.close()
+            self._output.close_chunk(home.chunk)
             if not (home.here or home.away):
                 self._worker.finish(home.chunk)
             else:
@@ -98,6 +99,7 @@ class HeldChunks:
         journal.write_again(state.synced_end)  # an fsync over it may have failed
         home = OpenChunk(chunk, journal, state, synced_end=state.synced_end, name=chunk.name)
         self._check_outputs(home)
+        self._output.open_chunk(chunk, state)
         return home, self._sort(home, time.time())
 
     def _check_outputs(self, home: OpenChunk) -> None:
@@ -107,7 +109,9 @@ class HeldChunks:
             if row.get("status") != "ok":
                 continue
             if publisher.intact(self._output_root, row):
-                self._output.touch(video_id)  # their publisher may have died before it synced the names
+                self._output.touch(
+                    video_id, row["files"]
+                )  # their publisher may have died before it synced the names
             else:
                 why = "its files are gone or not what the row says"
                 self.write(home, JournalLine("reopen", {"job": video_id, "why": why}))

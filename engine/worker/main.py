@@ -12,7 +12,7 @@ import time
 import traceback
 
 from engine.errors import EngineError, Exit
-from engine.output import publisher
+from engine.output import stores
 from engine.process import shortages, suspends
 from engine.queue import claims, dead_workers
 from engine.queue.directory import Queue
@@ -47,13 +47,7 @@ class MainLoop:
         self.resources = resources
         names = tuple(egress.name for egress in settings.egresses)
         self.scheduler = Scheduler(settings.threads, settings.limit, names, control.stop)
-        self._output = publisher.Output(
-            settings.frozen.output,
-            settings.frozen.formats,
-            worker_id,
-            settings.batch,
-            replace=settings.replace,
-        )
+        self._output = stores.open_store(settings.frozen, worker_id, settings.batch, replace=settings.replace)
         self._worker = claims.Worker(self.queue, worker_id, settings.threads)
         rotating = settings.egresses[0].rotating
         results = ResultHandler(self._output, resources.budget, settings.attempts, names, rotating)
@@ -141,7 +135,7 @@ class MainLoop:
         """Take over what dead workers left."""
         run_id = self._worker.id.partition(".")[0]
         frozen = self.settings.frozen
-        remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
+        remover = stores.output_remover(frozen.output, self.settings.batch, frozen.formats, frozen.store)
         dead_workers.reclaim(self.queue, run_id, remover)
 
     def _give_up_hung_threads(self, now: float) -> None:

@@ -26,9 +26,11 @@ from engine.model import (
     RequestCost,
 )
 from engine.output.ownership import another_queue_wrote
-from engine.output.publisher import Output, TakenError
+from engine.output.publisher import TakenError
+from engine.output.stores import RecordStore
 from engine.queue.job_state import JobState
 from engine.queue.journal import row
+from engine.queue.segments import Chunk
 from engine.storage.timestamps import UTC_FORMAT
 from engine.worker.retry_policy import REFUSALS, Circumstances, Finish, Past, RetryLater, decide
 
@@ -80,6 +82,7 @@ class Tried:
     elapsed_s: float
     lost_at: float = 0.0
     suspended: bool = False
+    chunk: Chunk | None = None  # the job's
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class JournalLine:
 class ResultHandler:
     """Concludes the attempts of a worker. `names` are those of the egresses, by index."""
 
-    output: Output
+    output: RecordStore
     budget: Budget
     attempts: int
     names: tuple[str, ...]
@@ -124,7 +127,7 @@ class ResultHandler:
             job.video_id, got.metadata, got.transcript, job.input, finished_at, got.transcripts, batch
         )
         try:
-            files, sums = self.output.publish(record, state.earlier)
+            files, sums = self.output.publish(record, state.earlier, tried.chunk)
         except TakenError as exc:
             failure = Failure(Kind.KEPT, self._why_kept(job, exc.path))
             return self._finish(tried, NotFetched(failure, got.cost, got.metadata))

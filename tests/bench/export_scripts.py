@@ -1,6 +1,6 @@
-"""The scripts that one would write instead of `engine export`: one process, orjson, pyarrow.
+"""The scripts that one would write instead of `engine export`: one process, orjson, pyarrow or pandas.
 
-python export_scripts.py jsonl|parquet ROOM
+python export_scripts.py jsonl|parquet|pandas ROOM
 """
 
 from __future__ import annotations
@@ -62,5 +62,11 @@ def parquet(room: Path) -> None:
             writer.write_table(pa.Table.from_pylist(some, schema=schema))
 
 
+def pandas(room: Path) -> None:
+    import pandas as pd
+
+    pd.DataFrame(rows(room)).to_parquet(room / "script.parquet", compression="zstd")
+
+
 if __name__ == "__main__":
-    {"jsonl": jsonl, "parquet": parquet}[sys.argv[1]](Path(sys.argv[2]))
+    {"jsonl": jsonl, "parquet": parquet, "pandas": pandas}[sys.argv[1]](Path(sys.argv[2]))

@@ -1,6 +1,6 @@
 """The life of a small batch in processes of its own, with a fault at a chosen step to disk of one of them.
 
-    lives.py ROOT FAULT SEED SHARD SHARDS
+    lives.py ROOT FAULT SEED SHARD SHARDS [STORE]
 
 A life is four commands by the engine's own code: seed some and run, seed more and run, retry, run. Each is a
 forked process, so that death is death: the kernel closes what it held. Every fetch is canned; all else is real
@@ -76,6 +76,13 @@ UNDISTURBED = len(ALL) + 3 * len(FLAKY)  # fetches: a flaky one fails twice, and
 SAID = {"short": (0,), "full": (Exit.DISK,), "eio": (Exit.DISK,), "die": (KILLED,), "torn": (KILLED,)}
 
 
+def wanted(output: str) -> Frozen:
+    """What the first run fixes: files, or with a last argument `shards` those."""
+    if sys.argv[6:] == ["shards"]:
+        return Frozen(output, formats=(), store="shards")
+    return Frozen(output)
+
+
 # ---- what the processes do -------------------------------------------------------------------------------
 def hurry() -> None:
     """The same work with shorter times and smaller pieces."""
@@ -113,7 +120,7 @@ def run(root: Path, names: list[str], again: bool = False) -> None:
             seed.Seeding(queue).add(lines(names))
         disk.ensure_dirs(str(root / "out"), mode=0o777)
         batch = destination.claim(queue, str(root / "out"))
-        frozen = freeze(queue, Frozen(str(root / "out")), frozenset())
+        frozen = freeze(queue, wanted(str(root / "out")), frozenset())
         with take_or_say_who(queue.seed_lock, "seeding"):
             recover(queue)
         settings = Settings(

@@ -69,31 +69,38 @@ def workshop() -> Iterator[Path]:
         yield Path(root).resolve()
 
 
-def record(place: Path, seed: int, after: str = "") -> Recorded:
-    """Record a run below `place`.
+def record(place: Path, seed: int, after: str = "", options: tuple[str, ...] = ()) -> Recorded:
+    """Record a run with these options below `place`.
 
     `after`: what befell an earlier one, whose work it goes on with. `kill`: all its processes were killed half way.
     `cut`: it ended in a power cut, of which one state is laid out.
     """
     for _ in range(3):
         if after == "cut":
-            left = _left_by_a_cut(place, seed)
-            found = _once(place, seed, left=left)
+            left = _left_by_a_cut(place, seed, options)
+            found = _once(place, seed, left=left, options=options)
         else:
-            found = _once(place, seed, killed=after == "kill")
+            found = _once(place, seed, killed=after == "kill", options=options)
         # The log tells in which order calls ended, and that can differ from the order in which they took effect.
         if not found.recording.matches():
             return found
     raise AssertionError(f"the log does not tell what happened: {found.recording.matches()[:5]}")
 
 
-def _left_by_a_cut(place: Path, seed: int) -> Files:
+def _left_by_a_cut(place: Path, seed: int, options: tuple[str, ...]) -> Files:
     """What a power cut in the second half of a recorded run leaves behind."""
-    recording = record(place, seed).recording
+    recording = record(place, seed, options=options).recording
     return next(states(recording, "posix", seed, 1, since=len(recording.steps) // 2)).files
 
 
-def _once(place: Path, seed: int, *, killed: bool = False, left: Files | None = None) -> Recorded:
+def _once(
+    place: Path,
+    seed: int,
+    *,
+    killed: bool = False,
+    left: Files | None = None,
+    options: tuple[str, ...] = (),
+) -> Recorded:
     root = place / "disk"
     lay(left or {}, root)
     ids = videos(FIRST + MORE, seed)
@@ -104,7 +111,7 @@ def _once(place: Path, seed: int, *, killed: bool = False, left: Files | None = 
     since = len(recording.steps)
     with start(RehearsalSettings(latency_s=LATENCY_S, seed=seed, scenarios=SCENES)) as site:
         way = ("--proxy", site.proxy_url, "--ca-bundle", site.ca_bundle)
-        run = [*unpaced(root), "-p", 2, "-t", 2, *way, listed]
+        run = [*unpaced(root), "-p", 2, "-t", 2, *options, *way, listed]
         if left is None:
             for number, half in enumerate((ids[: FIRST // 2], ids[FIRST // 2 : FIRST])):
                 _traced(recording, place / f"seed{number}.log", ["seed", "-q", root / "queue", *half])

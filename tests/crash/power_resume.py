@@ -27,7 +27,7 @@ from engine.model import Cue, Failure, Fetched, Kind, Metadata, NotFetched, Perm
 from engine.monitor import status
 from engine.monitor.monitor import Monitor
 from engine.network import client
-from engine.output import publisher
+from engine.output import publisher, stores
 from engine.queue import dead_workers
 from engine.queue.directory import Queue, chunks_in, deferred_chunks, worker_ids
 from engine.run import supervisor
@@ -106,7 +106,7 @@ class Inside:
         else:
             raise AssertionError(f"not finished after {WORKERS} workers")
         frozen = self.settings.frozen
-        remover = publisher.output_remover(frozen.output, self.settings.batch, frozen.formats)
+        remover = stores.output_remover(frozen.output, self.settings.batch, frozen.formats, frozen.store)
         dead_workers.reclaim(self.queue, "", remover)
         if not worker_ids(self.queue):
             publisher.sweep(self.settings.frozen.output)
@@ -155,8 +155,10 @@ def spared() -> Iterator[None]:
         yield
 
 
-def resume(root: Path, listed: Path | None, kinds: Mapping[str, str | None]) -> Resumed:
-    """The next `engine run` on the queue and output below `root`, with the list of videos or without.
+def resume(
+    root: Path, listed: Path | None, kinds: Mapping[str, str | None], options: tuple[str, ...] = ()
+) -> Resumed:
+    """The next `engine run` with these options on the queue and output below `root`, with or without the list.
 
     Raises AssertionError when it does not get to its end.
     """
@@ -169,6 +171,7 @@ def resume(root: Path, listed: Path | None, kinds: Mapping[str, str | None]) -> 
         THREADS,
         "--proxy",
         "http://127.0.0.1:9",
+        *options,
         *([listed] if listed else []),
     ]
     said = io.StringIO()

@@ -16,8 +16,10 @@ from unittest import mock
 from power_ops import Step
 from power_play import Variant
 
-from engine.output import publisher
+from engine.output import publisher, shard_output, shards
 from engine.queue import gathering
+from engine.queue.job_state import ChunkState
+from engine.queue.segments import Chunk
 from engine.recovery import startup
 from engine.storage import append_file, disk
 
@@ -151,5 +153,51 @@ VARIANTS = [
         patched=_patched(startup, "check_tokens", lambda queue: []),
         near=r"\w+ " + _FILED,
         focus=_FILED,
+    ),
+]
+
+_SHARD = r"out/shards/\d+\.zst"
+
+
+def _row_before_frame(recorded: list[Step]) -> list[Step]:
+    """A writer that names a frame before it writes it: each frame's bytes come behind the journal line, and nobody
+    syncs the shard after that."""
+    steps = _unsynced(_SHARD)(recorded)
+    assert any(step.verb == "write" and re.fullmatch(_SHARD, step.about) for step in steps)
+    late: list[Step] = []
+    found: list[Step] = []
+    for step in steps:
+        if step.verb == "write" and re.fullmatch(_SHARD, step.about):
+            late.append(step)
+            continue
+        found.append(step)
+        if step.verb == "write" and step.data.startswith(b"synced "):
+            found += [replace(frame, began=step.began, ended=step.ended) for frame in late]
+            late = []
+    return found + late
+
+
+class _TailKept(shard_output.ShardOutput):
+    def open_chunk(self, chunk: Chunk, state: ChunkState) -> None:
+        """A successor that goes on writing where the first row ends, whatever other rows name."""
+        super().open_chunk(chunk, state)
+        self._ends[chunk] = len(shards.header(self.batch))
+
+
+# That rows behind the last `synced` are checked is a second precaution here: a frame is durable before its row.
+SHARD_VARIANTS = [
+    Variant("no fsync of shards", _unsynced(_SHARD), near=r"\w+ " + _JOURNAL, focus=_SHARD),
+    Variant("rows that name frames not written yet", _row_before_frame, near=r"\w+ " + _JOURNAL),
+    Variant("no fsync of the shards' names", _unsynced(r"out/shards"), near=r"\w+ " + _JOURNAL, focus=_SHARD),
+    Variant(
+        "no fsync of the index",
+        _unsynced(r"out/shards/index"),
+        near=r"\w+ " + _JOURNAL,
+        focus=r"out/shards/index",
+    ),
+    Variant(
+        "a shard cut off before its last row",
+        patched=_patched(shard_output, "ShardOutput", _TailKept),
+        near=r"\w+ " + _SHARD,
     ),
 ]

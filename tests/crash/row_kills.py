@@ -149,12 +149,17 @@ def kill_monitor(place: Place, seed: int) -> Told:
 @row(3, "kill-group", "kill -9 everything, again and again", trials=10, quick=1)
 def kill_group(place: Place, seed: int) -> Told:
     """Runs of one batch killed, some while they seed or recover; all that is lost is what was in flight."""
+    return group_killed(place, seed, OPTIONS)
+
+
+def group_killed(place: Place, seed: int, options: tuple[str, ...]) -> Told:
+    """The same, of runs with these options."""
     kills = repeats(KILLS, 3)
     batch, killer = batch_of(place, 110, seed)
     fetching_s: list[float] = []
     for number in range(kills):
         began_s = time.monotonic()
-        with batch.start(*OPTIONS) as run:
+        with batch.start(*options) as run:
             if number % 3 == 2:
                 time.sleep(killer.dice.uniform(0.02, 0.8))  # wherever it is by then
             else:
@@ -164,7 +169,7 @@ def kill_group(place: Place, seed: int) -> Told:
             assert run.wait().code in (-signal.SIGKILL, 0), run.said()
         if (batch.queue / "FORMAT").exists():
             same_status(batch)
-    assert batch.run(*OPTIONS, timeout_s=90 * slack()).code == 0
+    assert batch.run(*options, timeout_s=90 * slack()).code == 0
     assert max(fetching_s) <= FETCHING_S * slack(), fetching_s
     nobody_is_blamed(batch)
     return Told(kills, f"fetching after {told(fetching_s)}; {whole(batch, seed, killer)}")

@@ -19,19 +19,19 @@ NO_STRACE = Told(0, "not played: strace is not here")
 SWEEPS = [(role, call) for role in WHAT for call in CALLS]
 
 
-def lives(fault: str, shards: int) -> Callable[[Place, int], Told]:
-    """A play of every so-manieth step of a small batch's life."""
+def lives(fault: str, shards: int, store: str = "files") -> Callable[[Place, int], Told]:
+    """A play of every so-manieth step of a small batch's life, whose records are stored in this way."""
 
     def play(place: Place, seed: int) -> Told:
         root = place.root / "lives"
         root.mkdir()
-        command = [sys.executable, LIVES, root, fault, str(seed), str(seed % shards), str(shards)]
+        command = [sys.executable, LIVES, root, fault, str(seed), str(seed % shards), str(shards), store]
         done = subprocess.run(command, capture_output=True, text=True, timeout=1700, check=False)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         return Told(told["trials"], f"{told['trials']} of {told['steps']} steps")
 
-    play.__qualname__ = f"lives-{fault}"
+    play.__qualname__ = f"lives-{fault}-{store}"
     return play
 
 

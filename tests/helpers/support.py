@@ -18,15 +18,18 @@ from engine.inputs import Line
 from engine.model import Cue, Job, Kind, Metadata, Record, Transcript
 from engine.monitor.monitor import Monitor
 from engine.output import destination
-from engine.output.publisher import Output, TakenError, output_remover, sweep
+from engine.output.publisher import TakenError, intact, sweep
+from engine.output.stores import open_store, output_remover
 from engine.queue import claims, dead_workers, journal
 from engine.queue.directory import Queue
 from engine.queue.job_state import ChunkState, JobState, fold
 from engine.queue.journal import Journal
-from engine.queue.making import make_queue
-from engine.queue.marker import id_of
+from engine.queue.making import make_queue, raise_format
+from engine.queue.marker import formats_of, id_of, store_of
+from engine.queue.names import SHARDS_FORMAT
 from engine.queue.segments import Chunk, read_jobs
 from engine.seeding.seed import Seeding
+from engine.settings import Frozen
 from engine.storage import disk
 from engine.storage.locks import take_or_say_who
 from engine.storage.processes import boot_id
@@ -66,7 +69,7 @@ def add(queue: Queue, names: Iterable[str]) -> None:
         Seeding(queue).add(lines(names))
 
 
-def batch(root: Path, count: int = 40, *, segments: int = 1) -> Queue:
+def batch(root: Path, count: int = 40, *, segments: int = 1, store: str = "files") -> Queue:
     """A queue of `count` jobs in so many segments; its output directory is beside it."""
     queue = make_queue(str(root / "queue"))
     each = count // segments
@@ -75,6 +78,9 @@ def batch(root: Path, count: int = 40, *, segments: int = 1) -> Queue:
     os.makedirs(root / "out", exist_ok=True)
     frozen = {"output": str(root / "out"), "languages": ["en"], "formats": ["md"]}
     destination.claim(queue, str(root / "out"))
+    if store == "shards":
+        raise_format(queue, SHARDS_FORMAT)
+        frozen |= {"formats": [], "store": store}
     queue.write_batch({**queue.read_batch(), "frozen": frozen})
     return queue
 
@@ -94,9 +100,8 @@ class Hand:
         self.queue = queue
         self.decide = decide
         worker_id = f"{claims.run_id()}.0.{next(_WORKERS)}"
-        self.output = Output(
-            output_of(queue), ("md",), worker_id, batch_of(queue)
-        )  # first, as a worker does it
+        frozen = Frozen.from_json(queue.read_batch()["frozen"])
+        self.output = open_store(frozen, worker_id, batch_of(queue))  # first, as a worker does it
         self.worker = claims.Worker(queue, worker_id, 2)
 
     def work(self, chunks: int = 1_000_000, *, sync: bool = True, move: bool = True) -> int:
@@ -112,6 +117,8 @@ class Hand:
         """Settle a chunk's open jobs; without `sync` nothing is promised, without `move` the token stays."""
         book = Journal(self.queue.journal(chunk))
         state = fold(journal.lines(book.path))
+        self._look(book, state)
+        self.output.open_chunk(chunk, state)
         waits: list[float] = []
         for job in read_jobs(self.queue.segment(chunk.segment), chunk):
             job_state = state.jobs.get(job.video_id)
@@ -125,18 +132,31 @@ class Hand:
                 waits.append(time.time() + outcome)
                 book.write("try", {"job": job.video_id, "n": 1, "kind": "network", "not_before": waits[-1]})
             else:
-                book.write("final", self.row(job, outcome, job_state))
+                book.write("final", self.row(job, outcome, job_state, chunk))
         self.output.sync(self.output.touched())
         if sync:
             book.sync()
             book.write("synced", {"end": book.end})
         book.close()
+        self.output.close_chunk(chunk)
         if move and waits:
             self.worker.give_back(chunk, min(waits))
         elif move:
             self.worker.finish(chunk)
 
-    def row(self, job: Job, outcome: Outcome, state: JobState | None = None) -> dict[str, Any]:
+    def _look(self, book: Journal, state: ChunkState) -> None:
+        """Reopen the jobs whose row is not synced and whose files are not what it says."""
+        for name in state.unsynced_finals():
+            found = state.jobs[name].final or {}
+            if found["status"] == OK and intact(self.output.root, found):
+                self.output.touch(name, found["files"])
+            elif found["status"] == OK:
+                book.write("reopen", {"job": name, "why": "its files are not what the row says"})
+                state.jobs[name] = state.jobs[name].reopened()
+
+    def row(
+        self, job: Job, outcome: Outcome, state: JobState | None = None, chunk: Chunk | None = None
+    ) -> dict[str, Any]:
         now = utc()
         requests, body_bytes = (state.requests, state.bytes) if state else (0, 0)
         metadata = Metadata(title=f"About {job.video_id} ☂", channel="Someone", duration_s=60)
@@ -159,9 +179,9 @@ class Hand:
         transcript = Transcript("en", "English", False, (Cue(0.0, 1.0, f"Hello {job.video_id}"),))
         record = Record(job.video_id, metadata, transcript, job.input, now, batch=self.output.batch)
         try:
-            files, sums = self.output.publish(record, state.rows if state else ())
+            files, sums = self.output.publish(record, state.rows if state else (), chunk)
         except TakenError:
-            return self.row(job, Kind.KEPT, state)
+            return self.row(job, Kind.KEPT, state, chunk)
         return journal.row(
             job,
             metadata=metadata,
@@ -196,7 +216,9 @@ def file_rows(queue: Queue) -> None:
 
 
 def reclaim(queue: Queue) -> None:
-    dead_workers.reclaim(queue, "nobody", output_remover(output_of(queue), batch_of(queue), ("md",)))
+    found = queue.read_batch()
+    remover = output_remover(output_of(queue), id_of(found), formats_of(found), store_of(found))
+    dead_workers.reclaim(queue, "nobody", remover)
 
 
 def finish(queue: Queue, decide: Callable[[str], Outcome] = lambda _: OK) -> None:
@@ -214,10 +236,14 @@ def finish(queue: Queue, decide: Callable[[str], Outcome] = lambda _: OK) -> Non
 
 
 def worked(
-    root: Path, count: int = 40, decide: Callable[[str], Outcome] = lambda _: OK, segments: int = 1
+    root: Path,
+    count: int = 40,
+    decide: Callable[[str], Outcome] = lambda _: OK,
+    segments: int = 1,
+    store: str = "files",
 ) -> Queue:
     """A batch worked through."""
-    queue = batch(root, count, segments=segments)
+    queue = batch(root, count, segments=segments, store=store)
     finish(queue, decide)
     return queue
 

@@ -47,7 +47,7 @@ def test_a_death_at_any_step_leaves_a_place_for_a_queue(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "error"),
-    [(b"2\n", UsageError), (b"", UsageError), (b"\xff\xfe", UsageError), (b"one", UsageError)],
+    [(b"3\n", UsageError), (b"", UsageError), (b"\xff\xfe", UsageError), (b"one", UsageError)],
 )
 def test_other_formats_are_refused(tmp_path: Path, text: bytes, error: type[EngineError]) -> None:
     queue = make_queue(str(tmp_path))

@@ -158,6 +158,7 @@ def test_the_audit_shares_no_reader_with_the_engine() -> None:
         "engine.output.formats",  # the list of names
         "engine.queue.directory",
         "engine.storage.locks",
+        "engine.storage.zstd",  # a library, by its two names
         "engine.verify",
     }
     names = {"Queue", "open_queue", "living_holder", "living_claims", "is_locked", "who"}

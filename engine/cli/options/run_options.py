@@ -29,7 +29,7 @@ from engine.output.formats import FORMATS
 from engine.process import environment
 from engine.queue.listings import MAX_RESULTS
 from engine.seeding.reading import Reading
-from engine.settings import Frozen
+from engine.settings import NO_FORMATS, STORES, Frozen
 from engine.units import parse_bytes, parse_duration_s
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -74,6 +74,7 @@ class RunRequest:
     all_languages: bool = False
     translate: str | None = None
     metadata: Literal["basic", "full"] = "basic"
+    store: Literal["files", "shards"] = "files"
     ways: str | None = None
     mask: Mask = "auto"
     ytdlp_options: str | None = None
@@ -95,15 +96,21 @@ class RunRequest:
         return Reading(self.column, self.sheet, self.keep_columns, self.skip_known, self.encoding)
 
     def frozen(self) -> Frozen:
-        """What decides the content of a record. Raises UsageError."""
+        """What decides the content of a record, and how it is stored. Raises UsageError."""
+        formats = tuple(name for name in FORMATS if name in self.formats)
+        if self.store == "shards":
+            if "formats" in self.given:
+                raise UsageError(NO_FORMATS.format(name=formats[0]))
+            formats = ()
         return Frozen(
             os.path.abspath(self.output),
             parse_languages(self.languages),
-            tuple(name for name in FORMATS if name in self.formats),
+            formats,
             caption_source(manual_only=self.manual_only, generated_only=self.generated_only),
             self.all_languages,
             parse_translation(self.translate, all_languages=self.all_languages),
             self.metadata,
+            self.store,
         )
 
     def chosen_ways(self) -> tuple[str, ...]:
@@ -189,6 +196,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
                help="full adds dates, category, likes and countries, for one more request a video."),
         option("-f", "--format", "formats", type=click.Choice(FORMATS), multiple=True, default=("md",),
                show_default=True, help="Formats beside the .json record; repeatable."),
+        option("--store", type=click.Choice(STORES), default="files", show_default=True,
+               help="shards puts the records of many videos into one compressed file, where millions of files would "
+                    "be a burden; no other format is written during the run."),
         processes_option(),
         threads_option(),
         option("--sequential", is_flag=True, help="One process, one thread."),

@@ -1,0 +1,52 @@
+"""Batches with `--store shards` under the faults that a store can suffer from: kills, steps to disk, power cuts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from nights import Place
+from power_resume import resume
+from power_trace import available
+from power_variants import SHARD_VARIANTS
+from row_kills import OPTIONS, group_killed
+from row_power import NO_STRACE, STATES, caught, cuts
+from row_steps import SHARDS as PARTS
+from row_steps import lives
+from scorecard import Told, repeats, row, share
+
+QUICK_STATES = 8
+STORE = ("--store", "shards")
+STEPS = {
+    "die": (4, "kill -9 at the k-th step to disk", 1),
+    "torn": (4, "the same, half a write done", 0),
+    "twice": (4, "killed at a step, then one to three times while it recovers", 0),
+    "short": (6, "the k-th write takes half", 0),
+    "full": (6, "no room from the k-th step on", 0),
+    "eio": (7, "the k-th fsync fails, then a power cut", 1),
+}
+
+for _fault, (_number, _text, _quick) in STEPS.items():
+    row(_number, f"shards-step-{_fault}", f"shards: {_text}", trials=PARTS, quick=_quick)(
+        lives(_fault, PARTS, "shards")
+    )
+
+
+@row(3, "shards-kill-group", "shards: kill -9 everything, again and again", trials=10, quick=1)
+def kill_group(place: Place, seed: int) -> Told:
+    return group_killed(place, seed, (*OPTIONS, *STORE))
+
+
+@row(5, "shards-power-cut", "shards: power cut at any step", trials=12, quick=1, inside=True)
+def power_cut(place: Place, seed: int) -> Told:
+    """In a test run few states, and one broken engine is caught on the same recording."""
+    after = ("", "kill", "cut")[(seed - 1) % 3]
+    control = SHARD_VARIANTS[0] if share() == "quick" else None
+    states = repeats(STATES, QUICK_STATES)
+    return cuts(seed, states, after, next_run=partial(resume, options=STORE), options=STORE, control=control)
+
+
+@row(5, "shards-power-cut-controls", "shards: broken engines, each of which is caught", trials=1, inside=True)
+def power_cut_controls(place: Place, seed: int) -> Told:
+    if not available():
+        return NO_STRACE
+    return caught(seed, SHARD_VARIANTS, STORE, partial(resume, options=STORE))
