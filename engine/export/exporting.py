@@ -71,16 +71,16 @@ def run_export(root: str, request: ExportRequest, on_progress: Progress | None =
     if request.kind == "parquet":
         from engine.export import parquet_files  # noqa: F401 - whether it can be imported
     open_place: Callable[..., Place] = RemotePlace if is_remote(request.to) else LocalPlace
-    with contextlib.closing(open_place(request.to, is_file=request.is_file)) as place:
-        batch = id_of(queue.read_batch()) or os.path.realpath(queue.root)
-        listed = FileList(place, request.kind, batch, os.path.realpath(queue.root))
-        listed.check()
-        try:
+    try:
+        with contextlib.closing(open_place(request.to, is_file=request.is_file)) as place:
+            batch = id_of(queue.read_batch()) or os.path.realpath(queue.root)
+            listed = FileList(place, request.kind, batch, os.path.realpath(queue.root))
+            listed.check()
             return _Export(queue, output, request, place, listed, on_progress or _silent).run()
-        except OSError as exc:
-            if disk.is_disk_error(exc):
-                raise disk.disk_error(exc, f"writing {request.to}") from exc
-            raise
+    except OSError as exc:
+        if disk.is_disk_error(exc):
+            raise disk.disk_error(exc, f"writing {request.to}") from exc
+        raise
 
 
 def check_place(root: str, request: ExportRequest) -> None:
@@ -202,6 +202,8 @@ class _Export:
     def _write(self, spec: SliceSpec, columns: TableColumns, rows: int, numbers: array[int]) -> ExportResult:
         request, listed = self._request, self._listed
         if self._resumed and not rows:
+            if listed.old and listed.old.complete:
+                listed.tidy()
             return ExportResult(request.kind, request.to, 0, (), 0, 0, resumed=True)
         part = listed.old.parts + 1 if self._resumed and listed.old else 1
         listed.begin(full=not self._resumed)

@@ -4,9 +4,10 @@
     .engine-export/csv.files       its files, a JSON text a line
     .engine-export/csv.new         the files of an export that has not ended yet
     .engine-export/csv.rows        a number for each row that it holds, sorted: the mark that `--new` begins at
+    .engine-export/csv.rows-2      the same after the second part
 
-A file is listed before it gets its name, and leaves the list after it is gone. So a file in WHERE that no list names
-is not ours.
+A file is listed, durably, before it gets its name, and leaves the list after it is gone. So a file in WHERE that no
+list names is not ours. The header says which mark counts: it is replaced last, in one step with the number of parts.
 """
 
 from __future__ import annotations
@@ -15,24 +16,28 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.errors import UsageError
 from engine.export.numbers import SortedNumbers, number_of, sorted_bytes
 from engine.export.place import OWN, Place
-from engine.export.request import KINDS
+from engine.export.request import KINDS, TEXTS
 from engine.storage import disk
 
 SCHEMA_VERSION = 1
 LINES_AT_ONCE = 4096
+_GIVEN_AGAIN = TEXTS | {"sqlite"}  # by the next `--new` under the same names
 _OUTSIDE = re.compile(rb'^"/|["/]\.\.["/]')
 
 
 @dataclass(frozen=True, slots=True)
 class ExportHeader:
-    """What `csv.json` says. `parts` counts the exports that made it: a full one, and those with `--new`."""
+    """What `csv.json` says. `parts` counts the exports that made it: a full one, and those with `--new`.
+
+    `left` are files of a part that was not completed: they go, unless the next `--new` gives their names again.
+    """
 
     batch: str
     queue: str
@@ -40,6 +45,7 @@ class ExportHeader:
     full: bool = True
     parts: int = 0
     stats: dict[str, Any] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
 
     def to_json(self) -> bytes:
         value = {
@@ -50,6 +56,7 @@ class ExportHeader:
             "full": self.full,
             "parts": self.parts,
             "stats": self.stats,
+            **({"left": self.left} if self.left else {}),
         }
         return json.dumps(value, indent=1).encode() + b"\n"
 
@@ -74,6 +81,7 @@ class FileList:
         if self._is_file:
             self._kinds = tuple(name for name in found if name == kind)
         self._known = SortedNumbers(b"")
+        self._to_go: tuple[str, ...] = ()
 
     def _read_header(self, kind: str) -> ExportHeader | None:
         data = self.place.fetch(self._own(f"{kind}.json"))
@@ -82,7 +90,8 @@ class FileList:
         try:
             value = json.loads(data)
             header = ExportHeader(
-                *(value[name] for name in ("batch", "queue", "complete", "full", "parts", "stats"))
+                *(value[name] for name in ("batch", "queue", "complete", "full", "parts", "stats")),
+                tuple(map(str, value.get("left", ()))),
             )
             if value["schema_version"] != SCHEMA_VERSION or not isinstance(header.stats, dict):
                 raise ValueError(value["schema_version"])
@@ -125,6 +134,8 @@ class FileList:
         for name in (f"{kind}.files", f"{kind}.new"):
             for line in self._lines(name):
                 yield json.loads(line)
+        if kind == self.kind and self.old is not None:
+            yield from self.old.left
 
     def _lines(self, name: str) -> Iterator[bytes]:
         """The intact lines: a torn last one is of a file that has no name yet. Names that lead out of WHERE are no
@@ -140,8 +151,10 @@ class FileList:
 
     def rows_path(self) -> str | None:
         """The mark, as a file on this machine; None when there is none."""
-        name = self._own(f"{self.kind}.rows")
-        data = self.place.fetch(name)
+        data = None
+        if self.old is not None:
+            data = self.place.fetch(self._rows(self.old.parts))
+            data = self.place.fetch(self._rows(1)) if data is None else data  # as it was called before
         if data is None or len(data) % 8:
             return None
         path = f"{self.place.staging}/rows"  # a copy: the mark itself is replaced at the end
@@ -151,12 +164,34 @@ class FileList:
     # ---- while it goes on ------------------------------------------------------------------------------
     def begin(self, *, full: bool) -> None:
         """Say that an export is under way. What an interrupted one has listed counts as files of before."""
-        self._write_lines(
-            "files", itertools.chain(self._lines(f"{self.kind}.files"), self._lines(f"{self.kind}.new"))
-        )
-        self.place.remove(self._own(f"{self.kind}.new"))
         header = self.old or ExportHeader(self._batch, self._queue)
-        self._write(replace(header, complete=False, full=full))
+        if not (full or header.complete or self.kind in _GIVEN_AGAIN):
+            self._to_go = self._left(header)
+        else:
+            self._merge(header.left)
+        self._write(replace(header, complete=False, full=full, left=self._to_go))
+        self.place.remove(self._own(f"{self.kind}.new"))
+
+    def tidy(self) -> None:
+        """Finish what a complete export that was killed at its end has left undone."""
+        if f"{self.kind}.new" in self.place.own_names():
+            self._merge()
+            self.place.remove(self._own(f"{self.kind}.new"))
+
+    def _left(self, header: ExportHeader) -> tuple[str, ...]:
+        """The files of the part that was not completed."""
+        complete = set(self._lines(f"{self.kind}.files"))
+        new = (line for line in self._lines(f"{self.kind}.new") if line not in complete)
+        return tuple(dict.fromkeys((*header.left, *map(json.loads, new))))
+
+    def _merge(self, more: Iterable[str] = (), gone: Container[str] = ()) -> None:
+        """Put the names that are new into the list of files, without those that are gone."""
+        lines = itertools.chain(self._lines(f"{self.kind}.files"), self._lines(f"{self.kind}.new"))
+        kept = (line for line in lines if not gone or json.loads(line) not in gone)
+        self._write_lines("files", itertools.chain(kept, (f"{json.dumps(name)}\n".encode() for name in more)))
+
+    def _rows(self, part: int) -> str:
+        return self._own(f"{self.kind}.rows" if part == 1 else f"{self.kind}.rows-{part}")
 
     def add(self, names: Iterable[str]) -> None:
         """List files that are about to get their names. Raises UsageError when one is taken by another's file."""
@@ -177,17 +212,24 @@ class FileList:
     def finish(self, *, full: bool, rows: Iterable[int], stats: dict[str, Any]) -> None:
         """Remove files of before that are no more, then say that the export is complete."""
         new, old = f"{self.kind}.new", f"{self.kind}.files"
+        kept = SortedNumbers(sorted_bytes(map(number_of, map(json.loads, self._lines(new)))))
+        gone = set()
+        for name in map(json.loads, self._lines(old)) if full else self._to_go:
+            if number_of(name) not in kept:
+                self.place.remove(name)
+                if not full:
+                    gone.add(name)
         if full:
-            kept = SortedNumbers(sorted_bytes(map(number_of, map(json.loads, self._lines(new)))))
-            for name in map(json.loads, self._lines(old)):
-                if number_of(name) not in kept:
-                    self.place.remove(name)
-        self._write_lines("files", itertools.chain(() if full else self._lines(old), self._lines(new)))
+            self._write_lines("files", self._lines(new))
         self.place.settle()
-        self.place.write(self._own(f"{self.kind}.rows"), sorted_bytes(rows))
         parts = 1 if full or self.old is None else self.old.parts + 1
+        self.place.write(self._rows(parts), sorted_bytes(rows))
         self._write(ExportHeader(self._batch, self._queue, True, full, parts, stats))
+        if not full:  # before the header said so, they were not known to stay
+            self._merge(gone=gone)
         self.place.remove(self._own(new))
+        if self.old is not None and self.old.parts != parts:
+            self.place.remove(self._rows(self.old.parts))
 
     def _write_lines(self, what: str, lines: Iterator[bytes]) -> None:
         """Replace a list without holding it in memory."""

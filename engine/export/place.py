@@ -46,6 +46,9 @@ class Place(Protocol):
     def has(self, name: str) -> bool:
         """Whether there is anything of that name."""
 
+    def settle_staged(self) -> None:
+        """Have all that was staged outlast a power cut, before it gets a name."""
+
     def give(self, files: Sequence[tuple[str, str]]) -> None:
         """Give staged files, (path, name), their names."""
 
@@ -53,10 +56,10 @@ class Place(Protocol):
         """A small file's content; None when it is not there."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace a small file."""
+        """Replace a small file, durably."""
 
     def append(self, name: str, number: int, data: bytes) -> None:
-        """Add to a file of ours; `number` tells the parts apart where nothing can be appended to."""
+        """Add to a file of ours, durably; `number` tells the parts apart where nothing can be appended to."""
 
     def lines(self, name: str) -> Iterator[bytes]:
         """The lines of a file of ours, as far as it is there."""
@@ -130,6 +133,9 @@ class LocalPlace:
     def has(self, name: str) -> bool:
         return os.path.lexists(self._path(name))
 
+    def settle_staged(self) -> None:
+        _sync_file_system(self.staging)
+
     def give(self, files: Sequence[tuple[str, str]]) -> None:
         for staged, name in files:
             path = self._path(name)
@@ -138,6 +144,8 @@ class LocalPlace:
             except FileNotFoundError:
                 disk.ensure_dirs(os.path.dirname(path), mode=_MODE_DIR)
                 disk.rename(staged, path)
+        if files and files[0][1].startswith(f"{self.own}/"):
+            disk.sync_dir(self._path(self.own))
 
     def fetch(self, name: str) -> bytes | None:
         try:
@@ -154,15 +162,18 @@ class LocalPlace:
         return self._path(name)
 
     def write(self, name: str, data: bytes) -> None:
-        disk.publish(self._path(name), data, tmp_dir=self.staging, mode=_MODE_FILE)
+        disk.publish_durably(self._path(name), data, tmp_dir=self.staging, mode=_MODE_FILE)
 
     def append(self, name: str, number: int, data: bytes) -> None:
         fd = disk.open_append(self._path(name), _MODE_FILE)
         try:
             os.lseek(fd, 0, os.SEEK_END)
             disk.write_all(fd, data)
+            disk.sync_fd(fd)
         finally:
             os.close(fd)
+        if number == 1:
+            disk.sync_dir(self._path(self.own))
 
     def remove(self, name: str) -> None:
         disk.unlink_quietly(self._path(name))

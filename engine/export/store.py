@@ -65,6 +65,9 @@ class RemotePlace:
         with _errors_named(self.shown):
             return bool(self._fs.exists(self._path(name)))
 
+    def settle_staged(self) -> None:
+        """Nothing: what is staged is only uploaded."""
+
     def give(self, files: Sequence[tuple[str, str]]) -> None:
         with _errors_named(self.shown):
             self._fs.put([staged for staged, _ in files], [self._path(name) for _, name in files])

@@ -17,7 +17,7 @@ from engine.storage import disk
 
 _MODE = 0o644
 _STEMS = {"csv": "videos", "jsonl": "videos", "sqlite": "videos", "passages": "passages"}
-_MAX_TEXT_FILES = 512  # that are staged before they get their names
+_MAX_TEXT_FILES = 4096  # that are staged before they get their names: each time the file system is synced
 
 
 class SliceWriter(Protocol):
@@ -41,16 +41,18 @@ class Publishing:
         self.files: list[tuple[str, int]] = []
         self.count = self.bytes = 0
 
-    def give(self, files: Sequence[tuple[str, str]], *, keep: bool = True) -> None:
-        """Give these staged files, (path, name), their names."""
+    def give(self, files: Sequence[tuple[str, str]], *, texts: bool = False) -> None:
+        """Give these staged files, (path, name), their names. `texts` are not synced yet, and not noted."""
         if not files:
             return
         self.listed.add(name for _, name in files)
+        if texts:
+            self.place.settle_staged()
         sizes = [os.stat(staged).st_size for staged, _ in files]
         self.place.give(files)
         self.count += len(files)
         self.bytes += sum(sizes)
-        if keep:
+        if not texts:
             self.files += [(name, size) for (_, name), size in zip(files, sizes, strict=True)]
 
 
@@ -196,7 +198,7 @@ class _TextFiles:
             self.finish()
 
     def finish(self) -> None:
-        self._publishing.give(self._waiting, keep=False)
+        self._publishing.give(self._waiting, texts=True)
         self._waiting = []
 
     def close(self) -> None:

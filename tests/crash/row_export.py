@@ -1,0 +1,138 @@
+"""21: exports die at any step, and by kill -9. Nothing half has a name, and the next one is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import canned_batch
+from commands import environment, kill, session_members, until, videos
+from export_trial import EDITION, KINDS, MODES, content, files, rows_of
+from nights import Place
+from scorecard import Told, row
+
+DEATHS = Path(__file__).with_name("export_deaths.py")
+SWEEPS = [(kind, mode, fault) for fault in ("die", "torn", "full") for mode in MODES for kind in KINDS]
+BROKEN = {
+    "under the name": ("csv", "again"),
+    "listed late": ("txt", "again"),
+    "one mark": ("csv", "new"),
+    "nothing left": ("parquet", "new"),
+}
+
+
+def deaths(place: Place, *args: str) -> dict[str, object]:
+    root = place.root / "deaths"
+    root.mkdir()
+    done = subprocess.run(
+        [sys.executable, DEATHS, root, *args], capture_output=True, text=True, timeout=1700, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told: dict[str, object] = json.loads(done.stdout)
+    return told
+
+
+@row(
+    21,
+    "export-steps",
+    "an export dies at the k-th step to disk, every k; half a write; a full disk",
+    trials=len(SWEEPS),
+    quick=1,
+)
+def steps(place: Place, seed: int) -> Told:
+    """Every step of one kind of export, by one fault."""
+    kind, mode, fault = SWEEPS[(seed * 7 + 1) % len(SWEEPS)]
+    told = deaths(place, kind, mode, fault, str(seed))
+    assert told["wrong"] == [], (kind, mode, fault, told["wrong"])
+    return Told(int(str(told["trials"])), f"{kind} {mode} {fault}: {told['steps']} steps")
+
+
+@row(21, "export-controls", "broken exports, each of which must be caught", trials=len(BROKEN), quick=1)
+def controls(place: Place, seed: int) -> Told:
+    """Not a fault but the proof that the others can fail."""
+    name = list(BROKEN)[(seed + 1) % len(BROKEN)]
+    told = deaths(place, *BROKEN[name], "die", str(seed), name)
+    assert told["wrong"], f"{name}: nothing is wrong in {told['trials']} trials"
+    return Told(int(str(told["trials"])), f"{name}: caught")
+
+
+OPTIONS = {"parquet": ("--rows-per-file", "70"), "txt": ("--flat",)}
+VIDEOS, MORE = 600, 300
+
+
+@row(
+    21,
+    "export-killed",
+    "kill -9 of `engine export` and all its processes, at any moment, again and again",
+    trials=30,
+    quick=1,
+)
+def killed(place: Place, seed: int) -> Told:
+    """Some kinds into one place each; each export is killed until one gets through, then `--new` after growth."""
+    luck = random.Random(seed)
+    kind = luck.choice(KINDS)
+    first = canned_batch.some(VIDEOS, input={EDITION: "e0"})
+    queue = canned_batch.batch(place.root, first)
+    where = place.root / "x"
+    kills = 0
+    for new in (False, luck.random() < 0.7):
+        took_s = 0.0
+        for at in (*sorted(luck.random() for _ in range(3)), 9.0):
+            began = time.monotonic()
+            ended = _export(queue.root, kind, where, new=new, kill_after_s=at * max(took_s, 3.0))
+            took_s = time.monotonic() - began
+            kills += not ended
+            for path in files(where).values():
+                content(kind, path)  # raises for what is half there
+        assert ended
+        found = rows_of(kind, where)
+        count = len(Path(queue.manifest).read_bytes().splitlines())
+        assert (len(found), found.total()) == (count, count), (kind, new, len(found), found.total(), count)
+        assert not [name for name in os.listdir(where / ".engine-export") if name.startswith("staged")]
+        canned_batch.grow(queue, canned_batch.some(MORE, 5000, input={EDITION: "e1"}))
+    return Told(kills, f"{kind}: killed {kills} times")
+
+
+def _export(root: str, kind: str, where: Path, *, new: bool, kill_after_s: float) -> bool:
+    """Whether it ended before it was killed."""
+    command = [sys.executable, "-m", "engine", "export", "-q", root, "--to", kind, "-o", where, "-p", "2"]
+    command += [*OPTIONS.get(kind, ()), *(["--new"] if new else [])]
+    with subprocess.Popen(
+        command, env=environment(), stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=kill_after_s if kill_after_s < 20.0 else 600.0)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return False
+    assert process.returncode == 0, said.decode()
+    return True
+
+
+@row(21, "export-run-killed", "kill -9 of everything while `engine run --export` exports", trials=10)
+def run_killed(place: Place, seed: int) -> Told:
+    """The batch is done; the export is made by the next run."""
+    luck = random.Random(seed)
+    site = place.stand_in(seed=seed)
+    batch = place.batch(videos(60, seed), site)
+    where = place.root / "x"
+    options = ("-p", "2", "--export", f"csv:{where}", "--export", f"txt:{place.root / 'texts'}")
+    with batch.start(*options) as run:
+        until(lambda: (where / ".engine-export").exists() or not run.live, 120.0, "for the export")
+        time.sleep(luck.random() * 0.3)
+        for pid in session_members(run.pid):
+            kill(pid)
+        run.wait(60.0)
+    ended = batch.run(*options)
+    assert ended.code == 0, ended.said
+    batch.clean()
+    assert rows_of("csv", where) == {(name, ""): 1 for name in batch.ids}
+    assert len(rows_of("txt", place.root / "texts")) == 60
+    return Told(1)
