@@ -360,6 +360,8 @@ def test_every_command_in_the_pages_can_be_typed(tmp_path: Path, monkeypatch: py
     lines = lines_typed()
     assert len(lines) > 20
     for page, args in lines:
+        if args == ["--version"]:
+            continue
         name = next(name for size in (2, 1) if (name := " ".join(args[:size])) in ALL)
         rest = args[len(name.split()) :]
         try:
