@@ -1,6 +1,7 @@
 """What README, the tutorial and the how-tos tell a reader to type, typed line by line against the rehearsal server.
 
-Nothing of a page is changed but absolute directories (and a fixed time before a kill). The environment leads every request to the server: `HTTPS_PROXY` and `SSL_CERT_FILE`.
+Nothing of a page is changed but absolute directories, and a fixed time before a kill. The environment leads every
+request to the server: `HTTPS_PROXY` and `SSL_CERT_FILE`.
 Blocks marked `sh`, `crontab` and `python` are run; what is not is in EXCEPTED, with the reason.
 """
 
@@ -54,9 +55,7 @@ CODES = {
 BEFORE = {"dataset": ("engine run videos.txt",), "several-machines": ()}
 ROOM = "/srv/talks"  # where the crontab and the units work
 ELSEWHERE = (ROOM, "/data")  # directories outside of the reader's, which become the reader's
-PLUG = re.compile(
-    r"-q (\S+) .*& (sleep \d+); kill -9"
-)  # a run that is killed after some seconds, here when it has rows
+PLUG = re.compile(r"-q (\S+) .*& (sleep \d+); kill -9")  # here it is killed when it has rows
 
 
 @pytest.fixture(scope="module")
