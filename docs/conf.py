@@ -101,7 +101,7 @@ def _within(path: str, text: str) -> str:
         if target.is_relative_to(ROOT / "docs"):
             return f"]({target.relative_to(ROOT / 'docs')}{link[2] or ''})"
         relative = target.relative_to(ROOT).as_posix()
-        return f"](../{relative}{link[2] or ''})" if relative in ELSEWHERE else f"]{{.elsewhere}}"
+        return f"](../{relative}{link[2] or ''})" if relative in ELSEWHERE else "]{.elsewhere}"
 
     found = re.sub(r"\]\((?!https?://|#)([^)#\s]+)(#[\w-]+)?\)", there, text)
     return re.sub(r"\[([^\]]+)\]\{\.elsewhere\}", r"\1", found)

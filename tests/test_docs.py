@@ -26,13 +26,15 @@ from engine.cli.options import config_files
 from engine.errors import Exit
 from engine.model import Kind, Metadata
 from engine.monitor.status import empty
+from engine.queue.directory import Queue
 from engine.report import kind_help
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
 PAGES = [README, *DOCS]
-LINKED = [*PAGES, ROOT / "queue_dir" / "README.md", ROOT / "tests" / "README.md"]
+APART = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")]
+LINKED = [*PAGES, *APART, ROOT / "queue_dir" / "README.md", ROOT / "tests" / "README.md"]
 SOURCES = sorted((ROOT / "engine").rglob("*.py"))
 
 MAX_README_LINES, MAX_README_WORDS = 160, 1300
@@ -173,7 +175,7 @@ def test_the_readme_is_short() -> None:
     assert len(text(README).split()) <= MAX_README_WORDS
 
 
-@pytest.mark.parametrize("path", PAGES, ids=IDS)
+@pytest.mark.parametrize("path", [*PAGES, *APART], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_sentence_is_long(path: Path) -> None:
     long = [found for found in sentences(text(path)) if len(found.split()) > MAX_SENTENCE_WORDS]
     assert long == []
@@ -209,6 +211,23 @@ def test_the_pages_name_only_what_is_there() -> None:
                 assert (ROOT / "engine" / code).exists() or (ROOT / code).exists(), (path.name, code)
             if code.startswith("scripts/"):
                 assert (ROOT / code.split()[0]).exists(), (path.name, code)
+
+
+def test_every_script_is_documented() -> None:
+    table = sections(docs("contributing"))["Scripts"]
+    there = {f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir()}
+    assert there == {code for code in coded(first_cells(table)) if code.startswith("scripts/")}
+
+
+def test_every_file_of_a_queue_is_documented_and_exists() -> None:
+    page = text(ROOT / "queue_dir" / "README.md")
+    tree = sections(page)["Tree"]
+    there = {
+        str(value._name) for value in vars(Queue).values() if isinstance(value, type(vars(Queue)["manifest"]))
+    }
+    named = set(re.findall(r"[a-z_]+(?:\.(?:jsonl|json|csv|u64|lock))?", tree))
+    assert there - named == set()
+    assert {name for name in named if name.endswith((".lock", ".csv"))} - there == set()
 
 
 def test_the_layers_are_those_that_are_checked() -> None:
@@ -360,6 +379,8 @@ def test_every_command_in_the_pages_can_be_typed(tmp_path: Path, monkeypatch: py
     lines = lines_typed()
     assert len(lines) > 20
     for page, args in lines:
+        if args == ["--version"]:
+            continue
         name = next(name for size in (2, 1) if (name := " ".join(args[:size])) in ALL)
         rest = args[len(name.split()) :]
         try:

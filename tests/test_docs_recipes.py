@@ -1,6 +1,7 @@
 """What README, the tutorial and the how-tos tell a reader to type, typed line by line against the rehearsal server.
 
-Nothing of a page is changed. The environment leads every request to the server: `HTTPS_PROXY` and `SSL_CERT_FILE`.
+Nothing of a page is changed but absolute directories, and a fixed time before a kill. The environment leads every
+request to the server: `HTTPS_PROXY` and `SSL_CERT_FILE`.
 Blocks marked `sh`, `crontab` and `python` are run; what is not is in EXCEPTED, with the reason.
 """
 
@@ -32,10 +33,9 @@ SECTIONS = [head for head in sections(text(README)) if head.startswith(("First r
 
 # Lines that are not run, by how they begin, and why.
 EXCEPTED = {
-    "python3 -m venv": "scripts/try-wheel installs for real",
+    "python3 -m venv": "scripts/smoke installs for real",
     ". .venv": "the same",
     "pip install": "the same",
-    "engine rehearse --videos 300": "test_docs.py runs this block, and compares it with the picture",
     "engine page": "serves until ^C; tests/page walks it",
     "systemd-analyze": "the units have a test of their own here",
     "systemctl": "would change the services of whoever tests",
@@ -44,6 +44,7 @@ EXCEPTED = {
     "engine export --to parquet -o hf://": "the same; tests/export writes to a store on this machine",
     "tmux": "attaches to a terminal",
 }
+PICTURED = "engine rehearse --videos 300"  # test_docs.py runs this block, and compares it with the picture
 # Exit codes other than 0 that are right, by a part of the line.
 CODES = {
     "--limit 20": (4,),
@@ -53,6 +54,8 @@ CODES = {
 # What a page takes for granted.
 BEFORE = {"dataset": ("engine run videos.txt",), "several-machines": ()}
 ROOM = "/srv/talks"  # where the crontab and the units work
+ELSEWHERE = (ROOM, "/data")  # directories outside of the reader's, which become the reader's
+PLUG = re.compile(r"-q (\S+) .*& (sleep \d+); kill -9")  # here it is killed when it has rows
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +101,9 @@ class Reader:
             "channels.txt": "@made-up-4\nPLmade-up-3\n",
             "proxies.txt": f"{site.proxy_url_as('one')}\n{site.proxy_url_as('two')}\n",
             "archive.txt": f"youtube {names[0]}\n",
-            f"subtitles/A talk [{names[1]}].en.vtt": "WEBVTT\n\n00:00.000 --> 00:02.000\nhello there\n",
-            f"old-transcripts/Another [{names[2]}].srt": "1\n00:00:00,000 --> 00:00:02,000\nhello\n",
-            f"saved/{names[3]}.json": json.dumps([{"text": "hello", "start": 0.0, "duration": 1.5}]),
+            "subtitles/A talk [dQw4w9WgXcQ].en.vtt": "WEBVTT\n\n00:00.000 --> 00:02.000\nhello there\n",
+            "old-transcripts/Another [jNQXAC9IVRw].srt": "1\n00:00:00,000 --> 00:00:02,000\nhello\n",
+            "saved/9bZkp7q19f0.json": json.dumps([{"text": "hello", "start": 0.0, "duration": 1.5}]),
             "export.json": json.dumps(
                 [{"video_id": names[4], "transcripts": [], "metadata": {"title": "T"}}]
             ),
@@ -155,6 +158,7 @@ def lines_of(page: str) -> list[tuple[str, str]]:
     ):
         if language == "python":
             found.append((language, block))
+        if language == "python" or block.startswith(PICTURED):
             continue
         for line in filter(None, map(str.strip, block.splitlines())):
             command = re.sub(r"^(\S+\s+){5}", "", line) if language == "crontab" else line
@@ -162,12 +166,21 @@ def lines_of(page: str) -> list[tuple[str, str]]:
     return found
 
 
+def in_place(line: str, place: Path) -> str:
+    """A line, as it is typed here."""
+    for elsewhere in ELSEWHERE:
+        line = line.replace(elsewhere, str(place))
+    if plug := PLUG.search(line):
+        line = line.replace(plug[2], f"until [ -s {plug[1]}/manifest.jsonl ]; do sleep 0.1; done")
+    return line
+
+
 def walk(reader: Reader, page: str) -> None:
     for language, line in lines_of(page):
         if language == "python":
             reader.read(line)
         elif not excepted(line):
-            reader.type(line.replace(ROOM, str(reader.place)))
+            reader.type(in_place(line, reader.place))
 
 
 @pytest.mark.timeout(600)
@@ -176,6 +189,7 @@ def test_readme(reader: Reader, head: str) -> None:
     walk(reader, sections(text(README))[head])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_page(reader: Reader, path: Path) -> None:

@@ -24,7 +24,7 @@ def neighbours(root: str) -> list[str]:
     """
     missing = os.path.realpath(root)
     found: dict[str, float] = {}
-    for path in _candidates(missing):
+    for path in map(os.path.realpath, _candidates(missing)):
         with suppress(OSError):
             if os.path.lexists(os.path.join(path, "FORMAT")) and path != missing and inspect(path).is_queue:
                 found[path] = os.stat(path).st_mtime

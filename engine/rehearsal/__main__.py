@@ -7,6 +7,7 @@ JSON line when it listens, `{"port", "control_port", "ca"}` or `{"error"}`, and 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -34,7 +35,10 @@ def main() -> int:
 
 
 def _print_address(address: Address) -> None:
-    print(json.dumps(asdict(address)), flush=True)
+    try:
+        print(json.dumps(asdict(address)), flush=True)
+    except BrokenPipeError:  # who started this server was killed meanwhile
+        os._exit(0)
 
 
 if __name__ == "__main__":
