@@ -61,7 +61,7 @@ function show(now) {
   const before = controls;
   controls = now;
   document.title = now.title;
-  $("videos").hidden = now.state === "empty";
+  $("videos").hidden = now.state === "empty" || now.state === "unreadable";
   if (!readOnly) steer(before, now);
   if (shownRows !== null && now.indexed !== shownRows) refreshRows();
   shownRows = now.indexed;
