@@ -106,7 +106,7 @@ def main() -> None:
         "--through",
         nargs=2,
         metavar=("PROXY", "CA"),
-        help="PROXY may be a file of them; without: the canned fetch",
+        help="without: the canned fetch",
     )
     parser.add_argument("--masked", action="store_true")
     wanted = parser.parse_args()

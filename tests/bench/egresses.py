@@ -105,8 +105,11 @@ def kept(manifest: Path, egresses: int) -> None:
     before = [seconds[second] for second in range(int(SETTLED_S), int(AFTER_S))]
     after = [seconds[second] for second in range(int(AFTER_S), end)]
     share = (sum(after) / len(after)) / (sum(before) / len(before))
-    print(f"the others, videos/s: {sum(before) / len(before):.1f} before, {sum(after) / len(after):.1f} after,"
-          f" {100 * share:.0f} %; by 10 s: {[sum(after[i : i + 10]) // 10 for i in range(0, len(after), 10)]}")  # fmt: skip
+    tens = [sum(after[at : at + 10]) // 10 for at in range(0, len(after), 10)]
+    print(
+        f"the others, videos/s: {sum(before) / len(before):.1f} before, {sum(after) / len(after):.1f} after,"
+        f" {100 * share:.0f} %; in each 10 s: {tens}"
+    )
 
 
 def run(wanted: Namespace) -> None:

@@ -84,3 +84,37 @@ def test_failures_are_no_answers() -> None:
     clock.now += 50
     egresses.end(0, 0.1, answered=False)
     assert not egresses.is_stuck(1)
+
+
+def test_many_that_hang_together_get_few_threads_once_it_is_known() -> None:
+    """Of 1,000 egresses 50 hang, which 64 threads meet one after the other."""
+    clock = Clock()
+    egresses = StuckEgresses(1000, 64, clock)
+    for egress in range(50):
+        egresses.begin(egress)
+    clock.now += 20.0
+    for egress in range(50):
+        egresses.end(egress, 20.0, answered=False)
+    began = []
+    for egress in range(50):
+        if not egresses.is_stuck(egress):
+            egresses.begin(egress)
+            began.append(egress)
+    assert began == [0, 1, 2, 3]
+    egresses.end(0, 0.2, answered=True)
+    egresses.end(1, 20.0, answered=False)
+    egresses.begin(0)  # it answers again, and counts as one of them no more
+    for egress in (10, 11):
+        assert not egresses.is_stuck(egress)
+        egresses.begin(egress)
+    assert egresses.is_stuck(12)
+    assert not egresses.is_stuck(0)
+
+
+def test_one_that_fails_at_once_keeps_no_thread_waiting() -> None:
+    egresses = StuckEgresses(1000, 16, Clock())
+    for egress in range(50):
+        egresses.begin(egress)
+        egresses.end(egress, 0.1, answered=False)
+        egresses.begin(egress)
+    assert not any(map(egresses.is_stuck, range(50, 100)))
