@@ -61,6 +61,9 @@ SECTIONS = {
         "config": "Show each option's value and where it comes from: `engine config show`.",
         "rehearse": "Try a run against an embedded server that answers as YouTube.",
     },
+    "Several machines": {
+        "fleet": "Plan, run and watch one batch on several machines.",
+    },
     "Without a batch": {
         "get": "Print the transcripts of single videos.",
     },

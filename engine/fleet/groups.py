@@ -75,7 +75,8 @@ class GroupHolder:
 
     def renew(self) -> Steps[bool]:
         """Renew the lease once; False when it is another's by now. A ledger that does not answer renews nothing."""
-        assert self.lease is not None
+        if self.lease is None:
+            return False
         began_s = self._clock()
         self._renewals += 1
         beat = {**self._me, "lease": self.lease.number, "renewal": self._renewals}
@@ -99,8 +100,7 @@ class GroupHolder:
             if leaving():
                 return "left"
             yield Pause(self._timing.renew_s)
-        assert self.lease is not None
-        while (wait_s := self.lease.usable_at_s - self._clock()) > 0 and not leaving():
+        while self.lease and (wait_s := self.lease.usable_at_s - self._clock()) > 0 and not leaving():
             yield Pause(min(wait_s, self._timing.renew_s))
             if not (yield from self.renew()):
                 return "lost"

@@ -56,8 +56,8 @@ class PartName:
 
 
 def share_of(video_id: str, shares: int) -> int:
-    """The number of the share into which a video falls, the same on every machine."""
-    return zlib.crc32(video_id.encode()) % shares
+    """The number of the share into which a video falls, the same on every machine: a range of checksums."""
+    return (zlib.crc32(video_id.encode()) * shares) >> 32
 
 
 def is_own(name: str) -> bool:

@@ -76,8 +76,8 @@ class Glance:
 class Work(Protocol):
     """What a hold does on its own machine. Only this part touches the engine."""
 
-    def begin(self, ids: frozenset[str]) -> None:
-        """Start the run on all jobs but these."""
+    def begin(self, ids: frozenset[str], *, resumed: bool) -> None:
+        """Start the run on all jobs but these; `resumed`: in the queue that this machine's last hold left."""
 
     def look(self) -> Glance:
         """How it is by now."""
@@ -187,6 +187,7 @@ class ShareHold:
         self.number = 0
         self.parts: list[Brought] = []
         self._known: set[str] = set()
+        self._resumed = False
         self._own_parts = 0
         self._beats = 0
         self._asked = Asked()
@@ -210,7 +211,7 @@ class ShareHold:
             return ShareEnd(done, "done")
         yield from self._take_hold()
         yield from self._take_over()
-        self._work.begin(frozenset(self._known))
+        self._work.begin(frozenset(self._known), resumed=self._resumed)
         return (yield from self._follow_run())
 
     def _done(self) -> Steps[dict[str, Any]]:
@@ -226,10 +227,11 @@ class ShareHold:
             parts = names.part_names((yield from insist(Names(f"parts/{self.key}/"), self._timing.insist_s)))
             if fruitless(holds, gone, {part.hold for part in parts}) >= FRUITLESS_HOLDS:
                 return "set aside"
-            if not newest or newest in gone or self._beside:
+            if not newest:
                 return ""
             note = from_bytes((yield from insist(Read(holds[newest]), self._timing.insist_s)))
-            if self._mine(note):
+            self._resumed = self._mine(note)
+            if self._resumed or newest in gone or self._beside:
                 return ""
             beat = yield from insist(Read(names.beat(self.key)), self._timing.insist_s)
             seen = (newest, len(parts), beat)

@@ -73,7 +73,7 @@ def answer(objects: Objects, step: Step) -> Any:
     raise AssertionError(step)
 
 
-def perform(objects: Objects, steps: Steps[T], pause: Callable[[float], None]) -> T:
+def perform(objects: Objects, steps: Steps[T], pause: Callable[[float], object]) -> T:
     """Take all steps; returns what they come to. `pause` waits, and may raise to end it all."""
     said: Any = None
     failed: UnavailableError | None = None

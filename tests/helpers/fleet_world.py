@@ -95,7 +95,9 @@ class MadeUpWork:
         self._began_s = self._given = 0
         self.stop = False
 
-    def begin(self, ids: frozenset[str]) -> None:
+    def begin(self, ids: frozenset[str], *, resumed: bool) -> None:
+        if not resumed:
+            self._queue.clear()
         self._rows = sorted(self._queue - ids)  # what an earlier hold of this machine had and did not bring
         self._todo = sorted(self._wanted - ids - self._queue)
         self._since = self._clock()
@@ -222,7 +224,7 @@ class World:
             self._starts += 1
             self.begun[key] += 1
             off_s = machine.clock_off_s
-            clock = lambda: self.now_s + off_s  # noqa: E731
+            clock = lambda: self.now_s + off_s  # noqa: B023, E731
             work = MadeUpWork(self.shares[key], self._rate, clock, machine.disk.setdefault(key, set()))
             me = {"machine": machine.name, "token": f"{self._starts:016x}"}
             share = ShareHold(
