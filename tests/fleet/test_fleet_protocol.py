@@ -150,9 +150,11 @@ def test_a_store_that_does_not_refuse_is_caught() -> None:
     for seed in range(60):
         drawn = random.Random(seed)
         frozen = {drawn.randrange(1, 600): drawn.uniform(100, 2000) for _ in range(12)}
-        world = World(
-            SHARES, MemoryObjects(seed, 0.05, atomic=False), seed, freeze=lambda step: frozen.get(step, 0.0)
-        )
+
+        def freeze(step: int, frozen: dict[int, float] = frozen) -> float:
+            return frozen.get(step, 0.0)
+
+        world = World(SHARES, MemoryObjects(seed, 0.05, atomic=False), seed, freeze=freeze)
         world.play()
         caught += bool(violations(world))
     assert caught > 0
