@@ -213,8 +213,9 @@ class Ledger:
     def asked(self) -> Asked:
         """What has been asked of the fleet until now."""
         asked = Asked()
-        for name, data in self.read_all(self.names("asked/")):
-            asked = asked.after(int(name.removeprefix("asked/").removesuffix(".json")), from_bytes(data))
+        numbers = names.asked_numbers(self.names("asked/"))
+        for number, (_, data) in zip(numbers, self.read_all(map(names.asked, numbers)), strict=True):
+            asked = asked.after(number, from_bytes(data))
         return asked
 
     def ask(self, what: str, settings: Mapping[str, Any] | None = None) -> None:
@@ -222,9 +223,13 @@ class Ledger:
         value: dict[str, Any] = {"ask": what, "at": utc(), "token": secrets.token_hex(8)}
         data = to_bytes({**value, **({"settings": dict(settings)} if settings else {})})
         while True:
-            taken = (int(name.removeprefix("asked/").removesuffix(".json")) for name in self.names("asked/"))
-            if self.do(create_ours(names.asked(next_number(taken)), data, self.timing.beat_s)):
-                return
+            number = next_number(names.asked_numbers(self.names("asked/")))
+            if self.do(create_ours(names.asked(number), data, self.timing.beat_s)):
+                break
+        written = 0
+        while (latest := max(names.asked_numbers(self.names("asked/")), default=0)) != written:
+            written = latest  # somebody may be asking at the same time: the higher number stays
+            self.put(names.LATEST, to_bytes({"number": latest}))
 
     # ---- making one ------------------------------------------------------------------------------------
     def make(self, fleet: Fleet) -> None:
@@ -255,6 +260,7 @@ class Ledger:
         }
         if not self.do(create_ours(names.FLEET, to_bytes(value), self.timing.beat_s)):
             raise UsageError(f"{self.where}: somebody else has just made a fleet there")
+        self.put(names.LATEST, to_bytes({"number": 0}))
 
     def publish(self, generation: Generation) -> None:
         """Make a generation count, whose jobs are all there. Raises UsageError when another was faster."""

@@ -13,6 +13,7 @@ from typing import Self
 
 FLEET = "fleet.json"
 SUMMARY = "summary.json"
+LATEST = "asked/latest.json"  # the number of the last request, so that looking for news costs one read
 FORMAT = 1
 
 _KEY = r"(\d{5,})(?:-(\d+))?"
@@ -20,9 +21,10 @@ _RANDOM = r"[0-9a-f]{16}"
 OWN = re.compile(
     rf"{FLEET}|{SUMMARY}|generations/\d{{3,}}\.json|shares/{_RANDOM}/{_KEY}\.jsonl\.gz"
     rf"|holds/{_KEY}/\d{{3,}}(\.left)?\.json|parts/{_KEY}/\d{{3,}}\.\d{{4,}}\.gz|beats/{_KEY}\.json"
-    rf"|done/{_KEY}\.json|groups/\d{{3,}}/(\d{{3,}}(\.left)?|beat)\.json|asked/\d{{6,}}\.json|probe/{_RANDOM}"
+    rf"|done/{_KEY}\.json|groups/\d{{3,}}/(\d{{3,}}(\.left)?|beat)\.json|asked/(\d{{6,}}|latest)\.json|probe/{_RANDOM}"
 )
 _PART = re.compile(rf"parts/{_KEY}/(\d{{3,}})\.(\d{{4,}})\.gz")
+_ASKED = re.compile(r"asked/(\d{6,})\.json")
 _HOLD = re.compile(r"(\d{3,})(\.left)?\.json")
 
 
@@ -103,6 +105,11 @@ def group_lease(group: int, number: int) -> str:
 
 def group_left(group: int, number: int) -> str:
     return f"groups/{group:03d}/{number:03d}.left.json"
+
+
+def asked_numbers(names: list[str]) -> list[int]:
+    """The numbers of the requests among these names, in order."""
+    return sorted(int(match[1]) for name in names if (match := _ASKED.fullmatch(name)))
 
 
 def numbered(names: list[str]) -> tuple[dict[int, str], set[int]]:

@@ -139,10 +139,9 @@ class StoreObjects:
         return sorted(name for name in inside if name.startswith(prefix))
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes | None:
-        whole = not start and end is None
         with _store(self.shown):
-            try:
-                return bytes(self._fs.cat_file(self._path(name), *(() if whole else (start, end))))
+            try:  # with a range it is one request, also when there is none; no file of a ledger is empty
+                return bytes(self._fs.cat_file(self._path(name), start=start, end=end))
             except FileNotFoundError:
                 return None
 
@@ -219,6 +218,8 @@ def _store(shown: str) -> Iterator[None]:
         yield
     except (EngineError, UnavailableError, MemoryError):
         raise
+    except FileNotFoundError as exc:  # of what is written: the bucket
+        raise UsageError(f"the ledger {shown}: {_words(exc)}: is the bucket there?") from None
     except PermissionError as exc:
         raise UsageError(f"the ledger {shown}: permission denied: {_words(exc)}") from None
     except Exception as exc:  # noqa: BLE001 - each library has its own

@@ -144,20 +144,22 @@ def test_a_store_in_trouble_and_machines_that_stand_still(seed: int) -> None:
     assert violations(world) == []
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_machines_beside_each_other(seed: int) -> None:
+    """All machines work on the same shares at once: the first `done/` stands, and the other parts are nobody's."""
+    world = World(SHARES, MemoryObjects(seed, 0.05), seed, beside=True)
+    world.play()
+    assert violations(world) == []
+
+
 def test_a_store_that_does_not_refuse_is_caught() -> None:
-    """The same nights over a ledger whose `create` overwrites: rows are doubled or lost, and it is seen."""
+    """The same over a ledger whose `create` overwrites: two holds have one number, and it is seen in the rows."""
     caught = 0
-    for seed in range(60):
-        drawn = random.Random(seed)
-        frozen = {drawn.randrange(1, 600): drawn.uniform(100, 2000) for _ in range(12)}
-
-        def freeze(step: int, frozen: dict[int, float] = frozen) -> float:
-            return frozen.get(step, 0.0)
-
-        world = World(SHARES, MemoryObjects(seed, 0.05, atomic=False), seed, freeze=freeze)
+    for seed in range(5):
+        world = World(SHARES, MemoryObjects(seed, 0.0, atomic=False), seed, beside=True)
         world.play()
         caught += bool(violations(world))
-    assert caught > 0
+    assert caught == 5
 
 
 def test_a_broken_rule_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

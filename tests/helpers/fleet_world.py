@@ -100,6 +100,7 @@ class MadeUpWork:
             self._queue.clear()
         self._rows = sorted(self._queue - ids)  # what an earlier hold of this machine had and did not bring
         self._todo = sorted(self._wanted - ids - self._queue)
+        random.Random(self._rate).shuffle(self._todo)  # each machine finishes them in an order of its own
         self._since = self._clock()
 
     def _advance(self) -> None:
@@ -160,12 +161,15 @@ class World:
         death: Callable[[int], bool] = lambda step: False,
         freeze: Callable[[int], float] = lambda step: 0.0,
         timing: Timing | None = None,
+        beside: bool = False,
     ) -> None:
+        """`beside`: each share is handed to all machines at once, and none waits for another."""
         self.shares, self.objects = shares, objects
         self.random = random.Random(seed)
         self.now_s, self.steps, self.deaths = 0.0, 0, 0
         self.begun = Counter[ShareKey]()
         self._rate, self._rows_a_part, self._death, self._freeze = rate, rows_a_part, death, freeze
+        self._beside = beside
         self._timing = timing or Timing(insist_s=10_000.0)
         self.machines = [Machine(f"m{at}", self.random.uniform(-3600, 3600)) for at in range(machines)]
         self._starts = 0
@@ -175,6 +179,8 @@ class World:
         heap: list[tuple[float, int, Machine, Any, ShareKey, Any]] = []
         todo = [*self.shares]
         self.random.shuffle(todo)
+        if self._beside:
+            todo = [key for key in todo for _ in self.machines]
         for machine in self.machines:
             self._start(heap, machine, todo)
         while heap and self.steps < limit:
@@ -225,12 +231,13 @@ class World:
             self.begun[key] += 1
             off_s = machine.clock_off_s
             clock = lambda: self.now_s + off_s  # noqa: B023, E731
-            work = MadeUpWork(self.shares[key], self._rate, clock, machine.disk.setdefault(key, set()))
+            rate = self._rate * (1 + int(machine.name[1:]) % 3 / 3)
+            work = MadeUpWork(self.shares[key], rate, clock, machine.disk.setdefault(key, set()))
             me = {"machine": machine.name, "token": f"{self._starts:016x}"}
             share = ShareHold(
                 key, self.shares[key], me, work, clock, self._timing,
                 mine=lambda note: note.get("machine") == machine.name,
-                read_part=read_ids, rows_a_part=self._rows_a_part,
+                read_part=read_ids, rows_a_part=self._rows_a_part, beside=self._beside,
             )  # fmt: skip
             heapq.heappush(heap, (self.now_s + after_s, self._starts, machine, share.steps(), key, None))
             return
