@@ -15,6 +15,7 @@ from threading import Event
 
 from engine.budget.circuit_breaker import on_outcome, silent_probe
 from engine.budget.egress_order import Avoid, Order
+from engine.budget.lease import Lease
 from engine.budget.pacing import Grant, ready_at, take
 from engine.budget.settings import BudgetSettings, EgressHealth, Outcome, look_ahead_s
 from engine.budget.state import CONFIRMED, EgressState, State, event, job_hash
@@ -41,6 +42,7 @@ class Budget:
         self._store = store
         self._names = [spec.name for spec in egresses]
         self._on_event = on_event
+        self._lease = Lease(store.path)
         self._order = Order(store)
         self._begin()
         # Methods that need only the store; `engine.budget.store` documents them.
@@ -108,7 +110,8 @@ class Budget:
             if wait_s > 0 and stop.wait(wait_s):
                 self.unused(permit)
                 return None
-            if time.monotonic() <= permit.expires_s and (wait_s <= 0 or self.current(permit)):
+            in_time = time.monotonic() <= permit.expires_s and (wait_s <= 0 or self.current(permit))
+            if in_time and self._lease.valid():
                 return permit
             self.unused(permit)
 
@@ -189,6 +192,9 @@ class Budget:
         holder = threading.get_native_id()
         among_many = wanted is None and len(self._names) > 1
         while not (stop.is_set() or (give_up is not None and give_up())):
+            if not self._lease.valid():
+                stop.wait(SLICE_S)
+                continue
             now = time.monotonic()
             if now - self._checked_at > CHECK_FILE_S:
                 self._checked_at = now

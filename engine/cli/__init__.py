@@ -62,6 +62,9 @@ SECTIONS = {
         "rehearse": "Try a run against an embedded server that answers as YouTube.",
         "completion": "Print what a shell needs to complete commands and options.",
     },
+    "Several machines": {
+        "fleet": "Plan, run and watch one batch on several machines.",
+    },
     "Without a batch": {
         "get": "Print the transcripts of single videos.",
     },

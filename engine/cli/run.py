@@ -74,6 +74,7 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
     budget, caps, wanted = request.budget(), request.caps(), request.frozen()
     ways, ytdlp = request.chosen_ways(), request.ytdlp()
     exports = check_exports(root, request.exports)
+    shared_budget = _shared_budget(request.budget_file)
     errors: list[str] = []
     known = request.reading.known_elsewhere(say)
     streams = request.reading.open(sources, errors, say)
@@ -87,6 +88,7 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
     # The notice of the end is sent after the lock is free: who receives it may start the next command.
     with notices, hold(queue):
         notices.begun = True
+        queue.use_budget(shared_budget)
         clear_requests(queue)  # made to a run that is gone; what comes from here on is for this one
         # Before anything is seeded or frozen: a slip in --output must not stay with the queue.
         open_output(queue, frozen_or(queue, wanted, request.given), lost=request.output_lost)
@@ -135,6 +137,19 @@ def _stop_when_stdin_ends(sources: Sequence[str]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     start_thread(watch, name="stdin")
+
+
+def _shared_budget(path: str | None) -> str | None:
+    """The absolute path of `--budget`. Raises UsageError where no such file can be or be made."""
+    if path is None:
+        return None
+    path = os.path.abspath(path)
+    if not os.path.isdir(os.path.dirname(path)):
+        raise UsageError(f"--budget {path}: there is no directory {os.path.dirname(path)}", path=path)
+    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
+        raise UsageError(f"--budget {path}: it is no regular file: give another place", path=path)
+    refuse_remote(os.path.dirname(path), "budget file")
+    return path
 
 
 def _notify_target(request: RunRequest) -> notify.Target | None:

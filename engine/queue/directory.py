@@ -19,6 +19,7 @@ from engine.queue.segments import Chunk, SegmentHeader, read_header, read_jobs
 from engine.storage import disk
 
 _RETRIES = 20  # how often a directory that changes meanwhile is listed again
+_MAX_PATH_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,15 @@ class _Path:
         return os.path.join(queue.root, self._name)
 
 
+class _BudgetPath(_Path):
+    """The budget file: the queue's own, or the one that its last run shared with other queues (`--budget`)."""
+
+    def __get__(self, queue: Queue, owner: type[Queue]) -> str:
+        noted = disk.read_small(queue.shared_budget, _MAX_PATH_BYTES)
+        path = os.fsdecode(noted).rstrip("\n") if noted else ""
+        return path if os.path.isabs(path) and "\0" not in path else super().__get__(queue, owner)
+
+
 @dataclass(frozen=True, slots=True)
 class Queue:
     """The paths of one queue directory."""
@@ -57,7 +67,8 @@ class Queue:
     events = _Path("events.jsonl")
     rejects = _Path("rejects.csv")
     known = _Path("known.u64")
-    budget = _Path("budget")
+    budget = _BudgetPath("budget")
+    shared_budget = _Path("budget.path")
     batch = _Path("batch.json")
     control = _Path("control.json")
     asked = _Path("asked")
@@ -193,6 +204,16 @@ class Queue:
                 "if it is as you want it, take the line with `crc32` out of it"
             )
         return batch
+
+    def use_budget(self, path: str | None) -> None:
+        """Have this queue's runs draw on the budget file at this absolute path; None: on its own again.
+
+        The caller holds run.lock. Raises OSError.
+        """
+        if path is None:
+            disk.unlink_quietly(self.shared_budget)
+        elif self.budget != path:
+            disk.publish_durably(self.shared_budget, os.fsencode(path) + b"\n", tmp_dir=self.tmp)
 
     def write_batch(self, batch: dict[str, Any]) -> None:
         disk.publish_durably(self.batch, checked_json.to_bytes(batch, indent=1), tmp_dir=self.tmp)

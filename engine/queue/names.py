@@ -26,6 +26,7 @@ _REPLACED = (
     "gather.json",
     "ways.json",
     "known.u64",
+    "budget.path",
     "tickets",
     "captions",
 )

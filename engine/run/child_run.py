@@ -58,6 +58,7 @@ class RunOptions(TypedDict, total=False):
 
     all_languages: bool
     attempts: int
+    budget: str | os.PathLike[str]
     ca_bundle: str | os.PathLike[str]
     control_video: str | Iterable[str]
     deadline: float

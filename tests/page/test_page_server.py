@@ -604,7 +604,7 @@ def test_a_socket_of_the_web_is_not_opened(looking: Page) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.2", "::1"])
 def test_it_listens_on_one_address(looking: Page, address: str) -> None:
-    with pytest.raises(OSError, match="refused|unreachable|assign|not supported"):
+    with pytest.raises(OSError, match=r"refused|unreachable|assign|not supported"):
         socket.create_connection((address, looking.port), HANG_S)
 
 

@@ -14,7 +14,8 @@ SECTIONS = {
     "The batch": "root profile column sheet encoding keep_columns skip_known max_results newest since replace "
     "output_lost limit",
     "What is fetched": "output formats languages manual_only generated_only all_languages translate metadata store",
-    "How fast, how much": "rate processes threads sequential max_requests max_bytes max_duration no_memory",
+    "How fast, how much": "rate processes threads sequential max_requests max_bytes max_duration no_memory "
+    "budget_file",
     "Which way": "proxy proxies rotating ca_bundle control_videos ways fetch_mode mask no_mask ytdlp_options",
     "When it fails or ends": "on_block attempts deadline grace until_stdin_ends",
     "What it shows": "progress verbose notify exports",

@@ -41,7 +41,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "night": {"rate": "auto", "max-duration": "10h", "progress": "plain"},
 }
 _NOT_IN_FILES = {"root", "profile", "limit", "column", "replace", "output_lost"}
-_PATHS = {"proxies", "output", "ca-bundle", "ca_bundle", "ytdlp-options", "ytdlp_options"}
+_PATHS = {"budget", "proxies", "output", "ca-bundle", "ca_bundle", "ytdlp-options", "ytdlp_options"}
 _FOUND = "engine.cli.options.config_files"
 
 

@@ -87,6 +87,7 @@ class RunRequest:
     output_lost: bool = False
     until_stdin_ends: bool = False
     no_memory: bool = False
+    budget_file: str | None = None
     exports: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
 
@@ -233,6 +234,9 @@ def run_options(*, output: str, rate: str) -> Callable[[F], F]:
         option("--no-memory", is_flag=True,
                help="Neither read nor keep what nights of this machine learnt of each egress's limit: rates.json "
                     "beside the user's config.toml."),
+        option("--budget", "budget_file", metavar="FILE", type=LOCAL_PATH,
+               help="Draw on this budget file, which runs of other queues on this machine may share, and not on the "
+                    "queue's own. It is made if it is missing."),
         ways_options,
         option("--export", "exports", metavar="KIND[:WHERE]", multiple=True,
                help="When the run has ended, export as `engine export --to KIND -o WHERE` does; repeatable."),
