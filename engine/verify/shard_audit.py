@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterator
 from typing import Any
 
-from engine.storage import zstd
+from engine.storage.zstd import decompress
 from engine.verify.findings import Findings
 
 SHARDS = "shards"
@@ -50,7 +50,7 @@ def frame_fault(root: str, place: str, digest: object) -> str | None:
             if length > _MOST_BYTES or os.fstat(fd).st_size < offset + length:
                 return "behind the end of its shard"
             file.seek(offset)
-            data = zstd.decompress(file.read(length), _MOST_BYTES)
+            data = decompress(file.read(length), _MOST_BYTES)
         except OSError as exc:
             return f"cannot be read: {exc.strerror}"
     if data is None:
