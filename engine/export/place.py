@@ -99,6 +99,9 @@ class LocalPlace:
                     f"{where}: {self.own} in it is a link, which no export makes: give another place"
                 )
             self._made_own = disk.ensure_dir(os.path.join(self._root, self.own), mode=_MODE_DIR)
+            if self._made_own:  # the list of files must not be lost while a file that it names is not
+                with contextlib.suppress(PermissionError):  # a directory may be writable and not readable
+                    disk.sync_dir(self._root)
         except OSError as exc:
             raise _cannot(where, exc) from None
         self._lock = _alone(where, os.path.join(self._root, self.own, _LOCK))

@@ -47,10 +47,10 @@ def edition(number: int, count: int, start: int) -> list[Canned]:
 class Trial:
     """A batch, and what one kind of export of it may be at any moment."""
 
-    def __init__(self, root: Path, kind: str, mode: str) -> None:
+    def __init__(self, root: Path, kind: str, mode: str, at: str = "x") -> None:
         self.root, self.kind, self.mode = root, kind, mode
         self.queue = canned_batch.batch(root, [*edition(0, FIRST, 0), *some(2, 90, kind=Kind.PRIVATE)])
-        self.where, self._before, self._after = root / "x", root / "before", root / "after"
+        self.where, self._before, self._after = root / at, root / "before", root / "after"
         self._known = list(self._rows(self.queue))
         if mode != "fresh":
             export(self.queue.root, kind, self._before, new=False)
@@ -103,6 +103,7 @@ class Trial:
     def lay(self) -> None:
         """Make WHERE what it was before the export."""
         shutil.rmtree(self.where, ignore_errors=True)
+        self.where.parent.mkdir(exist_ok=True)
         if self._before.exists():
             shutil.copytree(self._before, self.where)
 

@@ -183,6 +183,9 @@ class Recording:
             self._add(call, "move", paths[1], inode=inode, at=target[0], entry=target[1], gone=source)
         elif call.name in ("fsync", "fdatasync"):
             self._add(call, "sync", path, inode=self._find(path))
+        elif call.name == "syncfs":
+            for inode in {*self.live.entries, *self.live.content}:
+                self._add(call, "sync", path, inode=inode)
         elif call.name in ("ftruncate", "truncate"):
             self._add(call, "cut", path, inode=self._find(path), offset=int(words[-1]))
         elif call.name in ("write", "pwrite64"):
@@ -198,7 +201,7 @@ class Recording:
     def _paths(self, call: Call) -> list[str | None]:
         """The paths of a call, each put together of a directory's descriptor and a name where there are two."""
         raw = [arg for arg in call.args if isinstance(arg, bytes)]
-        if call.name in ("write", "pwrite64", "fsync", "fdatasync", "ftruncate"):
+        if call.name in ("write", "pwrite64", "fsync", "fdatasync", "syncfs", "ftruncate"):
             raw = raw[:1]
         elif call.name in ("openat", "mkdirat", "unlinkat", "renameat", "renameat2"):
             raw = [os.path.join(raw[i], raw[i + 1]) for i in range(0, len(raw) - 1, 2)]

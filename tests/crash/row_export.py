@@ -1,4 +1,4 @@
-"""21: exports die at any step, and by kill -9. Nothing half has a name, and the next one is whole."""
+"""21: exports die at any step, by kill -9, and by power cuts. Nothing half has a name, and the next one is whole."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import time
 from pathlib import Path
 
 import canned_batch
+import power_trace
 from commands import environment, kill, session_members, until, videos
+from export_power import play, recorded
 from export_trial import EDITION, KINDS, MODES, content, files, rows_of
 from nights import Place
+from power_record import workshop
+from power_states import MODELS
 from scorecard import Told, row
 
 DEATHS = Path(__file__).with_name("export_deaths.py")
@@ -136,3 +140,48 @@ def run_killed(place: Place, seed: int) -> Told:
     assert rows_of("csv", where) == {(name, ""): 1 for name in batch.ids}
     assert len(rows_of("txt", place.root / "texts")) == 60
     return Told(1)
+
+
+STATES = 40  # of each model in a trial
+CUTS = [(kind, mode) for mode in MODES for kind in KINDS]
+UNSYNCED = {
+    "tables are not synced": ("csv", "again"),
+    "lists are not synced": ("csv", "new"),
+    "texts are not synced": ("txt", "again"),
+}
+NO_STRACE = Told(0, "strace is missing or not allowed here: nothing was tried")
+
+
+@row(
+    21,
+    "export-power-cut",
+    "power cut at any step of an export, states by two models",
+    trials=18,
+    quick=1,
+    inside=True,
+)
+def power_cut(place: Place, seed: int) -> Told:
+    if not power_trace.available():
+        return NO_STRACE
+    kind, mode = CUTS[(seed * 5 + 2) % len(CUTS)]
+    with workshop() as work:
+        trial, recording, since = recorded(work, kind, mode)
+        played = [each for model in MODELS for each in play(trial, recording, since, model, seed, STATES)]
+    wrong = [f"{state}: {what}" for state, what in played if what]
+    assert not wrong, f"{kind} {mode}: {len(wrong)} of {len(played)} states\n" + "\n".join(wrong)
+    return Told(len(played), f"{kind} {mode}: {len(recording.steps) - since} steps, {len(played)} states")
+
+
+@row(
+    21, "export-power-controls", "exports without a sync, each of which must be caught", trials=3, inside=True
+)
+def power_controls(place: Place, seed: int) -> Told:
+    if not power_trace.available():
+        return NO_STRACE
+    name = list(UNSYNCED)[seed % len(UNSYNCED)]
+    with workshop() as work:
+        trial, recording, since = recorded(work, *UNSYNCED[name])
+        played = list(play(trial, recording, since, "posix", seed, 100, name))
+    caught = sum(bool(wrong) for _, wrong in played)
+    assert caught, f"{name}: nothing is wrong in {len(played)} states"
+    return Told(len(played), f"{name}: {caught} of {len(played)}")
