@@ -137,7 +137,9 @@ def explain(way: str, video: VideoAttempt, exc: Exception, *, partial: bool = Fa
     failure = classify(exc, answer)
     asked = requests_of(way) - (answer.kind != "timedtext")
     if isinstance(exc, OnlyGeneratedError) and player.not_yet(video.details) is None:
-        return WayFailure(way, Subject.UNSURE, failure, requests=asked)  # this client may hide what another shows
+        return WayFailure(
+            way, Subject.UNSURE, failure, requests=asked
+        )  # this client may hide what another shows
     odd = isinstance(exc, (OddAnswerError, yta.YouTubeDataUnparsable, yta.FailedToCreateConsentCookie))
     odd = odd or (isinstance(exc, SHAPE_ERRORS) and answer.kind in ("player", "page"))
     odd = odd or (isinstance(exc, ValueError) and answer.kind == "player" and failure.kind is Kind.GARBLED)

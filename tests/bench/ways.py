@@ -55,11 +55,11 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="names, or how they begin; default: all")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--videos", type=int, metavar="N", help="instead of each row's full size")
-    parser.add_argument("--quick", action="store_true", help=f"a {QUICK}th of the videos: does it work at all?")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"a {QUICK}th of the videos: does it work at all?"
+    )
     wanted = parser.parse_args()
-    chosen = [
-        trial for trial in trials() if not wanted.rows or trial.name.startswith(tuple(wanted.rows))
-    ]
+    chosen = [trial for trial in trials() if not wanted.rows or trial.name.startswith(tuple(wanted.rows))]
     if not chosen:
         names = ", ".join(trial.name for trial in trials())
         print(f"no such row. There are: {names}", file=sys.stderr)
@@ -73,11 +73,9 @@ def main() -> int:
         began = time.monotonic()
         found = play(trial, wanted.seed, count)
         failed += bool(found.wrong)
-        print(
-            f"| {trial.name} | {found.videos} | {found.requests:.2f} | {found.kb:.1f} "
-            f"| {time.monotonic() - began:.0f} | {found.saw} | {'WRONG: ' + '; '.join(found.wrong) if found.wrong else 'held'} |",
-            flush=True,
-        )
+        held = f"WRONG: {'; '.join(found.wrong)}" if found.wrong else "held"
+        figures = f"{found.videos} | {found.requests:.2f} | {found.kb:.1f} | {time.monotonic() - began:.0f}"
+        print(f"| {trial.name} | {figures} | {found.saw} | {held} |", flush=True)
     return bool(failed)
 
 
