@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from engine.cli.options.network import (
 )
 from engine.cli.options.values import LOCAL_PATH
 from engine.cli.options.ways import parse_ways, read_ytdlp
-from engine.errors import Exit
+from engine.errors import Exit, UsageError
 from engine.inputs.video_ids import video_id
 from engine.network.proxies import egresses
 from engine.queue.directory import exists, open_queue
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from engine.youtube.probe import EgressReport, Pacer
 
 _WIDEST = 132
+_OTHERS_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _REQUESTS_A_WAY = 7  # about: 2, 1, 2, 1, and one more each with the watch page
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,6 +114,8 @@ def command(
     names = DEFAULT_WAYS if ways is None else parse_ways(ways)
     ytdlp = read_ytdlp(ytdlp_options, names)
     specs = egresses(proxy_urls(proxy, proxies))
+    if specs[0].proxy_url is None and any(os.environ.get(name) for name in _OTHERS_PROXIES):
+        say("HTTPS_PROXY is set; neither a probe nor a run uses it: give it as --proxy, or as ENGINE_PROXY")
     check_authorities(ca_bundle)
     clients = installed_clients()
     videos = ProbedVideos(
@@ -149,12 +153,17 @@ def _pacer(root: str, specs: Sequence[EgressSpec], rate: str, ways: int) -> Iter
     """The budget of the queue if there is one, at the rate of the run that is live; else a pacer at `rate`."""
     from engine.budget import BudgetSettings, parse_rate
     from engine.budget.limiter import Budget
+    from engine.budget.state import MAX_EGRESSES
     from engine.queue.control import read_run_state
     from engine.storage.locks import living_holder
     from engine.youtube.probe_pacing import BudgetPacer, RatePacer
 
     wanted = parse_rate(rate)
     if not exists(root):
+        if len(specs) > MAX_EGRESSES:
+            raise UsageError(
+                f"{len(specs):,} egresses are too many; a run can use {MAX_EGRESSES:,}. Give fewer proxies."
+            )
         per_s = {"fixed": wanted.per_s, "none": float("inf"), "auto": 0.5}[wanted.kind]
         yield (
             RatePacer(1 / per_s),

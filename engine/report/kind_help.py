@@ -49,7 +49,8 @@ MEANINGS: dict[str, Meaning] = {
     Kind.TOO_LARGE: Meaning("an answer of more than 32 MiB", "nothing to be done"),
     Kind.PO_TOKEN: Meaning(
         "captions only for programs that carry a proof-of-origin token",
-        "update yt-dlp and youtube-transcript-api, retry another day",
+        "update yt-dlp and youtube-transcript-api, retry another day; or `--ways android,yt-dlp` with a PO-token "
+        "provider in `--ytdlp-options`",
         True,
     ),
     Kind.TRANSLATION_REFUSED: Meaning(

@@ -1,6 +1,7 @@
-"""Small files that a person names in an option: proxies, yt-dlp's options, cookies. A pipe, as `<(gpg -d …)` makes it, will do.
+"""Small files that a person names in an option: proxies, yt-dlp's options, cookies.
 
-Nothing is waited for in vain: not for a pipe that nobody writes to, nor for the end of a file that has none.
+A pipe, as `<(gpg -d …)` makes it, will do. Nothing is waited for in vain: not for a pipe that nobody writes to, nor
+for the end of a file that has none.
 """
 
 from __future__ import annotations

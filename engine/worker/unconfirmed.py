@@ -19,8 +19,8 @@ before them. If it had not, as at the start of a run, they may come from the las
 these videos are fetched again. If neither has captions, all answers are final. If one has, all jobs go back to the
 queue.
 
-If they come only by a third way, the two that hide them are at fault, and the jobs go back to the queue. If none come, the
-egress is blocked. Whenever an egress is blocked, for this or another reason, its unconfirmed
+If they come only by a third way, the two that hide them are at fault, and the jobs go back to the queue. If none
+come, the egress is blocked. Whenever an egress is blocked, for this or another reason, its unconfirmed
 answers are dropped and their jobs go back to the queue, nothing charged.
 
 A job whose answer is unconfirmed is off the threads, not in flight, and has no journal line: after a crash it is

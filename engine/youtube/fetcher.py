@@ -141,8 +141,8 @@ class Fetcher:
         self._served = 0
 
     def fetch(self, video_id: str, permit: Permit, *, has_captions: bool = False) -> Fetched | NotFetched:
-        """One attempt at one video; `permit` pays its first request. Of a video that is known to have captions a third
-        way is asked when two show none.
+        """One attempt at one video; `permit` pays its first request. Of a video that is known to have captions a
+        third way is asked when two show none.
 
         Every failure is returned, except: errors.Interrupted, with the attempt's cost, when it has to end early or no
         way answers and nobody knows yet why; other EngineErrors that the client's `acquire` raises; MemoryError;
@@ -263,9 +263,9 @@ class Fetcher:
         return True
 
     def _unserved(self, video: VideoAttempt, failed: list[WayFailure], ways: tuple[str, ...]) -> FailureError:
-        """Why no way served the video. Raises Interrupted while it is not known whether any way still works, or whether
-        one that was too many for this time would serve it: then a queue's job is to come again, at no cost, and by
-        the ways first that were not asked this time."""
+        """Why no way served the video. Raises Interrupted while it is not known whether any way still works, or
+        whether one that was too many for this time would serve it: then a queue's job is to come again, at no cost,
+        and by the ways first that were not asked this time."""
         stands = standing(failed, in_health=self.health.in_health())
         none_heard = all_unheard(failed)
         if not (self.health.is_shared and (none_heard or stands.subject is Subject.CLIENT)):

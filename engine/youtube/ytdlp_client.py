@@ -12,6 +12,7 @@ import io
 import ipaddress
 import json
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,12 +24,13 @@ from engine.model import Failure, Kind, YtdlpOptions
 from engine.network.answer import FailureError
 from engine.youtube import player
 from engine.youtube.classify import by_status, classify
+from engine.youtube.metadata import page_date
 from engine.youtube.tracks import Track, list_tracks
 from engine.youtube.video_attempt import VideoAttempt
 from engine.youtube.ytdlp_options import parsed_args
 
 USES_MAX = 200  # yt-dlp's objects keep a little of each video, so they are replaced after so many
-LOOPBACK_S = 60.0  # a PO-token provider starts a browser for its first token
+LOOPBACK_S = 60.0  # for a video: a PO-token provider starts a browser for its first token
 _OPTIONS: dict[str, Any] = {
     "quiet": True,
     "no_warnings": False,
@@ -90,6 +92,7 @@ class _Extractor:
         video.expect()
         self.uses += 1
         handler.send_request, handler.error = attempt.request, None
+        handler.loopback_until = time.monotonic() + LOOPBACK_S
         handler.body = lambda response: _kept(video, response)
         raised: BaseException | None = None
         info: Any = None
@@ -122,13 +125,16 @@ class _Extractor:
 
 
 def _kept(video: VideoAttempt, response: requests.Response) -> bytes:
-    """A response as yt-dlp gets it. Player answers are kept, the first that plays before others.
+    """A response as yt-dlp gets it. Player answers are kept, the first that plays before others, and a page's date.
 
     Their titles and descriptions are left out: yt-dlp would search them for songs and chapters, with expressions that
     take minutes for texts made for that.
     """
     content: bytes = response.content
-    if urlsplit(response.url).path != urlsplit(player.URL).path or response.status_code != 200:
+    path = urlsplit(response.url).path
+    if path == "/watch" and response.status_code == 200:
+        video.page_date = page_date(content) or video.page_date
+    if path != urlsplit(player.URL).path or response.status_code != 200:
         return content
     try:
         answer = json.loads(content)
@@ -225,7 +231,8 @@ def _handler_class() -> type[Any]:
         """Sends by `send_request(method, url, data=, headers=)`, and keeps its `error`, which yt-dlp drops.
 
         `body(response)` is the body that yt-dlp gets; None: the response's own. With `passes_loopback` requests to
-        this machine itself are sent past the session. `cookie_header(url)` is what to send as cookies.
+        this machine itself are sent past the session until `loopback_until`. `cookie_header(url)` is what to send as
+        cookies.
         """
 
         _SUPPORTED_URL_SCHEMES = ("https", "http")
@@ -236,6 +243,7 @@ def _handler_class() -> type[Any]:
         body: Any = None
         error: Exception | None = None
         passes_loopback = False
+        loopback_until = 0.0
         cookie_header: Any = None
 
         def _check_extensions(self, extensions: dict[str, Any]) -> None:
@@ -259,11 +267,17 @@ def _handler_class() -> type[Any]:
 
         def _ask_provider(self, request: Any, headers: dict[str, str]) -> Any:
             """What a plugin asks of a program on this machine; its failure is the plugin's business."""
+            left_s = max(1.0, self.loopback_until - time.monotonic())
             with requests.Session() as session:
                 session.trust_env = False
                 try:
                     got = session.request(
-                        request.method, request.url, data=request.data, headers=headers, timeout=LOOPBACK_S
+                        request.method,
+                        request.url,
+                        data=request.data,
+                        headers=headers,
+                        timeout=left_s,
+                        allow_redirects=False,  # they may lead elsewhere
                     )
                 except requests.RequestException as exc:
                     raise TransportError(f"{type(exc).__name__} on loopback") from None

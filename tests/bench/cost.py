@@ -119,7 +119,7 @@ def _engine(mode: str) -> Callable[[str, str], Callable[[str], object]]:
 
         door = Client((EgressSpec("p001", proxy),), acquire=permit, ca_bundle=ca)
         settings = FetchSettings(
-            ways=("page",) if mode == "full" else WAYS, mask="on" if mode == "mask" else "off"
+            ways=("page",) if mode == "full" else WAYS, mask="off" if mode == "full" else mode
         )
         fetcher = Fetcher(door, settings)
 
@@ -150,8 +150,9 @@ CONTENDERS = {
     ),
     "library": Contender("youtube-transcript-api, one object a thread, no metadata", _library, 10),
     "full": Contender("`engine`'s fetch, `--fetch full`", _engine("full"), 10),
-    "lean": Contender("`engine`'s fetch, the default", _engine("lean"), 30),
-    "mask": Contender("`engine`'s fetch, `--mask on`", _engine("mask"), 30),
+    "no mask": Contender("`engine`'s fetch, `--mask off`", _engine("off"), 30),
+    "auto": Contender("`engine`'s fetch, the default (`--mask auto`)", _engine("auto"), 30),
+    "mask": Contender("`engine`'s fetch, `--mask on`", _engine("on"), 30),
 }
 
 

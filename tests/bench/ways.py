@@ -73,11 +73,9 @@ def main() -> int:
         began = time.monotonic()
         found = play(trial, wanted.seed, count)
         failed += bool(found.wrong)
-        print(
-            f"| {trial.name} | {found.videos} | {found.requests:.2f} | {found.kb:.1f} "
-            f"| {time.monotonic() - began:.0f} | {found.saw} | {'WRONG: ' + '; '.join(found.wrong) if found.wrong else 'held'} |",
-            flush=True,
-        )
+        held = f"WRONG: {'; '.join(found.wrong)}" if found.wrong else "held"
+        figures = f"{found.videos} | {found.requests:.2f} | {found.kb:.1f} | {time.monotonic() - began:.0f}"
+        print(f"| {trial.name} | {figures} | {found.saw} | {held} |", flush=True)
     return bool(failed)
 
 

@@ -241,6 +241,44 @@ def test_the_table_fits_a_terminal_and_a_process_of_its_own_prints_it(rehearsal:
     assert max(map(len, lines)) <= 132
 
 
+def test_one_way_alone_that_works_is_no_warning(
+    rehearsal: Rehearsal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others were not asked, so nothing is known of them."""
+    args = ["probe", "--proxy", rehearsal.proxy_url, "--ca-bundle", rehearsal.ca_bundle, "--rate", "none"]
+    assert invoke([*args, "--ways", "ios"]) == Exit.OK
+    assert "Only one way is left" not in capsys.readouterr().out
+
+
+def test_what_it_says_of_two_ways_that_hide_captions(
+    rehearsal: Rehearsal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rehearsal.play("soft_block:android,visionos", replace=True)
+    args = ["probe", "--proxy", rehearsal.proxy_url, "--ca-bundle", rehearsal.ca_bundle, "--rate", "none"]
+    assert invoke(args) == Exit.OK
+    assert "A run fetches by ios." in capsys.readouterr().out
+
+
+def test_too_many_proxies_are_refused_as_by_the_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "many.txt"
+    file.write_text("".join(f"127.0.0.1:{n}\n" for n in range(1, 1026)))
+    file.chmod(0o600)
+    assert invoke(["probe", "--proxies", str(file), "--rate", "none"]) == Exit.USAGE
+    assert "1,025 egresses are too many; a run can use 1,024" in capsys.readouterr().err
+
+
+def test_a_proxy_variable_of_other_programs_is_not_used_and_that_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setattr("engine.youtube.probe.probe", lambda *_, **__: [])
+    invoke(["probe", "--rate", "none"])
+    assert "HTTPS_PROXY is set; neither a probe nor a run uses it" in capsys.readouterr().err
+
+
 def test_the_doctor_points_to_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert "probe" in COMMANDS
     invoke(["doctor"])

@@ -99,7 +99,7 @@ def hurry() -> None:
 def canned(log: int, again: bool) -> Callable[[str, Permit], Fetched | NotFetched]:
     """What the site would say; `again` after the flaky ones were put back."""
 
-    def fetch(video_id: str, permit: Permit) -> Fetched | NotFetched:
+    def fetch(video_id: str, permit: Permit, **_: object) -> Fetched | NotFetched:
         os.write(log, f"{video_id}\n".encode())
         if video_id in ABSENT:
             return NotFetched(Failure(Kind.PRIVATE, "it is private"), RequestCost(1, 500))

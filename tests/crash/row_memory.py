@@ -142,9 +142,9 @@ class Memory:
 _LEAKY = """
 _fetch, _LEAKED = Fetcher.fetch, []
 
-def _leaky(self, video_id, permit):
+def _leaky(self, video_id, permit, **more):
     _LEAKED.append(b"\\1" * {piece})
-    return _fetch(self, video_id, permit)
+    return _fetch(self, video_id, permit, **more)
 
 Fetcher.fetch = _leaky
 """

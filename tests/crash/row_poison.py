@@ -18,11 +18,11 @@ DEADLY = """
 import ctypes, os, time
 _real = Fetcher.fetch
 
-def _fetch(self, video_id, permit):
+def _fetch(self, video_id, permit, **more):
     if video_id in {guilty!r}:
         time.sleep(0.05)  # as long as it takes to get into trouble
         {way}
-    return _real(self, video_id, permit)
+    return _real(self, video_id, permit, **more)
 
 Fetcher.fetch = _fetch
 """

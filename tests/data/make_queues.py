@@ -33,11 +33,11 @@ LIST = "./videos.txt"
 DEADLY = """
 import os, time
 _real = Fetcher.fetch
-def _fetch(self, video_id, permit):
+def _fetch(self, video_id, permit, **more):
     if video_id == {guilty!r}:
         time.sleep(0.05)
         os._exit(3)
-    return _real(self, video_id, permit)
+    return _real(self, video_id, permit, **more)
 Fetcher.fetch = _fetch
 """
 RECIPES: dict[str, Callable[[Workshop], Recipe]] = {}

@@ -76,7 +76,7 @@ class Rig:
         """Have each fetch go through `around`."""
         inner = self.resources.fetcher.fetch
 
-        def fetch(video_id: str, permit: Permit) -> Fetched | NotFetched:
+        def fetch(video_id: str, permit: Permit, **_: object) -> Fetched | NotFetched:
             self.fetched.append(video_id)
             return around(inner, video_id, permit)
 

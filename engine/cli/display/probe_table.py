@@ -57,7 +57,7 @@ def conclusion(reports: Sequence[EgressReport], ways: Sequence[str]) -> Iterator
     )
     if out:
         yield f"It will find that {_listed(out)} {'does' if len(out) == 1 else 'do'} not work, and go on without."
-    if len(used) == 1:
+    if len(used) == 1 and out:
         yield "Only one way is left: `pip install -U yt-dlp` may bring the others back."
 
 
