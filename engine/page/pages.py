@@ -143,7 +143,9 @@ class Pages:
         if wanted.words:
             came = size if found.next_before is None else size - found.next_before + 1
             text = "" if found.complete else f"searching: {came:,} of {size:,} rows looked at so far"
-            text = text or ("rows with these words, the newest first" if found.rows else "no row has these words")
+            text = text or (
+                "rows with these words, the newest first" if found.rows else "no row has these words"
+            )
         else:
             matching = sum(
                 rows

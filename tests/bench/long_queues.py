@@ -1,7 +1,7 @@
 """Finished queues of any length, for what reads a manifest: written as fast as the disk takes it, in little memory.
 
-A queue has what the page and `engine status` read: manifest, checkpoint, the header of its segment, a run's events. It
-has neither jobs nor transcripts: no run can go on with it.
+A queue has what the page and `engine status` read: manifest, checkpoint, its segment's header, a run's events. It has
+neither jobs nor transcripts: no run can go on with it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,10 @@ def _blocks(rows: int) -> Iterator[bytes]:
     for first in range(0, rows, BLOCK):
         block, n = whole.copy(), np.arange(first, first + BLOCK)
         seconds = (EVENING_S + n // PER_S).astype("datetime64[s]")
-        texts = {_ID: np.char.zfill(n.astype("S11"), 11), _AT: np.char.add(np.datetime_as_string(seconds), "Z")}
+        texts = {
+            _ID: np.char.zfill(n.astype("S11"), 11),
+            _AT: np.char.add(np.datetime_as_string(seconds), "Z"),
+        }
         for mark, (at, row) in places.items():
             letters = texts[mark].astype(f"S{len(mark)}").view(np.uint8).reshape(BLOCK, len(mark))
             block[at[:, None] + np.arange(len(mark))] = letters[row]

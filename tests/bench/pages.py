@@ -1,16 +1,16 @@
 """The page of a short queue and of long ones: what a browser waits for must not grow with the rows.
 
-For each size a finished queue is made (`long_queues.py`) and a page opened on it. First it makes its index: seconds, size
-and memory. Then, by turns with the other sizes: the main page and its table over HTTP (milliseconds to the last
+For each size a finished queue is made (`long_queues.py`) and a page opened on it. First it makes its index: seconds,
+size and memory. Then, by turns with the other sizes: the main page and its table over HTTP (milliseconds to the last
 byte), filtered by status, by a common and by a rare kind, in the middle of the rows, and searched; and where there is
 Chromium, the first paint and a filter as a person sees them. Searching looks at every row, and says so meanwhile.
+With --first-minute instead: how many clicks and seconds lead from `engine page --open` to a transcript.
 Run by `scripts/bench page [--rows N…] [--rounds N] [--room DIR] [--quick]`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import tempfile
@@ -25,8 +25,8 @@ from tables import machine, middle, spread, table
 
 sys.path.append(str(HERE.parent / "page"))
 
-import long_queues  # noqa: E402
-from page_rig import CHROMIUM, Page  # noqa: E402
+import long_queues
+from page_rig import CHROMIUM, Page
 
 ASKED = {
     "main page": "/",
@@ -122,12 +122,18 @@ def in_browser(pages: list[Opened], rounds: int, stack: ExitStack) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--room", type=Path, help="where the queues are made, and removed again")
     parser.add_argument("--quick", action="store_true", help="1,000 and 20,000 rows, 3 rounds")
+    parser.add_argument("--first-minute", action="store_true")
     wanted = parser.parse_args()
+    if wanted.first_minute:
+        newcomer(wanted.rounds)
+        return
     if wanted.quick:
         wanted.rows, wanted.rounds = [1_000, 20_000], 3
     print(machine("starlette", "uvicorn"), end="\n\n")
@@ -151,6 +157,26 @@ def main() -> None:
         report(pages)
 
 
+def newcomer(rounds: int) -> None:
+    """A newcomer's first minute, with the page's own rate and an answer of the site in a fifth of a second."""
+    from browser_rig import ARGS, first_minute
+    from playwright.sync_api import sync_playwright
+
+    from engine.rehearsal import RehearsalSettings, start
+
+    found = []
+    with sync_playwright() as playwright, start(RehearsalSettings(latency_s=0.2)) as site:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory(prefix="engine-bench-") as room:
+                found.append(first_minute(chromium, site, Path(room)))
+        chromium.close()
+    clicks = sorted({each for each, _ in found})
+    print(
+        f"from `engine page --open` to a transcript: {clicks} clicks, {spread([s for _, s in found], '.1f')} s"
+    )
+
+
 def report(pages: list[Opened]) -> None:
     head = ["", *(f"{each.rows:,} rows" for each in pages), "times the first (of the least)"]
     lines: list[list[str]] = []
@@ -159,7 +185,9 @@ def report(pages: list[Opened]) -> None:
         ratios = (f"{middle(one) / middle(ms[0]):.2f} ({min(one) / min(ms[0]):.2f})" for one in ms[1:])
         lines.append([what, *(f"{spread(one, ',.1f')} ms" for one in ms), ", ".join(ratios)])
     searched = [each.search_s() for each in pages]
-    lines.append(["a word in no row", *(f"{took_s:.2f} s in {answers} answers" for took_s, answers in searched), ""])
+    lines.append(
+        ["a word in no row", *(f"{took_s:.2f} s in {answers} answers" for took_s, answers in searched), ""]
+    )
     memory = [each.memory_mb() for each in pages]
     lines.append(["memory, most", *(f"{most:.0f} MB" for _, most in memory), ""])
     lines.append(["queue made in", *(f"{each.made_s:.1f} s" for each in pages), ""])

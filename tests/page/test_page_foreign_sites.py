@@ -1,4 +1,4 @@
-"""What a site that the user visits can do to the page: a real browser that has entered it opens other sites, and they try.
+"""What sites that the user visits can do to the page: a real browser that has entered it opens them, and they try.
 
 They are a site of another name, a server on another port of this host (of the same site for a browser, so cookies go
 along), and a name that resolves to the page's own address.
@@ -33,8 +33,9 @@ ATTACK = """async (target) => {
     try { out[name] = await what(); } catch (error) { out[name] = null; }
   };
   for (const path of ["/", "/rows", "/metrics", "/events", "/download/manifest.jsonl", "/download/table.db"]) {
-    await attempt("read " + path, async () => (await fetch(target + path, { credentials: "include" })).text());
-    await attempt("blind " + path, async () => (await fetch(target + path, { credentials: "include", mode: "no-cors" })).text());
+    for (const mode of ["cors", "no-cors"]) {
+      await attempt(mode + path, async () => (await fetch(target + path, { mode, credentials: "include" })).text());
+    }
   }
   for (const headers of [{}, { "Content-Type": "text/plain" }, { "X-Engine": "1" }]) {
     for (const mode of ["cors", "no-cors"]) {
@@ -62,7 +63,8 @@ ATTACK = """async (target) => {
       document.body.append(made);
     }));
   }
-  await frame(`<form method="post" action="${target}/do/start" enctype="text/plain"><input name='{"rate":"none","x":"' value='"}'></form>` +
+  await frame(`<form method="post" action="${target}/do/start" enctype="text/plain">` +
+    `<input name='{"rate":"none","x":"' value='"}'></form>` +
     "<script>document.forms[0].submit()</" + "script>");
   await frame(`<iframe src="${target}/"></iframe><embed src="${target}/"><object data="${target}/"></object>`);
   return out;
@@ -101,12 +103,18 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     root = tmp_path_factory.mktemp("foreign")
     assert engine("seed", "-q", root / "queue", *invented_ids(3, 1)).code == 0
     dead = "http://127.0.0.1:9"
-    with Page(root / "queue", cache=root / "cache", ENGINE_PROXY=dead, ENGINE_OUTPUT=str(root / "out")) as found:
+    with Page(
+        root / "queue", cache=root / "cache", ENGINE_PROXY=dead, ENGINE_OUTPUT=str(root / "out")
+    ) as found:
         yield found
 
 
 def sites(page: Page, foreign_port: int) -> list[str]:
-    return [f"http://evil.example:{foreign_port}", f"http://127.0.0.1:{foreign_port}", f"http://localhost:{foreign_port}"]
+    return [
+        f"http://evil.example:{foreign_port}",
+        f"http://127.0.0.1:{foreign_port}",
+        f"http://localhost:{foreign_port}",
+    ]
 
 
 def test_another_site_reads_and_changes_nothing(page: Page, foreign_port: int, chromium: Any) -> None:
@@ -140,7 +148,9 @@ def test_another_site_reads_and_changes_nothing(page: Page, foreign_port: int, c
     context.close()
 
 
-def test_a_link_of_another_site_enters_and_leaves_no_token(page: Page, foreign_port: int, chromium: Any) -> None:
+def test_a_link_of_another_site_enters_and_leaves_no_token(
+    page: Page, foreign_port: int, chromium: Any
+) -> None:
     """A terminal or a chat in a tab: a strict cookie does not go along with the redirect of such a link."""
     for site in sites(page, foreign_port):
         context = chromium.new_context()

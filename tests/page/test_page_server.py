@@ -527,7 +527,9 @@ def _holding(text: str, mode: int = 0o600) -> Callable[[Path], None]:
         (Path.mkdir, "not a regular file"),
     ],
 )
-def test_a_token_file_that_is_none_is_refused(tmp_path: Path, make: Callable[[Path], None], said: str) -> None:
+def test_a_token_file_that_is_none_is_refused(
+    tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
     path = tmp_path / "token"
     make(path)
     with pytest.raises(UsageError, match=said):
@@ -582,7 +584,8 @@ def test_nobody_comes_in_by_another_way_of_asking(
     """Byte for byte, to the real server, without a cookie."""
     with socket.create_connection(("127.0.0.1", looking.port), HANG_S) as sock:
         name = (host or "127.0.0.1:{port}").format(port=looking.port)
-        sock.sendall(f"{request_line.format(port=looking.port)}\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        line = request_line.format(port=looking.port)
+        sock.sendall(f"{line}\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while data := sock.recv(1 << 16):
             answer += data
@@ -600,7 +603,7 @@ def test_a_socket_of_the_web_is_not_opened(looking: Page) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.2", "::1"])
 def test_it_listens_on_one_address(looking: Page, address: str) -> None:
-    with pytest.raises(OSError, match="refused|unreachable|assign|not supported"):
+    with pytest.raises(OSError, match=r"refused|unreachable|assign|not supported"):
         socket.create_connection((address, looking.port), HANG_S)
 
 

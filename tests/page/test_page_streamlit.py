@@ -138,11 +138,14 @@ _FOCUSED = """(name) => {
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 def test_the_walk_in_a_browser(tmp_path: Path) -> None:
-    """By the keyboard: without the token nothing; start, slide, one after the other, pause, go on. A phone follows, tabs
-    are closed, then the page is killed: the run goes on."""
+    """By the keyboard: without the token nothing; start, slide, one after the other, pause, go on. A phone follows.
+    Tabs are closed, then the page is killed: the run goes on."""
     sync_api = pytest.importorskip("playwright.sync_api")
     queue = tmp_path / "queue"
-    with start_rehearsal(RehearsalSettings(scenarios=("absent=0.1",))) as site, sync_api.sync_playwright() as playwright:
+    with (
+        start_rehearsal(RehearsalSettings(scenarios=("absent=0.1",))) as site,
+        sync_api.sync_playwright() as playwright,
+    ):
         env = {"ENGINE_PROXY": site.proxy_url, "ENGINE_CA_BUNDLE": str(site.ca_bundle)}
         env |= {"ENGINE_OUTPUT": str(tmp_path / "out")}
         chromium = playwright.chromium.launch(
