@@ -92,7 +92,7 @@ def act(what: Any) -> bool:
 
 @st.fragment(run_every=1.0)
 def watch(batch: Batch) -> None:
-    """What moves: metrics, progress, and the newest rows."""
+    """What moves: progress, metrics (they flow on a phone), and the newest rows."""
     status, settings = batch.status(), _settings(batch)
     if (status.state, settings) != st.session_state["drawn"]:
         st.rerun()
@@ -102,7 +102,7 @@ def watch(batch: Batch) -> None:
     eta = duration(status.eta_s["high"]) if status.eta_s and status.eta_s["high"] else "–"
     shown: dict[str, Any] = {name: getattr(status, name) for name in ("ok", "absent", "failed", "in_flight")}
     shown |= {"a minute": round(60 * status.rate_per_s["1m"], 1), "time left": eta}
-    with st.container(horizontal=True):  # they flow: six columns would be a screen and a half of a phone
+    with st.container(horizontal=True, gap="medium"):
         for label, value in shown.items():
             st.metric(label.replace("_", " "), value, width="content")
     st.caption(f"limited by {limit_words(status.limited_by)}")

@@ -29,7 +29,8 @@ BLOCK = 20_000  # rows that are made at once, all blocks alike but for ids and t
 OK_SHARE = 0.85
 RARE = Kind.POISON  # one row in a block: what matches it lies far apart
 SUBJECTS = ("bridges", "winter bread", "a quiet engine", "ночь", "سفر إلى البحر", "copper", "salt & iron")
-_KINDS = tuple(kind for kind in Kind if kind is not RARE)
+COMMON = Kind.NETWORK  # a page of it in a thousand rows already
+_KINDS = (*(kind for kind in Kind if kind is not RARE), *[COMMON] * 10)
 _ID, _AT = "ID-OF-VIDEO", "AT-THIS-TIME-AND-DAY"
 
 

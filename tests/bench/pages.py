@@ -115,7 +115,7 @@ def in_browser(pages: list[Opened], rounds: int, stack: ExitStack) -> None:
             tab.goto(each.page.origin)
             tab.wait_for_function(PAINT + " > 0")
             each.ms["first paint"].append(tab.evaluate(PAINT))
-            for kind in ("network", "poison"):
+            for kind in ("network", ""):
                 each.ms["filter in the browser"].append(tab.evaluate(FILTER, kind))
     for each in pages:
         del each.ms["first paint"][0], each.ms["filter in the browser"][:2]
