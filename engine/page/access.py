@@ -46,8 +46,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Tickets:
-    """Tokens that let in once, and soon. Whoever lists the processes sees with what a browser was started, for as long
-    as it runs: so that is never the token itself."""
+    """Tokens that let in once, and soon. Whoever lists the processes sees what a browser was started with, as long as
+    it runs: so that is never the token itself."""
 
     def __init__(self) -> None:
         self._until_s: dict[str, float] = {}

@@ -14,7 +14,7 @@ WAIT_S = 30.0
 
 
 def open_soon(port: int, address: str) -> None:
-    """Open this address when somebody listens on the port. A browser of the terminal may stay: a thread waits for it."""
+    """Open this address when somebody listens on the port, in a thread: a browser of the terminal stays."""
     start_thread(_open, port, address, name="browser")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import tempfile
@@ -72,22 +73,32 @@ def _exported(kind: ExportKind, name: str, about: str, media_type: str) -> Downl
     return Download(name, about, media_type, parts)
 
 
-def _texts(batch: Batch) -> Iterator[bytes]:
-    with tempfile.TemporaryDirectory(prefix="export-", dir=cache.directory()) as room:
-        texts, packed = os.path.join(room, "texts"), os.path.join(room, "texts.zip")
-        batch.export("txt", texts)
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(Path(texts).rglob("*.txt")):
-                archive.write(path, path.relative_to(texts))
-        yield from blocks(packed)
+def _packed(kind: ExportKind, name: str, about: str) -> Download:
+    """An export of a file for each transcript, as a ZIP archive."""
+
+    def parts(batch: Batch) -> Iterator[bytes]:
+        with tempfile.TemporaryDirectory(prefix="export-", dir=cache.directory()) as room:
+            texts, packed = os.path.join(room, "texts"), os.path.join(room, name)
+            batch.export(kind, texts)
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+                for path in sorted(Path(texts).rglob(f"*.{kind}")):
+                    archive.write(path, path.relative_to(texts))
+            yield from blocks(packed)
+
+    return Download(name, about, "application/zip", parts)
 
 
 # What `engine export` makes, in the order in which it is offered. A new kind is added here, and nowhere else.
 _EXPORTS = (
     _exported("csv", "table.csv", "a table of all videos and their texts, for Excel", "text/csv"),
-    Download("texts.zip", "a readable text for each transcript", "application/zip", _texts),
-    _exported("jsonl", "table.jsonl", "the same table as JSON lines", "application/jsonl"),
-    _exported("sqlite", "table.db", "the same with full-text search: SQLite", "application/vnd.sqlite3"),
+    _packed("txt", "texts.zip", "a readable text for each transcript"),
+    _packed("md", "md.zip", "the same as Markdown"),
+    _packed("srt", "srt.zip", "subtitles for each transcript"),
+    _packed("vtt", "vtt.zip", "the same for the web"),
+    _exported("jsonl", "table.jsonl", "the table as JSON lines", "application/jsonl"),
+    _exported("sqlite", "table.db", "the table with full-text search: SQLite", "application/vnd.sqlite3"),
+    _exported("parquet", "table.parquet", "the table as Parquet", "application/vnd.apache.parquet"),
+    _exported("passages", "passages.jsonl", "pieces of the texts, for retrieval", "application/jsonl"),
 )
 
 
@@ -95,7 +106,9 @@ def offered(root: str) -> list[Download]:
     """The downloads that this batch has by now."""
     queue = Queue(root)
     there = {"manifest.jsonl": queue.manifest, "rejects.csv": queue.rejects}
-    return [each for each in (*_OWN, *_EXPORTS) if os.path.exists(there.get(each.name, queue.batch))]
+    found = [each for each in (*_OWN, *_EXPORTS) if os.path.exists(there.get(each.name, queue.batch))]
+    parquet = importlib.util.find_spec("pyarrow") is not None
+    return [each for each in found if parquet or each.name != "table.parquet"]
 
 
 def content_of(batch: Batch, row: ManifestRow, suffix: str) -> bytes | None:

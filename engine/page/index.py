@@ -34,7 +34,9 @@ MAX_WORDS = 400  # characters of a row that can be searched
 BUSY_S = 5.0
 
 _SCHEMA = """
-CREATE TABLE read (inode INTEGER, position INTEGER, last_bytes INTEGER, last_crc32 INTEGER, rows INTEGER, step INTEGER);
+CREATE TABLE read (
+    inode INTEGER, position INTEGER, last_bytes INTEGER, last_crc32 INTEGER, rows INTEGER, step INTEGER
+);
 INSERT INTO read VALUES (0, 0, 0, 0, 0, 0);
 CREATE TABLE sorts (sort INTEGER PRIMARY KEY, status TEXT, kind TEXT, rows INTEGER, UNIQUE (status, kind));
 CREATE TABLE rows (n INTEGER PRIMARY KEY, at INTEGER, bytes INTEGER, sort INTEGER);

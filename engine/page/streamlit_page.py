@@ -92,25 +92,25 @@ def act(what: Any) -> bool:
 
 @st.fragment(run_every=1.0)
 def watch(batch: Batch) -> None:
-    """What moves: metrics, progress, and the newest rows."""
+    """What moves: progress, metrics (they flow on a phone), and the newest rows."""
     status, settings = batch.status(), _settings(batch)
     if (status.state, settings) != st.session_state["drawn"]:
         st.rerun()
-    share = status.final / status.total if status.total else 0.0
-    st.progress(share, f"{status.state}: {status.final:,} of {status.total:,}")
+    done = f"{status.state}: {status.final:,} of {status.total:,}"
+    done = done if status.total else "nothing yet: paste some links beside, and start"
+    st.progress(status.final / max(1, status.total), done)
     eta = duration(status.eta_s["high"]) if status.eta_s and status.eta_s["high"] else "–"
     shown: dict[str, Any] = {name: getattr(status, name) for name in ("ok", "absent", "failed", "in_flight")}
     shown |= {"a minute": round(60 * status.rate_per_s["1m"], 1), "time left": eta}
-    for column, (label, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
-        column.metric(label.replace("_", " "), value)
+    with st.container(horizontal=True, gap="medium"):
+        for label, value in shown.items():
+            st.metric(label.replace("_", " "), value, width="content")
     st.caption(f"limited by {limit_words(status.limited_by)}")
     index = RowIndex(batch.root, cache.index_path(batch.root))
     any(not index.follow() for _ in range(4))
     rows = [each.row for each in index.page(TableFilter(), count=50).rows]
-    columns = ("video_id", "status", "kind", "title", "channel", "language", "finished_at")
-    st.dataframe(
-        [{name: getattr(row, name) for name in columns} for row in rows], hide_index=True, width="stretch"
-    )
+    if table := [{name: getattr(row, name) or "" for name in COLUMNS} for row in rows]:
+        st.dataframe(table, hide_index=True, width="stretch")
 
 
 def _settings(batch: Batch) -> LiveSettings | None:

@@ -28,7 +28,7 @@ class ServedBatch:
     def lets_in(self, query: MutableMapping[str, str]) -> bool:
         """Whether the address has the token, or a ticket: then the token takes its place."""
         given = query.get("token") or ""
-        if not self.root or not same(given, self.token) and not self.tickets.spend(given):
+        if not self.root or not (same(given, self.token) or self.tickets.spend(given)):
             return False
         if given != self.token:
             query["token"] = self.token

@@ -1,7 +1,7 @@
 """Finished queues of any length, for what reads a manifest: written as fast as the disk takes it, in little memory.
 
-A queue has what the page and `engine status` read: manifest, checkpoint, the header of its segment, a run's events. It
-has neither jobs nor transcripts: no run can go on with it.
+A queue has what the page and `engine status` read: manifest, checkpoint, its segment's header, a run's events. It has
+neither jobs nor transcripts: no run can go on with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ BLOCK = 20_000  # rows that are made at once, all blocks alike but for ids and t
 OK_SHARE = 0.85
 RARE = Kind.POISON  # one row in a block: what matches it lies far apart
 SUBJECTS = ("bridges", "winter bread", "a quiet engine", "ночь", "سفر إلى البحر", "copper", "salt & iron")
-_KINDS = tuple(kind for kind in Kind if kind is not RARE)
+COMMON = Kind.NETWORK  # a page of it in a thousand rows already
+_KINDS = (*(kind for kind in Kind if kind is not RARE), *[COMMON] * 10)
 _ID, _AT = "ID-OF-VIDEO", "AT-THIS-TIME-AND-DAY"
 
 

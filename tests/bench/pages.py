@@ -1,16 +1,16 @@
 """The page of a short queue and of long ones: what a browser waits for must not grow with the rows.
 
-For each size a finished queue is made (`long_queues.py`) and a page opened on it. First it makes its index: seconds, size
-and memory. Then, by turns with the other sizes: the main page and its table over HTTP (milliseconds to the last
+For each size a finished queue is made (`long_queues.py`) and a page opened on it. First it makes its index: seconds,
+size and memory. Then, by turns with the other sizes: the main page and its table over HTTP (milliseconds to the last
 byte), filtered by status, by a common and by a rare kind, in the middle of the rows, and searched; and where there is
 Chromium, the first paint and a filter as a person sees them. Searching looks at every row, and says so meanwhile.
+With --first-minute instead: how many clicks and seconds lead from `engine page --open` to a transcript.
 Run by `scripts/bench page [--rows N…] [--rounds N] [--room DIR] [--quick]`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import tempfile
@@ -25,8 +25,8 @@ from tables import machine, middle, spread, table
 
 sys.path.append(str(HERE.parent / "page"))
 
-import long_queues  # noqa: E402
-from page_rig import CHROMIUM, Page  # noqa: E402
+import long_queues
+from page_rig import CHROMIUM, Page
 
 ASKED = {
     "main page": "/",
@@ -115,7 +115,7 @@ def in_browser(pages: list[Opened], rounds: int, stack: ExitStack) -> None:
             tab.goto(each.page.origin)
             tab.wait_for_function(PAINT + " > 0")
             each.ms["first paint"].append(tab.evaluate(PAINT))
-            for kind in ("network", "poison"):
+            for kind in ("network", ""):
                 each.ms["filter in the browser"].append(tab.evaluate(FILTER, kind))
     for each in pages:
         del each.ms["first paint"][0], each.ms["filter in the browser"][:2]
@@ -129,7 +129,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--room", type=Path, help="where the queues are made, and removed again")
     parser.add_argument("--quick", action="store_true", help="1,000 and 20,000 rows, 3 rounds")
+    parser.add_argument("--first-minute", action="store_true")
     wanted = parser.parse_args()
+    if wanted.first_minute:
+        newcomer(wanted.rounds)
+        return
     if wanted.quick:
         wanted.rows, wanted.rounds = [1_000, 20_000], 3
     print(machine("starlette", "uvicorn"), end="\n\n")
@@ -151,6 +155,26 @@ def main() -> None:
             with suppress(ImportError):
                 in_browser(pages, wanted.rounds, stack)
         report(pages)
+
+
+def newcomer(rounds: int) -> None:
+    """A newcomer's first minute, with the page's own rate and an answer of the site in a fifth of a second."""
+    from browser_rig import ARGS, first_minute
+    from playwright.sync_api import sync_playwright
+
+    from engine.rehearsal import RehearsalSettings, start
+
+    found = []
+    with sync_playwright() as playwright, start(RehearsalSettings(latency_s=0.2)) as site:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory(prefix="engine-bench-") as room:
+                found.append(first_minute(chromium, site, Path(room)))
+        chromium.close()
+    clicks = sorted({each for each, _ in found})
+    print(
+        f"from `engine page --open` to a transcript: {clicks} clicks, {spread([s for _, s in found], '.1f')} s"
+    )
 
 
 def report(pages: list[Opened]) -> None:

@@ -1,7 +1,7 @@
 """A tab of Chromium that looks at a page, by Playwright.
 
-`axe-core` is taken from `node_modules` beside the project, or from the directory in AXE_CORE. SHOTS names a directory for
-screenshots.
+`axe-core` is taken from `node_modules` beside the project, or from the directory in AXE_CORE. SHOTS names a directory
+for screenshots.
 """
 
 from __future__ import annotations

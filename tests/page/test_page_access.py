@@ -95,11 +95,7 @@ def test_each_thing_wrong_is_refused(what: str, change: dict[str, Any], status: 
 
 @pytest.mark.parametrize(
     "change",
-    [
-        change
-        for _, change, _ in WRONG
-        if change not in ({"origin": None}, {"x-engine": None}, {"x-engine": "0"})
-    ],
+    [change for _, change, _ in WRONG if "x-engine" not in change and change != {"origin": None}],
 )
 def test_reading_is_refused_as_well(change: dict[str, Any]) -> None:
     assert refusal({**GOOD, **change}, "GET", "/") is not None

@@ -1,4 +1,4 @@
-"""What a site that the user visits can do to the page: a real browser that has entered it opens other sites, and they try.
+"""What sites that the user visits can do to the page: a real browser that has entered it opens them, and they try.
 
 They are a site of another name, a server on another port of this host (of the same site for a browser, so cookies go
 along), and a name that resolves to the page's own address.
@@ -33,8 +33,9 @@ ATTACK = """async (target) => {
     try { out[name] = await what(); } catch (error) { out[name] = null; }
   };
   for (const path of ["/", "/rows", "/metrics", "/events", "/download/manifest.jsonl", "/download/table.db"]) {
-    await attempt("read " + path, async () => (await fetch(target + path, { credentials: "include" })).text());
-    await attempt("blind " + path, async () => (await fetch(target + path, { credentials: "include", mode: "no-cors" })).text());
+    for (const mode of ["cors", "no-cors"]) {
+      await attempt(mode + path, async () => (await fetch(target + path, { mode, credentials: "include" })).text());
+    }
   }
   for (const headers of [{}, { "Content-Type": "text/plain" }, { "X-Engine": "1" }]) {
     for (const mode of ["cors", "no-cors"]) {
@@ -62,7 +63,8 @@ ATTACK = """async (target) => {
       document.body.append(made);
     }));
   }
-  await frame(`<form method="post" action="${target}/do/start" enctype="text/plain"><input name='{"rate":"none","x":"' value='"}'></form>` +
+  await frame(`<form method="post" action="${target}/do/start" enctype="text/plain">` +
+    `<input name='{"rate":"none","x":"' value='"}'></form>` +
     "<script>document.forms[0].submit()</" + "script>");
   await frame(`<iframe src="${target}/"></iframe><embed src="${target}/"><object data="${target}/"></object>`);
   return out;

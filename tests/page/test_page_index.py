@@ -19,6 +19,8 @@ from engine.queue.directory import Queue
 from engine.queue.making import make_queue
 from engine.queue.manifest import Checkpoint, write_checkpoint
 from engine.queue.manifest_row import ManifestRow
+from engine.report.timeline import STEPS_S
+from engine.storage.timestamps import utc
 
 KINDS = {"ok": None, "private": "absent", "no_captions": "absent", "timeout": "failed", "network": "failed"}
 
@@ -135,6 +137,50 @@ def test_a_filter_without_words_is_one_page_however_many_rows_lie_between(tmp_pa
     page = found.page(TableFilter.of("failed"))
     assert [each.n for each in page.rows] == [3, 2, 1]
     assert page.complete and page.next_before is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reads"),
+    [
+        (TableFilter.of("", "timeout"), "COVERING INDEX by_sort"),
+        (TableFilter.of("failed"), "COVERING INDEX by_sort"),
+        (TableFilter.of(), "rows USING INTEGER PRIMARY KEY"),
+    ],
+)
+def test_a_filter_reads_one_index_in_the_order_of_its_rows(
+    tmp_path: Path, wanted: TableFilter, reads: str
+) -> None:
+    """Neither a table beside it nor a sort: whoever waits does not wait for the rows in between."""
+    queue = make_queue(str(tmp_path / "queue"))
+    write(queue, [a_row(n, kind) for n, kind in enumerate(sorted(KINDS))])
+    found = followed(queue, tmp_path / "index")
+    asked: list[str] = []
+    with sqlite3.connect(found.path) as db:
+        db.set_trace_callback(asked.append)
+        list(index._search(db, wanted, 10, 1, 5))
+        db.set_trace_callback(None)
+        for query in [each for each in asked if " rows " in each and "FROM sorts" not in each]:
+            plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}")]
+            assert len(plan) == 1 and reads in plan[0], plan
+    db.close()
+    assert len(asked) > 1 or not wanted.status + wanted.kind
+
+
+@given(st.lists(st.integers(0, 100_000), max_size=60))
+def test_bins_are_as_fine_as_so_many_allow(
+    tmp_path_factory: pytest.TempPathFactory, times: list[int]
+) -> None:
+    root = tmp_path_factory.mktemp("q")
+    queue = make_queue(str(root / "queue"))
+    times = [1_790_000_000 + at for at in times]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "STEP_ROWS", 7)
+        patch.setattr(index, "MAX_BINS", 5)
+        write(queue, [{**a_row(n, "ok"), "finished_at": utc(at)} for n, at in enumerate(times)])
+        found = followed(queue, root / "index").finished()
+    finest = next(step_s for step_s in STEPS_S if len({at // step_s for at in times}) <= 5)
+    assert found.step_s == finest
+    assert found.bins == Counter(at // finest for at in times)
 
 
 def test_rows_that_come_while_one_reads_move_no_page(tmp_path: Path) -> None:

@@ -180,9 +180,14 @@ def test_a_batch_from_the_first_paste_to_the_audit(room: Room) -> None:
     assert page.get("/download/report.json").json()["state"] == "finished"
     table = page.get("/download/table.csv").content.decode("utf-8-sig")
     assert len(list(csv.DictReader(io.StringIO(table)))) == len(rows)
-    with zipfile.ZipFile(io.BytesIO(page.get("/download/texts.zip").content)) as archive:
-        assert len(archive.namelist()) == sum(row["status"] == "ok" for row in rows)
+    for name in ("texts.zip", "md.zip", "srt.zip", "vtt.zip"):
+        with zipfile.ZipFile(io.BytesIO(page.get(f"/download/{name}").content)) as archive:
+            assert len(archive.namelist()) == sum(row["status"] == "ok" for row in rows)
     assert page.get("/download/table.db").content.startswith(b"SQLite format 3")
+    assert page.get("/download/table.parquet").content.startswith(b"PAR1")
+    assert len(page.get("/download/table.jsonl").text.splitlines()) == len(rows)
+    passages = {json.loads(line)["video_id"] for line in page.get("/download/passages.jsonl").iter_lines()}
+    assert passages == {row["video_id"] for row in rows if row["status"] == "ok"}
     for name in ("batch.json", "..%2fbatch.json", "%2fetc%2fpasswd"):
         assert page.get(f"/download/{name}").status_code == 404
     assert 'engine_jobs{queue="' in page.get("/metrics").text
@@ -584,9 +589,8 @@ def test_nobody_comes_in_by_another_way_of_asking(
     """Byte for byte, to the real server, without a cookie."""
     with socket.create_connection(("127.0.0.1", looking.port), HANG_S) as sock:
         name = (host or "127.0.0.1:{port}").format(port=looking.port)
-        sock.sendall(
-            f"{request_line.format(port=looking.port)}\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode()
-        )
+        line = request_line.format(port=looking.port)
+        sock.sendall(f"{line}\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while data := sock.recv(1 << 16):
             answer += data

@@ -138,8 +138,8 @@ _FOCUSED = """(name) => {
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 def test_the_walk_in_a_browser(tmp_path: Path) -> None:
-    """By the keyboard: without the token nothing; start, slide, one after the other, pause, go on. A phone follows,
-    tabs are closed, then the page is killed: the run goes on."""
+    """By the keyboard: without the token nothing; start, slide, one after the other, pause, go on. A phone follows.
+    Tabs are closed, then the page is killed: the run goes on."""
     sync_api = pytest.importorskip("playwright.sync_api")
     queue = tmp_path / "queue"
     with (
