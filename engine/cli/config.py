@@ -14,7 +14,7 @@ from engine.cli.options import config_files
 from engine.cli.options.commands import EngineGroup
 from engine.cli.options.common import json_option, profile_option, queue_option
 from engine.errors import Exit, NoQueueError, UsageError
-from engine.network.proxies import egresses, parse_proxy
+from engine.network.proxies import egresses, environment_proxy, parse_proxy, proxy_variables
 from engine.queue.admission import DirectoryState, inspect
 from engine.queue.directory import exists, no_queue, open_queue
 from engine.queue.marker import output_of
@@ -80,6 +80,12 @@ def _found(ctx: click.Context, frozen: dict[str, Any]) -> Iterator[tuple[str, An
             yield key, frozen[name], _FROZEN
             continue
         value = ctx.params[name]
+        named = None
+        if name == "proxy" and not value and not ctx.params["proxies"]:
+            named = environment_proxy(proxy_variables())
+        if named:
+            yield key, [egresses([named[0]])[0].name], named[1]
+            continue
         if name == "proxy":
             value = _proxies(value)
         if name == "notify" and value:

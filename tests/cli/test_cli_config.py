@@ -71,3 +71,14 @@ def test_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = show(tmp_path / "q")
     assert "s3cr3t" not in text
     assert "proxies speak http" in text
+
+
+def test_the_environments_proxy_is_shown_without_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:s3cret@h:3128")
+    said = show(tmp_path / "q", "--json")
+    assert json.loads(said)["options"]["proxy"] == {"value": ["p001 h:3128"], "from": "HTTPS_PROXY"}
+    assert "s3cret" not in said
+    monkeypatch.setenv("ENGINE_PROXY", "http://other:1")
+    assert json.loads(show(tmp_path / "q", "--json"))["options"]["proxy"]["from"] == "ENGINE_PROXY"
