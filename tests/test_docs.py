@@ -39,7 +39,7 @@ MAX_README_LINES, MAX_README_WORDS = 160, 1300
 MAX_SENTENCE_WORDS = 40
 
 # Options in the pages that are other programs' or scripts'.
-FOREIGN = {"--flat-playlist", "--long"}
+FOREIGN = {"--flat-playlist", "--long", "--array", "--wrap", "--requeue", "--host"}
 SHARED = {"plan": "run", "rehearse": "run"}  # this command takes all options of that one
 IDS = [path.stem for path in PAGES]
 
