@@ -41,7 +41,7 @@ MAX_README_LINES, MAX_README_WORDS = 160, 1300
 MAX_SENTENCE_WORDS = 40
 
 # Options in the pages that are other programs' or scripts'.
-FOREIGN = {"--flat-playlist", "--long", "--user", "--what"}
+FOREIGN = {"--flat-playlist", "--long", "--user", "--what", "--array", "--wrap", "--requeue", "--host"}
 COMPARED = ROOT / "docs" / "howto" / "moving-over.md"  # its tables have the other program's options first
 SHARED = {"plan": "run", "rehearse": "run"}  # this command takes all options of that one
 IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from engine.errors import Exit, HeldError, UsageError
-from engine.fleet.keeper import GroupKeeper
+from engine.fleet.group_use import GroupUse
 from engine.fleet.ledger import Ledger
 from engine.fleet.machine import MachineDirectory
 from engine.fleet.share import MachineOptions, Say
@@ -44,21 +44,23 @@ def join(
     with lock:
         while not stop.is_set():
             me = {"machine": machine.name, "token": secrets.token_hex(8), "at": utc()}
-            keeper = None
+            group_use = None
             if fleet.groups:
-                keeper = GroupKeeper(ledger, fleet, machine, me, options.run.get("proxies"))
-                for warning in keeper.warnings:
+                group_use = GroupUse(ledger, fleet, machine, me, options.run.get("proxies"))
+                for warning in group_use.warnings:
                     say(f"warning: {warning}")
-                if not keeper.start(
+                if not group_use.start(
                     stop, lambda: say("every proxy group is another machine's: waiting for one")
                 ):
                     break
-                say(f"this machine uses proxy group {keeper.group}")
-            _offer(machine, scheduler, options, places, keeper, stop, say)
-            if keeper is not None:
-                keeper.end()
-                if keeper.lost.is_set():
-                    say(f"the proxy group is another machine's now{': ' * bool(keeper.error)}{keeper.error}")
+                say(f"this machine uses proxy group {group_use.group}")
+            _offer(machine, scheduler, options, places, group_use, stop, say)
+            if group_use is not None:
+                group_use.end()
+                if group_use.lost.is_set():
+                    say(
+                        f"the proxy group is another machine's now{': ' * bool(group_use.error)}{group_use.error}"
+                    )
     return Exit.OK
 
 
@@ -73,19 +75,19 @@ def _offer(
     scheduler: str,
     options: MachineOptions,
     places: int,
-    keeper: GroupKeeper | None,
+    group_use: GroupUse | None,
     stop: SignalEvent,
     say: Say,
 ) -> None:
     """Keep a Dask worker alive until `stop` is set or the proxy group is lost; then let its shares drain."""
     run = dict(options.run)
-    if keeper is not None:
-        run["proxies"] = keeper.proxies
-    note = {"work": machine.root, "run": run, "group": keeper.group if keeper else None}
+    if group_use is not None:
+        run["proxies"] = group_use.proxies
+    note = {"work": machine.root, "run": run, "group": group_use.group if group_use else None}
     disk.publish(machine.path("join.json"), json.dumps(note).encode() + b"\n")
 
     def over() -> bool:
-        return stop.is_set() or (keeper is not None and keeper.lost.is_set())
+        return stop.is_set() or (group_use is not None and group_use.lost.is_set())
 
     while not over():
         with _worker(machine, scheduler, places) as worker:

@@ -15,7 +15,7 @@ from engine.errors import DiskError, NoQueueError, UsageError
 from engine.fleet import names
 from engine.fleet.names import PartName, ShareKey
 from engine.fleet.objects import Objects, UnavailableError, open_objects
-from engine.fleet.protocol import Asked, from_bytes, next_number, to_bytes
+from engine.fleet.protocol import FleetAsked, from_bytes, next_number, to_bytes
 from engine.fleet.steps import Create, Names, Put, Read, Step, Steps, create_ours, insist, perform
 from engine.fleet.timing import Timing
 from engine.model import Job
@@ -210,9 +210,9 @@ class Ledger:
             ) from None
 
     # ---- steering --------------------------------------------------------------------------------------
-    def asked(self) -> Asked:
+    def asked(self) -> FleetAsked:
         """What has been asked of the fleet until now."""
-        asked = Asked()
+        asked = FleetAsked()
         numbers = names.asked_numbers(self.names("asked/"))
         for number, (_, data) in zip(numbers, self.read_all(map(names.asked, numbers)), strict=True):
             asked = asked.after(number, from_bytes(data))

@@ -38,7 +38,7 @@ class Brought:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FleetAsked:
     """What `engine fleet pause|resume|set|stop` have asked for until now."""
 
     number: int = 0  # of the last request that was read
@@ -46,13 +46,13 @@ class Asked:
     stopped: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)  # rate, processes, threads
 
-    def after(self, number: int, ask: Mapping[str, Any]) -> Asked:
+    def after(self, number: int, ask: Mapping[str, Any]) -> FleetAsked:
         what = ask.get("ask")
         chosen = ask.get("settings")
         settings = {**self.settings, **chosen} if isinstance(chosen, dict) else self.settings
         paused = {"pause": True, "resume": False}.get(str(what), self.paused)
         stopped = {"stop": True, "resume": False}.get(str(what), self.stopped)
-        return Asked(number, paused, stopped, settings)
+        return FleetAsked(number, paused, stopped, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Glance:
     facts: Mapping[str, Any] = field(default_factory=dict)  # what the beat says of it
 
 
-class Work(Protocol):
+class ShareWork(Protocol):
     """What a hold does on its own machine. Only this part touches the engine."""
 
     def begin(self, ids: frozenset[str], *, resumed: bool) -> None:
@@ -88,7 +88,7 @@ class Work(Protocol):
     ) -> tuple[bytes, frozenset[str], dict[str, Any]] | None:
         """The next part: its bytes, its ids, what to say of it; without rows whose id is known. None: no rows."""
 
-    def follow(self, asked: Asked) -> None:
+    def follow(self, asked: FleetAsked) -> None:
         """Do what is asked of the fleet."""
 
     def stopping(self) -> bool:
@@ -169,7 +169,7 @@ class ShareHold:
         key: ShareKey,
         wanted: frozenset[str],
         me: Mapping[str, Any],
-        work: Work,
+        work: ShareWork,
         clock: Callable[[], float],
         timing: Timing,
         *,
@@ -191,7 +191,7 @@ class ShareHold:
         self._resumed = False
         self._own_parts = 0
         self._beats = 0
-        self._asked = Asked()
+        self._asked = FleetAsked()
         self._next_beat_s = 0.0
         self._brought_at_s = 0.0
         self._unwritten: tuple[PartName, bytes, Brought] | None = None
@@ -295,7 +295,7 @@ class ShareHold:
             yield Put(names.beat(self.key), to_bytes(beat))
             yield from self._hear(0.0)
             if not self._beats % DONE_BEATS and (yield Read(names.done(self.key))) is not None:
-                self._work.follow(Asked(self._asked.number, stopped=True))  # another machine was faster
+                self._work.follow(FleetAsked(self._asked.number, stopped=True))  # another machine was faster
                 return
         except UnavailableError:
             return
@@ -310,10 +310,8 @@ class ShareHold:
 
     def _bring(self, glance: Glance, *, all_of_it: bool) -> Steps[None]:
         """Write parts of what is final by now, when there is enough of it or it has waited long enough."""
-        late = self._clock() - self._brought_at_s >= self._timing.bring_s
-        if not (
-            all_of_it or self._unwritten or glance.waiting >= self._rows_a_part or (late and glance.waiting)
-        ):
+        late, waiting = self._clock() - self._brought_at_s >= self._timing.bring_s, glance.waiting
+        if not (all_of_it or self._unwritten or waiting >= self._rows_a_part or (late and waiting)):
             return
         while True:
             if self._unwritten is None:
@@ -329,6 +327,9 @@ class ShareHold:
                 return  # the run goes on, and the same part is written later
             self._unwritten = None
             self.parts.append(brought)
+            waiting -= self._rows_a_part
+            if not (all_of_it or late) and waiting < self._rows_a_part:
+                break  # what is left waits for company
         self._brought_at_s = self._clock()
 
     def _next_part(self) -> tuple[PartName, bytes, Brought] | None:

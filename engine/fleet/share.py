@@ -14,7 +14,7 @@ from typing import Any
 from engine.budget import lease
 from engine.errors import DiskError, Exit, HeldError, UsageError
 from engine.fleet import parts
-from engine.fleet.keeper import GroupKeeper
+from engine.fleet.group_use import GroupUse
 from engine.fleet.ledger import Fleet, Generation, Ledger
 from engine.fleet.machine import MachineDirectory
 from engine.fleet.names import ShareKey
@@ -99,12 +99,12 @@ def _one(
             )
         with lock:
             me = {"machine": machine.name, "token": secrets.token_hex(8), "at": utc()}
-            keeper = _keeper(ledger, fleet, machine, options, me, stop, say)
+            group_use = _group_use(ledger, fleet, machine, options, me, stop, say)
             try:
-                end = _work(ledger, fleet, generation, key, machine, options, keeper, me, stop, say)
+                end = _work(ledger, fleet, generation, key, machine, options, group_use, me, stop, say)
             finally:
-                if keeper is not None:
-                    keeper.end()
+                if group_use is not None:
+                    group_use.end()
         if end.done is None:
             return _tell(end, key, stop, say)
         done = ledger.done(key)
@@ -113,7 +113,7 @@ def _one(
     return Exit.SOME_FAILED if failed else Exit.OK
 
 
-def _keeper(
+def _group_use(
     ledger: Ledger,
     fleet: Fleet,
     machine: MachineDirectory,
@@ -121,16 +121,16 @@ def _keeper(
     me: dict[str, Any],
     stop: SignalEvent,
     say: Say,
-) -> GroupKeeper | None:
+) -> GroupUse | None:
     """The share's own hold on a proxy group, where the fleet has some and no `join` holds one for it."""
     if not fleet.groups or options.joined:
         return None
-    keeper = GroupKeeper(ledger, fleet, machine, me, options.run.get("proxies"))
-    for warning in keeper.warnings:
+    group_use = GroupUse(ledger, fleet, machine, me, options.run.get("proxies"))
+    for warning in group_use.warnings:
         say(f"warning: {warning}")
-    if keeper.start(stop, lambda: say("every proxy group is another machine's: waiting for one")):
-        say(f"this machine uses proxy group {keeper.group}")
-    return keeper
+    if group_use.start(stop, lambda: say("every proxy group is another machine's: waiting for one")):
+        say(f"this machine uses proxy group {group_use.group}")
+    return group_use
 
 
 def _work(
@@ -140,16 +140,16 @@ def _work(
     key: ShareKey,
     machine: MachineDirectory,
     options: MachineOptions,
-    keeper: GroupKeeper | None,
+    group_use: GroupUse | None,
     me: dict[str, Any],
     stop: SignalEvent,
     say: Say,
 ) -> ShareEnd:
     jobs = ledger.jobs(generation, key)
-    group = keeper.group if keeper is not None else options.group
+    group = group_use.group if group_use is not None else options.group
     run = {**options.run, **fleet.options, "budget": machine.budget(group)}
-    if keeper is not None and keeper.group is not None:
-        run["proxies"] = keeper.proxies
+    if group_use is not None and group_use.group is not None:
+        run["proxies"] = group_use.proxies
     facts = {"share": str(key), "jobs": len(jobs), **({} if group is None else {"group": group})}
     work = RunWork(machine.share(fleet.id, key), jobs, run, facts, stop, ledger.timing, lease.now_s)
     hold = ShareHold(
@@ -166,7 +166,7 @@ def _work(
     )
 
     def pause(seconds: float) -> None:
-        if keeper is not None and keeper.lost.is_set():
+        if group_use is not None and group_use.lost.is_set():
             stop.set()
         stop.wait(seconds) if not stop.is_set() else _short(seconds, ledger.timing.glance_s)
 

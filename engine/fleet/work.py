@@ -13,7 +13,7 @@ from engine.batch import Batch
 from engine.errors import EngineError, Exit, NoAnswerError, NoRunError, RunDiedError
 from engine.fleet import parts
 from engine.fleet.machine import ShareDirectory
-from engine.fleet.protocol import Asked, Glance
+from engine.fleet.protocol import FleetAsked, Glance
 from engine.fleet.timing import Timing
 from engine.inputs import Line
 from engine.model import Job
@@ -51,7 +51,7 @@ class RunWork:
         self.said = ""  # what the run said when it ended by an error
         self._offset = 0  # of the manifest: what lies before it was given
         self._given = 0
-        self._followed = Asked()
+        self._followed = FleetAsked()
         self._status: dict[str, Any] = {}
         self._status_at_s = -1e9
         self._asked_to_stop = False
@@ -120,7 +120,7 @@ class RunWork:
             return None
         return parts.pack(found) if found else None
 
-    def follow(self, asked: Asked) -> None:
+    def follow(self, asked: FleetAsked) -> None:
         """Have the run go on as it is asked. What it has not done by the next beat is asked of it again."""
         batch, before = Batch(self._queue.root), self._followed
         try:

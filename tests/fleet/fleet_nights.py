@@ -1,7 +1,8 @@
 """The nights of a fleet, each by seed: what dies, and that no row is doubled or missing afterwards.
 
-scripts/fleet nights                        # all of them
+scripts/fleet nights                             # all of them
 scripts/fleet nights scheduler s3 --seed 7
+FLEET_NIGHT_PACE=3 scripts/fleet nights group    # slower: the holder stands still for more than two minutes
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def group(night: Night) -> None:
             HANG_S,
             "for the third to take the group",
         )
-        wait_s(2.0)
+        wait_s(120 / PACE)
     assert before == night.machines[still].said()
     until(
         lambda: "another machine's now" in night.machines[still].said(),

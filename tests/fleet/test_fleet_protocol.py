@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.fleet import protocol
 from engine.fleet.names import PartName
-from engine.fleet.protocol import Asked, Brought, Watched, complete, disjoint, fruitless
+from engine.fleet.protocol import Brought, FleetAsked, Watched, complete, disjoint, fruitless
 from engine.fleet.steps import Steps
 
 
@@ -72,7 +72,7 @@ def test_how_many_holds_were_fruitless(
 
 
 def test_what_is_asked_adds_up() -> None:
-    asked = Asked().after(1, {"ask": "pause"}).after(2, {"ask": "set", "settings": {"rate": "1/s"}})
+    asked = FleetAsked().after(1, {"ask": "pause"}).after(2, {"ask": "set", "settings": {"rate": "1/s"}})
     assert (asked.paused, asked.stopped, dict(asked.settings)) == (True, False, {"rate": "1/s"})
     asked = asked.after(3, {"ask": "stop"}).after(4, {"settings": 3}).after(5, {})
     assert (asked.paused, asked.stopped, asked.number) == (True, True, 5)

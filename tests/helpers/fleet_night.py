@@ -29,7 +29,7 @@ from patience import HANG_S, until
 
 from engine.rehearsal import Rehearsal, invented_ids
 
-PACE = 20
+PACE = int(os.environ.get("FLEET_NIGHT_PACE", "20"))
 DEAD_PROXY = "http://127.0.0.1:9"  # whatever is not told where to go must get nowhere
 LATENCY_S, RATE = 0.05, "12/s"
 

@@ -17,7 +17,7 @@ from typing import Any
 from engine.fleet import names
 from engine.fleet.names import PartName, ShareKey
 from engine.fleet.objects import UnavailableError
-from engine.fleet.protocol import Asked, Glance, ShareEnd, ShareHold, from_bytes
+from engine.fleet.protocol import FleetAsked, Glance, ShareEnd, ShareHold, from_bytes
 from engine.fleet.steps import Create, Names, Pause, Put, Read, Step, answer
 from engine.fleet.timing import Timing
 
@@ -126,7 +126,7 @@ class MadeUpWork:
             return self.rows(known, at_most) if self._rows else None
         return pack_ids(ids), ids, {"rows": len(ids)}
 
-    def follow(self, asked: Asked) -> None:
+    def follow(self, asked: FleetAsked) -> None:
         self.stop = self.stop or asked.stopped
 
     def stopping(self) -> bool:
@@ -231,7 +231,7 @@ class World:
             self.begun[key] += 1
             off_s = machine.clock_off_s
             clock = lambda: self.now_s + off_s  # noqa: B023, E731
-            rate = self._rate * (1 + int(machine.name[1:]) % 3 / 3)
+            rate = self._rate * (1 + int(machine.name[1:]) % 3 / 3 * self._beside)
             work = MadeUpWork(self.shares[key], rate, clock, machine.disk.setdefault(key, set()))
             me = {"machine": machine.name, "token": f"{self._starts:016x}"}
             share = ShareHold(

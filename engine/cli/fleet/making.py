@@ -18,8 +18,8 @@ from engine.cli.options.network import proxies_option
 from engine.cli.options.values import Whole
 from engine.errors import Exit, UsageError
 from engine.fleet import names
-from engine.fleet.keeper import dealt as dealt_proxies
-from engine.fleet.keeper import hashes
+from engine.fleet.group_use import dealt as dealt_proxies
+from engine.fleet.group_use import hashes
 from engine.fleet.ledger import Fleet, Ledger
 from engine.fleet.planning import Dealt, Spill, commonest, deal, spill
 from engine.network.proxies import read_proxies

@@ -29,7 +29,7 @@ MACHINE = (
 _PATHS = ("proxies", "ca_bundle", "ytdlp_options")
 
 
-class Place(click.types.StringParamType):
+class LedgerPlace(click.types.StringParamType):
     """A ledger: a directory, or an address of a store."""
 
     name = "ledger"
@@ -38,7 +38,7 @@ class Place(click.types.StringParamType):
         return value if "://" in str(value) else LOCAL_PATH.convert(value, param, ctx)
 
 
-ledger_argument = click.argument("ledger", metavar="LEDGER", type=Place())
+ledger_argument = click.argument("ledger", metavar="LEDGER", type=LedgerPlace())
 
 
 def work_option(function: F) -> F:

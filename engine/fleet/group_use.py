@@ -30,7 +30,7 @@ def dealt(urls: list[str], groups: int) -> list[list[str]]:
     return [urls[at::groups] for at in range(groups)]
 
 
-class GroupKeeper:
+class GroupUse:
     """A machine's proxy group, held from `start` until `end`, or until it is lost (`lost` is set then)."""
 
     def __init__(
