@@ -37,6 +37,7 @@ from engine.storage.locks import take_or_say_who
 from engine.worker import main
 from engine.worker.context import Resources
 from engine.worker.main import MainLoop, WorkerControl, WorkerReport
+from engine.youtube import clients
 
 WORKERS = 4  # more than any damage needs; a queue that is not finished by then never will be
 WORKER_S = 20.0
@@ -151,7 +152,9 @@ def spared() -> Iterator[None]:
         ):
             stack.enter_context(mock.patch.object(target, name, value))
         stack.enter_context(mock.patch.object(processes, "boot_id", lambda: "the next boot"))
-        stack.enter_context(mock.patch.object(client, "Client"))  # nobody goes through it
+        # Nobody goes through either.
+        stack.enter_context(mock.patch.object(client, "Client"))
+        stack.enter_context(mock.patch.object(clients, "installed_clients", lambda: clients.CLIENTS))
         yield
 
 
