@@ -9,16 +9,21 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-LEVEL = 9  # a record of 30 KB takes under a millisecond, and higher levels gain a percent or two
+_Parameter, _Strategy = zstd.CompressionParameter, zstd.Strategy
+# Level 9 with the parser of the higher levels: 2 ms for a record of 30 KB, and 2 to 5 % smaller than level 9 alone.
+OPTIONS: dict[int, int] = {
+    _Parameter.compression_level: 9,
+    _Parameter.strategy: _Strategy.btopt,
+    _Parameter.min_match: 4,
+    _Parameter.search_log: 3,
+    _Parameter.target_length: 32,
+    _Parameter.checksum_flag: 1,
+}
 
 
 def compress(data: bytes) -> bytes:
     """One frame that holds these bytes. It can be read by itself and checks what it decompresses to."""
-    options: dict[int, int] = {
-        zstd.CompressionParameter.compression_level: LEVEL,
-        zstd.CompressionParameter.checksum_flag: 1,
-    }
-    return zstd.compress(data, options=options)
+    return zstd.compress(data, options=OPTIONS)
 
 
 def decompress(frame: bytes, max_bytes: int) -> bytes | None:
