@@ -9,7 +9,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# A record of 30 KB takes under a millisecond. The parser of the higher levels gains 2 to 5 % for three times the time,
+# A record of 30 KB takes under a millisecond. The parser of the higher levels gains 2 to 5 % for three times that,
 # and a run is then slower than one that writes files.
 OPTIONS: dict[int, int] = {
     zstd.CompressionParameter.compression_level: 9,
