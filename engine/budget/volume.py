@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 FINE_S, FINE = 20, 24
 COARSE_S, COARSE = 300, 36
-VOLUME_BYTES = 2 * (FINE + COARSE)
 _FULL = 0xFFFF
 _SLOT = struct.Struct("<H")
 _FINE, _COARSE = struct.Struct(f"<{FINE}H"), struct.Struct(f"<{COARSE}H")

@@ -7,7 +7,6 @@ from collections import deque
 from dataclasses import dataclass, field
 
 FORGIVEN_S = 6 * 3600.0  # so long without a block, and the next one is a first one again
-BLOCK_SPREAD = 0.1
 
 
 @dataclass(slots=True)
@@ -48,7 +47,6 @@ class HiddenLimit:
     block_spread: float = 0.0
     seed: int = 0
     blocks: int = 0  # of those that exceeded it
-    spurious: int = 0
     _accounts: dict[str, _Account] = field(default_factory=dict)
 
     def refuses(self, egress: str, now_s: float) -> bool:
@@ -57,7 +55,6 @@ class HiddenLimit:
         if now_s < account.blocked_until_s:
             return True
         if self._for_no_reason(account, now_s):
-            self.spurious += 1
             account.blocked_until_s = now_s + self.spurious_block_s
             return True
         if not (self._exceeds_window if self.window_s else self._overflows)(account, now_s):

@@ -264,8 +264,9 @@ def test_a_dead_proxy_is_retired_told_and_tried_again(tmp_path: Path) -> None:
     assert events[-1] == "p001 network_back"
 
 
-def test_the_retired_are_recalled_when_the_last_one_closes(tmp_path: Path) -> None:
-    budget = several(tmp_path / "budget", 2)
+def with_one_retired(path: Path) -> Budget:
+    """Two egresses, of which the second is retired for long."""
+    budget = several(path, 2)
     lose(budget, 1)
     with budget._store.transaction(1) as record:
         record.state = record.state._replace(
@@ -273,6 +274,11 @@ def test_the_retired_are_recalled_when_the_last_one_closes(tmp_path: Path) -> No
             open_until=record.now + 3000,
             open_until_wall=record.wall + 3000,
         )
+    return budget
+
+
+def test_the_retired_are_recalled_when_the_last_one_closes(tmp_path: Path) -> None:
+    budget = with_one_retired(tmp_path / "budget")
     lose(budget, 0)
     views = snapshot(str(tmp_path / "budget"))
     assert [view.state for view in views] == ["network", "unreachable"]
@@ -280,14 +286,7 @@ def test_the_retired_are_recalled_when_the_last_one_closes(tmp_path: Path) -> No
 
 
 def test_a_new_run_tries_the_retired_at_once(tmp_path: Path) -> None:
-    budget = several(tmp_path / "budget", 2)
-    lose(budget, 1)
-    with budget._store.transaction(1) as record:
-        record.state = record.state._replace(
-            flags=record.state.flags | AWAY,
-            open_until=record.now + 3000,
-            open_until_wall=record.wall + 3000,
-        )
+    budget = with_one_retired(tmp_path / "budget")
     several(tmp_path / "budget", 2)
     assert snapshot(str(tmp_path / "budget"))[1].open_in_s > 2000  # a worker that comes changes nothing
     several(tmp_path / "budget", 2, new_run=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import fcntl
 import json
 import os
 import random
@@ -17,13 +16,12 @@ import shlex
 import shutil
 import signal
 import subprocess
-import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import recount
-from commands import COMMAND, Batch, Command, environment, session_members, until, videos
+from commands import COMMAND, Batch, Command, environment, run_on_a_terminal, session_members, until, videos
 from killing import slack
 from nights import Place
 from patience import HANG_S, Limit
@@ -152,22 +150,7 @@ def _busy(batch: Batch) -> list[list[str]]:
 def terminal(place: Place, seed: int) -> str:
     """The other end of the terminal is closed, as when a window or a connection is: HUP, and nobody to tell."""
     batch = _batch(place, seed, 0.1)
-    master, slave = os.openpty()
-
-    def own_terminal() -> None:
-        os.setsid()
-        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-    process = subprocess.Popen(
-        [*COMMAND, *batch.run_args(batch.file, *FEW, "--progress", "bar", "-v", "--grace", str(GRACE_S))],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=environment(TERM="xterm"),
-        preexec_fn=own_terminal,  # noqa: PLW1509 - a controlling terminal can be had in no other way
-    )
-    os.close(slave)
-    batch.pids.append(process.pid)
+    process, master = run_on_a_terminal(batch, *FEW, "-v", "--grace", str(GRACE_S))
     shown = _watch(master, lambda: _requests(batch) >= random.Random(seed).randrange(1, 100))
     gone_s = time.monotonic()
     os.close(master)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
-import subprocess
-import termios
 import time
 from dataclasses import dataclass
 
 import recount
-from commands import COMMAND, Batch, Ended, environment, session_members, until, videos
+from commands import Batch, Ended, run_on_a_terminal, session_members, until, videos
 from nights import Place, played
 from patience import HANG_S, Limit
 
@@ -141,22 +138,7 @@ def test_a_second_term_ends_it_now(night: tuple[Batch, Ended]) -> None:
 def on_a_terminal(place: Place) -> tuple[Batch, int, str]:
     """^C typed at a run's own terminal: the signal goes to the whole group."""
     batch = slow_batch(place)
-    master, slave = os.openpty()
-
-    def own_terminal() -> None:
-        os.setsid()
-        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-    process = subprocess.Popen(
-        [*COMMAND, *batch.run_args(batch.file, *FEW, "--progress", "bar")],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=environment(TERM="xterm"),
-        preexec_fn=own_terminal,  # noqa: PLW1509 - a controlling terminal can be had in no other way
-    )
-    os.close(slave)
-    batch.pids.append(process.pid)
+    process, master = run_on_a_terminal(batch, *FEW)
     shown, typed, limit = b"", False, Limit(40.0)
     while not limit.over:
         ready, _, _ = select.select([master], [], [], 0.05)

@@ -8,6 +8,7 @@ of what becomes of each video.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -300,6 +302,27 @@ class Batch:
             assert set(self.rows()) == set(self.ids)
             verified = self.does("verify")
             assert verified.code == 0, verified.said
+
+
+def run_on_a_terminal(batch: Batch, *more: str | os.PathLike[str]) -> tuple[subprocess.Popen[bytes], int]:
+    """A run in a session with a terminal of its own, and the terminal's other end."""
+    master, slave = os.openpty()
+
+    def own_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [*COMMAND, *batch.run_args(batch.file, "--progress", "bar", *more)],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=environment(TERM="xterm"),
+        preexec_fn=own_terminal,  # noqa: PLW1509 - a controlling terminal can be had in no other way
+    )
+    os.close(slave)
+    batch.pids.append(process.pid)
+    return process, master
 
 
 def semaphores(pids: Iterable[int]) -> list[str]:

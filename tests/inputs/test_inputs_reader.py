@@ -188,12 +188,8 @@ def test_a_line_of_ten_megabytes_costs_one_line_and_little_memory(name: str, tmp
     assert peak_bytes < 8_000_000
 
 
-@given(st.binary(max_size=400), st.sampled_from([".txt", ".csv", ".tsv", ".jsonl", ".json", ".x"]))
-def test_any_bytes_end_in_lines_or_a_clear_error(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes, ending: str
-) -> None:
-    path = tmp_path_factory.getbasetemp() / f"any{ending}"
-    path.write_bytes(data)
+def _ends_well(path: Path) -> None:
+    """It is read as lines that can be written, or refused by its name."""
     try:
         lines = list(read(str(path)))
     except UsageError as exc:
@@ -202,6 +198,15 @@ def test_any_bytes_end_in_lines_or_a_clear_error(
     for line in lines:
         assert (line.video_id is None) == (line.reason is not None)
         json.dumps([line.text, line.input, line.reason], ensure_ascii=False, allow_nan=False).encode()
+
+
+@given(st.binary(max_size=400), st.sampled_from([".txt", ".csv", ".tsv", ".jsonl", ".json", ".x"]))
+def test_any_bytes_end_in_lines_or_a_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, ending: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"any{ending}"
+    path.write_bytes(data)
+    _ends_well(path)
 
 
 HARMED = {name: (DATA / name).read_bytes() for name in ("takeout-001.zip", "list.xlsx", "list.csv.gz")}
@@ -220,13 +225,7 @@ def test_any_harm_to_what_is_packed_ends_so_too(
     data = HARMED[name]
     place = int(at * len(data))
     path.write_bytes(data[:place] + put + data[place + taken :])
-    try:
-        lines = list(read(str(path)))
-    except UsageError as exc:
-        assert str(path) in str(exc)
-        return
-    for line in lines:
-        json.dumps([line.text, line.input, line.reason], ensure_ascii=False, allow_nan=False).encode()
+    _ends_well(path)
 
 
 # -- JSON ---------------------------------------------------------------------------------------------------

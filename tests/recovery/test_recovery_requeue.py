@@ -277,16 +277,21 @@ def test_a_manifest_that_is_not_what_was_written_is_derived_again(tmp_path: Path
     assert len(_rows(queue)) == 40
 
 
-def test_a_manifest_cut_while_a_retry_was_under_way_is_derived_again(tmp_path: Path) -> None:
-    """It is as long as the new one might be that a crash left without its checkpoint."""
-    queue = worked(tmp_path, 40, some_fail)
-    failed = _with(queue, "network", "blocked")
+def _die_amid_retry(queue: Queue) -> None:
+    """A retry that dies as soon as its intent is on the disk."""
     for step in range(200):
         with dying_at(step):
             with contextlib.suppress(Crash):
                 retry(queue)
         if os.path.exists(queue.retry):
             break
+
+
+def test_a_manifest_cut_while_a_retry_was_under_way_is_derived_again(tmp_path: Path) -> None:
+    """It is as long as the new one might be that a crash left without its checkpoint."""
+    queue = worked(tmp_path, 40, some_fail)
+    failed = _with(queue, "network", "blocked")
+    _die_amid_retry(queue)
     with open(queue.manifest, "r+b") as file:
         file.truncate(len(file.readline()))
     recover(queue)
@@ -306,12 +311,7 @@ def test_a_damaged_intent_is_said(tmp_path: Path) -> None:
 def test_an_intent_that_was_changed_is_damaged(tmp_path: Path) -> None:
     """A chunk that is another's, a job that is another: nothing of it is believed."""
     queue = worked(tmp_path, 40, some_fail)
-    for step in range(200):
-        with dying_at(step):
-            with contextlib.suppress(Crash):
-                retry(queue)
-        if os.path.exists(queue.retry):
-            break
+    _die_amid_retry(queue)
     data = Path(queue.retry).read_bytes()
     for at in range(len(data) - 1):
         Path(queue.retry).write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
