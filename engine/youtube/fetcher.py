@@ -7,13 +7,13 @@ videos to come is in `way_health`.
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from engine.errors import EngineError, Interrupted
 from engine.model import (
-    ABSENT_KINDS,
     WAYS,
     Failure,
     Fetched,
@@ -26,13 +26,12 @@ from engine.model import (
     YtdlpOptions,
 )
 from engine.network.answer import FailureError
-from engine.network.attempt import Attempt
 from engine.network.client import Client
 from engine.storage.disk import disk_error
 from engine.youtube.classify import classify, shortage
 from engine.youtube.clients import CLIENTS, PAGE, YTDLP
 from engine.youtube.messages import clean
-from engine.youtube.metadata import fetch_chapters, fetch_microformat, read_metadata, with_microformat
+from engine.youtube.metadata import fetch_full, read_metadata
 from engine.youtube.track_choice import (
     ANY,
     ORIG,
@@ -54,6 +53,7 @@ __all__ = ["Client", "FetchSettings", "Fetcher"]
 
 _PASSED_ON = (Interrupted, EngineError)
 _REMEMBERED = 1_000  # videos
+_REFUSALS = 20  # in a row by a client that is not shown all videos: that is more than a few made for kids
 _PARTS = 3  # one way takes a third of the deadline at most, while others follow
 
 
@@ -139,6 +139,9 @@ class Fetcher:
         self._explicit = settings.ways != WAYS
         self._failed_before: dict[str, _Before] = {}  # by video
         self._served = 0
+        self._refused: Counter[str] = (
+            Counter()
+        )  # by way that is not shown all videos: refusals since it served one
 
     def fetch(self, video_id: str, permit: Permit, *, has_captions: bool = False) -> Fetched | NotFetched:
         """One attempt at one video; `permit` pays its first request. Of a video that is known to have captions a
@@ -154,7 +157,7 @@ class Fetcher:
                 served = self._by_ways(video, has_captions=has_captions)
                 metadata = served.metadata
                 if self.settings.metadata == "full":
-                    metadata = _full(attempt, video_id, metadata)
+                    metadata = fetch_full(attempt, video_id, metadata)
                 others = served.transcripts if self.settings.all_languages else ()
                 first = served.transcripts[0]
                 got = Fetched(
@@ -240,8 +243,10 @@ class Fetcher:
         """A way served the video: then the ways before it failed."""
         egress = video.attempt.egress
         self._served += 1
+        self._refused.pop(served.way, None)
+        self._refused.update(each.way for each in failed if each.partial)
         for each in failed:
-            if not _blames(each):
+            if not (_blames(each) or self._refused[each.way] > _REFUSALS):
                 continue
             if each.failure.kind is Kind.NO_CAPTIONS and self._was_the_mask(each.way, video):
                 continue
@@ -378,21 +383,3 @@ def _read_chosen(video: VideoAttempt, chosen: Chosen) -> Transcript:
         if answer.status >= 400:
             message += f" ({answer.status})"
         raise FailureError(Failure(Kind.TRANSLATION_REFUSED, message)) from None
-
-
-def _full(attempt: Attempt, video_id: str, metadata: Metadata) -> Metadata:
-    """Full metadata: one request, and another for chapters that the description does not list.
-
-    Any failure fails the attempt: a record without it would look complete. A final refusal by the WEB client does not
-    end the job, because the video's captions were read: it is `garbled`.
-    """
-    try:
-        found = with_microformat(metadata, fetch_microformat(attempt, video_id))
-        return found if found.chapters else replace(found, chapters=fetch_chapters(attempt, video_id))
-    except _PASSED_ON:
-        raise
-    except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
-        failure = classify(exc, attempt.answer)
-    final = failure.kind in ABSENT_KINDS or failure.kind is Kind.NOT_YET
-    kind = Kind.GARBLED if final else failure.kind
-    raise FailureError(replace(failure, kind=kind, message=clean(f"full metadata: {failure.message}")))

@@ -13,12 +13,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from engine.model import Chapter, Failure, Kind, Metadata
+from engine.errors import EngineError, Interrupted
+from engine.model import ABSENT_KINDS, Chapter, Failure, Kind, Metadata
 from engine.network.answer import FailureError
 from engine.network.attempt import Attempt
 from engine.youtube import player
 from engine.youtube.chapters import listed_chapters, marked_chapters
-from engine.youtube.classify import by_status
+from engine.youtube.classify import by_status, classify
+from engine.youtube.messages import clean
 
 _MAX_COUNT = 1 << 62
 # Far beyond YouTube's own limits: 100 characters, 5,000, and 500 for all keywords together.
@@ -114,6 +116,24 @@ def fetch_chapters(attempt: Attempt, video_id: str) -> tuple[Chapter, ...]:
         return marked_chapters(response.json()) if response.status_code == 200 else ()
     except (ValueError, RecursionError):
         return ()
+
+
+def fetch_full(attempt: Attempt, video_id: str, metadata: Metadata) -> Metadata:
+    """Full metadata: one request, and another for chapters that the description does not list.
+
+    Any failure fails the attempt: a record without it would look complete. A final refusal by the WEB client does not
+    end the job, because the video's captions were read: it is `garbled`.
+    """
+    try:
+        found = with_microformat(metadata, fetch_microformat(attempt, video_id))
+        return found if found.chapters else replace(found, chapters=fetch_chapters(attempt, video_id))
+    except (Interrupted, EngineError):
+        raise
+    except Exception as exc:  # noqa: BLE001 - foreign exceptions become values here
+        failure = classify(exc, attempt.answer)
+    final = failure.kind in ABSENT_KINDS or failure.kind is Kind.NOT_YET
+    kind = Kind.GARBLED if final else failure.kind
+    raise FailureError(replace(failure, kind=kind, message=clean(f"full metadata: {failure.message}")))
 
 
 def _web(video_id: str) -> dict[str, Any]:

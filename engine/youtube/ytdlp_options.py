@@ -65,7 +65,7 @@ def _text(path: str, max_bytes: int) -> str:
 
 
 def _cookies(path: str) -> str:
-    """What is in a file of cookies. Imports yt-dlp. Raises UsageError, which shows none of it, if that cannot read it."""
+    """The text of a file of cookies. Imports yt-dlp. Raises UsageError, which quotes nothing of it."""
     text = _text(path, COOKIES_MAX_BYTES)
     from yt_dlp.cookies import YoutubeDLCookieJar
 

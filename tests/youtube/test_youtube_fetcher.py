@@ -679,6 +679,21 @@ def test_a_video_that_two_ways_do_not_get_comes_again_by_the_others(
     assert (served.way, served.cost.requests) == ("ios", 2)
 
 
+def test_a_client_that_refuses_one_video_after_another_is_left_out(
+    site: Site, make_client: MakeClient
+) -> None:
+    """A few are made for kids; after so many in a row it costs no further requests."""
+    site.video()
+    site.answers["/youtubei/v1/player"] = by_client(ANDROID=Reply("no", 400), VISIONOS=KIDS, IOS=player())
+    mine = Fetcher(make_client(), FetchSettings(mask="off"), health=WayHealth(names=["p001"]))
+    took = []
+    for _ in range(30):
+        result = mine.fetch(VIDEO, permit())
+        assert isinstance(result, Fetched)
+        took.append(result.cost.requests)
+    assert took == [4] * 3 + [3] * 20 + [2] * 7
+
+
 def test_a_trial_with_a_video_that_the_client_is_not_shown_proves_nothing(
     site: Site, make_client: MakeClient
 ) -> None:
