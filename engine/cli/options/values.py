@@ -57,7 +57,7 @@ class LocalPath(click.types.StringParamType):
         return value
 
 
-class Day(click.ParamType):
+class Day(click.ParamType):  # type: ignore[type-arg]
     """A day that is not in the future, as `2026-01-31`."""
 
     name = "day"
