@@ -35,6 +35,10 @@ JITTER = 0.1
 PROBES = 3  # after so many failed probes an egress is set aside for a while, if others work
 AWAY_S = 600.0
 LIKE_THE_LAST = 1.02  # a block is first tested when it has lasted this many times as long as the last one
+OVERDUE, MAX_OVERDUE_S = (
+    0.15,
+    1800.0,
+)  # when it takes longer, it is tested again after so large a share of that
 SLACK_S = 1.0
 SPREAD = 0.02  # later by up to so much, so that egresses blocked together are not probed together
 MAX_AWAY_S = 3600.0
@@ -250,7 +254,7 @@ def _open(
     epoch = (state.epoch + 1) & _U32
     wait_s = PROBE_GAP_S / settings.pace if again else cool_down_s(fails, why, state.key + epoch, settings)
     if why == Why.BLOCK and not again and state.flags & CONFIRMED:
-        wait_s = max(wait_s, left_of_block_s(state, now, settings))
+        wait_s = max(wait_s, left_of_block_s(state, now, settings) or _overdue_s(state, now, settings))
     elif why == Why.BLOCK and not again and fails <= 1 and not (retry_after_s or 0.0) > 0:
         wait_s = ASK_S / settings.pace
     if state.interval <= 0:
@@ -289,6 +293,13 @@ def left_of_block_s(state: EgressState, now: float, settings: BudgetSettings) ->
     spread = (state.key + state.requests) * 2654435761 % (1 << 32) / (1 << 32)
     left_s = state.trouble_since + usual_s * (1 + SPREAD * spread) - now
     return left_s + SLACK_S / settings.pace if usual_s and left_s > 0 else 0.0
+
+
+def _overdue_s(state: EgressState, now: float, settings: BudgetSettings) -> float:
+    """How long to wait where a block takes longer than the last one did: a share of what it has taken."""
+    if not state.learnt.block_s:
+        return 0.0
+    return min(OVERDUE * (now - state.trouble_since), MAX_OVERDUE_S / settings.pace)
 
 
 def _retire(state: EgressState) -> EgressState:

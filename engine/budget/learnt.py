@@ -26,7 +26,7 @@ class Learnt(NamedTuple):
     """See the module's text. Times are the controller's seconds (`BudgetSettings.pace`)."""
 
     kind: int = UNKNOWN  # of limit (`engine.budget.limit_kinds`)
-    failed: int = 0  # explorations in a row that ended in a block
+    failed: int = 0  # looks above in a row that ended in a block
     passing: int = 0  # refusals in a row that were over at once, each soon after the one before
     noise: float = 0.0  # the share of passing refusals among the last ones
     chances: int = 0  # blocks in a row that were taken for chance
@@ -35,7 +35,7 @@ class Learnt(NamedTuple):
     sent: int = 0  # requests in this phase
     evidence: int = 0  # requests between the two blocks by which the kind was told
     since: int = 0  # requests since the last block
-    excess: float = 0.0  # requests sent above the rate that is known to be safe, since exploring began
+    excess: float = 0.0  # requests sent above the rate that is known to be safe, since the look above began
     volume: Volume = EMPTY
     answers: tuple[float, ...] = ()  # what each kind of limit said at the last block
 

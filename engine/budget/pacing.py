@@ -174,7 +174,7 @@ def plausible(state: EgressState, now: float, settings: BudgetSettings) -> bool:
     if (
         not (state.interval == 0 or MIN_INTERVAL_S <= state.interval <= MAX_INTERVAL_S)
         or not 0 <= state.state <= State.RETIRED
-        or state.phase > Phase.EXPLORE
+        or state.phase > Phase.RAISE
     ):
         return False
     if state.tat > now + look_ahead_s(state.interval) + state.interval + 1e-3:
@@ -212,7 +212,7 @@ def emptied(state: EgressState, now: float, wall: float, settings: BudgetSetting
         believable
         and state.configured == sane.configured
         and (state.interval == 0 or MIN_INTERVAL_S <= state.interval <= MAX_INTERVAL_S)
-        and state.phase <= Phase.EXPLORE
+        and state.phase <= Phase.RAISE
     ):
         sane = sane._replace(
             interval=state.interval,

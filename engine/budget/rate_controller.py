@@ -1,8 +1,8 @@
 """How the rate of an egress moves while all is well, and what is left of it after a block.
 
-    START --block--> CLIMB --at top--> HOLD --so many requests--> EXPLORE --clean--> EXPLORE, one step higher
-                       ^                 ^                           |
-                       +--block----------+---------- block ----------+      (and FIXED: at the ceiling, or no pacing)
+    START --block--> INCREASE --at top--> HOLD --so many requests--> RAISE --clean--> RAISE, one step higher
+                        ^                  ^                          |
+                        +--block-----------+---------- block ---------+     (and FIXED: at the ceiling, or no pacing)
 
 1. It grows slowly, only in times in which requests wait for it, and remembers how many it sent when.
 2. A block is asked what each kind of limit would have been (`engine.budget.limit_kinds`); after the second one the
@@ -26,22 +26,23 @@ from engine.budget.volume import COARSE_S, counted, sent_within
 
 AUTO_START_PER_S = 0.05
 DOUBLING_S = ((0.25, 300.0), (2.0, 600.0), (math.inf, 300.0))  # below so many a second, so long to double
-CLIMB_DOUBLING_S, LONG_CLIMB_DOUBLING_S = 180.0, 300.0
+INCREASE_DOUBLING_S, LONG_INCREASE_DOUBLING_S = 180.0, 300.0
 LONG_BLOCK_S = 300.0  # a block that is worth to be avoided
 WORKED_S = 60.0  # a block so soon after a success may be for the rate
 FORGETS = 0.95  # of the last block's length, where nothing says that this one was shorter
 
 MARGIN = 0.94  # top, as a share of what the limit is believed to be
-LONG_MARGIN = 0.90  # the same for a first guess after a long block
-LEAST_CLIMB = 1 / 12  # of what the first block's rate says: where the climb after it begins at the lowest
+LEAST_INCREASE = (
+    1 / 12
+)  # of what the first block's rate says: where the increase after it begins at the lowest
 TRICKLE_PER_S = 0.03  # nor below this, where blocks are short
 UNEXPLAINED = 0.7  # of the rate that was blocked, when no kind of limit explains it
-LEAST_CUT, MOST_CUT = 0.9, 0.5  # of a rate that was held
+LEAST_DECREASE, MOST_DECREASE = 0.9, 0.5  # of a rate that was held
 LAG_REQUESTS, LAG_S = 3.0, 10.0  # a rate that grows is refused for what it was so long ago
 
 FEW_REQUESTS, FEW_S = 30, 180.0  # since the last block teach nothing
 # Between blocks. What is learnt from fewer, or from one block, holds so long:
-ENOUGH_REQUESTS, ENOUGH_S = 200, 600.0
+ENOUGH_REQUESTS, ENOUGH_S = 200, 900.0
 RETEST_S = 1200.0
 HOLD_REQUESTS = 2500
 PER_REFUSAL = 1200  # requests that are worth one refusal by a look above
@@ -53,16 +54,17 @@ DWELL_S, DWELL_REQUESTS = 60.0, 30
 PROOF = 3.0  # bursts of the believed kind that have passed above a rate before a higher one is safe
 BELOW_SAFE = 0.995
 
-SAFE_REQUESTS, LONG_SAFE_BLOCKS = 300, 10.0  # held so long, a short block is no sign yet, or a long one
+SAFE_REQUESTS, LONG_SAFE_BLOCKS = 100, 10.0  # held so long, a short block is no sign yet, or a long one
 RARE_REQUESTS = 1000  # chance that comes no oftener costs no more each time
-CHANCE_CUT, CHANCE_FROM = 0.005, 0.85
+CHANCE_DECREASE, CHANCE_FROM = 0.005, 0.85
 PASSING_S = 20.0  # a passing refusal so soon after the last one
 NOISY, NOISY_PROBES = 0.5, 3
 NOISE_GAIN = 0.3  # how much the last refusal says of the share of those that pass by
 PASSING = 5  # so many of them in a row are a block
 
 MAX_PER_S = 100_000.0
-MIN_PER_S = 1 / 600  # blocks do not cut below this (or below the run's own rate)
+MIN_PER_S = 1 / 600  # blocks do not decrease it below this (or below the run's own rate)
+FULL_HOUR, UNEVEN = 100, 2.0
 HOUR_FILLED, FULL_HOUR_PER_S = 0.97, 1 / 300  # of what the hour may hold; beyond it, so many at least
 UNLIMITED_FACTOR = 2.0  # without pacing: this far above the rate that was blocked, pacing ends again
 METER_S = 1.0
@@ -133,8 +135,8 @@ def _grown(state: EgressState, used_s: float, pace: float) -> EgressState:
     rate = 1 / state.interval
     if state.phase == Phase.START:
         return _at(state, rate * 2.0 ** min(used_s / _start_doubling_s(rate), 1.0))
-    if state.phase == Phase.CLIMB:
-        rate *= 2.0 ** min(used_s / _climb_doubling_s(state), 1.0)
+    if state.phase == Phase.INCREASE:
+        rate *= 2.0 ** min(used_s / _increase_doubling_s(state), 1.0)
         return _at(state, rate) if rate < state.top else _hold(state, state.top)
     state = state._replace(phase_s=state.phase_s + used_s)
     if state.phase == Phase.HOLD:
@@ -217,7 +219,7 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
     learnt = state.learnt
     hold_s = min(learnt.block_s * HOLD_BLOCKS, MAX_HOLD_S)
     state = state._replace(flags=state.flags | EVER_BLOCKED, hold_s=hold_s)
-    if state.phase == Phase.EXPLORE:
+    if state.phase == Phase.RAISE:
         state = state._replace(learnt=learnt._replace(failed=learnt.failed + 1, since=0, chances=0))
         return _hold(state, state.base * BELOW_SAFE)
     said, before = answers(learnt.volume, _rate_before(state, rate, pace) / pace, at), learnt.answers
@@ -225,7 +227,7 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
     if held and _may_be_chance(state):
         chances = 1 if learnt.since >= RARE_REQUESTS else learnt.chances + 1
         state = state._replace(learnt=learnt._replace(chances=chances, since=0))
-        return _climb(state, CHANCE_FROM * state.top, (1 - CHANCE_CUT * chances) * state.top)
+        return _increase(state, CHANCE_FROM * state.top, (1 - CHANCE_DECREASE * chances) * state.top)
     long = learnt.block_s > LONG_BLOCK_S
     few = (
         before
@@ -234,10 +236,14 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
     )
     if few and not long and not learnt.chances:
         state = state._replace(learnt=learnt._replace(chances=1, since=0))
-        return _climb(state, UNEXPLAINED * rate, state.top)
+        return _increase(state, UNEXPLAINED * rate, state.top)
     known, since, evidence = learnt.evidence, learnt.since, learnt.evidence + learnt.since
     learnt = learnt._replace(answers=said, chances=0, since=0, evidence=0, failed=0)
     state = state._replace(learnt=learnt)
+    if few and _hour_is_full(before, said):
+        evidence = round(said[HOURLY] * HOUR_S)
+        state = state._replace(learnt=learnt._replace(kind=HOURLY, evidence=evidence))
+        return _hold(state, MARGIN * said[HOURLY] * pace)
     if few:  # too soon to say anything of the limit but that it is lower
         return _hold(state._replace(learnt=learnt._replace(answers=())), UNEXPLAINED * rate)
     if not before and learnt.kind == UNKNOWN:
@@ -254,8 +260,16 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
     if belief.kind != HOURLY:  # it was lower than what it refused, however much it let pass before it changed
         limit = min(limit, MARGIN * said[RATE] * pace)
     if held and not (belief.kind == HOURLY != learnt.kind):  # that the hour is full, says nothing of a rate
-        limit = max(min(limit, LEAST_CUT * rate), 0.0 if learnt.kind == UNKNOWN else MOST_CUT * rate)
+        limit = max(
+            min(limit, LEAST_DECREASE * rate), 0.0 if learnt.kind == UNKNOWN else MOST_DECREASE * rate
+        )
     return _hold(state, limit)
+
+
+def _hour_is_full(before: tuple[float, ...], said: tuple[float, ...]) -> bool:
+    """Whether a block that came back at once says that an hour may hold no more: much was sent in it, and faster
+    than at its average rate."""
+    return said[HOURLY] * HOUR_S >= FULL_HOUR and before[RATE] > UNEVEN * before[HOURLY]
 
 
 def _may_be_chance(state: EgressState) -> bool:
@@ -269,18 +283,18 @@ def _may_be_chance(state: EgressState) -> bool:
 
 
 def _first_guess(state: EgressState, said: tuple[float, ...], pace: float) -> EgressState:
-    """After the first block any kind of limit may be true: climb from the least to the most that they say."""
+    """After the first block any kind of limit may be true: increase from the least to the most that they say."""
     long = state.learnt.block_s > LONG_BLOCK_S
-    top = (LONG_MARGIN if long else MARGIN) * said[RATE] * pace
-    rate = max(min(said) * pace, LEAST_CLIMB * top)
+    top = MARGIN * said[RATE] * pace
+    rate = max(min(said) * pace, LEAST_INCREASE * top)
     if not long:
         rate = max(rate, min(0.9 * top, TRICKLE_PER_S))
-    return _climb(state, rate, top)
+    return _increase(state, rate, top)
 
 
-def _climb(state: EgressState, rate: float, top: float) -> EgressState:
+def _increase(state: EgressState, rate: float, top: float) -> EgressState:
     top = max(top, _floor(state))
-    return _at(state._replace(phase=Phase.CLIMB, phase_s=0.0, step=0, top=top, base=top), min(rate, top))
+    return _at(state._replace(phase=Phase.INCREASE, phase_s=0.0, step=0, top=top, base=top), min(rate, top))
 
 
 def _rate_before(state: EgressState, rate: float, pace: float) -> float:
@@ -288,15 +302,15 @@ def _rate_before(state: EgressState, rate: float, pace: float) -> float:
     lag_s = LAG_S + LAG_REQUESTS * pace / rate
     if state.phase == Phase.START:
         return rate / 2 ** (lag_s / _start_doubling_s(rate))
-    return rate / 2 ** (lag_s / _climb_doubling_s(state)) if state.phase == Phase.CLIMB else rate
+    return rate / 2 ** (lag_s / _increase_doubling_s(state)) if state.phase == Phase.INCREASE else rate
 
 
 def _start_doubling_s(rate: float) -> float:
     return next(seconds for below, seconds in DOUBLING_S if rate < below)
 
 
-def _climb_doubling_s(state: EgressState) -> float:
-    return LONG_CLIMB_DOUBLING_S if state.learnt.block_s > LONG_BLOCK_S else CLIMB_DOUBLING_S
+def _increase_doubling_s(state: EgressState) -> float:
+    return LONG_INCREASE_DOUBLING_S if state.learnt.block_s > LONG_BLOCK_S else INCREASE_DOUBLING_S
 
 
 def _hold(state: EgressState, rate: float) -> EgressState:
@@ -328,7 +342,7 @@ def _look_above(state: EgressState, step: int, rate: float) -> EgressState:
     learnt = state.learnt._replace(sent=0)
     if step == 0:
         state, learnt = state._replace(base=rate), learnt._replace(excess=0.0)
-    state = state._replace(phase=Phase.EXPLORE, step=step, phase_s=0.0, top=rate, learnt=learnt)
+    state = state._replace(phase=Phase.RAISE, step=step, phase_s=0.0, top=rate, learnt=learnt)
     return _at(state, rate * STEPS[step])
 
 

@@ -57,7 +57,7 @@ class EgressHealth(NamedTuple):
 class BudgetSettings:
     """The settings all processes of a run share.
 
-    `pace` divides all times of the controller (cool-downs, climbs, holds), never the rate and never a
+    `pace` divides all times of the controller (cool-downs, increases, holds), never the rate and never a
     Retry-After: it is for rehearsals (ENGINE_BUDGET_PACE).
     """
 

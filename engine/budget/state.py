@@ -58,9 +58,9 @@ class Phase(IntEnum):
 
     FIXED = 0  # stays: at the run's ceiling, or no pacing
     START = 1  # doubles each minute until the first block
-    CLIMB = 2  # back to `top`
+    INCREASE = 2  # back to `top`
     HOLD = 3  # stays at `top` for `hold_s`
-    EXPLORE = 4  # above `top`, step by step
+    RAISE = 4  # above `top`, step by step
 
 
 class EgressState(NamedTuple):
@@ -71,7 +71,7 @@ class EgressState(NamedTuple):
     state: int
     why: int
     phase: int
-    step: int  # of EXPLORE
+    step: int  # of RAISE
     flags: int
     fails: int  # probes refused in a row, counting the first block
     epoch: int  # of the permits that still count
@@ -85,7 +85,7 @@ class EgressState(NamedTuple):
     )
     open_until_wall: float  # the same by the wall clock, for after a reboot
     top: float  # the rate it believes in, per second
-    base: float  # the last rate that was clean while exploring
+    base: float  # the last rate that was clean above `top`
     hold_s: float
     phase_s: float  # how long the phase has been in use, without idle times
     ticked_at: float

@@ -22,7 +22,10 @@ from tables import middle, spread, table
 from engine.rehearsal import Rehearsal, RehearsalSettings, start
 
 PROCESSES, LATENCY_S = 2, 0.05
-AFTER_S, SETTLED_S = 20.0, 5.0
+AFTER_S, SETTLED_S = (
+    60.0,
+    30.0,
+)  # when trouble begins, and from when on the rate is even: who is idle may burst
 KINDS = ("gone", "hang", "429")
 
 
@@ -98,10 +101,9 @@ def kept(manifest: Path, egresses: int) -> None:
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     at = {row["video_id"]: datetime.fromisoformat(row["finished_at"]).timestamp() for row in rows}
     first = min(at.values())
-    seconds = Counter(
-        int(at[row["video_id"]] - first) for row in rows if row["egress"].partition(" ")[0] not in lost
-    )
-    end = max(seconds) - int(SETTLED_S)
+    of_others = [at[row["video_id"]] - first for row in rows if row["egress"].partition(" ")[0] not in lost]
+    seconds = Counter(map(int, of_others))
+    end = int(max(of_others)) - int(SETTLED_S)  # before that the jobs run out
     before = [seconds[second] for second in range(int(SETTLED_S), int(AFTER_S))]
     after = [seconds[second] for second in range(int(AFTER_S), end)]
     share = (sum(after) / len(after)) / (sum(before) / len(before))

@@ -15,7 +15,7 @@ AGAIN_S = 60.0  # the least time between two lines about many
 
 
 class Closings:
-    """Events of egresses that close for long: the first few a minute are told one by one, the others once a minute."""
+    """Events of egresses that close for long: the first few a minute are told alone, the others once a minute."""
 
     def __init__(self) -> None:
         self._told: deque[float] = deque(maxlen=NAMED)
