@@ -90,7 +90,7 @@ class FileList:
         try:
             value = json.loads(data)
             header = ExportHeader(
-                *(value[name] for name in ("batch", "queue", "complete", "full", "parts", "stats")),
+                **{name: value[name] for name in ("batch", "queue", "complete", "full", "parts", "stats")},
                 left=tuple(map(str, value.get("left", ()))),
             )
             if value["schema_version"] != SCHEMA_VERSION or not isinstance(header.stats, dict):
