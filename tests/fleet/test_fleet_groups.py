@@ -136,7 +136,7 @@ def test_no_permit_is_granted_without_the_lease(tmp_path: Any) -> None:
     assert budget.take(stop=stop, give_up=lambda: next(looks, None) is None) is None
     lease.renew(path, lease.now_s() + 100)
     assert budget.take(stop=stop) is not None
-    held = iter([True, False])  # frozen between the two looks
+    held, looks = iter([True]), iter(range(3))  # frozen between the two looks at the lease
     budget._lease = SimpleNamespace(valid=lambda: next(held, False))  # type: ignore[assignment]
-    assert budget.take(stop=stop, give_up=lambda: next(held, None) is None) is None
+    assert budget.take(stop=stop, give_up=lambda: next(looks, None) is None) is None
     budget.close()
