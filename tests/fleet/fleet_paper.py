@@ -88,7 +88,7 @@ def simulated(plan: Plan, scale: int, seed: int, deaths_a_share: float) -> tuple
     Jobs are single characters of a simulation, so a share has as many, but the run is made up.
     """
     count = max(1, plan.shares // scale)
-    machines = max(1, min(count, plan.machines * plan.places // scale or 2))
+    machines = max(1, min(count, max(4, plan.machines * plan.places // scale)))
     objects = MemoryObjects(seed)
     drawn = random.Random(seed)
     timing = Timing(glance_s=30.0)  # how often it looks at the run costs the ledger nothing

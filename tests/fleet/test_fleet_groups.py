@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import heapq
 import random
+import threading
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fleet_world import STEP_S, MemoryObjects
 
-from engine.budget import lease
+from engine.budget import Budget, BudgetSettings, lease, parse_rate
 from engine.budget.lease import Lease
 from engine.fleet.groups import GroupHolder
 from engine.fleet.objects import UnavailableError
 from engine.fleet.steps import Pause, answer
 from engine.fleet.timing import Timing
+from engine.model import EgressSpec
 
 
 @dataclass
@@ -123,3 +126,17 @@ def test_a_budget_file_is_used_up_to_its_lease(tmp_path: Any) -> None:
     (tmp_path / "budget.lease").unlink()
     assert not held.valid()
     assert Lease(budget).valid()
+
+
+def test_no_permit_is_granted_without_the_lease(tmp_path: Any) -> None:
+    """Not even one whose slot was reserved, and waited for, while the lease held."""
+    path, stop, looks = str(tmp_path / "budget"), threading.Event(), iter(range(3))
+    lease.renew(path, lease.now_s() - 1)
+    budget = Budget.open(path, [EgressSpec("direct")], BudgetSettings(parse_rate("50/s")))
+    assert budget.take(stop=stop, give_up=lambda: next(looks, None) is None) is None
+    lease.renew(path, lease.now_s() + 100)
+    assert budget.take(stop=stop) is not None
+    held, looks = iter([True]), iter(range(3))  # frozen between the two looks at the lease
+    budget._lease = SimpleNamespace(valid=lambda: next(held, False))  # type: ignore[assignment]
+    assert budget.take(stop=stop, give_up=lambda: next(looks, None) is None) is None
+    budget.close()

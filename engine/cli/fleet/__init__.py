@@ -17,11 +17,11 @@ def command() -> None:
     """One batch on several machines, over a ledger of plain files.
 
     \b
-      engine fleet plan videos.txt s3://bucket/night      deals the videos to shares
-      dask scheduler                                      on one machine
-      engine fleet join s3://bucket/night --scheduler A   on each machine that is to fetch
-      engine fleet run s3://bucket/night --scheduler A    hands the shares out; again after any crash
-      engine fleet status s3://bucket/night               from anywhere
+      dask scheduler                             on one machine, address A
+      engine fleet plan videos.txt LEDGER        deals the videos to shares
+      engine fleet join LEDGER --scheduler A     on each machine that fetches
+      engine fleet run LEDGER --scheduler A      hands out; again after a crash
+      engine fleet status LEDGER                 from anywhere
 
     LEDGER is a directory that all machines see, or a place in a store: s3://bucket/night.
     """
