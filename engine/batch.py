@@ -361,7 +361,9 @@ class Batch(LiveRun):
 
 def _day(text: str | None) -> str | None:
     """A `since`, checked."""
+    if text is None:
+        return None
     try:
-        return None if text is None else checked_day(text)
+        return checked_day(text)
     except ValueError as exc:
         raise UsageError(f"since {text[:40]!r}: {exc}") from None

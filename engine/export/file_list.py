@@ -91,7 +91,7 @@ class FileList:
             value = json.loads(data)
             header = ExportHeader(
                 *(value[name] for name in ("batch", "queue", "complete", "full", "parts", "stats")),
-                tuple(map(str, value.get("left", ()))),
+                left=tuple(map(str, value.get("left", ()))),
             )
             if value["schema_version"] != SCHEMA_VERSION or not isinstance(header.stats, dict):
                 raise ValueError(value["schema_version"])

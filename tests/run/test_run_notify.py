@@ -191,7 +191,9 @@ def test_a_service_of_apprise_is_told_in_words(site: Site, monkeypatch: pytest.M
     assert send(site.at(f"/{SECRET}").replace("http:", "json:")) is None
     said = json.loads(site.got[0][2])
     assert said["title"] == "engine: my queue ended (empty)"
-    assert said["message"] == "5 ok, 0 absent, 0 failed, -5 left, exit code 3\nnew in this run: 3 ok\nit was so"
+    assert (
+        said["message"] == "5 ok, 0 absent, 0 failed, -5 left, exit code 3\nnew in this run: 3 ok\nit was so"
+    )
     assert said["type"] == "warning"
 
 
