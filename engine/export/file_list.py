@@ -89,10 +89,9 @@ class FileList:
             return None
         try:
             value = json.loads(data)
-            header = ExportHeader(
-                **{name: value[name] for name in ("batch", "queue", "complete", "full", "parts", "stats")},
-                left=tuple(map(str, value.get("left", ()))),
-            )
+            names = ("batch", "queue", "complete", "full", "parts", "stats")
+            header = ExportHeader(**{name: value[name] for name in names})
+            header = replace(header, left=tuple(map(str, value.get("left", ()))))
             if value["schema_version"] != SCHEMA_VERSION or not isinstance(header.stats, dict):
                 raise ValueError(value["schema_version"])
         except (ValueError, KeyError, TypeError):

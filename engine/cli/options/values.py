@@ -57,12 +57,12 @@ class LocalPath(click.types.StringParamType):
         return value
 
 
-class Day(click.ParamType):  # type: ignore[type-arg]
+class Day(click.types.StringParamType):
     """A day that is not in the future, as `2026-01-31`."""
 
     name = "day"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             return checked_day(str(value))
         except ValueError as exc:
