@@ -225,7 +225,7 @@ def test_every_file_of_a_queue_is_documented_and_exists() -> None:
     there = {
         str(value._name) for value in vars(Queue).values() if isinstance(value, type(vars(Queue)["manifest"]))
     }
-    named = set(re.findall(r"[a-z_]+(?:\.(?:jsonl|json|csv|u64|lock))?", tree))
+    named = set(re.findall(r"[a-z_]+(?:\.(?:jsonl|json|csv|path|u64|lock))?", tree))
     assert there - named == set()
     assert {name for name in named if name.endswith((".lock", ".csv"))} - there == set()
 
