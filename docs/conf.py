@@ -34,6 +34,9 @@ autodoc_preserve_defaults = True
 maximum_signature_line_length = 70
 autodoc_class_signature = "separated"
 python_use_unqualified_type_names = True
+nitpick_ignore_regex = [
+    ("py:class", r"(collections\.abc|os|pathlib)\..*|(Export|Import)(Kind|Options)")
+]  # no page of ours
 default_role = "code"  # docstrings write `names` in single backticks
 
 html_theme = "furo"
