@@ -169,7 +169,7 @@ def lines_of(page: str) -> list[tuple[str, str]]:
 def in_place(line: str, place: Path) -> str:
     """A line, as it is typed here."""
     for elsewhere in ELSEWHERE:
-        line = line.replace(elsewhere, str(place))
+        line = re.sub(rf"(?<!\S){elsewhere}\b", str(place), line)
     if plug := PLUG.search(line):
         line = line.replace(plug[2], f"until [ -s {plug[1]}/manifest.jsonl ]; do sleep 0.1; done")
     return line
