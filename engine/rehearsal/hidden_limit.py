@@ -47,6 +47,7 @@ class HiddenLimit:
     block_spread: float = 0.0
     seed: int = 0
     blocks: int = 0  # of those that exceeded it
+    spurious: int = 0  # of those for no reason
     _accounts: dict[str, _Account] = field(default_factory=dict)
 
     def refuses(self, egress: str, now_s: float) -> bool:
@@ -55,6 +56,7 @@ class HiddenLimit:
         if now_s < account.blocked_until_s:
             return True
         if self._for_no_reason(account, now_s):
+            self.spurious += 1
             account.blocked_until_s = now_s + self.spurious_block_s
             return True
         if not (self._exceeds_window if self.window_s else self._overflows)(account, now_s):

@@ -23,16 +23,16 @@ def read_option_file(path: str, what: str, max_bytes: int, *, wait_s: float = WA
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as exc:  # ValueError: a NUL in it
-        raise UsageError(f"{what}: {path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from None
+        raise UsageError(f"{what} {path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from None
     try:
         mode = os.fstat(fd).st_mode
         data = _read(fd, max_bytes + 1, None if stat.S_ISREG(mode) else time.monotonic() + wait_s)
     except OSError as exc:
-        raise UsageError(f"{what}: {path} cannot be read: {exc.strerror}") from None
+        raise UsageError(f"{what} {path}: cannot be read: {exc.strerror}") from None
     finally:
         os.close(fd)
     if len(data) > max_bytes:
-        raise UsageError(f"{what}: {path} is larger than {max_bytes >> 20} MB; is it the right file?")
+        raise UsageError(f"{what} {path}: larger than {max_bytes >> 20} MB: is it the right file?")
     return data.removeprefix(_BOM), mode
 
 

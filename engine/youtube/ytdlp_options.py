@@ -61,7 +61,7 @@ def _text(path: str, max_bytes: int) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise UsageError(f"--ytdlp-options: {path} cannot be read: it is no UTF-8 text") from None
+        raise UsageError(f"--ytdlp-options {path}: cannot be read: it is no UTF-8 text") from None
 
 
 def _cookies(path: str) -> str:
@@ -87,7 +87,7 @@ def _pairs(text: str, path: str) -> Iterator[tuple[str, str]]:
     try:
         words = shlex.split(text, comments=True)
     except ValueError as exc:
-        raise UsageError(f"--ytdlp-options: {path} cannot be read: {exc}") from None
+        raise UsageError(f"--ytdlp-options {path}: cannot be read: {exc}") from None
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
