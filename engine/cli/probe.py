@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from engine.youtube.probe import EgressReport, Pacer
 
 _WIDEST = 132
-_OTHERS_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _REQUESTS_A_WAY = 7  # about: 2, 1, 2, 1, and one more each with the watch page
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -114,8 +112,6 @@ def command(
     names = DEFAULT_WAYS if ways is None else parse_ways(ways)
     ytdlp = read_ytdlp(ytdlp_options, names)
     specs = egresses(proxy_urls(proxy, proxies))
-    if specs[0].proxy_url is None and any(os.environ.get(name) for name in _OTHERS_PROXIES):
-        say("HTTPS_PROXY is set; neither a probe nor a run uses it: give it as --proxy, or as ENGINE_PROXY")
     check_authorities(ca_bundle)
     clients = installed_clients()
     videos = ProbedVideos(

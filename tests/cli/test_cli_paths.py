@@ -42,13 +42,14 @@ OTHERS = [
     ["retry"], ["retry", "--dry-run"], ["verify"], ["verify", "--repair"], ["verify", "--json"],
     ["search", "words"], ["sources"], ["sources", "--json"],
 ]  # fmt: skip
-NO_QUEUE_OPTION = {"completion", "get", "probe", "proxies"}  # probe takes one that is there
+NO_QUEUE_OPTION = {"completion", "fleet", "get", "probe", "proxies"}  # probe takes one that is there
 PLACES = ("project", "format", "number", "home", "git", "half", "link")
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with somebody's directories in it."""
+    """A working directory with somebody's directories in it, and no queue of another test near it."""
+    tmp_path = tmp_path / "users" / "work"
     for name in ("project/src", "project/tmp", "format", "number/done", "home", "git/.git", "half"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "project" / "tmp" / "notes.txt").write_text("precious")

@@ -269,14 +269,15 @@ def test_too_many_proxies_are_refused_as_by_the_run(
     assert "1,025 egresses are too many; a run can use 1,024" in capsys.readouterr().err
 
 
-def test_a_proxy_variable_of_other_programs_is_not_used_and_that_is_said(
+def test_the_proxy_of_the_environment_is_used_and_that_is_said(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is sent."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setattr("engine.youtube.probe.probe", lambda *_, **__: [])
     invoke(["probe", "--rate", "none"])
-    assert "HTTPS_PROXY is set; neither a probe nor a run uses it" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "through 127.0.0.1:9, as HTTPS_PROXY says" in said and "4 ways by p001 127.0.0.1:9" in said
 
 
 def test_the_doctor_points_to_it(capsys: pytest.CaptureFixture[str]) -> None:
