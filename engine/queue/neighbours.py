@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
-from engine.queue.admission import inspect
+from engine.queue.admission import DirectoryState, inspect
 
 _NAMES = (
     "queue_dir",
@@ -20,8 +20,11 @@ _MAX_DIRECTORIES = 300  # looked at beside each of two
 def neighbours(root: str) -> list[str]:
     """The paths of queues beside `root`, above it, and one directory deeper; the one last worked on comes first.
 
-    Not all of a very large directory is looked at. What cannot be read is left out.
+    None where something else is at `root`: then that is what is wrong. Not all of a very large directory is looked
+    at. What cannot be read is left out.
     """
+    if inspect(root).state is DirectoryState.FOREIGN:
+        return []
     missing = os.path.realpath(root)
     found: dict[str, float] = {}
     for path in map(os.path.realpath, _candidates(missing)):

@@ -36,3 +36,10 @@ def test_what_is_far_missing_or_itself_is_not_named(tmp_path: Path) -> None:
     make_queue(str(tmp_path / "x" / "mine"))
     assert neighbours(str(tmp_path / "x" / "mine")) == []
     assert neighbours(str(tmp_path / "x" / "no" / "such" / "place")) == []
+
+
+def test_where_something_else_is_nothing_is_named(tmp_path: Path) -> None:
+    make_queue(str(tmp_path / "here" / "talks"))
+    (tmp_path / "here" / "mine").mkdir()
+    (tmp_path / "here" / "mine" / "notes.txt").touch()
+    assert neighbours(str(tmp_path / "here" / "mine")) == []
