@@ -132,11 +132,16 @@ def came(night: Night, saw: str, *wrong: str) -> Came:
 # ---- a client dies -------------------------------------------------------------------------------------------
 
 
-def noon(place: Place, seed: int, count: int, *, hour_s: float = 10.0, threads: int = 8) -> Came:
-    """ANDROID answers 400 from the middle of the run on, for 30 % of it, and is back later."""
+def noon(
+    place: Place, seed: int, count: int, *, hour_s: float = 10.0, threads: int = 8, rate: str = "none"
+) -> Came:
+    """ANDROID answers 400 from the middle of the run on, for 30 % of it, and is back later.
+
+    At this rate the last fifth takes longer than the hour, so that it is tried again in it.
+    """
     first, last = count // 2, count // 2 + 3 * count // 10
     night = night_of(
-        place, count, (f"400:android#{first}-{last}",), seed=seed, mask="auto", threads=threads,
+        place, count, (f"400:android#{first}-{last}",), f"--rate {rate}", seed=seed, mask="auto", threads=threads,
         pace=f"{3600 / hour_s:g}", timeout_s=1800.0,
     )  # fmt: skip
     wrong = [*night.not_all(status="ok", attempts=1)]
