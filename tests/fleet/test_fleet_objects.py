@@ -38,6 +38,7 @@ def store() -> Iterator[str]:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         import s3fs
 
+        s3fs.S3FileSystem.clear_instance_cache()  # one of another server, under the same arguments
         s3fs.S3FileSystem(endpoint_url=f"http://127.0.0.1:{port}").mkdir("fleets")
         yield "s3://fleets"
     server.stop()
