@@ -54,7 +54,7 @@ def test_the_three_kinds(tmp_path: Path) -> None:
         ("-f best", "holds -f; only"),
         ("s3cr3t", "a word that is no option"),
         ("--cookies", "names --cookies without a value"),
-        ("--cookies nowhere.txt", "nowhere.txt cannot be read: No such file"),
+        ("--cookies nowhere.txt", "nowhere.txt: cannot be read: No such file"),
         ("--cookies cookies.txt --cookies cookies.txt", "names --cookies twice"),
         ("--plugin-dirs nowhere", "is no directory"),
         ("--extractor-args 's3cr3t", "cannot be read: No closing quotation"),
