@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from patience import Lateness
 from support import ids
 
 from engine.budget import snapshot
@@ -115,12 +116,15 @@ def test_faults_are_tried_again(get: Get, site: Rehearsal) -> None:
 
 def test_a_blocked_address_is_said_and_remembered(get: Get, site: Rehearsal) -> None:
     site.play("429", replace=True)
-    code, out, err = get(FINE)
-    assert (code, out) == (5, "")
-    assert "YouTube refuses the proxy" in err
-    before = len(site.arrivals())
-    assert get(FINE)[0] == 5
-    assert len(site.arrivals()) == before  # the cool-down is that of all commands
+    with Lateness() as machine:
+        code, out, err = get(FINE)
+        assert (code, out) == (5, "")
+        assert "YouTube refuses the proxy" in err
+        before = len(site.arrivals())
+        assert get(FINE)[0] == 5
+        more = len(site.arrivals()) - before
+    # The cool-down is that of all commands. Where the moment after a first refusal is over, one request is the probe.
+    assert more == 0 or (more == 1 and not machine.prompt)
     site.play(replace=True)
     code, _, err = get(FINE, "--proxy", site.proxy_url_as("another"), "--proxy", site.proxy_url)
     assert code == 0, err
