@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from engine.errors import EngineError, UsageError
+from engine.fleet.names import is_own
 from engine.storage import disk
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _DIR, _FILE = 0o755, 0o644
 _CONFLICTS = ("ConditionalRequestConflict", "OperationAborted")  # another is writing it: neither yes nor no
@@ -97,7 +98,11 @@ class DirectoryObjects:
         swept = 0
         with _disk(self.shown):
             for directory, _, files in os.walk(self._root):
-                for name in filter(_TEMPORARY.fullmatch, files):
+                for name in files:
+                    meant = _TEMPORARY.fullmatch(name)
+                    final = meant and os.path.relpath(os.path.join(directory, meant[1]), self._root)
+                    if not final or not is_own(final):
+                        continue  # somebody else's, whatever it looks like
                     disk.unlink_quietly(os.path.join(directory, name))
                     swept += 1
         return swept

@@ -280,3 +280,13 @@ def test_a_machine_clears_only_what_the_engine_made(tmp_path: Path) -> None:
     share.clear()
     left = {path.relative_to(share.root).as_posix() for path in Path(share.root).rglob("*") if path.is_file()}
     assert left == {"out/dQ/notes.txt", "queue/mine"}
+
+
+def test_a_sweep_leaves_what_others_made(tmp_path: Path) -> None:
+    ours = tmp_path / "beats" / ".00001.json.0a1b2c3d.tmp"
+    theirs = [tmp_path / "notes" / ours.name, tmp_path / "beats" / ".mine.txt.0a1b2c3d.tmp"]
+    for path in (ours, *theirs):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert DirectoryObjects(str(tmp_path)).sweep() == 1
+    assert not ours.exists() and all(path.exists() for path in theirs)

@@ -26,6 +26,15 @@ _STDIN = 0
 _JOIN_BYTES = 1 << 20
 
 
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    required=True,
+    envvar="ENGINE_FLEET_SCHEDULER",
+    help="Dask's scheduler: tcp://head:8786.",
+)
+
+
 @click.command("share", cls=EngineCommand)
 @ledger_argument
 @click.argument("share", metavar="N")
@@ -84,13 +93,7 @@ def _watch(stop: SignalEvent) -> None:
 
 @click.command("join", cls=EngineCommand)
 @ledger_argument
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    required=True,
-    envvar="ENGINE_FLEET_SCHEDULER",
-    help="Dask's scheduler: tcp://head:8786.",
-)
+@scheduler_option
 @click.option(
     "--places",
     metavar="N",
@@ -117,13 +120,7 @@ def join(ledger: str, scheduler: str, places: int, work: str, **values: Any) -> 
 
 @click.command("run", cls=EngineCommand)
 @ledger_argument
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    required=True,
-    envvar="ENGINE_FLEET_SCHEDULER",
-    help="Dask's scheduler: tcp://head:8786.",
-)
+@scheduler_option
 @click.option(
     "--ahead",
     metavar="N",
