@@ -13,6 +13,14 @@ from engine.errors import ShortageError
 
 SHM = "/dev/shm"  # noqa: S108 - named in a message
 AGAIN = "then run again: it goes on where it was."
+# How a failed allocation is worded where it is no MemoryError: by a library that found no room, by a lock that could
+# not be made, and by the interpreter when C code failed and did not say why.
+_MEMORY_WORDS = (
+    (ImportError, "failed to map segment"),
+    (RuntimeError, "can't allocate lock"),
+    (SystemError, "without exception set"),
+    (SystemError, "without setting an exception"),
+)
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -71,7 +79,8 @@ def package_gone() -> ShortageError | None:
 
 def raised(exc: BaseException) -> ShortageError | None:
     """The shortage behind an exception, or None. A failed allocation counts, a full disk does not."""
-    unmapped = isinstance(exc, ImportError) and "failed to map segment" in str(exc)  # a library found no room
-    if unmapped or isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM):
+    if isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM):
+        return no_memory()
+    if any(isinstance(exc, kind) and words in str(exc) for kind, words in _MEMORY_WORDS):
         return no_memory()
     return no_process() if is_no_process(exc) else None

@@ -7,6 +7,7 @@
   in its child.
 - **Foreign modules.** `python -m` and scripts look for modules in the working directory or the script's own first,
   and an empty entry of PYTHONPATH is the working directory, too: a `queue.py` there would take the place of Python's.
+- **Threads** that find no memory for their first step (`engine.process.threads`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ def begin() -> None:
         if os.getpid() == 1:
             wait_for_orphans()
         leave_out_foreign_modules()
+        from engine.process.threads import prepare_threads
+
+        prepare_threads()
 
 
 def open_streams() -> None:

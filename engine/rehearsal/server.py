@@ -22,6 +22,7 @@ from engine.rehearsal.responses import Responder
 from engine.rehearsal.scenarios import parse_scenario
 from engine.rehearsal.settings import Address, RehearsalSettings
 
+SETTLED_S = 0.05
 FLUSH_S = 0.2
 
 
@@ -98,6 +99,10 @@ class Server:
     def opened(self, connection: ServerConnection) -> None:
         self.connections.add(connection)
         self.counts["total"] += 1
+        # A client may close one and open another at once; which of the two is seen first here is chance.
+        self.loop.call_later(SETTLED_S, self._count_peak)
+
+    def _count_peak(self) -> None:
         self.counts["peak"] = max(self.counts["peak"], len(self.connections))
 
     def closed(self, connection: ServerConnection) -> None:

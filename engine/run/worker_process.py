@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import re
+import signal
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import replace
@@ -131,8 +132,14 @@ class LokyProcess:
             self._control.send_bytes(data)
 
     def close(self) -> Ending:
+        started = dict(self._executor._processes or {})
         with contextlib.suppress(Exception):
             self._executor.shutdown(wait=True, kill_workers=True)
+        for pid, process in started.items():  # it ends them by a thread, which may never have started
+            if process.is_alive():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                process.join()
         self._control.close()
         self._heart.close()
         return Ending(0)

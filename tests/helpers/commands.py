@@ -39,6 +39,8 @@ MONITOR, LISTER, WORKER = (
 )  # what their command lines hold
 _SCRIPT = Path(sys.executable).with_name("engine")
 COMMAND = [str(_SCRIPT)] if _SCRIPT.exists() else [sys.executable, "-m", "engine"]
+# Left by runs that were killed and never taken up again; a process of today may have the number of one of them.
+_OLD_SEMAPHORES = frozenset(os.listdir("/dev/shm"))
 _KINDS = {"members": "members_only", "age": "age_restricted", "region": "region_blocked"}
 
 
@@ -328,7 +330,9 @@ def run_on_a_terminal(batch: Batch, *more: str | os.PathLike[str]) -> tuple[subp
 def semaphores(pids: Iterable[int]) -> list[str]:
     """The named semaphores that processes of these numbers left in shared memory."""
     prefixes = tuple(f"sem.loky-{pid}-" for pid in pids)
-    return [name for name in os.listdir("/dev/shm") if name.startswith(prefixes)]
+    return [
+        name for name in os.listdir("/dev/shm") if name.startswith(prefixes) and name not in _OLD_SEMAPHORES
+    ]
 
 
 def videos(count: int, seed: int) -> list[str]:

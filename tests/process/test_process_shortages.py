@@ -29,6 +29,8 @@ from engine.process import shortages
         (MemoryError(), "memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
         (ImportError("x.so: failed to map segment from shared object"), "memory"),
+        (RuntimeError("can't allocate lock"), "memory"),
+        (SystemError("error return without exception set"), "memory"),
         (RuntimeError("can't start new thread"), "ulimit -u"),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
         (RuntimeError("dictionary changed size"), None),
