@@ -20,6 +20,7 @@ from engine.rehearsal import parse_scenario
 MOST_SLACK = 24.0
 ORPHANS_S = 1.0  # who has lost the supervisor is gone by then
 REQUESTS_PLAIN = 2  # of a video that nothing is wrong with
+CROWDED = 12.0  # so many for each core
 CONTROLS = 6  # rows of videos that may have been asked for as control videos, and how often each
 REQUESTS_A_JOB = 3  # of a job in flight at a kill, sent again; on average
 
@@ -38,6 +39,12 @@ class Killer:
     kills: collections.Counter[str] = field(default_factory=collections.Counter)
     in_flight: collections.Counter[str] = field(default_factory=collections.Counter)
     orphans_s: list[float] = field(default_factory=list)  # how long they outlived their supervisor
+    crowd: float = 1.0  # how many wanted each core, at the worst
+
+    @property
+    def outages(self) -> bool:
+        """Whether the machine was so crowded that answers came later than the engine waits for them."""
+        return max(self.crowd, crowd()) >= CROWDED
 
     def worker(self, run: Command) -> int | None:
         """kill -9 one worker that holds a claim; returns its pid, None when there is none."""
@@ -82,6 +89,7 @@ class Killer:
         for path in claims:
             self.in_flight.update(recount.busy(path))
         self.kills[what] += 1
+        self.crowd = max(self.crowd, crowd())
 
 
 def repeated(

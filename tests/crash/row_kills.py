@@ -36,7 +36,7 @@ def whole(batch: Batch, seed: int, killer: Killer) -> str:
     same_status(batch)
     assert batch.site is not None
     asked = [arrival["video_id"] for arrival in batch.site.arrivals()]
-    cost = repeated(rows, asked, killer.in_flight, ABSENT, FLAKY, seed=seed)
+    cost = repeated(rows, asked, killer.in_flight, ABSENT, FLAKY, seed=seed, outages=killer.outages)
     return f"{killer.in_flight.total()} in flight at kills, {cost} requests repeated"
 
 
