@@ -196,5 +196,5 @@ def test_no_bytes_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, 
 def test_a_row_of_an_export_keeps_what_it_says_of_the_video(tmp_path: Path) -> None:
     row = {"id": ID, "title": "T", "channel": "C", "channel_id": "UC", "published": "2020-01-31", "duration_s": 9,
            "views": 5, "language": "en", "segments": [{"start": 0, "duration": 1, "text": "a"}]}  # fmt: skip
-    metadata, _ = reading.read(file(tmp_path, row, Form.JSON_LINE), None)
+    metadata, _ = reading.read(file(tmp_path, row, Form.JSON_PART), None)
     assert metadata == Metadata("T", "C", "UC", 9, 5, published="2020-01-31")
