@@ -75,7 +75,7 @@ class TranscriptFile:
             size = self.length or os.fstat(file.fileno()).st_size
             if size > MAX_FILE_BYTES:
                 raise ValueError(f"more than {MAX_FILE_BYTES >> 20} MiB: no transcript is so long")
-            head = file.readline() if self.form is Form.ROWS else b""
+            head = file.readline() if self.form is Form.ROWS and self.offset else b""
             file.seek(self.offset)
             data = head + file.read(size)
         if self.form is not Form.FRAME:
