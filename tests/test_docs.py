@@ -374,7 +374,13 @@ def test_every_command_in_the_pages_can_be_typed(tmp_path: Path, monkeypatch: py
     """Command, options and the form of their values, without doing anything."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for folder in ("subtitles", "saved", "old-transcripts", "out_0"):  # `import` wants one that is there
+    for folder in (
+        "subtitles",
+        "saved",
+        "exports",
+        "old-transcripts",
+        "out_0",
+    ):  # `import` wants one that is there
         (tmp_path / folder).mkdir()
     lines = lines_typed()
     assert len(lines) > 20

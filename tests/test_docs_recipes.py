@@ -104,9 +104,7 @@ class Reader:
             "subtitles/A talk [dQw4w9WgXcQ].en.vtt": "WEBVTT\n\n00:00.000 --> 00:02.000\nhello there\n",
             "old-transcripts/Another [jNQXAC9IVRw].srt": "1\n00:00:00,000 --> 00:00:02,000\nhello\n",
             "saved/9bZkp7q19f0.json": json.dumps([{"text": "hello", "start": 0.0, "duration": 1.5}]),
-            "export.json": json.dumps(
-                [{"video_id": names[4], "transcripts": [], "metadata": {"title": "T"}}]
-            ),
+            "exports/data.json": (ROOT / "tests/data/ytfetcher/data.json").read_text(encoding="utf-8"),
             "tell-me": "#!/bin/sh\ncat > told.json\n",
         }
         for name, content in write.items():

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator
+from typing import Literal
 
 import click
 
@@ -28,10 +29,10 @@ from engine.queue.directory import Queue, refuse_foreign
 from engine.queue.making import make_queue
 from engine.queue.mounts import refuse_remote
 from engine.seeding.seed import SEED_WAIT_S, Seeding
-from engine.settings import Frozen, Settings, freeze, frozen_or
+from engine.settings import NO_FORMATS, STORES, Frozen, Settings, freeze, frozen_or
 from engine.storage.locks import take_or_say_who
 
-_FROZEN = frozenset({"output", "languages", "formats", "captions"})
+_FROZEN = frozenset({"output", "languages", "formats", "captions", "store"})
 
 
 @click.command("import", cls=EngineCommand)
@@ -60,6 +61,14 @@ _FROZEN = frozenset({"output", "languages", "formats", "captions"})
     envvar="ENGINE_FORMAT",
     help="Formats beside the .json record; repeatable.",
 )
+@click.option(
+    "--store",
+    type=click.Choice(STORES),
+    default="files",
+    show_default=True,
+    envvar="ENGINE_STORE",
+    help="shards puts the records of many videos into one compressed file; no other format is then written.",
+)
 @json_option
 def command(
     folder: str,
@@ -69,22 +78,28 @@ def command(
     manual_only: bool,
     generated_only: bool,
     formats: tuple[str, ...],
+    store: Literal["files", "shards"],
     as_json: bool,
 ) -> int:
     """Take transcripts that other programs left in FOLDER into the batch, as ok, without fetching.
 
     Understood are files of yt-dlp (Title [ID].en.vtt and others, with .info.json), of youtube-transcript-api
-    (ID.json), records of this program, and .jsonl of `engine get` and `engine export`. Their videos are added to the
-    queue. One that is final stays as it is; one whose file cannot be read, or is in another language, is fetched by
-    the next run. Importing again goes on, or does nothing. It does not work beside a live run (exit code 11).
+    (ID.json) and of ytfetcher, records and shards of this program, and .jsonl of `engine get` and `engine export`.
+    Their videos are added to the queue. One that is final stays as it is; one whose file cannot be read, or is in
+    another language, is fetched by the next run. Importing again goes on, or does nothing. It does not work beside a
+    live run (exit code 11).
 
-    The first import or run of a queue fixes -o, -l, -f and who makes the captions.
+    The first import or run of a queue fixes -o, -l, -f, --store and who makes the captions.
     """  # fmt: skip
+    chosen = tuple(name for name in FORMATS if name in formats)
+    if store == "shards" and "formats" in _given():
+        raise UsageError(NO_FORMATS.format(name=chosen[0]))
     wanted = Frozen(
         os.path.abspath(output),
         parse_languages(",".join(languages)),
-        tuple(name for name in FORMATS if name in formats),
+        chosen if store == "files" else (),
         caption_source(manual_only=manual_only, generated_only=generated_only),
+        store=store,
     )
     refuse_foreign(root)
     rejected: list[Line] = []

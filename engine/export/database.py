@@ -26,7 +26,7 @@ _MAX_VARIABLES = 900  # older libraries take no more than 999
 def to_tuple(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """A row's values as SQLite stores them."""
     return tuple(
-        orjson.dumps(value).decode() if name == "segments" and value is not None else sql_value(value)
+        orjson.dumps(value).decode() if name == "segments" and value is not None else sql_value(name, value)
         for name, value in row.items()
     )
 

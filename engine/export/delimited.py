@@ -44,7 +44,9 @@ def _cell(name: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
-    value = sql_value(value)
+    if isinstance(value, int):
+        return str(value)  # all digits, also of one that no database holds
+    value = sql_value(name, value)
     if not isinstance(value, str):
         return str(value)
     if name in _AS_IT_IS:

@@ -9,8 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from engine.errors import UsageError
-from engine.export.columns import TableColumns
-from engine.export.row_filter import sql_value
+from engine.export.columns import TableColumns, as_json
 from engine.storage import disk
 
 try:
@@ -69,7 +68,7 @@ def _array(name: str, kind: str, values: list[Any]) -> pa.Array:
     if kind == "time":
         return _times(values)
     if kind == "json":
-        values = [value if value is None else str(sql_value(value)) for value in values]
+        values = [value if value is None or isinstance(value, str) else as_json(value) for value in values]
     return pa.array(values, _TYPES[kind])
 
 

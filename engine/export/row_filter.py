@@ -66,7 +66,8 @@ class RowFilter:
         """The positions of the rows that it is true for, in order. Raises UsageError when it fails on one."""
         self._db.execute("DELETE FROM videos")
         self._db.executemany(
-            self._insert, ((n, *(sql_value(row[name]) for name in self.reads)) for n, row in enumerate(rows))
+            self._insert,
+            ((n, *(sql_value(name, row[name]) for name in self.reads)) for n, row in enumerate(rows)),
         )
         self._db.set_authorizer(self._allow)
         try:
@@ -89,13 +90,13 @@ class RowFilter:
         return sqlite3.SQLITE_OK if action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_DENY
 
 
-def sql_value(value: Any) -> Any:
-    """A value as SQLite stores it: truth as 0 and 1, what is nested as JSON."""
+def sql_value(name: str, value: Any) -> Any:
+    """A column's value as SQLite stores it: truth as 0 and 1, `paths` a space apart, what else is nested as JSON."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return float(value)
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+    if name == "paths" and isinstance(value, list):
         return " ".join(value)
     return as_json(value) if isinstance(value, list | dict) else value
 

@@ -35,6 +35,9 @@ from engine.youtube import languages
 WAY = "import"
 MONITOR_WAIT_S = 5.0
 
+_FORMS = (Form.FRAME, Form.JSON, Form.JSON_PART, Form.CAPTIONS, Form.ROWS, Form.SECTION)
+"""What may hold times, the form that says most about the video first."""
+
 Catalogue = dict[str, list[TranscriptFile]]
 """The files of each video."""
 
@@ -162,7 +165,7 @@ class Importer:
         about = next(filter(None, map(reading.read_about, by_form.get(Form.ABOUT, ()))), None)
         best: tuple[int, TranscriptFile, Metadata, Transcript] | None = None
         others: list[str] = []
-        for form in (Form.JSON, Form.JSON_LINE, Form.CAPTIONS):
+        for form in _FORMS:
             for file in by_form.get(form, ()):
                 try:
                     metadata, transcript = reading.read(file, about)
@@ -205,7 +208,9 @@ class Importer:
 
 def _told(file: TranscriptFile) -> str:
     """Where a transcript came from, for its row."""
-    return file.path if not file.length else f"{file.path}#{file.offset}"
+    if not file.length:
+        return file.path
+    return f"{file.path}#{file.offset}" + (f"+{file.length}" if file.form is Form.FRAME else "")
 
 
 def catalogue(found: Iterator[TranscriptFile | Line], reject: Callable[[Line], None]) -> Catalogue:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from engine.importing import ytfetcher
 from engine.inputs.transcript_files import Form, TranscriptFile
 from engine.model import Cue, Metadata, Transcript
 from engine.network.answer import FailureError
@@ -33,6 +34,10 @@ def read(file: TranscriptFile, about: Mapping[str, Any] | None) -> tuple[Metadat
     metadata = _metadata(about) if about else Metadata(title=file.title)
     if file.form is Form.CAPTIONS:
         return metadata, _captions(file, data, about)
+    if file.form is Form.ROWS:
+        return _document(ytfetcher.from_rows(data), metadata)
+    if file.form is Form.SECTION:
+        return _document(ytfetcher.from_section(data), metadata)
     try:
         value = json.loads(data.decode("utf-8-sig"))
     except RecursionError:
@@ -41,6 +46,8 @@ def read(file: TranscriptFile, about: Mapping[str, Any] | None) -> tuple[Metadat
         raise ValueError(f"not JSON: {exc}") from None
     if isinstance(value, dict) and "schema_version" in value and isinstance(value.get("metadata"), dict):
         record = json_record.from_json(data)
+        if file.form is Form.FRAME and record.video_id != file.video_id:
+            raise ValueError(f"the frame at byte {file.offset} is of another video")
         return record.metadata, record.transcript
     return _document(value, metadata)
 
@@ -89,11 +96,6 @@ def _metadata(about: Mapping[str, Any]) -> Metadata:
     def text(*keys: str) -> str | None:
         return next((value for key in keys if isinstance(value := about.get(key), str) and value), None)
 
-    def number(key: str) -> int | None:
-        value = about.get(key)
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return round(value) if fits and value is not None else None
-
     tags = about.get("tags")
     categories = about.get("categories")
     uploaded = _DATE.fullmatch(text("upload_date") or "")
@@ -102,20 +104,20 @@ def _metadata(about: Mapping[str, Any]) -> Metadata:
         title=text("title", "fulltitle"),
         channel=text("channel", "uploader"),
         channel_id=text("channel_id"),
-        duration_s=number("duration"),
-        view_count=number("view_count"),
+        duration_s=_number(about.get("duration")),
+        view_count=_number(about.get("view_count")),
         keywords=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
         description=text("description"),
         is_live=about.get("is_live") if isinstance(about.get("is_live"), bool) else None,
         upload_date=date,
         published=date,
         category=_text(categories[0]) if isinstance(categories, list) and categories else None,
-        like_count=number("like_count"),
+        like_count=_number(about.get("like_count")),
     )
 
 
 def _document(value: Any, metadata: Metadata) -> tuple[Metadata, Transcript]:
-    """A transcript of youtube-transcript-api, in any of its shapes, or a row of an export."""
+    """A transcript of youtube-transcript-api, in any of its shapes, of ytfetcher, or a row of an export."""
     while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
         value = value[0]  # its command line prints one list for each video
     language, name, generated = UNKNOWN_LANGUAGE, None, False
@@ -160,19 +162,26 @@ def _said(each: Mapping[str, Any]) -> str:
 
 
 def _row_metadata(row: Mapping[str, Any], otherwise: Metadata) -> Metadata:
-    """What a row of an export says of the video, where there is no better."""
+    """What a row of an export, this program's or ytfetcher's, says of the video, where there is no better."""
     title, channel, channel_id = (_text(row.get(key)) for key in ("title", "channel", "channel_id"))
     if otherwise.channel or not (title or channel):
         return otherwise
-    duration_s, views = row.get("duration_s"), row.get("views")
     return Metadata(
         title=title,
         channel=channel,
         channel_id=channel_id,
-        duration_s=duration_s if isinstance(duration_s, int) else None,
-        view_count=views if isinstance(views, int) else None,
+        duration_s=_number(row.get("duration_s", row.get("duration"))),
+        view_count=_number(row.get("views", row.get("view_count"))),
+        description=_text(row.get("description")),
         published=_text(row.get("published")),
     )
+
+
+def _number(value: object) -> int | None:
+    """A whole number; None for what is none, or is not finite."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return None
+    return round(value)
 
 
 def _text(value: object) -> str | None:

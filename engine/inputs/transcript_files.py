@@ -8,12 +8,14 @@
 | any other `.json` with an id in it             | the same                                                 |
 | `.jsonl`                                       | this program's exports, `engine get -f json`; a manifest |
 | `ID.md`, `ID.txt`                              | this program and others: text without times              |
+| files of many videos                           | see `engine.inputs.many_transcripts`                     |
 
 Nothing is decided here about what is in the files, beyond the id.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -21,11 +23,12 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
+from engine.inputs import many_transcripts
 from engine.inputs.filenames import in_file_name
 from engine.inputs.line import Line, rejected
-from engine.inputs.video_ids import video_id
+from engine.inputs.many_transcripts import Part, id_in, looks_like_one
+from engine.storage import zstd
 
 MAX_FILE_BYTES = 64 << 20
 CAPTIONS = frozenset({"vtt", "srt", "ttml", "srv1", "srv2", "srv3", "json3"})
@@ -41,16 +44,19 @@ class Form(Enum):
 
     CAPTIONS = "captions"
     JSON = "JSON"
-    JSON_LINE = "a line of JSON"
+    JSON_PART = "a part that is JSON"
+    ROWS = "rows of a table"
+    SECTION = "a section of a text"
+    FRAME = "a frame of a shard"
     ABOUT = "about the video"
     UNTIMED = "text without times"
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptFile:
-    """A file, or a line of one, that belongs to a video. `language` is a code, None where the name has none.
+    """A file, or a part of one, that belongs to a video. `language` is a code, None where the name has none.
 
-    `offset`, `length`: where the line lies in the file; length 0 means all of it.
+    `offset`, `length`: where the part lies in the file; length 0 means all of it.
     """
 
     path: str
@@ -61,13 +67,23 @@ class TranscriptFile:
     length: int = 0
 
     def read(self) -> bytes:
-        """The bytes. Raises OSError, and ValueError for a file that is too large."""
+        """The bytes: of a frame what it holds, of rows with the line that names their columns.
+
+        Raises OSError, and ValueError for a file that is too large or a frame that is damaged.
+        """
         with open(self.path, "rb") as file:
             size = self.length or os.fstat(file.fileno()).st_size
             if size > MAX_FILE_BYTES:
                 raise ValueError(f"more than {MAX_FILE_BYTES >> 20} MiB: no transcript is so long")
+            head = file.readline() if self.form is Form.ROWS and self.offset else b""
             file.seek(self.offset)
-            return file.read(size)
+            data = head + file.read(size)
+        if self.form is not Form.FRAME:
+            return data
+        record = zstd.decompress(data, MAX_FILE_BYTES)
+        if record is None:
+            raise ValueError(f"the frame at byte {self.offset} is damaged")
+        return record
 
     @property
     def title(self) -> str | None:
@@ -91,9 +107,12 @@ def find(folder: str, skip: str | None = None) -> Iterator[TranscriptFile | Line
             and not os.path.exists(os.path.join(path, name, _QUEUE))
             and not (skip and os.path.realpath(os.path.join(path, name)) == skip)
         )
-        for name in sorted(names):
-            if not _waits(os.path.join(path, name)):
-                yield from _found(os.path.join(path, name))
+        files = [name for name in sorted(names) if not _waits(os.path.join(path, name))]
+        if many_transcripts.has_shards(files):
+            yield from _shards(path)
+            files = [name for name in files if not many_transcripts.is_shard(name)]
+        for name in files:
+            yield from _found(os.path.join(path, name))
 
 
 def ids_in(folder: str) -> Iterator[str]:
@@ -129,8 +148,15 @@ def _found(path: str) -> Iterator[TranscriptFile | Line]:
             yield TranscriptFile(path, found, Form.ABOUT)
     elif ending == "json" and not name.endswith(".live_chat.json"):
         yield from _json(path, name)
+    elif ending == "csv":
+        yield from _table(path, name)
     elif ending in _UNTIMED and (found := _id_of(path, name)):
         yield TranscriptFile(path, found, Form.UNTIMED)
+    elif ending == "txt":
+        yield from _sections(path, name)
+    elif many_transcripts.is_shard(name):
+        why = "a shard without its index: `engine verify --repair` in its batch makes one"
+        yield rejected(path, 1, name, why, listable=False)
 
 
 def _named(path: str, name: str, form: Form) -> TranscriptFile | Line:
@@ -156,27 +182,66 @@ def _id_of(path: str, name: str) -> str | None:
 
 
 def _json(path: str, name: str) -> Iterator[TranscriptFile | Line]:
-    """A file of JSON: with the id in its name, or else in it."""
-    found = _id_of(path, name)
-    if found is None:
-        value: Any = None
-        try:
-            if os.path.getsize(path) <= MAX_FILE_BYTES:
-                with open(path, "rb") as file:
-                    value = json.load(file)
-        except (OSError, ValueError, RecursionError) as exc:
-            yield rejected(
-                path, 1, name, f"no video id in its name, and it cannot be read: {exc}", listable=False
-            )
-            return
-        found = _id_in(value)
-        if found is None:
-            if _looks_like_one(value):
-                yield rejected(
-                    path, 1, name, "a transcript without a video id: name it ID.json", listable=False
-                )
-            return
-    yield TranscriptFile(path, found, Form.JSON)
+    """A file of JSON: with the id in its name, or else in it; a list may hold many."""
+    if found := _id_of(path, name):
+        yield TranscriptFile(path, found, Form.JSON)
+        return
+    try:
+        data = many_transcripts.whole(path)
+        if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            some = False
+            for part in many_transcripts.in_list(data):
+                some = True
+                yield _part(path, name, part, Form.JSON_PART)
+            if some:
+                return
+        value = json.loads(data)
+    except (OSError, ValueError, RecursionError) as exc:
+        why = f"no video id in its name, and it cannot be read: {exc}"
+        yield rejected(path, 1, name, why, listable=False)
+        return
+    if found := id_in(value):
+        yield TranscriptFile(path, found, Form.JSON)
+    elif looks_like_one(value):
+        yield rejected(path, 1, name, "a transcript without a video id: name it ID.json", listable=False)
+
+
+def _part(path: str, name: str, part: Part, form: Form) -> TranscriptFile | Line:
+    if part.video_id is None:
+        why = f"a transcript without a video id, at byte {part.offset}"
+        return rejected(path, 1, name, why, listable=False)
+    return TranscriptFile(path, part.video_id, form, None, part.offset, part.length)
+
+
+def _table(path: str, name: str) -> Iterator[TranscriptFile | Line]:
+    """The videos of a table with texts."""
+    try:
+        with open(path, "rb") as file:
+            timed, parts = many_transcripts.in_table(file)
+            for part in parts:
+                yield _part(path, name, part, Form.ROWS if timed else Form.UNTIMED)
+    except (OSError, csv.Error) as exc:
+        yield rejected(path, 1, name, f"it cannot be read: {exc}", listable=False)
+
+
+def _sections(path: str, name: str) -> Iterator[TranscriptFile | Line]:
+    """The videos of a text that has a section for each."""
+    try:
+        if many_transcripts.begins_as_sections(path):
+            for part in many_transcripts.in_text(many_transcripts.whole(path)):
+                yield _part(path, name, part, Form.SECTION)
+    except (OSError, ValueError) as exc:
+        yield rejected(path, 1, name, f"it cannot be read: {exc}", listable=False)
+
+
+def _shards(directory: str) -> Iterator[TranscriptFile | Line]:
+    """The records in a directory of shards."""
+    try:
+        for shard, part in many_transcripts.in_shards(directory):
+            yield _part(os.path.join(directory, shard), shard, part, Form.FRAME)
+    except OSError as exc:
+        path = os.path.join(directory, many_transcripts.INDEX)
+        yield rejected(path, 1, many_transcripts.INDEX, exc.strerror or str(exc), listable=False)
 
 
 def _lines(path: str) -> Iterator[TranscriptFile | Line]:
@@ -187,7 +252,7 @@ def _lines(path: str) -> Iterator[TranscriptFile | Line]:
             for line in file:
                 found = _of_line(line)
                 if found:
-                    yield TranscriptFile(path, found, Form.JSON_LINE, None, offset, len(line))
+                    yield TranscriptFile(path, found, Form.JSON_PART, None, offset, len(line))
                 offset += len(line)
     except OSError as exc:
         yield rejected(path, 1, os.path.basename(path), exc.strerror or str(exc), listable=False)
@@ -198,18 +263,5 @@ def _of_line(line: bytes) -> str | None:
         value = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    done = isinstance(value, dict) and (value.get("status") == "ok" or _looks_like_one(value))
-    return _id_in(value) if done else None
-
-
-def _id_in(value: Any) -> str | None:
-    named = [value.get(key) for key in ("video_id", "id")] if isinstance(value, dict) else []
-    return next((name for name in named if isinstance(name, str) and video_id(name) == name), None)
-
-
-def _looks_like_one(value: Any) -> bool:
-    """Whether JSON has the shape of a transcript."""
-    if isinstance(value, dict):
-        return any(key in value for key in ("transcript", "segments", "snippets"))
-    first = value[0] if isinstance(value, list) and value else None
-    return isinstance(first, dict) and {"text", "start"} <= set(first)
+    done = isinstance(value, dict) and (value.get("status") == "ok" or looks_like_one(value))
+    return id_in(value) if done else None

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from engine.model import ImportResult
 from engine.run.child_run import ENGINE, arguments, error_of, lines_of, own_environment
@@ -20,6 +20,7 @@ class ImportOptions(TypedDict, total=False):
     languages: str | Iterable[str]
     manual_only: bool
     output: str | os.PathLike[str]
+    store: Literal["files", "shards"]
 
 
 def import_folder(root: str, folder: str, options: ImportOptions) -> ImportResult:

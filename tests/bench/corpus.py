@@ -49,6 +49,13 @@ def export(room: Path, kind: str) -> Measured:
     return found
 
 
+def progress(what: str, store: str, count: int, found: Measured) -> None:
+    """A line as soon as it is measured: large sizes take hours."""
+    rate, cpu_ms = count / found.wall_s, found.cpu_s * 1000 / count
+    said = f"{what} {store}: {rate:,.0f}/s, CPU {cpu_ms:.2f} ms a record, {found.peak_mb:.0f} MB"
+    print(said, file=sys.stderr, flush=True)
+
+
 def one(
     count: int, rounds: int, kinds: list[str], changes: dict[str, str], where: str | None
 ) -> tuple[list[list[str]], list[list[str]]]:
@@ -62,6 +69,7 @@ def one(
                 shutil.rmtree(top / store, ignore_errors=True)
                 (top / store).mkdir()
                 runs[store].append(run(top / store, names, store, changes))
+                progress("run", store, count, runs[store][-1])
         there = {store: lies_there(top / store / "o") for store in STORES}
         stored = [_stored(count, store, runs[store], there[store], there["files"]) for store in STORES]
         exports = [[kind, f"{count:,}", *_exported(top, count, rounds, kind)] for kind in kinds]
@@ -92,6 +100,7 @@ def _exported(top: Path, count: int, rounds: int, kind: str) -> list[str]:
     for _ in range(rounds):
         for store in STORES:
             by_store[store].append(export(top / store, kind))
+            progress(kind, store, count, by_store[store][-1])
     texts = [f"{middle([count / each.wall_s for each in by_store[store]]):,.0f}" for store in STORES]
     texts += [f"{middle([each.peak_mb for each in by_store[store]]):.0f}" for store in STORES]
     if kind != "parquet" or not installed("pandas"):

@@ -628,6 +628,44 @@ def power_cut(at: Workshop) -> Recipe:
     return rehearsed(about, tree=["queue/deferred/0000000000~*", "queue/workers/*/inflight"])
 
 
+# ---- format 2 --------------------------------------------------------------------------------------------
+@queue
+def shards(at: Workshop) -> Recipe:
+    """One thread hangs between its frame and its row, another in the middle of a frame behind those of rows."""
+
+    def named() -> list[tuple[int, int]]:
+        files = [row["files"] for row in at.lines("final") if row["files"]]
+        found = (map(int, each["json"].partition("#")[2].split("+")) for each in files)
+        return sorted((offset, length) for offset, length in found)
+
+    at.list(14)
+    left = at.hang("ShardOutput.touch", "_nth('touch') == 2", "left")
+    torn = at.hang(
+        "_pwrite",
+        "bytes(args[1][:4]) == b'\\x28\\xb5\\x2f\\xfd' and _nth('frame') == 7",
+        "torn",
+        "real(args[0], bytes(args[1])[:len(args[1]) // 2], args[2])",
+    )
+    env = at.env(engine__output__shard_output=left, engine__storage__disk=torn)
+    options = ("--store", "shards", "--scene", "absent=.2", "--latency", ".1")
+    with at.start("rehearse", LIST, *options, env=env) as run:
+        at.marked("left", "torn")
+        at.wait(lambda: len(named()) > 4, "for rows")
+        run.kill_all()
+    (shard,) = at.root.glob("out/shards/*.zst")
+    places = named()
+    gaps = sum(end < start for end, (start, _) in zip(map(sum, places), places[1:], strict=False))
+    assert gaps == 1, f"no frame that no row names among those of rows: {places}"
+    assert shard.stat().st_size > sum(places[-1]), "no torn frame at the end"
+    return rehearsed(
+        "format 2, --store shards: killed; a frame that no row names among those of rows, a torn one at the end",
+        "--scene",
+        "absent=.2",
+        tree=["out/shards/*.zst", "queue/workers/*/inflight"],
+        lines=["final files", "final kind"],
+    )
+
+
 # ----------------------------------------------------------------------------------------------------------
 def made(name: str) -> str:
     """Make a queue, pack it, and find out how it ends."""

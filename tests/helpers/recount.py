@@ -117,7 +117,7 @@ def check_files(queue: Path, out: Path) -> None:
         assert (row["status"] == "ok") == bool(row["files"]), row
         assert set(row["files"]) == set(row["sha256"])
         for what, name in row["files"].items():
-            data = _content(out, name)
+            data = content(out, name)
             assert hashlib.sha256(data).hexdigest() == row["sha256"][what], name
             named |= {name} if "#" not in name else {name.partition("#")[0], "shards/index"}
     there = {
@@ -130,8 +130,8 @@ def check_files(queue: Path, out: Path) -> None:
     assert there == named, sorted(there ^ named)[:10]
 
 
-def _content(out: Path, place: str) -> bytes:
-    """What a row names: a file, or a frame of a shard, which zstd unpacks."""
+def content(out: Path, place: str) -> bytes:
+    """What a row names: a file, or a frame of a shard, which zstd unpacks. Raises OSError, and ZstdError."""
     name, _, frame = place.partition("#")
     data = (out / name).read_bytes()
     if not frame:

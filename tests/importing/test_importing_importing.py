@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 from audited import intact
 from recount import by_id, check_files, manifest
 from small_run import told
-from support import OK, Crash, add, batch, dying_at, finish, ids, reclaim, states, worked
+from support import OK, Crash, add, batch, damage, dying_at, finish, ids, reclaim, states, worked
 
 from engine import Batch, HeldError, ImportResult, UsageError
 from engine.model import Kind
+from engine.output import shard_index, shards
 from engine.output.formats import from_json
+from engine.output.shards import Frame
 from engine.queue.directory import Queue
 from engine.run.supervisor import hold
 from engine.storage import disk
@@ -119,6 +122,50 @@ def test_the_output_of_another_queue(tmp_path: Path) -> None:
     row = manifest(tmp_path / "queue")[0]
     assert row["title"] == f"About {row['video_id']} ☂"
     assert intact(other.root).ok
+
+
+@pytest.mark.parametrize("store", ["files", "shards"])
+def test_the_shards_of_another_queue_into_each_store(tmp_path: Path, store: str) -> None:
+    """One superseded frame is not taken, one damaged frame takes none of the others down."""
+    other = worked(tmp_path / "other", 12, store="shards")
+    with open(tmp_path / "other/out/shards/index", "ab") as index:
+        index.write(shard_index.line(ids(1)[0], shard_index.GONE))
+    hurt = next(row for row in manifest(Path(other.root)) if row["video_id"] == ids(2)[1])
+    place = Frame.parse(hurt["files"]["json"])
+    assert place is not None
+    damage(shards.path_of(str(tmp_path / "other/out"), place.shard), place.offset + 9)
+    code, out, _ = take_in(tmp_path, tmp_path / "other" / "out", "--store", store)
+    assert code == 0
+    assert out.startswith("11 videos: imported 10, already 0, rejected 1; 1 files not taken")
+    assert "is damaged" in (tmp_path / "queue" / "rejects.csv").read_text()
+    rows = by_id(manifest(tmp_path / "queue"))
+    assert set(rows) == set(ids(10, 2))
+    for name, row in rows.items():
+        assert ("#" in row["files"]["json"]) == (store == "shards")
+        assert re.fullmatch(r".*/shards/000000\.zst#\d+\+\d+", row["imported_from"])
+        assert row["title"] == f"About {name} ☂"
+    assert (tmp_path / "queue" / "FORMAT").read_text().strip() == ("2" if store == "shards" else "1")
+    audit = intact(str(tmp_path / "queue"))
+    assert audit.states["pending"] == 1
+    assert take_in(tmp_path, tmp_path / "other" / "out")[1].startswith("11 videos: imported 0, already 10")
+
+
+def test_formats_beside_shards_are_refused(tmp_path: Path) -> None:
+    folder = leave(tmp_path / "left", *ids(1))
+    code, _, err = take_in(tmp_path, folder, "--store", "shards", "-f", "srt")
+    assert code == 2
+    assert "engine export --to srt" in err
+    assert not (tmp_path / "queue").exists()
+
+
+def test_skip_known_reads_the_shards_of_another_queue(tmp_path: Path) -> None:
+    worked(tmp_path / "other", 12, store="shards")
+    (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in ids(15)))
+    seed = ("seed", str(tmp_path / "list.txt"), "-q", str(tmp_path / "queue"))
+    assert (
+        "added 3, duplicate 0, rejected 0, known 12"
+        in told(*seed, "--skip-known", str(tmp_path / "other/out"))[1]
+    )
 
 
 def test_a_file_of_somebody_else_in_the_output_stays(tmp_path: Path) -> None:

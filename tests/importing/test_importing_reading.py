@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from json_values import json_values
 
 from engine.importing import reading
-from engine.inputs.transcript_files import Form, TranscriptFile
+from engine.inputs.transcript_files import Form, TranscriptFile, find
 from engine.model import Cue, Metadata, Record, Transcript
 from engine.output.formats import render, to_json
 
@@ -158,6 +158,10 @@ def test_what_yt_dlp_says_of_the_video(tmp_path: Path) -> None:
         ("WEBVTT\n\n", Form.CAPTIONS, "no captions"),
         (b"WEBVTT\n\xff\xff", Form.CAPTIONS, "neither UTF-8"),
         ("hello", Form.UNTIMED, "without times"),
+        (f"Transcript for {ID}:\ntitle --> T\nhello\n", Form.SECTION, "without times"),
+        ("video_id,text,start\n" + f"{ID},a,\n", Form.ROWS, "no start or no text"),
+        ("video_id,text,start\n", Form.ROWS, "no captions"),
+        (b"not a frame", Form.FRAME, "the frame at byte 0 is damaged"),
     ],
 )
 def test_what_cannot_be_read_says_why(tmp_path: Path, data: Any, form: Form, why: str) -> None:
@@ -186,7 +190,7 @@ def test_no_json_raises_anything_else(
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    for form in (Form.CAPTIONS, Form.JSON):
+    for form in (Form.CAPTIONS, Form.JSON, Form.ROWS, Form.SECTION, Form.FRAME):
         try:
             reading.read(file(tmp_path_factory.getbasetemp(), b"WEBVTT\n\n" + data, form), None)
         except ValueError:
@@ -196,5 +200,22 @@ def test_no_bytes_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, 
 def test_a_row_of_an_export_keeps_what_it_says_of_the_video(tmp_path: Path) -> None:
     row = {"id": ID, "title": "T", "channel": "C", "channel_id": "UC", "published": "2020-01-31", "duration_s": 9,
            "views": 5, "language": "en", "segments": [{"start": 0, "duration": 1, "text": "a"}]}  # fmt: skip
-    metadata, _ = reading.read(file(tmp_path, row, Form.JSON_LINE), None)
+    metadata, _ = reading.read(file(tmp_path, row, Form.JSON_PART), None)
     assert metadata == Metadata("T", "C", "UC", 9, 5, published="2020-01-31")
+
+
+EXPORTS = Path(__file__).parents[1] / "data" / "ytfetcher"  # made by its own exporters, version 2.4
+
+
+@pytest.mark.parametrize(("suffix", "duration_s"), [("json", 120), ("csv", None), ("txt", 120)])
+def test_what_ytfetcher_exports(suffix: str, duration_s: int | None, tmp_path: Path) -> None:
+    """Its CSV says the captions' durations in the column for the video's, too."""
+    (tmp_path / f"data.{suffix}").write_bytes((EXPORTS / f"data.{suffix}").read_bytes())
+    found = [each for each in find(str(tmp_path)) if isinstance(each, TranscriptFile)]
+    first, last = (each for each in found if each.video_id != "-cBuzA1w-TY")  # which has no captions
+    assert (first.video_id, last.video_id) == (ID, "jNQXAC9IVRw")
+    metadata, transcript = reading.read(first, None)
+    assert transcript.cues == (Cue(0.0, 1.54, 'Hey there,\n"you"'), Cue(1.56, 4.46, "größer ☂"))
+    about = "One line\n\nchapters --> none\n0:00 start"
+    assert metadata == Metadata("A title, with: a comma", None, None, duration_s, 1000, description=about)
+    assert reading.read(last, None)[1].cues == (Cue(0.25, 2.0, "elephants"),)

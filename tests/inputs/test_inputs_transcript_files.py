@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
+import itertools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support import ids, worked
 
 from engine.inputs.line import Line
 from engine.inputs.transcript_files import Form, TranscriptFile, find, ids_in
+from engine.output import shard_index
 
 ID = "dQw4w9WgXcQ"
 CUES = [{"text": "a", "start": 0.0, "duration": 1.0}]
@@ -115,3 +124,93 @@ def test_of_a_queue_what_is_ok_is_known(tmp_path: Path) -> None:
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(ids_in(str(tmp_path / "gone")))
+
+
+# ---- files of many videos --------------------------------------------------------------------------------
+OTHER = "jNQXAC9IVRw"
+
+
+def parts(path: Path, name: str, data: bytes) -> list[tuple[str, bytes]]:
+    """(id, bytes of its part) of each transcript in a file."""
+    (path / name).write_bytes(data)
+    return [(each.video_id, each.read()) for each in find(str(path)) if isinstance(each, TranscriptFile)]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([ID, OTHER, None]), st.text(max_size=9), st.booleans()), max_size=6),
+    st.sampled_from(["utf-8", "utf-8-sig"]),
+    st.sampled_from([None, 2]),
+    st.booleans(),
+)
+def test_elements_of_a_list_are_read_where_they_lie(
+    tmp_path_factory: pytest.TempPathFactory, given_: Any, encoding: str, indent: int | None, escaped: bool
+) -> None:
+    values = [
+        {"video_id": name, "title": title, **({"transcript": CUES} if has else {})}
+        for name, title, has in given_
+    ]
+    data = json.dumps(values, indent=indent, ensure_ascii=escaped).encode(encoding, "surrogatepass")
+    found = parts(tmp_path_factory.mktemp("list"), "export.json", data)
+    meant = [value for value in values if value["video_id"] and "transcript" in value]
+    assert [(name, json.loads(part)) for name, part in found] == [(each["video_id"], each) for each in meant]
+
+
+CELLS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9)
+
+
+@given(st.lists(st.tuples(st.sampled_from([ID, OTHER]), CELLS.filter(bool)), max_size=6))
+@example([(ID, 'a"\n\r\n,b'), (ID, "ä"), (OTHER, "\r"), (ID, "again")])
+def test_rows_of_a_table_are_read_where_they_lie(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    made = io.StringIO(newline="")
+    csv.writer(made).writerows([("index", "video_id", "text", "start"), *((0, *row, 1.5) for row in rows)])
+    found = parts(tmp_path_factory.mktemp("table"), "export.csv", made.getvalue().encode())
+    read = [
+        (name, row["text"])
+        for name, part in found
+        for row in csv.DictReader(io.StringIO(part.decode(), newline=""))
+    ]
+    assert read == rows
+    assert [name for name, _ in found] == [name for name, _ in itertools.groupby(name for name, _ in rows)]
+
+
+def test_tables_of_something_else_are_passed_over(tmp_path: Path) -> None:
+    assert parts(tmp_path, "list.csv", f"id,url\n{ID},x\n".encode()) == []
+    assert parts(tmp_path, "list.csv", b"") == []
+    found = one(tmp_path, "list.csv", f"id,status,text\n{ID},ok,hello\n{OTHER},absent,\n")
+    assert isinstance(found, TranscriptFile)
+    assert (found.video_id, found.form) == (ID, Form.UNTIMED)
+
+
+def test_a_list_that_ends_in_the_middle_gives_what_is_before(tmp_path: Path) -> None:
+    text = json.dumps([{"id": ID, "segments": CUES}, {"id": OTHER, "segments": CUES}])
+    (tmp_path / "export.json").write_text(text[:-20])
+    first, second = find(str(tmp_path))
+    assert isinstance(first, TranscriptFile)
+    assert first.video_id == ID
+    assert isinstance(second, Line)
+    assert "cannot be read" in (second.reason or "")
+
+
+def test_shards_as_their_index_says(tmp_path: Path) -> None:
+    queue = worked(tmp_path, 20, store="shards")
+    last, gone = ids(20)[3], ids(20)[4]
+    with open(tmp_path / "out/shards/index", "ab") as index:
+        index.write(shard_index.line(gone, "-") + b"damaged\n")
+        index.write(shard_index.line(last, "shards/000009.zst#5+6").replace(b"#5", b"#6"))  # a wrong sum
+    found = [each for each in find(str(tmp_path / "out")) if isinstance(each, TranscriptFile)]
+    rows = {row["video_id"]: row for row in map(json.loads, open(queue.manifest, "rb"))}
+    assert {each.video_id for each in found} == set(ids(20)) - {gone}
+    for each in found:
+        assert each.form is Form.FRAME
+        assert hashlib.sha256(each.read()).hexdigest() == rows[each.video_id]["sha256"]["json"]
+    assert set(ids_in(str(tmp_path / "out"))) == set(ids(20)) - {gone}
+
+
+def test_shards_without_their_index(tmp_path: Path) -> None:
+    worked(tmp_path, 2, store="shards")
+    (tmp_path / "out/shards/index").unlink()
+    (found,) = find(str(tmp_path / "out"))
+    assert isinstance(found, Line)
+    assert "verify --repair" in (found.reason or "")
