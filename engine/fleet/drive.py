@@ -18,8 +18,8 @@ from engine.fleet import task
 from engine.fleet.join import RESOURCE
 from engine.fleet.ledger import Fleet, Ledger
 from engine.fleet.names import ShareKey
-from engine.fleet.outlook import write_summary
 from engine.fleet.share import Say
+from engine.fleet.sums import write_summary
 from engine.storage.processes import SignalEvent
 
 _POLL_S = 0.5
