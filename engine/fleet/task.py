@@ -31,7 +31,7 @@ def share(ledger: str, key: str, beside: bool = False) -> tuple[int, str]:
         for line in process.stderr:
             said.append(line)
             if line.startswith(b"warning: "):  # it is read where the machine has joined
-                os.write(2, line)
+                print(line.decode("utf-8", "replace").rstrip(), file=sys.stderr, flush=True)
     return process.returncode, b"".join(said).decode("utf-8", "replace").strip()
 
 
