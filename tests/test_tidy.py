@@ -42,7 +42,7 @@ _CHANGES = {
 } | {"shutil.rmtree", "shutil.move", "shutil.copy", "shutil.copyfile", "shutil.copytree"}  # fmt: skip
 _WRITING = ("O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC")
 
-LISTENS = ("page/server.py", "page/browser.py")  # on loopback; they send no request
+LISTENS = ("page/listening.py", "page/browser.py")  # on loopback; they send no request
 
 # Modules whose tests bear another name: what is tested is what they do together.
 TESTED_ELSEWHERE = {"model": "worker/test_worker_retry_policy.py", "errors": "cli/test_cli_commands.py"}
@@ -114,7 +114,7 @@ def test_one_door_to_the_disk() -> None:
         ("python_calamine", "inputs/sheet_process.py"),
         ("jinja2", ("report/html.py", "page/views.py")),
         ("starlette", "page/"),
-        ("uvicorn", "page/server.py"),
+        ("uvicorn", "page/listening.py"),
         ("streamlit", ("page/streamlit_page.py", "page/streamlit_server.py")),
         ("sqlite3", ("page/", "search/", "export/database.py", "export/row_filter.py")),
         ("apprise", "run/notify.py"),

@@ -10,6 +10,7 @@ import stat
 import click
 
 from engine.cli import print_lines, say
+from engine.cli.fleet.options import LedgerPlace
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import queue_option
 from engine.cli.options.values import LOCAL_PATH, Whole
@@ -36,9 +37,21 @@ MIN_TOKEN, MAX_TOKEN = 16, 1024
     type=LOCAL_PATH,
     help="A token with which a program may read /metrics; made if the file is missing.",
 )
+@click.option(
+    "--ledger",
+    metavar="LEDGER",
+    type=LedgerPlace(),
+    help="Show a fleet instead, by its ledger alone: a directory, or a place in a store. It changes nothing.",
+)
 @click.option("--streamlit", is_flag=True, help="The same as a Streamlit page, with less on it.")
 def command(
-    root: str, port: int | None, open_browser: bool, read_only: bool, token_file: str | None, streamlit: bool
+    root: str,
+    port: int | None,
+    open_browser: bool,
+    read_only: bool,
+    token_file: str | None,
+    ledger: str | None,
+    streamlit: bool,
 ) -> int:
     """A page in the browser to start, watch and steer the batch, until ^C.
 
@@ -46,6 +59,8 @@ def command(
     from another machine, reach it by `ssh -L 8600:127.0.0.1:8600`. It keeps no state: close it, open several, restart
     it. A run that it starts goes on without it.
     """
+    if ledger is not None:
+        return _fleet(ledger, port, open_browser, fits=not token_file and not streamlit)
     refuse_foreign(root)
     _needs("streamlit" if streamlit else "page", "streamlit" if streamlit else "starlette uvicorn")
     if streamlit:
@@ -59,18 +74,31 @@ def command(
 
     token = read_token(token_file) if token_file else None
 
-    def ready(address: str) -> None:
-        print_lines(address)
-        say("open this address in a browser; ^C ends the page, not the run")
-
     server.serve(
         root,
         port=port,
         read_only=read_only,
         metrics_token=token,
         open_browser=open_browser,
-        on_ready=ready,
+        on_ready=_ready,
     )
+    return Exit.OK
+
+
+def _ready(address: str) -> None:
+    print_lines(address)
+    say("open this address in a browser; ^C ends the page, not the run")
+
+
+def _fleet(ledger: str, port: int | None, open_browser: bool, *, fits: bool) -> int:
+    """The page of a fleet, which has neither queue nor metrics."""
+    given = click.get_current_context().get_parameter_source("root")
+    if not fits or given is click.core.ParameterSource.COMMANDLINE:
+        raise UsageError("--ledger goes with none of -q, --token-file and --streamlit")
+    _needs("page", "starlette uvicorn")
+    from engine.page import fleet_server
+
+    fleet_server.serve(ledger, port=port, open_browser=open_browser, on_ready=_ready)
     return Exit.OK
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.budget import lease
-from engine.budget.state import egress_key
 from engine.errors import DiskError, UsageError
 from engine.fleet.groups import GroupHolder
 from engine.fleet.ledger import Fleet, Ledger
 from engine.fleet.machine import MachineDirectory
 from engine.fleet.objects import UnavailableError
+from engine.fleet.own_proxies import egress_hash
 from engine.fleet.steps import perform
 from engine.network.proxies import egresses, read_proxies
 from engine.process.threads import start_thread
@@ -21,8 +21,8 @@ from engine.storage.processes import SignalEvent
 
 
 def hashes(urls: list[str]) -> list[str]:
-    """What the ledger knows of these proxies: a hash of scheme, host, port and user of each."""
-    return [f"{egress_key(spec):016x}" for spec in egresses(urls)]
+    """What the ledger knows of these proxies."""
+    return [egress_hash(spec) for spec in egresses(urls)]
 
 
 def dealt(urls: list[str], groups: int) -> list[list[str]]:
@@ -31,7 +31,7 @@ def dealt(urls: list[str], groups: int) -> list[list[str]]:
 
 
 class GroupUse:
-    """A machine's proxy group, held from `start` until `end`, or until it is lost (`lost` is set then)."""
+    """A machine's proxy group, held from `take` until `end`, or until it is lost (`lost` is set then)."""
 
     def __init__(
         self, ledger: Ledger, fleet: Fleet, machine: MachineDirectory, me: dict[str, Any], pool: str | None
@@ -40,7 +40,7 @@ class GroupUse:
             raise UsageError(
                 "this fleet's proxies are in groups: give the file they were planned with, with --proxies FILE"
             )
-        urls, self.warnings = read_proxies(pool)
+        urls, self._warnings = read_proxies(pool)
         self._urls = dealt(list(dict.fromkeys(urls)), len(fleet.groups))
         for number, (mine, known) in enumerate(zip(self._urls, fleet.groups, strict=True)):
             if tuple(hashes(mine)) != known:
@@ -55,8 +55,10 @@ class GroupUse:
         self.group: int | None = None
         self.error = ""
 
-    def start(self, stop: SignalEvent, on_wait: Callable[[], None]) -> bool:
+    def take(self, stop: SignalEvent, say: Callable[[str], None]) -> bool:
         """Take a group and wait until it may be used; False when `stop` was set first."""
+        for warning in self._warnings:
+            say(f"warning: {warning}")
         thread = start_thread(self._keep, name="group")
         told = False
         while not self.ready.wait(0.2):
@@ -68,7 +70,8 @@ class GroupUse:
                 return False
             if not told:
                 told = True
-                on_wait()
+                say("every proxy group is another machine's: waiting for one")
+        say(f"this machine uses proxy group {self.group}")
         return True
 
     @property

@@ -47,13 +47,8 @@ def join(
             group_use = None
             if fleet.groups:
                 group_use = GroupUse(ledger, fleet, machine, me, options.run.get("proxies"))
-                for warning in group_use.warnings:
-                    say(f"warning: {warning}")
-                if not group_use.start(
-                    stop, lambda: say("every proxy group is another machine's: waiting for one")
-                ):
+                if not group_use.take(stop, say):
                     break
-                say(f"this machine uses proxy group {group_use.group}")
             _offer(machine, scheduler, options, places, group_use, stop, say)
             if group_use is not None:
                 group_use.end()

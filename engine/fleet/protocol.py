@@ -176,6 +176,7 @@ class ShareHold:
         mine: Callable[[Mapping[str, Any]], bool] = lambda _: False,
         beside: bool = False,
         on_hold: Callable[[int, Mapping[str, Any]], None] = lambda number, note: None,
+        on_first_beat: Callable[[], None] = lambda: None,
         read_part: Callable[[bytes], tuple[frozenset[str], dict[str, Any]]],
         rows_a_part: int = ROWS_A_PART,
     ) -> None:
@@ -183,7 +184,8 @@ class ShareHold:
         living one. `read_part`: the ids in a part, and its facts; raises ValueError."""
         self.key, self._wanted, self._me, self._work = key, wanted, me, work
         self._clock, self._timing = clock, timing
-        self._mine, self._beside, self._on_hold, self._read_part = mine, beside, on_hold, read_part
+        self._mine, self._beside, self._read_part = mine, beside, read_part
+        self._on_hold, self._on_first_beat = on_hold, on_first_beat
         self._rows_a_part = rows_a_part
         self.number = 0
         self.parts: list[Brought] = []
@@ -293,6 +295,8 @@ class ShareHold:
         }
         try:
             yield Put(names.beat(self.key), to_bytes(beat))
+            if self._beats == 1:
+                self._on_first_beat()
             yield from self._hear(0.0)
             if not self._beats % DONE_BEATS and (yield Read(names.done(self.key))) is not None:
                 self._work.follow(FleetAsked(self._asked.number, stopped=True))  # another machine was faster

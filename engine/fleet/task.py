@@ -27,7 +27,11 @@ def share(ledger: str, key: str, beside: bool = False) -> tuple[int, str]:
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         assert process.stderr is not None  # noqa: S101
-        said = deque(process.stderr, _LINES)
+        said: deque[bytes] = deque(maxlen=_LINES)
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith(b"warning: "):  # it is read where the machine has joined
+                print(line.decode("utf-8", "replace").rstrip(), file=sys.stderr, flush=True)
     return process.returncode, b"".join(said).decode("utf-8", "replace").strip()
 
 

@@ -1,39 +1,32 @@
-"""The page's server: its routes, the stream of what moves, and the socket it listens on."""
+"""The page's server: its routes, and what is answered to them."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import errno
 import json
-import os
-import socket
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
-import psutil
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-import engine.report
 from engine.batch import Batch
 from engine.errors import DiskError, EngineError, HeldError, NoAnswerError, NoRunError, UsageError
 from engine.monitor import prometheus
 from engine.page import cache, downloads
-from engine.page.access import LOOPBACK, AccessControl, Rules, Secrets
+from engine.page.access import AccessControl, Rules, Secrets
 from engine.page.actions import Actions
-from engine.page.browser import open_soon
 from engine.page.index import RowIndex
 from engine.page.launch import MAX_TEXT, Launcher
+from engine.page.listening import changes, listen, serve_app, static
 from engine.page.live_view import LiveView
 from engine.page.pages import Pages
 from engine.process.threads import start_thread
@@ -41,18 +34,9 @@ from engine.report.model import name as queue_name
 from engine.storage import disk
 from engine.storage.append_file import AppendFile
 
-PORT, PORTS = 8600, 50
-TICK_S = 1.0
 INDEX_S = 0.5
 MAX_UPLOAD = 4 << 30
 _WRITE_BYTES = 1 << 20
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_STATIC = {
-    "page.css": os.path.join(_HERE, "static", "page.css"),
-    "page.js": os.path.join(_HERE, "static", "page.js"),
-    "icon.svg": os.path.join(_HERE, "static", "icon.svg"),
-    "report.css": os.path.join(os.path.dirname(engine.report.__file__), "templates", "page.css"),
-}
 _STATUS_OF: dict[type[EngineError], int] = {
     UsageError: 400,
     NoRunError: 409,
@@ -86,7 +70,7 @@ class PageServer:
             Route("/video/{n:int}/{video_id}", self.pages.video),
             Route("/video/{n:int}/{video_id}/{suffix}", self.pages.file),
             Route("/download/{name}", self.download),
-            Route("/static/{name}", self.static),
+            Route("/static/{name}", static),
             Route("/events", self.events),
             Route("/metrics", self.metrics),
         ]
@@ -98,15 +82,6 @@ class PageServer:
             ]
         site = Starlette(routes=routes, exception_handlers={EngineError: _trouble, OSError: _trouble})
         self.app = AccessControl(site, Rules(self.port, self.secrets, self.read_only))
-
-    @property
-    def address(self) -> str:
-        """The address with the token, to be opened in a browser."""
-        return f"http://{LOOPBACK}:{self.port}/?token={self.secrets.token}"
-
-    def open_browser(self) -> None:
-        """Open the user's browser with a ticket."""
-        open_soon(self.port, f"http://{LOOPBACK}:{self.port}/?token={self.secrets.tickets.issue()}")
 
     def follow_manifest(self) -> None:
         """Keep the index up to date until the page ends."""
@@ -121,23 +96,11 @@ class PageServer:
 
     # ---- what moves --------------------------------------------------------------------------------------
     async def events(self, request: Request) -> Response:
-        return StreamingResponse(self._told(), media_type="text/event-stream")
+        return changes(self._look, self.ending)
 
-    async def _told(self) -> AsyncIterator[str]:
-        """An event a second with what has changed; a comment when nothing has."""
-        parts: dict[str, str] = {}
-        controls: dict[str, Any] | None = None
-        yield "retry: 2000\n\n"
-        while not self.ending.is_set():
-            state = await run_in_threadpool(self.view)
-            now = await run_in_threadpool(self._controls, state.controls)
-            changed = {name: html for name, html in state.parts.items() if parts.get(name) != html}
-            if changed or now != controls:
-                parts, controls = state.parts, now
-                yield f"data: {json.dumps({'parts': changed, 'controls': now})}\n\n"
-            else:
-                yield ":\n\n"
-            await asyncio.sleep(TICK_S)
+    def _look(self) -> tuple[dict[str, str], dict[str, Any]]:
+        state = self.view()
+        return state.parts, self._controls(state.controls)
 
     def _controls(self, known: dict[str, Any]) -> dict[str, Any]:
         indexed = 0
@@ -152,10 +115,6 @@ class PageServer:
         return Response(prometheus.render(status.to_json(), self.root), media_type=prometheus.CONTENT_TYPE)
 
     # ---- files -------------------------------------------------------------------------------------------
-    async def static(self, request: Request) -> Response:
-        path = _STATIC.get(request.path_params["name"])
-        return FileResponse(path) if path else _said("there is no such file", 404)
-
     def download(self, request: Request) -> Response:
         wanted = [each for each in downloads.offered(self.root) if each.name == request.path_params["name"]]
         if not wanted:
@@ -247,41 +206,6 @@ def _said(text: str, status: int) -> Response:
     return Response(f"{text}\n", status, media_type="text/plain")
 
 
-# ---- the socket ------------------------------------------------------------------------------------------
-def listen(port: int | None) -> socket.socket:
-    """A listening socket on loopback: on this port, or on the first free one from PORT on (None).
-
-    Raises UsageError when the port is taken, and says by which process.
-    """
-    wanted = range(PORT, PORT + PORTS) if port is None else (port,)
-    for number in wanted:
-        found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            found.bind((LOOPBACK, number))
-            found.listen(128)
-            return found
-        except OSError as exc:
-            found.close()
-            if exc.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise
-            if exc.errno == errno.EACCES:
-                raise UsageError(
-                    f"--port {number}: this user may not listen on it: take one above 1023"
-                ) from None
-    if port is None:
-        raise UsageError(f"the ports {PORT} to {PORT + PORTS - 1} are all taken: give another with --port")
-    raise UsageError(f"port {port} is taken{_holder(port)}: leave out --port to take the next free one")
-
-
-def _holder(port: int) -> str:
-    with contextlib.suppress(psutil.Error, OSError):
-        for each in psutil.net_connections("tcp4"):
-            if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid:
-                return f" by process {each.pid}"
-    return ""
-
-
 def serve(
     root: str,
     *,
@@ -295,40 +219,5 @@ def serve(
     cache.sweep()
     with listen(port) as sock:
         page = PageServer(root, sock.getsockname()[1], Secrets(metrics=metrics_token), read_only)
-        config = uvicorn.Config(
-            page.app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            http="h11",
-            loop="asyncio",
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-        )
-        server = _UntilEnd(config, page.ending)
         start_thread(page.follow_manifest, name="index")
-        on_ready(page.address)
-        if open_browser:
-            page.open_browser()
-        try:
-            server.run(sockets=[sock])
-        except KeyboardInterrupt:
-            pass
-        finally:
-            page.ending.set()
-
-
-class _UntilEnd(uvicorn.Server):
-    """uvicorn waits for open streams when it ends: so they are told first."""
-
-    def __init__(self, config: uvicorn.Config, ending: threading.Event) -> None:
-        super().__init__(config)
-        self._ending = ending
-
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        # uvicorn's own raises the signal again at the end: a page that ends by TERM would exit with 143.
-        self._ending.set()
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        serve_app(page.app, sock, page.secrets, page.ending, open_browser=open_browser, on_ready=on_ready)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from engine.page.access import LOOPBACK, Tickets, same
 from engine.page.browser import open_soon
-from engine.page.server import listen
+from engine.page.listening import listen
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "streamlit_page.py")
 

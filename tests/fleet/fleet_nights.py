@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 import tempfile
 import time
@@ -24,9 +23,8 @@ from fleet_night import (
     Night,
     audit,
     directory_files,
-    free_port,
     fullest_second,
-    settings,
+    in_store,
     wait_s,
 )
 from patience import HANG_S, until
@@ -197,42 +195,6 @@ def play(name: str, root: Path, site: Rehearsal, seed: int) -> tuple[Night, Audi
     with night:
         NIGHTS[name](night)
         return night, audit(directory_files(night.ledger), night.ids)
-
-
-class in_store:
-    """The night's ledger in a bucket of moto's server."""
-
-    def __init__(self, night: Night) -> None:
-        from moto.server import ThreadedMotoServer
-
-        self._port = free_port()
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port)
-        endpoint = f"http://127.0.0.1:{self._port}"
-        night.ledger = "s3://fleet/night"
-        night.env = settings(
-            AWS_ACCESS_KEY_ID="x",
-            AWS_SECRET_ACCESS_KEY="x",
-            AWS_ENDPOINT_URL=endpoint,
-            AWS_DEFAULT_REGION="us-east-1",
-        )
-        self._endpoint = endpoint
-
-    def __enter__(self) -> Callable[[], dict[str, bytes]]:
-        import s3fs
-
-        self._server.start()
-        self._fs = s3fs.S3FileSystem(
-            key="x", secret="x", endpoint_url=self._endpoint, use_listings_cache=False
-        )
-        self._fs.mkdir("fleet")
-        return lambda: {
-            path.removeprefix("fleet/night/"): self._fs.cat_file(path)
-            for path in self._fs.find("fleet/night")
-        }
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.stop()
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import hashlib
 import json
+import logging
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -299,6 +300,45 @@ def directory_files(root: str | Path) -> dict[str, bytes]:
         for path in Path(root).rglob("*")
         if path.is_file()
     }
+
+
+class in_store:
+    """A ledger in a bucket of moto's server, which this sets in whatever has `ledger` and `env`, as a night does.
+
+    Entered, it is a function that returns all files of the ledger.
+    """
+
+    def __init__(self, night: Any) -> None:
+        from moto.server import ThreadedMotoServer
+
+        self._port = free_port()
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port)
+        endpoint = f"http://127.0.0.1:{self._port}"
+        night.ledger = "s3://fleet/night"
+        night.env = settings(
+            AWS_ACCESS_KEY_ID="x",
+            AWS_SECRET_ACCESS_KEY="x",
+            AWS_ENDPOINT_URL=endpoint,
+            AWS_DEFAULT_REGION="us-east-1",
+        )
+        self._endpoint = endpoint
+
+    def __enter__(self) -> Callable[[], dict[str, bytes]]:
+        import s3fs
+
+        self._server.start()
+        self._fs = s3fs.S3FileSystem(
+            key="x", secret="x", endpoint_url=self._endpoint, use_listings_cache=False
+        )
+        self._fs.mkdir("fleet")
+        return lambda: {
+            path.removeprefix("fleet/night/"): self._fs.cat_file(path)
+            for path in self._fs.find("fleet/night")
+        }
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.stop()
 
 
 def fullest_second(arrivals: list[dict[str, Any]], egress: str) -> int:

@@ -16,6 +16,7 @@ from engine.cli.options.network import check_authorities
 from engine.cli.options.run_options import run_options
 from engine.cli.options.values import LOCAL_PATH
 from engine.errors import UsageError
+from engine.fleet.own_proxies import with_environment
 from engine.fleet.share import MachineOptions
 from engine.network.proxies import parse_proxy
 
@@ -114,7 +115,7 @@ def machine_options(work: str, values: Mapping[str, Any]) -> MachineOptions:
     for number, text in enumerate(run.get("proxy", ()), 1):
         parse_proxy(text, f"--proxy {number}")
     check_authorities(run.get("ca_bundle"))
-    return MachineOptions(work, run)
+    return MachineOptions(work, with_environment(run))
 
 
 def _from_file(ctx: click.Context) -> dict[str, Any]:

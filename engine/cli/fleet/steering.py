@@ -15,8 +15,10 @@ from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option
 from engine.cli.set import read_pairs
 from engine.errors import Exit, UsageError
-from engine.fleet import outlook
 from engine.fleet.ledger import Ledger
+from engine.fleet.outlook import MANY, Outlook, exit_code
+from engine.fleet.own_proxies import SHARED_ADVICE
+from engine.fleet.sums import write_summary
 from engine.units import duration, size
 
 WATCH_S = 5.0
@@ -39,16 +41,17 @@ def status(ledger: str, as_json: bool, watch: bool, by_state: bool) -> int:
     if watch and by_state:
         raise UsageError("--exit-code cannot go with --watch, which runs until ^C")
     there = Ledger(ledger)
+    look = Outlook(there)
     while True:
-        value = outlook.collect(there)
-        if value["not_in_summary"] >= outlook.MANY:
-            outlook.write_summary(there)
+        value = look.collect()
+        if value["not_in_summary"] >= MANY:
+            write_summary(there)
         if as_json:
             click.echo(json.dumps(value))
         else:
             print_lines(*_lines(ledger, value))
         if not watch:
-            return outlook.exit_code(value) if by_state else Exit.OK
+            return exit_code(value) if by_state else Exit.OK
         sys.stdout.flush()
         time.sleep(WATCH_S)
 
@@ -91,6 +94,10 @@ def _lines(ledger: str, value: dict[str, Any]) -> list[str]:
         lines.append(f"  {machine['machine']}: {machine['shares']} shares, {rate}{group}")
     if len(value["machines"]) > _SHOWN:
         lines.append(f"  and {len(value['machines']) - _SHOWN:,} more machines")
+    for each in value["shared_proxies"][:_SHOWN]:
+        machines = " and ".join(each["machines"][:3]) + (" and others" if len(each["machines"]) > 3 else "")
+        proxies = "the same proxy" if each["proxies"] == 1 else f"the same {each['proxies']:,} proxies"
+        lines.append(f"warning: {machines} use {proxies}: {SHARED_ADVICE}")
     troubled = [each for each in value["at_work"] if each["state"] in ("silent", "set aside")]
     for each in troubled[:_SHOWN]:
         since = f" for {duration(each['silent_s'])}" if each["silent_s"] else ""

@@ -1,18 +1,8 @@
-// What moves on the page. Text of the site comes only as HTML that the server has escaped.
+// The page of a batch: its controls, its rows.
 "use strict";
-const $ = (id) => document.getElementById(id);
 const readOnly = document.body.dataset.readOnly === "1";
 const TOUCH_MS = 3000; // a control that was touched is left alone for so long
-let controls = {}, touchedAt = 0, saidTimer = 0, upload = null, checks = 0, shownRows = null, opener = null;
-
-function say(text, bad = false) {
-  const box = $("said");
-  box.textContent = text;
-  box.hidden = !text;
-  box.classList.toggle("bad", bad);
-  clearTimeout(saidTimer);
-  if (text && !bad) saidTimer = setTimeout(() => { box.hidden = true; }, 8000);
-}
+let controls = {}, touchedAt = 0, upload = null, checks = 0, shownRows = null, opener = null;
 
 async function post(what, body, headers = { "Content-Type": "application/json" }) {
   let answer;
@@ -34,27 +24,6 @@ async function ask(what, values, button) {
   if (button) button.disabled = false;
   say(answer.say, !answer.ok);
   return answer;
-}
-
-// ---- what the server tells, each second ----
-function listen() {
-  const events = new EventSource("/events");
-  let lost = false;
-  events.onmessage = (event) => {
-    if (lost) say("");
-    lost = false;
-    const told = JSON.parse(event.data);
-    for (const [id, html] of Object.entries(told.parts)) {
-      const place = $(id);
-      if (place && !place.contains(document.activeElement)) place.innerHTML = html;
-    }
-    if (told.controls) show(told.controls);
-  };
-  events.onerror = () => {
-    lost = true;
-    say("no word from the page's server; trying again. After a restart, open the address that it prints.", true);
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
-  };
 }
 
 function show(now) {
@@ -239,4 +208,4 @@ $("video").addEventListener("close", () => {
   [...document.querySelectorAll("[data-video]")].find((link) => link.getAttribute("href") === opener)?.focus();
 });
 
-listen();
+listen(show);
