@@ -37,6 +37,7 @@ EXCEPTED = {
     ". .venv": "the same",
     "pip install": "the same",
     "engine page": "serves until ^C; tests/page walks it",
+    "engine fleet": "takes several machines; tests/fleet/test_fleet_recipe.py types it",
     "systemd-analyze": "the units have a test of their own here",
     "systemctl": "would change the services of whoever tests",
     "loginctl": "the same",

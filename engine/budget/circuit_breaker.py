@@ -43,6 +43,7 @@ SLACK_S = 1.0
 SPREAD = 0.02  # later by up to so much, so that egresses blocked together are not probed together
 MAX_AWAY_S = 3600.0
 RECALL_S = 10.0  # an egress that is set aside is tested this soon once no other works
+SILENT_S = 1.0  # an attempt that is lost after so long kept its thread waiting for nothing
 LOSSES = 5  # so many attempts lost in a row open an egress
 GATEWAY_LOSSES = 20  # a rotating gateway lost so many attempts in a row: then it is not its exits
 _U32 = 0xFFFFFFFF
@@ -71,6 +72,8 @@ def on_outcome(
     """The state after an outcome of a request with a permit of `epoch`, due at `granted_s`, for the job with
     this hash. `shown_at`: when the attempt began, if it was shown captions."""
     state = state._replace(shown_at=max(state.shown_at, min(shown_at, now)))
+    if outcome not in _MOST_LOSSES or now - state.awaited_since(now) < SILENT_S:
+        state = state._replace(asked_at=0.0)
     if outcome is Outcome.OK:
         return _on_ok(state, epoch, granted_s, now, settings)
     if outcome is Outcome.VIDEO_BLOCKED:

@@ -20,7 +20,7 @@ from engine.budget.store import SLICE_S, Store
 
 SWEPT = 64  # records that are read anew at once
 ASKED = 16  # of those to be avoided, that are asked about again at once
-Avoid = Callable[[int], bool]
+Avoid = Callable[[int, float], bool]  # an egress, since when an answer by it is awaited (0: none is)
 
 
 class Seat(NamedTuple):
@@ -62,7 +62,7 @@ class Order:
             self._seat(top.egress, self._store.peek(top.egress))
             if self._seats[top.egress] is not top:
                 continue  # another process has used it
-            if avoid is None or not avoid(top.egress):
+            if avoid is None or top.ready > now or not avoid(top.egress, self._awaited(top.egress, now)):
                 break
             heapq.heappop(self._heap)
             self._aside[top.egress] = now + SLICE_S
@@ -111,6 +111,10 @@ class Order:
             if state is not None and state.flags & AWAY:
                 with self._store.transaction(egress) as record:
                     record.state = recalled(record.state, record.now, record.wall, self._store.settings)
+
+    def _awaited(self, egress: int, now: float) -> float:
+        state = self._states[egress]
+        return state.awaited_since(now) if state is not None else 0.0
 
     # ---- the heap ----------------------------------------------------------------------------------------
     def _top(self) -> Seat | None:

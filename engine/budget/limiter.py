@@ -6,6 +6,7 @@ to the file (the turnstile), the others queue behind it and cost nothing.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import threading
@@ -89,7 +90,8 @@ class Budget:
     ) -> Permit | None:
         """Wait for permission to send one request, by `egress` or by whichever is free first.
 
-        Egresses for which `avoid` is true are used only when no other works.
+        Egresses for which `avoid(egress, since when an answer by it is awaited)` is true are used only when no other
+        works; 0: no answer is.
 
         None when `stop` is set, when `give_up()` says so (asked at least every 0.25 s), when the given egress is
         retired, and with `if_usable` also when it is not `usable`. While all are open it waits for the first
@@ -113,7 +115,7 @@ class Budget:
             in_time = time.monotonic() <= permit.expires_s and (wait_s <= 0 or self.current(permit))
             if in_time and self._lease.valid():
                 return permit
-            self.unused(permit)
+            self._too_late(permit, stop)
 
     def report(
         self,
@@ -215,12 +217,14 @@ class Budget:
                 part = SPREAD * random.random() + (ANY_PHASE if wanted is None else 0.0)
                 stop.wait(min(ready - now + part * look_ahead_s(interval), SLICE_S))
                 continue
-            permit = self._try(egress, holder, stop, among_many)
+            permit = self._try(egress, holder, stop, among_many, further=wanted is not None)
             if permit is not None:
                 return permit
         return None
 
-    def _try(self, egress: int, holder: int, stop: Event, among_many: bool) -> Permit | None:
+    def _try(
+        self, egress: int, holder: int, stop: Event, among_many: bool, *, further: bool
+    ) -> Permit | None:
         """Reserve a slot of this egress under the lock, if it is still to be had."""
         try:
             with self._store.transaction(egress, stop) as record:
@@ -228,7 +232,7 @@ class Budget:
                 if state.state == State.HALF_OPEN and state.holder != holder:
                     others_ok_at = self._order.others_ok_at(egress)
                     state = silent_probe(state, now, record.wall, settings, others_ok_at)
-                record.state, grant = take(state, now, settings, holder)
+                record.state, grant = take(state, now, settings, holder, further=further)
         except Interrupted:
             return None
         if among_many:
@@ -238,6 +242,13 @@ class Budget:
         state = record.state
         probe = state.state == State.HALF_OPEN
         return Permit(egress, grant.epoch, grant.expires, grant.slot, probe=probe, ok_at=state.ok_at)
+
+    def _too_late(self, permit: Permit, stop: Event) -> None:
+        """A permit cannot be used any more: nobody is to believe that its egress owes an answer."""
+        self.unused(permit)
+        with contextlib.suppress(Interrupted), self._store.transaction(permit.egress, stop) as record:
+            if record.state.epoch == permit.epoch:
+                record.state = record.state._replace(asked_at=0.0)
 
     def _moved(self, egress: int, before: EgressState, after: EgressState, now: float) -> None:
         """An egress has another state now: say so, and when none works any more, try those soon that were retired

@@ -50,12 +50,13 @@ def ready_at(state: EgressState, holder: int = 0) -> float:
 
 
 def take(
-    state: EgressState, now: float, settings: BudgetSettings, holder: int
+    state: EgressState, now: float, settings: BudgetSettings, holder: int, *, further: bool = False
 ) -> tuple[EgressState, Grant | float]:
     """Reserve the next slot for thread `holder`, or say how many seconds until it is worth asking again.
 
-    A probe's holder may take more while its probe is out, for an attempt is more than one request. Raises
-    nothing; a retired egress waits for ever (`math.inf`).
+    A probe's holder may take more while its probe is out, for an attempt is more than one request. A `further`
+    request of an attempt shows that the one before was answered. Raises nothing; a retired egress waits for ever
+    (`math.inf`).
     """
     if state.state != State.CLOSED:
         if state.state == State.RETIRED:
@@ -93,6 +94,8 @@ def take(
         if state.interval < interval:  # a faster rate does not wait for a slower one's slots
             tat = min(tat, now + look_ahead_s(state.interval) + state.interval)
         state = state._replace(tat=tat, requests=state.requests + 1)
+    if further or not state.awaited_since(now):
+        state = state._replace(asked_at=now)
     return state, Grant(slot, expires, state.epoch)
 
 
@@ -137,6 +140,7 @@ def fresh(key: int, label: bytes, now: float, wall: float, settings: BudgetSetti
         ok=0,
         blocked=0,
         trouble_since=0.0,
+        asked_at=0.0,
         refused_job=0,
         ok_at=0.0,
         opened_at=0.0,

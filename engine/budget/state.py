@@ -29,9 +29,9 @@ LABEL_BYTES = 64
 _CRC = struct.Struct("<I")
 _BODY = RECORD_BYTES - _CRC.size
 _HEADER = struct.Struct("<8sHH4x16s476x")
-# What an earlier engine kept at 32 and 40 of the header, and at 88, 208 and 228 of a record, is
-# passed over; the last two fields are 0 in what it wrote.
-_RECORD = struct.Struct("<Q64sBBBBHHII4xIdddddffffddfIQQQQ12xd20xIddIIdd216s")
+# What an earlier engine kept at 32 and 40 of the header, and at 88, 208 and 228 of a record, is passed over;
+# `asked_at` may be anything in what it wrote, the last two fields are 0 there.
+_RECORD = struct.Struct("<Q64sBBBBHHII4xIdddddffffddfIQQQQ12xd12xdIddIIdd216s")
 assert _HEADER.size == _BODY and _RECORD.size == _BODY  # noqa: S101 - the format, checked at import
 
 
@@ -97,6 +97,7 @@ class EgressState(NamedTuple):
     ok: int
     blocked: int
     trouble_since: float  # 0: no trouble
+    asked_at: float  # since when an answer is awaited; 0: nothing is under way
     refused_job: int  # hash of the job that was refused first in this incident
     ok_at: float  # the last success
     opened_at: float  # the last opening: a block, a lost network, or a probe of no avail
@@ -105,6 +106,12 @@ class EgressState(NamedTuple):
     shown_at: float  # when the latest attempt that was shown captions began; 0: never
     confirm_after: float  # the next confirming fetch may begin then, by whoever takes the lease first
     learnt: Learnt = NOTHING
+
+    def awaited_since(self, now: float) -> float:
+        """Since when an answer by this egress is awaited, by whichever process; 0 when none is."""
+        return (
+            self.asked_at if 0.0 < self.asked_at <= now else 0.0
+        )  # nor is what an earlier engine left there
 
     @property
     def rate_per_s(self) -> float:

@@ -48,26 +48,19 @@ class GroupHolder:
 
     def take(self) -> Steps[bool]:
         """Look once at all groups and take the first that is free; False when none is."""
-        found = yield from insist(Names("groups/"), self._timing.insist_s)
+        for_s = self._timing.insist_s
+        found = yield from insist(Names("groups/"), for_s)
         for group in self._order:
             leases, gone = names.numbered([name for name in found if name.startswith(f"groups/{group:03d}/")])
             newest = max(leases, default=0)
             was_left = not newest or newest in gone
-            beat = (
-                None
-                if was_left
-                else (yield from insist(Read(names.group_beat(group)), self._timing.insist_s))
-            )
+            beat = None if was_left else (yield from insist(Read(names.group_beat(group)), for_s))
             idle_s = self._watched[group].unchanged_s((newest, newest in gone, beat))
             if not was_left and idle_s < self._timing.take_s:
                 continue
             number = next_number(leases)
-            note = {**self._me, "lease": number}
-            if (
-                yield from create_ours(
-                    names.group_lease(group, number), to_bytes(note), self._timing.insist_s
-                )
-            ):
+            note = to_bytes({**self._me, "lease": number})
+            if (yield from create_ours(names.group_lease(group, number), note, for_s)):
                 wait_s = 0.0 if was_left else self._timing.lease_s
                 self.lease = GroupLease(group, number, self._clock() + wait_s)
                 return True

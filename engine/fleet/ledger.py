@@ -154,7 +154,7 @@ class Ledger:
             groups = tuple(tuple(map(str, group)) for group in value["groups"])
             return Fleet(value["id"], int(value["shares"]), value["options"], groups, value["created_at"])
         except (KeyError, TypeError, ValueError):
-            raise UsageError(f"{names.FLEET} in {self.where} is damaged: bring it back from a copy") from None
+            raise self._damaged(names.FLEET) from None
 
     def generations(self) -> list[Generation]:
         """The generations that are complete, in order. Raises UsageError for a damaged one."""
@@ -165,7 +165,7 @@ class Ledger:
                 jobs = {int(number): int(count) for number, count in value["jobs"]}
                 found.append(Generation(int(value["number"]), value["token"], value["kind"], jobs))
             except (KeyError, TypeError, ValueError):
-                raise UsageError(f"{name} in {self.where} is damaged: bring it back from a copy") from None
+                raise self._damaged(name) from None
         return sorted(found, key=lambda generation: generation.number)
 
     def jobs(self, generation: Generation, key: ShareKey) -> list[Job]:
@@ -178,9 +178,7 @@ class Ledger:
                 raise ValueError("it is not as long as it should be")
             return [Job(line["id"], line.get("input") or {}) for line in lines]
         except (OSError, EOFError, ValueError, KeyError, TypeError) as exc:
-            raise UsageError(
-                f"{name} in {self.where} cannot be read ({exc}): bring it back from a copy"
-            ) from None
+            raise self._damaged(name, exc) from None
 
     def done_keys(self) -> set[ShareKey]:
         """The shares that are done, by one listing."""
@@ -205,9 +203,12 @@ class Ledger:
         try:
             return Done.from_json(key, from_bytes(data))
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise UsageError(
-                f"{names.done(key)} in {self.where} is damaged: bring it back from a copy"
-            ) from None
+            raise self._damaged(names.done(key)) from None
+
+    def _damaged(self, name: str, why: object = "") -> UsageError:
+        return UsageError(
+            f"{name} in {self.where} is damaged{f' ({why})' * bool(why)}: bring it back from a copy"
+        )
 
     # ---- steering --------------------------------------------------------------------------------------
     def asked(self) -> FleetAsked:

@@ -21,7 +21,6 @@ from engine.fleet import names
 from engine.fleet.ledger import Generation, Ledger
 from engine.fleet.names import ShareKey, share_of
 from engine.inputs import Line
-from engine.model import Job
 
 FILES = 256
 _RANGE = (1 << 32) // FILES
@@ -97,13 +96,9 @@ def deal(
     number, token = len(elders) + 1, secrets.token_hex(8)
     jobs: dict[int, int] = {}
     for share, lines, doubled in into.shares(shares):
-        dealt.duplicate += doubled
-        new = lines
-        if kind != "retry":
-            known = set(_known(ledger, elders, share))
-            kept = [line for line in lines if json.loads(line)["id"] not in known]
-            dealt.duplicate += len(lines) - len(kept)
-            new = kept
+        known = set() if kind == "retry" else set(_known(ledger, elders, share))
+        new = [line for line in lines if json.loads(line)["id"] not in known] if known else lines
+        dealt.duplicate += doubled + len(lines) - len(new)
         if new:
             data = gzip.compress(b"".join(new), 6, mtime=0)
             ledger.put(names.jobs(token, ShareKey(share, number)), data)
@@ -118,10 +113,6 @@ def deal(
 def commonest(dealt: Dealt) -> list[str]:
     """Why lines were rejected, in sentences."""
     return [f"{count:,} × {reason}" for reason, count in dealt.reasons.most_common(_REASONS)]
-
-
-def job_line(job: Job) -> dict[str, Any]:
-    return {"id": job.video_id, **({"input": dict(job.input)} if job.input else {})}
 
 
 def _known(ledger: Ledger, elders: list[Generation], share: int) -> Iterator[str]:

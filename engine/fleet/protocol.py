@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from engine.fleet import names
 from engine.fleet.names import PartName, ShareKey
 from engine.fleet.objects import UnavailableError
-from engine.fleet.steps import Create, Names, Pause, Put, Read, Steps, create_ours, insist
+from engine.fleet.steps import Create, Names, Pause, Put, Read, Step, Steps, create_ours, insist
 from engine.fleet.timing import Timing
 
 FRUITLESS_HOLDS = 5  # in a row, none of which was left in good order: the share is set aside
@@ -217,26 +217,30 @@ class ShareHold:
         self._work.begin(frozenset(self._known), resumed=self._resumed)
         return (yield from self._follow_run())
 
+    def _insist(self, step: Step) -> Steps[Any]:
+        """Take a step that the share cannot do without."""
+        return insist(step, self._timing.insist_s)
+
     def _done(self) -> Steps[dict[str, Any]]:
-        return from_bytes((yield from insist(Read(names.done(self.key)), self._timing.insist_s)))
+        return from_bytes((yield from self._insist(Read(names.done(self.key)))))
 
     def _wait_for_turn(self) -> Steps[str]:
         """Wait until no other machine is at work on the share; returns why there is nothing to do here, if so."""
         watched = Watched(self._clock)
         while True:
-            found = yield from insist(Names(f"holds/{self.key}/"), self._timing.insist_s)
+            found = yield from self._insist(Names(f"holds/{self.key}/"))
             holds, gone = names.numbered(found)
             newest = max(holds, default=0)
-            parts = names.part_names((yield from insist(Names(f"parts/{self.key}/"), self._timing.insist_s)))
+            parts = names.part_names((yield from self._insist(Names(f"parts/{self.key}/"))))
             if fruitless(holds, gone, {part.hold for part in parts}) >= FRUITLESS_HOLDS:
                 return "set aside"
             if not newest:
                 return ""
-            note = from_bytes((yield from insist(Read(holds[newest]), self._timing.insist_s)))
+            note = from_bytes((yield from self._insist(Read(holds[newest]))))
             self._resumed = self._mine(note)
             if self._resumed or newest in gone or self._beside:
                 return ""
-            beat = yield from insist(Read(names.beat(self.key)), self._timing.insist_s)
+            beat = yield from self._insist(Read(names.beat(self.key)))
             seen = (newest, len(parts), beat)
             if watched.unchanged_s(seen) >= self._timing.stale_s:
                 return ""
@@ -248,7 +252,7 @@ class ShareHold:
 
     def _take_hold(self) -> Steps[None]:
         while True:
-            found = yield from insist(Names(f"holds/{self.key}/"), self._timing.insist_s)
+            found = yield from self._insist(Names(f"holds/{self.key}/"))
             self.number = next_number(names.numbered(found)[0])
             note = {**self._me, "hold": self.number}
             name = names.hold(self.key, self.number)
@@ -258,10 +262,10 @@ class ShareHold:
 
     def _take_over(self) -> Steps[None]:
         """Read the parts that are there: their ids are not fetched again."""
-        found = yield from insist(Names(f"parts/{self.key}/"), self._timing.insist_s)
+        found = yield from self._insist(Names(f"parts/{self.key}/"))
         parts = []
         for name in names.part_names(found):
-            data = yield from insist(Read(name.path(self.key)), self._timing.insist_s)
+            data = yield from self._insist(Read(name.path(self.key)))
             try:
                 ids, facts = self._read_part(data or b"")
             except ValueError:
@@ -363,9 +367,7 @@ class ShareHold:
 
     def _leave(self) -> Steps[None]:
         """Say that nobody needs to wait for this hold."""
-        yield from insist(
-            Create(names.left(self.key, self.number), to_bytes(self._me)), self._timing.insist_s
-        )
+        yield from self._insist(Create(names.left(self.key, self.number), to_bytes(self._me)))
 
 
 def _text(part: Brought) -> str:

@@ -1,4 +1,4 @@
-"""What is made of shares that are done: one manifest, files, a retry; the audit; and tidying up."""
+"""What is made of shares that are done: one manifest, files, a retry; and tidying up."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.errors import UsageError
 from engine.fleet import names, parts
-from engine.fleet.ledger import Done, Generation, Ledger
+from engine.fleet.ledger import Generation, Ledger
 from engine.fleet.names import ShareKey
 from engine.fleet.objects import DirectoryObjects
 from engine.output import formats, publisher
@@ -36,13 +36,17 @@ class Made:
     counts: Counter[str] = field(default_factory=Counter)
     damaged: list[str] = field(default_factory=list)
 
+    def add(self, row: Mapping[str, Any]) -> None:
+        self.rows += 1
+        self.counts[row["status"]] += 1
+
 
 def merge(ledger: Ledger, path: str, on_progress: OnProgress) -> Made:
     """Write the rows of all shares that are done into one manifest: of each id one row, that of its latest
     generation. Raises UsageError when the file is there already."""
+    made, there = Made(), UsageError(f"-o {path}: it is there already; give another name, or remove it")
     if os.path.lexists(path):
-        raise UsageError(f"-o {path}: it is there already; give another name, or remove it")
-    made = Made()
+        raise there
     directory = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(directory):
         raise UsageError(f"-o {path}: there is no directory {directory}")
@@ -52,8 +56,7 @@ def merge(ledger: Ledger, path: str, on_progress: OnProgress) -> Made:
         waiting = bytearray()
         for line, row in _rows(ledger, made, on_progress):
             waiting += line
-            made.rows += 1
-            made.counts[row["status"]] += 1
+            made.add(row)
             if len(waiting) >= _BLOCK:
                 disk.write_all(fd, bytes(waiting))
                 waiting.clear()
@@ -62,7 +65,7 @@ def merge(ledger: Ledger, path: str, on_progress: OnProgress) -> Made:
         disk.rename_new(temporary, path)
         disk.sync_dir(directory)
     except FileExistsError:
-        raise UsageError(f"-o {path}: it is there already; give another name, or remove it") from None
+        raise there from None
     finally:
         os.close(fd)
         disk.unlink_quietly(temporary)
@@ -77,8 +80,7 @@ def export(ledger: Ledger, root: str, kinds: Iterable[str] | None, on_progress: 
     wanted = tuple(kinds) if kinds is not None else tuple(fleet.options.get("format", ("md",)))
     _claim(root, fleet.id)
     for row, record in _records(ledger, made, on_progress):
-        made.rows += 1
-        made.counts[row["status"]] += 1
+        made.add(row)
         if record is None:
             continue
         contents = {formats.RECORD: record}
@@ -92,64 +94,6 @@ def export(ledger: Ledger, root: str, kinds: Iterable[str] | None, on_progress: 
                 continue
             made.files += _publish(root, publisher.relative(row["video_id"], kind), data)
     return made
-
-
-@dataclass
-class FleetAudit:
-    """What `engine fleet verify` found."""
-
-    shares: int = 0
-    done: int = 0
-    jobs: int = 0
-    rows: int = 0
-    records: int = 0
-    nobodys_parts: int = 0  # of holds that lost
-    foreign: int = 0  # files with other names
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-
-def verify(ledger: Ledger, on_progress: OnProgress, *, records: bool = True) -> FleetAudit:
-    """Audit the ledger: each share that is done has exactly the rows of its jobs, in parts that are as `done/` says,
-    with records that are as their rows say."""
-    audit, generations = FleetAudit(), ledger.generations()
-    everything = ledger.names("")
-    audit.foreign = sum(not names.is_own(name) for name in everything)
-    there = set(everything)
-    named: set[str] = set()
-    keys = [(generation, key) for generation in generations for key in generation.share_keys()]
-    for at, (generation, key) in enumerate(keys):
-        on_progress(at, len(keys))
-        audit.shares += 1
-        try:
-            jobs = [job.video_id for job in ledger.jobs(generation, key)]
-            done = ledger.done(key)
-        except UsageError as exc:
-            audit.problems.append(str(exc))
-            continue
-        audit.jobs += len(jobs)
-        if len(set(jobs)) != len(jobs):
-            audit.problems.append(f"share {key}: a job is in it twice")
-        if done is None:
-            continue
-        audit.done += 1
-        named |= {part.name.path(key) for part in done.parts}
-        _audit_share(ledger, key, jobs, done, there, audit, records=records)
-    doubled = _across(ledger, generations)
-    audit.problems += [f"{name} is in several generations, and is no retry" for name in doubled]
-    known = {str(key) for _, key in keys}
-    finished = {
-        f"parts/{text.removeprefix('done/').removesuffix('.json')}/"
-        for text in there
-        if text.startswith("done/")
-    }
-    stray = [name for name in everything if name.startswith("parts/") and name not in named]
-    audit.nobodys_parts = sum(name[: name.rindex("/") + 1] in finished for name in stray)
-    audit.problems += [f"{name} belongs to no share" for name in stray if name.split("/")[1] not in known]
-    return audit
 
 
 def retry_jobs(
@@ -205,12 +149,8 @@ def tidy(ledger: Ledger, *, dry_run: bool) -> Counter[str]:
         key = ShareKey.parse(rest.partition("/")[0].removesuffix(".json"))
         found = done.get(key) if key is not None else None
         gone = sort == "probe" or (sort == "shares" and rest.partition("/")[0] not in tokens)
-        gone |= found is not None and sort in ("holds", "beats")
-        gone |= (
-            found is not None
-            and sort == "parts"
-            and name not in {part.name.path(found.key) for part in found.parts}
-        )
+        if found is not None and sort in ("holds", "beats", "parts"):
+            gone = name not in {part.name.path(found.key) for part in found.parts}
         if gone:
             removed[sort] += 1
             if not dry_run:
@@ -253,12 +193,18 @@ def _folded(ledger: Ledger, keys: list[ShareKey]) -> dict[str, tuple[bytes, dict
     return rows
 
 
-def _rows(ledger: Ledger, made: Made, on_progress: OnProgress) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def _finished(ledger: Ledger, made: Made, on_progress: OnProgress) -> Iterator[list[ShareKey]]:
+    """The keys of each share number that are done; `made` counts them."""
     done = ledger.done_keys()
     for _, keys in _numbers(ledger.generations(), on_progress):
         finished = [key for _, key in keys if key in done]
         made.shares += len(finished)
         made.open_shares += len(keys) - len(finished)
+        yield finished
+
+
+def _rows(ledger: Ledger, made: Made, on_progress: OnProgress) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for finished in _finished(ledger, made, on_progress):
         yield from _folded(ledger, finished).values()
 
 
@@ -266,11 +212,7 @@ def _records(
     ledger: Ledger, made: Made, on_progress: OnProgress
 ) -> Iterator[tuple[dict[str, Any], bytes | None]]:
     """(row, record) of each id, of several generations the last."""
-    done_keys = ledger.done_keys()
-    for _, keys in _numbers(ledger.generations(), on_progress):
-        finished = [key for _, key in keys if key in done_keys]
-        made.shares += len(finished)
-        made.open_shares += len(keys) - len(finished)
+    for finished in _finished(ledger, made, on_progress):
         later: set[str] = set()
         for done in ledger.all_done(sorted(finished, key=lambda key: -key.generation)):
             seen: set[str] = set()
@@ -284,68 +226,6 @@ def _records(
                 except ValueError as exc:
                     made.damaged.append(f"{name}: {exc}")
             later |= seen
-
-
-def _audit_share(
-    ledger: Ledger,
-    key: ShareKey,
-    jobs: list[str],
-    done: Done,
-    there: set[str],
-    audit: FleetAudit,
-    *,
-    records: bool,
-) -> None:
-    found: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    for part in done.parts:
-        name = part.name.path(key)
-        data = ledger.read(name) if name in there else None
-        if data is None:
-            audit.problems.append(f"{name}, which done/{key}.json names, is not there")
-            continue
-        if len(data) != part.size or hashlib.sha256(data).hexdigest() != part.sha256:
-            audit.problems.append(f"{name} has not the sha256 that done/{key}.json says")
-            continue
-        try:
-            for row, _, record in parts.unpack(data):
-                found[row["video_id"]] += 1
-                counts[row["status"]] += 1
-                audit.rows += 1
-                if record is not None and records:
-                    audit.records += 1
-                    if hashlib.sha256(record).hexdigest() != row["sha256"]["json"]:
-                        audit.problems.append(
-                            f"{name}: the record of {row['video_id']} has not the sha256 of its row"
-                        )
-        except (ValueError, KeyError, TypeError) as exc:
-            audit.problems.append(f"{name} is damaged: {exc}")
-    doubled = sorted(name for name, count in found.items() if count > 1)
-    for what, ids in (
-        ("in it twice", doubled),
-        ("missing", sorted(set(jobs) - set(found))),
-        ("in it that are no jobs of it", sorted(set(found) - set(jobs))),
-    ):
-        if ids:
-            audit.problems.append(f"share {key}: {len(ids):,} videos are {what}, as {ids[0]}")
-    if +counts != +Counter(done.counts):
-        audit.problems.append(
-            f"share {key}: done/{key}.json says {dict(done.counts)}, its parts {dict(counts)}"
-        )
-
-
-def _across(ledger: Ledger, generations: list[Generation]) -> list[str]:
-    """Ids that an added generation has, and an earlier one as well."""
-    found: list[str] = []
-    added = [generation for generation in generations if generation.kind == "add"]
-    for generation in added:
-        for key in generation.share_keys():
-            mine = {job.video_id for job in ledger.jobs(generation, key)}
-            for elder in generations[: generation.number - 1]:
-                if key.number in elder.jobs and elder.kind != "retry":
-                    other = {job.video_id for job in ledger.jobs(elder, ShareKey(key.number, elder.number))}
-                    found += sorted(mine & other)[:1]
-    return found
 
 
 # ---- writing files ---------------------------------------------------------------------------------------

@@ -96,7 +96,12 @@ class FetchLoop:
         """Ask for a control video by a permit that no job is to use; give it back when nothing more begins."""
         if due is None:
             self._budget.unused(permit)
-        elif self._control.ask(permit) is ControlAnswer.NOTHING and not due.probe:
+            return
+        began = time.monotonic()
+        answered = self._control.ask(permit) is not ControlAnswer.NOTHING
+        if due.probe:
+            self._scheduler.probed(permit, time.monotonic() - began, answered=answered)
+        elif not answered:
             self._scheduler.stopping.wait(NOTHING_WAIT_S / self._settings.budget.pace)
 
     def _fetch(self, work: Work) -> Tried:

@@ -46,7 +46,7 @@ class MainLoop:
         self.queue = Queue(settings.queue)
         self.resources = resources
         names = tuple(egress.name for egress in settings.egresses)
-        self.scheduler = Scheduler(settings.threads, settings.limit, names, control.stop)
+        self.scheduler = Scheduler(settings.threads, settings.limit, names, control.stop, settings.processes)
         self._output = stores.open_store(settings.frozen, worker_id, settings.batch, replace=settings.replace)
         self._worker = claims.Worker(self.queue, worker_id, settings.threads)
         rotating = settings.egresses[0].rotating

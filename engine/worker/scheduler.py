@@ -46,6 +46,7 @@ class Scheduler:
         limit: int | None = None,
         egresses: tuple[str, ...] = ("",),
         stopping: threading.Event | None = None,
+        processes: int = 1,
     ) -> None:
         self.changed = threading.Condition()
         self.attention = threading.Event()  # set when the main thread has something to do
@@ -57,7 +58,9 @@ class Scheduler:
         self._threads = threads
         self._limit = limit
         self._egresses = egresses
-        self._stuck = StuckEgresses(len(egresses), threads) if len(egresses) > 1 else None
+        self._stuck = (
+            StuckEgresses(len(egresses), threads, processes=processes) if len(egresses) > 1 else None
+        )
         self._ready: deque[Item] = deque()
         self._refused: deque[Item] = deque()
         self._refused_out = 0
@@ -140,6 +143,8 @@ class Scheduler:
             self._reserved -= 1
             if permit.probe:
                 self.changed.notify()
+                if self._stuck is not None:
+                    self._stuck.begin(permit.egress)
                 return ControlDue(probe=True)
             if self.stopping.is_set():
                 return None
@@ -179,10 +184,17 @@ class Scheduler:
                 self.attention.set()
             self.changed.notify_all()
 
-    def avoid(self, egress: int) -> bool:
-        """Whether an egress would better not be used for the next job, as long as others can."""
+    def probed(self, permit: Permit, took_s: float, *, answered: bool) -> None:
+        """A probe is over."""
         with self.changed:
-            stuck = self._stuck is not None and self._stuck.is_stuck(egress)
+            if self._stuck is not None:
+                self._stuck.end(permit.egress, took_s, answered=answered)
+
+    def avoid(self, egress: int, asked_at: float) -> bool:
+        """Whether an egress, which owes an answer since `asked_at` (0: it owes none), would better not be used for
+        the next job, as long as others can."""
+        with self.changed:
+            stuck = self._stuck is not None and self._stuck.is_stuck(egress, asked_at)
             return stuck or self.shunned() == self._egresses[egress]
 
     def shunned(self) -> str | None:

@@ -2,31 +2,29 @@
 
 The floor is the same fetch through the same proxies, one after the other, without a rate. The figures of a steady
 run leave out its first and last tenth, by when its files were made. With trouble, some proxies stop answering, some
-lose their connections and some are refused; what the others did before and after that is compared.
+lose their connections and some are refused (`egress_trouble`).
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from argparse import Namespace
-from collections import Counter
-from datetime import datetime
 from pathlib import Path
 
+import egress_trouble
 from children import ENGINE, HERE, UNSYNCED, Measured, measured
+from egress_trouble import Trial
 from rows import ids
 from tables import middle, spread, table
 
 from engine.rehearsal import Rehearsal, RehearsalSettings, start
 
 PROCESSES, LATENCY_S = 2, 0.05
-AFTER_S, SETTLED_S = (
+SETTLED_S, STRETCH_S = (
+    40.0,
     60.0,
-    30.0,
-)  # when trouble begins, and from when on the rate is even: who is idle may burst
-KINDS = ("gone", "hang", "429")
+)  # with trouble: when it begins, for the start is a burst; and how long it is seen
 
 
 def proxies(site: Rehearsal, count: int) -> str:
@@ -35,20 +33,9 @@ def proxies(site: Rehearsal, count: int) -> str:
     return "".join(f"http://u{number:04}:secret@{where}\n" for number in range(1, count + 1))
 
 
-def trouble(count: int) -> tuple[str, ...]:
-    """A twentieth of the proxies each die, hang and are blocked, from AFTER_S on."""
-    each = max(1, count // 20)
-    return tuple(
-        f"{kind}@{AFTER_S:g}-/u{at * each + number:04}"
-        for at, kind in enumerate(KINDS)
-        for number in range(1, each + 1)
-    )
-
-
 def turn(name: str, wanted: Namespace, seed: int) -> dict[str, float]:
     """One way's figures a video."""
-    scenarios = trouble(wanted.egresses) if wanted.trouble else ()
-    settings = RehearsalSettings(latency_s=LATENCY_S, real_sizes=True, scenarios=scenarios)
+    settings = RehearsalSettings(latency_s=LATENCY_S, real_sizes=True)
     with tempfile.TemporaryDirectory(prefix="engine-bench-") as directory, start(settings) as site:
         room = Path(directory)
         (room / "ids.txt").write_text("\n".join(ids(wanted.videos, seed)) + "\n")
@@ -60,8 +47,6 @@ def turn(name: str, wanted: Namespace, seed: int) -> dict[str, float]:
         made = sorted(path.stat().st_mtime for path in (room / "o").glob("*/*.json"))
         if len(made) < wanted.videos:
             raise SystemExit(f"{wanted.videos - len(made)} files are missing:\n{item.out[-2000:]}")
-        if wanted.trouble:
-            kept(room / "q/manifest.jsonl", wanted.egresses)
     tenth = len(made) // 10
     steady = made[tenth : len(made) - tenth]
     return {
@@ -95,28 +80,27 @@ def engine(room: Path, site: Rehearsal, wanted: Namespace) -> Measured:
     return measured(command, changes={} if wanted.sync else UNSYNCED)
 
 
-def kept(manifest: Path, egresses: int) -> None:
-    """Print what the egresses did that nothing happened to, before and after it happened to others."""
-    lost = {f"p{number:03}" for number in range(1, 3 * max(1, egresses // 20) + 1)}
-    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
-    at = {row["video_id"]: datetime.fromisoformat(row["finished_at"]).timestamp() for row in rows}
-    first = min(at.values())
-    of_others = [at[row["video_id"]] - first for row in rows if row["egress"].partition(" ")[0] not in lost]
-    seconds = Counter(map(int, of_others))
-    end = int(max(of_others)) - int(SETTLED_S)  # before that the jobs run out
-    before = [seconds[second] for second in range(int(SETTLED_S), int(AFTER_S))]
-    after = [seconds[second] for second in range(int(AFTER_S), end)]
-    share = (sum(after) / len(after)) / (sum(before) / len(before))
-    tens = [sum(after[at : at + 10]) // 10 for at in range(0, len(after), 10)]
-    print(
-        f"the others, videos/s: {sum(before) / len(before):.1f} before, {sum(after) / len(after):.1f} after,"
-        f" {100 * share:.0f} %; in each 10 s: {tens}"
-    )
+def kept(wanted: Namespace) -> None:
+    """Print what the egresses did that nothing happened to, beside the same without trouble."""
+    options = f"-p {PROCESSES} -t {wanted.threads}"
+    trial = Trial(wanted.egresses, float(wanted.rate), options, SETTLED_S, STRETCH_S, LATENCY_S)
+    for number in range(wanted.rounds):
+        with tempfile.TemporaryDirectory(prefix="engine-bench-") as directory:
+            came = egress_trouble.kept(Path(directory), trial)
+        print(
+            f"{number + 1}: {wanted.egresses:,} egresses at {wanted.rate}, {options}: the others' requests/s in"
+            f" {STRETCH_S:g} s of trouble {came.troubled:.1f}, without {came.calm:.1f}: {100 * came.share:.0f} %;"
+            f" in each 10 s, %: {came.shares()}",
+            flush=True,
+        )
 
 
 def run(wanted: Namespace) -> None:
     """Print the table of a run by so many egresses."""
-    names = ("engine",) if wanted.trouble else ("floor", "engine")
+    if wanted.trouble:
+        kept(wanted)
+        return
+    names = ("floor", "engine")
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for number in range(wanted.rounds):
         for name in sorted(names, reverse=bool(number % 2)):
@@ -140,9 +124,6 @@ def _cells(
     found: dict[str, list[dict[str, float]]], name: str, forms: tuple[tuple[str, str], ...]
 ) -> list[str]:
     cells = [spread([value[what] for value in found[name]], form) for what, form in forms]
-    if "floor" in found:
-        pairs = zip(found[name], found["floor"], strict=True)
-        ratio = f"{middle([value['cpu_ms'] / base['cpu_ms'] for value, base in pairs]):.2f}"
-    else:
-        ratio = ""
+    pairs = zip(found[name], found["floor"], strict=True)
+    ratio = f"{middle([value['cpu_ms'] / base['cpu_ms'] for value, base in pairs]):.2f}"
     return [cells[0], ratio, *cells[1:]]

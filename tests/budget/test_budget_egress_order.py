@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -60,7 +61,7 @@ def cost_of_permits(path: Path, egresses: int, stuck: int) -> float:
         nonlocal now
         for _ in range(400):
             now += 1 / 400
-            assert grant(held, order, order.first(now, lambda egress: egress < stuck).egress)
+            assert grant(held, order, order.first(now, lambda egress, _: egress < stuck).egress)
 
     permits()
     return calls(permits) / 400
@@ -124,10 +125,11 @@ def test_all_that_work_are_to_be_avoided(tmp_path: Path) -> None:
         with held.transaction(egress) as record:
             record.state = record.state._replace(state=State.OPEN, open_until=record.now + 1000)
     order = Order(held)
-    assert {order.first(100.0 + n, lambda egress: egress < 2).egress for n in range(4)} <= {0, 1}
+    now = time.monotonic() + 10
+    assert {order.first(now + n, lambda egress, _: egress < 2).egress for n in range(4)} <= {0, 1}
     with held.transaction(3) as record:
         record.state = record.state._replace(state=State.CLOSED)
-    assert [order.first(110.0 + n, lambda egress: egress < 2).egress for n in range(4)] == [3] * 4
+    assert [order.first(now + 10 + n, lambda egress, _: egress < 2).egress for n in range(4)] == [3] * 4
 
 
 @pytest.mark.parametrize("count", [2, 3 * SWEPT])

@@ -301,7 +301,7 @@ def test_one_to_be_avoided_is_used_only_when_no_other_is_closed(tmp_path: Path) 
     budget = several(tmp_path / "budget", 3)
 
     def taken() -> int:
-        permit = budget.take(stop=STOP, avoid=lambda egress: egress == 0)
+        permit = budget.take(stop=STOP, avoid=lambda egress, _: egress == 0)
         assert permit is not None
         return permit.egress
 
@@ -317,7 +317,7 @@ def test_one_to_be_avoided_is_used_only_when_no_other_is_closed(tmp_path: Path) 
 
 def test_one_to_be_avoided_waits_for_a_slot_of_another(tmp_path: Path) -> None:
     budget = several(tmp_path / "budget", 2, rate="20")
-    used = [budget.take(stop=STOP, avoid=lambda egress: egress == 1) for _ in range(5)]
+    used = [budget.take(stop=STOP, avoid=lambda egress, _: egress == 1) for _ in range(5)]
     assert [permit.egress for permit in used if permit is not None] == [0] * 5
 
 

@@ -608,3 +608,30 @@ def test_a_block_is_told_from_a_lost_connection(
 ) -> None:
     seen = view(new()._replace(state=state, why=why, flags=flags), T0, WALL, True)
     assert (seen.state, seen.offline, seen.refused) == (word, offline, refused)
+
+
+def test_an_answer_is_awaited_from_the_first_request_on_until_something_is_heard() -> None:
+    state, _ = granted(new("10"), T0, "10")
+    state, _ = granted(state, T0 + 0.1, "10")
+    assert state.awaited_since(T0 + 0.1) == T0
+    state, result = take(state, T0 + 0.2, settings("10"), 1, further=True)  # the first was answered
+    assert isinstance(result, Grant)
+    assert state.awaited_since(T0 + 0.2) == T0 + 0.2
+    assert tell(state, Outcome.OK, T0 + 9.0, rate="10").awaited_since(T0 + 9.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "took_s", "awaited"),
+    [
+        (Outcome.NETWORK, 0.1, False),  # it fails at once, and keeps nobody waiting
+        (Outcome.NETWORK, 10.0, True),
+        (Outcome.TIMEOUT, 20.0, True),
+        (Outcome.BLOCKED, 20.0, False),
+        (Outcome.OTHER, 20.0, False),
+    ],
+)
+def test_an_attempt_that_is_lost_after_long_owes_its_answer_still(
+    outcome: Outcome, took_s: float, awaited: bool
+) -> None:
+    state, _ = granted(new(), T0)
+    assert bool(tell(state, outcome, T0 + took_s).awaited_since(T0 + took_s)) is awaited

@@ -64,6 +64,7 @@ STATES = st.builds(
     ok=COUNT,
     blocked=COUNT,
     trouble_since=st.one_of(st.just(0.0), st.floats(0, NOW), F64),
+    asked_at=F64,
     refused_job=U32,
     ok_at=st.one_of(st.floats(0, NOW), F64),
     opened_at=st.one_of(st.floats(0, NOW), F64),
@@ -144,7 +145,21 @@ def test_any_name_and_any_job_fit(text: str) -> None:
     assert 0 < job_hash(text) < 2**32
 
 
-FLOATS = [name for name, value in fresh(1, b"", 0.0, 0.0, SETTINGS)._asdict().items() if type(value) is float]
+FLOATS = [
+    name
+    for name, value in fresh(1, b"", 0.0, 0.0, SETTINGS)._asdict().items()
+    if type(value) is float
+    and name != "asked_at"  # see `test_what_an_earlier_engine_left_is_no_answer_awaited`
+]
+
+
+@pytest.mark.parametrize("left", [math.nan, math.inf, -math.inf, -1.0, NOW + 1.0, 0.0])
+def test_what_an_earlier_engine_left_is_no_answer_awaited(left: float) -> None:
+    state = fresh(99, b"direct", NOW, WALL, SETTINGS)._replace(asked_at=left)
+    assert plausible(state, NOW, SETTINGS)
+    assert state.awaited_since(NOW) == 0.0
+    asked, _ = take(state, NOW, SETTINGS, 1)
+    assert asked.awaited_since(NOW) == NOW
 
 
 @pytest.mark.parametrize("name", FLOATS)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 from commands import PROCESSES, THREADS, until, videos
 from nights import Place
+from patience import Lateness
 from simulator import StandInServer, simulate
 
 from engine.budget import BudgetSettings, parse_rate
@@ -26,6 +27,7 @@ LIMIT, BURST, BLOCK_S = 20.0, 5, 45.0 / PACE
 STRETCH_S = 3.5 * 3600 / PACE
 SETTLING_S = 1800.0 / PACE
 TRIES = 2
+NEAR = 0.05
 LATENCY_S = (0.06, 0.08)  # there and back; the stand-in takes 50 ms
 
 
@@ -76,8 +78,8 @@ def really(place: Place, rate: str, number: int) -> Seen:
     )
 
 
-def simulated(rate: str) -> Seen:
-    """The same stretch without a clock, the median of several seeds."""
+def simulated(rate: str) -> list[Seen]:
+    """The same stretch without a clock, by several seeds."""
     runs = []
     for seed in range(301, 309):
         server = StandInServer(lambda t: LIMIT, HiddenLimit(LIMIT, BURST, BLOCK_S))
@@ -92,20 +94,36 @@ def simulated(rate: str) -> Seen:
         )
         runs.append(seen(night.ok, night.refused))
     print(*(f"simulated: {run}" for run in runs), sep="\n")
-    return Seen(*(statistics.median(column) for column in zip(*runs, strict=True)))
+    return runs
+
+
+def is_near(real: float, models: list[float]) -> bool:
+    """Within 5 points of the median. A real stretch is one draw: where the simulated ones lie further apart, as they
+    do by up to 8 points, it may lie among them."""
+    median = statistics.median(models)
+    return min(median - NEAR, *models) <= real <= max(median + NEAR, *models)
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("rate", ["auto", "30"])
 def test_a_real_hidden_limit_is_used_as_the_simulated_one(place: Place, rate: str) -> None:
-    """On a machine that others use as well a stretch may be disturbed, so a second one is played if need be."""
-    model = simulated(rate)
-    print(f"median {model}")
+    """On a machine that others use as well a stretch may be disturbed, so a second one is played if need be. Where
+    threads wake late, requests come in bunches, which the limit's burst of a quarter of a second does not let pass."""
+    models = simulated(rate)
+    refused_per_1000 = statistics.median(model.refused_per_1000 for model in models)
+    disturbed = []
     for number in range(TRIES):
-        real = really(place, rate, number)
-        print(f"real {real}")
-        near = max(abs(real.share - model.share), abs(real.steady - model.steady)) <= 0.05
-        if near and real.refused_per_1000 <= 2 * model.refused_per_1000 + 1:
+        with Lateness() as machine:
+            real = really(place, rate, number)
+        print(f"real {real}; {machine}")
+        near = is_near(real.share, [model.share for model in models]) and is_near(
+            real.steady, [model.steady for model in models]
+        )
+        if near and real.refused_per_1000 <= 2 * refused_per_1000 + 1:
             return
+        if not machine.prompt:
+            disturbed.append(f"{machine}")
+    if len(disturbed) == TRIES:
+        pytest.skip(f"the machine was too busy each time: {disturbed}")
     pytest.fail(f"{TRIES} times far from the simulated stretch")

@@ -308,33 +308,30 @@ class in_store:
     Entered, it is a function that returns all files of the ledger.
     """
 
-    def __init__(self, night: Any) -> None:
+    def __init__(self, night: Any, ledger: str = "s3://fleet/night") -> None:
         from moto.server import ThreadedMotoServer
 
-        self._port = free_port()
+        port = free_port()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port)
-        endpoint = f"http://127.0.0.1:{self._port}"
-        night.ledger = "s3://fleet/night"
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
+        self._endpoint = f"http://127.0.0.1:{port}"
+        self._root = ledger.removeprefix("s3://")
+        night.ledger = ledger
         night.env = settings(
             AWS_ACCESS_KEY_ID="x",
             AWS_SECRET_ACCESS_KEY="x",
-            AWS_ENDPOINT_URL=endpoint,
+            AWS_ENDPOINT_URL=self._endpoint,
             AWS_DEFAULT_REGION="us-east-1",
         )
-        self._endpoint = endpoint
 
     def __enter__(self) -> Callable[[], dict[str, bytes]]:
         import s3fs
 
         self._server.start()
-        self._fs = s3fs.S3FileSystem(
-            key="x", secret="x", endpoint_url=self._endpoint, use_listings_cache=False
-        )
-        self._fs.mkdir("fleet")
+        fs = s3fs.S3FileSystem(key="x", secret="x", endpoint_url=self._endpoint, use_listings_cache=False)
+        fs.mkdir(self._root.partition("/")[0])
         return lambda: {
-            path.removeprefix("fleet/night/"): self._fs.cat_file(path)
-            for path in self._fs.find("fleet/night")
+            path.removeprefix(f"{self._root}/"): fs.cat_file(path) for path in fs.find(self._root)
         }
 
     def __exit__(self, *exc: object) -> None:

@@ -425,12 +425,12 @@ def test_an_egress_that_keeps_its_threads_waiting_is_avoided() -> None:
     lay(desk, [JobState() for _ in range(4)])
     hung, quick = begin(desk, 0, egress=0), begin(desk, 1, egress=1)
     now[0] += 2.0
-    assert not desk.avoid(0)  # nobody has answered: the site is slow
+    assert not desk.avoid(0, 100.0)  # nobody has answered: the site is slow
     quick.answered = True
     done(desk, quick)
-    assert (desk.avoid(0), desk.avoid(1)) == (True, False)
+    assert (desk.avoid(0, 100.0), desk.avoid(1, 0.0)) == (True, False)
     done(desk, hung)
-    assert not desk.avoid(0)
+    assert not desk.avoid(0, 0.0)
 
 
 def test_an_answer_may_be_confirmed_before_its_thread_has_let_go_of_it() -> None:

@@ -15,6 +15,7 @@ from engine.cli.options.common import json_option
 from engine.cli.options.values import LOCAL_PATH
 from engine.errors import Exit
 from engine.fleet import results
+from engine.fleet.audit import verify as verify_ledger
 from engine.fleet.ledger import Ledger
 from engine.fleet.results import Made
 from engine.output.formats import FORMATS
@@ -87,7 +88,7 @@ def verify(ledger: str, as_json: bool, rows_only: bool) -> int:
     of its row. Reads every part. Exit 14 when damage is found.
     """  # fmt: skip
     progress = SlowWork("shares")
-    audit = results.verify(
+    audit = verify_ledger(
         Ledger(ledger), lambda done, total: progress("audited", done, total), records=not rows_only
     )
     if as_json:
