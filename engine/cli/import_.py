@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from typing import Literal
 
@@ -116,6 +117,12 @@ def command(
         print_lines(_sentence(result, len(rejected), queue.rejects))
         if left := result.rejected + sum(result.other_language.values()):
             say(f"{left:,} of these videos are left to fetch: `{next_run(queue, root)}`")
+        if result.taken:
+            say(
+                f"{result.taken:,} have a file in {output.rstrip('/')}/ that this queue did not write, which stays: "
+                f"`engine import {shlex.quote(folder)} -q NEW -o ELSEWHERE` takes them into a new queue and output "
+                f"without fetching; `{next_run(queue, root)} --replace` fetches and replaces them"
+            )
     return Exit.OK if result.imported or result.already or not (result.videos or rejected) else Exit.USAGE
 
 

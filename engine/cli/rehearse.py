@@ -128,8 +128,8 @@ def command(
 ) -> int:
     """The same run against an embedded server that answers as YouTube: a real HTTPS proxy on 127.0.0.1.
 
-    Without INPUT it invents videos, or goes on with the channels and playlists of a queue that has any. INPUT can be
-    whatever `run` takes; @made-up-150 is a channel of 150 videos, PLmade-up-150 a playlist. A queue remembers that
+    Without INPUT it invents videos for a new queue, and goes on with one that is there. INPUT can be whatever `run`
+    takes; @made-up-150 is a channel of 150 videos, PLmade-up-150 a playlist. A queue remembers that
     it is a rehearsal.
     """  # fmt: skip
     _refuse_shape_without_limit(limit_rate)
@@ -159,9 +159,14 @@ def command(
     refuse_foreign(root)  # before anything is started or written
     with start(settings) as server:
         request = replace(request, proxy=(server.proxy_url,), proxies=None, ca_bundle=server.ca_bundle)
-        goes_on = videos is None and exists(root) and bool(read_all(Queue(root)))
+        goes_on = videos is None and exists(root) and _has_work(Queue(root))
         sources = list(inputs) or ([] if goes_on else list(_invented(videos, scenes, seed)))
         return run(sources, root, request, rehearsal=True)
+
+
+def _has_work(queue: Queue) -> bool:
+    """Whether anything was ever put into the queue."""
+    return bool(queue.segments()) or bool(read_all(queue))
 
 
 def _refuse_shape_without_limit(limit_rate: float | None) -> None:

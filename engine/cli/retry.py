@@ -12,7 +12,9 @@ from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import next_run, older_option, queue_option
 from engine.cli.sync import noun
 from engine.errors import Exit
+from engine.model import Kind
 from engine.queue.directory import open_queue
+from engine.queue.manifest import read_checkpoint
 from engine.units import parse_duration_s
 
 
@@ -28,8 +30,10 @@ def command(root: str, kinds: tuple[str, ...], absent: bool, older_than: str | N
 
     Videos without captions may have some in a few weeks: `engine retry --kind no_captions --older-than 14d`.
     """
+    asked = split_kinds(kinds)
+    kept = _kept(root) if not asked or Kind.KEPT in asked else 0
     back = Batch(root).retry(
-        split_kinds(kinds),
+        asked,
         absent=absent,
         older_than_s=parse_duration_s(older_than, "--older-than") if older_than else None,
         dry_run=dry_run,
@@ -42,4 +46,16 @@ def command(root: str, kinds: tuple[str, ...], absent: bool, older_than: str | N
         say(f"{back.jobs:,} jobs{sources} put back: `{next_run(open_queue(root), root)}` does them again")
     else:
         say("nothing to put back")
+    if kept and back.jobs:
+        run = next_run(open_queue(root), root)
+        say(
+            f"{kept:,} had ended as `kept` and will again where the file is still there: `{run} --replace` fetches "
+            "and replaces these"
+        )
     return Exit.OK
+
+
+def _kept(root: str) -> int:
+    """How many jobs ended as `kept`."""
+    checkpoint = read_checkpoint(open_queue(root))
+    return checkpoint.counts.kinds.get(Kind.KEPT, 0) if checkpoint else 0

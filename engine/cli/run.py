@@ -23,7 +23,7 @@ from engine.cli.options.network import check_authorities, proxy_urls, through_en
 from engine.cli.options.run_options import RunRequest, read_options, run_options
 from engine.cli.run_exports import check_exports, run_exports, say_what_next
 from engine.cli.run_notices import RunNotices
-from engine.cli.run_output import open_output
+from engine.cli.run_output import open_output, say_whose
 from engine.cli.seed import seeded_sentence
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.inputs import Line
@@ -91,7 +91,10 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
         queue.use_budget(shared_budget)
         clear_requests(queue)  # made to a run that is gone; what comes from here on is for this one
         # Before anything is seeded or frozen: a slip in --output must not stay with the queue.
-        open_output(queue, frozen_or(queue, wanted, request.given), lost=request.output_lost)
+        output = frozen_or(queue, wanted, request.given)
+        open_output(queue, output, lost=request.output_lost)
+        if not request.replace:
+            say_whose(queue, output)
         _seed(queue, sources, streams, known, request)
         batch_id = destination.claim(queue, frozen_or(queue, wanted, request.given).output)
         settings = Settings(

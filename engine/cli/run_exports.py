@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 from engine.cli import say
 from engine.cli.display.slow_work import SlowWork
+from engine.cli.options.common import next_run
 from engine.errors import EngineError, Exit, UsageError
+from engine.model import Kind
 from engine.process import environment
 from engine.queue.directory import Queue
+from engine.queue.manifest import Checkpoint, Counts, read_checkpoint, read_rows
 from engine.queue.marker import output_of
 
 # A run that ended so is done for this time; the others were killed, or something is wrong that comes first.
@@ -69,13 +72,29 @@ def _again(root: str, kind: str, where: str) -> str:
 
 
 def say_what_next(root: str, code: int, *, exported: bool) -> None:
-    """At the end of a run: where the files are, and the next commands."""
+    """At the end of a run: what another command gets, where the files are, and the next commands."""
     output = output_of(Queue(root)) if code in _AFTER else None
     if output is None:
         return
     shown = environment.shown(root)
+    counts = (read_checkpoint(Queue(root)) or Checkpoint()).counts
+    for sentence in _unfetched(Queue(root), counts, environment.shown(output)):
+        say(sentence)
     if code not in (Exit.OK, Exit.SOME_FAILED):
         say(f"transcripts so far are in {environment.shown(output)}; `engine status -q {shown}` counts them")
         return
     more = "" if exported else f"; `engine export -q {shown} --to csv` makes a table"
-    say(f"transcripts are in {environment.shown(output)}{more}; `engine report -q {shown}` sums it up")
+    where = f"transcripts are in {environment.shown(output)}{more}; " if counts.ok else ""
+    if counts.final:
+        say(f"{where}`engine report -q {shown}` sums it up")
+
+
+def _unfetched(queue: Queue, counts: Counts, output: str) -> list[str]:
+    """What is said of videos that another command gets. The manifest is read only when there may be some."""
+    languages = counts.kinds.get(Kind.NO_LANGUAGE)
+    if not counts.kinds.get(Kind.KEPT) and (not languages or languages < counts.final):
+        return []
+    from engine.report.unfetched import Unfetched, closing
+
+    run = next_run(queue, environment.shown(queue.root))
+    return closing(Unfetched.of(read_rows(queue)), final=counts.final, output=output, run=run)

@@ -9,6 +9,7 @@ import sys
 from engine.cli import say
 from engine.errors import UsageError
 from engine.output import destination, folding, shard_index
+from engine.process import environment
 from engine.queue import marker
 from engine.queue.directory import Queue
 from engine.queue.mounts import refuse_remote
@@ -48,6 +49,19 @@ def open_output(queue: Queue, frozen: Frozen, *, lost: bool) -> None:
     elif lost:
         say(
             f"{path} is there: nothing is put back. `engine verify --repair` puts single files back that are missing"
+        )
+
+
+def say_whose(queue: Queue, frozen: Frozen) -> None:
+    """At a queue's first start: say that another queue's transcripts lie in its output directory."""
+    batch = marker.id_of(queue.read_batch())
+    if frozen.store != "files" or not marker.has_others(frozen.output, batch):
+        return
+    if marker.read(frozen.output, batch) is None:
+        where = environment.shown(frozen.output).rstrip("/")
+        say(
+            f"another queue wrote into {where}/ as well: videos whose transcript lies there will end as `kept`. "
+            "`--replace` fetches and replaces these, `-o NEW` in a new queue keeps both"
         )
 
 

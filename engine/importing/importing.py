@@ -47,13 +47,14 @@ class Imported:
     """What became of the videos in a folder: imported + already + rejected + other_language = videos.
 
     `already` were final before, `other_language` are in none of the batch's languages (by language), `rejected` have
-    no file that can be read; the last two stay to be fetched.
+    no file that can be read, or (`taken`) a file of others lies in the output; the last two stay to be fetched.
     """
 
     videos: int = 0
     imported: int = 0
     already: int = 0
     rejected: int = 0
+    taken: int = 0
     other_language: Counter[str] = field(default_factory=Counter)
 
 
@@ -139,6 +140,7 @@ class Importer:
         except TakenError as exc:
             self._refuse(file, f"{exc.path} in the output was not written by this queue and stays")
             self.result.rejected += 1
+            self.result.taken += 1
         else:
             body = row(
                 job,

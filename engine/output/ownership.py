@@ -21,6 +21,8 @@ from typing import Any
 from engine.output.formats import RECORD
 from engine.storage.timestamps import seconds
 
+ANOTHER_QUEUE = "was written by another queue"
+"""In the message of a job that ended `kept` because of such a file."""
 MAX_RECORD_BYTES = 256 << 20  # a larger file is no record of ours: an answer is cut off at 32 MiB
 
 Row = Mapping[str, Any]

@@ -151,6 +151,14 @@ def write(output: str, note: Note) -> None:
     disk.sync_dir(output)  # the directory may have been made by a run that died before this
 
 
+def has_others(output: str, batch: str) -> bool:
+    """Whether a queue other than this one has, or had, this output directory."""
+    try:
+        return any(_ID.fullmatch(name) and name != batch for name in os.listdir(os.path.join(output, DIR)))
+    except OSError:
+        return False
+
+
 def remove(output: str, batch: str) -> None:
     """Remove this queue's marker from a directory that is no longer its output."""
     directory = os.path.join(output, DIR)

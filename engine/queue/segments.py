@@ -80,14 +80,16 @@ def chunk_size(jobs: int, cores: int) -> int:
     return max(16, min(256, jobs // (8 * max(1, cores))))
 
 
+def encode_job(video_id: str, columns: dict[str, Any]) -> str:
+    """A job's line, without its end."""
+    if columns:
+        return json.dumps({"id": video_id, "input": columns}, ensure_ascii=False)
+    return f'{{"id": "{video_id}"}}'
+
+
 def encode_segment(number: int, jobs: Iterable[tuple[str, dict[str, Any]]], count: int, chunk: int) -> bytes:
     """A segment file's bytes. `jobs` are (id, input) pairs, `count` of them."""
-    lines = []
-    for video_id, columns in jobs:
-        if columns:
-            lines.append(json.dumps({"id": video_id, "input": columns}, ensure_ascii=False))
-        else:
-            lines.append(f'{{"id": "{video_id}"}}')
+    lines = [encode_job(video_id, columns) for video_id, columns in jobs]
     lines.append("")
     return with_header(number, "\n".join(lines).encode("utf-8", "replace"), count, chunk)
 

@@ -54,7 +54,9 @@ def make(root: str, *, price_per_gb: float | None = None) -> Report:
         undated=read.undated,
         new=read.new,
         chart=chart_of(history, read.finished),
-        following=tuple(following(root, counts, rehearsal=rehearsal, damaged=any(bad.values()))),
+        following=tuple(
+            following(root, counts, rehearsal=rehearsal, damaged=any(bad.values()), unfetched=read.unfetched)
+        ),
     )
 
 

@@ -64,7 +64,7 @@ MEANINGS: dict[str, Meaning] = {
     ),
     Kind.KEPT: Meaning(
         "a file that this queue did not write has its name, and stays",
-        "nothing, if another queue wrote it: the transcript is there; else move it away, then retry --kind kept",
+        "`engine run --replace` fetches it and replaces that file; a new queue with another -o keeps both",
     ),
     Kind.POISON: Meaning(
         "its process died each time it was in flight", "tell its id to whoever maintains this program"

@@ -10,6 +10,7 @@ from engine.model import WAYS, Kind, Status
 from engine.queue.directory import Queue
 from engine.queue.manifest import read_checkpoint, read_lines
 from engine.report.timeline import Timeline
+from engine.report.unfetched import Unfetched
 from engine.storage.timestamps import seconds
 
 EXAMPLES = 3  # of each kind, the latest
@@ -71,6 +72,7 @@ class Rows:
     undated: int = 0
     bad_lines: int = 0
     new: NewVideos | None = None
+    unfetched: Unfetched = field(default_factory=Unfetched)
     _day: str = ""
     _day_s: float | None = None
 
@@ -101,6 +103,7 @@ class Rows:
             kind = row.get("kind")
             kind = kind if isinstance(kind, str) and kind in _KINDS else OTHER
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            self.unfetched.add(row)
             shown = {name: _text(row.get(name)) for name in ("video_id", "title", "message")}
             self.examples.setdefault(kind, deque(maxlen=EXAMPLES)).append(shown)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.report.kind_help import MEANINGS
+from engine.report.unfetched import Unfetched
 
 DEFAULT_QUEUE = "queue_dir"
 
@@ -34,8 +35,18 @@ def quote(text: str) -> str:
     return f"$'{''.join(escaped)}'"
 
 
-def following(root: str, status: dict[str, Any], *, rehearsal: bool, damaged: bool) -> Iterator[NextCommand]:
-    """What to type next, given the status of the queue in `root` (as a person would type it)."""
+def following(
+    root: str,
+    status: dict[str, Any],
+    *,
+    rehearsal: bool,
+    damaged: bool,
+    unfetched: Unfetched | None = None,
+) -> Iterator[NextCommand]:
+    """What to type next, given the status of the queue in `root` (as a person would type it).
+
+    `unfetched` is what the manifest says of videos that another command gets.
+    """
     default = root == DEFAULT_QUEUE and os.environ.get("ENGINE_QUEUE") in (None, "", DEFAULT_QUEUE)
     where = "" if default else f" -q {quote(root)}"
     run = f"engine rehearse --videos 0 -q {quote(root)}" if rehearsal else f"engine run{where}"
@@ -57,6 +68,8 @@ def following(root: str, status: dict[str, Any], *, rehearsal: bool, damaged: bo
         yield NextCommand(f"engine failures{where}", f"each video that has no transcript{also}, and why")
     if not live:
         yield from _again(status["kinds"], run, where)
+        if unfetched is not None:
+            yield from _another_way(unfetched, run.split()[1], run, where)
         if refused:
             yield NextCommand(
                 f"engine retry --kind listing{where} && {run}",
@@ -80,4 +93,23 @@ def _again(kinds: dict[str, int], run: str, where: str) -> Iterator[NextCommand]
         yield NextCommand(
             f"engine retry --kind no_captions --older-than 14d{where} && {run}",
             "in two weeks: captions may have come by then",
+        )
+
+
+def _another_way(found: Unfetched, verb: str, run: str, where: str) -> Iterator[NextCommand]:
+    """What gets the videos of which a file of others stood in the way, or that are in other languages."""
+    if found.kept:
+        whose = "another queue" if found.another == found.kept else "others"
+        yield NextCommand(
+            f"{run} --replace",
+            f"fetch the {found.kept:,} whose files {whose} wrote, and replace these; `-o NEW` in a new queue keeps "
+            "both",
+        )
+    if found.no_language:
+        have = found.language_words()
+        yield NextCommand(
+            f"engine failures --kind no_language --csv{where} > no_language.csv && "
+            f"engine {verb} no_language.csv -l any -q no_language_queue",
+            f"fetch the {found.no_language:,} in any language, in a new queue"
+            + (f"; they have: {have}" * bool(have)),
         )

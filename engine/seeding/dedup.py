@@ -9,6 +9,7 @@ from typing import Any
 from engine.inputs import Line, Rejects, source_of
 from engine.queue.id_index import IdSet
 from engine.queue.listings import MAX_RESULTS, Sources
+from engine.seeding.left_columns import LeftColumns
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Deduplicator:
         newest: int | None = None,
         since: str | None = None,
     ) -> None:
+        self.left = LeftColumns()
         self.result = Seeded(known=None if unwanted is None else 0)
         self._held = held
         self._sources = sources
@@ -113,4 +115,9 @@ class Deduplicator:
             result.duplicate += repeated
         fresh = self._held.missing(wanted)
         result.duplicate += len(wanted) - len(fresh)
+        if len(fresh) < len(wanted):
+            added = set(fresh)
+            for video_id in wanted:
+                if video_id not in added:
+                    self.left.add(video_id, batch[video_id])
         yield {video_id: batch[video_id] for video_id in fresh}

@@ -15,7 +15,7 @@ from engine.inputs.transcript_files import ids_in
 from engine.queue.directory import Queue
 from engine.queue.id_index import IdSet
 from engine.queue.listings import MAX_RESULTS
-from engine.seeding import known_ids
+from engine.seeding import known_ids, left_columns
 from engine.seeding.dedup import Seeded
 from engine.seeding.rejected import guarded
 from engine.seeding.seed import SEED_WAIT_S, Seeding
@@ -61,6 +61,8 @@ class Reading:
             except UsageError as exc:
                 errors.extend(exc.lines)
                 continue
+            if first is None:
+                on_note(f"{'standard input' if source == '-' else source} names no video")
             found.append(itertools.chain([first], lines) if first is not None else iter(()))
         return [*found, _report_missing(keep, on_note)] if found else []
 
@@ -120,7 +122,10 @@ def seed_streams(
         seeding = Seeding(
             queue, unwanted=known_elsewhere, max_results=max_results, newest=newest, since=since
         )
-        return seeding.add(guarded(streams, errors, on_note))
+        result = seeding.add(guarded(streams, errors, on_note))
+        if left := seeding.left_columns():
+            on_note(left_columns.sentence(left))
+        return result
 
 
 def _add_folder(ids: IdSet, folder: str, on_note: Note) -> None:

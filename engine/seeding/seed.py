@@ -90,6 +90,10 @@ class Seeding:
             self._on_progress(result)
         return result
 
+    def left_columns(self) -> int:
+        """How many videos of these lines the queue held already, with other columns or none."""
+        return self._dedup.left.count(self.queue)
+
     def _publish(self, batch: Batch) -> None:
         """Seed a batch as one segment."""
         size = chunk_size(len(batch), cpus.usable())

@@ -25,7 +25,7 @@ from engine.model import (
     Record,
     RequestCost,
 )
-from engine.output.ownership import another_queue_wrote
+from engine.output.ownership import ANOTHER_QUEUE, another_queue_wrote
 from engine.output.publisher import TakenError
 from engine.output.stores import RecordStore
 from engine.queue.job_state import JobState
@@ -226,8 +226,8 @@ class ResultHandler:
     def _why_kept(self, job: Job, path: str) -> str:
         if another_queue_wrote(self.output.root, job.video_id, self.output.batch):
             return (
-                f"{path} was written by another queue and stays: the transcript is there, there is nothing to do. "
-                "For a copy of your own, fetch it in a new queue with another -o"
+                f"{path} {ANOTHER_QUEUE} and stays: `engine run --replace` fetches and replaces it; a new queue "
+                "with another -o keeps both"
             )
         return (
             f"{path} was not written by this queue and stays: move it away, then `engine retry --kind kept`; "

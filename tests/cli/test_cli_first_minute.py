@@ -89,3 +89,19 @@ def test_a_run_goes_through_the_environments_proxy_and_says_so(tmp_path: Path) -
         assert ended.code == 0, ended.said
         assert "HTTPS_PROXY" not in ended.err and "transcripts are in" in ended.err
     assert "s3cret" not in ended.said
+
+
+def test_a_list_without_a_video_makes_no_claim_of_transcripts(here: Path) -> None:
+    (here / "leer.csv").write_text("Titel;Link\n")
+    ended = engine("run", "leer.csv", "--proxy", "http://127.0.0.1:9")
+    assert (ended.code, "leer.csv names no video" in ended.err) == (0, True), ended.said
+    assert "transcripts are in" not in ended.err
+
+
+def test_a_rehearsal_that_is_there_goes_on_and_gets_no_more_videos(here: Path) -> None:
+    args = ("rehearse", "-q", "mine", "-o", "out", "-p", "1", "--latency", "0")
+    assert engine(*args, "--videos", "3", "--limit", "1").code == 4
+    ended = engine(*args)
+    assert (ended.code, "read " in ended.err) == (0, False), ended.said
+    ended = engine(*args, "--videos", "5")
+    assert (ended.code, "read 5: added 2" in ended.err) == (0, True), ended.said

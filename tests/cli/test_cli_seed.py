@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import recount
+from support import ids
 
 from engine.cli import invoke
 from engine.cli.display.seed_preview import to_lines
@@ -182,3 +183,36 @@ def test_plan_leaves_out_what_is_known(here: Path, capsys: pytest.CaptureFixture
         "rejected": 1,
         "sources": 0,
     }
+
+
+def test_columns_of_videos_that_are_queued_are_not_dropped_in_silence(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "ids.txt").write_text(f"{A}\n{B}\n")
+    seed(capsys, "ids.txt")
+    _, out, err = seed(capsys, "list.csv")
+    assert out.startswith("read 5: added 1, duplicate 3")
+    assert "2 were already queued: their columns were not taken" in err and "-q NEW" in err
+    _, _, err = seed(capsys, "ids.txt")
+    assert "columns" not in err, "there are none to lose"
+
+
+def test_the_same_table_again_loses_no_columns_and_says_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "list.csv").write_text(f"id,topic\n{A},gr\u00fcn\n{B},\u5c71\n{C},\n")
+    seed(capsys, "list.csv")
+    assert "columns" not in seed(capsys, "list.csv")[2]
+    (here / "list.csv").write_text(f"id,topic\n{A},gr\u00fcn\n{B},red\n{C},\n")
+    assert "1 was already queued: its columns were not taken" in seed(capsys, "list.csv")[2]
+    (here / "more.txt").write_text("\n".join(ids(20)))
+    seed(capsys, "more.txt")  # a further segment
+    assert "1 was already" in seed(capsys, "list.csv")[2]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "Titel;Link\n"])
+def test_a_list_without_a_video_is_named(text: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "leer.csv").write_text(text)
+    code, out, err = seed(capsys, "leer.csv", A)
+    assert (code, out) == (0, "read 1: added 1, duplicate 0, rejected 0\n")
+    assert err == "leer.csv names no video\n"

@@ -38,7 +38,11 @@ def shared(place: Place) -> dict[str, Any]:
     told: dict[str, Any] = {"ids": ids, "codes": [first.run("-p", "1").code]}
     there = tree(first.out)
     for batch in (private, third):
-        told["codes"].append(batch.run("-p", "1", "-o", first.out).code)
+        ended = batch.run("-p", "1", "-o", first.out)
+        told["codes"].append(ended.code)
+    told["said"] = [ended.err, *(third.does(each).said for each in ("failures", "status", "report"))]
+    told["retried"] = third.does("retry", "--kind", "kept").err
+    told["again"] = third.run("-p", "1", "-o", first.out).code
     told["same"] = {name: data for name, data in tree(first.out).items() if name in there} == there
     told["kinds"] = [kinds(batch.rows()) for batch in (first, private, third)]
     told["messages"] = {name: row["message"] for name, row in third.rows().items()}
@@ -59,6 +63,12 @@ def test_what_another_queue_wrote_stays_until_replace_is_given(night: dict[str, 
     assert set(private.values()) == {"private"}
     assert third == {**dict.fromkeys(ids[:3], "kept"), ids[3]: None}
     assert f"{ids[0][:2]}/{ids[0]}.json" in night["messages"][ids[0]]
+    assert "another queue wrote into" in night["said"][0], "it is known at the start"
+    for said in night["said"]:
+        assert "--replace" in " ".join(said.split()) and "NEW" in said, said
+    assert "3 videos have a transcript in" in night["said"][0]
+    assert "--replace" in night["retried"], "a retry alone would end the same"
+    assert night["again"] == 3
     assert night["verified"] == [0, 0, 0]
     assert (night["replaced"], set(night["after"].values()), night["markers"]) == (0, {None}, 3)
 

@@ -294,3 +294,16 @@ def test_from_a_program(tmp_path: Path) -> None:
     with hold(Queue(batch_.root)), pytest.raises(HeldError) as held:
         batch_.import_folder(folder)
     assert held.value.pid == os.getpid()
+
+
+def test_of_another_queues_output_it_says_what_to_do_and_that_works(tmp_path: Path) -> None:
+    """The queue was removed, its transcripts lie there still."""
+    folder = leave(tmp_path / "left", *ids(3))
+    take_in(tmp_path, folder)
+    out, new = str(tmp_path / "out"), str(tmp_path / "new")
+    code, _, err = told("import", out, "-q", new, "-o", out)
+    assert code == 2
+    assert f"3 have a file in {out}/ that this queue did not write" in err
+    assert f"`engine import {out} -q NEW -o ELSEWHERE`" in err
+    code, said, _ = told("import", out, "-q", str(tmp_path / "third"), "-o", str(tmp_path / "elsewhere"))
+    assert (code, said) == (0, "3 videos: imported 3, already 0, rejected 0\n")

@@ -168,14 +168,14 @@ def test_every_kind_tells_the_budget_and_leaves_nothing_in_the_output(root: str,
     )
 
 
-def test_where_another_queue_wrote_it_there_is_nothing_to_do(root: str) -> None:
+def test_where_another_queue_wrote_it_it_says_what_replaces_it(root: str) -> None:
     path = os.path.join(root, NAME[:2], f"{NAME}.json")
     os.makedirs(os.path.dirname(path))
     with open(path, "w") as file:
         file.write(f'{{"video_id":"{NAME}","batch":"{"b" * 32}"}}')
     message = fetch(root, Bench()).body["message"]
-    assert "there is nothing to do" in message
-    assert "--replace" not in message
+    assert "`engine run --replace` fetches and replaces it" in message
+    assert "retry" not in message, "it would end the same"
 
 
 def test_a_file_of_others_ends_the_job_and_stays(root: str) -> None:

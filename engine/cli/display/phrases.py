@@ -113,6 +113,16 @@ def eta(value: dict[str, float] | None) -> str:
     return high if narrow or low == high else f"{low} to {high}"
 
 
+def kept_words(value: dict[str, Any]) -> str:
+    """What to do about jobs that ended `kept`; nothing without any."""
+    if not value["kinds"].get("kept"):
+        return ""
+    return (
+        f"kept {value['kinds']['kept']:,}: a file that this queue did not write has the name. The next run with "
+        "--replace replaces these, -o NEW in a new queue keeps both"
+    )
+
+
 def served_words(value: dict[str, Any]) -> str:
     """How many videos each way served, if it was not the first for all."""
     ways = value["ways"]

@@ -17,6 +17,7 @@ from rich.text import Text
 from engine.cli.display.phrases import (
     at,
     eta,
+    kept_words,
     limit,
     listing_words,
     missing_rows,
@@ -75,6 +76,8 @@ def panel(
         parts.append(Text(f"listings: {listed}"))
     if waits:
         parts.append(Text(waits, style="yellow"))
+    if words := kept_words(value):
+        parts.append(Text(words, style="yellow"))
     if served := served_words(value):
         parts.append(Text(served, style="dim"))
     for way in value["ways_off"]:
