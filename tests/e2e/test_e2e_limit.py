@@ -108,8 +108,10 @@ def is_near(real: float, models: list[float]) -> bool:
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("rate", ["auto", "30"])
 def test_a_real_hidden_limit_is_used_as_the_simulated_one(place: Place, rate: str) -> None:
-    """On a machine that others use as well a stretch may be disturbed, so a second one is played if need be. Where
-    threads wake late, requests come in bunches, which the limit's burst of a quarter of a second does not let pass."""
+    """On a machine that others use as well a stretch may be disturbed, so a second one is played if need be.
+
+    Where threads wake late, requests come in bunches, which the burst of a quarter of a second does not let pass.
+    """
     models = simulated(rate)
     refused_per_1000 = statistics.median(model.refused_per_1000 for model in models)
     disturbed = []
