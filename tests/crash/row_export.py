@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,12 @@ import power_trace
 from commands import environment, kill, session_members, until, videos
 from export_power import play, recorded
 from export_trial import EDITION, KINDS, MODES, content, files, rows_of
+from injected import injected
 from nights import Place
 from power_record import workshop
 from power_states import MODELS
 from scorecard import Told, row
+from support import STEPS
 
 DEATHS = Path(__file__).with_name("export_deaths.py")
 SWEEPS = [(kind, mode, fault) for fault in ("die", "torn", "full") for mode in MODES for kind in KINDS]
@@ -70,31 +73,57 @@ OPTIONS = {"parquet": ("--rows-per-file", "70"), "txt": ("--flat",)}
 VIDEOS, MORE = 600, 300
 
 
+COUNTING = """
+import os as _os, signal as _signal
+def _counted(real):
+    def call(*args):
+        fd = _os.open({log!r}, _os.O_WRONLY | _os.O_APPEND | _os.O_CREAT, 0o600)
+        _os.write(fd, b".")
+        count = _os.fstat(fd).st_size
+        _os.close(fd)
+        if count == {at}:
+            _os.killpg(0, _signal.SIGKILL)
+        return real(*args)
+    return call
+for _name in {names!r}:
+    globals()[_name] = _counted(globals()[_name])
+"""
+KILLS, MOST_TRIES = 3, 12  # of each export
+
+
 @row(
     21,
     "export-killed",
-    "kill -9 of `engine export` and all its processes, at any moment, again and again",
+    "kill -9 of `engine export` and all its processes, at any step to disk, again and again",
     trials=30,
     quick=1,
 )
 def killed(place: Place, seed: int) -> Told:
-    """Some kinds into one place each; each export is killed until one gets through, then `--new` after growth."""
+    """Some kinds into one place each; each export is killed until one gets through, then `--new` after growth.
+
+    An undisturbed export to another place says how many steps there are, in all processes together.
+    """
     luck = random.Random(seed)
     kind = luck.choice(KINDS)
-    first = canned_batch.some(VIDEOS, input={EDITION: "e0"})
-    queue = canned_batch.batch(place.root, first)
-    where = place.root / "x"
+    queue = canned_batch.batch(place.root, canned_batch.some(VIDEOS, input={EDITION: "e0"}))
+    where, beside = place.root / "x", place.root / "beside"
     kills = 0
     for new in (False, luck.random() < 0.7):
-        took_s = 0.0
-        for at in (*sorted(luck.random() for _ in range(3)), 9.0):
-            began = time.monotonic()
-            ended = _export(queue.root, kind, where, new=new, kill_after_s=at * max(took_s, 3.0))
-            took_s = time.monotonic() - began
+        if where.exists():
+            shutil.copytree(where, beside, dirs_exist_ok=True)
+        steps = _export(place.root, queue.root, kind, beside, new=new)
+        wanted = kills + KILLS
+        for _ in range(MOST_TRIES):
+            ended = _export(place.root, queue.root, kind, where, new=new, kill_at=luck.randint(1, steps))
+            steps = ended or steps  # they vary a little: it may have got through
             kills += not ended
             for path in files(where).values():
                 content(kind, path)  # raises for what is half there
-        assert ended
+            if kills == wanted:
+                break
+        else:
+            raise AssertionError(f"{kind}: killed {kills} times in {MOST_TRIES} tries, of {steps} steps")
+        assert _export(place.root, queue.root, kind, where, new=new)
         found = rows_of(kind, where)
         count = len(Path(queue.manifest).read_bytes().splitlines())
         assert (len(found), found.total()) == (count, count), (kind, new, len(found), found.total(), count)
@@ -103,21 +132,25 @@ def killed(place: Place, seed: int) -> Told:
     return Told(kills, f"{kind}: killed {kills} times")
 
 
-def _export(root: str, kind: str, where: Path, *, new: bool, kill_after_s: float) -> bool:
-    """Whether it ended before it was killed."""
+def _export(room: Path, root: str, kind: str, where: Path, *, new: bool, kill_at: int = 0) -> int:
+    """Export in a session of its own, killed at this step to disk; how many steps there were, 0 if it was killed."""
+    log = room / "steps"
+    log.unlink(missing_ok=True)
+    changes = {"engine.storage.disk": COUNTING.format(log=str(log), at=kill_at, names=STEPS)}
     command = [sys.executable, "-m", "engine", "export", "-q", root, "--to", kind, "-o", where, "-p", "2"]
     command += [*OPTIONS.get(kind, ()), *(["--new"] if new else [])]
-    with subprocess.Popen(
-        command, env=environment(), stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
-        try:
-            _, said = process.communicate(timeout=kill_after_s if kill_after_s < 20.0 else 600.0)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return False
-    assert process.returncode == 0, said.decode()
-    return True
+    done = subprocess.run(
+        command,
+        env=environment(**injected(room, changes)),
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        timeout=600.0,
+        check=False,
+    )
+    if done.returncode == -signal.SIGKILL:
+        return 0
+    assert done.returncode == 0, done.stderr.decode()
+    return log.stat().st_size
 
 
 @row(21, "export-run-killed", "kill -9 of everything while `engine run --export` exports", trials=10)
