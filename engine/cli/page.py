@@ -14,10 +14,13 @@ from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import queue_option
 from engine.cli.options.values import LOCAL_PATH, Whole
 from engine.errors import Exit, UsageError
-from engine.queue.directory import refuse_foreign
+from engine.queue.directory import exists, open_queue, refuse_foreign
+from engine.settings import check_rehearsal
 from engine.storage import disk
 
 MIN_TOKEN, MAX_TOKEN = 16, 1024
+REHEARSAL_QUEUE = "rehearsal_queue"
+DEFAULT = click.core.ParameterSource.DEFAULT
 
 
 @click.command("page", cls=EngineCommand)
@@ -31,6 +34,11 @@ MIN_TOKEN, MAX_TOKEN = 16, 1024
 @click.option("--open", "open_browser", is_flag=True, help="Open the browser.")
 @click.option("--read-only", is_flag=True, help="Show only: nothing can be started, changed or stopped.")
 @click.option(
+    "--rehearse",
+    is_flag=True,
+    help=f"A first try: runs fetch made-up videos, and YouTube is not asked (default queue: {REHEARSAL_QUEUE}).",
+)
+@click.option(
     "--token-file",
     metavar="FILE",
     type=LOCAL_PATH,
@@ -38,7 +46,13 @@ MIN_TOKEN, MAX_TOKEN = 16, 1024
 )
 @click.option("--streamlit", is_flag=True, help="The same as a Streamlit page, with less on it.")
 def command(
-    root: str, port: int | None, open_browser: bool, read_only: bool, token_file: str | None, streamlit: bool
+    root: str,
+    port: int | None,
+    open_browser: bool,
+    read_only: bool,
+    rehearse: bool,
+    token_file: str | None,
+    streamlit: bool,
 ) -> int:
     """A page in the browser to start, watch and steer the batch, until ^C.
 
@@ -46,11 +60,15 @@ def command(
     from another machine, reach it by `ssh -L 8600:127.0.0.1:8600`. It keeps no state: close it, open several, restart
     it. A run that it starts goes on without it.
     """
+    if rehearse and click.get_current_context().get_parameter_source("root") is DEFAULT:
+        root = REHEARSAL_QUEUE
     refuse_foreign(root)
+    if rehearse and exists(root):
+        check_rehearsal(open_queue(root), True)
     _needs("streamlit" if streamlit else "page", "streamlit" if streamlit else "starlette uvicorn")
     if streamlit:
-        if read_only or token_file:
-            raise UsageError("--streamlit goes with neither --read-only nor --token-file")
+        if read_only or token_file or rehearse:
+            raise UsageError("--streamlit goes with none of --read-only, --token-file, --rehearse")
         from engine.page import streamlit_server
 
         streamlit_server.serve(root, port=port, open_browser=open_browser, on_ready=print_lines)
@@ -67,6 +85,7 @@ def command(
         root,
         port=port,
         read_only=read_only,
+        rehearsal=rehearse,
         metrics_token=token,
         open_browser=open_browser,
         on_ready=ready,

@@ -16,14 +16,16 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Page:
-    """`engine page` on a queue, on a free port. `get` and `do` send what a browser and the page's script send."""
+    """`engine page` on a queue (None: the default one), on a free port.
 
-    def __init__(self, queue: Path, *args: str | Path, cache: Path, **env: str) -> None:
+    `get` and `do` send what a browser and the page's script send.
+    """
+
+    def __init__(self, queue: Path | None, *args: str | Path, cache: Path, **env: str) -> None:
         env = {"XDG_CACHE_HOME": str(cache), **env}
         self.command = Command(
             "page",
-            "-q",
-            queue,
+            *(("-q", queue) if queue else ()),
             *(("--port", "0") if "--port" not in args else ()),
             *args,
             cwd=cache.parent,
