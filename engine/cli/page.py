@@ -15,10 +15,13 @@ from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import queue_option
 from engine.cli.options.values import LOCAL_PATH, Whole
 from engine.errors import Exit, UsageError
-from engine.queue.directory import refuse_foreign
+from engine.queue.directory import exists, open_queue, refuse_foreign
+from engine.settings import check_rehearsal
 from engine.storage import disk
 
 MIN_TOKEN, MAX_TOKEN = 16, 1024
+REHEARSAL_QUEUE = "rehearsal_queue"
+DEFAULT = click.core.ParameterSource.DEFAULT
 
 
 @click.command("page", cls=EngineCommand)
@@ -31,6 +34,11 @@ MIN_TOKEN, MAX_TOKEN = 16, 1024
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the browser.")
 @click.option("--read-only", is_flag=True, help="Show only: nothing can be started, changed or stopped.")
+@click.option(
+    "--rehearse",
+    is_flag=True,
+    help=f"A first try: runs fetch made-up videos, and YouTube is not asked (default queue: {REHEARSAL_QUEUE}).",
+)
 @click.option(
     "--token-file",
     metavar="FILE",
@@ -49,8 +57,13 @@ def command(
     port: int | None,
     open_browser: bool,
     read_only: bool,
+<<<<<<< HEAD
     token_file: str | None,
     ledger: str | None,
+=======
+    rehearse: bool,
+    token_file: str | None,
+>>>>>>> r25-pagefix
     streamlit: bool,
 ) -> int:
     """A page in the browser to start, watch and steer the batch, until ^C.
@@ -59,13 +72,20 @@ def command(
     from another machine, reach it by `ssh -L 8600:127.0.0.1:8600`. It keeps no state: close it, open several, restart
     it. A run that it starts goes on without it.
     """
+<<<<<<< HEAD
     if ledger is not None:
         return _fleet(ledger, port, open_browser, fits=not token_file and not streamlit)
+=======
+    if rehearse and click.get_current_context().get_parameter_source("root") is DEFAULT:
+        root = REHEARSAL_QUEUE
+>>>>>>> r25-pagefix
     refuse_foreign(root)
+    if rehearse and exists(root):
+        check_rehearsal(open_queue(root), True)
     _needs("streamlit" if streamlit else "page", "streamlit" if streamlit else "starlette uvicorn")
     if streamlit:
-        if read_only or token_file:
-            raise UsageError("--streamlit goes with neither --read-only nor --token-file")
+        if read_only or token_file or rehearse:
+            raise UsageError("--streamlit goes with none of --read-only, --token-file, --rehearse")
         from engine.page import streamlit_server
 
         streamlit_server.serve(root, port=port, open_browser=open_browser, on_ready=print_lines)
@@ -78,6 +98,7 @@ def command(
         root,
         port=port,
         read_only=read_only,
+        rehearsal=rehearse,
         metrics_token=token,
         open_browser=open_browser,
         on_ready=_ready,

@@ -1,4 +1,5 @@
-"""What the page's buttons do: each takes the values that the script sent, returns a sentence, and raises errors."""
+"""What the page's buttons do: each takes the values that the script sent, returns a sentence (or the fields of the
+answer with the sentence as `say`), and raises errors."""
 
 from __future__ import annotations
 
@@ -8,10 +9,11 @@ from typing import Any
 from engine.batch import Batch
 from engine.budget import parse_rate
 from engine.errors import UsageError
+from engine.model import Kind
 from engine.page.launch import Launcher, at_once
 from engine.units import parse_duration_s
 
-Action = Callable[[Mapping[str, Any]], str]
+Action = Callable[[Mapping[str, Any]], "str | dict[str, Any]"]
 
 
 class Actions:
@@ -28,6 +30,7 @@ class Actions:
             "check": self.check,
             "start": launcher.start,
             "retry": self.retry,
+            "replace": self.replace,
             "verify": self.verify,
         }
 
@@ -61,14 +64,18 @@ class Actions:
         self.batch.set(processes=1, threads=threads)
         return "one after the other" if threads == 1 else f"{threads} at once"
 
-    def check(self, wanted: Mapping[str, Any]) -> str:
+    def check(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         preview = self.launcher.preview(wanted)
-        return ". ".join(filter(None, [preview.said, *preview.notes]))
+        return {"say": "\n".join(preview.lines), "encoding": preview.encoding}
 
     def retry(self, wanted: Mapping[str, Any]) -> str:
         older_than = wanted.get("older_than") or None
         older_than_s = parse_duration_s(str(older_than), "older than") if older_than else None
         return self.launcher.retry(str(wanted.get("kinds") or ""), older_than_s, wanted)
+
+    def replace(self, wanted: Mapping[str, Any]) -> str:
+        """Fetch what another batch's files stood in the way of, over those files."""
+        return self.launcher.retry(Kind.KEPT, None, {**wanted, "replace": True})
 
     def verify(self, wanted: Mapping[str, Any]) -> str:
         audit = self.batch.verify()

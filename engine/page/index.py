@@ -177,6 +177,15 @@ class RowIndex:
         rows = [each.row for each in self._read(inode, found) if each.row.video_id == video_id]
         return rows[0] if rows else None
 
+    def oldest(self, kind: str) -> ManifestRow | None:
+        """The first row of a kind in the manifest."""
+        with self._opened() as db:
+            inode = _read_state(db).inode
+            sorts = db.execute("SELECT sort FROM sorts WHERE kind = ? AND rows > 0", (kind,)).fetchall()
+            query = "SELECT n, at, bytes FROM rows INDEXED BY by_sort WHERE sort = ? ORDER BY n LIMIT 1"
+            found = sorted(place for sort in sorts for place in db.execute(query, sort))
+        return next((each.row for each in self._read(inode, found[:1])), None)
+
     def finished(self) -> Timeline:
         """When rows became final, in bins that are no finer than a chart needs: they widen as rows come in."""
         with self._opened() as db:

@@ -24,11 +24,13 @@ from engine.page import downloads, next_steps
 from engine.page.index import RowIndex
 from engine.page.views import render
 from engine.queue import events
-from engine.queue.directory import Queue
+from engine.queue.directory import Queue, exists
+from engine.queue.manifest_row import ManifestRow
 from engine.report import run_history
 from engine.report.build import chart_of, lengthen
 from engine.report.chart import Drawing, draw
-from engine.report.kind_help import EVENTS
+from engine.report.kind_help import EVENTS, MEANINGS, OTHER
+from engine.report.next_commands import quote
 from engine.settings import Frozen
 from engine.storage.timestamps import seconds
 
@@ -51,9 +53,9 @@ class LiveState:
 class LiveView:
     """Reads a batch for all browsers; its method may be called from any thread."""
 
-    def __init__(self, batch: Batch, index: RowIndex, *, read_only: bool) -> None:
+    def __init__(self, batch: Batch, index: RowIndex, *, read_only: bool, rehearsal: bool = False) -> None:
         self.batch, self.index = batch, index
-        self._read_only = read_only
+        self._read_only, self.rehearsal = read_only, rehearsal
         self._lock = threading.Lock()
         self._state: LiveState | None = None
         self._read_at = 0.0
@@ -77,15 +79,25 @@ class LiveView:
         try:
             status = self.batch.status()
             settings = self.batch.live_settings() if status.live else None
-            rehearsal = status.state != "empty" and bool(Queue(self.batch.root).read_batch().get("rehearsal"))
+            known = status.state != "empty" or exists(self.batch.root)
+            rehearsal = (
+                bool(Queue(self.batch.root).read_batch().get("rehearsal")) if known else self.rehearsal
+            )
         except EngineError as exc:
-            return LiveState({"summary": render("trouble.html", lines=exc.lines)}, {"state": "unreadable"})
-        steps = next_steps.following(self.batch.root, status, rehearsal=rehearsal)
+            return LiveState({"summary": render("trouble.html", lines=exc.lines)}, {"state": "unreadable", "startable": False})
+        startable = rehearsal == self.rehearsal and not self._read_only  # a page starts runs of one sort
+        steps = next_steps.following(
+            self.batch.root, status, rehearsal=rehearsal, startable=startable, oldest=self._oldest
+        )
         values = {
             "status": status,
             "settings": settings,
             "read_only": self._read_only,
             "rehearsal": rehearsal,
+            "startable": startable,
+            "queue": quote(self.batch.root),
+            "meanings": MEANINGS,
+            "other": OTHER,
         }
         parts = {
             "summary": render("summary.html", **values),
@@ -106,9 +118,14 @@ class LiveView:
             "starting": status.live and settings is None,
             "at_once": settings.processes * settings.threads if settings else None,
             "rate": settings.rate if settings else None,
-            "rehearsal": rehearsal,
+            "startable": startable,
         }
         return LiveState(parts, controls, status)
+
+    def _oldest(self, kind: str) -> ManifestRow | None:
+        with contextlib.suppress(OSError, sqlite3.Error):
+            return self.index.oldest(kind)
+        return None
 
     def habits(self) -> bool:
         """Whether a file or the environment sets options of a run: then the form leaves them empty."""
@@ -121,11 +138,12 @@ class LiveView:
         frozen = None
         with contextlib.suppress(EngineError, KeyError, TypeError, ValueError):
             frozen = Frozen.from_json(self.index.queue.read_batch()["frozen"])
+        default = "rehearsal_out" if self.rehearsal else "transcripts"
         return {
             "frozen": frozen,
             "formats": FORMATS,
             "habits": self.habits(),
-            "output": os.path.abspath(os.environ.get("ENGINE_OUTPUT") or "transcripts"),
+            "output": os.path.abspath(os.environ.get("ENGINE_OUTPUT") or default),
         }
 
     def _drawing(self, status: BatchStatus) -> Drawing | None:
@@ -185,7 +203,8 @@ def _what(event: dict[str, Any]) -> str:
     name = str(event.get("event"))
     if name == "start" or (name == "stop" and not event.get("reason")):
         return "a run began" if name == "start" else "a run ended"
-    return EVENTS.get(name, name.replace("_", " "))
+    words = EVENTS.get(name, name.replace("_", " "))
+    return words.replace("an egress", "a connection").replace("its connection", "the network")
 
 
 def local_time(text: object) -> str:

@@ -16,9 +16,11 @@ from engine.batch import Batch
 from engine.errors import EngineError
 from engine.model import Kind
 from engine.page import downloads
+from engine.page.field_words import ENCODINGS
 from engine.page.index import IndexedRow, RowIndex, RowPage, TableFilter
 from engine.page.launch import LEAST_AT_ONCE, MOST_AT_ONCE
 from engine.page.live_view import LiveView, local_time
+from engine.page.row_columns import columns_found, found_in, own_columns, search_hint
 from engine.page.views import render, spoken
 from engine.queue.manifest_row import ManifestRow
 from engine.report.kind_help import MEANINGS, OTHER
@@ -45,11 +47,13 @@ class Pages:
                 where=os.path.abspath(self.batch.root),
                 read_only=self._read_only,
                 live=live,
+                rehearsal=self.view.rehearsal,
                 part=lambda name: Markup(live.parts.get(name, "")),  # noqa: S704 - rendered by a template
                 least=LEAST_AT_ONCE,
                 most=MOST_AT_ONCE,
                 habits=self.view.habits(),
                 kinds=list(Kind),
+                encodings=ENCODINGS,
                 **self._rows(request),
             )
         )
@@ -76,6 +80,7 @@ class Pages:
                 row=row,
                 formats=downloads.formats_of(self.batch, row),
                 meaning=MEANINGS.get(row.kind or "", OTHER),
+                own=own_columns(row),
                 transcript=transcript,
                 trouble=trouble,
             )
@@ -124,6 +129,10 @@ class Pages:
             "link": link,
             "searching": "" if found.complete or found.rows else link(found.next_before),
             "local_time": local_time,
+            "hint": search_hint(found.rows),
+            "own_columns": own_columns,
+            "columns_found": columns_found,
+            "found_in": found_in,
         }
 
     def _search(self, wanted: TableFilter, before: int | None) -> RowPage:

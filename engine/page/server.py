@@ -22,11 +22,21 @@ from engine.batch import Batch
 from engine.errors import DiskError, EngineError, HeldError, NoAnswerError, NoRunError, UsageError
 from engine.monitor import prometheus
 from engine.page import cache, downloads
+<<<<<<< HEAD
 from engine.page.access import AccessControl, Rules, Secrets
 from engine.page.actions import Actions
 from engine.page.index import RowIndex
 from engine.page.launch import MAX_TEXT, Launcher
 from engine.page.listening import changes, listen, serve_app, static
+=======
+from engine.page.access import LOOPBACK, AccessControl, Rules, Secrets
+from engine.page.actions import Action, Actions
+from engine.page.browser import open_soon
+from engine.page.field_words import by_field
+from engine.page.given_input import MAX_TEXT
+from engine.page.index import RowIndex
+from engine.page.launch import Launcher
+>>>>>>> r25-pagefix
 from engine.page.live_view import LiveView
 from engine.page.pages import Pages
 from engine.process.threads import start_thread
@@ -54,12 +64,13 @@ class PageServer:
     port: int
     secrets: Secrets = field(default_factory=Secrets)
     read_only: bool = False
+    rehearsal: bool = False
 
     def __post_init__(self) -> None:
         self.batch = Batch(self.root)
         self.index = RowIndex(self.root, cache.index_path(self.root))
-        self.view = LiveView(self.batch, self.index, read_only=self.read_only)
-        self.launcher = Launcher(self.batch)
+        self.view = LiveView(self.batch, self.index, read_only=self.read_only, rehearsal=self.rehearsal)
+        self.launcher = Launcher(self.batch, rehearsal=self.rehearsal)
         self.pages = Pages(self.batch, self.index, self.view, read_only=self.read_only)
         self.ending = threading.Event()
         self.index_trouble = ""
@@ -128,7 +139,7 @@ class PageServer:
         return StreamingResponse(chain([first], parts), media_type=wanted[0].type, headers=as_file)
 
     # ---- what changes something --------------------------------------------------------------------------
-    def doing(self, action: Callable[[dict[str, Any]], str]) -> Callable[[Request], Any]:
+    def doing(self, action: Action) -> Callable[[Request], Any]:
         """The handler of a button."""
 
         async def handle(request: Request) -> Response:
@@ -186,7 +197,7 @@ async def _body(request: Request) -> bytes:
 def _trouble(request: Request, exc: Exception) -> Response:
     """An error in the words of the engine, for the script or for a person."""
     if isinstance(exc, EngineError):
-        said = " ".join(exc.lines)
+        said = " ".join(map(by_field, exc.lines))
         status = next((_STATUS_OF[kind] for kind in type(exc).__mro__ if kind in _STATUS_OF), 409)
     elif isinstance(exc, OSError) and disk.is_disk_error(exc):
         said, status = str(disk.disk_error(exc, exc.filename or "writing")), 507
@@ -198,8 +209,9 @@ def _trouble(request: Request, exc: Exception) -> Response:
     return _answer(said, status) if request.method == "POST" else _said(said, status)
 
 
-def _answer(said: str, status: int = 200) -> Response:
-    return JSONResponse({"ok": status == 200, "say": said}, status)
+def _answer(said: str | dict[str, Any], status: int = 200) -> Response:
+    fields = {"say": said} if isinstance(said, str) else said
+    return JSONResponse({"ok": status == 200, **fields}, status)
 
 
 def _said(text: str, status: int) -> Response:
@@ -211,6 +223,7 @@ def serve(
     *,
     port: int | None = None,
     read_only: bool = False,
+    rehearsal: bool = False,
     metrics_token: str | None = None,
     open_browser: bool = False,
     on_ready: Callable[[str], None],
@@ -218,6 +231,23 @@ def serve(
     """Serve the page until ^C or TERM; `on_ready` is called with its address. Raises UsageError."""
     cache.sweep()
     with listen(port) as sock:
+<<<<<<< HEAD
         page = PageServer(root, sock.getsockname()[1], Secrets(metrics=metrics_token), read_only)
+=======
+        page = PageServer(root, sock.getsockname()[1], Secrets(metrics=metrics_token), read_only, rehearsal)
+        config = uvicorn.Config(
+            page.app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            http="h11",
+            loop="asyncio",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+        )
+        server = _UntilEnd(config, page.ending)
+>>>>>>> r25-pagefix
         start_thread(page.follow_manifest, name="index")
         serve_app(page.app, sock, page.secrets, page.ending, open_browser=open_browser, on_ready=on_ready)

@@ -18,8 +18,8 @@ from engine.units import duration, size
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _LIMITS = {
     "rate": "the rate you set",
-    "blocks": "blocks: every egress waits",
-    "network": "the network: no egress has a connection",
+    "blocks": "blocks: every connection waits",
+    "network": "the network: no connection works",
     "workers": "videos at once: more would be faster",
     "nothing": "nothing",
 }
@@ -49,6 +49,7 @@ def _templates() -> jinja2.Environment:
         "cut": printable,
         "clock": clock,
     }
+    found.filters["kind_words"] = lambda kind: str(kind).replace("_", " ")
     found.tests["id"] = lambda value: isinstance(value, str) and _ID.fullmatch(value) is not None
     found.filters["limit"] = limit_words
     return found

@@ -233,13 +233,14 @@ def _leave_to_parent() -> None:
 os.register_at_fork(after_in_child=_leave_to_parent)
 
 
-def start_run(root: str, options: RunOptions, *, detached: bool) -> RunHandle:
-    """Start a run of this queue and return at once; see `Batch.start`."""
+def start_run(root: str, options: RunOptions, *, detached: bool, rehearsal: bool = False) -> RunHandle:
+    """Start a run of this queue, or a rehearsal with a server of its own, and return at once; see `Batch.start`."""
     unknown = options.keys() - RunOptions.__annotations__.keys()
     if unknown:
         raise TypeError(f"engine run has no option {', '.join(sorted(unknown))}")
     proxies = _proxies(options.pop("proxy", ()), options.pop("proxies", None))
-    command = [*ENGINE, "run", f"--queue={root}", "--progress=none", *arguments(options)]
+    verb = ["rehearse", "--videos=0"] if rehearsal else ["run"]
+    command = [*ENGINE, *verb, f"--queue={root}", "--progress=none", *arguments(options)]
     variables = own_environment()
     pipes: tuple[int, ...] = ()
     if proxies:

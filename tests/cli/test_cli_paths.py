@@ -30,6 +30,7 @@ MAKING = [
     ["plan", "--sample", "1", VIDEO],
     ["import", "home"],
     ["page"],
+    ["page", "--rehearse"],
     ["doctor"],  # which says that a run would be stopped
 ]
 OTHERS = [

@@ -12,8 +12,8 @@ import pytest
 from engine.budget import parse_rate
 from engine.cli import COMMANDS, group, invoke
 from engine.cli.options.commands import EngineCommand, EngineGroup
-from engine.cli.options.language_codes import nearest
 from engine.errors import UsageError
+from engine.youtube.language_codes import nearest
 
 
 def everything(

@@ -16,7 +16,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Page:
-    """`engine page` on a queue, or on what `args` name, on a free port.
+    """`engine page` on a queue, or on what `args` name (or on the default queue), on a free port.
 
     `get` and `do` send what a browser and the page's script send.
     """

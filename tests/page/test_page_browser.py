@@ -34,7 +34,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[
 
 def walk(chromium: Any, page: Page) -> None:
     screen = Tab(chromium, page, SCREEN, "light")
-    screen.sees("#summary", "no queue yet")
+    screen.sees("#summary", "nothing started yet")
     screen.fits("screen-empty")
     screen.tab_to("#rate")
     screen.press("ControlOrMeta+a")
@@ -42,6 +42,7 @@ def walk(chromium: Any, page: Page) -> None:
     screen.tab_to("#text")
     screen.tab.keyboard.insert_text("\n".join([*invented_ids(120, 8), "no video <b>at all</b>"]))
     screen.sees("#preview", "121 read: 120 new, 1 without a video")
+    screen.sees("#preview", "line 121: no video <b>at all</b>: ")
     screen.fits("screen-looked-at")
     screen.tab_to("#go")
     screen.press("Enter")
@@ -154,10 +155,10 @@ def test_a_page_that_is_gone_is_said_to_be_and_found_again(tmp_path: Path, chrom
     """Its server is killed: the browser says so. Another one on that port has another token."""
     with Page(tmp_path / "queue", cache=tmp_path / "cache") as page:
         tab = Tab(chromium, page, SCREEN, "light")
-        tab.sees("#summary", "no queue yet")
+        tab.sees("#summary", "nothing started yet")
         page.command.kill_all()
         tab.sees("#said", "no word from the page's server")
         with Page(tmp_path / "queue", "--port", str(page.port), cache=tmp_path / "cache") as again:
             tab.tab.goto(again.address)
-            tab.sees("#summary", "no queue yet")
+            tab.sees("#summary", "nothing started yet")
         tab.context.close()

@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from engine.cli.options.language_codes import check_code, nearest
 from engine.errors import UsageError
 from engine.settings import Settings
+from engine.youtube.language_codes import check_code, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -38,8 +38,8 @@ function show(now) {
 
 function steer(before, now) {
   $("steer").hidden = !now.live;
-  $("speed").hidden = $("start").hidden = now.rehearsal && !now.live || now.state === "unreadable";
-  if (now.rehearsal) $("start").hidden = true;
+  $("speed").hidden = !now.live && !now.startable || now.state === "unreadable";
+  $("start").hidden = !now.startable || now.state === "unreadable";
   for (const button of document.querySelectorAll("[data-when]")) {
     const hide = !button.dataset.when.split(" ").includes(now.state);
     if (hide && button === document.activeElement) setTimeout(() => document.querySelector("#steer button:not([hidden])")?.focus());
@@ -62,7 +62,8 @@ function steer(before, now) {
 // ---- steering ----
 function values() {
   return {
-    text: $("text").value, upload, path: $("path").value, languages: $("languages")?.value ?? "", rate: $("rate").value,
+    text: $("text").value, upload, name: $("file").files[0]?.name ?? "", path: $("path").value, encoding: $("encoding").value,
+    languages: $("languages")?.value ?? "", output: $("output")?.value ?? "", rate: $("rate").value,
     formats: [...document.querySelectorAll("[name=format]:checked")].map((each) => each.value),
     sequential: $("sequential").checked, at_once: Number($("at-once").value),
   };
@@ -75,15 +76,20 @@ function goLabel() {
   $("go").disabled = !hasInput() && (controls.live || !controls.left);
 }
 
+function preview(text, bad = false) {
+  $("preview").textContent = text;
+  $("preview").classList.toggle("bad", bad);
+}
+
 async function check() {
   const mine = ++checks;
   goLabel();
-  if (!hasInput()) { $("preview").textContent = ""; return; }
-  $("preview").textContent = "reading …";
+  if (!hasInput()) { preview(""); $("encoding").value = ""; $("encoding-field").hidden = true; return; }
+  preview("reading …");
   const answer = await post("check", JSON.stringify(values()));
   if (mine !== checks) return;
-  $("preview").textContent = answer.say;
-  $("preview").classList.toggle("bad", !answer.ok);
+  preview(answer.say, !answer.ok);
+  if (answer.ok) $("encoding-field").hidden = !answer.encoding && !$("encoding").value;
 }
 
 function later(what, ms) {
@@ -95,9 +101,9 @@ async function chooseFile() {
   const file = $("file").files[0];
   upload = null;
   if (file) {
-    $("preview").textContent = "reading the file …";
+    preview("reading the file …");
     const answer = await post("upload", file, { "X-Name": encodeURIComponent(file.name) });
-    if (!answer.ok) { say(answer.say, true); $("preview").textContent = ""; return; }
+    if (!answer.ok) { preview(answer.say, true); return; }
     upload = answer.upload;
   }
   check();
@@ -105,14 +111,18 @@ async function chooseFile() {
 
 async function start(event) {
   event.preventDefault();
-  const answer = await ask("start", values(), $("go"));
+  checks++;
+  $("go").disabled = true;
+  const answer = await post("start", JSON.stringify(values()));
   if (answer.ok) {
     $("form").reset();
+    $("text").value = "";
     $("start").open = false;
     upload = null;
-    checks++;
-    $("preview").textContent = "";
+    $("encoding-field").hidden = true;
+    say(answer.say);
   }
+  preview(answer.ok ? "" : answer.say, true); // beside the fields, and nowhere else
   goLabel();
 }
 
@@ -128,7 +138,7 @@ if (!readOnly) {
   const soon = later(check, 400), setSoon = later(setThreads, 300);
   $("text").addEventListener("input", soon);
   $("path").addEventListener("input", soon);
-  $("rate").addEventListener("change", soon);
+  for (const id of ["rate", "encoding", "content"]) $(id).addEventListener("change", soon);
   $("file").addEventListener("change", chooseFile);
   $("form").addEventListener("submit", start);
   $("at-once").addEventListener("input", () => { touchedAt = Date.now(); $("at-once-now").value = $("at-once").value; setSoon(); });
@@ -142,7 +152,8 @@ if (!readOnly) {
         .then(() => button.blur());
     }
   });
-  $("start").hidden = $("speed").hidden = false;
+  $("start").hidden = $("speed").hidden = document.body.dataset.startable !== "1";
+  if (hasInput()) check();
 }
 
 // ---- the rows ----
@@ -156,6 +167,7 @@ async function loadRows(address, { push = true, focus = false } = {}) {
     const answer = await fetch("/rows" + query, { signal: mine.signal });
     if (!answer.ok) throw new Error();
     $("rows").innerHTML = await answer.text();
+    $("q").placeholder = $("rows-note").dataset.hint;
     if (push) history.pushState(null, "", "/" + query);
     if (focus) document.querySelector("#rows a")?.focus();
     const on = $("rows-note").dataset.searching;
