@@ -18,7 +18,7 @@ from engine.budget.circuit_breaker import on_outcome, silent_probe
 from engine.budget.egress_order import Avoid, Order
 from engine.budget.lease import Lease
 from engine.budget.pacing import Grant, ready_at, take
-from engine.budget.settings import BudgetSettings, EgressHealth, Outcome, look_ahead_s
+from engine.budget.settings import LOST, BudgetSettings, EgressHealth, Outcome, look_ahead_s
 from engine.budget.state import CONFIRMED, EgressState, State, event, job_hash
 from engine.budget.store import SLICE_S, Store
 from engine.errors import Interrupted, NoProxyError
@@ -54,6 +54,7 @@ class Budget:
         """Begin with no thread waiting; also what a forked child does."""
         self._any = threading.Lock()
         self._given = [threading.Lock() for _ in self._names]
+        self._causes: dict[str, str] = {}
         self._checked_at = time.monotonic()
         self._order.begin()
 
@@ -126,11 +127,15 @@ class Budget:
         retry_after_s: float | None = None,
         shown_at: float = 0.0,
         body_bytes: int = 0,
+        cause: str = "",
     ) -> EgressHealth:
         """Say what became of a request (or of an attempt: with its last permit), and hear how the egress stands.
 
-        `shown_at`: when the attempt began (monotonic clock), if it was shown captions. Raises DiskError.
+        `shown_at`: when the attempt began (monotonic clock), if it was shown captions. `cause`: in words, why it was
+        lost on the way, for `cause_of`. Raises DiskError.
         """
+        if cause and outcome in LOST:
+            self._causes[self._names[permit.egress]] = cause
         others_ok_at = self._order.others_ok_at(permit.egress) if outcome is not Outcome.OK else None
         with self._store.transaction(permit.egress) as record:
             after = record.state = on_outcome(
@@ -149,6 +154,10 @@ class Budget:
         self._order.succeeded(permit.egress, after.ok_at)
         in_trouble = after.state != State.CLOSED or permit.epoch != after.epoch
         return EgressHealth(in_trouble, bool(after.flags & CONFIRMED), after.ok_at)
+
+    def cause_of(self, egress: str) -> str:
+        """Why this process last lost a request by the egress of this name, in words; empty when it lost none."""
+        return self._causes.get(egress, "")
 
     def unused(self, permit: Permit) -> None:
         """Say that no request was sent with this permit: its slot is lost, but it counts as no request."""

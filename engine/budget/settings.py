@@ -40,6 +40,10 @@ class Outcome(Enum):
     DEAD = "dead"  # the egress can never work as configured (407)
 
 
+# Lost on the way, and not an answer.
+LOST = frozenset({Outcome.NETWORK, Outcome.TIMEOUT, Outcome.EXIT})
+
+
 class EgressHealth(NamedTuple):
     """How an egress stands after an outcome was reported, as far as it tells whose failure that was.
 

@@ -49,6 +49,11 @@ class EgressView:
     offline: bool = False  # what closed it, or is being probed, is no block: its connections fail
 
     @property
+    def lost(self) -> bool:
+        """Whether its connections fail."""
+        return self.state in ("network", "unreachable") or self.offline
+
+    @property
     def refused(self) -> bool:
         """Whether YouTube refuses it, or did so last and is being asked again."""
         return self.state in ("blocked", "probing") and not self.offline

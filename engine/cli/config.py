@@ -13,6 +13,7 @@ from engine.cli import print_lines
 from engine.cli.options import config_files
 from engine.cli.options.commands import EngineGroup
 from engine.cli.options.common import json_option, profile_option, queue_option
+from engine.cli.options.network import ambient_authorities
 from engine.errors import Exit, NoQueueError, UsageError
 from engine.network.proxies import egresses, environment_proxy, parse_proxy, proxy_variables
 from engine.queue.admission import DirectoryState, inspect
@@ -42,7 +43,8 @@ def show_command(root: str, profile: str | None, as_json: bool) -> int:
       3  the profile: --profile, ENGINE_PROFILE
       4  engine.toml in the queue's directory
       5  config.toml in your configuration directory
-      6  the default
+      6  for all programs: HTTPS_PROXY, REQUESTS_CA_BUNDLE, SSL_CERT_FILE
+      7  the default
     """
     from engine.cli.run import command as run
 
@@ -96,6 +98,8 @@ def _found(ctx: click.Context, frozen: dict[str, Any]) -> Iterator[tuple[str, An
 def _origin(ctx: click.Context, option: click.Option) -> str:
     source = ctx.get_parameter_source(str(option.name))
     if source is click.core.ParameterSource.ENVIRONMENT:
+        if option.name == "ca_bundle" and (ambient := ambient_authorities()):
+            return ambient
         names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
         return next(name for name in names if os.environ.get(name))
     if source is click.core.ParameterSource.DEFAULT_MAP:

@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli import print_lines, say
-from engine.cli.options.commands import EngineCommand
-from engine.cli.options.common import json_option, processes_option, queue_option, threads_option
+from engine.cli.options.commands import BeforeRunCommand
+from engine.cli.options.common import (
+    json_option,
+    processes_option,
+    profile_option,
+    queue_option,
+    threads_option,
+)
 from engine.cli.options.network import network_options, proxy_urls, say_through_environment
 from engine.cli.options.values import LOCAL_PATH
 from engine.errors import Exit
@@ -28,8 +34,9 @@ if TYPE_CHECKING:
 _STYLE = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-@click.command("doctor", cls=EngineCommand)
+@click.command("doctor", cls=BeforeRunCommand)
 @queue_option()
+@profile_option()
 @click.option(
     "-o",
     "--output",

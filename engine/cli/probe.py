@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from engine.cli import print_lines, say
-from engine.cli.options.commands import EngineCommand
-from engine.cli.options.common import json_option, queue_option
+from engine.cli.options.commands import BeforeRunCommand
+from engine.cli.options.common import json_option, profile_option, queue_option
 from engine.cli.options.network import (
     check_authorities,
     control_video_option,
@@ -50,8 +50,9 @@ def _video_option(name: str, help: str) -> Callable[[F], F]:
     return click.option(name, metavar="ID", callback=_id, help=help)
 
 
-@click.command("probe", cls=EngineCommand)
+@click.command("probe", cls=BeforeRunCommand)
 @queue_option()
+@profile_option()
 @network_options
 @click.option(
     "--ways",

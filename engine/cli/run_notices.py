@@ -1,4 +1,4 @@
-"""`--notify`: a notice at the end of a run, however it ends, and one whenever the run stalls."""
+"""`--notify`: a notice at the end of a run, however it ends, whenever the run stalls, and when it fetches nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,39 @@ from types import TracebackType
 from typing import Any, Self
 
 from engine.cli import say
+from engine.cli.display.phrases import limit
 from engine.errors import EngineError, Exit
 from engine.monitor import status
 from engine.process.threads import start_thread
 from engine.queue.directory import Queue
 from engine.run import notify
+from engine.units import duration
 
 POLL_S = 10.0
+# A network that comes up late, or a proxy that restarts, needs a few minutes; a wrong certificate needs somebody. By
+# the clock: ENGINE_BUDGET_PACE does not make people faster.
+NOTHING_FETCHED_S = 600.0
+
+
+class NothingFetched:
+    """Notices, once, that a run which began at `since` (monotonic) has had no connection from its start on."""
+
+    def __init__(self, since: float) -> None:
+        self._since = since
+        self._first: int | None = None
+        self._over = False
+
+    def look(self, value: dict[str, Any], now: float) -> str:
+        """What to tell of this status, if it is time for that; else nothing."""
+        done = value["ok"] + value["absent"] + sum(egress["ok"] for egress in value["egresses"])
+        self._first = done if self._first is None else self._first
+        self._over = self._over or done > self._first
+        if self._over or value["limited_by"] != "network" or now - self._since < NOTHING_FETCHED_S:
+            return ""
+        self._over = True
+        return (
+            f"nothing could be fetched for {duration(NOTHING_FETCHED_S)}, since the run began; {limit(value)}"
+        )
 
 
 class RunNotices:
@@ -32,6 +58,7 @@ class RunNotices:
         self._queue, self._target, self._ca_bundle = queue, target, ca_bundle
         self._poll_at = time.monotonic() + POLL_S
         self._stalled = False
+        self._nothing = NothingFetched(time.monotonic())
         self._before: dict[str, Any] | None = None
 
     def tick(self) -> None:
@@ -40,11 +67,14 @@ class RunNotices:
             return
         self._poll_at = time.monotonic() + POLL_S
         try:
-            was, self._stalled = self._stalled, status.collect(self._queue.root)["state"] == "stalled"
+            value = status.collect(self._queue.root)
         except (EngineError, OSError):
             return  # the run itself will meet what is wrong
+        was, self._stalled = self._stalled, value["state"] == "stalled"
+        reason = self._nothing.look(value, time.monotonic())
         if self._stalled and not was:
             reason = f"nothing has moved for {status.STALLED_AFTER_S:.0f} s, and nobody blocks"
+        if reason:
             with contextlib.suppress(RuntimeError, MemoryError):  # a run goes on without a notice
                 start_thread(self._send, "stalled", None, reason, name="notice")
 

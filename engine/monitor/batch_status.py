@@ -18,7 +18,8 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class EgressStatus:
-    """One egress. `open_in_s`: seconds until it may be used again, 0 when it may; `rate_per_s` None: no limit."""
+    """One egress. `open_in_s`: seconds until it may be used again, 0 when it may; `rate_per_s` None: no limit.
+    `cause`: why its connections fail, in words, while they do."""
 
     name: str
     state: str
@@ -28,6 +29,7 @@ class EgressStatus:
     blocked: int
     requests: int
     bytes: int
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class BatchStatus:
         known["workers"] = tuple(WorkerStatus(**each) for each in value["workers"])
         known["ways_off"] = tuple(value["ways_off"])
         known["egresses"] = tuple(
-            EgressStatus(**{name: each[name] for name in EgressStatus.__dataclass_fields__})
+            EgressStatus(**{name: each[name] for name in EgressStatus.__dataclass_fields__ if name in each})
             for each in value["egresses"]
         )
         return cls(**known)

@@ -16,7 +16,7 @@ from engine.monitor import eta
 from engine.monitor.recount import Recount
 from engine.monitor.recount import finished as finished
 from engine.monitor.recount import recount as recount
-from engine.queue import claims, listings
+from engine.queue import claims, events, listings
 from engine.queue.control import read_run_state
 from engine.queue.directory import Queue, exists, open_queue
 from engine.storage.locks import living_holder
@@ -102,6 +102,7 @@ def collect(root: str) -> dict[str, Any]:
     deferred = min(len(recounted.waiting), left)
     in_flight = min(sum(worker["in_flight"] for worker in workers), left - deferred)
     egresses = budget.snapshot(queue.budget)
+    causes = events.causes(queue) if any(egress.lost for egress in egresses) else {}
     requests, body_bytes = budget.totals(queue.budget)
     history = snapshot.get("history") or []
     run_state = read_run_state(queue, run)
@@ -130,7 +131,7 @@ def collect(root: str) -> dict[str, Any]:
         else None,
         "limited_by": _limited_by(run, state, egresses, workers, left - deferred - in_flight),
         "workers": workers,
-        "egresses": [_egress(egress) for egress in egresses],
+        "egresses": [_egress(egress, causes) for egress in egresses],
         # of all egresses ever used; they must not go back when a record of the budget is damaged
         "requests": max(requests, int(snapshot.get("requests") or 0)),
         "bytes": max(body_bytes, int(snapshot.get("bytes") or 0)),
@@ -142,7 +143,7 @@ def collect(root: str) -> dict[str, Any]:
     }
 
 
-def _egress(view: budget.EgressView) -> dict[str, Any]:
+def _egress(view: budget.EgressView, causes: dict[str, str]) -> dict[str, Any]:
     return {
         "name": view.name,
         "state": view.state,
@@ -152,6 +153,7 @@ def _egress(view: budget.EgressView) -> dict[str, Any]:
         "blocked": view.blocked,
         "requests": view.requests,
         "bytes": view.bytes,
+        "cause": causes.get(view.name) if view.lost else None,
     }
 
 
@@ -217,7 +219,7 @@ def _limited_by(
     usable = [egress for egress in egresses if egress.state != "retired"]
     closed = [egress for egress in usable if egress.state != "ok"]
     if usable and len(closed) == len(usable):
-        lost = all(egress.state in ("network", "unreachable") or egress.offline for egress in closed)
+        lost = all(egress.lost for egress in closed)
         return "network" if lost else "blocks"
     if any(egress.limited for egress in usable):
         return "rate"

@@ -14,6 +14,8 @@ from engine.storage import disk
 from engine.storage.timestamps import utc
 
 TAIL_BYTES = 1 << 18
+CAUSES_S = 2 * 3600.0  # an egress that is set aside is tried again within the hour
+MAX_CAUSE = 200
 _RUN = re.compile(rb'"run": "[0-9]{8}T[0-9]{6}-([0-9]{1,9})-')  # see engine.queue.claims
 
 
@@ -41,6 +43,16 @@ def past_runs(queue: Queue) -> set[int]:
             if found is not None:
                 pids.add(int(found[1]))
     return pids
+
+
+def causes(queue: Queue, within_s: float = CAUSES_S) -> dict[str, str]:
+    """Why each egress last lost its connection, by its name, in words; without those that have said no cause."""
+    found = {}
+    for event in recent(queue, within_s):
+        cause = event.get("cause")
+        if isinstance(cause, str) and cause:
+            found[str(event.get("egress"))] = cause[:MAX_CAUSE]
+    return found
 
 
 def recent(queue: Queue, within_s: float) -> list[dict[str, Any]]:

@@ -241,6 +241,7 @@ class Lister:
             outcome,
             job=self._source,
             retry_after_s=failure.retry_after_s if failure else None,
+            cause=failure.message if failure else "",
         )
         if outcome is Outcome.BLOCKED:  # its own when it is refused again, and nothing else is
             self._own = self._source in self._refused and not health.confirmed

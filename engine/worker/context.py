@@ -90,13 +90,16 @@ def open_budget(queue: Queue, settings: Settings) -> Budget:
 
     Raises UsageError, DiskError.
     """
-    return Budget.open(
+    budget = Budget.open(
         queue.budget,
         settings.egresses,
         settings.budget,
         on_stuck=lambda text: events.emit(queue, "budget_stuck", text),
-        on_event=lambda *args: emit_egress_event(queue, *args),
+        on_event=lambda egress, what, wait_s: emit_egress_event(
+            queue, egress, what, wait_s, budget.cause_of(egress)
+        ),
     )
+    return budget
 
 
 def open_client(
@@ -119,19 +122,22 @@ def open_client(
     )
 
 
-def emit_egress_event(queue: Queue, egress: str, what: str, wait_s: float) -> None:
-    """Make an event of what happened to an egress, as the budget saw it."""
+def emit_egress_event(queue: Queue, egress: str, what: str, wait_s: float, cause: str = "") -> None:
+    """Make an event of what happened to an egress, as the budget saw it. `cause`: why its last request was lost."""
     again = f"tried again in {duration(wait_s)}"
     if wait_s > 60:
         again += time.strftime(", at %H:%M", time.localtime(time.time() + wait_s))
-    reason = again if what in ("block", "network_lost") else ""
+    lost = what == "network_lost" or (what == "retired" and wait_s > 0)
+    more = {"cause": cause} if lost and cause else {}
+    why = f"{cause}; " if more else ""
+    reason = f"{why}{again}" if what in ("block", "network_lost") else ""
     if what == "retired":
         reason = (
-            f"its connections fail while those of others work; {again}"
+            f"its connections fail while those of others work; {why}{again}"
             if wait_s
             else "it wants another user or password (407); not used again in this run"
         )
-    events.emit(queue, _EVENTS.get(what, what), reason, egress=egress, wait_s=round(wait_s, 1))
+    events.emit(queue, _EVENTS.get(what, what), reason, egress=egress, wait_s=round(wait_s, 1), **more)
 
 
 def wire_log(path: str | None) -> Callable[[int, float], None] | None:

@@ -120,7 +120,13 @@ class ControlVideo:
                 if known:
                     return self._without_captions(permit, without, known=True)
             elif outcome not in _ANSWERED:
-                self._budget.report(permit, outcome, job=CONTROL, retry_after_s=got.failure.retry_after_s)
+                self._budget.report(
+                    permit,
+                    outcome,
+                    job=CONTROL,
+                    retry_after_s=got.failure.retry_after_s,
+                    cause=got.failure.message,
+                )
                 return ControlAnswer.NOTHING
         if hidden:
             self._budget.report(permit, Outcome.OK, job=CONTROL)
@@ -142,7 +148,9 @@ class ControlVideo:
         if isinstance(got, Fetched) or (shows_captions(got) and outcome in _ANSWERED):
             self._budget.report(permit, Outcome.OK, job=CONTROL, shown_at=began_at)
             return ControlAnswer.CAPTIONS
-        self._budget.report(permit, outcome, job=CONTROL, retry_after_s=got.failure.retry_after_s)
+        self._budget.report(
+            permit, outcome, job=CONTROL, retry_after_s=got.failure.retry_after_s, cause=got.failure.message
+        )
         return ControlAnswer.NONE if got.failure.kind is Kind.NO_CAPTIONS else ControlAnswer.NOTHING
 
     def _without_captions(self, permit: Permit, without: list[str], *, known: bool) -> ControlAnswer:

@@ -218,6 +218,7 @@ class ResultHandler:
             retry_after_s=asked_s,
             shown_at=shown_at,
             body_bytes=got.cost.bytes,
+            cause=got.failure.message,
         )
         if got.failure.kind is Kind.NO_CAPTIONS:
             return None

@@ -43,6 +43,9 @@ def test_where_each_value_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyP
         str(tmp_path / "q" / "engine.toml"): True,
         str(tmp_path / "config" / "engine" / "config.toml"): False,
     }
+    (tmp_path / "q" / "engine.toml").write_text('attempts = 9\nca-bundle = "own.pem"\n')
+    own = json.loads(show(tmp_path / "q", "--json"))["options"]["ca-bundle"]
+    assert own == {"value": str(tmp_path / "q" / "own.pem"), "from": str(tmp_path / "q" / "engine.toml")}
     lines = show(tmp_path / "q").splitlines()
     assert any(line.split() == ["attempts", "9", str(tmp_path / "q" / "engine.toml")] for line in lines)
     assert not (tmp_path / "q" / "FORMAT").exists()  # it makes no queue

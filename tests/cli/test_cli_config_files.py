@@ -9,8 +9,10 @@ from typing import Any
 import click
 import pytest
 
+from engine.cli.doctor import command as doctor
 from engine.cli.options.config_files import PROFILES, options_of, origins
 from engine.cli.options.run_options import read_options
+from engine.cli.probe import command as probe
 from engine.cli.rehearse import command as rehearse
 from engine.cli.run import command as run
 from engine.errors import UsageError
@@ -171,3 +173,34 @@ def test_an_error_of_typing_comes_before_a_file(homes: tuple[Path, Path]) -> Non
     (homes[0] / "engine.toml").write_text("xyzzy = 3")
     with pytest.raises(click.UsageError, match="No such option"):
         context(homes[0], "--nonsense")
+
+
+def test_variables_for_all_programs_stand_below_the_files(
+    homes: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, user = homes
+    monkeypatch.setenv("SSL_CERT_FILE", "/ssl.pem")
+    assert context(queue).params["ca_bundle"] == "/ssl.pem"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/requests.pem")
+    assert context(queue).params["ca_bundle"] == "/requests.pem"
+    (user / "config.toml").write_text('ca-bundle = "mine.pem"\n')
+    assert context(queue).params["ca_bundle"] == str(user / "mine.pem")
+    (queue / "engine.toml").write_text('ca-bundle = "queue.pem"\n')
+    assert context(queue).params["ca_bundle"] == str(queue / "queue.pem")
+    assert context(queue, command=probe).params["ca_bundle"] == str(queue / "queue.pem")
+    monkeypatch.setenv("ENGINE_CA_BUNDLE", "/engine.pem")
+    assert context(queue).params["ca_bundle"] == "/engine.pem"
+    assert context(queue, "--ca-bundle", "/typed.pem").params["ca_bundle"] == "/typed.pem"
+
+
+@pytest.mark.parametrize("command", [doctor, probe])
+def test_what_comes_before_a_run_reads_its_files(command: click.Command, homes: tuple[Path, Path]) -> None:
+    queue, _ = homes
+    (queue / "engine.toml").write_text(
+        'proxies = "p.txt"\nattempts = 9\n[profile.mine]\nproxy = ["h:1", "h:2"]\n'
+    )
+    assert context(queue, command=command).params["proxies"] == str(queue / "p.txt")
+    assert context(queue, "--profile", "mine", command=command).params["proxy"] == ("h:1", "h:2")
+    (queue / "engine.toml").write_text("attemps = 9\n")
+    with pytest.raises(UsageError, match="did you mean 'attempts'"):
+        context(queue, command=command)

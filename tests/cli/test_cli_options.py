@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import string
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -72,6 +75,28 @@ def test_what_is_no_id_and_no_option_is_refused(args: list[str]) -> None:
     result = CliRunner().invoke(probe, args)
     assert result.exit_code == 2
     assert "\0" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [("--langauges", "--languages"), ("--ca-bunlde", "--ca-bundle"), ("--procesess", "--processes")],
+)
+def test_a_slip_that_is_as_long_as_an_id_is_no_video(slip: str, meant: str) -> None:
+    assert len(slip) == 11
+    result = CliRunner().invoke(probe, ["a.txt", slip])
+    assert result.exit_code == 2
+    assert f"no such option: {slip}; did you mean {meant}? A video whose id begins with -- goes after" in (
+        " ".join(result.output.split())
+    )
+    assert parse("-q", "x", "--", slip)[0] == (slip,)
+    assert parse("--languages", slip)[3] == slip
+
+
+def test_ids_that_begin_with_two_dashes_are_near_no_option() -> None:
+    chance = random.Random(7)
+    letters = string.ascii_letters + string.digits + "-_"
+    many = ["--" + "".join(chance.choices(letters, k=9)) for _ in range(300)]
+    assert parse(*many)[0] == tuple(many)
 
 
 def test_an_option_wins_over_the_environment() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from patience import HANG_S
 
-from engine.cli import invoke
-from engine.cli.run_notices import RunNotices
+from engine.cli import invoke, run_notices
+from engine.cli.run_notices import NothingFetched, RunNotices
 from engine.errors import DiskError, Exit
 from engine.monitor import status
 from engine.queue.directory import Queue
@@ -118,3 +118,44 @@ def test_without_a_target_nobody_looks(queue: Queue, monkeypatch: pytest.MonkeyP
     with notices:
         notices.begun = True
         notices.tick()
+
+
+def lost(**changes: Any) -> dict[str, Any]:
+    egress = {"name": "p001 h:1", "state": "network", "open_in_s": 9.0, "ok": 7, "cause": "not trusted"}
+    value = {**status.empty(), "state": "running", "ok": 30, "limited_by": "network", "egresses": [egress]}
+    return {**value, **changes}
+
+
+@pytest.mark.parametrize(
+    ("looks", "told_at"),
+    [
+        ([(10, lost()), (590, lost()), (610, lost()), (900, lost())], [610]),
+        ([(10, lost()), (300, lost(ok=31)), (610, lost(ok=31))], []),  # something was fetched
+        ([(10, lost()), (610, lost(limited_by="blocks")), (700, lost())], [700]),
+        ([(10, lost()), (610, lost(failed=5))], [610]),  # giving up is no fetching
+    ],
+)
+def test_a_run_that_has_never_fetched_is_told_of_once(
+    looks: list[tuple[float, dict[str, Any]]], told_at: list[float]
+) -> None:
+    nothing = NothingFetched(0.0)
+    said = {now: nothing.look(value, now) for now, value in looks}
+    assert [now for now, text in said.items() if text] == told_at
+    for now in told_at:
+        assert said[now].startswith("nothing could be fetched for 10 min, since the run began; waiting: ")
+        assert said[now].endswith("no connection through p001 h:1, next try in 9 s (not trusted)")
+
+
+def test_it_is_sent_while_the_run_goes_on(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(status, "collect", lambda root: lost())
+    monkeypatch.setattr(run_notices, "NOTHING_FETCHED_S", 0.0)
+    notices = RunNotices(queue, TARGET, None)
+    for _ in range(3):
+        notices._poll_at = 0.0
+        notices.tick()
+        for thread in threading.enumerate():
+            if thread.name == "notice":
+                thread.join(HANG_S)
+    assert [(notice["event"], notice["state"]) for notice in told] == [("stalled", "running")]

@@ -221,6 +221,10 @@ def closed(state: str = "blocked", open_in_s: float = 70.0) -> dict[str, Any]:
             "waiting: no connection through p001 host:1, next try in 1 min",
         ),
         (
+            {"limited_by": "network", "egresses": [{**closed("network"), "cause": "it is not trusted"}]},
+            "waiting: no connection through p001 host:1, next try in 1 min (it is not trusted)",
+        ),
+        (
             {"limited_by": "network", "egresses": [{**closed("network"), "name": "direct"}]},
             "waiting: no connection to YouTube, next try in 1 min",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def limit(value: dict[str, Any]) -> str:
             if waits
             else ""
         )
-        return f"waiting: {_closed(egresses, name)}{again}"
+        return f"waiting: {_closed(egresses, name)}{again}{_cause(egresses)}"
     resting = f"{len(waits):,} of {len(egresses):,} egresses rest" if waits else ""
     words = {"rate": "limited by the rate", "workers": "limited by workers: every thread is busy"}.get(
         name, ""
@@ -71,6 +72,12 @@ def _closed(egresses: Sequence[dict[str, Any]], name: str) -> str:
         return f"no connection by any of {len(egresses):,} egresses"
     through = printable(str(egresses[0].get("name")))
     return "no connection to YouTube" if through == "direct" else f"no connection through {through}"
+
+
+def _cause(egresses: Sequence[dict[str, Any]]) -> str:
+    """In brackets, why the connections of most of these egresses fail, as far as it is known."""
+    causes = Counter(egress["cause"] for egress in egresses if egress.get("cause"))
+    return f" ({printable(causes.most_common(1)[0][0], 200)})" if causes else ""
 
 
 def wait_words(value: dict[str, Any], now: float) -> str:

@@ -12,7 +12,7 @@ from engine.budget import parse_rate
 from engine.cli import say
 from engine.cli.options import config_files
 from engine.cli.options.captions import caption_source, parse_languages, parse_translation
-from engine.cli.options.network import check_authorities
+from engine.cli.options.network import ambient_authorities, check_authorities
 from engine.cli.options.run_options import run_options
 from engine.cli.options.values import LOCAL_PATH
 from engine.errors import UsageError
@@ -101,7 +101,10 @@ def machine_options(work: str, values: Mapping[str, Any]) -> MachineOptions:
     params = _run_params()
     run: dict[str, Any] = _from_file(ctx)
     default = click.core.ParameterSource.DEFAULT
+    of_file = "ca_bundle" in run and ambient_authorities() is not None and not _typed(ctx, "ca_bundle")
     for name in MACHINE:
+        if name == "ca_bundle" and of_file:
+            continue  # variables for all programs do not win over the machine's own file
         if ctx.get_parameter_source(name) is not default and values[name] is not None:
             run[_long(params[name])] = _plain(values[name])
     for name in _PATHS:
@@ -116,6 +119,10 @@ def machine_options(work: str, values: Mapping[str, Any]) -> MachineOptions:
         parse_proxy(text, f"--proxy {number}")
     check_authorities(run.get("ca_bundle"))
     return MachineOptions(work, with_environment(run))
+
+
+def _typed(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _from_file(ctx: click.Context) -> dict[str, Any]:

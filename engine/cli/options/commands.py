@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 
@@ -26,6 +27,7 @@ _MANY = 20
 
 _DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{10}")
 _MARK = "\0"
+_NEAR = 0.75  # a slip of one or two letters; an id that comes so near by chance is one in very many
 
 
 def repeated(command: click.Command, ctx: click.Context, args: list[str]) -> Iterator[click.Option]:
@@ -73,6 +75,46 @@ class EngineGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
+def read_files(
+    command: click.Command,
+    ctx: click.Context,
+    args: list[str],
+    *,
+    rehearsal: bool = False,
+    options_of: click.Command | None = None,
+) -> None:
+    """Find the queue and the profile before any other option is looked at, and take defaults from their files.
+
+    `options_of`: the command whose options may stand in them, if not this one.
+    """
+    from engine.cli.options.config_files import apply
+
+    try:
+        values, _, _ = command.make_parser(ctx).parse_args(list(args))
+    except click.UsageError:  # reported when the arguments are parsed for good
+        return
+    found = {
+        name: param.consume_value(ctx, values)[0]
+        for param in command.params
+        if (name := param.name) in ("root", "profile")
+    }
+    profile = found["profile"]  # click has an object of its own for what nobody set
+    profile = profile if isinstance(profile, str) else None
+    apply(ctx, str(found["root"]), profile, rehearsal=rehearsal, command=options_of)
+
+
+class BeforeRunCommand(EngineCommand):
+    """A command that tries something for a run: its `-q --profile` and the files give its options what they give
+    those of `engine run`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from engine.cli.run import command as run
+
+        refuse_repeated(self, ctx, args)
+        read_files(self, ctx, args, options_of=run)
+        return super().parse_args(ctx, args)
+
+
 class IdCommand(EngineCommand):
     """A command that takes INPUT: an argument that is an 11-character id is an id, also when it begins with a dash.
 
@@ -85,13 +127,13 @@ class IdCommand(EngineCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if any(param.name == "mask" for param in self.params):
             args = with_mask_values(args)
-        args = self._with_ids_marked(args)
+        args = self._with_ids_marked(ctx, args)
         if any(param.name == "profile" for param in self.params):
             refuse_repeated(self, ctx, args)  # before one of the two values is called wrong
-            self._read_files(ctx, args)
+            read_files(self, ctx, args, rehearsal=not self.reads_user_file)
         return super().parse_args(ctx, args)
 
-    def _with_ids_marked(self, args: list[str]) -> list[str]:
+    def _with_ids_marked(self, ctx: click.Context, args: list[str]) -> list[str]:
         options = [param for param in self.params if isinstance(param, click.Option)]
         names = {name for option in options for name in (*option.opts, *option.secondary_opts)} | {"--help"}
         valued = {
@@ -103,22 +145,14 @@ class IdCommand(EngineCommand):
             if arg == "--":
                 return marked + args[at:]
             is_id = not is_value and arg not in names and _DASHED_ID.fullmatch(arg) is not None
+            if is_id and arg.startswith("--") and (near := difflib.get_close_matches(arg, names, 1, _NEAR)):
+                raise click.UsageError(
+                    f"no such option: {arg}; did you mean {near[0]}? A video whose id begins with -- goes after `--`",
+                    ctx,
+                )
             is_value = not is_value and arg in valued
             marked.append(_MARK + arg if is_id else arg)
         return marked
-
-    def _read_files(self, ctx: click.Context, args: list[str]) -> None:
-        """Find the queue and the profile before any other option is looked at, and take defaults from their files."""
-        from engine.cli.options.config_files import apply
-
-        try:
-            values, _, _ = self.make_parser(ctx).parse_args(list(args))
-        except click.UsageError:  # reported when the arguments are parsed for good
-            return
-        chosen = {param.name: param.consume_value(ctx, values)[0] for param in self.params}
-        profile = chosen["profile"]  # click has an object of its own for what nobody set
-        profile = profile if isinstance(profile, str) else None
-        apply(ctx, str(chosen["root"]), profile, rehearsal=not self.reads_user_file)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show many options in sections; what is in no section comes last."""

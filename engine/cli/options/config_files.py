@@ -69,12 +69,19 @@ def memory_file() -> str:
     return os.path.join(click.get_app_dir("engine"), memory.FILE)
 
 
-def apply(ctx: click.Context, root: str, profile: str | None, *, rehearsal: bool) -> None:
-    """Make what the files say the defaults of this context's options.
+def apply(
+    ctx: click.Context,
+    root: str,
+    profile: str | None,
+    *,
+    rehearsal: bool,
+    command: click.Command | None = None,
+) -> None:
+    """Make what the files say the defaults of this context's options. `command`: whose options may be in the files.
 
     Raises UsageError, naming the file and the key, for a file that cannot be read, an unknown key, or a bad value.
     """
-    found = collect(ctx, root, profile, rehearsal=rehearsal)
+    found = collect(ctx, root, profile, rehearsal=rehearsal, command=command)
     ctx.meta[_FOUND] = found
     ctx.default_map = {name: each.value for name, each in found.items()}
 
@@ -85,9 +92,17 @@ def origins(ctx: click.Context) -> Mapping[str, FoundValue]:
     return found
 
 
-def collect(ctx: click.Context, root: str, profile: str | None, *, rehearsal: bool) -> dict[str, FoundValue]:
+def collect(
+    ctx: click.Context,
+    root: str,
+    profile: str | None,
+    *,
+    rehearsal: bool,
+    command: click.Command | None = None,
+) -> dict[str, FoundValue]:
     """All values of the files; of one that stands in several, the one that wins."""
-    options = {option.opts[-1].removeprefix("--"): option for option in options_of(ctx.command)}
+    known_to = command or ctx.command
+    options = {option.opts[-1].removeprefix("--"): option for option in options_of(known_to)}
     sources = [(queue_file(root), True)] + ([] if rehearsal else [(user_file(), False)])
     result: dict[str, FoundValue] = {}
     profiles: dict[str, dict[str, FoundValue]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -42,10 +42,31 @@ proxies_option = click.option(
     envvar="ENGINE_PROXIES",
     help="A file of proxies, one a line: URL, host:port or host:port:user:password.",
 )
+
+
+class AuthoritiesOption(click.Option):
+    """`--ca-bundle`: when neither it nor a file says anything, variables that are meant for all programs count."""
+
+    def consume_value(
+        self, ctx: click.Context, opts: Mapping[str, Any]
+    ) -> tuple[Any, click.core.ParameterSource]:
+        value, source = super().consume_value(ctx, opts)
+        named = ambient_authorities() if source is click.core.ParameterSource.DEFAULT else None
+        return (os.environ[named], click.core.ParameterSource.ENVIRONMENT) if named else (value, source)
+
+
+def ambient_authorities() -> str | None:
+    """The variable for all programs that names certificate authorities, unless `ENGINE_CA_BUNDLE` does."""
+    if os.environ.get("ENGINE_CA_BUNDLE"):
+        return None
+    return next((name for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE") if os.environ.get(name)), None)
+
+
 ca_bundle_option = click.option(
     "--ca-bundle",
+    cls=AuthoritiesOption,
     metavar="FILE",
-    envvar=["ENGINE_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"],
+    envvar="ENGINE_CA_BUNDLE",
     help="Certificate authorities to trust.",
 )
 
