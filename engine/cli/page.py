@@ -57,13 +57,9 @@ def command(
     port: int | None,
     open_browser: bool,
     read_only: bool,
-<<<<<<< HEAD
-    token_file: str | None,
-    ledger: str | None,
-=======
     rehearse: bool,
     token_file: str | None,
->>>>>>> r25-pagefix
+    ledger: str | None,
     streamlit: bool,
 ) -> int:
     """A page in the browser to start, watch and steer the batch, until ^C.
@@ -72,13 +68,10 @@ def command(
     from another machine, reach it by `ssh -L 8600:127.0.0.1:8600`. It keeps no state: close it, open several, restart
     it. A run that it starts goes on without it.
     """
-<<<<<<< HEAD
     if ledger is not None:
-        return _fleet(ledger, port, open_browser, fits=not token_file and not streamlit)
-=======
+        return _fleet(ledger, port, open_browser, fits=not token_file and not streamlit and not rehearse)
     if rehearse and click.get_current_context().get_parameter_source("root") is DEFAULT:
         root = REHEARSAL_QUEUE
->>>>>>> r25-pagefix
     refuse_foreign(root)
     if rehearse and exists(root):
         check_rehearsal(open_queue(root), True)
@@ -115,7 +108,7 @@ def _fleet(ledger: str, port: int | None, open_browser: bool, *, fits: bool) -> 
     """The page of a fleet, which has neither queue nor metrics."""
     given = click.get_current_context().get_parameter_source("root")
     if not fits or given is click.core.ParameterSource.COMMANDLINE:
-        raise UsageError("--ledger goes with none of -q, --token-file and --streamlit")
+        raise UsageError("--ledger goes with none of -q, --rehearse, --token-file and --streamlit")
     _needs("page", "starlette uvicorn")
     from engine.page import fleet_server
 

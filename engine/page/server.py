@@ -22,21 +22,13 @@ from engine.batch import Batch
 from engine.errors import DiskError, EngineError, HeldError, NoAnswerError, NoRunError, UsageError
 from engine.monitor import prometheus
 from engine.page import cache, downloads
-<<<<<<< HEAD
 from engine.page.access import AccessControl, Rules, Secrets
-from engine.page.actions import Actions
-from engine.page.index import RowIndex
-from engine.page.launch import MAX_TEXT, Launcher
-from engine.page.listening import changes, listen, serve_app, static
-=======
-from engine.page.access import LOOPBACK, AccessControl, Rules, Secrets
 from engine.page.actions import Action, Actions
-from engine.page.browser import open_soon
 from engine.page.field_words import by_field
 from engine.page.given_input import MAX_TEXT
 from engine.page.index import RowIndex
 from engine.page.launch import Launcher
->>>>>>> r25-pagefix
+from engine.page.listening import changes, listen, serve_app, static
 from engine.page.live_view import LiveView
 from engine.page.pages import Pages
 from engine.process.threads import start_thread
@@ -231,23 +223,6 @@ def serve(
     """Serve the page until ^C or TERM; `on_ready` is called with its address. Raises UsageError."""
     cache.sweep()
     with listen(port) as sock:
-<<<<<<< HEAD
-        page = PageServer(root, sock.getsockname()[1], Secrets(metrics=metrics_token), read_only)
-=======
         page = PageServer(root, sock.getsockname()[1], Secrets(metrics=metrics_token), read_only, rehearsal)
-        config = uvicorn.Config(
-            page.app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            http="h11",
-            loop="asyncio",
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-        )
-        server = _UntilEnd(config, page.ending)
->>>>>>> r25-pagefix
         start_thread(page.follow_manifest, name="index")
         serve_app(page.app, sock, page.secrets, page.ending, open_browser=open_browser, on_ready=on_ready)
