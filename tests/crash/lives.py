@@ -1,12 +1,13 @@
 """The life of a small batch in processes of its own, with a fault at a chosen step to disk of one of them.
 
-    lives.py ROOT FAULT SEED SHARD SHARDS [STORE]
+    lives.py ROOT FAULT SEED SHARD SHARDS [STORE [BROKEN]]
 
 A life is four commands by the engine's own code: seed some and run, seed more and run, retry, run. Each is a
 forked process, so that death is death: the kernel closes what it held. Every fetch is canned; all else is real
 (claims, laps on threads, journals, output, monitor, recovery). A trial restores the files as they were before
 one of the commands, plays it with a fault at step k, then gives it and the rest again without, and looks at
-what came of it. Prints one line of JSON. Run by `row_steps.py` and its sisters; by hand to play one again.
+what came of it. Prints one line of JSON. BROKEN names an engine that is broken on purpose.
+Run by `row_steps.py` and its sisters; by hand to play one again.
 """
 
 from __future__ import annotations
@@ -49,12 +50,14 @@ from engine.model import (  # noqa: E402
 )
 from engine.monitor import status  # noqa: E402
 from engine.monitor.monitor import Monitor  # noqa: E402
-from engine.output import destination, publisher  # noqa: E402
+from engine.output import destination, publisher, shards  # noqa: E402
+from engine.output.shard_output import ShardOutput  # noqa: E402
 from engine.queue import events, gathering, joined_segment  # noqa: E402
 from engine.queue.claims import run_id  # noqa: E402
 from engine.queue.directory import Queue, worker_ids  # noqa: E402
+from engine.queue.job_state import ChunkState  # noqa: E402
 from engine.queue.making import make_queue  # noqa: E402
-from engine.queue.segments import split_chunks  # noqa: E402
+from engine.queue.segments import Chunk, split_chunks  # noqa: E402
 from engine.recovery.requeue import retry  # noqa: E402
 from engine.recovery.startup import recover  # noqa: E402
 from engine.run.supervisor import hold  # noqa: E402
@@ -78,7 +81,7 @@ SAID = {"short": (0,), "full": (Exit.DISK,), "eio": (Exit.DISK,), "die": (KILLED
 
 def wanted(output: str) -> Frozen:
     """What the first run fixes: files, or with a last argument `shards` those."""
-    if sys.argv[6:] == ["shards"]:
+    if sys.argv[6:7] == ["shards"]:
         return Frozen(output, formats=(), store="shards")
     return Frozen(output)
 
@@ -221,6 +224,27 @@ def in_a_process(words: Path, act: Callable[[], int]) -> tuple[int, str]:
             os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code, words.read_text(errors="replace")
+
+
+# ---- engines that must be caught -------------------------------------------------------------------------
+def _once(fd: int, data: bytes, offset: int) -> None:
+    """A write that takes less than it is given is taken for a whole one."""
+    disk._pwrite(fd, data, offset)
+
+
+_open_chunk = ShardOutput.open_chunk
+
+
+def _cut_too_early(self: ShardOutput, chunk: Chunk, state: ChunkState) -> None:
+    """The next owner goes on writing in front of the last frame that a row names."""
+    _open_chunk(self, chunk, state)
+    self._ends[chunk] = len(shards.header(self.batch))
+
+
+BROKEN: dict[str, tuple[object, str, object]] = {
+    "a short write": (disk, "pwrite", _once),
+    "cut too early": (ShardOutput, "open_chunk", _cut_too_early),
+}
 
 
 # ---- trials ----------------------------------------------------------------------------------------------
@@ -366,6 +390,8 @@ def _synced(path: Path) -> Iterator[int]:
 def main() -> int:
     root, fault, dice, shard, shards = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:6])
     hurry()
+    for broken in sys.argv[7:]:
+        setattr(*BROKEN[broken])
     again = fault == "twice"
     lives = Lives(root, "torn" if again else fault)
     luck = random.Random(dice)
@@ -376,7 +402,7 @@ def main() -> int:
         then = [luck.randrange(lives.lengths[number]) for _ in range(luck.randint(1, 3))] if again else []
         try:
             told["trials"] += lives.trial(number, step, then)
-        except AssertionError as exc:
+        except (AssertionError, recount.zstd.ZstdError) as exc:
             text = "".join(traceback.format_exception(exc))
             print(f"command {number}, step {step}, then {then}: {text}", file=sys.stderr)
             return 1

@@ -35,14 +35,19 @@ def refused(place: Place, seed: int) -> Told:
 
 
 @row(6, "disk-full", "a small file system fills up at some moment", trials=50, quick=1)
-def filled(place: Place, seed: int) -> str | Told:
+def disk_full(place: Place, seed: int) -> str | Told:
+    return filled(place, seed)
+
+
+def filled(place: Place, seed: int, store: tuple[str, ...] = ()) -> str | Told:
+    """A real run on a small tmpfs that fills up; with room again it goes on. `store`: how records are stored."""
     luck = random.Random(seed)
     disk = place.root / "disk"
     if not _mounted(place, disk):
         return Told(0, "not played: no file system can be mounted here")
     site = place.stand_in(seed=8, latency_s=0.02)
     batch = Batch(disk / "batch", site, videos(JOBS, seed))
-    options = ("-p", str(PROCESSES), "-t", str(THREADS))
+    options = ("-p", str(PROCESSES), "-t", str(THREADS), *store)
     after = luck.choice((0, *[luck.randrange(JOBS * REQUESTS_A_JOB) for _ in range(4)]))
     slack = luck.choice((0, 0, 100, 4096, 20_000))
     if not after:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 
 from nights import Place
 from power_resume import resume
 from power_trace import available
 from power_variants import SHARD_VARIANTS
+from row_full import filled
 from row_kills import OPTIONS, group_killed
 from row_power import NO_STRACE, STATES, caught, cuts
+from row_steps import LIVES, lives
 from row_steps import SHARDS as PARTS
-from row_steps import lives
 from scorecard import Told, repeats, row, share
 
 QUICK_STATES = 8
@@ -29,6 +32,28 @@ for _fault, (_number, _text, _quick) in STEPS.items():
     row(_number, f"shards-step-{_fault}", f"shards: {_text}", trials=PARTS, quick=_quick)(
         lives(_fault, PARTS, "shards")
     )
+
+
+BROKEN = {"a short write": "short", "cut too early": "torn"}  # which fault shows it
+
+
+@row(6, "shards-step-controls", "shards: broken engines, each of which is caught", trials=len(BROKEN))
+def step_controls(place: Place, seed: int) -> Told:
+    """Not a fault but the proof that the others can fail: step by step until one is a violation."""
+    name = list(BROKEN)[seed % len(BROKEN)]
+    root = place.root / "lives"
+    root.mkdir()
+    command = [sys.executable, LIVES, root, BROKEN[name], str(seed), "0", "1", "shards", name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1700, check=False)
+    assert done.returncode == 1, f"{name}: nothing is wrong: {done.stdout}{done.stderr}"
+    where = done.stderr.partition(", then")[0]
+    assert where.startswith("command "), done.stderr
+    return Told(1, f"{name}: caught at {where}")
+
+
+@row(6, "shards-disk-full", "shards: a small file system fills up at some moment", trials=20)
+def disk_full(place: Place, seed: int) -> str | Told:
+    return filled(place, seed, STORE)
 
 
 @row(3, "shards-kill-group", "shards: kill -9 everything, again and again", trials=10, quick=1)
