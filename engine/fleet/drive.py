@@ -83,9 +83,8 @@ class Driver:
     def _loop(self, client: Any, fleet: Fleet, stop: SignalEvent) -> int | None:
         handed = self._handed
         looked_s = time.monotonic()
-        while (
-            handed.todo or set(handed.out.values()) - handed.done
-        ):  # a second copy of a share leaves by itself
+        # Of a share that is done a second copy may be out: it leaves by itself.
+        while handed.todo or set(handed.out.values()) - handed.done:
             if stop.is_set():
                 self._say("stopped: the shares that are out finish; run again to go on")
                 return Exit.WORK_REMAINS
@@ -152,15 +151,15 @@ class Driver:
 
     def _hand_out(self, client: Any, fleet: Fleet) -> None:
         handed, now = self._handed, time.monotonic()
-        free = self._count_places(client) + self._ahead - len(handed.out)
-        ready = [key for key in handed.todo if handed.not_before.get(key, 0.0) <= now][: max(0, free)]
-        for key in ready:
+        places = self._count_places(client)
+        ready = [key for key in handed.todo if handed.not_before.get(key, 0.0) <= now]
+        for key in ready[: max(0, places + self._ahead - len(handed.out))]:
             handed.todo.remove(key)
             self._submit(client, fleet, key, beside=False)
-        free -= len(ready)
-        if self._twice and not handed.todo and free > 0:
+        idle = places - len(handed.out)
+        if self._twice and not handed.todo and idle > 0:
             alone = [key for key, count in Counter(handed.out.values()).items() if count == 1]
-            for key in alone[:free]:
+            for key in alone[:idle]:
                 self._submit(client, fleet, key, beside=True)
 
     def _submit(self, client: Any, fleet: Fleet, key: ShareKey, *, beside: bool) -> None:
