@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,8 +61,7 @@ class Driver:
         self._ledger, self._scheduler, self._say = ledger, scheduler, say
         self._ahead, self._twice, self._work, self._on_tick = ahead, twice, work, on_tick
         self._handed = Handed()
-        self._workers: dict[str, int] = {}  # places of each, by address
-        self._places_at_s, self._told = -_PLACES_S, ""
+        self._places, self._places_at_s, self._told = 0, -_PLACES_S, ""
 
     def run(self, stop: SignalEvent) -> int:
         """Returns the exit code. Raises UsageError when the scheduler cannot be reached."""
@@ -84,9 +83,8 @@ class Driver:
     def _loop(self, client: Any, fleet: Fleet, stop: SignalEvent) -> int | None:
         handed = self._handed
         looked_s = time.monotonic()
-        while (
-            handed.todo or set(handed.out.values()) - handed.done
-        ):  # a second copy of a share leaves by itself
+        # Of a share that is done a second copy may be out: it leaves by itself.
+        while handed.todo or set(handed.out.values()) - handed.done:
             if stop.is_set():
                 self._say("stopped: the shares that are out finish; run again to go on")
                 return Exit.WORK_REMAINS
@@ -101,7 +99,7 @@ class Driver:
                     self._say("stopped by `engine fleet stop`: run again to go on")
                     return Exit.WORK_REMAINS
                 write_summary(self._ledger)
-            self._on_tick(handed, sum(self._workers.values()))
+            self._on_tick(handed, self._places)
             stop.wait(_POLL_S if handed.out or not handed.todo else _PLACES_S)
         return None
 
@@ -153,62 +151,42 @@ class Driver:
 
     def _hand_out(self, client: Any, fleet: Fleet) -> None:
         handed, now = self._handed, time.monotonic()
-        free = self._count_places(client) + self._ahead - len(handed.out)
-        ready = [key for key in handed.todo if handed.not_before.get(key, 0.0) <= now][: max(0, free)]
-        alone: list[ShareKey] = []
-        if self._twice and len(ready) == len(
-            handed.todo
-        ):  # nothing else is left for the places that are free
-            at_work = Counter(handed.out.values())
-            alone = [key for key, count in at_work.items() if count == 1][: max(0, free - len(ready))]
-        if ready or alone:
-            idle = self._idle_places(client)
-            for key in ready:
-                handed.todo.remove(key)
-                self._submit(client, fleet, key, next(idle, None), beside=False)
-            for key in alone:
-                self._submit(client, fleet, key, next(idle, None), beside=True)
+        places = self._count_places(client)
+        ready = [key for key in handed.todo if handed.not_before.get(key, 0.0) <= now]
+        for key in ready[: max(0, places + self._ahead - len(handed.out))]:
+            handed.todo.remove(key)
+            self._submit(client, fleet, key, beside=False)
+        idle = places - len(handed.out)
+        if self._twice and not handed.todo and idle > 0:
+            alone = [key for key, count in Counter(handed.out.values()).items() if count == 1]
+            for key in alone[:idle]:
+                self._submit(client, fleet, key, beside=True)
 
-    def _submit(self, client: Any, fleet: Fleet, key: ShareKey, worker: str | None, *, beside: bool) -> None:
+    def _submit(self, client: Any, fleet: Fleet, key: ShareKey, *, beside: bool) -> None:
         name = f"engine-{fleet.id[:12]}-{key}-{self._handed.tries[key]}{'-beside' * beside}"
-        where = {"workers": [worker], "allow_other_workers": True} if worker else {}  # others when it is gone
         future = client.submit(
             self._work, self._ledger.where, str(key), beside,
-            key=name, resources={RESOURCE: 1}, retries=0, pure=False, **where,
+            key=name, resources={RESOURCE: 1}, retries=0, pure=False,
         )  # fmt: skip
         self._handed.out[future] = key
-
-    def _idle_places(self, client: Any) -> Iterator[str]:
-        """A worker for each place that no share has, the emptiest first. Dask itself would look at its threads alone,
-        and let a share wait at a machine that is full while another one is idle."""
-        at_work: dict[str, Any] = {}
-        with contextlib.suppress(Exception):
-            at_work = client.processing()
-        free = {worker: places - len(at_work.get(worker, ())) for worker, places in self._workers.items()}
-        while free and max(free.values()) > 0:
-            emptiest = max(free, key=lambda worker: free[worker])
-            free[emptiest] -= 1
-            yield emptiest
 
     def _count_places(self, client: Any) -> int:
         """How many shares the workers that are there can hold. A scheduler that does not answer changes nothing."""
         now = time.monotonic()
         if now - self._places_at_s < _PLACES_S:
-            return sum(self._workers.values())
+            return self._places
         self._places_at_s = now
         with contextlib.suppress(Exception):
             workers = client.scheduler_info(n_workers=-1).get("workers", {})
-            self._workers = {
-                address: int(worker.get("resources", {}).get(RESOURCE, 0))
-                for address, worker in workers.items()
-            }
-        places = sum(self._workers.values())
-        text = "no machine has joined yet: `engine fleet join` on each" if not places else ""
+            self._places = int(
+                sum(worker.get("resources", {}).get(RESOURCE, 0) for worker in workers.values())
+            )
+        text = "no machine has joined yet: `engine fleet join` on each" if not self._places else ""
         if text != self._told:
             self._told = text
             if text:
                 self._say(text)
-        return places
+        return self._places
 
     @contextlib.contextmanager
     def _connected(self) -> Any:

@@ -22,7 +22,7 @@ from engine.fleet.names import ShareKey
 from engine.fleet.objects import UnavailableError
 from engine.fleet.outlook import also_used
 from engine.fleet.own_proxies import SHARED_ADVICE, named, own_proxies
-from engine.fleet.protocol import ShareEnd, ShareHold
+from engine.fleet.share_hold import ShareEnd, ShareHold
 from engine.fleet.steps import perform
 from engine.fleet.work import RunWork
 from engine.storage.locks import Lock, living_holder

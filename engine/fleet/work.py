@@ -13,7 +13,8 @@ from engine.batch import Batch
 from engine.errors import EngineError, Exit, NoAnswerError, NoRunError, RunDiedError
 from engine.fleet import parts
 from engine.fleet.machine import ShareDirectory
-from engine.fleet.protocol import FleetAsked, Glance
+from engine.fleet.protocol import FleetAsked
+from engine.fleet.share_hold import Glance
 from engine.fleet.timing import Timing
 from engine.inputs import Line
 from engine.model import Job

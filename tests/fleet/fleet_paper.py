@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from fleet_world import MemoryObjects, World, shares_of, violations
 
-from engine.fleet.protocol import DONE_BEATS, ROWS_A_PART
+from engine.fleet.share_hold import DONE_BEATS, ROWS_A_PART
 from engine.fleet.timing import Timing
 
 # Amazon S3, us-east-1, standard storage, in US dollars, as published in 2026.

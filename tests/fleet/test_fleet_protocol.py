@@ -10,7 +10,7 @@ from fleet_world import MemoryObjects, World, shares_of, violations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.fleet import protocol
+from engine.fleet import share_hold
 from engine.fleet.names import PartName
 from engine.fleet.protocol import Brought, FleetAsked, Watched, complete, disjoint, fruitless
 from engine.fleet.steps import Steps
@@ -164,14 +164,14 @@ def test_a_store_that_does_not_refuse_is_caught() -> None:
 
 def test_a_broken_rule_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hold that takes parts over and forgets their ids fetches them again; only `complete` would refuse that."""
-    take_over = protocol.ShareHold._take_over
+    take_over = share_hold.ShareHold._take_over
 
-    def forgetful(share: protocol.ShareHold) -> Steps[None]:
+    def forgetful(share: share_hold.ShareHold) -> Steps[None]:
         yield from take_over(share)
         share._known = set()
 
-    monkeypatch.setattr(protocol.ShareHold, "_take_over", forgetful)
-    monkeypatch.setattr(protocol, "complete", lambda parts, wanted: True)
+    monkeypatch.setattr(share_hold.ShareHold, "_take_over", forgetful)
+    monkeypatch.setattr(share_hold, "complete", lambda parts, wanted: True)
     world = World(SHARES, MemoryObjects(), death=lambda step: step == 150)
     world.machines = world.machines[:1]
     world.play()

@@ -17,7 +17,8 @@ from typing import Any
 from engine.fleet import names
 from engine.fleet.names import PartName, ShareKey
 from engine.fleet.objects import UnavailableError
-from engine.fleet.protocol import FleetAsked, Glance, ShareEnd, ShareHold, from_bytes
+from engine.fleet.protocol import FleetAsked, from_bytes
+from engine.fleet.share_hold import Glance, ShareEnd, ShareHold
 from engine.fleet.steps import Create, Names, Pause, Put, Read, Step, answer
 from engine.fleet.timing import Timing
 
