@@ -23,7 +23,7 @@ _NOISE, _NOISE_S = 0.7, 60.0  # so many requests of chance in an answer, over so
 _EXACT = 0.003  # as a share: no answer is more exact than that
 _MOST_MISFIT = 5.0  # of what is given
 # To believe in a low limit wrongly costs more than another short block.
-_TOO_SLOW, _TOO_SLOW_COSTLY = 1.5, 0.75
+_TOO_SLOW, _TOO_SLOW_COSTLY = 1.5, 0.9
 _LEAST_BURST, _LEAST_HOURLY = 4.0, 30.0  # fewer requests than this tell no bucket, no hour
 
 

@@ -94,6 +94,19 @@ def test_a_permit_comes_at_its_slot_and_goes_stale(path: Path) -> None:
         assert permit.expires_s - permit.granted_s == pytest.approx(0.05)
 
 
+def test_who_comes_too_late_leaves_no_answer_to_be_awaited(path: Path) -> None:
+    budget = opened(path, rate="30")
+    permit = taken(budget)
+    asked = budget.peek(0)
+    assert asked is not None
+    assert asked.awaited_since(time.monotonic()) > 0
+    budget._too_late(permit, STOP)
+    state = budget.peek(0)
+    assert state is not None
+    assert state.awaited_since(time.monotonic()) == 0
+    assert state.requests == asked.requests - 1
+
+
 def test_who_wakes_too_late_takes_anew(path: Path) -> None:
     class Sleepy(threading.Event):
         """Comes back 0.2 s late, once, and says when."""
