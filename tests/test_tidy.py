@@ -112,6 +112,7 @@ def test_one_door_to_the_disk() -> None:
         ("rich", ("cli/", "output/terminal.py")),
         ("click", "cli/"),
         ("python_calamine", "inputs/sheet_process.py"),
+        ("openpyxl", "export/workbook_file.py"),
         ("jinja2", ("report/html.py", "page/views.py")),
         ("starlette", "page/"),
         ("uvicorn", "page/listening.py"),

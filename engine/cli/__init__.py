@@ -94,6 +94,12 @@ class LazyGroup(EngineGroup):
         ).command
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`help X` is `X --help`, as many programs have it, and `-help` is `--help`."""
+        if args and args[0] in ("help", "-help"):
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -63,7 +63,7 @@ class WherePath(click.types.StringParamType):
 def command(root: str, kind: Any, where: str | None, processes: int, as_json: bool, **values: Any) -> int:
     """Make a table, a data set, readable texts or passages of what was fetched. Sends no request.
 
-    csv, jsonl, parquet, sqlite: a row for each video, whatever became of it. txt, srt, vtt, md: a file for each
+    csv, xlsx, jsonl, parquet, sqlite: a row for each video, whatever became of it. txt, srt, vtt, md: a file for each
     transcript, under a readable name. passages: pieces of about 200 words with times and links.
     """
     options: dict[str, Any] = {
@@ -87,9 +87,13 @@ def tell_result(root: str, result: ExportResult) -> int:
     say(_sentence(result))
     if result.long_cells:
         texts = "1 text is" if result.long_cells == 1 else f"{result.long_cells:,} texts are"
+        what = (
+            "they are cut there; --to csv, jsonl, parquet and sqlite have all of them"
+            if result.kind == "xlsx"
+            else "for Excel, export with --to xlsx, which cuts them, or with --no-text"
+        )
         say(
-            f"{texts} longer than {MAX_CELL_CHARS:,} characters, which is all that a cell of Excel holds: for Excel, "
-            "export with --no-text"
+            f"{texts} longer than {MAX_CELL_CHARS:,} characters, which is all that a cell of Excel holds: {what}"
         )
     if result.unreadable:
         say(

@@ -39,19 +39,23 @@ def split_kinds(kinds: tuple[str, ...]) -> set[str]:
 def command(root: str, as_json: bool, as_csv: bool, kinds: tuple[str, ...], older_than: str | None) -> int:
     """Print one line for each job that is not ok: id, kind, message. A source that could not be listed appears by its
     name, with the kind `listing`."""
-    from engine.monitor.failed_jobs import check_kinds, rows, to_csv, to_json_lines, to_lines
+    from engine.monitor.failed_jobs import check_kinds, own_columns, rows, to_csv, to_json_lines, to_lines
     from engine.report.unfetched import Unfetched, closing
 
     asked = check_kinds(split_kinds(kinds))
     older_than_s = parse_duration_s(older_than, "--older-than") if older_than else None
-    write = to_json_lines if as_json else to_csv if as_csv else to_lines
+    write = to_json_lines if as_json else to_lines
     queue, kept = open_queue(root), Unfetched()
     found = rows(queue, asked, older_than_s)
     if not as_json:
         found = _counted(found, kept)
     if not sys.stdout.isatty():  # where nobody sees the lines come
         found = SlowWork("jobs").over("listed", found)
-    lines = write(found)
+    lines = (
+        to_csv(found, own_columns(rows(queue, asked, older_than_s)))
+        if as_csv and not as_json
+        else write(found)
+    )
     while block := list(itertools.islice(lines, _AT_ONCE)):
         print_lines(*block)
     if kept.kept:

@@ -223,6 +223,8 @@ def _work(queue: Queue, settings: Settings, request: RunRequest, notices: RunNot
     progress = Progress(queue, request.progress, verbose=bool(request.verbose))
 
     def tick() -> None:
+        if supervisor.stopping:
+            progress.say_stopping(settings.grace_s, by_signal=supervisor.by_signal)
         progress()
         notices.tick()
 

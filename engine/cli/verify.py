@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,12 @@ from engine.cli.options.common import json_option, next_run, queue_option
 from engine.cli.options.values import LOCAL_PATH
 from engine.errors import EngineError, Exit, UsageError
 from engine.queue.directory import open_queue
+
+if TYPE_CHECKING:
+    from engine.verify import Audit
+
+# Sorts of problems that the next run sees to by itself.
+LEFT_BY_KILLS = frozenset({"stray temporary file", "unfinished retry", "unfinished gathering"})
 
 
 @click.command("verify", cls=EngineCommand)
@@ -51,19 +58,25 @@ def command(root: str, as_json: bool, repair: bool, output: str | None) -> int:
     else:
         for line in lines:
             print_lines(line)
-    if audit.ok:
-        return Exit.OK
-    _say_next(root, repaired=repair)
-    return Exit.DAMAGED
+    if not audit.ok or repair:
+        _say_next(root, audit, repaired=repair)
+    return Exit.OK if audit.ok else Exit.DAMAGED
 
 
-def _say_next(root: str, *, repaired: bool) -> None:
-    """What to do about damage; nothing when not even `batch.json` can be read, which the audit has reported."""
+def _say_next(root: str, audit: Audit, *, repaired: bool) -> None:
+    """What to do next; nothing when not even `batch.json` can be read, which the audit has reported."""
     try:
         run = next_run(open_queue(root), root)
     except EngineError:
         return
-    if repaired:
+    left = sum(count for state, count in audit.states.items() if state in ("pending", "deferred"))
+    repair = f"`engine verify --repair -q {shlex.quote(root)}`"
+    if repaired and audit.ok:
+        if left:
+            say(f"next: `{run}` fetches the {left:,} that {'is' if left == 1 else 'are'} left")
+    elif repaired:
         say(f"next: `{run}` goes on with what is left")
+    elif set(audit.totals) <= LEFT_BY_KILLS:
+        say(f"next: `{run}` removes what a kill left over and goes on")
     else:
-        say(f"next: after a crash run again, `{run}`; else `engine verify --repair -q {shlex.quote(root)}`")
+        say(f"next: {repair} repairs what can be repaired")

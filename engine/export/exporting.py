@@ -70,6 +70,8 @@ def run_export(root: str, request: ExportRequest, on_progress: Progress | None =
     _refuse_place(queue, output, request)
     if request.kind == "parquet":
         from engine.export import parquet_files  # noqa: F401 - whether it can be imported
+    if request.kind == "xlsx":
+        from engine.export import workbook_file  # noqa: F401
     open_place: Callable[..., Place] = RemotePlace if is_remote(request.to) else LocalPlace
     try:
         with contextlib.closing(open_place(request.to, is_file=request.is_file)) as place:
@@ -94,6 +96,8 @@ def check_place(root: str, request: ExportRequest) -> None:
         raise UsageError(f"{request.to} holds something else than an export: give another place")
     if request.kind == "parquet":
         from engine.export import parquet_files  # noqa: F401
+    if request.kind == "xlsx":
+        from engine.export import workbook_file  # noqa: F401
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -105,11 +109,24 @@ def _refuse_place(queue: Queue, output: str | None, request: ExportRequest) -> N
     if is_remote(request.to):
         return
     where = os.path.realpath(request.to)
+    _refuse_root(request.to, where)
     for what, directory in (("the queue", queue.root), ("the transcripts", output)):
         if directory is not None and os.path.commonpath(
             (where, os.path.realpath(directory))
         ) == os.path.realpath(directory):
             raise UsageError(f"{request.to} lies in {what} ({directory}): give another place with -o")
+
+
+def _refuse_root(to: str, where: str) -> None:
+    """Raise UsageError where something would have to be made in the root directory: that is a slip."""
+    made = where
+    while not os.path.lexists(above := os.path.dirname(made)):
+        made = above
+    if above == os.sep and not os.path.lexists(made):
+        raise UsageError(
+            f"{to}: there is no {made}, and an export makes nothing in the root directory: give another place with "
+            "-o, or make that one first"
+        )
 
 
 class _Export:

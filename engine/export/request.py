@@ -10,10 +10,10 @@ from typing import Any, Literal, TypedDict, cast, get_args
 from engine.errors import UsageError
 from engine.output.formats import FORMATS
 
-ExportKind = Literal["csv", "parquet", "jsonl", "sqlite", "txt", "srt", "vtt", "md", "passages"]
+ExportKind = Literal["csv", "xlsx", "parquet", "jsonl", "sqlite", "txt", "srt", "vtt", "md", "passages"]
 KINDS: tuple[str, ...] = get_args(ExportKind)
 TEXTS = frozenset(FORMATS)  # one file a video
-TABLES = frozenset({"csv", "parquet", "jsonl", "sqlite"})  # one row a video
+TABLES = frozenset({"csv", "xlsx", "parquet", "jsonl", "sqlite"})  # one row a video
 
 DEFAULT_NAME = "{channel:.60}/{title:.80} [{id}]"
 DEFAULT_ROWS_PER_FILE = 50_000  # about 500 MB of Parquet
@@ -21,6 +21,7 @@ DEFAULT_ROWS_PER_FILE = 50_000  # about 500 MB of Parquet
 # The suffixes that make WHERE one file instead of a directory.
 SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "csv": (".csv",),
+    "xlsx": (".xlsx",),
     "jsonl": (".jsonl", ".ndjson"),
     "parquet": (".parquet",),
     "passages": (".jsonl", ".ndjson"),
@@ -30,7 +31,7 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
 _OF_FILES = (
     *(suffix for suffixes in SUFFIXES.values() for suffix in suffixes),
     *(f".{name}" for name in FORMATS),
-    *(".json", ".tsv", ".xlsx", ".xls", ".ods", ".zip", ".gz", ".html"),
+    *(".json", ".tsv", ".xls", ".ods", ".zip", ".gz", ".html"),
 )
 # Which options are for which kinds only.
 _ONLY_FOR = {
@@ -119,7 +120,7 @@ def _refuse_name(found: ExportRequest) -> None:
     fitting = SUFFIXES.get(found.kind)
     fits = f"a name that ends in {' or '.join(fitting)}, or " if fitting else ""
     what = "makes one file a video" if found.kind in TEXTS else f"makes no {suffix}"
-    excel = "; Excel opens the file of --to csv -o table.csv" if suffix in (".xlsx", ".xls", ".ods") else ""
+    excel = "; --to xlsx -o table.xlsx makes a workbook" if suffix in (".xlsx", ".xls", ".ods") else ""
     raise UsageError(f"{found.to}: --to {found.kind} {what}: give {fits}a directory{excel}")
 
 
@@ -127,5 +128,14 @@ def parse_run_export(text: str) -> tuple[ExportKind, str | None]:
     """`KIND[:WHERE]`, as `engine run --export` takes it. Raises UsageError for an unknown kind."""
     kind, _, where = text.partition(":")
     if kind not in KINDS:
-        raise UsageError(f"--export {text}: no kind {kind!a}: choose from {', '.join(KINDS)}")
+        raise UsageError(f"--export {text}: no kind {kind!a}: {_meant(text)}choose from {', '.join(KINDS)}")
     return cast(ExportKind, kind), where or None
+
+
+def _meant(text: str) -> str:
+    """What a name without a kind may mean: `--export table.csv` is `csv:table.csv`."""
+    fits = (*SUFFIXES.items(), *((name, (f".{name}",)) for name in FORMATS))
+    for kind, suffixes in fits:
+        if text.lower().endswith(suffixes):
+            return f"did you mean `--export {kind}:{text if kind not in TEXTS else os.path.splitext(text)[0]}`? Else "
+    return ""

@@ -140,6 +140,12 @@ class SliceWork:
         values = self._values(chosen, found, columns)
         found.data, found.long_cells = delimited.to_csv(values, columns)
 
+    def _xlsx(self, number: int, chosen: list[tuple[Row, Row | None]], found: ConvertedSlice) -> None:
+        from engine.export import workbook_file
+
+        columns = self._spec.columns.without("segments")
+        found.data, found.long_cells = workbook_file.to_cells(self._values(chosen, found, columns), columns)
+
     def _jsonl(self, number: int, chosen: list[tuple[Row, Row | None]], found: ConvertedSlice) -> None:
         found.data = b"".join(map(json_lines.line, self._values(chosen, found, self._spec.columns)))
 

@@ -16,7 +16,7 @@ from engine.export.request import SUFFIXES, TEXTS, ExportRequest
 from engine.storage import disk
 
 _MODE = 0o644
-_STEMS = {"csv": "videos", "jsonl": "videos", "sqlite": "videos", "passages": "passages"}
+_STEMS = {"csv": "videos", "xlsx": "videos", "jsonl": "videos", "sqlite": "videos", "passages": "passages"}
 _MAX_TEXT_FILES = 4096  # that are staged before they get their names: each time the file system is synced
 
 
@@ -66,6 +66,10 @@ def writer_for(
         return _ParquetFiles(request, columns, publishing, part, rows)
     if request.kind == "sqlite":
         return _Database(request, columns, publishing, part)
+    if request.kind == "xlsx":
+        from engine.export.workbook_file import WorkbookWriter
+
+        return WorkbookWriter(publishing, table_name(request, part), columns.without("segments"))
     header = delimited.header(columns.without("segments")) if request.kind == "csv" else b""
     return _OneFile(publishing, table_name(request, part), header)
 

@@ -112,6 +112,7 @@ def _lines(
 ) -> Iterator[Line]:
     index, names, width = columns.index, columns.names, len(columns.names)
     own = names[index] if index < width else None
+    shown = f"{own} ({index + 1})" if columns.has_header and own is not None else str(index + 1)
     for line, cells, reason, values in rows:
         if reason is not None:
             yield rejected(file, line, cells[0], reason)
@@ -120,7 +121,14 @@ def _lines(
         found, why_not = find(text)
         if found is None:
             # A row whose own cell is empty is shown whole, or nobody would find it again.
-            yield rejected(file, line, text if text.strip() else delimiter.join(cells), why_not)
+            if not text.strip():
+                text = delimiter.join(cells)
+                why_not = (
+                    f"no link in column {shown.rpartition(' (')[0] or shown}"
+                    if text.strip(delimiter)
+                    else why_not
+                )
+            yield rejected(file, line, text, why_not, column=shown)
             continue
         held: list[Any] = cells if values is None else values
         given: dict[str, Any] = dict(zip(names, held, strict=False))
@@ -135,7 +143,7 @@ def _lines(
         # Where the cell shows a word and the video lies behind it, the word is the user's.
         if own is not None and (values is None or held[index] == "" or str(held[index]) == text):
             del given[own]
-        yield Line(file, line, text, found, {**common, **given} if common else given, None)
+        yield Line(file, line, text, found, {**common, **given} if common else given, None, column=shown)
 
 
 class _NoRowError(Exception):

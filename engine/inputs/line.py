@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TextIO
 
 SHOWN_CHARS = 300
@@ -21,6 +21,7 @@ class Line:
     `file` is the path as given, `stdin` or `argument`; `line` counts from 1 (in a JSON list: elements);
     `text` is what was taken for the video; `input` the user's other columns. `reason` (for a person) is
     set if and only if `video_id` is None. `listable`: it may name a channel, a playlist or a search instead.
+    `column`: in which column of a table the video was looked for.
     """
 
     file: str
@@ -30,6 +31,7 @@ class Line:
     input: dict[str, Any]
     reason: str | None
     listable: bool = True
+    column: str = field(default="", compare=False, repr=False)
 
 
 class Readable(Protocol):
@@ -79,9 +81,11 @@ class Returnable:
         self._returned.extendleft(reversed(lines))
 
 
-def rejected(file: str, line: int, text: str, reason: str, *, listable: bool = True) -> Line:
+def rejected(
+    file: str, line: int, text: str, reason: str, *, listable: bool = True, column: str = ""
+) -> Line:
     """A line that names no video, and why. Its text can be encoded as UTF-8."""
-    return Line(file, line, without_surrogates(text), None, {}, reason, listable)
+    return Line(file, line, without_surrogates(text), None, {}, reason, listable, column)
 
 
 def without_surrogates(text: str) -> str:

@@ -8,7 +8,8 @@ import io
 import json
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from engine.errors import UsageError
@@ -20,6 +21,7 @@ from engine.queue.manifest import read_checkpoint, read_rows
 from engine.storage.timestamps import seconds
 
 COLUMNS = ("video_id", "status", "kind", "message", "attempts", "title", "channel", "egress", "finished_at")
+MAX_OWN_COLUMNS = 100
 _TAIL_BYTES = 1 << 18
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -100,8 +102,8 @@ def to_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
             f"{printable(str(row.get('kind'))):14}",
             printable(str(row.get("message") or "-"), 120),
         ]
-        if row.get("title"):
-            parts.append(f"({printable(str(row['title']), 60)})")
+        if told := row.get("title") or _first_text(row.get("input")):
+            parts.append(f"({printable(str(told), 60)})")
         yield "  ".join(parts)
 
 
@@ -111,20 +113,43 @@ def to_json_lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield json.dumps({"schema_version": 1, **row})
 
 
-def to_csv(found: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A table with a header, one physical line a job, without line ends.
+def _first_text(given: object) -> str:
+    """The first text among the user's columns: a video that could not be fetched has no title."""
+    values = given.values() if isinstance(given, dict) else ()
+    return next((value for value in values if isinstance(value, str) and value.strip()), "")
+
+
+def own_columns(found: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """The user's columns in these rows, at most 100: the name in the input, and the name in a table."""
+    names: dict[str, str] = {}
+    for row in found:
+        given = row.get("input")
+        for name in given if isinstance(given, dict) else ():
+            if name not in names and len(names) < MAX_OWN_COLUMNS:
+                names[name] = f"input_{name}" if name in COLUMNS else name
+    return names
+
+
+def to_csv(found: Iterable[dict[str, Any]], own: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    """A table with a header, one physical line a job, without line ends. `own` are columns of the user's to append.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front. Ids stay as they are, even with a
     `-` in front, because programs read them.
     """
-    yield _record(COLUMNS)
+    yield _record([*COLUMNS, *(_cell("", name) for name in own.values())])
     for row in found:
-        yield _record([_cell(name, row.get(name)) for name in COLUMNS])
+        given = row.get("input")
+        values = [given.get(name) for name in own] if isinstance(given, dict) else [None] * len(own)
+        yield _record(
+            [*(_cell(name, row.get(name)) for name in COLUMNS), *(_cell("", each) for each in values)]
+        )
 
 
 def _cell(name: str, value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, dict | list):
+        value = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, str):
         return str(value)
     if name == "video_id" and not value.startswith("@"):  # only a listing's source does

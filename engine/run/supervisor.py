@@ -10,14 +10,15 @@ control pipes end, all its processes leave, and the next run goes on.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 from engine.budget import Budget
-from engine.errors import EngineError, Exit, Interrupted
+from engine.errors import EngineError, Exit, HeldError, Interrupted
 from engine.output import stores
-from engine.process import shortages
+from engine.process import environment, shortages
 from engine.queue import dead_workers, events
 from engine.queue.control import ControlRequest
 from engine.queue.directory import Queue
@@ -65,6 +66,16 @@ class Supervisor:
     def message(self) -> str:
         """Why the run ended, or nothing."""
         return self._end.message if self._end else ""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run ends before its work does."""
+        return self._end is not None and self._end.code != Exit.OK
+
+    @property
+    def by_signal(self) -> bool:
+        """Whether a signal ends it."""
+        return self._signals.exit_code is not None
 
     # ---- the run ----------------------------------------------------------------------------------------
     def run(self) -> int:
@@ -246,5 +257,10 @@ class Supervisor:
 
 
 def hold(queue: Queue) -> Lock:
-    """Take run.lock, or raise HeldError naming the run that has it."""
-    return take_or_say_who(queue.run_lock, "run", note={"since": utc(ms=True)})
+    """Take run.lock, or raise HeldError naming the run that has it, and what can be done meanwhile."""
+    try:
+        return take_or_say_who(queue.run_lock, "run", note={"since": utc(ms=True)})
+    except HeldError as exc:
+        where = shlex.quote(environment.shown(queue.root))
+        more = f"Watch it: `engine status -q {where} --watch`. Add to it: `engine seed INPUT -q {where}`"
+        raise HeldError(*exc.lines, more, path=exc.path, pid=exc.pid) from None

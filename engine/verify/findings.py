@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 KEPT = 1000  # so many problems of one sort are kept; the rest is only counted
+LEFT_OVER = "left over by a kill; the next run removes it"
 SHOWN = 20  # so many of them are shown to a person
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.storage.locks import is_locked, living_holder
 from engine.verify.directory_scan import MARKERS, OWNER, TMP, OutputTree
-from engine.verify.findings import Findings
+from engine.verify.findings import LEFT_OVER, Findings
 from engine.verify.shard_audit import SHARDS
 from engine.verify.strays import is_temporary_output
 
@@ -49,7 +49,7 @@ def output_strays(
                     "temporary file(s) of another queue's run, which is at work in the same output directory"
                 )
             elif is_temporary_output(path):
-                findings.problem("stray temporary file", full, "left by a process that was killed")
+                findings.problem("stray temporary file", full, LEFT_OVER)
             else:
                 findings.note(_OTHERS)
         elif path.startswith(MARKERS + os.sep):
@@ -57,7 +57,7 @@ def output_strays(
         elif path.startswith(SHARDS + os.sep) and stores_shards:
             continue  # `engine.verify.shard_audit` looks at them
         elif is_temporary_output(path):
-            findings.problem("stray temporary file", full, "left by a process that was killed")
+            findings.problem("stray temporary file", full, LEFT_OVER)
         elif video_id is None:
             findings.note(_OTHERS)
         elif video_id not in jobs:
@@ -72,7 +72,7 @@ def output_strays(
 
 def _marker(full: str, name: str, batch: str, findings: Findings) -> None:
     if batch and name.startswith(f".{batch}.") and name.endswith(".tmp"):
-        findings.problem("stray temporary file", full, "left by a process that was killed")
+        findings.problem("stray temporary file", full, LEFT_OVER)
     elif batch and name == batch:
         value = _json(full)
         if value is None or not isinstance(value.get("queue"), str) or not value["queue"]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from engine.storage.zstd import decompress
-from engine.verify.findings import Findings
+from engine.verify.findings import LEFT_OVER, Findings
 
 SHARDS = "shards"
 INDEX = "index"
@@ -88,7 +88,7 @@ class ShardAudit:
         for name in names:
             path = os.path.join(directory, name)
             if _TEMPORARY.fullmatch(name):
-                findings.problem("stray temporary file", path, "left by a process that was killed")
+                findings.problem("stray temporary file", path, LEFT_OVER)
             elif not _SHARD.fullmatch(name) or not os.path.isfile(path) or os.path.islink(path):
                 findings.note(_OTHERS, name != INDEX)
             elif name in self._frames or _batch_of(path) == batch or not os.path.getsize(path):

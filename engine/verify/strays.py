@@ -11,7 +11,7 @@ import re
 from engine.output.formats import SUFFIXES
 from engine.queue.directory import Queue
 from engine.verify.directory_scan import FOREIGN, NAMED, OWNER, TMP, TOKEN, WORKER, WORKER_FILES, listing
-from engine.verify.findings import Findings
+from engine.verify.findings import LEFT_OVER, Findings
 
 _REPLACED = (
     r"(?:FORMAT|(?:batch|checkpoint|status|control|live|retry|gather|ways)\.json|known\.u64|tickets|captions"
@@ -27,18 +27,17 @@ _OUTPUT_TEMPORARY = re.compile(
 
 def leftovers(queue: Queue, findings: Findings) -> None:
     """Report temporary files in the queue directory; names that no engine gives are somebody else's."""
-    detail = "left by a process that was killed; the next run removes it"
     for name in listing(queue.tmp):
         path = os.path.join(queue.tmp, name)
         if is_temporary(path) or (_STAGING.fullmatch(name) and _is_staging(path)):
-            findings.problem("stray temporary file", path, detail)
+            findings.problem("stray temporary file", path, LEFT_OVER)
         else:
             findings.note(FOREIGN)
     for directory in ("", "segments", "ids", "listings"):
         for name in listing(queue.path(directory)):
             path = queue.path(directory, name)
             if is_temporary(path):
-                findings.problem("stray temporary file", path, detail)
+                findings.problem("stray temporary file", path, LEFT_OVER)
 
 
 def is_temporary(path: str) -> bool:

@@ -173,6 +173,11 @@ def test_beside_a_live_run(engine: Engine) -> None:
             said = engine(*command)
             assert said.code == Exit.HELD, command
             assert f"pid {os.getpid()}" in said.err
+        said = engine("run", ids(1)[0])
+        assert (
+            "`engine status -q queue_dir --watch`" in said.err
+            and "`engine seed INPUT -q queue_dir`" in said.err
+        )
         assert json.loads(engine("status", "--json").out)["total"] == 1  # nothing was seeded
         assert "asked the run" in engine("stop").err
         assert json.loads(Path("queue_dir/control.json").read_text()) == {"stop": True, "now": False}
@@ -235,6 +240,31 @@ def test_retry_and_verify(engine: Engine, tmp_path: Path) -> None:
     said = engine("verify", "-q", queue.root, "--json")
     assert said.code == Exit.DAMAGED
     assert name in json.dumps(json.loads(said.out))
+    assert f"next: `engine verify --repair -q {queue.root}`" in said.err
+    said = engine("verify", "--repair", "-q", queue.root)
+    left = failed + 1
+    assert (said.code, f"next: {goes_on} fetches the {left} that are left" in said.err) == (0, True), said
+    Path(queue.path("tmp", ".status.json.00000000.tmp")).touch()
+    said = engine("verify", "-q", queue.root)
+    assert said.code == Exit.DAMAGED
+    assert "left over by a kill; the next run removes it" in said.out
+    assert f"next: {goes_on} removes what a kill left over" in said.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "same"),
+    [
+        (["help"], ["--help"]),
+        (["-help"], ["--help"]),
+        (["help", "run"], ["run", "--help"]),
+        (["run", "-help"], ["run", "--help"]),
+        (["status", "-help"], ["status", "--help"]),
+        (["help", "fleet", "plan"], ["fleet", "plan", "--help"]),
+    ],
+)
+def test_help_as_other_programs_have_it(engine: Engine, typed: list[str], same: list[str]) -> None:
+    assert engine(*typed) == engine(*same)
+    assert engine(*typed).code == 0
 
 
 # ---- what a run refuses before it begins ----------------------------------------------------------------

@@ -188,3 +188,36 @@ def test_a_reader_that_leaves_does_not_end_the_run(
     item()
     item.close()
     assert replaced == [1 if mode == "json" else 2]
+
+
+@pytest.mark.parametrize(
+    ("mode", "by_signal", "said"),
+    [
+        ("bar", True, "stopping: what is in flight gets up to 15 s; ^C again ends it at once\n"),
+        ("plain", False, "stopping: what is in flight gets up to 15 s\n"),
+        ("json", True, ""),
+        ("none", True, ""),
+    ],
+)
+def test_a_stop_is_said_once(
+    queue: Queue, capsys: pytest.CaptureFixture[str], mode: str, by_signal: bool, said: str
+) -> None:
+    item = Progress(queue, mode)
+    for _ in range(3):
+        item.say_stopping(15.0, by_signal=by_signal)
+    err = capsys.readouterr().err
+    assert err.count("stopping") == bool(said)
+    assert said in err
+
+
+def test_the_live_view_leaves_room_for_the_echo_of_two_interrupts(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the edge of the terminal `^C` would go on in the next line, and the next view be drawn one line too low."""
+    for name, text in {"COLUMNS": "70", "TERM": "xterm", "LINES": "30"}.items():
+        monkeypatch.setenv(name, text)
+    item = Progress(queue, "bar")
+    item()
+    item.close()
+    drawn = [each for each in capsys.readouterr().err.splitlines() if each[:1] in "╭│╰"]
+    assert drawn and max(map(len, drawn)) == 70 - len("^C^C")

@@ -78,6 +78,7 @@ def test_a_preview(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert out.splitlines() == [
         "list.csv",
+        "column id (1); kept: topic, n",
         f"      2  {A}  topic=x; n=1",
         f"      3  {B}  topic=y; n=2",
         "      4  -            rejected: the id has 8 characters, not 11: 'nonsense'",
@@ -216,3 +217,22 @@ def test_a_list_without_a_video_is_named(text: str, here: Path, capsys: pytest.C
     code, out, err = seed(capsys, "leer.csv", A)
     assert (code, out) == (0, "read 1: added 1, duplicate 0, rejected 0\n")
     assert err == "leer.csv names no video\n"
+
+
+def test_a_preview_names_the_column_and_a_line_without_a_link(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"Titel;Link;Notiz\nGr\u00fcn;https://youtu.be/{A};a\nOhne;;\u00fcber\nFalsch;n\u00fcschts;c\n"
+    (here / "liste.csv").write_text(text)
+    _, out, _ = seed(capsys, "liste.csv", "--preview", "9")
+    assert out.splitlines() == [
+        "liste.csv",
+        "column Link (2); kept: Titel, Notiz",
+        f"      2  {A}  Titel=Gr\u00fcn; Notiz=a",
+        "      3  -            rejected: no link in column Link: 'Ohne;;\u00fcber'",
+        "      4  -            rejected: neither a video id nor a YouTube address: 'n\u00fcschts'",
+    ]
+    (here / "bare.csv").write_text(f"x,{A}\ny,{B}\nz,{C}\nw,\n")
+    _, out, _ = seed(capsys, "bare.csv", "--preview", "9")
+    assert out.splitlines()[1] == "column 2; kept: column_1"
+    assert "no link in column 2: 'w,'" in out

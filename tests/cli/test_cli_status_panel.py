@@ -364,3 +364,18 @@ def test_the_last_that_were_not_ok_and_only_as_many_egresses_as_there_is_room_fo
 )
 def test_how_many_videos_each_way_served(ways: dict[str, int], words: str) -> None:
     assert served_words({"ways": ways}) == words
+
+
+@pytest.mark.parametrize("width", range(46, 112))
+def test_a_live_view_cuts_no_column_but_the_name(width: int) -> None:
+    """Columns for which there is no room are left out, the last first."""
+    out = io.StringIO()
+    found = value(egresses=[egress("p001 a.long.name.of.a.host.example:8080")] * 3)
+    Console(file=out, width=width).print(panel(found, "q", width=width, height=40))
+    lines = [each.strip("│ ").split() for each in out.getvalue().splitlines()]
+    header = next(words for words in lines if words[:1] == ["egress"])
+    every = ["egress", "state", "rate", "opens", "in", "ok", "blocked", "requests", "bytes"]
+    assert header == every[: len(header)] and len(header) >= 3
+    assert header == every or width < 84
+    row = next(each for each in out.getvalue().splitlines() if "p001" in each)
+    assert row.count("…") <= 1 and "0.5/s" in row

@@ -23,7 +23,7 @@ from support import every_step
 from engine import Batch, DiskError, HeldError, UsageError
 from engine.export.file_list import FileList
 from engine.export.place import LocalPlace
-from engine.export.request import KINDS
+from engine.export.request import KINDS, parse_run_export
 from engine.model import Kind
 from engine.storage import disk
 
@@ -174,7 +174,8 @@ def test_a_file(batch: Batch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "why"),
     [
-        ("csv", "table.xlsx", r"ends in \.csv, or a directory; Excel opens"),
+        ("csv", "table.xlsx", r"ends in \.csv, or a directory; --to xlsx -o table\.xlsx"),
+        ("xlsx", "table.csv", r"ends in \.xlsx"),
         ("jsonl", "lines.json", r"\.jsonl or \.ndjson, or a directory"),
         ("parquet", "data.csv", r"ends in \.parquet"),
         ("txt", "all.txt", "one file a video: give a directory"),
@@ -405,3 +406,25 @@ def test_transcripts_that_go_meanwhile_replace_nothing(tmp_path: Path, kind: Any
     (tmp_path / "away").rename(tmp_path / "out")
     batch.export(kind, where)
     assert files(where).keys() == before.keys()
+
+
+def test_no_directory_is_made_in_the_root(batch: Batch) -> None:
+    for where in ("/nope-of-engine/deep/x.csv", "/nope-of-engine", "/nope-of-engine.csv"):
+        with pytest.raises(UsageError, match="nothing in the root directory"):
+            batch.export("csv", where)
+    assert not [name for name in os.listdir("/") if "nope-of-engine" in name]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("table.csv", "did you mean `--export csv:table.csv`?"),
+        ("Table.XLSX", "did you mean `--export xlsx:Table.XLSX`?"),
+        ("texts.srt", "did you mean `--export srt:texts`?"),
+        ("nonsense", "no kind 'nonsense': choose from csv"),
+    ],
+)
+def test_a_place_without_a_kind(text: str, meant: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_run_export(text)
+    assert meant in str(raised.value)

@@ -86,7 +86,7 @@ def test_no_column_at_all() -> None:
 def test_a_named_column_of_which_most_is_wrong() -> None:
     lines = rows(f"url,n\nx,1\ny,2\n{A},3\n,4\n,\n")
     assert [(line.line, line.video_id) for line in lines] == [(2, None), (3, None), (4, A), (5, None)]
-    assert (lines[3].text, lines[3].reason) == (",4", "empty")
+    assert (lines[3].text, lines[3].reason) == (",4", "no link in column url")
 
 
 def test_the_line_is_where_the_row_starts() -> None:

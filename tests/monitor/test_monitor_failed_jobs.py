@@ -12,7 +12,15 @@ import pytest
 from support import batch, file_rows, finish, ids, some_fail, worked
 
 from engine.model import Kind
-from engine.monitor.failed_jobs import COLUMNS, LatestFailures, rows, to_csv, to_json_lines, to_lines
+from engine.monitor.failed_jobs import (
+    COLUMNS,
+    LatestFailures,
+    own_columns,
+    rows,
+    to_csv,
+    to_json_lines,
+    to_lines,
+)
 from engine.queue.making import make_queue
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -101,3 +109,24 @@ def test_the_latest_follow_the_manifest(tmp_path: Path) -> None:
     assert [row["video_id"] for row in latest()] == ["BBBBBBBBBBB"]
     Path(queue.manifest).unlink()
     assert latest() == []
+
+
+def test_the_users_own_columns() -> None:
+    """A video that could not be fetched has no title; the user's list has one."""
+    given = {
+        "n": 3,
+        "note": " ",
+        "Title": "Gr\u00fcne " + "B\u00e4ume " * 20,
+        "kind": "=1+1",
+        "tags": ["a", "b"],
+    }
+    row = {**ODD, "title": None, "input": given}
+    (line,) = to_lines([row])
+    assert "(Gr\u00fcne B\u00e4ume" in line and line.endswith("\u2026)")
+    own = own_columns([ODD, row])
+    assert list(own.values()) == ["row", "n", "note", "Title", "input_kind", "tags"]
+    table = list(csv.DictReader(io.StringIO("\n".join(to_csv([ODD, row, {"video_id": "@s"}], own)))))
+    assert [each["n"] for each in table] == ["", "3", ""]
+    assert (table[0]["row"], table[1]["input_kind"], table[1]["tags"]) == ("1", "'=1+1", '["a", "b"]')
+    assert table[1]["kind"] == "garbled"
+    assert len(own_columns([{"input": {str(n): n for n in range(500)}}])) == 100

@@ -21,6 +21,7 @@ from engine.queue.directory import Queue
 from engine.units import duration
 
 BAR_S, PLAIN_S, JSON_S = 0.5, 30.0, 1.0
+ECHO = 2 * len("^C")  # columns
 EVENTS_S = 1.0
 # Events that are printed without -v: the run doubts its answers, or one of its processes stands still.
 ALARMS = frozenset(
@@ -66,6 +67,7 @@ class Progress:
         self._live: Any = None
         self._latest = LatestFailures(queue)
         self._closings = Closings()
+        self._said_stopping = False
 
     def __call__(self) -> None:
         now = time.monotonic()
@@ -102,11 +104,21 @@ class Progress:
         except (OSError, SystemExit):  # nobody reads stderr any more: the run goes on
             self._events_at = _size(self._queue.events)
 
+    def say_stopping(self, grace_s: float, *, by_signal: bool) -> None:
+        """Say once that the run is ending, and how long that may take."""
+        if self._said_stopping or self.mode in ("json", "none"):
+            return
+        self._said_stopping = True
+        again = "; ^C again ends it at once" if by_signal else ""
+        with contextlib.suppress(OSError, SystemExit):
+            self._print(f"stopping: what is in flight gets up to {duration(grace_s)}{again}")
+
     def _draw(self, value: dict[str, Any]) -> None:
         from engine.cli.display.status_panel import panel
 
         live = self._terminal()
         width, height = live.console.size
+        width -= ECHO  # where the terminal echoes ^C at the edge, the frame would move down by a line
         view = panel(
             value,
             environment.shown(self._queue.root),

@@ -19,10 +19,13 @@ def to_lines(lines: Iterable[Line]) -> Iterator[str]:
     """For people: each input by name, below it a line for each of its lines, cut to the terminal's width."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     file = None
-    for line in lines:
+    shown = list(lines)
+    for line in shown:
         if line.file != file:
             file = line.file
             yield _end(printable(file), width)
+            if words := _columns([each for each in shown if each.file == file]):
+                yield printable(words, width)
         head = f"{line.line:>7,}  {line.video_id or '-':11}  "
         text = printable(_understood(line), max(20, width - len(head)) if width else None)
         yield f"{head}{text}".rstrip()
@@ -50,11 +53,18 @@ def _end(text: str, width: int | None) -> str:
     return f"…{text}"
 
 
+def _columns(lines: list[Line]) -> str:
+    """Which column of a table holds the videos, and which others go along; nothing for what is no table."""
+    column = next((line.column for line in lines if line.column), "")
+    kept = list(dict.fromkeys(name for line in lines for name in line.input))
+    return f"column {column}; kept: {', '.join(kept) or 'none'}" if column else ""
+
+
 def _understood(line: Line) -> str:
     if source := source_of(line):
         return f"{source.kind} {source.name}: to be listed"
     if line.reason is not None:
-        return f"rejected: {line.reason}: {without_password(line.text)[:MAX_VALUE_CHARS]!a}"
+        return f"rejected: {line.reason}: {without_password(line.text)[:MAX_VALUE_CHARS]!r}"
     return "; ".join(f"{name}={_value(value)}" for name, value in line.input.items())
 
 

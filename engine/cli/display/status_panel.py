@@ -40,6 +40,8 @@ STATE_STYLE = {
 _EGRESSES_SHOWN = 12
 _LEAST_EGRESSES = 3
 _WIDEST = 110
+_EGRESS_COLUMNS = ("egress", "state", "rate", "opens in", "ok", "blocked", "requests", "bytes")
+_LEAST_NAME = 12  # columns of an egress's name
 NARROW = 60  # columns
 
 
@@ -93,7 +95,9 @@ def panel(
     if latest:
         parts.append(_latest(latest, narrow))
     state = value["state"]
-    title = Text.assemble((printable(root), "bold"), "  ", (state, STATE_STYLE.get(state, "")))
+    # A title that is too long would make the frame wider than it may be.
+    name = printable(root, max(8, frame - len(state) - 8) if frame else None)
+    title = Text.assemble((name, "bold"), "  ", (state, STATE_STYLE.get(state, "")))
     return Panel(
         Group(*parts), title=title, title_align="left", border_style="dim", expand=False, width=frame
     )
@@ -170,9 +174,9 @@ def _egresses(egresses: list[dict[str, Any]], room: int, narrow: bool, frame: in
     if len(egresses) > room:
         egresses = sorted(egresses, key=worst_first)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    names = ("egress", "state", "rate", "opens in", "ok", "blocked", "requests", "bytes")
-    shown = names[:4] if narrow else names
-    names_wide = None if frame is None else max(12, frame - (34 if narrow else 67))
+    rows = [_egress_cells(egress) for egress in egresses[:room]]
+    count, names_wide = (len(_EGRESS_COLUMNS), None) if frame is None else _fitting(rows, frame - 4)
+    shown = _EGRESS_COLUMNS[: min(count, 4) if narrow else count]
     for name in shown:
         table.add_column(
             name,
@@ -182,23 +186,37 @@ def _egresses(egresses: list[dict[str, Any]], room: int, narrow: bool, frame: in
             overflow="ellipsis",
             max_width=names_wide if name == "egress" else None,
         )
-    for egress in egresses[:room]:
-        cells = (
-            Text(printable(egress["name"])),  # no markup: [fe80::1] is an address
-            egress["state"],
-            "none" if egress["rate_per_s"] is None else f"{egress['rate_per_s']:.3g}/s",
-            duration(egress["open_in_s"]) if egress["open_in_s"] else "",
-            f"{egress['ok']:,}",
-            f"{egress['blocked']:,}",
-            f"{egress['requests']:,}",
-            size(egress["bytes"]),
-        )
-        table.add_row(*cells[: len(shown)])
+    for cells in rows:
+        table.add_row(*map(Text, cells[: len(shown)]))  # no markup: [fe80::1] is an address
     if len(egresses) > room:
         states = ", ".join(f"{state} {count:,}" for state, count in counts.most_common())
         rest = f"and {len(egresses) - room:,} more; of all {len(egresses):,}: {states}"
         return Group(table, Text(rest, no_wrap=frame is not None, overflow="ellipsis"))
     return table
+
+
+def _egress_cells(egress: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        printable(egress["name"]),
+        egress["state"],
+        "none" if egress["rate_per_s"] is None else f"{egress['rate_per_s']:.3g}/s",
+        duration(egress["open_in_s"]) if egress["open_in_s"] else "",
+        f"{egress['ok']:,}",
+        f"{egress['blocked']:,}",
+        f"{egress['requests']:,}",
+        size(egress["bytes"]),
+    )
+
+
+def _fitting(rows: Sequence[tuple[str, ...]], width: int) -> tuple[int, int]:
+    """How many columns fit into this width with nothing but the name cut, and how wide that may be."""
+    left = width - _LEAST_NAME
+    for number, name in enumerate(_EGRESS_COLUMNS[1:], 1):
+        wide = 2 + max(len(name), *(len(cells[number]) for cells in rows))
+        if wide > left:
+            return number, _LEAST_NAME + left
+        left -= wide
+    return len(_EGRESS_COLUMNS), _LEAST_NAME + left
 
 
 def worst_first(egress: dict[str, Any]) -> tuple[bool, bool, float]:

@@ -61,6 +61,7 @@ class EngineCommand(click.Command):
     """A command of `engine`. Raises click.UsageError for an option of one value that is given twice."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        args = ["--help"] if args == ["-help"] else args  # else the letters are taken for options
         refuse_repeated(self, ctx, args)
         return super().parse_args(ctx, args)
 
@@ -125,6 +126,7 @@ class IdCommand(EngineCommand):
     reads_user_file = True  # whether the user's own file is one of them
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        args = ["--help"] if args == ["-help"] else args
         if any(param.name == "mask" for param in self.params):
             args = with_mask_values(args)
         args = self._with_ids_marked(ctx, args)
