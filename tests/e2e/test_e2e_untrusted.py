@@ -51,7 +51,9 @@ def test_the_queues_own_file_is_used_before_and_in_a_run(site: Rehearsal, tmp_pa
     queue = tmp_path / "q"
     queue.mkdir()
     (queue / "ca.pem").write_bytes(Path(site.ca_bundle).read_bytes())
-    (queue / "engine.toml").write_text(f'proxy = "{site.proxy_url}"\nca-bundle = "ca.pem"\nlanguages = "en"\n')
+    (queue / "engine.toml").write_text(
+        f'proxy = "{site.proxy_url}"\nca-bundle = "ca.pem"\nlanguages = "en"\n'
+    )
     others = {"REQUESTS_CA_BUNDLE": certifi.where(), "SSL_CERT_FILE": certifi.where()}
     doctor = engine("doctor", "-q", queue, "-o", tmp_path / "out", **others)
     assert doctor.code == 0, doctor.said
@@ -62,5 +64,7 @@ def test_the_queues_own_file_is_used_before_and_in_a_run(site: Rehearsal, tmp_pa
     assert "1 way by p001" in probe.err
     args = ("run", *videos(2, 1), "-q", queue, "-o", tmp_path / "out", "-p", "1", "-t", "1", "--rate", "none")
     assert engine(*args, **others).code == 0
-    other = engine("probe", "-q", queue, "--ways", "android", "--ca-bundle", certifi.where(), "--rate", "none")
+    other = engine(
+        "probe", "-q", queue, "--ways", "android", "--ca-bundle", certifi.where(), "--rate", "none"
+    )
     assert other.code == 12, "what is typed wins"
