@@ -51,6 +51,12 @@ def _scenes_help() -> str:
 @click.option("--serve", is_flag=True, help="Run only the server, until ^C.")
 @click.option("--port", type=Whole(0, 65535), default=0, help="The server's port (default: a free one).")
 @click.option(
+    "--ca-dir",
+    metavar="DIR",
+    type=LOCAL_PATH,
+    help="Keep the server's certificates there, ca.pem for --ca-bundle: the same from one start to the next.",
+)
+@click.option(
     "--arrivals",
     metavar="FILE",
     type=LOCAL_PATH,
@@ -113,6 +119,7 @@ def command(
     uploads: int,
     serve: bool,
     port: int,
+    ca_dir: str | None,
     arrivals: str | None,
     latency: float,
     scenes: tuple[str, ...],
@@ -129,8 +136,8 @@ def command(
     """The same run against an embedded server that answers as YouTube: a real HTTPS proxy on 127.0.0.1.
 
     Without INPUT it invents videos for a new queue, and goes on with one that is there. INPUT can be whatever `run`
-    takes; @made-up-150 is a channel of 150 videos, PLmade-up-150 a playlist. A queue remembers that
-    it is a rehearsal.
+    takes; @made-up-150 is a channel of 150 videos, PLmade-up-150 a playlist. Such lists share their videos;
+    @zoo-made-up-150 has its own, and so for any name. A queue remembers that it is a rehearsal.
     """  # fmt: skip
     _refuse_shape_without_limit(limit_rate)
     settings = RehearsalSettings(
@@ -147,6 +154,7 @@ def command(
         arrivals=os.path.abspath(arrivals) if arrivals else None,
         real_sizes=real_sizes,
         uploads=uploads,
+        ca_dir=os.path.abspath(ca_dir) if ca_dir else None,
     )
     if serve:
         return _serve(settings)

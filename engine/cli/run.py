@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,7 @@ from engine.cli.options.input import reading_options
 from engine.cli.options.network import check_authorities, proxy_urls, through_environment, warn_if_typed
 from engine.cli.options.run_options import RunRequest, read_options, run_options
 from engine.cli.run_exports import check_exports, run_exports, say_what_next
+from engine.cli.run_news import RunNews, end_words, news_words
 from engine.cli.run_notices import RunNotices
 from engine.cli.run_output import open_output, say_whose
 from engine.cli.seed import seeded_sentence
@@ -41,6 +42,9 @@ from engine.queue.mounts import refuse_remote
 from engine.run import notify
 from engine.seeding.reading import seed_streams
 from engine.settings import Settings, check_rehearsal, freeze, frozen_or
+
+if TYPE_CHECKING:
+    from engine.export import ExportKind
 
 STDIN = 0
 
@@ -62,6 +66,18 @@ def command(inputs: tuple[str, ...], root: str, **values: Any) -> int:
 
 def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bool) -> int:
     """One run from its options to its exit code. All that was given is checked before anything is made."""
+    target = _notify_target(request)
+    # The notice of the end is sent after the lock is free: who receives it may start the next command.
+    with RunNotices(Queue(os.path.abspath(root)), target, _absolute(request.ca_bundle)) as notices:
+        queue, exports = _run(sources, root, request, notices, rehearsal=rehearsal)
+    say_what_next(queue.root, notices.code, exported=bool(exports))
+    return run_exports(queue.root, exports, notices.code)
+
+
+def _run(
+    sources: Sequence[str], root: str, request: RunRequest, notices: RunNotices, *, rehearsal: bool
+) -> tuple[Queue, list[tuple[ExportKind, str]]]:
+    """The run itself; returns its queue, and the exports that are to follow."""
     if request.until_stdin_ends:
         _stop_when_stdin_ends(sources)
     refuse_foreign(root)
@@ -70,7 +86,6 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
         raise UsageError("--rotating: give the gateway with --proxy or --proxies")
     if not rehearsal:  # which has just made its own
         check_authorities(request.ca_bundle)
-    target = _notify_target(request)
     budget, caps, wanted = request.budget(), request.caps(), request.frozen()
     ways, ytdlp = request.chosen_ways(), request.ytdlp()
     exports = check_exports(root, request.exports)
@@ -81,12 +96,10 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
     if errors:
         raise UsageError(*errors)
     queue = _open(sources, root, wanted.output, rehearsal=rehearsal)
-    notices = RunNotices(Queue(os.path.abspath(queue.root)), target, _absolute(request.ca_bundle))
     from engine.run.supervisor import hold
     from engine.youtube.clients import installed_clients
 
-    # The notice of the end is sent after the lock is free: who receives it may start the next command.
-    with notices, hold(queue):
+    with hold(queue):
         notices.begun = True
         queue.use_budget(shared_budget)
         clear_requests(queue)  # made to a run that is gone; what comes from here on is for this one
@@ -121,9 +134,9 @@ def run(sources: Sequence[str], root: str, request: RunRequest, *, rehearsal: bo
         )
         # All paths are absolute by now, and the directory the user started from may be removed.
         with environment.standing_in(settings.queue):
-            code = notices.code = _work(Queue(settings.queue), settings, request, notices)
-    say_what_next(settings.queue, code, exported=bool(exports))
-    return run_exports(settings.queue, exports, code)
+            queue = Queue(settings.queue)
+            notices.code = _work(queue, settings, request, notices)
+    return queue, exports
 
 
 def _stop_when_stdin_ends(sources: Sequence[str]) -> None:
@@ -228,6 +241,7 @@ def _work(queue: Queue, settings: Settings, request: RunRequest, notices: RunNot
         progress()
         notices.tick()
 
+    run_news = RunNews(queue)
     supervisor = Supervisor(queue, settings, run_id(), tick)
     try:
         code = supervisor.run()
@@ -235,9 +249,13 @@ def _work(queue: Queue, settings: Settings, request: RunRequest, notices: RunNot
         progress.close()
         if path:
             memory.remember(path, queue.budget, time.time())
-    notices.reason = supervisor.message
+    has_sources = run_news.has_sources
+    notices.news = run_news.read() if has_sources or notices.told else None
+    notices.reason = supervisor.message or end_words(code, notices.news)
     if supervisor.message:
         say(f"engine: {supervisor.message}")
+    if has_sources and notices.news:
+        say(news_words(notices.news))
     if code == Exit.SOME_FAILED:
         say(f"finished, some failed: `engine failures -q {environment.shown(queue.root)}` lists them")
     elif code not in (Exit.OK, Exit.BUG):

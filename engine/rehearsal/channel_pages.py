@@ -3,8 +3,9 @@
 `@made-up-5000`, also `UCmade-up000000000005000`, is a channel of 5,000 videos, newest first: every tenth is a
 short, every fiftieth a stream. Its uploads are the playlist `UUmade-up000000000005000`. `PLmade-up-5000` is another
 playlist of 5,000. A search finds as many videos as its last word says, else 200. All videos are those of
-`invented_ids`. The first of a list is hours old, the next a day, and so on; shorts have no date. Shapes are
-those that the tab extractor of yt-dlp 2026.10.26 reads; pages are as long as the site's.
+`invented_ids`, so channels of such names share them; `@zoo-made-up-5000` and `PLzoo-made-up-5000` have videos
+of their own, whatever stands for `zoo`. The first of a list is hours old, the next a day, and so on; shorts have no
+date. Shapes are those that the tab extractor of yt-dlp 2026.10.26 reads; pages are as long as the site's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from itertools import islice
 from typing import Any, NamedTuple
@@ -24,8 +26,12 @@ MAX_VIDEOS = 1_000_000
 _URL = re.compile(
     r"https://www\.youtube\.com/(?:channel/)?(?P<name>[^/?]+)(?:/(?P<tab>\w+)|\?list=(?P<list>[\w-]+))?"
 )
-_CHANNEL = re.compile(r"@made-up-(\d{1,7})|UCmade-up(\d{15})")
-_PLAYLIST = re.compile(r"PLmade-up-(\d{1,7})|UUmade-up(\d{15})")
+_NAMED = r"(?:(?P<own>[\w.-]{1,20})-)?made-up-(?P<count>\d{1,7})"
+_CHANNEL = re.compile(rf"@{_NAMED}|UCmade-up(?P<id>\d{{15}})")
+_PLAYLIST = re.compile(rf"PL{_NAMED}|UUmade-up(?P<id>\d{{15}})")
+_COUNTS = 10_000_000  # in the 15 digits of an id: below whose own its videos are, and from there on how many
+_OWNS = 100_000_000
+_APART = 1_000_000  # from any --seed that people type
 _PARAMS = {
     "videos": "EgZ2aWRlb3PyBgQKAjoA",
     "shorts": "EgZzaG9ydHPyBgUKA5oBAA==",
@@ -35,10 +41,11 @@ _CONTEXT = {"responseContext": {"visitorData": "rehearsal"}}
 
 
 class _Listing(NamedTuple):
-    """One list of videos. `tab` also decides the shape of its pages."""
+    """One list of videos. `tab` also decides the shape of its pages. `own`: the number of its name, or 0."""
 
     videos: int
     tab: str
+    own: int = 0
 
 
 def resolve(url: str) -> dict[str, Any] | None:
@@ -50,10 +57,10 @@ def resolve(url: str) -> dict[str, Any] | None:
         return {**_CONTEXT, "endpoint": {"browseEndpoint": {"browseId": f"VL{match['list']}"}}}
     channel_id = match["name"]  # whether an id exists, the site only says in its next answer
     if not channel_id.startswith("UC"):
-        count = _count(_CHANNEL, channel_id)
-        if count is None:
+        found = _read_name(_CHANNEL, channel_id)
+        if found is None:
             return None
-        channel_id = f"UCmade-up{count:015d}"
+        channel_id = f"UCmade-up{found.own * _COUNTS + found.videos:015d}"
     endpoint = {"browseId": channel_id, "params": _PARAMS.get(match["tab"] or "", "")}
     return {**_CONTEXT, "endpoint": {"browseEndpoint": endpoint}}
 
@@ -66,15 +73,15 @@ def browse(body: dict[str, Any], seed: int, uploads: int) -> dict[str, Any]:
         return {**_CONTEXT, key: [{"appendContinuationItemsAction": {"continuationItems": page}}]}
     browse_id = str(body.get("browseId"))
     if browse_id.startswith("VL"):
-        count = _count(_PLAYLIST, browse_id[2:])
-        if count is None:
+        listed = _read_name(_PLAYLIST, browse_id[2:])
+        if listed is None:
             return _alert("The playlist does not exist.")
-        return _playlist(_Listing(count, "playlist"), browse_id[2:], seed, uploads)
-    count = _count(_CHANNEL, browse_id)
-    if count is None:
+        return _playlist(listed, browse_id[2:], seed, uploads)
+    channel = _read_name(_CHANNEL, browse_id)
+    if channel is None:
         return _alert("This channel does not exist.")
     tab = next((tab for tab, params in _PARAMS.items() if params == body.get("params")), "featured")
-    return _channel(_Listing(count, tab), browse_id, seed, uploads)
+    return _channel(channel._replace(tab=tab), browse_id, seed, uploads)
 
 
 def search(body: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -96,7 +103,8 @@ def search(body: dict[str, Any], seed: int) -> dict[str, Any]:
 @functools.lru_cache(maxsize=32)
 def ids(listing: _Listing, seed: int, uploads: int) -> tuple[str, ...]:
     """The videos of a list, newest first."""
-    every = tuple(islice(invented_ids(listing.videos + uploads, seed), listing.videos + uploads))[::-1]
+    count = listing.videos + uploads
+    every = tuple(islice(invented_ids(count, seed + listing.own), count))[::-1]
     oldest = len(every) - 1
     if listing.tab in ("playlist", "search"):
         return every
@@ -108,10 +116,15 @@ def _tab(number: int) -> str:
     return "shorts" if number % 10 == 5 else "streams" if number % 50 == 7 else "videos"
 
 
-def _count(pattern: re.Pattern[str], name: str) -> int | None:
+def _read_name(pattern: re.Pattern[str], name: str) -> _Listing | None:
+    """The list of this name or id; None when there is none."""
     match = pattern.fullmatch(name)
-    count = int(match[1] or match[2]) if match else None
-    return count if count is not None and count <= MAX_VIDEOS else None
+    if match is None:
+        return None
+    own, count = divmod(int(match["id"] or match["count"]), _COUNTS)
+    if match["own"]:
+        own = zlib.crc32(match["own"].lower().encode()) % (_OWNS - _APART) + _APART
+    return _Listing(count, "playlist", own) if count <= MAX_VIDEOS else None
 
 
 def _token(listing: _Listing, at: int) -> str:
@@ -120,8 +133,8 @@ def _token(listing: _Listing, at: int) -> str:
 
 def _read_token(token: str) -> tuple[_Listing, int]:
     try:
-        videos, tab, at = json.loads(urlsafe_b64decode(token))
-        return _Listing(int(videos), str(tab)), int(at)
+        videos, tab, own, at = json.loads(urlsafe_b64decode(token))
+        return _Listing(int(videos), str(tab), int(own)), int(at)
     except (ValueError, TypeError):
         raise ValueError("not a continuation token of this server") from None
 

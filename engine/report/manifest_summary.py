@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,3 +139,17 @@ def read(queue: Queue, now: float, new_since: float | None = None) -> Rows:
         for row, _ in read_lines(queue, checkpoint.length):
             rows.add(row, now)
     return rows
+
+
+def read_new(queue: Queue, since: float, after_bytes: int) -> NewVideos:
+    """What has become final since a time, of the rows behind the manifest's first `after_bytes`."""
+    new = NewVideos(since)
+    rows, checkpoint = Rows(new=new), read_checkpoint(queue)
+    length = checkpoint.length if checkpoint else 0
+    with suppress(OSError):
+        size = os.stat(queue.manifest).st_size
+        # One byte more: the line that it begins in is passed over, and that is the one before.
+        behind = size - after_bytes + 1 if after_bytes else None
+        for row, _ in read_lines(queue, None if after_bytes else length, last_bytes=behind):
+            rows.add(row, time.time())
+    return new

@@ -10,6 +10,7 @@ from typing import Any
 from engine.model import WAYS
 from engine.output.terminal import columns, printable
 from engine.report.kind_help import EVENTS
+from engine.report.manifest_summary import NewVideos
 from engine.report.model import Report
 from engine.report.run_history import Notable
 from engine.units import duration, size
@@ -142,10 +143,15 @@ def new(report: Report) -> str:
     text += (
         f", {found.ok:,} with a transcript, {found.absent:,} without one to fetch, {found.failed:,} failed"
     )
+    named = from_sources(found)
+    return f"{text}; from {named}" if named else text
+
+
+def from_sources(found: NewVideos) -> str:
+    """How many new videos the sources brought, those with most first: `@TED 3, @veritasium 2, 38 more`."""
     most = sorted(found.sources.items(), key=lambda pair: -pair[1])[:MOST_SOURCES]
     more = f", {len(found.sources) - len(most):,} more" if len(found.sources) > len(most) else ""
-    named = ", ".join(f"{printable(source, 40)} {count:,}" for source, count in most)
-    return f"{text}; from {named}{more}" if named else text
+    return ", ".join(f"{printable(source, 40)} {count:,}" for source, count in most) + more
 
 
 def sources(report: Report) -> str:

@@ -14,13 +14,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from engine.errors import UsageError
+from engine.output.terminal import printable
 from engine.process import environment
 from engine.process.threads import start_thread
 
@@ -104,12 +105,16 @@ def body(
     code: int | None,
     reason: str,
     before: Mapping[str, Any] | None = None,
+    titles: Sequence[str] | None = None,
+    sources: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """What a notice says. `event` is `ended` or `stalled`; `queue` its directory; `code` the exit code, if any.
 
-    `before`: the status when the run began; what has become final since then is new.
+    `before`: the status when the run began; what has become final since then is new. `titles` of some
+    of that, and how much of it each of the `sources` brought; None: not known, and not said.
     """
     old = before if before is not None else status
+    more = {} if titles is None else {"new_titles": list(titles), "new_sources": dict(sources or {})}
     return {
         "schema_version": 1,
         "event": event,
@@ -119,6 +124,7 @@ def body(
         "reason": reason,
         "counts": {name: status[name] for name in _COUNTS},
         "new": {name: max(0, status[name] - old[name]) for name in _FINAL},
+        **more,
     }
 
 
@@ -188,6 +194,7 @@ def words(notice: Mapping[str, Any]) -> tuple[str, str]:
         f"{counts['ok']:,} ok, {counts['absent']:,} absent, {counts['failed']:,} failed, {left:,} left{code}",
         f"new in this run: {new or 'nothing'}",
         str(notice["reason"]),
+        *(f"- {printable(title)}" for title in notice.get("new_titles", ())),
     ]
     return f"engine: {notice['queue']} {notice['event']} ({notice['state']})", "\n".join(filter(None, lines))
 
@@ -247,6 +254,9 @@ def _variables(notice: Mapping[str, Any]) -> dict[str, str]:
         **{name.upper(): count for name, count in notice["counts"].items()},
         **{f"NEW_{name.upper()}": count for name, count in notice["new"].items()},
     }
+    if "new_titles" in notice:
+        values["NEW_TITLES"] = "\n".join(map(printable, notice["new_titles"]))
+        values["NEW_SOURCES"] = ", ".join(f"{printable(s)} {n}" for s, n in notice["new_sources"].items())
     return {f"ENGINE_{name}": str(value) for name, value in values.items()}
 
 

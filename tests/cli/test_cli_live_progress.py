@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,8 @@ from engine.queue import events
 from engine.queue.directory import Queue
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
+
+DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
 
 @pytest.fixture
@@ -72,8 +75,22 @@ def test_plain(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
     item()
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
+    assert re.match(rf"{DATE} \| 20/20 ", err)
+    item._next_at = 0.0
+    item()
+    assert capsys.readouterr().err.startswith("20/20 ")
     item.close()
-    assert capsys.readouterr().err.endswith("| finished\n")
+    last = capsys.readouterr().err
+    assert re.match(rf"{DATE} \| 20/20 ", last)
+    assert last.endswith("| finished\n")
+
+
+def test_plain_on_a_terminal_has_no_dates(
+    queue: Queue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    Progress(queue, "plain").close()
+    assert capsys.readouterr().err.startswith("20/20 ")
 
 
 def test_json(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from patience import HANG_S
 
 from engine.cli import invoke, run_notices
 from engine.cli.run_notices import NothingFetched, RunNotices
-from engine.errors import DiskError, Exit
+from engine.errors import DiskError, Exit, HeldError, NoProxyError
 from engine.monitor import status
 from engine.queue.directory import Queue
 from engine.queue.making import make_queue
@@ -73,6 +74,44 @@ def test_not_of_a_run_that_never_began(queue: Queue, told: list[dict[str, Any]])
     with lock:
         assert invoke(["run", "-q", queue.root, "--notify", "true"]) == Exit.HELD
     assert told == []
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--rate", "banana"], "--rate 'banana'"),
+        (["missing.txt"], "missing.txt"),
+        (["--ca-bundle", "none.pem"], "--ca-bundle none.pem"),
+    ],
+)
+def test_a_run_that_cannot_begin_is_told(
+    queue: Queue, told: list[dict[str, Any]], args: list[str], words: str
+) -> None:
+    assert invoke(["run", "-q", queue.root, "--notify", "true", *args]) == Exit.USAGE
+    [notice] = told
+    assert (notice["event"], notice["exit_code"]) == ("ended", 2)
+    assert words in notice["reason"]
+    assert "new_titles" not in notice
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (DiskError("the disk is full"), 13),
+        (OSError(errno.EIO, "Input/output error"), 13),
+        (PermissionError(errno.EACCES, "Permission denied"), 2),
+        (NoProxyError("none is left"), 12),
+        (HeldError("another"), None),
+        (KeyboardInterrupt(), None),
+        (ValueError("a bug"), None),
+    ],
+)
+def test_which_ends_before_the_beginning_are_told(
+    queue: Queue, told: list[dict[str, Any]], raised: BaseException, code: int | None
+) -> None:
+    with pytest.raises(type(raised)):
+        ending(queue, raised, begun=False)
+    assert [notice["exit_code"] for notice in told] == ([] if code is None else [code])
 
 
 def test_a_slip_in_the_target_is_told_before_anything_is_made(tmp_path: Path) -> None:

@@ -76,3 +76,31 @@ def test_a_run_that_halts_keeps_its_exit_code_whatever_the_command_does(tmp_path
     assert notice["reason"].startswith("every egress is blocked")
     assert ended.out == ""  # the command's words went to stderr
     assert "halted\n--notify: sh was not notified: it ended with 7\n" in ended.err
+
+
+def test_a_night_of_channels_tells_what_is_new(
+    tmp_path: Path, hook: tuple[str, list[dict[str, Any]]]
+) -> None:
+    address, got = hook
+    where = ("-q", tmp_path / "q", "-o", tmp_path / "out", "--latency", "0", "--progress", "plain")
+    first = engine("rehearse", "@made-up-4", "PLmade-up-3", *where, "-p", "1", ENGINE_NOTIFY=address)
+    assert first.code == 0, first.said
+    assert engine("sync", "-q", tmp_path / "q").code == 0
+    night = engine("rehearse", "--uploads", "2", *where, "-p", "1", ENGINE_NOTIFY=address)
+    assert night.code == 0, night.said
+    [line] = [line for line in night.err.splitlines() if " new" in line]
+    report = json.loads(engine("report", "-q", tmp_path / "q", "--json").out)["new"]
+    brought = ", ".join(f"{source} {count}" for source, count in report["sources"].items())
+    assert report["ok"] >= 2
+    assert line == f"{report['ok']} new: {brought}"
+    notice = got[-1]
+    assert notice["reason"] == f"finished; {line}"
+    assert notice["new_sources"] == report["sources"]
+    assert notice["new_titles"] == [each["title"] for each in report["examples"]]
+    assert len(notice["new_titles"]) == report["ok"]
+    last = [line for line in night.err.splitlines() if line.endswith("| finished")]
+    assert [line[:3] for line in last] == ["202"]
+    assert engine("sync", "-q", tmp_path / "q").code == 0
+    nothing = engine("rehearse", "--uploads", "2", *where, "-p", "1", ENGINE_NOTIFY=address)
+    assert "\n0 new\n" in nothing.err
+    assert (got[-1]["reason"], got[-1]["new_titles"]) == ("finished; 0 new", [])

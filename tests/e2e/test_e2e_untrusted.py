@@ -10,6 +10,7 @@ import certifi
 import pytest
 import recount
 from commands import Command, engine, until, videos
+from frozen import served
 
 from engine.rehearsal.child_process import Rehearsal, start
 from engine.rehearsal.settings import RehearsalSettings
@@ -68,3 +69,22 @@ def test_the_queues_own_file_is_used_before_and_in_a_run(site: Rehearsal, tmp_pa
         "probe", "-q", queue, "--ways", "android", "--ca-bundle", certifi.where(), "--rate", "none"
     )
     assert other.code == 12, "what is typed wins"
+
+
+def test_a_served_rehearsal_keeps_its_certificates_where_it_is_told(tmp_path: Path) -> None:
+    with served(["--ca-dir", str(tmp_path / "ca")]) as options:
+        assert options[2:] == ["--ca-bundle", str(tmp_path / "ca" / "ca.pem")]
+        args = (
+            "run",
+            *videos(2, 1),
+            "-q",
+            tmp_path / "q",
+            "-o",
+            tmp_path / "out",
+            "-p",
+            "1",
+            "--rate",
+            "none",
+        )
+        assert engine(*args, *options).code == 0
+    assert (tmp_path / "ca" / "ca.pem").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -42,6 +43,33 @@ def test_addresses_lead_to_lists_or_nowhere() -> None:
     assert channel_pages.resolve("https://example.com/@made-up-150") is None
     for browse_id in ("UCnobodynobodynobodynobo", "VLPLnothing-here", "VLPLmade-up-9999999999"):
         assert "alerts" in channel_pages.browse({"browseId": browse_id}, 1, 0)
+
+
+def test_lists_with_a_name_of_their_own_share_no_videos() -> None:
+    found: dict[str, set[str]] = {}
+    for handle in ("@made-up-90", "@zoo-made-up-90", "@Bread.made-up-90", "@bread-made-up-90"):
+        at = channel_pages.resolve(f"https://www.youtube.com/{handle}/videos")
+        if at is None:
+            assert handle == "@Bread.made-up-90"
+            continue
+        body = {
+            name: at["endpoint"]["browseEndpoint"][key]
+            for name, key in (("browseId", "browseId"), ("params", "params"))
+        }
+        page = json.dumps(channel_pages.browse(body, 1, 0))
+        token = re.search(r'"token": "([^"]+)"', page)
+        assert token is not None
+        page += json.dumps(channel_pages.browse({"continuation": token[1]}, 1, 0))
+        found[handle] = set(re.findall(r'"contentId": "([\w-]{11})"', page))
+        assert len(found[handle]) == 60  # two pages
+    assert len(set.union(*found.values())) == 3 * 60
+    uploads = json.dumps(channel_pages.browse({"browseId": "VL" + "UU" + body["browseId"][2:]}, 1, 0))
+    assert found["@bread-made-up-90"] <= set(re.findall(r'"videoId": "([\w-]{11})"', uploads))
+    playlist = json.dumps(channel_pages.browse({"browseId": "VLPLbread-made-up-5"}, 1, 0))
+    shared = json.dumps(channel_pages.browse({"browseId": "VLPLmade-up-5"}, 1, 0))
+    ids = [set(re.findall(r'"videoId": "([\w-]{11})"', page)) for page in (playlist, shared)]
+    assert len(ids[0]) == len(ids[1]) == 5
+    assert ids[0].isdisjoint(ids[1])
 
 
 def test_a_token_of_others_is_refused() -> None:

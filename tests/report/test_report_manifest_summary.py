@@ -17,7 +17,7 @@ from support import ids
 from engine.queue.making import make_queue
 from engine.queue.manifest import parse_row
 from engine.report import timeline
-from engine.report.manifest_summary import EXAMPLES, OTHER, Rows, read
+from engine.report.manifest_summary import EXAMPLES, OTHER, Rows, read, read_new
 from engine.storage.timestamps import seconds, utc
 
 NOW = EVENING + 86_400
@@ -98,3 +98,19 @@ def test_memory_does_not_grow_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> 
     assert rows.costs["failed"].jobs == 2800
     assert len(rows.finished.bins) <= 200
     assert peaks[-1] < 1.2 * peaks[0]
+
+
+def test_what_is_new_is_read_from_where_the_run_began(tmp_path: Path) -> None:
+    names = ids(8)
+    old = [row(name, EVENING) for name in names[:4]]
+    late = row(names[4], EVENING, input={"source": "@late"})  # of the run before, filed by this one
+    new = [row(name, EVENING + 60, input={"source": "@a"}) for name in names[5:7]]
+    new.append(row(names[7], EVENING + 90, "private", input={"source": "@b"}))
+    queue = leave(tmp_path / "q", [*old, late, *new], [])
+    before = sum(len(json.dumps(each)) + 1 for each in old)
+    for at in (0, before):
+        found = read_new(queue, EVENING + 30, at)
+        assert (found.ok, found.absent, found.sources) == (2, 1, {"@a": 2, "@b": 1}), at
+        assert [each["video_id"] for each in found.examples] == names[5:7]
+    assert read_new(queue, EVENING - 1, before).videos == 4  # not one line too few
+    assert read_new(queue, EVENING - 1, Path(queue.manifest).stat().st_size).videos == 0

@@ -90,6 +90,17 @@ def test_one_post_with_the_notice(site: Site) -> None:
     }  # fmt: skip
 
 
+def test_new_videos_are_told_by_title(tmp_path: Path) -> None:
+    news = notify.body(
+        "ended", "q", empty(), code=0, reason="", titles=["One", "Two\x1b[2J"], sources={"@a": 3, "@b": 1}
+    )
+    assert (news["new_titles"], news["new_sources"]) == (["One", "Two\x1b[2J"], {"@a": 3, "@b": 1})
+    assert notify.words(news)[1].splitlines()[-2:] == ["- One", "- Two"]
+    out = tmp_path / "out"
+    assert send(f"sh -c 'echo \"$ENGINE_NEW_TITLES|$ENGINE_NEW_SOURCES\" >{out}'", news) is None
+    assert out.read_text() == "One\nTwo|@a 3, @b 1\n"
+
+
 def test_a_login_in_the_address_goes_into_a_header(site: Site) -> None:
     assert send(site.at("/", "me:p%40ss@")) is None
     assert site.got[0][1]["authorization"] == "Basic bWU6cEBzcw=="

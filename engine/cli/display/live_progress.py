@@ -68,6 +68,7 @@ class Progress:
         self._latest = LatestFailures(queue)
         self._closings = Closings()
         self._said_stopping = False
+        self._dated = False
 
     def __call__(self) -> None:
         now = time.monotonic()
@@ -92,9 +93,14 @@ class Progress:
         if self.mode == "json":
             click.echo(json.dumps({"message_type": "status", **value}))
         elif self.mode == "plain":
-            click.echo(line(value), err=True)
+            click.echo(f"{self._date()}{line(value)}", err=True)
         else:
             self._draw(value)
+
+    def _date(self) -> str:
+        """Begins the first line and the last one where they go into a log, which may hold many nights."""
+        dated, self._dated = self._dated, True
+        return "" if dated or sys.stderr.isatty() else time.strftime("%Y-%m-%d %H:%M:%S | ")
 
     def _show_events(self, *, at_end: bool = False) -> None:
         try:
@@ -180,6 +186,7 @@ class Progress:
         # The lock is still ours, but nobody works any more.
         finished = status.finished(self._queue) and not value["listings"]["open"]
         value["state"] = "finished" if finished else "stopped"
+        self._dated = False
         self._try(value)
         if self._live is not None:
             with contextlib.suppress(OSError, SystemExit):

@@ -21,7 +21,7 @@ SECTIONS = {
     "When it fails or ends": "on_block attempts deadline grace until_stdin_ends",
     "What it shows": "progress verbose notify exports",
     "The rehearsal server": "videos uploads scenes latency limit_rate limit_burst limit_window limit_block "
-    "limit_doubling limit_spurious real_sizes seed arrivals serve port",
+    "limit_doubling limit_spurious real_sizes seed arrivals serve port ca_dir",
 }
 _MANY = 20
 
