@@ -84,6 +84,10 @@ def command(root: str, kind: Any, where: str | None, processes: int, as_json: bo
 
 def tell_result(root: str, result: ExportResult) -> int:
     """Say what came of an export; returns the exit code."""
+    if result.gone:
+        say(
+            f"files of the last export are gone from {result.where}, as {result.gone[0]}: everything is exported again"
+        )
     say(_sentence(result))
     if result.long_cells:
         texts = "1 text is" if result.long_cells == 1 else f"{result.long_cells:,} texts are"
