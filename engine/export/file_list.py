@@ -266,8 +266,8 @@ class FileList:
             lost = [name for name in names if number_of(name) not in there] or ["a file"]
         if lost:
             raise DiskError(
-                f"{self.place.shown}: {lost[0]} was written there and is gone: does something else remove files there? "
-                "Export again"
+                f"{self.place.shown}: {lost[0]} was written there and is gone: does something else "
+                "remove files there? Export again"
             )
 
     def _write_lines(self, what: str, lines: Iterator[bytes]) -> None:

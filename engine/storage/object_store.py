@@ -31,7 +31,7 @@ def create(fs: Any, path: str, data: bytes) -> bool:
 
 
 def lasts(exc: Exception) -> bool:
-    """Whether asking again later is of no use: no such bucket, not allowed, no credentials. What is not known passes."""
+    """Whether asking again is of no use: no such bucket, not allowed, no credentials. The unknown does not."""
     if isinstance(exc, FileNotFoundError | PermissionError | NotImplementedError | TypeError):
         return True
     code = getattr(getattr(exc, "response", None), "status_code", None) or getattr(exc, "status_code", None)
