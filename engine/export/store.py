@@ -162,6 +162,8 @@ def _errors_named(where: str, *but: type[Exception]) -> Iterator[None]:
         on_hub = where.startswith("hf://")
         if object_store.lasts(exc):
             what = "repository" if on_hub else "bucket"
-            raise UsageError(f"{said}. Is the {what} there, and may you write to it?") from None
+            raise UsageError(
+                f"{said}. Is the {what} there, and do your credentials allow writing to it?"
+            ) from None
         what = "the Hub" if on_hub else "the store"
         raise DiskError(f"{said}. Run the same again when {what} can be reached") from None

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from canned_batch import some
 from commands import COMMAND, environment
+from fleet_night import DEAD_PROXY
 from moto.server import ThreadedMotoServer
 
 from engine import Batch, DiskError, HeldError, UsageError
@@ -327,6 +328,45 @@ def test_errors_say_what_is_wrong(s3: Any, address: str, tmp_path: Path, where: 
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret-word" not in done.stderr
+
+
+def test_an_outage_is_no_wrong_usage(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3fs
+
+    queue = canned_batch.batch(tmp_path, some(2))
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", DEAD_PROXY)
+    with pytest.raises(DiskError, match="when the store can be reached"):
+        Batch(queue.root).export("csv", f"s3://{BUCKET}/x")
+
+
+def test_the_hub_offline_is_an_outage_and_no_bucket(tmp_path: Path) -> None:
+    queue = canned_batch.batch(tmp_path, some(2))
+    done = subprocess.run(
+        [*COMMAND, "export", "-q", queue.root, "--to", "csv", "-o", "hf://datasets/me/talks"],
+        check=False, capture_output=True, text=True, env=environment(HF_HUB_OFFLINE="1"),
+    )  # fmt: skip
+    assert (done.returncode, "the Hub" in done.stderr, "bucket" in done.stderr) == (13, True, False), (
+        done.stderr
+    )
+
+
+def test_no_credentials_and_a_scheme_in_capitals(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    queue = canned_batch.batch(tmp_path, some(2))
+    assert Batch(queue.root).export("csv", f"S3://{BUCKET}/capitals").where == f"s3://{BUCKET}/capitals"
+    assert seen(s3, f"s3://{BUCKET}/capitals") == ["videos.csv"]
+    s3fs.S3FileSystem.clear_instance_cache()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(UsageError, match="credentials"):
+        Batch(queue.root).export("csv", f"s3://{BUCKET}/x")
 
 
 def test_without_the_packages_it_says_which(tmp_path: Path) -> None:
