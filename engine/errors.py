@@ -6,6 +6,8 @@ Take any other exit code for a failure.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 
 from engine.model import RequestCost
@@ -110,6 +112,12 @@ class ShortageError(EngineError):
     """The machine has no more of what a run needs: processes, threads, memory, shared memory."""
 
     exit_code = Exit.DISK
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`; did you mean 'rate'?` for a name that is nearly one of these, else nothing."""
+    near = difflib.get_close_matches(name.lower(), list(names), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class Interrupted(Exception):

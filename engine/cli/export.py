@@ -14,7 +14,7 @@ from engine.cli.display.slow_work import SlowWork
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, processes_option, queue_option
 from engine.cli.options.values import LOCAL_PATH, Whole
-from engine.errors import Exit
+from engine.errors import Exit, did_you_mean
 from engine.export import ExportResult
 from engine.export.delimited import MAX_CELL_CHARS
 from engine.export.request import DEFAULT_NAME, DEFAULT_ROWS_PER_FILE, KINDS
@@ -31,9 +31,20 @@ class WherePath(click.types.StringParamType):
         return value if "://" in str(value) else LOCAL_PATH.convert(value, param, ctx)
 
 
+class KindName(click.Choice[str]):
+    """A kind of export."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in KINDS:
+            names = ", ".join(KINDS)
+            hint = did_you_mean(str(value), KINDS)
+            self.fail(f"there is no kind {value!r}{hint or '.'} The kinds are {names}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command("export", cls=EngineCommand)
 @queue_option()
-@click.option("--to", "kind", type=click.Choice(KINDS), required=True, help="What to make.")
+@click.option("--to", "kind", type=KindName(KINDS), required=True, help="What to make.")
 @click.option(
     "-o",
     "--output",
@@ -84,6 +95,8 @@ def command(root: str, kind: Any, where: str | None, processes: int, as_json: bo
 
 def tell_result(root: str, result: ExportResult) -> int:
     """Say what came of an export; returns the exit code."""
+    if result.gone:
+        say(f"the last export has lost files, as {result.gone[0]}: everything is exported again")
     say(_sentence(result))
     if result.long_cells:
         texts = "1 text is" if result.long_cells == 1 else f"{result.long_cells:,} texts are"

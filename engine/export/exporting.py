@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from array import array
 from collections import Counter
@@ -43,7 +44,8 @@ class ExportResult:
 
     `files` names the tables' files in WHERE; text files are too many. `unreadable` counts videos whose record cannot
     be read (their rows are there, without what it holds), `unreadable_ids` names some. `long_cells` counts texts that
-    are longer than a cell of Excel. `resumed` is False where `new` was asked for and there was nothing to go on from.
+    are longer than a cell of Excel. `resumed` is False where `new` was asked for and there was nothing to go on from;
+    `gone` names files of the last export that were missing from WHERE, so that all was exported.
     """
 
     kind: str
@@ -56,6 +58,7 @@ class ExportResult:
     unreadable_ids: tuple[str, ...] = ()
     long_cells: int = 0
     resumed: bool = False
+    gone: tuple[str, ...] = ()
 
 
 def run_export(root: str, request: ExportRequest, on_progress: Progress | None = None) -> ExportResult:
@@ -75,8 +78,9 @@ def run_export(root: str, request: ExportRequest, on_progress: Progress | None =
     open_place: Callable[..., Place] = RemotePlace if is_remote(request.to) else LocalPlace
     try:
         with contextlib.closing(open_place(request.to, is_file=request.is_file)) as place:
-            batch = id_of(queue.read_batch()) or os.path.realpath(queue.root)
-            listed = FileList(place, request.kind, batch, os.path.realpath(queue.root))
+            path = os.path.realpath(queue.root)
+            batch = id_of(queue.read_batch()) or hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+            listed = FileList(place, request.kind, batch, path)
             listed.check()
             return _Export(queue, output, request, place, listed, on_progress or _silent).run()
     except OSError as exc:
@@ -145,7 +149,8 @@ class _Export:
         self._queue = queue
         self._slices = ManifestSlices(queue)
         self._on_progress = on_progress
-        self._resumed = request.new and listed.can_go_on
+        self._gone = listed.gone() if request.new else ()
+        self._resumed = request.new and listed.can_go_on and not self._gone
         self._old_rows = listed.rows_path() if self._resumed else None
         self._resumed = self._old_rows is not None
         processes = request.processes or cpus.usable()
@@ -256,6 +261,7 @@ class _Export:
             tuple(total.unreadable_ids),
             total.long_cells,
             self._resumed,
+            self._gone,
         )
 
     def _refuse_lost_output(self) -> None:

@@ -16,11 +16,12 @@ import itertools
 import json
 import os
 import re
+from array import array
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.errors import UsageError
+from engine.errors import DiskError, UsageError
 from engine.export.numbers import SortedNumbers, number_of, sorted_bytes
 from engine.export.place import OWN, Place
 from engine.export.request import KINDS, TEXTS
@@ -28,6 +29,7 @@ from engine.storage import disk
 
 SCHEMA_VERSION = 1
 LINES_AT_ONCE = 4096
+MAX_GONE = 1000  # that are named; the number of all is of no use
 _GIVEN_AGAIN = TEXTS | {"sqlite"}  # by the next `--new` under the same names
 _OUTSIDE = re.compile(rb'^"/|["/]\.\.["/]')
 
@@ -40,7 +42,6 @@ class ExportHeader:
     """
 
     batch: str
-    queue: str
     complete: bool = False
     full: bool = True
     parts: int = 0
@@ -51,7 +52,7 @@ class ExportHeader:
         value = {
             "schema_version": SCHEMA_VERSION,
             "batch": self.batch,
-            "queue": self.queue,
+            "queue": "",  # its path, once; earlier versions still ask for it
             "complete": self.complete,
             "full": self.full,
             "parts": self.parts,
@@ -65,10 +66,14 @@ class FileList:
     """The list of one kind in one place."""
 
     def __init__(self, place: Place, kind: str, batch: str, queue: str) -> None:
-        """Raises UsageError when what lies in WHERE is not an export of this batch."""
+        """`queue` is its path: earlier versions had it for the id of a batch that has none.
+
+        Raises UsageError when what lies in WHERE is not an export of this batch.
+        """
         self.place, self.kind = place, kind
         self._batch, self._queue = batch, queue
         self._appended = 0
+        self._given = array("Q")
         there = set(place.own_names())
         found = {
             name: header
@@ -80,7 +85,7 @@ class FileList:
         self._is_file = place.own != OWN  # then what lies beside it has not been looked at
         if self._is_file:
             self._kinds = tuple(name for name in found if name == kind)
-        self._known = SortedNumbers(b"")
+        self._known = self._there = SortedNumbers(b"")
         self._to_go: tuple[str, ...] = ()
 
     def _read_header(self, kind: str) -> ExportHeader | None:
@@ -89,7 +94,7 @@ class FileList:
             return None
         try:
             value = json.loads(data)
-            names = ("batch", "queue", "complete", "full", "parts", "stats")
+            names = ("batch", "complete", "full", "parts", "stats")
             header = ExportHeader(**{name: value[name] for name in names})
             header = replace(header, left=tuple(map(str, value.get("left", ()))))
             if value["schema_version"] != SCHEMA_VERSION or not isinstance(header.stats, dict):
@@ -97,12 +102,10 @@ class FileList:
         except (ValueError, KeyError, TypeError):
             raise UsageError(
                 f"{self.place.shown}: its list of files ({self.place.own}/{kind}.json) cannot be read: "
-                "give another place with -o"
+                "give another place"
             ) from None
-        if header.batch != self._batch:
-            raise UsageError(
-                f"{self.place.shown} holds the export of another batch ({header.queue}): give another place with -o"
-            )
+        if header.batch not in (self._batch, self._queue):
+            raise UsageError(f"{self.place.shown} holds the export of another batch: give another place")
         return header
 
     def _own(self, name: str) -> str:
@@ -113,13 +116,25 @@ class FileList:
         """Raise UsageError when a file in WHERE is in no list."""
         names = (name for kind in self._kinds for name in self._listed(kind))
         ours = SortedNumbers(sorted_bytes(map(number_of, names)))
+        there = array("Q")
         for name in self.place.names():
-            if number_of(name) not in ours and not self._beside(name, ours):
+            there.append(number_of(name))
+            if there[-1] not in ours and not self._beside(name, ours):
                 raise UsageError(
                     f"{self.place.shown} holds {name}, which is not of an export of this batch: nothing is written "
-                    "there. Give another place with -o, or move that file away"
+                    "there. Give another place, or move that file away"
                 )
-        self._known = ours
+        self._known, self._there = ours, SortedNumbers(sorted_bytes(there))
+
+    def gone(self) -> tuple[str, ...]:
+        """Files of the last complete export that are not there any more, some of them if they are many."""
+        if self.old is None or not self.old.complete:
+            return ()
+        names: Iterator[str] = map(json.loads, self._lines(f"{self.kind}.files"))
+        return tuple(itertools.islice((name for name in names if not self._is_there(name)), MAX_GONE))
+
+    def _is_there(self, name: str) -> bool:
+        return self.place.has(name) if self._is_file else number_of(name) in self._there
 
     @staticmethod
     def _beside(name: str, ours: SortedNumbers) -> bool:
@@ -163,7 +178,7 @@ class FileList:
     # ---- while it goes on ------------------------------------------------------------------------------
     def begin(self, *, full: bool) -> None:
         """Say that an export is under way. What an interrupted one has listed counts as files of before."""
-        header = self.old or ExportHeader(self._batch, self._queue)
+        header = self.old or ExportHeader(self._batch)
         if not (full or header.complete or self.kind in _GIVEN_AGAIN):
             self._to_go = self._left(header)
         else:
@@ -201,20 +216,27 @@ class FileList:
             if not looked_at and number_of(name) not in self._known and self.place.has(name):
                 raise UsageError(
                     f"{self.place.shown}: there is a file {name} that is not of an export of this batch: "
-                    "give another place with -o, or move it away"
+                    "give another place, or move it away"
                 )
         self._appended += 1
+        self._given.extend(map(number_of, names))
         lines = "".join(json.dumps(name) + "\n" for name in names)
         self.place.append(self._own(f"{self.kind}.new"), self._appended, lines.encode())
 
     # ---- at its end ------------------------------------------------------------------------------------
     def finish(self, *, full: bool, rows: Iterable[int], stats: dict[str, Any]) -> None:
-        """Remove files of before that are no more, then say that the export is complete."""
+        """Remove files of before that are no more, then say that the export is complete.
+
+        Only what was listed when this export began is removed. Raises DiskError when a file that it has put into a
+        store is not there, HeldError when another export has taken the place over.
+        """
         new, old = f"{self.kind}.new", f"{self.kind}.files"
-        kept = SortedNumbers(sorted_bytes(map(number_of, map(json.loads, self._lines(new)))))
+        kept = SortedNumbers(sorted_bytes(self._given))
+        self.place.confirm(again=True)
+        self._check_given()
         gone = set()
         for name in map(json.loads, self._lines(old)) if full else self._to_go:
-            if number_of(name) not in kept:
+            if number_of(name) not in kept and (number_of(name) in self._known or not full):
                 self.place.remove(name)
                 if not full:
                     gone.add(name)
@@ -223,12 +245,30 @@ class FileList:
         self.place.settle()
         parts = 1 if full or self.old is None else self.old.parts + 1
         self.place.write(self._rows(parts), sorted_bytes(rows))
-        self._write(ExportHeader(self._batch, self._queue, True, full, parts, stats))
+        self._write(ExportHeader(self._batch, True, full, parts, stats))
         if not full:  # before the header said so, they were not known to stay
             self._merge(gone=gone)
         self.place.remove(self._own(new))
         if self.old is not None and self.old.parts != parts:
             self.place.remove(self._rows(self.old.parts))
+
+    def _check_given(self) -> None:
+        """Raise DiskError when a file is not in the store that has taken it."""
+        names = map(json.loads, self._lines(f"{self.kind}.new"))
+        if self.place.local_path("") is not None:
+            return
+        if self._is_file:
+            lost = [name for name in names if not self.place.has(name)]
+        else:
+            there = SortedNumbers(sorted_bytes(map(number_of, self.place.names())))
+            if all(number in there for number in self._given):
+                return
+            lost = [name for name in names if number_of(name) not in there] or ["a file"]
+        if lost:
+            raise DiskError(
+                f"{self.place.shown}: {lost[0]} was written there and is gone: does something else "
+                "remove files there? Export again"
+            )
 
     def _write_lines(self, what: str, lines: Iterator[bytes]) -> None:
         """Replace a list without holding it in memory."""

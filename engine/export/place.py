@@ -73,6 +73,9 @@ class Place(Protocol):
     def settle(self) -> None:
         """Have everything that was written outlast a power cut."""
 
+    def confirm(self, *, again: bool = False) -> None:
+        """Raise HeldError when another export has taken the place over; `again`: ask, whenever that was done last."""
+
     def close(self) -> None:
         """Remove what was staged, and let go."""
 
@@ -190,6 +193,9 @@ class LocalPlace:
 
     def settle(self) -> None:
         _sync_file_system(self._root)
+
+    def confirm(self, *, again: bool = False) -> None:
+        """Nothing: the kernel keeps a lock as long as its holder lives."""
 
     def close(self) -> None:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast, get_args
 
-from engine.errors import UsageError
+from engine.errors import UsageError, did_you_mean
 from engine.output.formats import FORMATS
 
 ExportKind = Literal["csv", "xlsx", "parquet", "jsonl", "sqlite", "txt", "srt", "vtt", "md", "passages"]
@@ -85,17 +85,19 @@ class ExportRequest:
 
 def request(kind: str, to: str | None, options: ExportOptions | Mapping[str, Any]) -> ExportRequest:
     """The export asked for. Raises UsageError for what does not fit together, TypeError for an unknown option."""
-    if kind not in KINDS:
-        raise UsageError(f"no kind of export {kind!a}: choose from {', '.join(KINDS)}")
+    _check_kind(kind, "")
     unknown = options.keys() - ExportOptions.__annotations__.keys()
     if unknown:
-        raise TypeError(f"engine export has no option {', '.join(sorted(unknown))}")
+        name = min(unknown)
+        hint = did_you_mean(name, ExportOptions.__annotations__)
+        raise TypeError(f"Batch.export has no option {name!r}{hint}")
     for name in options:
         kinds = _ONLY_FOR.get(name)
         if kinds is not None and kind not in kinds:
             shown = "--no-text" if name == "text" else f"--{name.replace('_', '-')}"
             raise UsageError(f"{shown} is for {', '.join(k for k in KINDS if k in kinds)}, not for {kind}")
-    found = ExportRequest(kind, to or f"exports/{kind}", **options)
+    scheme, mark, rest = (to or f"exports/{kind}").partition("://")
+    found = ExportRequest(kind, f"{scheme.lower()}{mark}{rest}" if mark else scheme, **options)
     if "\0" in found.to:
         raise UsageError("there is a NUL in WHERE, which no path has")
     _refuse_name(found)
@@ -108,6 +110,13 @@ def request(kind: str, to: str | None, options: ExportOptions | Mapping[str, Any
     if found.is_file and "rows_per_file" in options:
         raise UsageError(f"--rows-per-file: {found.to} is one file: give a directory with -o")
     return found
+
+
+def _check_kind(kind: str, where: str, meant: str = "") -> None:
+    """Raise UsageError for a kind that does not exist."""
+    if kind not in KINDS:
+        hint = did_you_mean(kind, KINDS).rstrip("?") if not meant else ""
+        raise UsageError(f"{where}no kind of export {kind!a}{hint}: {meant}choose from {', '.join(KINDS)}")
 
 
 def _refuse_name(found: ExportRequest) -> None:
@@ -127,8 +136,7 @@ def _refuse_name(found: ExportRequest) -> None:
 def parse_run_export(text: str) -> tuple[ExportKind, str | None]:
     """`KIND[:WHERE]`, as `engine run --export` takes it. Raises UsageError for an unknown kind."""
     kind, _, where = text.partition(":")
-    if kind not in KINDS:
-        raise UsageError(f"--export {text}: no kind {kind!a}: {_meant(text)}choose from {', '.join(KINDS)}")
+    _check_kind(kind, f"--export {text}: ", _meant(text))
     return cast(ExportKind, kind), where or None
 
 

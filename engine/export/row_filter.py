@@ -6,16 +6,21 @@ call functions, and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from engine.errors import UsageError
+from engine.errors import UsageError, did_you_mean
 from engine.export.columns import TableColumns, as_json
 
 NUMBER = '"\x01"'  # our own column: a name that no column has, because theirs are cleaned
-_NOT_OFFERED = ("segments",)
+_TIMES = ("finished_at", "published")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d.*?)([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
+_NO_COLUMN = re.compile(r"no such column: (.+)")
 _QUOTED = re.compile(r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"((?:[^"]|"")*)\"""", re.DOTALL)
 _MAX_TEXT_BYTES = 1 << 28
 _FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "randomblob", "zeroblob", "random"})
@@ -26,13 +31,13 @@ class RowFilter:
 
     def __init__(self, expression: str, columns: TableColumns) -> None:
         """Raises UsageError for an expression that SQLite does not take."""
-        self._columns = tuple(name for name in columns.names if name not in _NOT_OFFERED)
+        self._columns = columns.names
         self._read: set[str] = set()
         self._db = sqlite3.connect(":memory:", isolation_level=None)
         self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_TEXT_BYTES)
-        self._db.execute(
-            f"CREATE TABLE videos ({NUMBER} INTEGER PRIMARY KEY, {', '.join(map(quoted, self._columns))})"
-        )
+        self._db.create_collation("times", _compared)
+        defined = (quoted(name) + " COLLATE times" * (name in _TIMES) for name in self._columns)
+        self._db.execute(f"CREATE TABLE videos ({NUMBER} INTEGER PRIMARY KEY, {', '.join(defined)})")
         self._query = f"SELECT {NUMBER} FROM videos WHERE (\n{expression}\n) ORDER BY 1"  # noqa: S608
         self._db.set_authorizer(self._allow)
         try:
@@ -42,8 +47,10 @@ class RowFilter:
             if self._db.execute(self._query).fetchall():  # of a table that is empty
                 raise ValueError("this is more than an expression")
         except (sqlite3.Error, sqlite3.Warning, ValueError) as exc:
+            unknown = _NO_COLUMN.fullmatch(str(exc))
+            hint = did_you_mean(unknown[1], self._columns) if unknown else ""
             raise UsageError(
-                f"--where {expression}: {exc}. The columns are: {', '.join(self._columns)}"
+                f"--where {expression}: {exc}{hint or '.'} The columns are: {', '.join(self._columns)}"
             ) from None
         self._db.set_authorizer(None)
         self._expression = expression
@@ -60,6 +67,7 @@ class RowFilter:
             if found[1] is not None and name.lower() not in known:
                 raise ValueError(
                     f"there is no column {found[0]} (a text is written in single quotes: '{name}')"
+                    + did_you_mean(name, self._columns).rstrip("?")
                 )
 
     def chosen(self, rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -88,6 +96,25 @@ class RowFilter:
         if action == sqlite3.SQLITE_FUNCTION and second not in _FORBIDDEN_FUNCTIONS:
             return sqlite3.SQLITE_OK
         return sqlite3.SQLITE_OK if action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_DENY
+
+
+def _compared(one: str, other: str) -> int:
+    """Two times as SQLite compares texts, whichever way they are written."""
+    first, second = _as_time(one), _as_time(other)
+    return (first > second) - (first < second)
+
+
+@lru_cache(4096)
+def _as_time(text: str) -> str:
+    """`2026-11-26 11:05:28` in UTC, of a time in ISO 8601; any other text as it is."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return text
+    if (found[3] or "Z") not in ("Z", "z"):
+        with contextlib.suppress(ValueError, OverflowError):
+            moment = datetime.fromisoformat(text).astimezone(UTC)
+            return moment.replace(tzinfo=None).isoformat(" ")
+    return f"{found[1]} {found[2]}"
 
 
 def sql_value(name: str, value: Any) -> Any:

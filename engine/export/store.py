@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from engine.errors import EngineError, UsageError
+from engine.errors import DiskError, EngineError, UsageError
 from engine.export.place import OWN, own_name, remove_tree
-from engine.storage import disk
+from engine.export.store_lock import StoreLock
+from engine.storage import disk, object_store
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PACKAGES = {
@@ -45,8 +46,15 @@ class RemotePlace:
         if not self._root:
             raise UsageError(f"{where}: name a bucket and a place in it")
         self.staging = tempfile.mkdtemp(prefix="engine-export-")
-        with _errors_named(where):
-            self._fs.invalidate_cache()
+        try:
+            with _errors_named(where):
+                self._fs.invalidate_cache()
+                self._lock = StoreLock(
+                    self._fs, self._path(self.own), where, commits=where.startswith("hf://")
+                )
+        except BaseException:
+            remove_tree(self.staging)
+            raise
 
     def names(self) -> Iterator[str]:
         if self._is_file:
@@ -108,7 +116,12 @@ class RemotePlace:
     def settle(self) -> None:
         """A store keeps what it has taken."""
 
+    def confirm(self, *, again: bool = False) -> None:
+        with _errors_named(self.shown):
+            self._lock.confirm(again=again)
+
     def close(self) -> None:
+        self._lock.release()
         with contextlib.suppress(OSError):
             remove_tree(self.staging)
 
@@ -135,14 +148,22 @@ def _file_system(where: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def _errors_named(where: str, *but: type[Exception]) -> Iterator[None]:
-    """Turn whatever a store's library raises into a message for people, but for these."""
+    """Turn whatever a store's library raises into a message for people, but for these.
+
+    Raises UsageError for what lasts (no such bucket, not allowed), DiskError for an outage.
+    """
     passed: tuple[type[BaseException], ...] = (EngineError, MemoryError, *but)
     try:
         yield
     except passed:
         raise
     except Exception as exc:  # noqa: BLE001 - each library has its own
-        words = " ".join(str(exc).split())[:300]
-        raise UsageError(
-            f"{where}: {type(exc).__name__}: {words}. Is the bucket there, and may you write to it?"
-        ) from None
+        said = f"{where}: {type(exc).__name__}: {object_store.words(exc)}".rstrip(": .")
+        on_hub = where.startswith("hf://")
+        if object_store.lasts(exc):
+            what = "repository" if on_hub else "bucket"
+            raise UsageError(
+                f"{said}. Is the {what} there, and do your credentials allow writing to it?"
+            ) from None
+        what = "the Hub" if on_hub else "the store"
+        raise DiskError(f"{said}. Run the same again when {what} can be reached") from None

@@ -49,6 +49,7 @@ class Publishing:
         if texts:
             self.place.settle_staged()
         sizes = [os.stat(staged).st_size for staged, _ in files]
+        self.place.confirm()
         self.place.give(files)
         self.count += len(files)
         self.bytes += sum(sizes)

@@ -14,14 +14,13 @@ from typing import Any, Protocol
 
 from engine.errors import EngineError, UsageError
 from engine.fleet.names import is_own
-from engine.storage import disk
+from engine.storage import disk, object_store
+from engine.storage.object_store import words
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _DIR, _FILE = 0o755, 0o644
-_CONFLICTS = ("ConditionalRequestConflict", "OperationAborted")  # another is writing it: neither yes nor no
-_REFUSED = ("PreconditionFailed", "conditionNotMet", "BlobAlreadyExists", "412")
 
 
 class UnavailableError(Exception):
@@ -156,16 +155,7 @@ class StoreObjects:
 
     def create(self, name: str, data: bytes) -> bool:
         with _store(self.shown):
-            try:
-                self._fs.pipe_file(self._path(name), data, mode="create")
-            except FileExistsError:
-                return False
-            except Exception as exc:
-                words = f"{exc} {exc.__cause__}"
-                if any(word in words for word in _REFUSED) and not any(word in words for word in _CONFLICTS):
-                    return False
-                raise
-        return True
+            return object_store.create(self._fs, self._path(name), data)
 
     def remove(self, name: str) -> None:
         with _store(self.shown), contextlib.suppress(FileNotFoundError):
@@ -224,14 +214,10 @@ def _store(shown: str) -> Iterator[None]:
     except (EngineError, UnavailableError, MemoryError):
         raise
     except FileNotFoundError as exc:  # of what is written: the bucket
-        raise UsageError(f"the ledger {shown}: {_words(exc)}: is the bucket there?") from None
+        raise UsageError(f"the ledger {shown}: {words(exc)}: is the bucket there?") from None
     except PermissionError as exc:
-        raise UsageError(f"the ledger {shown}: permission denied: {_words(exc)}") from None
+        raise UsageError(f"the ledger {shown}: permission denied: {words(exc)}") from None
     except Exception as exc:  # noqa: BLE001 - each library has its own
-        if type(exc).__name__ in ("NoCredentialsError", "ParamValidationError") or "NoSuchBucket" in str(exc):
-            raise UsageError(f"the ledger {shown}: {type(exc).__name__}: {_words(exc)}") from None
-        raise UnavailableError(f"the ledger {shown}: {type(exc).__name__}: {_words(exc)}") from None
-
-
-def _words(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:300]
+        if object_store.lasts(exc):
+            raise UsageError(f"the ledger {shown}: {type(exc).__name__}: {words(exc)}") from None
+        raise UnavailableError(f"the ledger {shown}: {type(exc).__name__}: {words(exc)}") from None

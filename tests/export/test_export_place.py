@@ -93,6 +93,19 @@ def test_only_what_an_export_stages_is_swept(batch: Batch, tmp_path: Path) -> No
     assert not (own / "staged-0a1b2c3d").exists()
 
 
+def test_a_list_of_an_earlier_version_is_gone_on_from(batch: Batch, tmp_path: Path) -> None:
+    header = tmp_path / "x" / ".engine-export" / "csv.json"
+    batch.export("csv", tmp_path / "x")
+    assert str(tmp_path) not in header.read_text()
+    for by_path in (False, True):  # a queue without an id was called by its path
+        path = os.path.realpath(batch.root)
+        old = json.loads(header.read_bytes()) | {"queue": path} | ({"batch": path} if by_path else {})
+        header.write_text(json.dumps(old))
+        assert batch.export("csv", tmp_path / "x", new=True).resumed
+        batch.export("csv", tmp_path / "x")
+        assert path not in header.read_text()
+
+
 @pytest.mark.parametrize("name", ["../precious", "a/../../precious", "/{root}/precious"])
 def test_a_list_names_nothing_outside(batch: Batch, tmp_path: Path, name: str) -> None:
     precious = tmp_path / "precious"

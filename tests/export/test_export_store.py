@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,16 @@ import pyarrow.parquet as pq
 import pytest
 from canned_batch import some
 from commands import COMMAND, environment
+from fleet_night import DEAD_PROXY
 from moto.server import ThreadedMotoServer
 
-from engine import Batch, UsageError
+from engine import Batch, DiskError, HeldError, UsageError
+from engine.export import store_lock
+from engine.export.file_list import FileList
 from engine.export.place import LocalPlace
 from engine.export.store import RemotePlace
+from engine.export.store_lock import StoreLock
+from engine.storage import object_store
 
 BUCKET = "transcripts"
 
@@ -100,6 +108,157 @@ def test_new_and_gone(s3: Any, tmp_path: Path) -> None:
     assert seen(s3, where) == sorted(f"{video.video_id}.txt" for video in some(5))
 
 
+def test_of_two_at_once_the_second_is_refused_and_the_first_is_whole(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = canned_batch.batch(tmp_path, some(6))
+    where, inside, second = f"s3://{BUCKET}/two", threading.Event(), threading.Event()
+    finish = FileList.finish
+
+    def waiting(self: FileList, **more: Any) -> None:
+        inside.set()
+        assert second.wait(60)
+        finish(self, **more)
+
+    monkeypatch.setattr(FileList, "finish", waiting)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(Batch(queue.root).export, "parquet", where, rows_per_file=4)
+        try:
+            assert inside.wait(60)
+            with pytest.raises(HeldError, match=r"its lock ends at \d{4}-") as held:
+                Batch(queue.root).export("parquet", where, rows_per_file=4)
+        finally:
+            second.set()
+        assert first.result().rows == 6
+    assert held.value.pid == os.getpid()
+    assert pq.read_table(f"{BUCKET}/two/data", filesystem=s3).num_rows == 6
+    assert s3.find(f"{BUCKET}/two/.engine-export") == [
+        f"{BUCKET}/two/.engine-export/parquet.{name}" for name in ("files", "json", "rows")
+    ]
+
+
+def test_of_two_that_begin_together_the_place_is_whole(s3: Any, tmp_path: Path) -> None:
+    queue = canned_batch.batch(tmp_path, some(6))
+    where = f"s3://{BUCKET}/many"
+    line = [*COMMAND, "export", "-q", queue.root, "--to", "csv", "-o", where]
+    started = [subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [each.communicate(timeout=300)[1] for each in started]
+    codes = [each.returncode for each in started]
+    assert set(codes) <= {0, 11}, said
+    assert 0 in codes, said
+    assert seen(s3, where) == ["videos.csv"]
+
+
+@pytest.fixture
+def fast_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_lock, "BEAT_S", 0.1)
+    monkeypatch.setattr(store_lock, "STALE_S", 2.0)
+
+
+def test_a_lock_that_a_crash_left_is_taken_over_when_it_is_stale(s3: Any, fast_locks: None) -> None:
+    def lock() -> StoreLock:
+        return StoreLock(s3, f"{BUCKET}/stale/.engine-export", "s3://…")
+
+    crashed = lock()
+    crashed._ended.set()  # as a process that is gone, or stands still
+    crashed._thread.join()
+    with pytest.raises(HeldError):
+        lock()
+    next_one = waited_for(lock)
+    next_one.confirm(again=True)
+    with pytest.raises(HeldError, match="taken s3://… over"):
+        crashed.confirm(again=True)
+    with pytest.raises(HeldError):  # that one is renewed
+        lock()
+    crashed.release()
+    next_one.confirm(again=True)
+    next_one.release()
+    assert s3.find(f"{BUCKET}/stale") == []
+
+
+def waited_for(lock: Callable[[], StoreLock]) -> StoreLock:
+    give_up_at = time.monotonic() + 120
+    while True:
+        try:
+            return lock()
+        except HeldError:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.2)
+
+
+def test_a_lock_that_is_renewed_outlives_its_time(s3: Any, fast_locks: None) -> None:
+    lock = StoreLock(s3, f"{BUCKET}/renewed", "s3://…")
+    first = s3.modified(f"{BUCKET}/renewed/lock-000001")
+    give_up_at = time.monotonic() + 120
+    while s3.modified(f"{BUCKET}/renewed/lock-000001") == first:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
+    lock.release()
+    assert s3.find(f"{BUCKET}/renewed") == []
+
+
+def test_a_store_that_does_not_refuse_the_second_tells_the_first(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(fs: Any, path: str, data: bytes) -> bool:
+        fs.pipe_file(path, data)
+        return True
+
+    monkeypatch.setattr(object_store, "create", create)
+    with monkeypatch.context() as blind:  # both look before either writes
+        blind.setattr(StoreLock, "_numbers", lambda self: [self._number] * bool(self._number))
+        first, second = (StoreLock(s3, f"{BUCKET}/lax", "s3://…") for _ in range(2))
+    second.confirm(again=True)
+    with pytest.raises(HeldError):
+        first.confirm(again=True)
+    for each in (first, second):
+        each.release()
+    assert s3.find(f"{BUCKET}/lax") == []
+
+
+def test_files_that_vanish_while_it_works_are_no_success(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = canned_batch.batch(tmp_path, some(3))
+    give = RemotePlace.give
+
+    def losing(self: RemotePlace, files: Any) -> None:
+        give(self, files)
+        for _, name in files:
+            if name.endswith(".parquet"):
+                s3.rm_file(self._path(name))
+
+    monkeypatch.setattr(RemotePlace, "give", losing)
+    with pytest.raises(DiskError, match=r"data/train-00000-of-00001\.parquet was written there and is gone"):
+        Batch(queue.root).export("parquet", f"s3://{BUCKET}/vanishing")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "txt"])
+def test_new_makes_whole_what_is_not_there_any_more(s3: Any, tmp_path: Path, kind: Any) -> None:
+    queue = canned_batch.batch(tmp_path, some(3))
+    for where in (f"s3://{BUCKET}/whole-{kind}", str(tmp_path / "whole")):
+        batch = Batch(queue.root)
+        batch.export(kind, where)
+        assert batch.export(kind, where, new=True).resumed
+        if "://" in where:
+            name = next(n for n in seen(s3, where) if n.endswith(("csv", "parquet", "txt")))
+            s3.rm_file(f"{where.removeprefix('s3://')}/{name}")
+        else:
+            file = next(f for f in (tmp_path / "whole").rglob("*.*") if f.suffix[1:] == kind)
+            name = file.relative_to(tmp_path / "whole").as_posix()
+            file.unlink()
+        result = batch.export(kind, where, new=True)
+        assert (result.rows, result.resumed, result.gone) == (3, False, (name,))
+        assert batch.export(kind, where, new=True).resumed
+
+
+def test_what_is_published_names_no_path(s3: Any, tmp_path: Path) -> None:
+    queue = canned_batch.batch(tmp_path, some(3))
+    Batch(queue.root).export("parquet", f"s3://{BUCKET}/public")
+    for path in s3.find(f"{BUCKET}/public"):
+        assert str(tmp_path).encode() not in s3.cat_file(path)
+
+
 def test_what_is_not_ours_is_refused(s3: Any, tmp_path: Path) -> None:
     queue = canned_batch.batch(tmp_path, some(3))
     s3.pipe_file(f"{BUCKET}/theirs/mine.txt", b"mine")
@@ -169,6 +328,45 @@ def test_errors_say_what_is_wrong(s3: Any, address: str, tmp_path: Path, where: 
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret-word" not in done.stderr
+
+
+def test_an_outage_is_no_wrong_usage(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3fs
+
+    queue = canned_batch.batch(tmp_path, some(2))
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", DEAD_PROXY)
+    with pytest.raises(DiskError, match="when the store can be reached"):
+        Batch(queue.root).export("csv", f"s3://{BUCKET}/x")
+
+
+def test_the_hub_offline_is_an_outage_and_no_bucket(tmp_path: Path) -> None:
+    queue = canned_batch.batch(tmp_path, some(2))
+    done = subprocess.run(
+        [*COMMAND, "export", "-q", queue.root, "--to", "csv", "-o", "hf://datasets/me/talks"],
+        check=False, capture_output=True, text=True, env=environment(HF_HUB_OFFLINE="1"),
+    )  # fmt: skip
+    assert (done.returncode, "the Hub" in done.stderr, "bucket" in done.stderr) == (13, True, False), (
+        done.stderr
+    )
+
+
+def test_no_credentials_and_a_scheme_in_capitals(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    queue = canned_batch.batch(tmp_path, some(2))
+    assert Batch(queue.root).export("csv", f"S3://{BUCKET}/capitals").where == f"s3://{BUCKET}/capitals"
+    assert seen(s3, f"s3://{BUCKET}/capitals") == ["videos.csv"]
+    s3fs.S3FileSystem.clear_instance_cache()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(UsageError, match="credentials"):
+        Batch(queue.root).export("csv", f"s3://{BUCKET}/x")
 
 
 def test_without_the_packages_it_says_which(tmp_path: Path) -> None:
