@@ -107,7 +107,7 @@ def seed(root: str, file: NamedFile, *, encoding: str, dry_run: bool, rehearsal:
         raise UsageError(f"{file.name} names no video")
     named: list[Iterator[Line]] = [itertools.chain([first], lines)]
     if dry_run:
-        found.result = would_seed(queue, guarded(named, errors, notes.append))
+        found.result = would_seed(queue, guarded(named, errors, lambda note: None))  # the rejected are named
     else:
         queue = make_queue(root, rehearsal=rehearsal)
         found.result = seed_streams(queue, named, errors, notes.append)

@@ -176,7 +176,7 @@ def seeded(result: Seeded, *, dry: bool) -> str:
     """What became, or would become, of the lines of an input."""
     parts = [f"{result.read:,} read: {result.added:,} {'new' if dry else 'added'}"]
     parts += [f"{result.listed:,} to list (channels, playlists, searches)"] if result.listed else []
-    parts += [f"{result.duplicate:,} in the queue already"] if result.duplicate else []
+    parts += [f"{result.duplicate:,} given twice or in the queue already"] if result.duplicate else []
     parts += [f"{result.rejected:,} without a video"] if result.rejected else []
     return ", ".join(parts)
 

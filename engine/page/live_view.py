@@ -84,10 +84,8 @@ class LiveView:
                 bool(Queue(self.batch.root).read_batch().get("rehearsal")) if known else self.rehearsal
             )
         except EngineError as exc:
-            return LiveState(
-                {"summary": render("trouble.html", lines=exc.lines)},
-                {"state": "unreadable", "startable": False},
-            )
+            trouble = {"summary": render("trouble.html", lines=exc.lines)}
+            return LiveState(trouble, {"state": "unreadable", "startable": False})
         startable = rehearsal == self.rehearsal and not self._read_only  # a page starts runs of one sort
         steps = next_steps.following(
             self.batch.root, status, rehearsal=rehearsal, startable=startable, oldest=self._oldest

@@ -434,7 +434,7 @@ def test_no_directory_is_made_in_the_root(batch: Batch) -> None:
         ("table.csv", "did you mean `--export csv:table.csv`?"),
         ("Table.XLSX", "did you mean `--export xlsx:Table.XLSX`?"),
         ("texts.srt", "did you mean `--export srt:texts`?"),
-        ("nonsense", "no kind 'nonsense': choose from csv"),
+        ("nonsense", "no kind of export 'nonsense': choose from csv"),
     ],
 )
 def test_a_place_without_a_kind(text: str, meant: str) -> None:

@@ -13,6 +13,7 @@ from patience import HANG_S, until
 
 from engine.monitor import status
 from engine.queue.making import make_queue
+from engine.rehearsal import invented_ids
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,24 @@ def test_another_page_says_why_there_is_no_start(tried: Path) -> None:
             refused = page.do(verb, text="9bZkp7q19f0")
             assert (refused.status_code, "is a rehearsal" in refused.json()["say"]) == (400, True)
     assert recount.seeded(queue) == before
+
+
+def test_what_another_batch_wrote_is_replaced_when_asked(tmp_path: Path) -> None:
+    out, queue = tmp_path / "out", tmp_path / "second"
+    names = list(invented_ids(3, 4))
+    assert engine("rehearse", "-q", tmp_path / "first", "-o", out, *names).code == 0
+    with Page(queue, "--rehearse", cache=tmp_path / "cache", ENGINE_OUTPUT=str(out)) as page:
+        page.enter().do("start", text="\n".join(names), rate="none", at_once=4)
+        until(lambda: len(recount.manifest(queue)) == 3, HANG_S, "for the second batch", each_s=0.1)
+        assert {row["kind"] for row in recount.manifest(queue)} == {"kept"}
+        until(lambda: "Fetch and replace" in page.get("/").text, HANG_S, "for what is next", each_s=0.1)
+        assert "3 were not written" in page.get("/").text
+        engine("wait", "-q", queue)
+        said = page.do("replace", rate="none", at_once=4).json()
+        assert said["ok"] and said["say"].startswith("3 are tried again"), said
+        until(lambda: len(recount.manifest(queue)) == 3, HANG_S, "for the third run", each_s=0.1)
+        assert {row["status"] for row in recount.manifest(queue)} == {"ok"}
+        engine("wait", "-q", queue)
 
 
 def test_a_real_queue_is_not_rehearsed(tmp_path: Path) -> None:
