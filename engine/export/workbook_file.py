@@ -63,7 +63,7 @@ def _cell(name: str, kind: str, value: Any) -> Cell:
     if isinstance(value, int | float):
         fits = abs(value) < _MAX_EXACT if isinstance(value, int) else abs(value) < float("inf")
         return value if fits else str(value)  # what is no number, too
-    text = _NOT_IN_XML.sub("", str(sql_value(value)))
+    text = _NOT_IN_XML.sub("", str(sql_value(name, value)))
     if kind == "time" or (name == "published" and _DAY.fullmatch(text)):
         return _date(text, with_time=kind == "time")
     return text
