@@ -66,7 +66,7 @@ def test_shares_ahead_of_places_are_demand_that_an_autoscaler_sees(night: Night)
     """Without --ahead, Dask is told of no share that has no place, and wants no machine."""
     from distributed import Client
 
-    night.plan(20, 5)
+    night.plan(12, 4)
     night.start_scheduler()
     with Client(night.address, set_as_default=False) as dask:
 
@@ -83,12 +83,8 @@ def test_shares_ahead_of_places_are_demand_that_an_autoscaler_sees(night: Night)
         night.drive("--ahead", "2")
         until(lambda: dask.run_on_scheduler(demand)[0] == 2, HANG_S, "for two shares without a place")
         assert dask.run_on_scheduler(demand)[1] > 0
-    for name in ("m0", "m1"):
-        night.join(name)
+    night.join("m0")
     assert night.finished().code in (0, 3), night.said()
     night.leave()
-    files = directory_files(night.ledger)
-    found = audit(files, night.ids)
+    found = audit(directory_files(night.ledger), night.ids)
     assert (found.problems, found.holds) == ([], found.shares)
-    holders = {json.loads(data)["machine"] for name, data in files.items() if name.startswith("holds/")}
-    assert len(holders) == 2  # what waited at the first machine went to the second
