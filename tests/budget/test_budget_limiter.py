@@ -600,3 +600,22 @@ def test_a_record_that_another_process_wrote_is_seen_at_once(path: Path) -> None
     state = two.peek(0)
     assert state is not None
     assert state.requests == 4
+
+
+def test_why_a_request_was_lost_is_known_when_the_egress_opens(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    budget = Budget.open(
+        str(tmp_path / "budget"),
+        [EgressSpec("direct")],
+        BudgetSettings(parse_rate("none")),
+        new_run=True,
+        on_event=lambda name, what, wait_s: told.append((what, budget.cause_of(name))),
+    )
+    stop = threading.Event()
+    for number in range(5):
+        permit = budget.take(stop=stop)
+        assert permit is not None
+        assert told == []
+        budget.report(permit, Outcome.NETWORK, job=f"job {number}", cause=f"no {number}")
+    assert told == [("network_lost", "no 4")]
+    budget.close()

@@ -62,6 +62,7 @@ class Bench:
         retry_after_s: float | None = None,
         shown_at: float = 0.0,
         body_bytes: int = 0,
+        cause: str = "",
     ) -> EgressHealth:
         self.told.append((permit.egress, outcome, job, retry_after_s))
         self.shown_at.append(shown_at)
