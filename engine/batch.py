@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from datetime import date
 from typing import TYPE_CHECKING, Any, Unpack
 
 from engine.errors import NoRecordError, UsageError
@@ -96,6 +97,7 @@ class Batch(LiveRun):
         from engine.seeding.seed import would_seed
 
         refuse_foreign(self.root)
+        _refuse_tables(videos)
         day = _day(since)
         known_files = tuple(os.fspath(file) for file in skip_known)
         reading = Reading(column, sheet, keep_columns, known_files, encoding)
@@ -358,10 +360,26 @@ class Batch(LiveRun):
         return self.status()
 
 
-def _day(text: str | None) -> str | None:
+def _refuse_tables(videos: object) -> None:
+    """Raise TypeError for what would be iterated over by the names of its columns, or not at all."""
+    kind = type(videos).__name__
+    if isinstance(videos, Mapping):
+        raise TypeError(f"videos must be a list of mappings, not one {kind}: give [{{…}}]")
+    if hasattr(videos, "to_dicts"):
+        raise TypeError(f"videos must be a list of mappings, not a {kind}: give .to_dicts()")
+    if hasattr(videos, "to_dict") and hasattr(videos, "columns"):
+        raise TypeError(f"videos must be a list of mappings, not a {kind}: give .to_dict('records')")
+    if not isinstance(videos, str | os.PathLike | Iterable):
+        raise TypeError(f"videos must be a text, a path or a list, not {kind}")
+
+
+def _day(text: Any) -> str | None:
     """A `since`, checked."""
     if text is None:
         return None
+    if not isinstance(text, str):
+        hint = f": give {text.isoformat()[:10]!r}" if isinstance(text, date) else ""
+        raise TypeError(f"since must be a text such as '2026-01-31', not {type(text).__name__}{hint}")
     try:
         return checked_day(text)
     except ValueError as exc:

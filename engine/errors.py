@@ -37,15 +37,19 @@ class EngineError(Exception):
     """Ends the command with a message for a person: what is wrong, where, what to do next.
 
     Each argument is one line of the message, so that foreign text with a line feed cannot pass for a message of ours.
-    `path` and `pid` name the file or directory and the process that the message is about, where there is one.
+    `path` and `pid` name the file or directory and the process that the message is about, where there is one. `shell`
+    is what to type next: the command line says it after the message, a program is not told.
     """
 
     exit_code: Exit = Exit.BUG
 
-    def __init__(self, *lines: object, path: str | None = None, pid: int | None = None) -> None:
+    def __init__(
+        self, *lines: object, path: str | None = None, pid: int | None = None, shell: str | None = None
+    ) -> None:
         super().__init__(*lines)
         self.path = path
         self.pid = pid
+        self.shell = shell
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -12,10 +12,12 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
+import pandas
 import pytest
 from commands import command_line, environment, session_members
 from patience import HANG_S, ends, until
@@ -75,7 +77,9 @@ def test_a_batch_from_seed_to_report(batch: Batch, site: Rehearsal) -> None:
     assert batch.seed(videos).added == len(IDS)
     assert batch.seed(IDS).duplicate == len(IDS)
     seen: list[BatchStatus] = []
-    result = batch.run(on_status=seen.append, **options(site, format=["md", "srt"], languages=("en", "de")))
+    more = options(site, format=["md", "srt"], languages=("en", "de"), notify="touch told")
+    result = batch.run(on_status=seen.append, **more)
+    assert os.path.exists("told")
     assert (result.exit_code, result.finished, result.status.state) == (0, True, "finished")
     assert any("6 videos to do" in text for text in result.messages), result.messages
     rows = {row.video_id: row for row in batch.rows(status="ok")}
@@ -255,8 +259,19 @@ def test_a_password_is_in_no_command_line_and_no_environment(batch: Batch, site:
 def test_how_a_run_may_fail(batch: Batch, site: Rehearsal, tmp_path: Path) -> None:
     with pytest.raises(errors.NoQueueError, match="no queue in"):
         batch.run(**options(site))
-    with pytest.raises(TypeError, match="colour"):
-        batch.start(colour="red")  # type: ignore[call-arg]
+    with pytest.raises(errors.NoQueueError) as none:
+        batch.run(**options(site))
+    with pytest.raises(errors.NoQueueError) as also_none:
+        batch.verify()
+    assert "`" not in f"{none.value}{also_none.value}", "no shell for a program"
+    for wrong_option, says in (
+        ("colour", r"Batch\.run has no option 'colour'$"),
+        ("langauges", "did you mean 'languages'"),
+        ("since", r"give it to Batch\.seed"),
+        ("progress", "give on_status"),
+    ):
+        with pytest.raises(TypeError, match=says):
+            batch.start(**{wrong_option: "red"})  # type: ignore[misc]
     with pytest.raises(errors.UsageError, match=r"^proxy 1: not a proxy"):
         batch.start(proxy="host:port:user:secret-word:")
     batch.seed(IDS)
@@ -275,6 +290,7 @@ def test_how_a_run_may_fail(batch: Batch, site: Rehearsal, tmp_path: Path) -> No
     again = pickle.loads(pickle.dumps(held.value))
     assert (str(again), again.pid, again.path) == (str(held.value), os.getpid(), batch.root)
     with batch.start(**options(site, rate="1/h")) as run:
+        assert run.status().state == "starting", "and not what the last one was"
         os.kill(run.pid, signal.SIGKILL)
         with pytest.raises(errors.RunDiedError, match="SIGKILL") as died:
             run.wait()
@@ -310,6 +326,22 @@ def test_what_can_be_seeded(batch: Batch, tmp_path: Path) -> None:
     with pytest.raises(errors.UsageError, match=r"no-such-file\.csv"):
         batch.seed("no-such-file.csv")
     assert batch.seed([]).read == 0
+    for given, says in (
+        (pandas.DataFrame({"id": IDS}), r"give \.to_dict\('records'\)"),
+        ({"id": IDS[0]}, "a list of mappings, not one dict"),
+        (5, "not int"),
+    ):
+        with pytest.raises(TypeError, match=f"videos must be .*{says}"):
+            batch.seed(given)  # type: ignore[arg-type]
+    with pytest.raises(
+        TypeError, match="since must be a text such as '2026-01-31', not date: give '2026-01-02'"
+    ):
+        batch.seed("@TED", since=date(2026, 1, 2))  # type: ignore[arg-type]
+    for option, value in (("where", 5), ("words", "9"), ("new", 1)):
+        with pytest.raises(TypeError, match=f"{option} must be"):
+            batch.export("passages", **{option: value})  # type: ignore[misc]
+    with pytest.raises(TypeError, match="did you mean 'where'"):
+        batch.export("csv", wher="1")  # type: ignore[call-arg]
     with pytest.raises(errors.UsageError, match="did you mean no_captions"):
         batch.failures(["no_caption"])
 
@@ -320,7 +352,7 @@ def test_the_options_are_those_of_the_command() -> None:
     def reading() -> None:
         pass
 
-    others = {"--progress", "--verbose", "--notify", "--until-stdin-ends", "--queue", "--no-mask"}
+    others = {"--progress", "--verbose", "--until-stdin-ends", "--queue", "--no-mask"}
     others |= {param.opts[-1] for param in reading.__click_params__}  # type: ignore[attr-defined]
     there = {param.opts[-1] for param in run_command.params if isinstance(param, click.Option)} - others
     assert {f"--{name.replace('_', '-')}" for name in RunOptions.__annotations__} == there

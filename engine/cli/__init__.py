@@ -177,7 +177,8 @@ def invoke(args: list[str]) -> int:
         return Exit.USAGE
     except EngineError as exc:
         for number, line in enumerate(exc.lines or ("",)):
-            say(line if number else f"engine: {line}")
+            more = f": {exc.shell}" if exc.shell and not number else ""
+            say(line if number else f"engine: {line}{more}")
         if isinstance(exc, NoQueueError) and exc.path:
             say_neighbours(exc.path)
         return exc.exit_code

@@ -98,6 +98,10 @@ def tell_result(root: str, result: ExportResult) -> int:
     if result.gone:
         say(f"the last export has lost files, as {result.gone[0]}: everything is exported again")
     say(_sentence(result))
+    if not result.rows and not result.resumed:
+        now = Batch(root).status()
+        if not now.rows and now.state in ("running", "paused", "stalled"):
+            say(f"{now.final:,} of {now.total:,} final yet, a run is live: export again later")
     if result.long_cells:
         texts = "1 text is" if result.long_cells == 1 else f"{result.long_cells:,} texts are"
         what = (

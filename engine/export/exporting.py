@@ -118,7 +118,7 @@ def _refuse_place(queue: Queue, output: str | None, request: ExportRequest) -> N
         if directory is not None and os.path.commonpath(
             (where, os.path.realpath(directory))
         ) == os.path.realpath(directory):
-            raise UsageError(f"{request.to} lies in {what} ({directory}): give another place with -o")
+            raise UsageError(f"{request.to} lies in {what} ({directory}): give another place")
 
 
 def _refuse_root(to: str, where: str) -> None:

@@ -227,7 +227,7 @@ def _alone(where: str, lock: str) -> Lock:
     except HeldError as exc:
         named = f" (pid {exc.pid})" if exc.pid else ""
         raise HeldError(
-            f"another export is writing to {where}{named}: wait until it has ended, or give another place with -o",
+            f"another export is writing to {where}{named}: wait until it has ended, or give another place",
             path=lock,
             pid=exc.pid,
         ) from None
@@ -236,7 +236,7 @@ def _alone(where: str, lock: str) -> Lock:
 def _cannot(where: str, exc: OSError) -> EngineError:
     if disk.is_disk_error(exc):
         return disk.disk_error(exc, f"making {where}")
-    return UsageError(f"{where}: {exc.strerror}: give another place with -o")
+    return UsageError(f"{where}: {exc.strerror}: give another place")
 
 
 def remove_tree(path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, cast, get_args
+from typing import Any, Literal, TypedDict, cast, get_args, get_type_hints
 
 from engine.errors import UsageError, did_you_mean
 from engine.output.formats import FORMATS
@@ -33,6 +33,7 @@ _OF_FILES = (
     *(f".{name}" for name in FORMATS),
     *(".json", ".tsv", ".xls", ".ods", ".zip", ".gz", ".html"),
 )
+_TYPE_NAMES = {str: "a text", int: "a whole number", bool: "True or False"}
 # Which options are for which kinds only.
 _ONLY_FOR = {
     "text": TABLES,
@@ -91,6 +92,7 @@ def request(kind: str, to: str | None, options: ExportOptions | Mapping[str, Any
         name = min(unknown)
         hint = did_you_mean(name, ExportOptions.__annotations__)
         raise TypeError(f"Batch.export has no option {name!r}{hint}")
+    _check_types(options)
     for name in options:
         kinds = _ONLY_FOR.get(name)
         if kinds is not None and kind not in kinds:
@@ -108,8 +110,17 @@ def request(kind: str, to: str | None, options: ExportOptions | Mapping[str, Any
     if found.overlap >= found.words:
         raise UsageError("--overlap must be less than --words")
     if found.is_file and "rows_per_file" in options:
-        raise UsageError(f"--rows-per-file: {found.to} is one file: give a directory with -o")
+        raise UsageError(f"--rows-per-file: {found.to} is one file: give a directory")
     return found
+
+
+def _check_types(options: Mapping[str, Any]) -> None:
+    """Raise TypeError for a value that is of another type than its option. None is as if it was left out."""
+    for name, wanted in get_type_hints(ExportOptions).items():
+        value = options.get(name)
+        whole = hasattr(value, "__index__") and not isinstance(value, bool)  # numpy's, too
+        if value is not None and not (whole if wanted is int else isinstance(value, wanted)):
+            raise TypeError(f"{name} must be {_TYPE_NAMES[wanted]}, not {type(value).__name__}")
 
 
 def _check_kind(kind: str, where: str, meant: str = "") -> None:
@@ -122,7 +133,7 @@ def _check_kind(kind: str, where: str, meant: str = "") -> None:
 def _refuse_name(found: ExportRequest) -> None:
     """Raise UsageError for a WHERE that would become a directory and is meant as a file, or as stdout."""
     if found.to == "-":
-        raise UsageError("an export does not go to stdout: give a directory or a file with -o")
+        raise UsageError("an export does not go to stdout: give a directory or a file")
     suffix = os.path.splitext(found.to.rstrip("/"))[1].lower()
     if found.is_file or found.to.endswith("/") or suffix not in _OF_FILES or os.path.lexists(found.to):
         return

@@ -279,16 +279,22 @@ def open_queue(root: str) -> Queue:
     if found.is_queue or found.state is DirectoryState.UNREADABLE:
         check_format(root, found)
         return Queue(root)
-    raise NoQueueError(no_queue(root, found), path=root)
+    message, shell = _no_queue(root, found)
+    raise NoQueueError(message, path=root, shell=shell)
 
 
-def no_queue(root: str, found: Inspection | None = None) -> str:
-    """The message about a directory that is no queue."""
-    found = found or inspect(root)
+def no_queue(root: str) -> str:
+    """The message about a directory that is no queue, for who types."""
+    message, shell = _no_queue(root, inspect(root))
+    return f"{message}: {shell}" if shell else message
+
+
+def _no_queue(root: str, found: Inspection) -> tuple[str, str | None]:
+    """What is wrong, and what to type next."""
     if found.state is DirectoryState.FOREIGN:
-        return f"no queue in {root}, and none can be made there: {found.why}"
+        return f"no queue in {root}, and none can be made there: {found.why}", None
     why = ": making one was interrupted" if found.state is DirectoryState.HALF else ""
-    return f"no queue in {root}{why}: make one with `engine seed INPUT -q {root}`"
+    return f"no queue in {root}{why}", f"make one with `engine seed INPUT -q {root}`"
 
 
 def refuse_foreign(root: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Literal, TypedDict
 
 from engine.model import ImportResult
-from engine.run.child_run import ENGINE, arguments, error_of, lines_of, own_environment
+from engine.run.child_run import ENGINE, arguments, error_of, lines_of, own_environment, refuse_unknown
 
 
 class ImportOptions(TypedDict, total=False):
@@ -25,9 +25,7 @@ class ImportOptions(TypedDict, total=False):
 
 def import_folder(root: str, folder: str, options: ImportOptions) -> ImportResult:
     """Import and wait for the end; see `Batch.import_folder`."""
-    unknown = options.keys() - ImportOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"engine import has no option {', '.join(sorted(unknown))}")
+    refuse_unknown("import_folder", options, ImportOptions)
     command = [*ENGINE, "import", f"--queue={root}", "--json", *arguments(options), "--", folder]
     with subprocess.Popen(
         command,

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import IO, Any, Literal, Self, TypedDict
 
@@ -28,6 +28,7 @@ from engine.errors import (
     NoQueueError,
     RunDiedError,
     UsageError,
+    did_you_mean,
 )
 from engine.monitor import status
 from engine.monitor.batch_status import BatchStatus
@@ -45,6 +46,18 @@ _ERRORS: dict[int, type[EngineError]] = {
     Exit.DISK: DiskError,
 }
 ENGINE = (sys.executable, "-P", "-m", "engine")
+_SEEDS = "give it to Batch.seed"
+_LEFT_OUT = {
+    **dict.fromkeys(
+        ("column", "encoding", "keep_columns", "max_results", "newest", "sheet", "since", "skip_known"),
+        _SEEDS,
+    ),
+    "no_mask": "give mask=False",
+    "progress": "give on_status",
+    "queue": "give it to Batch",
+    "until_stdin_ends": "a run ends with its program, unless it is detached",
+    "verbose": "read events.jsonl in the queue",
+}
 _MARKS = ("engine: ", "Error: ")  # in front of the message that a command ends with
 
 
@@ -76,6 +89,7 @@ class RunOptions(TypedDict, total=False):
     max_requests: int
     metadata: Literal["basic", "full"]
     no_memory: bool
+    notify: str
     on_block: Literal["wait", "stop"]
     output: str | os.PathLike[str]
     output_lost: bool
@@ -125,6 +139,7 @@ class RunHandle:
         self._said = said
         self._result: RunResult | EngineError | None = None
         self._lock = threading.Lock()
+        self._begun = False  # whether it has been seen to hold the queue
         _live.add(self)  # its pipe must stay open also when the caller drops the handle
 
     @property
@@ -137,8 +152,13 @@ class RunHandle:
         return self._process.poll() is None
 
     def status(self) -> BatchStatus:
-        """How far the batch is."""
-        return BatchStatus.from_json(status.collect(self._root))
+        """How far the batch is. Until the process has begun to work, `state` is `starting`."""
+        begun = self._begun or not self.running
+        if not begun:
+            holder = living_holder(Queue(self._root).run_lock)
+            begun = self._begun = holder is not None and holder.get("pid") == self.pid
+        found = BatchStatus.from_json(status.collect(self._root))
+        return found if begun else replace(found, state="starting")
 
     def wait(self, timeout_s: float | None = None) -> RunResult:
         """Wait for the end of the run.
@@ -215,6 +235,8 @@ def error_of(what: str, root: str, pid: int, code: int, said: tuple[str, ...]) -
     begins = [at for at, line in enumerate(said) if line.startswith(_MARKS)]
     lines = said[begins[-1] :] if begins else said[-1:]
     lines = tuple(line.removeprefix(_MARKS[0]).removeprefix(_MARKS[1]) for line in lines)
+    if code == Exit.NO_QUEUE:  # what the command line says there is for who types
+        lines = (f"no queue in {root}: Batch.seed makes one",)
     if code not in _ERRORS:
         name = f"was ended by {signal.Signals(-code).name}" if code < 0 else "met a bug"
         return RunDiedError(f"{what} (pid {pid}) {name}", *lines, code=code, path=root, pid=pid)
@@ -235,13 +257,13 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 def start_run(root: str, options: RunOptions, *, detached: bool, rehearsal: bool = False) -> RunHandle:
     """Start a run of this queue, or a rehearsal with a server of its own, and return at once; see `Batch.start`."""
-    unknown = options.keys() - RunOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"engine run has no option {', '.join(sorted(unknown))}")
+    refuse_unknown("run", options, RunOptions)
     proxies = _proxies(options.pop("proxy", ()), options.pop("proxies", None))
     verb = ["rehearse", "--videos=0"] if rehearsal else ["run"]
-    command = [*ENGINE, *verb, f"--queue={root}", "--progress=none", *arguments(options)]
+    command = [*ENGINE, *verb, f"--queue={root}", "--progress=none", *arguments({**options, "notify": None})]
     variables = own_environment()
+    if notify := options.get("notify"):  # may hold a secret, which a command line would show to all
+        variables["ENGINE_NOTIFY"] = notify
     pipes: tuple[int, ...] = ()
     if proxies:
         variables.pop("ENGINE_PROXY", None)  # else both would be used
@@ -270,6 +292,14 @@ def start_run(root: str, options: RunOptions, *, detached: bool, rehearsal: bool
         os.close(pipes[0])
         _write(pipes[1], "\n".join(proxies))
     return run
+
+
+def refuse_unknown(method: str, options: Mapping[str, Any], known: type) -> None:
+    """Raise TypeError for an option that a method of `Batch` does not have."""
+    for name in sorted(options.keys() - known.__annotations__.keys()):
+        hint = _LEFT_OUT.get(name) if method == "run" else None
+        hint = f": {hint}" if hint else did_you_mean(name, known.__annotations__)
+        raise TypeError(f"Batch.{method} has no option {name!r}{hint}")
 
 
 def own_environment() -> dict[str, str]:
