@@ -51,6 +51,13 @@ def readme(stats: Mapping[str, Any], columns: TableColumns) -> bytes:
         f"{stats['videos']:,} videos, {stats['ok']:,} of them with a transcript: {stats['words']:,} words, "
         f"{stats['duration_s'] / 3600:,.0f} hours.",
         "",
+        "Read it in Python, here or with `s3://bucket/place` in front:",
+        "",
+        "```python",
+        'pandas.read_parquet("data")',
+        'datasets.load_dataset("parquet", data_files="data/*.parquet", split="train")',
+        "```",
+        "",
         "| column | type | meaning |",
         "|---|---|---|",
     ]

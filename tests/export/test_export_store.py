@@ -91,9 +91,22 @@ def test_the_store_holds_what_a_directory_would(s3: Any, tmp_path: Path, kind: A
         assert {name: s3.cat_file(f"{BUCKET}/{kind}/{name}") for name in meant} == meant
     if kind == "parquet":
         assert pq.read_table(f"{BUCKET}/parquet/data", filesystem=s3).num_rows == 9
+        _read_as_the_card_says(where, tmp_path)
+        _read_as_the_card_says(str(tmp_path / "x"), tmp_path)
         assert len([name for name in meant if name.endswith(".parquet")]) == 3
     if kind == "csv":
         assert len(pd.read_csv(f"{where}/videos.csv")) == 9
+
+
+def _read_as_the_card_says(where: str, tmp_path: Path) -> None:
+    import datasets
+
+    assert len(pd.read_parquet(f"{where}/data")) == 9
+    files = f"{where}/data/*.parquet"
+    loaded = datasets.load_dataset(
+        "parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert loaded.num_rows == 9
 
 
 def test_new_and_gone(s3: Any, tmp_path: Path) -> None:
