@@ -108,7 +108,9 @@ class WorkerPool:
             jobs=worker.jobs()[:EVENT_JOBS],
         )
         self._deaths.add(worker.worker_id)
-        did_something = worker.age_s > QUICK_S or os.path.isdir(worker.directory)
+        # How long it lived says nothing where it never began: a crowded machine takes its time to start one.
+        lived_long = worker.age_s > QUICK_S and ending.code != NO_THREAD
+        did_something = lived_long or os.path.isdir(worker.directory)
         wait_s = self._wait_for_memory_s() if ending.code == NO_MEMORY else 0.0
         worker.start_later(did_something=did_something, at_least_s=max(wait_s, CERTAIN_AFTER_S))
         if worker.deaths_in_a_row >= DEATHS_MAX or self._starved >= MEMORY_DEATHS_MAX:

@@ -20,7 +20,7 @@ from engine.queue.directory import Queue
 from engine.run import child_process, worker_pool
 from engine.run.child_process import DEATHS_MAX, ChildFailedError, Ending
 from engine.run.worker_pool import WorkerPool
-from engine.run.worker_process import NO_MEMORY, RATE, WorkerProcess, sweep_semaphores
+from engine.run.worker_process import NO_MEMORY, NO_THREAD, RATE, WorkerProcess, sweep_semaphores
 from engine.settings import Frozen, Settings
 from engine.storage.processes import namespace
 from engine.worker.main import WorkerReport
@@ -171,6 +171,16 @@ def test_one_that_dies_is_started_again_and_not_for_ever(run: Run) -> None:
         run.pool.check()
     assert run.did() == [["end"], [b"S"]]
     assert [event["event"] for event in events.recent(run.queue, 60.0)] == ["slot_died"] * DEATHS_MAX
+
+
+def test_want_of_threads_ends_the_run_however_long_a_start_takes(run: Run) -> None:
+    for _ in range(DEATHS_MAX):
+        run.workers[0]._started_at -= 60.0  # on a crowded machine
+        run.dies(0, NO_THREAD)
+        if run.workers[0].deaths_in_a_row < DEATHS_MAX - 1:
+            run.did()
+    with pytest.raises(ShortageError, match="thread"):
+        run.pool.check()
 
 
 def test_each_death_is_recorded_whoever_killed_it(run: Run) -> None:
