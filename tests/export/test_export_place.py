@@ -59,7 +59,7 @@ def test_done_again_it_replaces_its_own_files(batch: Batch, tmp_path: Path, kind
     first = files(where)
     assert first
     batch.export(kind, where)
-    if kind not in ("sqlite", "parquet"):
+    if kind not in ("sqlite", "parquet", "xlsx"):  # a workbook says when it was made
         assert files(where) == first
     assert files(where).keys() == first.keys()
 
