@@ -16,14 +16,13 @@ from engine.fleet.protocol import to_bytes
 from engine.fleet.sums import write_summary
 from engine.page.fleet_view import FleetView
 
-NOW = datetime.now(UTC)
 DEAD_S = 1000.0
 PART = {"rows": 7, "counts": {"ok": 6, "failed": 1}, "kinds": {"network": 1}, "requests": 14, "bytes": 99}
 DONE = {"parts": [{**PART, "name": "001.0001", "rows_size": 1, "size": 2, "sha256": "x"}], "jobs": 7}
 
 
 def beat(machine: object, age_s: float = 0.0, **more: Any) -> dict[str, Any]:
-    at = (NOW - timedelta(seconds=age_s)).isoformat()
+    at = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
     return {"machine": machine, "at_now": at, "counts": {"ok": 2}, "rate_per_s": 0.5, "brought": 2, **more}
 
 
