@@ -43,6 +43,7 @@ EXCEPTED = {
     "loginctl": "the same",
     "hf upload": "sends to the Hub",
     "engine export --to parquet -o hf://": "the same; tests/export writes to a store on this machine",
+    "engine export --to parquet -o s3://": "takes a bucket; tests/export writes to a store on this machine",
     "tmux": "attaches to a terminal",
 }
 PICTURED = "engine rehearse --videos 300"  # test_docs.py runs this block, and compares it with the picture

@@ -88,9 +88,11 @@ def _packed(kind: ExportKind, name: str, about: str) -> Download:
     return Download(name, about, "application/zip", parts)
 
 
+_OFFICE = "application/vnd.openxmlformats-officedocument"
 # What `engine export` makes, in the order in which it is offered. A new kind is added here, and nowhere else.
 _EXPORTS = (
-    _exported("csv", "table.csv", "a table of all videos and their texts, for Excel", "text/csv"),
+    _exported("csv", "table.csv", "a table of all videos and their texts", "text/csv"),
+    _exported("xlsx", "table.xlsx", "the same, for Excel", f"{_OFFICE}.spreadsheetml.sheet"),
     _packed("txt", "texts.zip", "a readable text for each transcript"),
     _packed("md", "md.zip", "the same as Markdown"),
     _packed("srt", "srt.zip", "subtitles for each transcript"),
@@ -107,8 +109,9 @@ def offered(root: str) -> list[Download]:
     queue = Queue(root)
     there = {"manifest.jsonl": queue.manifest, "rejects.csv": queue.rejects}
     found = [each for each in (*_OWN, *_EXPORTS) if os.path.exists(there.get(each.name, queue.batch))]
-    parquet = importlib.util.find_spec("pyarrow") is not None
-    return [each for each in found if parquet or each.name != "table.parquet"]
+    needed = {"table.parquet": "pyarrow", "table.xlsx": "openpyxl"}
+    missing = {name for name, package in needed.items() if importlib.util.find_spec(package) is None}
+    return [each for each in found if each.name not in missing]
 
 
 def content_of(batch: Batch, row: ManifestRow, suffix: str) -> bytes | None:

@@ -35,9 +35,7 @@ class NextStep:
     not_before: str = ""
 
 
-_TABLE = NextStep(
-    "", "all videos and their texts in one table, for Excel", "Get the table", href="/download/table.csv"
-)
+_TABLE = NextStep("", "all videos and their texts in one table", "Get the table", href="/download/table.csv")
 _TEXTS = NextStep("", "a readable text for each transcript", "Get the texts", href="/download/texts.zip")
 
 

@@ -70,3 +70,14 @@ def test_another_encoding_is_chosen_where_it_was_guessed(tmp_path: Path, chromiu
         assert tab.tab.locator("#encoding").is_visible()
         tab.fits("encoding-chosen")
         tab.context.close()
+
+
+def test_the_example_makes_way_for_a_list(tmp_path: Path, chromium: Any) -> None:
+    (tmp_path / "mine.txt").write_text("dQw4w9WgXcQ\n")
+    with Page(None, "--rehearse", cache=tmp_path / "cache", ENGINE_PROXY="http://127.0.0.1:1") as page:
+        tab = Tab(chromium, page, SCREEN, "light")
+        tab.sees("#preview", "1 to list")
+        tab.tab.locator("#file").set_input_files(tmp_path / "mine.txt")
+        tab.sees("#preview", "1 read: 1 new")
+        assert tab.tab.locator("#text").input_value() == ""
+        tab.context.close()

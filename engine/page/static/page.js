@@ -97,10 +97,16 @@ function later(what, ms) {
   return () => { clearTimeout(timer); timer = setTimeout(what, ms); };
 }
 
+// What the page itself has put there is no second input beside a file or a path.
+function dropExample() {
+  if ($("text").value === $("text").defaultValue) $("text").value = "";
+}
+
 async function chooseFile() {
   const file = $("file").files[0];
   upload = null;
   if (file) {
+    dropExample();
     preview("reading the file …");
     const answer = await post("upload", file, { "X-Name": encodeURIComponent(file.name) });
     if (!answer.ok) { preview(answer.say, true); return; }
@@ -137,7 +143,7 @@ function setThreads() {
 if (!readOnly) {
   const soon = later(check, 400), setSoon = later(setThreads, 300);
   $("text").addEventListener("input", soon);
-  $("path").addEventListener("input", soon);
+  $("path").addEventListener("input", () => { dropExample(); soon(); });
   for (const id of ["rate", "encoding", "content"]) $(id).addEventListener("change", soon);
   $("file").addEventListener("change", chooseFile);
   $("form").addEventListener("submit", start);
