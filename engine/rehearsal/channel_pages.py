@@ -128,13 +128,13 @@ def _read_name(pattern: re.Pattern[str], name: str) -> _Listing | None:
 
 
 def _token(listing: _Listing, at: int) -> str:
-    return urlsafe_b64encode(json.dumps([*listing, at]).encode()).decode()
+    return urlsafe_b64encode(json.dumps([listing.videos, listing.tab, at, listing.own]).encode()).decode()
 
 
 def _read_token(token: str) -> tuple[_Listing, int]:
     try:
-        videos, tab, own, at = json.loads(urlsafe_b64decode(token))
-        return _Listing(int(videos), str(tab), int(own)), int(at)
+        videos, tab, at, *own = json.loads(urlsafe_b64decode(token))  # earlier ones have no `own`
+        return _Listing(int(videos), str(tab), int(own[0]) if own else 0), int(at)
     except (ValueError, TypeError):
         raise ValueError("not a continuation token of this server") from None
 
