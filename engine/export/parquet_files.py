@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
 from engine.errors import UsageError
+from engine.export.append_stream import AppendStream
 from engine.export.columns import TableColumns, as_json
-from engine.storage import disk
 
 try:
     import pyarrow as pa
@@ -22,8 +21,6 @@ except ImportError:
 
 GROUP_BYTES = 32 << 20  # of a row group in memory
 GROUP_ROWS = 10_000
-_MODE = 0o644
-_WRITE_BYTES = 1 << 20
 
 _START, _DURATION, _TEXT = map(itemgetter, ("start", "duration", "text"))
 _SEGMENT = pa.struct([("start", pa.float64()), ("duration", pa.float64()), ("text", pa.string())])
@@ -107,7 +104,7 @@ class ParquetFile:
     """One file that is being written, through the one way to the disk."""
 
     def __init__(self, path: str, columns: TableColumns) -> None:
-        self._sink = _Sink(path)
+        self._sink = AppendStream(path)
         self._schema = schema(columns)
         self._waiting: list[pa.Table] = []
         self._bytes = 0
@@ -148,56 +145,3 @@ class ParquetFile:
 def read_arrow(data: bytes) -> pa.Table:
     """What `to_arrow` made."""
     return pa.ipc.open_stream(data).read_all()
-
-
-class _Sink:
-    """A new file as pyarrow wants one, which writes a few bytes at a time."""
-
-    def __init__(self, path: str) -> None:
-        self._fd = disk.open_append(path, _MODE)
-        self._waiting = bytearray()
-        self._at = 0
-
-    @property
-    def closed(self) -> bool:
-        return self._fd < 0
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data)
-        self._waiting += view
-        self._at += view.nbytes
-        if len(self._waiting) >= _WRITE_BYTES:
-            self._write()
-        return view.nbytes
-
-    def _write(self) -> None:
-        disk.write_all(self._fd, bytes(self._waiting))
-        self._waiting.clear()
-
-    def tell(self) -> int:
-        return self._at
-
-    def flush(self) -> None:
-        """Nothing: what is held back is written at the end."""
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """Nothing: pyarrow calls this before the file is durable."""
-
-    def finish(self) -> None:
-        self._write()
-        disk.sync_fd(self._fd)
-        self.let_go()
-
-    def let_go(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)

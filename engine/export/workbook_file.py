@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from engine.errors import UsageError
+from engine.export.append_stream import AppendStream
 from engine.export.columns import TableColumns
 from engine.export.delimited import MAX_CELL_CHARS
 from engine.export.row_filter import sql_value
@@ -31,10 +32,8 @@ except ImportError:
     ) from None
 
 SHEET_ROWS = 1_048_576  # of Excel, the header among them
-_MODE = 0o644
 _MAX_EXACT = 10**15  # Excel keeps 15 digits of a number
 _FIRST_YEAR = 1901  # Excel knows no date before, and takes 1900 for a leap year
-_WRITE_BYTES = 1 << 20
 _WIDTHS = {"id": 14, "title": 50, "channel": 24, "text": 60, "finished_at": 20, "published": 12}
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -100,7 +99,7 @@ class WorkbookWriter:
     def __init__(self, publishing: Publishing, name: str, columns: TableColumns) -> None:
         self._publishing, self._name, self._columns = publishing, name, columns
         self._staged = os.path.join(publishing.place.staging, "workbook")
-        self._stream = _ZipStream(self._staged)
+        self._stream = AppendStream(self._staged)
         self._book = Workbook(write_only=True)
         self._sheet: Any = None
         self._rows = 0
@@ -138,7 +137,7 @@ class WorkbookWriter:
             )
 
     def finish(self) -> None:
-        with ZipFile(self._stream, "w", ZIP_DEFLATED, allowZip64=True) as archive:  # type: ignore[call-overload]
+        with ZipFile(self._stream, "w", ZIP_DEFLATED, allowZip64=True) as archive:
             ExcelWriter(self._book, archive).save()
         self._stream.finish()
         self._publishing.give([(self._staged, self._name)])
@@ -159,34 +158,3 @@ def _as_text(sheet: Any, text: str) -> Any:
     cell = WriteOnlyCell(sheet, text)
     cell.data_type = "s"
     return cell
-
-
-class _ZipStream:
-    """A new file as `zipfile` wants one, through the one way to the disk; it is only appended to."""
-
-    def __init__(self, path: str) -> None:
-        self._fd = disk.open_append(path, _MODE)
-        self._waiting = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self._waiting += data
-        if len(self._waiting) >= _WRITE_BYTES:
-            self._write()
-        return len(data)
-
-    def _write(self) -> None:
-        disk.write_all(self._fd, bytes(self._waiting))
-        self._waiting.clear()
-
-    def flush(self) -> None:
-        """Nothing: what is held back is written at the end."""
-
-    def finish(self) -> None:
-        self._write()
-        disk.sync_fd(self._fd)
-        self.let_go()
-
-    def let_go(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
