@@ -106,14 +106,14 @@ class Client:
 
     def checkin(self, attempt: Attempt, session: Session, *, keep: bool) -> None:
         """Return a session to the pool, or close it."""
+        if not keep:
+            session.close()  # first: once it is not busy any more, another may be opened in its place
         with self._lock:
             self._busy.discard(attempt)
             if keep:
                 number = next(self._number)
                 self._idle[number] = _Idle(session, attempt.egress, time.monotonic())
                 self._idle_of.setdefault(attempt.egress, deque()).append(number)
-        if not keep:
-            session.close()
         self._trim()
 
     def count_handshake(self) -> None:
@@ -128,5 +128,4 @@ class Client:
             drop = [self._idle.popitem(last=False)[1] for _ in range(count)]
             for item in drop:
                 self._idle_of[item.egress].popleft()
-        for item in drop:
-            item.session.close()
+                item.session.close()  # under the lock: nobody opens another before it is closed
