@@ -129,6 +129,7 @@ def test_a_machine_that_dies_is_silent_and_the_page_writes_nothing(watched: Watc
 
 
 def test_a_ledger_that_goes_away_is_said_and_found_again(watched: Watched) -> None:
+    watched.machine.kill_all()  # it would begin a ledger in the old place
     aside = watched.ledger.with_name("aside")
     watched.ledger.rename(aside)
     try:
