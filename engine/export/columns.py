@@ -156,19 +156,18 @@ def table_row(
     row: Mapping[str, Any], record: Mapping[str, Any] | None, columns: TableColumns
 ) -> dict[str, Any]:
     """A row's values by column; those that need the record are None without one."""
-    values = dict.fromkeys(columns.names)
-    values |= {name: _checked(row.get(name), OURS[name]) for name in columns.ours}
+    values = {name: _checked(row.get(name), OURS[name]) for name in columns.ours}
+    values |= dict.fromkeys(columns.names[len(columns.ours) :])
     video_id = replaced(str(row["video_id"]))
     values["id"] = video_id
     values["url"] = f"https://www.youtube.com/watch?v={video_id}"
     values["paths"] = _paths(row.get("files"))
-    _fill_from_record(values, record, "text" in columns.ours or "words" in columns.ours)
-    if "segments" not in columns.ours:
-        values.pop("segments", None)
-    elif record is not None:
-        values["segments"] = record["transcript"]["segments"]
+    if "text" in values:
+        values["text"] = None
+    if record is not None:
+        _fill_from_record(values, record)
     _fill_users(values, row.get("input"), columns)
-    return {name: values[name] for name in columns.names}
+    return values
 
 
 def needs_record(row: Mapping[str, Any], columns: Iterable[str]) -> bool:
@@ -181,20 +180,21 @@ def needs_record(row: Mapping[str, Any], columns: Iterable[str]) -> bool:
     )
 
 
-def _fill_from_record(values: dict[str, Any], record: Mapping[str, Any] | None, with_text: bool) -> None:
+def _fill_from_record(values: dict[str, Any], record: Mapping[str, Any]) -> None:
     """Add what only the record has, and what rows of earlier versions lack."""
-    values["text"] = None
-    if record is None:
-        return
     about = record["metadata"]
     if values.get("published") is None:
         dates = (about.get(name) for name in ("published", "publish_date", "upload_date"))
         values["published"] = _checked(next(filter(None, dates), None), "text")
     if values.get("views") is None:
         values["views"] = _checked(about.get("view_count"), "int")
-    if with_text:
-        values["text"], words = text_and_words(record["transcript"])
-        if values.get("words") is None:
+    if "segments" in values:
+        values["segments"] = record["transcript"]["segments"]
+    if "text" in values or values["words"] is None:
+        text, words = text_and_words(record["transcript"])
+        if "text" in values:
+            values["text"] = text
+        if values["words"] is None:
             values["words"] = words
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
-from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -12,7 +10,6 @@ import orjson
 from engine.output import stored
 from engine.output.formats import RECORD
 
-_START, _DURATION, _TEXT = map(itemgetter, ("start", "duration", "text"))
 _NUMBERS = {int, float}
 
 
@@ -43,9 +40,18 @@ def parse_record(data: bytes | None, video_id: str) -> dict[str, Any] | None:
     segments = track.get("segments") if isinstance(track, dict) else None
     if not isinstance(segments, list) or not isinstance(value.get("metadata"), dict):
         return None
-    try:  # looked at once, so that nobody else has to
-        numbers = set(map(type, itertools.chain(map(_START, segments), map(_DURATION, segments))))
-        texts = set(map(type, map(_TEXT, segments)))
+    return value if _are_segments(segments) else None
+
+
+def _are_segments(segments: list[Any]) -> bool:
+    """Whether each has two numbers and a text: looked at once, so that nobody else has to."""
+    try:
+        for segment in segments:
+            start, duration = type(segment["start"]), type(segment["duration"])
+            if (start is not float or duration is not float) and not {start, duration} <= _NUMBERS:
+                return False
+            if type(segment["text"]) is not str:
+                return False
     except (TypeError, KeyError):
-        return None
-    return value if numbers <= _NUMBERS and texts <= {str} else None
+        return False
+    return True
