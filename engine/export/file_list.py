@@ -244,7 +244,7 @@ class FileList:
             self._write_lines("files", self._lines(new))
         self.place.settle()
         parts = 1 if full or self.old is None else self.old.parts + 1
-        self.place.write(self._rows(parts), sorted_bytes(rows))
+        self.place.write(self._rows(parts), bytes(sorted_bytes(rows)))
         self._write(ExportHeader(self._batch, True, full, parts, stats))
         if not full:  # before the header said so, they were not known to stay
             self._merge(gone=gone)

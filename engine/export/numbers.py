@@ -9,8 +9,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
 
-_BUCKETS = 16
-
 
 def number_of(text: str) -> int:
     """A number that stands for a text: two texts share one once in many billions."""
@@ -23,26 +21,25 @@ def row_number(row: dict[str, object]) -> int:
     return number_of(f"{row.get('video_id')} {row.get('status')} {row.get('finished_at')}")
 
 
-def sorted_bytes(numbers: Iterable[int] | array[int]) -> bytes:
-    """The numbers sorted, as the file holds them. Works on a part at a time, so memory stays small."""
+def sorted_bytes(numbers: Iterable[int] | array[int]) -> memoryview:
+    """The numbers sorted, as the file holds them. An array is sorted where it lies: that takes no more memory."""
+    import numpy as np  # slow to load, and most processes sort nothing
+
     every = numbers if isinstance(numbers, array) else array("Q", numbers)
-    shift = 64 - _BUCKETS.bit_length() + 1
-    found = array("Q")
-    for bucket in range(_BUCKETS):
-        found.extend(sorted(number for number in every if number >> shift == bucket))
-    return found.tobytes()
+    np.frombuffer(every, np.uint64).sort()
+    return memoryview(every).cast("B")
 
 
-def repeated(numbers: bytes) -> frozenset[int]:
+def repeated(numbers: memoryview) -> frozenset[int]:
     """The numbers that come more than once in sorted ones."""
-    every = memoryview(numbers).cast("Q")
+    every = numbers.cast("Q")
     return frozenset(every[at] for at in range(1, len(every)) if every[at] == every[at - 1])
 
 
 class SortedNumbers:
     """Sorted numbers, to be looked up in."""
 
-    def __init__(self, data: bytes | mmap.mmap) -> None:
+    def __init__(self, data: bytes | memoryview | mmap.mmap) -> None:
         self._numbers = memoryview(data).cast("Q")
 
     def __contains__(self, number: int) -> bool:
