@@ -108,16 +108,16 @@ def group(night: Night) -> None:
     night.progressed(20)
     holders = [name for name, command in night.machines.items() if "uses proxy group" in command.said()]
     still = night.random.choice(holders)
-    before = night.machines[still].said()
     third = next(name for name in clients if name not in holders)
     with night.frozen(still):
+        before = night.machines[still].said()
         until(
             lambda: "uses proxy group" in night.machines[third].said(),
             HANG_S,
             "for the third to take the group",
         )
         wait_s(120 / PACE)
-    assert before == night.machines[still].said()
+        assert before == night.machines[still].said()
     until(
         lambda: "another machine's now" in night.machines[still].said(),
         HANG_S,

@@ -17,9 +17,11 @@ from fleet_night import Night
 from fleet_tasks import waiting
 from patience import HANG_S, ends, until
 
+from engine.fleet import names
 from engine.fleet.drive import Driver
 from engine.fleet.join import RESOURCE
 from engine.fleet.ledger import Fleet, Generation, Ledger
+from engine.fleet.names import ShareKey
 from engine.fleet.places import FreePlaces, Machine, machines
 from engine.rehearsal import Rehearsal
 from engine.storage.processes import SignalEvent
@@ -190,13 +192,13 @@ def test_places_that_an_earlier_drivers_shares_have_are_not_free(cluster: Cluste
     cluster.joined()
     with cluster.driver():
         cluster.begun(2)
-    begun = [path.name.partition("@")[0] for path in (cluster.root / "at").iterdir()]
-    for key in begun:
-        cluster.ledger.put(f"beats/{key}.json", b"{}")
+    for number in range(2):
+        cluster.ledger.put(names.beat(ShareKey(number)), b"{}")
     cluster.worker("idle", 2)
     cluster.joined()
     with cluster.driver() as driver:
         assert cluster.begun(4) == {"full": 2, "idle": 2}
+        assert {path.name for path in (cluster.root / "at").glob("*@idle")} == {"00002@idle", "00003@idle"}
         cluster.go()
         ends(driver)
     assert cluster.code == 0, cluster.said

@@ -138,12 +138,17 @@ class Night:
         self.seen.update({process.pid: process for process in found})
         return found
 
+    def stopped(self, name: str) -> list[psutil.Process]:
+        """All of a machine, standing still: those as well that were started while the others were told."""
+        found: dict[int, psutil.Process] = {}
+        while more := {each.pid: each for each in self.processes(name) if each.pid not in found}:
+            send(list(more.values()), signal.SIGSTOP)
+            found.update(more)
+        return list(found.values())
+
     def kill_machine(self, name: str) -> None:
         """kill -9 everything of a machine at once."""
-        found = self.processes(name)
-        send(found, signal.SIGSTOP)  # so that none sees another die
-        found = {process.pid: process for process in [*found, *self.processes(name)]}.values()  # type: ignore[assignment]
-        send(list(found), signal.SIGKILL)
+        send(self.stopped(name), signal.SIGKILL)  # none sees another die
         self.machines[name].process.wait()
         self.note(f"kill -9 machine {name}")
 
@@ -172,8 +177,7 @@ class Night:
     @contextlib.contextmanager
     def frozen(self, name: str) -> Iterator[None]:
         """Everything of a machine stands still within the block."""
-        found = self.processes(name)
-        send(found, signal.SIGSTOP)
+        found = self.stopped(name)
         self.note(f"freeze machine {name}")
         try:
             yield
