@@ -20,7 +20,7 @@ from engine.fleet.ledger import Ledger
 from engine.fleet.names import ShareKey
 from engine.fleet.places import FreePlaces, Machine
 from engine.fleet.share import Say
-from engine.fleet.sums import write_summary
+from engine.fleet.sums import counting, folded, write_summary
 from engine.storage.processes import SignalEvent
 
 _POLL_S = 0.5
@@ -207,9 +207,7 @@ class Driver:
                 f"{len(handed.given_up):,} shares could not be worked on: see above; run again to go on"
             )
             return Exit.WORK_REMAINS
-        counts = Counter[str]()
-        for done in self._ledger.all_done(handed.done):
-            counts.update(done.counts)
+        counts, _ = counting(folded(self._ledger, handed.done)[0], self._ledger.generations())
         total = f"ok {counts['ok']:,}, absent {counts['absent']:,}, failed {counts['failed']:,}"
         aside = f"; {len(handed.set_aside)} shares are set aside" if handed.set_aside else ""
         self._say(f"{len(handed.done):,} shares are done: {total}{aside}")
