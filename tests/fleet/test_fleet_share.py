@@ -210,7 +210,9 @@ def test_a_night_with_dask(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.crash
-@pytest.mark.parametrize("name", ["machine", "frozen", "scheduler", "workers", "s3", "group", "chaos"])
+@pytest.mark.parametrize(
+    "name", ["machine", "frozen", "scheduler", "workers", "s3", "trouble", "group", "chaos"]
+)
 def test_nights(name: str, tmp_path: Path) -> None:
     with start(RehearsalSettings(latency_s=0.05, scenarios=("absent=0.05", "flaky=0.05"), seed=1)) as site:
         _, found = play(name, tmp_path, site, 1)
