@@ -17,8 +17,9 @@ from fleet_night import Night
 from fleet_tasks import waiting
 from patience import HANG_S, ends, until
 
+from engine.errors import Exit
 from engine.fleet import names
-from engine.fleet.drive import Driver
+from engine.fleet.drive import Driver, Handed
 from engine.fleet.join import RESOURCE
 from engine.fleet.ledger import Fleet, Generation, Ledger
 from engine.fleet.names import ShareKey
@@ -61,6 +62,32 @@ def test_a_worker_that_leaves_has_no_places_and_yet_is_there() -> None:
     }
     workers = {"a": known, "b": {**known, "status": "closing_gracefully"}, "c": {}}
     assert machines(workers) == {"a": Machine(2, 2), "b": Machine(0, 2), "c": Machine(0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("code", "times", "given_up"),
+    [
+        (Exit.HELD, 50, False),
+        (Exit.DISK, 7, False),
+        (Exit.DISK, 8, True),
+        (Exit.USAGE, 2, False),
+        (Exit.USAGE, 3, True),
+    ],
+)
+def test_a_share_that_a_machine_is_still_at_work_on_is_never_given_up(
+    tmp_path: Path, code: Exit, times: int, given_up: bool
+) -> None:
+    driver, handed, key = (
+        Driver(Ledger(str(tmp_path)), "tcp://none", lambda text: None),
+        Handed(),
+        ShareKey(0),
+    )
+    driver._handed = handed
+    for _ in range(times):
+        handed.todo.clear()
+        handed.tries[key] += 1
+        driver._again(key, code, "said")
+    assert (key in handed.given_up, handed.todo == [key]) == (given_up, not given_up)
 
 
 # ---- with a real scheduler -------------------------------------------------------------------------------
