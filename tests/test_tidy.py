@@ -121,7 +121,7 @@ def test_one_door_to_the_disk() -> None:
         ("apprise", "run/notify.py"),
         ("pyarrow", ("inputs/parquet.py", "export/parquet_files.py")),
         ("fsspec", ("export/store.py", "fleet/objects.py")),
-        ("distributed", ("fleet/drive.py", "fleet/dask_worker.py")),
+        ("distributed", ("fleet/dask_tasks.py", "fleet/dask_worker.py")),
         ("orjson", "export/"),
         ("charset_normalizer", "inputs/encodings.py"),
     ],

@@ -38,6 +38,14 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """The rows that a retry deals again and that count no more: how many of each status and kind."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    kinds: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """Jobs that were dealt together: `kind` is `plan`, `add` or `retry`; `jobs` says how many each share got."""
 
@@ -45,6 +53,7 @@ class Generation:
     token: str
     kind: str
     jobs: Mapping[int, int] = field(default_factory=dict)
+    replaced: Replaced = Replaced()
 
     def share_keys(self) -> list[ShareKey]:
         return [ShareKey(number, self.number) for number in sorted(self.jobs)]
@@ -163,8 +172,10 @@ class Ledger:
             value = from_bytes(data)
             try:
                 jobs = {int(number): int(count) for number, count in value["jobs"]}
-                found.append(Generation(int(value["number"]), value["token"], value["kind"], jobs))
-            except (KeyError, TypeError, ValueError):
+                before = value.get("replaced") or {}
+                replaced = Replaced(dict(before.get("counts", {})), dict(before.get("kinds", {})))
+                found.append(Generation(int(value["number"]), value["token"], value["kind"], jobs, replaced))
+            except (KeyError, TypeError, ValueError, AttributeError):
                 raise self._damaged(name) from None
         return sorted(found, key=lambda generation: generation.number)
 
@@ -270,6 +281,10 @@ class Ledger:
             "token": generation.token,
             "kind": generation.kind,
             "jobs": [[number, count] for number, count in sorted(generation.jobs.items())],
+            "replaced": {
+                "counts": dict(generation.replaced.counts),
+                "kinds": dict(generation.replaced.kinds),
+            },
             "created_at": utc(),
         }
         if not self.do(create_ours(names.generation(generation.number), to_bytes(value), self.timing.beat_s)):

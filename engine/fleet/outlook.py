@@ -14,7 +14,7 @@ from engine.fleet import names
 from engine.fleet.ledger import Ledger
 from engine.fleet.names import ShareKey
 from engine.fleet.protocol import FRUITLESS_HOLDS, from_bytes, fruitless
-from engine.fleet.sums import Folded, folded
+from engine.fleet.sums import Folded, counting, folded
 from engine.storage.timestamps import utc
 
 MANY = 50  # shares that are done and in no summary: worth writing one
@@ -40,11 +40,11 @@ class Outlook:
         beats = _beats(ledger, (set(keys) - done) & set(holds))
         shares = [_share(ledger, key, keys[key], holds, beat) for key, beat in beats.items()]
         live = [share for share in shares if share["state"] == "at work"]
-        counts, kinds = Counter(sums.counts), Counter(sums.kinds)
+        counts, kinds = counting(sums, generations)
         for share in shares:
             counts.update(share["counts"])
             kinds.update(share["kinds"])
-        jobs = sum(keys.values())
+        jobs = sum(keys.values()) - sum(sum(each.replaced.counts.values()) for each in generations)
         rate = sum(share["rate_per_s"] for share in live)
         left = max(0, jobs - sum(counts[name] for name in ("ok", "absent", "failed")))
         states = Counter(share["state"] for share in shares)

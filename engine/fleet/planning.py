@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from engine.fleet import names
-from engine.fleet.ledger import Generation, Ledger
+from engine.fleet.ledger import Generation, Ledger, Replaced
 from engine.fleet.names import ShareKey, share_of
 from engine.inputs import Line
 
@@ -89,7 +89,13 @@ def spill(
 
 
 def deal(
-    ledger: Ledger, into: Spill, shares: int, kind: str, elders: list[Generation], dealt: Dealt
+    ledger: Ledger,
+    into: Spill,
+    shares: int,
+    kind: str,
+    elders: list[Generation],
+    dealt: Dealt,
+    replaced: Replaced | None = None,
 ) -> Generation:
     """Write the jobs of a new generation and make it count. Ids that an earlier one has are left out, but those of a
     retry. Raises UsageError when another was faster."""
@@ -104,7 +110,7 @@ def deal(
             ledger.put(names.jobs(token, ShareKey(share, number)), data)
             jobs[share] = len(new)
     dealt.added = sum(jobs.values())
-    generation = Generation(number, token, kind, jobs)
+    generation = Generation(number, token, kind, jobs, replaced or Replaced())
     if jobs or not elders:
         ledger.publish(generation)
     return generation

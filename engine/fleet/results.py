@@ -98,8 +98,8 @@ def export(ledger: Ledger, root: str, kinds: Iterable[str] | None, on_progress: 
 
 def retry_jobs(
     ledger: Ledger, kinds: frozenset[str], absent: bool, on_progress: OnProgress
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(id, columns) of the jobs to be tried again: those whose latest row failed, or is of one of these kinds, and
+) -> Iterator[dict[str, Any]]:
+    """The rows of the jobs to be tried again: the latest of each id that failed, or is of one of these kinds, and
     that no open share has."""
     generations = ledger.generations()
     done = ledger.done_keys()
@@ -115,7 +115,7 @@ def retry_jobs(
                 else row["status"] == "failed" or (absent and row["status"] == "absent")
             )
             if wanted and row["status"] != "ok" and row["video_id"] not in busy:
-                yield row["video_id"], row.get("input") or {}
+                yield row
 
 
 def give_back(ledger: Ledger) -> int:

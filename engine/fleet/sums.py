@@ -6,12 +6,12 @@ It is derived, and anybody may delete it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from engine.fleet import names
-from engine.fleet.ledger import Done, Ledger
+from engine.fleet.ledger import Done, Generation, Ledger
 from engine.fleet.names import ShareKey
 from engine.fleet.protocol import from_bytes, to_bytes
 
@@ -65,6 +65,15 @@ def folded(ledger: Ledger, done: set[ShareKey], known: Folded | None = None) -> 
     for each in ledger.all_done(sorted(new)):
         found.add(each)
     return found, len(new)
+
+
+def counting(sums: Folded, generations: Iterable[Generation]) -> tuple[Counter[str], Counter[str]]:
+    """(rows by status, rows by kind) of these sums, without those that a retry has dealt again."""
+    counts, kinds = Counter(sums.counts), Counter(sums.kinds)
+    for generation in generations:
+        counts.subtract(generation.replaced.counts)
+        kinds.subtract(generation.replaced.kinds)
+    return +counts, +kinds
 
 
 def write_summary(ledger: Ledger) -> None:

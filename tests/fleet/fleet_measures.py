@@ -20,9 +20,10 @@ import psutil
 from commands import environment
 from fleet_night import Night, fullest_second
 
-from engine.fleet.drive import Driver
+from engine.fleet.drive import Driver, Handed
 from engine.fleet.join import RESOURCE
 from engine.fleet.ledger import Fleet, Generation, Ledger
+from engine.fleet.names import ShareKey
 from engine.fleet.protocol import to_bytes
 from engine.fleet.task import nothing
 from engine.rehearsal import RehearsalSettings, start
@@ -101,13 +102,12 @@ class Marking:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._marked: set[object] = set()
+        self._marked: set[ShareKey] = set()
 
-    def __call__(self, handed: object, places: int) -> None:
-        for key in list(handed.out.values()):  # type: ignore[attr-defined]
-            if key not in self._marked:
-                self._marked.add(key)
-                self._ledger.objects.put(f"done/{key}.json", to_bytes({"parts": [], "jobs": 1}))
+    def __call__(self, handed: Handed) -> None:
+        for key in {out.key for out in handed.out.values()} - self._marked:
+            self._marked.add(key)
+            self._ledger.objects.put(f"done/{key}.json", to_bytes({"parts": [], "jobs": 1}))
 
 
 def main() -> int:

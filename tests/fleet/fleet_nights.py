@@ -91,6 +91,15 @@ def s3(night: Night) -> None:
     machine(night)
 
 
+def trouble(night: Night) -> None:
+    """The store answers every sixth request with 500, before or after the write: kill -9 of a machine."""
+    _begin(night, machines=2, videos=200, share=50)
+    night.progressed(night.random.randrange(30, 80))
+    night.kill_machine("m1")
+    night.join("m1")
+    _end(night)
+
+
 def group(night: Night) -> None:
     """Three machines and two proxy groups. A holder stands still until another has its group, and goes on.
 
@@ -108,16 +117,16 @@ def group(night: Night) -> None:
     night.progressed(20)
     holders = [name for name, command in night.machines.items() if "uses proxy group" in command.said()]
     still = night.random.choice(holders)
-    before = night.machines[still].said()
     third = next(name for name in clients if name not in holders)
     with night.frozen(still):
+        before = night.machines[still].said()
         until(
             lambda: "uses proxy group" in night.machines[third].said(),
             HANG_S,
             "for the third to take the group",
         )
         wait_s(120 / PACE)
-    assert before == night.machines[still].said()
+        assert before == night.machines[still].said()
     until(
         lambda: "another machine's now" in night.machines[still].said(),
         HANG_S,
@@ -165,8 +174,14 @@ def chaos(night: Night) -> None:
 
 
 NIGHTS: dict[str, Callable[[Night], None]] = {
-    each.__name__: each for each in (quiet, machine, frozen, scheduler, workers, s3, group, chaos)
+    each.__name__: each for each in (quiet, machine, frozen, scheduler, workers, s3, trouble, group, chaos)
 }
+
+
+STORED = {
+    "s3": 0.0,
+    "trouble": 1 / 6,
+}  # nights in a store, and the part of its requests that it answers with 500
 
 
 def _begin(night: Night, *, machines: int, videos: int, share: int) -> None:
@@ -188,9 +203,12 @@ def _end(night: Night) -> None:
 def play(name: str, root: Path, site: Rehearsal, seed: int) -> tuple[Night, Audited]:
     """A night to its end, and its audit."""
     night = Night(root, site, str(root / "ledger"), seed=seed)
-    if name == "s3":
-        with in_store(night) as files, night:
+    if name in STORED:
+        store = in_store(night, trouble=STORED[name], seed=seed)
+        with store as files, night:
             NIGHTS[name](night)
+            for answer, count in sorted(store.troubled.answers.items()):
+                night.note(f"{count} × {answer}")
             return night, audit(files(), night.ids)
     with night:
         NIGHTS[name](night)

@@ -146,6 +146,9 @@ def test_a_retry_is_another_generation_and_tidying_keeps_what_counts(played: Pla
     ]
     retried = played.fleet("retry", copy, "--kind", "not_yet", "--kind", "private")
     assert retried.code == 0 and f"{len(failed)} videos" in retried.out, retried.said
+    status = json.loads(played.fleet("status", copy, "--json").out)
+    assert (status["jobs"], status["pending"]) == (len(played.ids), len(failed))
+    assert sum(status[name] for name in ("ok", "absent", "failed")) == len(played.ids) - len(failed)
     (copy / "README.md").write_text("mine")
     tidied = played.fleet("tidy", copy)
     assert tidied.code == 0 and "holds 2" in tidied.out, tidied.said
@@ -207,7 +210,9 @@ def test_a_night_with_dask(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.crash
-@pytest.mark.parametrize("name", ["machine", "frozen", "scheduler", "workers", "s3", "group", "chaos"])
+@pytest.mark.parametrize(
+    "name", ["machine", "frozen", "scheduler", "workers", "s3", "trouble", "group", "chaos"]
+)
 def test_nights(name: str, tmp_path: Path) -> None:
     with start(RehearsalSettings(latency_s=0.05, scenarios=("absent=0.05", "flaky=0.05"), seed=1)) as site:
         _, found = play(name, tmp_path, site, 1)

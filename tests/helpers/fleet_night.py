@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -138,12 +139,17 @@ class Night:
         self.seen.update({process.pid: process for process in found})
         return found
 
+    def stopped(self, name: str) -> list[psutil.Process]:
+        """All of a machine, standing still: those as well that were started while the others were told."""
+        found: dict[int, psutil.Process] = {}
+        while more := {each.pid: each for each in self.processes(name) if each.pid not in found}:
+            send(list(more.values()), signal.SIGSTOP)
+            found.update(more)
+        return list(found.values())
+
     def kill_machine(self, name: str) -> None:
         """kill -9 everything of a machine at once."""
-        found = self.processes(name)
-        send(found, signal.SIGSTOP)  # so that none sees another die
-        found = {process.pid: process for process in [*found, *self.processes(name)]}.values()  # type: ignore[assignment]
-        send(list(found), signal.SIGKILL)
+        send(self.stopped(name), signal.SIGKILL)  # none sees another die
         self.machines[name].process.wait()
         self.note(f"kill -9 machine {name}")
 
@@ -172,8 +178,7 @@ class Night:
     @contextlib.contextmanager
     def frozen(self, name: str) -> Iterator[None]:
         """Everything of a machine stands still within the block."""
-        found = self.processes(name)
-        send(found, signal.SIGSTOP)
+        found = self.stopped(name)
         self.note(f"freeze machine {name}")
         try:
             yield
@@ -302,18 +307,54 @@ def directory_files(root: str | Path) -> dict[str, bytes]:
     }
 
 
+class Troubled:
+    """A store's WSGI application that answers some requests with 500, before they are done or after.
+
+    The store's client asks again by itself. A write that was done already is then refused: a 412 that comes late.
+    """
+
+    def __init__(self, app: Callable[..., Any], share: float, seed: int) -> None:
+        self._app, self._share, self._random = app, share, random.Random(seed)
+        self._lock = threading.Lock()
+        self.on = False
+        self.answers: collections.Counter[str] = collections.Counter()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        with self._lock:
+            trouble = self.on and self._random.random() < self._share
+            after = self._random.random() < 0.5
+        if trouble:
+            if after:
+                list(self._app(environ, lambda *args: lambda data: None))
+            else:
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            self.answers[f"500 {'after' if after else 'before'} a {environ['REQUEST_METHOD']}"] += 1
+            start_response("500 Internal Server Error", [("Content-Length", "0")])
+            return [b""]
+
+        def noted(status: str, *more: Any) -> Any:
+            if status.startswith("412"):
+                self.answers["412"] += 1
+            return start_response(status, *more)
+
+        return self._app(environ, noted)
+
+
 class in_store:
     """A ledger in a bucket of moto's server, which this sets in whatever has `ledger` and `env`, as a night does.
 
-    Entered, it is a function that returns all files of the ledger.
+    Entered, it is a function that returns all files of the ledger. `trouble`: the part of requests answered with 500.
     """
 
-    def __init__(self, night: Any, ledger: str = "s3://fleet/night") -> None:
+    def __init__(
+        self, night: Any, ledger: str = "s3://fleet/night", *, trouble: float = 0.0, seed: int = 1
+    ) -> None:
         from moto.server import ThreadedMotoServer
 
         port = free_port()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+        self._trouble, self._seed = trouble, seed
         self._endpoint = f"http://127.0.0.1:{port}"
         self._root = ledger.removeprefix("s3://")
         night.ledger = ledger
@@ -328,11 +369,19 @@ class in_store:
         import s3fs
 
         self._server.start()
+        server = self._server._server
+        assert server is not None
+        self.troubled = Troubled(server.app, self._trouble, self._seed)
+        server.app = self.troubled
         fs = s3fs.S3FileSystem(key="x", secret="x", endpoint_url=self._endpoint, use_listings_cache=False)
         fs.mkdir(self._root.partition("/")[0])
-        return lambda: {
-            path.removeprefix(f"{self._root}/"): fs.cat_file(path) for path in fs.find(self._root)
-        }
+        self.troubled.on = True
+
+        def files() -> dict[str, bytes]:
+            self.troubled.on = False
+            return {path.removeprefix(f"{self._root}/"): fs.cat_file(path) for path in fs.find(self._root)}
+
+        return files
 
     def __exit__(self, *exc: object) -> None:
         self._server.stop()

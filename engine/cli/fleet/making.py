@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,7 +21,7 @@ from engine.errors import Exit, UsageError
 from engine.fleet import names
 from engine.fleet.group_use import dealt as dealt_proxies
 from engine.fleet.group_use import hashes
-from engine.fleet.ledger import Fleet, Ledger
+from engine.fleet.ledger import Fleet, Ledger, Replaced
 from engine.fleet.planning import Dealt, Spill, commonest, deal, spill
 from engine.network.proxies import read_proxies
 from engine.seeding.reading import Reading
@@ -216,15 +217,18 @@ def retry(ledger: str, kinds: tuple[str, ...], absent: bool, set_aside: bool) ->
     progress = SlowWork("shares")
     with ExitStack() as stack:
         waiting, found = Spill(stack), Dealt()
-        for video_id, columns in retry_jobs(
+        counts, reasons = Counter[str](), Counter[str]()
+        for row in retry_jobs(
             there,
             frozenset(map(str, wanted or ())),
             absent,
             lambda done, total: progress("looked at", done, total),
         ):
-            waiting.add(video_id, columns)
+            waiting.add(row["video_id"], row.get("input") or {})
+            counts[row["status"]] += 1
+            reasons[row["kind"]] += 1
         if waiting.count:
-            deal(there, waiting, fleet.shares, "retry", elders, found)
+            deal(there, waiting, fleet.shares, "retry", elders, found, Replaced(counts, reasons))
     print_lines(f"{found.added:,} videos are tried again")
     return Exit.OK
 

@@ -127,7 +127,7 @@ def join(ledger: str, scheduler: str, places: int, work: str, **values: Any) -> 
     type=Whole(0, 10_000),
     default=0,
     show_default=True,
-    help="Hand out N shares more than there are places, so that an autoscaler sees demand.",
+    help="Tell the scheduler of up to N shares that wait for a place, so that an autoscaler sees demand.",
 )
 @click.option(
     "--twice",
