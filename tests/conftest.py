@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from hypothesis import HealthCheck, settings
 from nights import _nights, night, on_disk, place, quiet  # noqa: F401 - fixtures
 
@@ -81,6 +82,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "nights" if _plays(config.rootpath / nodeid.partition("::")[0]) else nodeid
 
     return Apart(config, log)
+
+
+def pytest_unconfigure() -> None:
+    warm.close()
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from commands import last_wins
 from patience import HANG_S
+from warm import start
 
-from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, parse_scenario, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, parse_scenario
 
 ROOT = Path(__file__).parents[2]
 

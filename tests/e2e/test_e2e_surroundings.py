@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from commands import COMMAND, WORKER, Command, engine, environment, session_members, until
+from warm import start
 
 from engine.cli import COMMANDS
-from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids
 
 CANARY = "canary-7d41c0"
 FOREIGN = ("queue", "token", "random", "filelock", "logging", "json", "loky", "struct", "sitecustomize")

@@ -26,6 +26,7 @@ from typing import IO, Any, Self
 
 import recount
 from patience import HANG_S, Limit, until
+from warm import Warm, fits
 
 from engine.rehearsal import Rehearsal, invented_ids, parse_scenario
 from engine.rehearsal.scenarios import video_fault
@@ -101,25 +102,36 @@ class Command:
         stdin: bytes | None = None,
         umask: int = -1,
         cwd: Path | None = None,
+        warm: bool = False,
         **env: str,
     ) -> None:
         self.args = last_wins(args)
+        variables = environment(**env)
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         self._stdin: IO[bytes] | int = subprocess.DEVNULL
         if stdin is not None:
             self._stdin = tempfile.TemporaryFile()
             self._stdin.write(stdin)
             self._stdin.seek(0)
-        self.process = subprocess.Popen(
-            [*COMMAND, *self.args],
-            stdin=self._stdin,
-            stdout=self._out,
-            stderr=self._err,
-            env=environment(**env),
-            start_new_session=True,
-            umask=umask,
-            cwd=cwd,
-        )
+        self.process: subprocess.Popen[bytes] | Warm
+        if warm and fits(variables):
+            with open(os.devnull, "rb") as nothing:
+                stdin_fd = nothing.fileno() if isinstance(self._stdin, int) else self._stdin.fileno()
+                files = (stdin_fd, self._out.fileno(), self._err.fileno())
+                self.process = Warm(
+                    "command", [*COMMAND[:1], *self.args], variables, files, umask, str(cwd or "")
+                )
+        else:
+            self.process = subprocess.Popen(
+                [*COMMAND, *self.args],
+                stdin=self._stdin,
+                stdout=self._out,
+                stderr=self._err,
+                env=variables,
+                start_new_session=True,
+                umask=umask,
+                cwd=cwd,
+            )
 
     @property
     def pid(self) -> int:
@@ -172,8 +184,8 @@ class Command:
 def engine(
     *args: str | os.PathLike[str], stdin: bytes | None = None, timeout_s: float = 60.0, **env: str
 ) -> Ended:
-    """Run a command to its end. It never ends in a traceback."""
-    with Command(*args, stdin=stdin, **env) as command:
+    """Run a command to its end, its interpreter warm. It never ends in a traceback."""
+    with Command(*args, stdin=stdin, warm=True, **env) as command:
         ended = command.wait(timeout_s)
     assert "Traceback" not in ended.said, ended.said
     return ended
@@ -254,9 +266,11 @@ class Batch:
             args += ["--proxy", proxy or self.site.proxy_url, "--ca-bundle", self.site.ca_bundle]
         return last_wins((*args, *more))
 
-    def start(self, *more: str | os.PathLike[str], proxy: str | None = None, **env: str) -> Command:
+    def start(
+        self, *more: str | os.PathLike[str], proxy: str | None = None, warm: bool = False, **env: str
+    ) -> Command:
         """Start a run that seeds the list and goes on where the last one was."""
-        command = Command(*self.run_args(self.file, *more, proxy=proxy), **env)
+        command = Command(*self.run_args(self.file, *more, proxy=proxy), warm=warm, **env)
         self.pids.append(command.pid)
         return command
 
@@ -264,7 +278,7 @@ class Batch:
         self, *more: str | os.PathLike[str], proxy: str | None = None, timeout_s: float = 90.0, **env: str
     ) -> Ended:
         """A run to its end; nothing of it is left alive, and it never ends in a traceback."""
-        with self.start(*more, proxy=proxy, **env) as command:
+        with self.start(*more, proxy=proxy, warm=True, **env) as command:
             ended = command.wait(timeout_s)
             self.gone(command)
         assert "Traceback" not in ended.said, ended.said
@@ -370,7 +384,7 @@ class Onlooker:
     def _look(self) -> None:
         while not self._over.wait(self._pause_s):
             began = time.monotonic()
-            with Command("status", "-q", self._batch.queue, "--json") as command:
+            with Command("status", "-q", self._batch.queue, "--json", warm=True) as command:
                 ended = command.wait(20.0)
             self._answers.append((ended, time.monotonic() - began))
 

@@ -12,8 +12,9 @@ from typing import Any
 from commands import LATENCY_S, Batch, Ended, videos, watching
 from nights import DISK
 from patience import crowd
+from warm import start
 
-from engine.rehearsal import RehearsalSettings, start
+from engine.rehearsal import RehearsalSettings
 
 SEED = 20
 ABSENT, FLAKY = "absent=0.03", "flaky=0.05"
