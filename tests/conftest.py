@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import warm
+from commands import Batch
 from hypothesis import HealthCheck, settings
 from nights import _nights, night, on_disk, place, quiet  # noqa: F401 - fixtures
 
@@ -82,6 +83,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "nights" if _plays(config.rootpath / nodeid.partition("::")[0]) else nodeid
 
     return Apart(config, log)
+
+
+def pytest_configure() -> None:
+    Batch.warm = True
 
 
 def pytest_unconfigure() -> None:

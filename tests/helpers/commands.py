@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, ClassVar, Self
 
 import recount
 from patience import HANG_S, Limit, until
@@ -31,7 +31,7 @@ from warm import Warm, fits
 from engine.rehearsal import Rehearsal, invented_ids, parse_scenario
 from engine.rehearsal.scenarios import video_fault
 
-PROCESSES, THREADS = 2, 16
+PROCESSES, THREADS = 1, 16  # who wants to see processes beside each other says so
 LATENCY_S = 0.05
 MONITOR, LISTER, WORKER = (
     "engine.monitor.monitor",
@@ -241,6 +241,7 @@ class Batch:
     site: Rehearsal | None = None
     ids: list[str] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)  # of all its runs
+    warm: ClassVar[bool] = False  # `scripts/crash` starts each run from nothing
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -266,11 +267,9 @@ class Batch:
             args += ["--proxy", proxy or self.site.proxy_url, "--ca-bundle", self.site.ca_bundle]
         return last_wins((*args, *more))
 
-    def start(
-        self, *more: str | os.PathLike[str], proxy: str | None = None, warm: bool = False, **env: str
-    ) -> Command:
-        """Start a run that seeds the list and goes on where the last one was."""
-        command = Command(*self.run_args(self.file, *more, proxy=proxy), warm=warm, **env)
+    def start(self, *more: str | os.PathLike[str], proxy: str | None = None, **env: str) -> Command:
+        """Start a run that seeds the list and goes on where the last one was; its interpreter is warm in a suite."""
+        command = Command(*self.run_args(self.file, *more, proxy=proxy), warm=Batch.warm, **env)
         self.pids.append(command.pid)
         return command
 
@@ -278,7 +277,7 @@ class Batch:
         self, *more: str | os.PathLike[str], proxy: str | None = None, timeout_s: float = 90.0, **env: str
     ) -> Ended:
         """A run to its end; nothing of it is left alive, and it never ends in a traceback."""
-        with self.start(*more, proxy=proxy, warm=True, **env) as command:
+        with self.start(*more, proxy=proxy, **env) as command:
             ended = command.wait(timeout_s)
             self.gone(command)
         assert "Traceback" not in ended.said, ended.said

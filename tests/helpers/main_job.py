@@ -19,7 +19,12 @@ from engine.rehearsal import RehearsalSettings
 SEED = 20
 ABSENT, FLAKY = "absent=0.03", "flaky=0.05"
 SETTINGS = RehearsalSettings(latency_s=LATENCY_S, seed=SEED, scenarios=(ABSENT, FLAKY))
-OPTIONS = ("--deadline", f"{min(60.0, 3 * crowd()):g}")  # hanging and trickling answers cost one each
+OPTIONS = (
+    "-p",
+    "2",
+    "--deadline",
+    f"{min(60.0, 3 * crowd()):g}",
+)  # hanging and trickling answers cost one each
 
 
 @dataclass(frozen=True)
