@@ -38,7 +38,7 @@ def walk(chromium: Any, page: Page) -> None:
     screen.fits("screen-empty")
     screen.tab_to("#rate")
     screen.press("ControlOrMeta+a")
-    screen.tab.keyboard.type("2/s")  # it is still at work when it is paused, however slow the machine is
+    screen.tab.keyboard.type("10/s")
     screen.tab_to("#text")
     screen.tab.keyboard.insert_text("\n".join([*invented_ids(120, 8), "no video <b>at all</b>"]))
     screen.sees("#preview", "121 read: 120 new, 1 without a video")
