@@ -184,8 +184,6 @@ def check_authorities(ca_bundle: str | None) -> None:
         return
     if not os.access(ca_bundle, os.R_OK):
         raise UsageError(f"--ca-bundle {ca_bundle}: no such file, or it cannot be read")
-    import ssl
+    from engine.network.authorities import check
 
-    from engine.network.authorities import trust
-
-    trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca_bundle)
+    check(ca_bundle)
