@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
+from commands import Batch
 from hypothesis import HealthCheck, settings
 from nights import _nights, night, on_disk, place, quiet  # noqa: F401 - fixtures
 
@@ -52,35 +54,64 @@ settings.load_profile("any machine")
 
 
 @functools.cache
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
 def _plays(path: Path) -> bool:
-    text = path.read_text(encoding="utf-8")
-    return "from nights import" in text or "from main_job import" in text
+    return "from nights import" in _text(path) or "from main_job import" in _text(path)
+
+
+def _with_processes(path: Path) -> bool:
+    """Whether the tests of a file mostly start real commands: one of them takes as long as a file of others."""
+    return path.parent.name in ("bench", "crash", "e2e", "fleet", "page")
+
+
+def _apart(path: Path) -> bool:
+    """Whether they share nothing that one process would make for all of them."""
+    return path.parent.name != "page" and _with_processes(path) and 'scope="module"' not in _text(path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In the process that plays the nights, the tests with runs of their own come first, while the nights are being
-    played; then those that look at a night, and at last those that want the machine to themselves."""
+    played; then those that look at a night, and at last those that want the machine to themselves. Of all others
+    those that take long come first: no process is left alone with them at the end."""
 
     def turn(item: pytest.Item) -> tuple[int, bool]:
         names = getattr(item, "fixturenames", ())
         number = 2 if "quiet" in names else int(item.get_closest_marker("night") is not None)
         return number, "place" not in names  # the first to take a place has the nights begin
 
-    places = [at for at, item in enumerate(items) if _plays(item.path)]
-    for at, item in zip(places, sorted((items[at] for at in places), key=turn), strict=True):
-        items[at] = item
+    items.sort(key=lambda item: (not _plays(item.path), not _with_processes(item.path)))
+    night_items = sum(_plays(item.path) for item in items)
+    items[:night_items] = sorted(items[:night_items], key=turn)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With several pytest processes, all tests that look at nights go to the same one: it alone plays them."""
+    """With several pytest processes, all tests that look at nights go to the same one: it alone plays them. Another
+    file goes to one process, which makes once what its tests share; where they share nothing and take long, they go
+    one by one."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Apart(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "nights" if _plays(config.rootpath / nodeid.partition("::")[0]) else nodeid
+            file = nodeid.partition("::")[0]
+            path = config.rootpath / file
+            if _plays(path):
+                return "nights"
+            return nodeid if _apart(path) else file
 
+    config.option.loadscopereorder = False  # as they were collected: those that take long come first
     return Apart(config, log)
+
+
+def pytest_configure() -> None:
+    Batch.warm = True
+
+
+def pytest_unconfigure() -> None:
+    warm.close()
 
 
 @pytest.fixture

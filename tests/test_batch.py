@@ -21,6 +21,7 @@ import pandas
 import pytest
 from commands import command_line, environment, session_members
 from patience import HANG_S, ends, until
+from warm import start
 
 import engine
 from engine import Batch, BatchStatus, errors
@@ -28,7 +29,7 @@ from engine.cli.options.input import reading_options
 from engine.cli.run import command as run_command
 from engine.monitor import status
 from engine.queue.directory import open_queue
-from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids
 from engine.run.child_run import RunOptions
 from engine.run.supervisor import hold
 

@@ -12,10 +12,11 @@ from typing import Any
 import canned_batch
 import pytest
 from canned_batch import some
+from warm import start
 
 from engine import Batch, HeldError
 from engine.queue.directory import open_queue
-from engine.rehearsal import Rehearsal, RehearsalSettings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings
 from engine.run.supervisor import hold
 
 DOCS = Path(__file__).parents[1] / "docs"

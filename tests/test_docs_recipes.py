@@ -21,8 +21,9 @@ import pytest
 from commands import COMMAND, environment
 from support import ids
 from test_docs import README, ROOT, blocks, sections, text
+from warm import start
 
-from engine.rehearsal import Rehearsal, RehearsalSettings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings
 
 PAGES = [
     *sorted((ROOT / "docs" / "tutorial").glob("*.md")),

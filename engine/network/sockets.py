@@ -21,6 +21,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from engine.errors import UsageError
 from engine.network.answer import RequestPhase
+from engine.network.authorities import trust
 
 NO_SOCKS = (
     "A SOCKS proxy needs one more package. Install it with: pip install '.[socks]' in engine's directory"
@@ -96,18 +97,10 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
 
     Raises UsageError when the bundle cannot be read.
     """
-    if ca_bundle is None:
-        import certifi
-
-        ca_bundle = certifi.where()
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_verify_locations(cafile=ca_bundle)
-    except OSError as exc:
-        what = "holds no certificates" if isinstance(exc, ssl.SSLError) else exc.strerror
-        raise UsageError(f"CA bundle {ca_bundle}: {what}. Name a PEM file with --ca-bundle.") from None
+    trust(context, ca_bundle)
     return context
 
 

@@ -59,11 +59,11 @@ def nearest(word: str) -> str | None:
 
 def _country_fits(code: str) -> bool:
     """Whether what follows the language, where it is two letters, is a country's code."""
-    import langcodes
-
     country = code.partition("-")[2].upper()
     if len(country) != 2 or not country.isascii() or not country.isalpha():
         return True
+    import langcodes
+
     return country not in _NO_COUNTRY and langcodes.Language.make(territory=country).is_valid()
 
 
@@ -80,6 +80,8 @@ def _other_country(code: str) -> str | None:
 
 def _known(code: str) -> bool:
     """Whether a code begins with a language that exists (ISO 639, old codes included)."""
+    if code == "en":  # the default, for which most commands need not read the tables
+        return True
     import langcodes
 
     if not code.isascii() or len(code) > 35:  # RFC 5646, 4.4.1: no code that means something is longer

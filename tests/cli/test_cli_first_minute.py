@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from commands import engine
 from support import ids
+from warm import start
 
 from engine.cli import invoke
 from engine.queue.making import make_queue
-from engine.rehearsal import RehearsalSettings, start
+from engine.rehearsal import RehearsalSettings
 
 Said = pytest.CaptureFixture[str]
 

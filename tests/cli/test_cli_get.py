@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from support import ids
+from warm import start
 
 from engine.budget import snapshot
 from engine.cli import invoke
 from engine.model import CONTROL_VIDEOS
 from engine.output.formats import from_json
-from engine.rehearsal import Rehearsal, RehearsalSettings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings
 from engine.storage.user_cache import user_cache
 from engine.worker import retry_policy
 

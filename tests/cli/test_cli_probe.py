@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from commands import COMMAND, environment
 from patience import HANG_S
+from warm import start
 
 from engine.cli import COMMANDS, invoke
 from engine.errors import Exit
-from engine.rehearsal import Rehearsal, RehearsalSettings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings
 from engine.youtube.probe import MAX_REQUESTS
 
 PASSWORD = "s3cret-of-p"

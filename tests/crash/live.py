@@ -32,8 +32,9 @@ from commands import (
 )
 from gauges import Gauges
 from killing import Killer, bring_back, poisoned, repeated, same_status, slack
+from warm import start
 
-from engine.rehearsal import RehearsalSettings, start
+from engine.rehearsal import RehearsalSettings
 
 LATENCY_S = 0.5
 ABSENT, FLAKY = "absent=0.03", "flaky=0.03"

@@ -12,7 +12,7 @@ import recount
 from commands import Batch, Command, Ended, engine, until, videos
 from killing import slack
 from nights import Place
-from scorecard import Told, row
+from scorecard import Told, repeats, row
 
 ROUNDS, RUNS, LOOKS = 2, 10, 3
 LATENCY_S = 1.5
@@ -63,12 +63,12 @@ def _seeded(batch: Batch) -> list[str]:
 @row(14, "ten-at-once", "ten `engine run` at once, `seed` and `status` beside", trials=25, quick=1)
 def ten_at_once(place: Place, seed: int) -> Told:
     """One works; nine exit 11, name it and have seeded nothing. Then it ends in some way, and again."""
-    dice = random.Random(seed)
+    dice, rounds = random.Random(seed), repeats(ROUNDS, 1)
     batch = place.batch([], place.stand_in(seed=seed, latency_s=min(8.0, LATENCY_S * slack())))
-    names, looks_s = videos(ROUNDS * (RUNS + 1) + 1, seed), []
+    names, looks_s = videos(rounds * (RUNS + 1) + 1, seed), []
     assert batch.does("seed", names[-1]).code == 0
     batch.ids = [names[-1]]
-    for number in range(ROUNDS):
+    for number in range(rounds):
         mine = names[number * (RUNS + 1) : (number + 1) * (RUNS + 1)]
         winner, refused, status_s = _round(batch, dice, mine)
         looks_s += status_s
@@ -87,7 +87,7 @@ def ten_at_once(place: Place, seed: int) -> Told:
     assert batch.run().code == 0
     batch.clean()
     assert {value["status"] for value in batch.rows().values()} == {"ok"}
-    return Told(ROUNDS, f"status within {max(looks_s):.2f} s, twelve processes starting beside")
+    return Told(rounds, f"status within {max(looks_s):.2f} s, twelve processes starting beside")
 
 
 @row(14, "refused-soon", "a second run, beside one at work", trials=1, quiet=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
+from commands import Command
 from patience import HANG_S
 
 import engine
@@ -145,13 +145,7 @@ def run(
     pace: float = 1.0,
 ) -> Done:
     """Run to the end."""
-    item = subprocess.run(
-        run_command(tmp_path, stand_in, urls, videos, options),
-        cwd=ROOT,
-        env=environment(pace),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=2 * HANG_S,
-    )
-    return Done(item.returncode, item.stdout + item.stderr, tmp_path / "q", tmp_path / "o")
+    command = run_command(tmp_path, stand_in, urls, videos, options)
+    with Command(*command[3:], cwd=ROOT, warm=True, ENGINE_BUDGET_PACE=str(pace), ENGINE_MASK="auto") as item:
+        ended = item.wait(2 * HANG_S)
+    return Done(ended.code, ended.said, tmp_path / "q", tmp_path / "o")

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
-from commands import last_wins
+from commands import Ended
 from patience import HANG_S
+from warm import start
 
-from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, parse_scenario, start
-
-ROOT = Path(__file__).parents[2]
+from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, parse_scenario
 
 
 @pytest.fixture
@@ -25,24 +22,8 @@ def site() -> Iterator[Rehearsal]:
         yield rehearsal
 
 
-def launch(cwd: Path, *args: str, **env: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "engine", *last_wins(args)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def engine(cwd: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    with launch(cwd, *args, **env) as process:
-        try:
-            out, err = process.communicate(timeout=HANG_S)
-        finally:
-            process.kill()
-    return subprocess.CompletedProcess(args, process.returncode, out, err)
+def engine(cwd: Path, *args: str, **env: str) -> Ended:
+    return commands.engine(*args, cwd=cwd, timeout_s=HANG_S, **env)
 
 
 def through(site: Rehearsal, *egresses: str) -> list[str]:
@@ -69,7 +50,7 @@ def rows(cwd: Path) -> list[dict[str, Any]]:
 
 
 def status(cwd: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(engine(cwd, "status", "--json").stdout)
+    found: dict[str, Any] = json.loads(engine(cwd, "status", "--json").out)
     return found
 
 
@@ -81,8 +62,8 @@ def test_capped_planned_and_finished_with_costs_that_add_up(tmp_path: Path, site
     by = through(site, "east", "west")
 
     capped = engine(tmp_path, "run", "videos.txt", *by, "--rate", "40", "--max-requests", "80")
-    assert capped.returncode == 4, capped.stderr
-    assert "stopped at --max-requests 80" in capped.stderr
+    assert capped.code == 4, capped.err
+    assert "stopped at --max-requests 80" in capped.err
     first = status(tmp_path)
     # In flight: one attempt a thread of two requests; let in meanwhile: what a quarter of a second can.
     assert 80 <= first["requests"] < 290, first
@@ -91,8 +72,8 @@ def test_capped_planned_and_finished_with_costs_that_add_up(tmp_path: Path, site
     measured = rows(tmp_path)
 
     asked = engine(tmp_path, "plan", "--json", "--price", "4/GB", "--rate", "2", "--egresses", "2")
-    assert asked.returncode == 0, asked.stderr
-    plan = json.loads(asked.stdout)
+    assert asked.code == 0, asked.err
+    plan = json.loads(asked.out)
     assert plan["basis"] == "measured"
     assert plan["videos"] == 150 - len(measured)
     expected = sum(value["requests"] for value in measured) / len(measured) * plan["videos"]
@@ -104,7 +85,7 @@ def test_capped_planned_and_finished_with_costs_that_add_up(tmp_path: Path, site
     done = engine(
         tmp_path, "run", *by, ENGINE_MAX_REQUESTS="2000", ENGINE_MAX_BYTES="1G", ENGINE_MAX_DURATION="1h"
     )
-    assert done.returncode in (0, 3), done.stderr
+    assert done.code in (0, 3), done.err
     value, seen = status(tmp_path), site.stats()["egresses"]
     assert [egress["name"][:4] for egress in value["egresses"]] == ["p001", "p002"]
     for egress, name in zip(value["egresses"], ("east", "west"), strict=True):
@@ -131,16 +112,16 @@ def test_capped_planned_and_finished_with_costs_that_add_up(tmp_path: Path, site
 def test_the_other_caps(tmp_path: Path, site: Rehearsal, option: str, amount: str, says: str) -> None:
     (tmp_path / "videos.txt").write_text("\n".join(invented_ids(3000)))
     capped = engine(tmp_path, "run", "videos.txt", *through(site, "east"), option, amount)
-    assert capped.returncode == 4, capped.stderr
-    assert says in capped.stderr
+    assert capped.code == 4, capped.err
+    assert says in capped.err
     assert status(tmp_path)["state"] == "stopped"
 
 
 @pytest.mark.parametrize("option", ["--max-bytes", "--max-duration"])
 def test_a_cap_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, option: str) -> None:
     refused = engine(tmp_path, "run", "dQw4w9WgXcQ", option, "much")
-    assert refused.returncode == 2
-    assert option in refused.stderr
+    assert refused.code == 2
+    assert option in refused.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -150,6 +131,6 @@ def test_a_batch_that_mostly_has_none_comes_to_its_end(tmp_path: Path, site: Reh
     names = list(invented_ids(120))
     (tmp_path / "videos.txt").write_text("\n".join(names))
     run = engine(tmp_path, "run", "videos.txt", *through(site, "east"), ENGINE_BUDGET_PACE="60")
-    assert run.returncode == 0, run.stderr
+    assert run.code == 0, run.err
     bare = {row["video_id"] for row in rows(tmp_path) if row["kind"] == "no_captions"}
     assert bare == {name for name in names if real.touches(1, name)}

@@ -29,10 +29,11 @@ from egress_runs import (
 )
 from patience import HANG_S, until
 from support import states
+from warm import start
 
 from engine.errors import Exit
 from engine.queue.directory import Queue
-from engine.rehearsal import Rehearsal, RehearsalSettings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings
 
 SLOTS = ("p001", "p002", "p003", "p004")
 

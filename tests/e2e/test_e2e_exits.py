@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import recount
 from commands import Batch, Command, Ended, command_line, engine, until, videos
 from nights import Place, played
@@ -212,6 +213,7 @@ def ten(place: Place) -> tuple[Batch, list[tuple[int, Ended]]]:
     return batch, ended
 
 
+@pytest.mark.long  # row 14 of the scorecard plays such ten in every test run
 @played(ten)
 def test_of_ten_runs_at_once_one_works(night: tuple[Batch, list[tuple[int, Ended]]]) -> None:
     batch, runs = night

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +15,9 @@ from typing import Any
 
 import pytest
 import recount
-from commands import Ended, engine, environment
+from commands import Ended, engine
 from frozen import PLACE, Recipe, finish, kinds, missing, names, unpack
 from nights import Place, played
-
-LOOKS = """
-import contextlib, io, json, sys
-from engine.cli import invoke
-for verb in ("status", "failures", "report"):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = invoke([verb, "-q", sys.argv[1], "--json"])
-    print(json.dumps([verb, int(code), out.getvalue(), err.getvalue()]))
-"""
 
 
 @dataclass(frozen=True)
@@ -68,23 +56,10 @@ def frozen(place: Place, name: str) -> Finished:
         set(recount.seeded(queue)),
         before,
         {name: row for name, row in before.items() if row["status"] == "ok" and _there(root, row)},
-        _looks(queue),
+        {verb: engine(verb, "-q", queue, "--json") for verb in ("status", "failures", "report")},
         finish(root, what),
         engine("verify", "-q", queue),
     )
-
-
-def _looks(queue: Path) -> dict[str, Ended]:
-    """What the commands that only look say; all in one process, which is half of what they cost."""
-    said = subprocess.run(
-        [sys.executable, "-c", LOOKS, str(queue)],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        check=False,
-    )
-    assert said.returncode == 0, said.stderr
-    return {verb: Ended(code, out, err) for verb, code, out, err in map(json.loads, said.stdout.splitlines())}
 
 
 def _published(queue: Path) -> set[str]:

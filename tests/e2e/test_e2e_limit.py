@@ -61,7 +61,7 @@ def really(place: Place, rate: str, number: int) -> Seen:
     batch = place.batch(
         videos(int(LIMIT * STRETCH_S), 7 + number), site, f"batch{number}"
     )  # twice as many as can be done
-    with batch.start("--rate", rate, ENGINE_BUDGET_PACE=f"{PACE}") as command:
+    with batch.start("-p", "2", "--rate", rate, ENGINE_BUDGET_PACE=f"{PACE}") as command:
         until(site.arrivals, 30.0, "for the first request")
         with pytest.raises(subprocess.TimeoutExpired):
             command.process.wait(STRETCH_S + 0.5)

@@ -76,7 +76,7 @@ class Killed:
 def killed(place: Place) -> Killed:
     """A channel of 150: the lister is killed, then the whole run, both while it is being listed."""
     batch = place.batch([], place.stand_in(seed=SEED, latency_s=0.3))
-    with start(batch, "@made-up-150", "-t", "4") as command:
+    with start(batch, "@made-up-150", "-p", "2", "-t", "4") as command:
         kill_lister(batch, command, 30)
         until(lambda: listing(batch)["found"] >= 60, 60.0, "for the next lister to go on", each_s=0.005)
         command.kill_all()
@@ -198,7 +198,7 @@ def test_what_is_had_elsewhere_is_not_added_by_any_listing(night: Known) -> None
 @pytest.mark.timeout(1500)
 def test_a_channel_of_5000_with_the_lister_and_the_run_killed(place: Place) -> None:
     batch = place.batch([], place.stand_in(seed=SEED, latency_s=0.02))
-    with start(batch, "@made-up-5000") as command:
+    with start(batch, "@made-up-5000", "-p", "2") as command:
         kill_lister(batch, command, 900)
         kill_lister(batch, command, 2200)
         until(lambda: listing(batch)["found"] >= 3000, 300.0, "for the next lister to go on")

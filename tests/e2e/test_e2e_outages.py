@@ -43,7 +43,7 @@ def outage(place: Place, scene: str, lasted_s: float, count: int, pause_s: float
     with (
         Lateness() as machine,
         watching(batch, pause_s) as onlooker,
-        batch.start(ENGINE_WIRE_LOG=str(wire)) as run,
+        batch.start("-p", "2", ENGINE_WIRE_LOG=str(wire)) as run,
     ):
         batch.seen(BEGINS_AFTER)
         began_s = time.monotonic()

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from egress_runs import PASSWORD, closed_port, proxies_file
+from warm import start
 
 from engine.cli import invoke as cli
 from engine.errors import Exit
 from engine.model import EgressSpec, Kind
 from engine.network.proxies import egresses
-from engine.rehearsal import Rehearsal, RehearsalSettings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings
 from engine.youtube.proxy_check import check
 
 

@@ -28,7 +28,9 @@ def paced(place: Place, count: int) -> None:
     batch = place.batch(videos(count, 5), site)
     wire = place.root / "wire"
     with Lateness() as machine:
-        ended = batch.run("--rate", f"{RATE:g}", timeout_s=60 + count / 20, ENGINE_WIRE_LOG=str(wire))
+        ended = batch.run(
+            "-p", "2", "--rate", f"{RATE:g}", timeout_s=60 + count / 20, ENGINE_WIRE_LOG=str(wire)
+        )
     assert ended.code == 0, ended.said
     sent_s = sorted(float(line.split()[0]) for line in wire.read_bytes().splitlines())
     assert len(sent_s) == 2 * count

@@ -21,7 +21,7 @@ def night(place: Place, name: str, seed: int, scenarios: tuple[str, ...]) -> flo
     site = place.stand_in(seed=seed, scenarios=scenarios)
     batch = place.batch(videos(COUNT, seed), site, name)
     began = time.monotonic()
-    ended = batch.run("--rate", "none")
+    ended = batch.run("-p", "2", "--rate", "none")
     took_s = time.monotonic() - began
     assert ended.code == (3 if scenarios else 0), ended.said
     rows = batch.rows().values()

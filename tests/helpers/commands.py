@@ -22,15 +22,16 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, ClassVar, Self
 
 import recount
 from patience import HANG_S, Limit, until
+from warm import Warm, fits
 
 from engine.rehearsal import Rehearsal, invented_ids, parse_scenario
 from engine.rehearsal.scenarios import video_fault
 
-PROCESSES, THREADS = 2, 16
+PROCESSES, THREADS = 1, 16  # who wants to see processes beside each other says so
 LATENCY_S = 0.05
 MONITOR, LISTER, WORKER = (
     "engine.monitor.monitor",
@@ -101,25 +102,36 @@ class Command:
         stdin: bytes | None = None,
         umask: int = -1,
         cwd: Path | None = None,
+        warm: bool = False,
         **env: str,
     ) -> None:
         self.args = last_wins(args)
+        variables = environment(**env)
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         self._stdin: IO[bytes] | int = subprocess.DEVNULL
         if stdin is not None:
             self._stdin = tempfile.TemporaryFile()
             self._stdin.write(stdin)
             self._stdin.seek(0)
-        self.process = subprocess.Popen(
-            [*COMMAND, *self.args],
-            stdin=self._stdin,
-            stdout=self._out,
-            stderr=self._err,
-            env=environment(**env),
-            start_new_session=True,
-            umask=umask,
-            cwd=cwd,
-        )
+        self.process: subprocess.Popen[bytes] | Warm
+        if warm and fits(variables):
+            with open(os.devnull, "rb") as nothing:
+                stdin_fd = nothing.fileno() if isinstance(self._stdin, int) else self._stdin.fileno()
+                files = (stdin_fd, self._out.fileno(), self._err.fileno())
+                self.process = Warm(
+                    "command", [*COMMAND[:1], *self.args], variables, files, umask, str(cwd or "")
+                )
+        else:
+            self.process = subprocess.Popen(
+                [*COMMAND, *self.args],
+                stdin=self._stdin,
+                stdout=self._out,
+                stderr=self._err,
+                env=variables,
+                start_new_session=True,
+                umask=umask,
+                cwd=cwd,
+            )
 
     @property
     def pid(self) -> int:
@@ -172,8 +184,8 @@ class Command:
 def engine(
     *args: str | os.PathLike[str], stdin: bytes | None = None, timeout_s: float = 60.0, **env: str
 ) -> Ended:
-    """Run a command to its end. It never ends in a traceback."""
-    with Command(*args, stdin=stdin, **env) as command:
+    """Run a command to its end, its interpreter warm. It never ends in a traceback."""
+    with Command(*args, stdin=stdin, warm=True, **env) as command:
         ended = command.wait(timeout_s)
     assert "Traceback" not in ended.said, ended.said
     return ended
@@ -229,6 +241,7 @@ class Batch:
     site: Rehearsal | None = None
     ids: list[str] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)  # of all its runs
+    warm: ClassVar[bool] = False  # `scripts/crash` starts each run from nothing
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -255,8 +268,8 @@ class Batch:
         return last_wins((*args, *more))
 
     def start(self, *more: str | os.PathLike[str], proxy: str | None = None, **env: str) -> Command:
-        """Start a run that seeds the list and goes on where the last one was."""
-        command = Command(*self.run_args(self.file, *more, proxy=proxy), **env)
+        """Start a run that seeds the list and goes on where the last one was; its interpreter is warm in a suite."""
+        command = Command(*self.run_args(self.file, *more, proxy=proxy), warm=Batch.warm, **env)
         self.pids.append(command.pid)
         return command
 
@@ -370,7 +383,7 @@ class Onlooker:
     def _look(self) -> None:
         while not self._over.wait(self._pause_s):
             began = time.monotonic()
-            with Command("status", "-q", self._batch.queue, "--json") as command:
+            with Command("status", "-q", self._batch.queue, "--json", warm=True) as command:
                 ended = command.wait(20.0)
             self._answers.append((ended, time.monotonic() - began))
 

@@ -21,8 +21,9 @@ from typing import NamedTuple, Self
 
 from commands import environment
 from patience import HANG_S, until
+from warm import start
 
-from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids
 
 SCENES = ("gone", "429")
 FREE = 0.9  # of what the rate allows

@@ -12,13 +12,19 @@ from typing import Any
 from commands import LATENCY_S, Batch, Ended, videos, watching
 from nights import DISK
 from patience import crowd
+from warm import start
 
-from engine.rehearsal import RehearsalSettings, start
+from engine.rehearsal import RehearsalSettings
 
 SEED = 20
 ABSENT, FLAKY = "absent=0.03", "flaky=0.05"
 SETTINGS = RehearsalSettings(latency_s=LATENCY_S, seed=SEED, scenarios=(ABSENT, FLAKY))
-OPTIONS = ("--deadline", f"{min(60.0, 3 * crowd()):g}")  # hanging and trickling answers cost one each
+OPTIONS = (
+    "-p",
+    "2",
+    "--deadline",
+    f"{min(60.0, 3 * crowd()):g}",
+)  # hanging and trickling answers cost one each
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 from commands import LATENCY_S, Batch
+from warm import start
 
-from engine.rehearsal import Rehearsal, RehearsalSettings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings
 
 AT_A_TIME = 7  # they mostly wait
 DISK = (

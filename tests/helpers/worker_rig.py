@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from patience import Limit, ends
 from support import file_rows, output_of
+from warm import start
 
 from engine import verify
 from engine.budget import BudgetSettings, Rate
@@ -19,7 +20,7 @@ from engine.output import publisher
 from engine.queue import journal
 from engine.queue.directory import Queue, worker_ids
 from engine.queue.segments import split_chunks
-from engine.rehearsal import Rehearsal, start
+from engine.rehearsal import Rehearsal
 from engine.rehearsal import RehearsalSettings as Stage
 from engine.settings import Frozen, Settings
 from engine.worker import main, retry_policy

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from browser_rig import AXE, HANG_MS, PHONE, SCREEN, Tab, findings, needs_chromium, sync_api
 from page_rig import Page
+from warm import start as start_rehearsal
 
 from engine.rehearsal import RehearsalSettings, invented_ids
-from engine.rehearsal import start as start_rehearsal
 
 pytestmark = needs_chromium
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from browser_rig import first_minute, needs_chromium
+from warm import start as start_rehearsal
 
 from engine.rehearsal import RehearsalSettings
-from engine.rehearsal import start as start_rehearsal
 
 pytestmark = needs_chromium
 

@@ -24,6 +24,7 @@ import requests
 from commands import engine, kill
 from page_rig import Page
 from patience import HANG_S, until
+from warm import start as start_rehearsal
 
 from engine.cli.page import read_token
 from engine.errors import UsageError
@@ -33,7 +34,6 @@ from engine.queue.directory import Queue
 from engine.queue.making import make_queue
 from engine.queue.manifest import Checkpoint, Counts, write_checkpoint
 from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids
-from engine.rehearsal import start as start_rehearsal
 
 HOSTILE = '"><script>alert(1)</script>\u202e\x1b[2J</title><img src=x onerror=y>&amp;'
 

@@ -12,12 +12,12 @@ import requests
 from commands import engine
 from page_rig import CHROMIUM, Page
 from patience import HANG_S, until
+from warm import start as start_rehearsal
 
 from engine.batch import Batch
 from engine.page import launch, streamlit_server
 from engine.page.streamlit_server import served
 from engine.rehearsal import RehearsalSettings, invented_ids
-from engine.rehearsal import start as start_rehearsal
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from warm import start
 from youtube_site import VIDEO, Asked, Reply, Site, permit, player
 
 from engine.budget import Outcome
 from engine.model import EgressSpec, Failure, Fetched, Kind, NotFetched
 from engine.network.client import Client
-from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids, start
+from engine.rehearsal import Rehearsal, RehearsalSettings, invented_ids
 from engine.worker.results import outcome_of
 from engine.worker.retry_policy import Circumstances, Finish, Past, decide
 from engine.youtube.fetcher import Fetcher, FetchSettings

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from patience import HANG_S
+from warm import start
 from youtube_site import VIDEO, Asked, Reply, Site, asset, permit, player
 
 from engine.errors import DiskError, Interrupted
@@ -21,7 +22,7 @@ from engine.model import EgressSpec, Fetched, Kind, NotFetched, Permit
 from engine.network import sockets
 from engine.network.client import Client
 from engine.queue.directory import Queue
-from engine.rehearsal import CAPTURES, Rehearsal, RehearsalSettings, invented_ids, start
+from engine.rehearsal import CAPTURES, Rehearsal, RehearsalSettings, invented_ids
 from engine.youtube.fetcher import Fetcher, FetchSettings
 from engine.youtube.way_health_file import WayHealth
 

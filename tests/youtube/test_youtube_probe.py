@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warm import start
 
 from engine.budget import BudgetSettings, Outcome, Rate
 from engine.budget.limiter import Budget
 from engine.errors import Interrupted
 from engine.model import EgressSpec, Failure, Kind, Permit, RequestCost
-from engine.rehearsal import Rehearsal, RehearsalSettings, start
+from engine.rehearsal import Rehearsal, RehearsalSettings
 from engine.youtube import probe as probing
 from engine.youtube.fetcher import FetchSettings
 from engine.youtube.probe import ProbedVideos, VideoAnswer, WayResult, judge, probe

@@ -184,6 +184,6 @@ def check_authorities(ca_bundle: str | None) -> None:
         return
     if not os.access(ca_bundle, os.R_OK):
         raise UsageError(f"--ca-bundle {ca_bundle}: no such file, or it cannot be read")
-    from engine.network.sockets import tls_context
+    from engine.network.authorities import check
 
-    tls_context(ca_bundle)
+    check(ca_bundle)
