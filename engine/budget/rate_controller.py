@@ -230,7 +230,7 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
         return _increase(state, CHANCE_FROM * state.top, (1 - CHANCE_DECREASE * chances) * state.top)
     long = learnt.block_s > LONG_BLOCK_S
     few = (
-        before
+        (before or learnt.kind != UNKNOWN)
         and learnt.since < min(FEW_REQUESTS, FEW_S * rate / pace)
         and not (long and learnt.kind == UNKNOWN)
     )
@@ -240,7 +240,7 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
     known, since, evidence = learnt.evidence, learnt.since, learnt.evidence + learnt.since
     learnt = learnt._replace(answers=said, chances=0, since=0, evidence=0, failed=0)
     state = state._replace(learnt=learnt)
-    if few and _hour_is_full(before, said):
+    if few and before and _hour_is_full(before, said):
         evidence = round(said[HOURLY] * HOUR_S)
         state = state._replace(learnt=learnt._replace(kind=HOURLY, evidence=evidence))
         return _hold(state, MARGIN * said[HOURLY] * pace)
@@ -252,7 +252,8 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
     if learnt.kind != UNKNOWN and known >= ENOUGH_REQUESTS > since:
         evidence = 0  # the limit has changed; that its kind has, so few requests cannot say
     elif before:
-        belief = believed(before, said, rate=rate / pace, held_s=state.phase_s if held else 0.0, costly=long)
+        held_s = state.phase_s if held else 0.0
+        belief = believed(before, said, rate=rate / pace, held_s=held_s, costly=long, known=learnt.kind)
     if belief is None:
         evidence, belief = 0, Belief(max(learnt.kind, RATE), UNEXPLAINED * rate / pace / MARGIN)
     state = state._replace(learnt=learnt._replace(kind=belief.kind, evidence=evidence))

@@ -36,10 +36,16 @@ def good(name: str, limit: float, rate: str | float, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rate"), [("constant", GIVEN), ("steps", AUTO), ("window", AUTO), ("hours", GIVEN)]
+    ("name", "rate", "limit", "seed"),
+    [
+        ("constant", GIVEN, 2.0, 90_001),
+        ("steps", AUTO, 4.0, 203),  # the night in which a limit that fell was once taken for an hour's
+        ("window", AUTO, 2.0, 90_001),
+        ("hours", GIVEN, 2.0, 90_001),
+    ],
 )
-def test_a_night_against_a_hidden_limit(name: str, rate: str | float) -> None:
-    good(name, 2.0, rate, 90_001)
+def test_a_night_against_a_hidden_limit(name: str, rate: str | float, limit: float, seed: int) -> None:
+    good(name, limit, rate, seed)
 
 
 @pytest.mark.long
