@@ -57,7 +57,7 @@ BELOW_SAFE = 0.995
 SAFE_REQUESTS, LONG_SAFE_BLOCKS = 100, 10.0  # held so long, a short block is no sign yet, or a long one
 RARE_REQUESTS = 1000  # chance that comes no oftener costs no more each time
 CHANCE_DECREASE, CHANCE_FROM = 0.005, 0.85
-PASSING_S = 20.0  # a passing refusal so soon after the last one
+PASSING_S = 20.0  # a passing refusal so soon after the last one, and over after so long at the most
 NOISY, NOISY_PROBES = 0.5, 3
 NOISE_GAIN = 0.3  # how much the last refusal says of the share of those that pass by
 PASSING = 5  # so many of them in a row are a block
@@ -178,7 +178,9 @@ def _after_block(state: EgressState, now: float, settings: BudgetSettings) -> Eg
         return state  # blocked before this run sent anything: nothing is known about a rate that was too much
     if not _worked(state, settings):
         return state
-    if state.fails <= probes_passed_by(state) and not state.flags & WAIT_ASKED:
+    was_soon_over = (now - state.trouble_since) * settings.pace <= PASSING_S
+    probes = probes_passed_by(state) if was_soon_over else 1
+    if state.fails <= probes and not state.flags & WAIT_ASKED:
         state = passed_by(state, now, settings)
         if state.learnt.passing < PASSING:
             return state
@@ -230,7 +232,7 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
         return _increase(state, CHANCE_FROM * state.top, (1 - CHANCE_DECREASE * chances) * state.top)
     long = learnt.block_s > LONG_BLOCK_S
     few = (
-        (before or learnt.kind != UNKNOWN)
+        before
         and learnt.since < min(FEW_REQUESTS, FEW_S * rate / pace)
         and not (long and learnt.kind == UNKNOWN)
     )
@@ -240,7 +242,7 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
     known, since, evidence = learnt.evidence, learnt.since, learnt.evidence + learnt.since
     learnt = learnt._replace(answers=said, chances=0, since=0, evidence=0, failed=0)
     state = state._replace(learnt=learnt)
-    if few and before and _hour_is_full(before, said):
+    if few and _hour_is_full(before, said):
         evidence = round(said[HOURLY] * HOUR_S)
         state = state._replace(learnt=learnt._replace(kind=HOURLY, evidence=evidence))
         return _hold(state, MARGIN * said[HOURLY] * pace)
@@ -254,6 +256,8 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
     elif before:
         held_s = state.phase_s if held else 0.0
         belief = believed(before, said, rate=rate / pace, held_s=held_s, costly=long, known=learnt.kind)
+    elif since < ENOUGH_REQUESTS and not long:  # soon after it fell: how far, a later block must say
+        learnt = learnt._replace(answers=())
     if belief is None:
         evidence, belief = 0, Belief(max(learnt.kind, RATE), UNEXPLAINED * rate / pace / MARGIN)
     state = state._replace(learnt=learnt._replace(kind=belief.kind, evidence=evidence))
