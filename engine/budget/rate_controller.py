@@ -32,18 +32,17 @@ WORKED_S = 60.0  # a block so soon after a success may be for the rate
 FORGETS = 0.95  # of the last block's length, where nothing says that this one was shorter
 
 MARGIN = 0.94  # top, as a share of what the limit is believed to be
-LEAST_INCREASE = (
-    1 / 12
-)  # of what the first block's rate says: where the increase after it begins at the lowest
-TRICKLE_PER_S = 0.03  # nor below this, where blocks are short
+# Where the increase after the first block begins at the lowest: a share of its rate, and where blocks are short
+# no less than TRICKLE_PER_S.
+LEAST_INCREASE = 1 / 12
+TRICKLE_PER_S = 0.03
 UNEXPLAINED = 0.7  # of the rate that was blocked, when no kind of limit explains it
 LEAST_DECREASE, MOST_DECREASE = 0.9, 0.5  # of a rate that was held
 LAG_REQUESTS, LAG_S = 3.0, 10.0  # a rate that grows is refused for what it was so long ago
 
 FEW_REQUESTS, FEW_S = 30, 180.0  # since the last block teach nothing
-# Between blocks. What is learnt from fewer, or from one block, holds so long:
-ENOUGH_REQUESTS, ENOUGH_S = 200, 900.0
-RETEST_S = 1200.0
+ENOUGH_REQUESTS, ENOUGH_S = 200, 900.0  # between two blocks teach the limit
+RETEST_S = 1200.0  # so long holds what was learnt from fewer, or from one block
 HOLD_REQUESTS = 2500
 PER_REFUSAL = 1200  # requests that are worth one refusal by a look above
 MAX_HOLD_REQUESTS = 20_000
