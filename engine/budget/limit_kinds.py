@@ -24,9 +24,6 @@ _EXACT = 0.003  # as a share: no answer is more exact than that
 _MOST_MISFIT = 5.0  # of what is given
 # To believe in a low limit wrongly costs more than another short block.
 _TOO_SLOW, _TOO_SLOW_COSTLY = 1.5, 0.9
-# What two blocks must say more clearly before another kind than the known one is believed: as much as answers that
-# are 20 times as exact. A limit that changes does not change its kind, but what was sent before blurs the answers.
-_KNOWN = 3.0
 _LEAST_BURST, _LEAST_HOURLY = 4.0, 30.0  # fewer requests than this tell no bucket, no hour
 
 
@@ -57,13 +54,12 @@ def believed(
     rate: float,
     held_s: float,
     costly: bool,
-    known: int,
 ) -> Belief | None:
     """The kind of limit whose answers at two blocks agree best; None when those of no kind do.
 
     `rate` was sent at the second block; `held_s`: so long without a change before it, in which a limit that is felt
     sooner would have been. `costly`: a block is, so that a limit is rather believed too
-    low than too high. `known`: the kind that was believed so far.
+    low than too high.
     """
     too_slow = _TOO_SLOW_COSTLY if costly else _TOO_SLOW
     best: tuple[float, Belief] | None = None
@@ -74,7 +70,7 @@ def believed(
         give = _NOISE / (limit * (window + _NOISE_S)) + _EXACT
         if misfit <= _MOST_MISFIT * give and window * rate >= least and held_s <= felt_s:
             cost = math.log(give) + (misfit / give) ** 2 / 2
-            cost += too_slow * math.log(max(now[RATE] / limit, 1.0)) - _KNOWN * (kind == known)
+            cost += too_slow * math.log(max(now[RATE] / limit, 1.0))
             if best is None or cost < best[0]:
                 best = cost, Belief(kind, limit)
     return best[1] if best else None

@@ -254,7 +254,7 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
         evidence = 0  # the limit has changed; that its kind has, so few requests cannot say
     elif before:
         held_s = state.phase_s if held else 0.0
-        belief = believed(before, said, rate=rate / pace, held_s=held_s, costly=long, known=learnt.kind)
+        belief = believed(before, said, rate=rate / pace, held_s=held_s, costly=long)
     elif since < ENOUGH_REQUESTS and not long:  # soon after it fell: how far, a later block must say
         learnt = learnt._replace(answers=())
     if belief is None:
