@@ -32,18 +32,17 @@ WORKED_S = 60.0  # a block so soon after a success may be for the rate
 FORGETS = 0.95  # of the last block's length, where nothing says that this one was shorter
 
 MARGIN = 0.94  # top, as a share of what the limit is believed to be
-LEAST_INCREASE = (
-    1 / 12
-)  # of what the first block's rate says: where the increase after it begins at the lowest
-TRICKLE_PER_S = 0.03  # nor below this, where blocks are short
+# Where the increase after the first block begins at the lowest: a share of its rate, and where blocks are short
+# no less than TRICKLE_PER_S.
+LEAST_INCREASE = 1 / 12
+TRICKLE_PER_S = 0.03
 UNEXPLAINED = 0.7  # of the rate that was blocked, when no kind of limit explains it
 LEAST_DECREASE, MOST_DECREASE = 0.9, 0.5  # of a rate that was held
 LAG_REQUESTS, LAG_S = 3.0, 10.0  # a rate that grows is refused for what it was so long ago
 
 FEW_REQUESTS, FEW_S = 30, 180.0  # since the last block teach nothing
-# Between blocks. What is learnt from fewer, or from one block, holds so long:
-ENOUGH_REQUESTS, ENOUGH_S = 200, 900.0
-RETEST_S = 1200.0
+ENOUGH_REQUESTS, ENOUGH_S = 200, 900.0  # between two blocks teach the limit
+RETEST_S = 1200.0  # so long holds what was learnt from fewer, or from one block
 HOLD_REQUESTS = 2500
 PER_REFUSAL = 1200  # requests that are worth one refusal by a look above
 MAX_HOLD_REQUESTS = 20_000
@@ -57,7 +56,7 @@ BELOW_SAFE = 0.995
 SAFE_REQUESTS, LONG_SAFE_BLOCKS = 100, 10.0  # held so long, a short block is no sign yet, or a long one
 RARE_REQUESTS = 1000  # chance that comes no oftener costs no more each time
 CHANCE_DECREASE, CHANCE_FROM = 0.005, 0.85
-PASSING_S = 20.0  # a passing refusal so soon after the last one
+PASSING_S = 20.0  # a passing refusal so soon after the last one, and over after so long at the most
 NOISY, NOISY_PROBES = 0.5, 3
 NOISE_GAIN = 0.3  # how much the last refusal says of the share of those that pass by
 PASSING = 5  # so many of them in a row are a block
@@ -178,7 +177,9 @@ def _after_block(state: EgressState, now: float, settings: BudgetSettings) -> Eg
         return state  # blocked before this run sent anything: nothing is known about a rate that was too much
     if not _worked(state, settings):
         return state
-    if state.fails <= probes_passed_by(state) and not state.flags & WAIT_ASKED:
+    was_soon_over = (now - state.trouble_since) * settings.pace <= PASSING_S
+    probes = probes_passed_by(state) if was_soon_over else 1
+    if state.fails <= probes and not state.flags & WAIT_ASKED:
         state = passed_by(state, now, settings)
         if state.learnt.passing < PASSING:
             return state
@@ -252,7 +253,10 @@ def _blocked(state: EgressState, at: float, pace: float) -> EgressState:
     if learnt.kind != UNKNOWN and known >= ENOUGH_REQUESTS > since:
         evidence = 0  # the limit has changed; that its kind has, so few requests cannot say
     elif before:
-        belief = believed(before, said, rate=rate / pace, held_s=state.phase_s if held else 0.0, costly=long)
+        held_s = state.phase_s if held else 0.0
+        belief = believed(before, said, rate=rate / pace, held_s=held_s, costly=long)
+    elif since < ENOUGH_REQUESTS and not long:  # soon after it fell: how far, a later block must say
+        learnt = learnt._replace(answers=())
     if belief is None:
         evidence, belief = 0, Belief(max(learnt.kind, RATE), UNEXPLAINED * rate / pace / MARGIN)
     state = state._replace(learnt=learnt._replace(kind=belief.kind, evidence=evidence))

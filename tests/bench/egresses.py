@@ -12,9 +12,7 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
-import egress_trouble
 from children import ENGINE, HERE, UNSYNCED, Measured, measured
-from egress_trouble import Trial
 from rows import ids
 from tables import middle, spread, table
 
@@ -82,8 +80,12 @@ def engine(room: Path, site: Rehearsal, wanted: Namespace) -> Measured:
 
 def kept(wanted: Namespace) -> None:
     """Print what the egresses did that nothing happened to, beside the same without trouble."""
+    import egress_trouble  # `children` knows where the tests' helpers are
+
     options = f"-p {PROCESSES} -t {wanted.threads}"
-    trial = Trial(wanted.egresses, float(wanted.rate), options, SETTLED_S, STRETCH_S, LATENCY_S)
+    trial = egress_trouble.Trial(
+        wanted.egresses, float(wanted.rate), options, SETTLED_S, STRETCH_S, LATENCY_S
+    )
     for number in range(wanted.rounds):
         with tempfile.TemporaryDirectory(prefix="engine-bench-") as directory:
             came = egress_trouble.kept(Path(directory), trial)

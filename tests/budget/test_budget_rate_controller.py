@@ -12,6 +12,11 @@ from scenarios import AUTO, GIVEN, SCENARIOS, play
 from simulator import START, BucketServer, StandInServer, simulate
 
 from engine.budget import BudgetSettings, parse_rate
+from engine.budget.learnt import Learnt
+from engine.budget.limit_kinds import KINDS, RATE
+from engine.budget.pacing import fresh
+from engine.budget.rate_controller import resumed
+from engine.budget.state import Phase, State, Why
 from engine.rehearsal.hidden_limit import HiddenLimit
 
 HOUR = 3600.0
@@ -36,10 +41,16 @@ def good(name: str, limit: float, rate: str | float, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rate"), [("constant", GIVEN), ("steps", AUTO), ("window", AUTO), ("hours", GIVEN)]
+    ("name", "rate", "limit", "seed"),
+    [
+        ("constant", GIVEN, 2.0, 90_001),
+        ("steps", AUTO, 4.0, 203),  # the night in which a limit that fell was once taken for an hour's
+        ("window", AUTO, 2.0, 90_001),
+        ("hours", GIVEN, 2.0, 90_001),
+    ],
 )
-def test_a_night_against_a_hidden_limit(name: str, rate: str | float) -> None:
-    good(name, 2.0, rate, 90_001)
+def test_a_night_against_a_hidden_limit(name: str, rate: str | float, limit: float, seed: int) -> None:
+    good(name, limit, rate, seed)
 
 
 @pytest.mark.long
@@ -72,6 +83,31 @@ def test_a_night_at_a_real_sites_rates(cell: Cell, least: float, refused: float,
     assert came.share >= least, came
     assert came.refused <= refused, came
     assert came.episodes <= episodes, came
+
+
+@pytest.mark.parametrize(("took_s", "is_block"), [(5.0, False), (61.0, True)])
+def test_what_took_a_minute_was_a_block_however_many_refusals_had_passed_by(
+    took_s: float, is_block: bool
+) -> None:
+    """Where most were over at once, one or two refused probes are chance still, but only if they came soon."""
+    settings = BudgetSettings(parse_rate("auto"))
+    began = START + 1000.0
+    state = fresh(7, b"noisy", START, 0.0, settings)._replace(
+        state=State.OPEN,
+        why=Why.BLOCK,
+        fails=2,
+        phase=Phase.RAISE,
+        interval=1 / 21,
+        base=20.0,
+        top=20.0,
+        ok_at=began - 0.1,
+        trouble_since=began,
+        opened_at=began + 1,
+        learnt=Learnt(kind=RATE, noise=0.9, block_s=58.0, answers=(20.0,) * KINDS),
+    )
+    after = resumed(state, began + took_s, settings)
+    assert (after.rate_per_s < 20.0) == is_block
+    assert (after.learnt.noise < 0.9) == is_block
 
 
 @pytest.mark.parametrize("rate", ["0.5", "5"])
