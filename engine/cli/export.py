@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -18,8 +20,11 @@ from engine.errors import Exit, did_you_mean
 from engine.export import ExportResult
 from engine.export.delimited import MAX_CELL_CHARS
 from engine.export.request import DEFAULT_NAME, DEFAULT_ROWS_PER_FILE, KINDS
+from engine.output.terminal import printable
 from engine.process import environment
 from engine.units import size
+
+_MOST_NAMED = 5
 
 
 class WherePath(click.types.StringParamType):
@@ -112,6 +117,8 @@ def tell_result(root: str, result: ExportResult) -> int:
         say(
             f"{texts} longer than {MAX_CELL_CHARS:,} characters, which is all that a cell of Excel holds: {what}"
         )
+    if result.renamed:
+        say(_renamed(result.renamed))
     if result.unreadable:
         say(
             f"{result.unreadable:,} record{'s' * (result.unreadable != 1)} cannot be read, as of "
@@ -119,6 +126,18 @@ def tell_result(root: str, result: ExportResult) -> int:
         )
         return Exit.DAMAGED
     return Exit.OK
+
+
+def _renamed(columns: Mapping[str, str]) -> str:
+    """Which columns of the user's have other names in a table."""
+    some = list(itertools.islice(columns.items(), _MOST_NAMED))
+    told = ", ".join(f"{printable(own, 60)} is {printable(name, 60)}" for own, name in some)
+    more = f" and {len(columns) - len(some):,} more" if len(columns) > len(some) else ""
+    one = len(columns) == 1
+    return (
+        f"{'a column' if one else 'columns'} of yours {'has a name that is' if one else 'have names that are'} "
+        f"taken: {told}{more}"
+    )
 
 
 def _sentence(result: ExportResult) -> str:
