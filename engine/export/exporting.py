@@ -16,6 +16,7 @@ from engine.export import dataset_card
 from engine.export.columns import PREFIX, FoundColumns, TableColumns, UserColumn, table_columns
 from engine.export.file_list import FileList
 from engine.export.file_names import NameTemplate
+from engine.export.input_order import COLUMN, write_order
 from engine.export.numbers import repeated, sorted_bytes
 from engine.export.place import LocalPlace, Place, own_name
 from engine.export.request import TABLES, TEXTS, ExportRequest
@@ -213,7 +214,17 @@ class _Export:
             twins=repeated(sorted_bytes(survey.folded)),
             old_rows=self._old_rows,
             staging=self._place.staging,
+            order=self._order(),
         )
+
+    def _order(self) -> str | None:
+        """A file with the places of all videos in the input, where something needs them."""
+        request = self._request
+        if request.kind not in TABLES and COLUMN not in f"{request.name} {request.where}":
+            return None
+        path = os.path.join(self._place.staging, COLUMN)
+        write_order(self._queue, path)
+        return path
 
     def _check(self, columns: TableColumns) -> None:
         """Raise UsageError for an expression or a template that does not fit the columns, before anything is made."""
