@@ -13,6 +13,7 @@ import click
 from engine.batch import Batch
 from engine.cli import say
 from engine.cli.display.slow_work import SlowWork
+from engine.cli.ended_work import ended_by_signals
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, processes_option, queue_option
 from engine.cli.options.values import LOCAL_PATH, Whole
@@ -92,10 +93,14 @@ def command(root: str, kind: Any, where: str | None, processes: int, as_json: bo
     if values["condition"]:
         options["where"] = values["condition"]
     progress = SlowWork("videos")
-    result = Batch(root).export(kind, where, on_progress=progress, processes=processes, **options)
-    if as_json:
-        click.echo(json.dumps({"schema_version": 1, **asdict(result)}))
-    return tell_result(root, result)
+
+    def work() -> int:
+        result = Batch(root).export(kind, where, on_progress=progress, processes=processes, **options)
+        if as_json:
+            click.echo(json.dumps({"schema_version": 1, **asdict(result)}))
+        return tell_result(root, result)
+
+    return ended_by_signals(work)
 
 
 def tell_result(root: str, result: ExportResult) -> int:
