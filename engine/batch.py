@@ -82,10 +82,11 @@ class Batch(LiveRun):
     ) -> SeedResult:
         """Add videos; makes the queue if there is none. What is in the queue already is not added again.
 
-        `videos`: one INPUT as on the command line (a file, an id, an address, a channel …), or an iterable of ids,
-        addresses and channels, or of mappings with `video_id`, `id` or `url`, whose other keys become the user's
-        columns. An item of an iterable is never taken for a file. The other arguments are those of `engine seed`;
-        `on_note` is called with what a person should know, such as an encoding that was guessed.
+        `videos`: one INPUT as on the command line (a file, an id, an address, a channel …), or an iterable of
+        ids, addresses and channels, or of mappings with one as `video_id`, `id` or `url`, whose other keys become
+        the user's columns (those of a channel's are not taken). An item of an iterable is never taken for a file.
+        The other arguments are those of `engine seed`; `on_note` is called with what a person should know, such
+        as an encoding that was guessed.
 
         Raises UsageError when the input cannot be read or nothing in it names a video, HeldError when another seeding
         does not end.

@@ -312,6 +312,13 @@ def test_what_can_be_seeded(batch: Batch, tmp_path: Path) -> None:
     found = batch.seed(iter([row, f"https://youtu.be/{IDS[3]}", "@TED", IDS[4]]), skip_known=["known.txt"])
     assert (found.read, found.added, found.listed, found.known) == (4, 2, 1, 1)
     assert row["n"] == 3 and "video_id" in row, "what is given stays as it is"
+    # Channels and playlists as in a table; a video in the mapping goes first.
+    playlist = "PLrAXtmErZgOeiKm4sgNOknGvNjby9efdf"
+    found = batch.seed(
+        [{"url": "@veritasium", "topic": "x"}, {"id": playlist}, {"video_id": "dQw4w9WgXcQ", "url": "@NASA"}]
+    )
+    assert (found.added, found.listed, found.rejected) == (1, 2, 0)
+    assert {source.source for source in batch.sources()} == {"@ted", "@veritasium", playlist}
     # An item is never taken for a file, and a bad one does not stop the others.
     found = batch.seed(["list.csv", None, {"colour": 1}, IDS[5]])  # type: ignore[list-item]
     assert (found.added, found.rejected) == (1, 3)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +13,7 @@ import click
 from engine.batch import Batch
 from engine.cli import say
 from engine.cli.display.slow_work import SlowWork
+from engine.cli.ended_work import ended_by_signals
 from engine.cli.options.commands import EngineCommand
 from engine.cli.options.common import json_option, processes_option, queue_option
 from engine.cli.options.values import LOCAL_PATH, Whole
@@ -18,8 +21,11 @@ from engine.errors import Exit, did_you_mean
 from engine.export import ExportResult
 from engine.export.delimited import MAX_CELL_CHARS
 from engine.export.request import DEFAULT_NAME, DEFAULT_ROWS_PER_FILE, KINDS
+from engine.output.terminal import printable
 from engine.process import environment
 from engine.units import size
+
+_MOST_NAMED = 5
 
 
 class WherePath(click.types.StringParamType):
@@ -87,10 +93,14 @@ def command(root: str, kind: Any, where: str | None, processes: int, as_json: bo
     if values["condition"]:
         options["where"] = values["condition"]
     progress = SlowWork("videos")
-    result = Batch(root).export(kind, where, on_progress=progress, processes=processes, **options)
-    if as_json:
-        click.echo(json.dumps({"schema_version": 1, **asdict(result)}))
-    return tell_result(root, result)
+
+    def work() -> int:
+        result = Batch(root).export(kind, where, on_progress=progress, processes=processes, **options)
+        if as_json:
+            click.echo(json.dumps({"schema_version": 1, **asdict(result)}))
+        return tell_result(root, result)
+
+    return ended_by_signals(work)
 
 
 def tell_result(root: str, result: ExportResult) -> int:
@@ -112,6 +122,8 @@ def tell_result(root: str, result: ExportResult) -> int:
         say(
             f"{texts} longer than {MAX_CELL_CHARS:,} characters, which is all that a cell of Excel holds: {what}"
         )
+    if result.renamed:
+        say(_renamed(result.renamed))
     if result.unreadable:
         say(
             f"{result.unreadable:,} record{'s' * (result.unreadable != 1)} cannot be read, as of "
@@ -119,6 +131,18 @@ def tell_result(root: str, result: ExportResult) -> int:
         )
         return Exit.DAMAGED
     return Exit.OK
+
+
+def _renamed(columns: Mapping[str, str]) -> str:
+    """Which columns of the user's have other names in a table."""
+    some = list(itertools.islice(columns.items(), _MOST_NAMED))
+    told = ", ".join(f"{printable(own, 60)} is {printable(name, 60)}" for own, name in some)
+    more = f" and {len(columns) - len(some):,} more" if len(columns) > len(some) else ""
+    one = len(columns) == 1
+    return (
+        f"{'a column' if one else 'columns'} of yours {'has a name that is' if one else 'have names that are'} "
+        f"taken: {told}{more}"
+    )
 
 
 def _sentence(result: ExportResult) -> str:

@@ -37,7 +37,7 @@ _FROZEN = frozenset({"output", "languages", "formats", "captions", "store"})
 
 
 @click.command("import", cls=EngineCommand)
-@click.argument("folder", metavar="FOLDER", type=click.Path(exists=True, file_okay=False))
+@click.argument("folder", metavar="FOLDER", type=click.Path(exists=True))
 @queue_option()
 @click.option(
     "-o",
@@ -85,10 +85,10 @@ def command(
     """Take transcripts that other programs left in FOLDER into the batch, as ok, without fetching.
 
     Understood are files of yt-dlp (Title [ID].en.vtt and others, with .info.json), of youtube-transcript-api
-    (ID.json) and of ytfetcher, records and shards of this program, and .jsonl of `engine get` and `engine export`.
-    Their videos are added to the queue. One that is final stays as it is; one whose file cannot be read, or is in
-    another language, is fetched by the next run. Importing again goes on, or does nothing. It does not work beside a
-    live run (exit code 11).
+    (ID.json) and of ytfetcher, records and shards of this program, what `engine get` and `engine export` make of
+    them with times, and data sets with captions. FOLDER may be one file. Their videos are added to the queue. One
+    that is final stays as it is; one whose file cannot be read, or is in another language, is fetched by the next
+    run. Importing again goes on, or does nothing. It does not work beside a live run (exit code 11).
 
     The first import or run of a queue fixes -o, -l, -f, --store and who makes the captions.
     """  # fmt: skip

@@ -50,6 +50,12 @@ def run_exports(root: str, wanted: list[tuple[ExportKind, str]], code: int) -> i
     """
     if code not in _AFTER or not wanted:
         return code
+    from engine.cli.ended_work import ended_by_signals
+
+    return ended_by_signals(lambda: _exported(root, wanted, code))
+
+
+def _exported(root: str, wanted: list[tuple[ExportKind, str]], code: int) -> int:
     from engine.cli.export import tell_result
     from engine.export import export
 

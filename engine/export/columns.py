@@ -36,6 +36,7 @@ OURS = {
     "bytes": "int",
     "way": "text",
     "finished_at": "time",
+    "input_order": "int",
 }
 PREFIX = "input_"  # in front of a user's column that has the name of another
 MAX_USER_COLUMNS = 1000  # SQLite and spreadsheets end at 2,000 and 16,384

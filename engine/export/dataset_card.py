@@ -21,6 +21,7 @@ _MEANINGS = {
     "paths": "the files of the video in the output directory",
     "way": "how it was fetched",
     "finished_at": "when it was fetched, UTC",
+    "input_order": "sorted by it, the videos stand in the order in which they were given",
 }
 _SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 

@@ -7,18 +7,19 @@ import hashlib
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.errors import DiskError, UsageError
 from engine.export import dataset_card
-from engine.export.columns import FoundColumns, TableColumns, UserColumn, table_columns
+from engine.export.columns import PREFIX, FoundColumns, TableColumns, UserColumn, table_columns
 from engine.export.file_list import FileList
 from engine.export.file_names import NameTemplate
+from engine.export.input_order import COLUMN, write_order
 from engine.export.numbers import repeated, sorted_bytes
 from engine.export.place import LocalPlace, Place, own_name
-from engine.export.request import TEXTS, ExportRequest
+from engine.export.request import TABLES, TEXTS, ExportRequest
 from engine.export.row_filter import RowFilter
 from engine.export.slice_pool import SlicePool
 from engine.export.slice_work import ConvertedSlice, SliceSpec, SliceSurvey
@@ -45,7 +46,8 @@ class ExportResult:
     `files` names the tables' files in WHERE; text files are too many. `unreadable` counts videos whose record cannot
     be read (their rows are there, without what it holds), `unreadable_ids` names some. `long_cells` counts texts that
     are longer than a cell of Excel. `resumed` is False where `new` was asked for and there was nothing to go on from;
-    `gone` names files of the last export that were missing from WHERE, so that all was exported.
+    `gone` names files of the last export that were missing from WHERE, so that all was exported. `renamed` has the
+    user's columns that a table has under another name, because theirs was taken: the name there by their own.
     """
 
     kind: str
@@ -59,6 +61,7 @@ class ExportResult:
     long_cells: int = 0
     resumed: bool = False
     gone: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_export(root: str, request: ExportRequest, on_progress: Progress | None = None) -> ExportResult:
@@ -211,7 +214,17 @@ class _Export:
             twins=repeated(sorted_bytes(survey.folded)),
             old_rows=self._old_rows,
             staging=self._place.staging,
+            order=self._order(),
         )
+
+    def _order(self) -> str | None:
+        """A file with the places of all videos in the input, where something needs them."""
+        request = self._request
+        if request.kind not in TABLES and COLUMN not in f"{request.name} {request.where}":
+            return None
+        path = os.path.join(self._place.staging, COLUMN)
+        write_order(self._queue, path)
+        return path
 
     def _check(self, columns: TableColumns) -> None:
         """Raise UsageError for an expression or a template that does not fit the columns, before anything is made."""
@@ -262,6 +275,7 @@ class _Export:
             total.long_cells,
             self._resumed,
             self._gone,
+            _renamed(columns) if request.kind in TABLES else {},
         )
 
     def _refuse_lost_output(self) -> None:
@@ -296,6 +310,15 @@ class _Export:
                 else:
                     stats[name] = {**value, **stats[name]}
         return stats
+
+
+def _renamed(columns: TableColumns) -> dict[str, str]:
+    """The user's columns that got a prefix, as another column has their name."""
+    return {
+        each.key: each.name
+        for each in columns.users
+        if each.name.startswith(PREFIX) and each.name != each.key
+    }
 
 
 class _Total:

@@ -11,6 +11,7 @@ from typing import Any
 from engine.export import delimited, json_lines
 from engine.export.columns import FoundColumns, TableColumns, needs_record, table_row
 from engine.export.file_names import folded
+from engine.export.input_order import COLUMN, InputOrder
 from engine.export.numbers import read_numbers, row_number
 from engine.export.record_reader import RecordReader, parse_record
 from engine.export.request import TEXTS
@@ -25,7 +26,8 @@ NO_COLUMNS = TableColumns((), ())
 class SliceSpec:
     """What all slices of an export have in common; goes to other processes. Without columns it is for surveying.
 
-    `old_rows` is a file with the numbers of rows that were exported before, `staging` where text files are put.
+    `old_rows` is a file with the numbers of rows that were exported before, `order` one with the places of videos in
+    the input, `staging` where text files are put.
     """
 
     kind: str
@@ -39,6 +41,7 @@ class SliceSpec:
     twins: frozenset[int] = frozenset()
     old_rows: str | None = None
     staging: str = ""
+    order: str | None = None
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class SliceWork:
         self._spec = spec
         self._reader = RecordReader(spec.output)
         self._old = read_numbers(spec.old_rows) if spec.old_rows else None
+        self._order = InputOrder(spec.order) if spec.order else None
         self._filter: RowFilter | None = None
         self._convert: Callable[[int, list[tuple[Row, Row | None]], ConvertedSlice], None]
         if spec.columns.ours:
@@ -110,6 +114,9 @@ class SliceWork:
     def _chosen(self, data: bytes) -> list[tuple[Row, Row | None]]:
         """(row, its record if that had to be read) of the rows that are exported."""
         rows = [row for row in _rows(data) if self._old is None or row_number(row) not in self._old]
+        if self._order is not None:
+            for row in rows:
+                row[COLUMN] = self._order.of(row["video_id"])
         if self._filter is None:
             return [(row, None) for row in rows]
         columns, reads = self._spec.columns, self._filter.reads

@@ -41,9 +41,13 @@ class StoreLock:
         self._lost: HeldError | None = None
         self._renewed_at = 0.0
         self._ended = threading.Event()
-        self._take()
         self._thread = threading.Thread(target=self._renew_often, name="export-lock", daemon=True)
-        self._thread.start()
+        try:
+            self._take()
+            self._thread.start()
+        except BaseException:  # a signal, for one, when it is made already
+            self._remove()
+            raise
 
     def confirm(self, *, again: bool = False) -> None:
         """Raise HeldError when another export has taken the place over.
@@ -59,8 +63,12 @@ class StoreLock:
         """Let go. What cannot be removed now becomes stale."""
         self._ended.set()
         self._thread.join()
+        if self._lost is None:
+            self._remove()
+
+    def _remove(self) -> None:
         with contextlib.suppress(Exception):
-            if self._lost is None and self._is_ours():
+            if self._number and self._is_ours():
                 self._fs.rm_file(self._path(self._number))
 
     # ---- taking ----------------------------------------------------------------------------------------
@@ -74,9 +82,7 @@ class StoreLock:
         self._renewed_at = time.monotonic()
         others = [number for number in self._numbers() if number not in (*there, self._number)]
         if others or not self._is_ours():  # begun in the moment in which an earlier one ended
-            with contextlib.suppress(FileNotFoundError):
-                if self._is_ours():
-                    self._fs.rm_file(self._path(self._number))
+            self._remove()
             self._refuse(self._read((others or [self._number])[-1]), None)
         for number in there:
             with contextlib.suppress(FileNotFoundError):

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.importing import reading
 from engine.inputs.line import Line, rejected
-from engine.inputs.transcript_files import Form, TranscriptFile
+from engine.inputs.transcript_file import Form, TranscriptFile
 from engine.model import Job, Metadata, Record, Transcript
 from engine.monitor.monitor import run_to_end
 from engine.output import publisher, stores
@@ -35,7 +35,7 @@ from engine.youtube import languages
 WAY = "import"
 MONITOR_WAIT_S = 5.0
 
-_FORMS = (Form.FRAME, Form.JSON, Form.JSON_PART, Form.CAPTIONS, Form.ROWS, Form.SECTION)
+_FORMS = (Form.FRAME, Form.JSON, Form.JSON_PART, Form.ROW, Form.CAPTIONS, Form.ROWS, Form.SECTION)
 """What may hold times, the form that says most about the video first."""
 
 Catalogue = dict[str, list[TranscriptFile]]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.importing import ytfetcher
-from engine.inputs.transcript_files import Form, TranscriptFile
+from engine.inputs.transcript_file import Form, TranscriptFile
 from engine.model import Cue, Metadata, Transcript
 from engine.network.answer import FailureError
 from engine.output import json_record

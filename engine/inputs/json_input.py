@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NoReturn, TextIO
 from engine.errors import UsageError
 from engine.inputs.column_detection import is_known
 from engine.inputs.line import SHOWN_CHARS, Line, physical_lines, rejected, without_surrogates
+from engine.inputs.sources import find_source
 from engine.inputs.takeout_history import element, is_element
 from engine.inputs.takeout_playlists import item as playlist_item
 from engine.inputs.video_ids import video_id, why_not
@@ -186,6 +187,10 @@ def _line(value: Any, text: str | None, file: str, number: int, column: str | No
             # The object was made by the parser for this line alone, so it can become the input itself.
             del value[key]
             return Line(file, number, given, found, value, None)
+    for key in _keys(value, column):
+        given = value[key]
+        if isinstance(given, str) and find_source(given) is not None:
+            return rejected(file, number, given, why_not(given), column=key)  # which names a source
     return rejected(file, number, _shown(value, text), _why(value, next(_keys(value, column), None), column))
 
 

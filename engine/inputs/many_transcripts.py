@@ -25,6 +25,8 @@ from engine.inputs.video_ids import video_id
 _MAX_WHOLE_BYTES = 256 << 20
 _FIRST_LINE_BYTES = 64
 INDEX = "index"
+EXPORT_COLUMNS = frozenset({"id", "status", "channel_id", "finished_at"})
+"""Columns by which a table without texts is known to be one that `engine export` made."""
 _MAX_CELL_CHARS = 16 << 20  # a text of ten hours has one million
 _GAP = re.compile(r"[ \t\r\n,]*")
 _SECTION = re.compile(rb"^Transcript for ([A-Za-z0-9_-]{11}):\r?$", re.MULTILINE)
@@ -83,12 +85,15 @@ def in_table(file: BinaryIO) -> tuple[bool, Iterator[Part]]:
     header = file.readline().decode("utf-8-sig", "replace")
     columns = next(csv.reader([header]), [])
     key = next((name for name in ("video_id", "id") if name in columns), None)
-    if key is None or "text" not in columns:
-        return False, iter(())
-    return "start" in columns, _groups(file, columns.index(key), columns.index("text"))
+    if key is not None and "text" in columns:
+        return "start" in columns, _groups(file, columns.index(key), columns.index("text"))
+    if set(columns) >= EXPORT_COLUMNS:  # made with --no-text
+        return False, _groups(file, columns.index("id"), columns.index("status"), "ok")
+    return False, iter(())
 
 
-def _groups(file: BinaryIO, key: int, said: int) -> Iterator[Part]:
+def _groups(file: BinaryIO, key: int, said: int, only: str | None = None) -> Iterator[Part]:
+    """The rows in which the column `said` holds something, or `only` this."""
     begun = end = file.tell()
     read = [begun]
 
@@ -99,7 +104,8 @@ def _groups(file: BinaryIO, key: int, said: int) -> Iterator[Part]:
 
     found: str | None = None
     for row in csv.reader(lines()):
-        name = row[key] if len(row) > max(key, said) and row[said] else ""
+        value = row[said] if len(row) > max(key, said) else ""
+        name = row[key] if value and only in (None, value) else ""
         if name != found:
             if found and video_id(found) == found:
                 yield Part(found, begun, end - begun)

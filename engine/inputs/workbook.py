@@ -44,11 +44,7 @@ def read_workbook(path: str, *, column: str | None = None, sheet: str | None = N
     ints, times ISO 8601, of a formula its last result is taken. UsageError when it is no workbook, has no such sheet,
     or python-calamine is not installed.
     """
-    if importlib.util.find_spec("python_calamine") is None:
-        raise UsageError(
-            f"{path}: reading a workbook takes one more package: pip install '.[xlsx]' in engine's directory, "
-            "or save the sheet as CSV and give that."
-        )
+    check_package(path)
     with open_zip(path, workbook=True) as stream:
         answers = _answers(path, stream, sheet)
         try:
@@ -67,6 +63,15 @@ def read_workbook(path: str, *, column: str | None = None, sheet: str | None = N
             answers.close()
             raise
     return _closing(lines, answers)
+
+
+def check_package(path: str) -> None:
+    """Raise UsageError where python-calamine is not installed."""
+    if importlib.util.find_spec("python_calamine") is None:
+        raise UsageError(
+            f"{path}: reading a workbook takes one more package: pip install '.[xlsx]' in engine's directory, "
+            "or save the sheet as CSV and give that."
+        )
 
 
 def _closing(lines: Iterator[Line], answers: _Answers) -> Iterator[Line]:

@@ -120,14 +120,28 @@ def _first_text(given: object) -> str:
 
 
 def own_columns(found: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """The user's columns in these rows, at most 100: the name in the input, and the name in a table."""
+    """The user's columns in these rows, at most 100: the name in the input, and the name in a table.
+
+    No two names are the same, whatever case they are in, as in exports: databases and tables of Excel fold it.
+    """
     names: dict[str, str] = {}
+    taken = set(COLUMNS)
     for row in found:
         given = row.get("input")
         for name in given if isinstance(given, dict) else ():
             if name not in names and len(names) < MAX_OWN_COLUMNS:
-                names[name] = f"input_{name}" if name in COLUMNS else name
+                names[name] = _free_name(name, taken)
+                taken.add(names[name].casefold())
     return names
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    shown = printable(name)
+    found, number = shown, 1
+    while found.casefold() in taken:
+        found = f"input_{shown}" if number == 1 else f"input_{shown}_{number}"
+        number += 1
+    return found
 
 
 def to_csv(found: Iterable[dict[str, Any]], own: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from engine.errors import UsageError
 from engine.inputs import Keep, Line, read
 from engine.inputs.encodings import checked
+from engine.inputs.exported_tables import database_ids
 from engine.inputs.transcript_files import ids_in
 from engine.queue.directory import Queue
 from engine.queue.id_index import IdSet
@@ -82,6 +83,9 @@ class Reading:
                 continue
             if not os.path.exists(file):
                 raise UsageError(f"--skip-known {file}: no such file or folder", path=file)
+            if (rows := database_ids(file)) is not None:
+                on_note(f"--skip-known {file}: {_add(ids, rows):,} rows name a video")
+                continue
             lines = read(file, on_note=on_note)
             named = rejected = 0
             while block := list(itertools.islice(lines, _IDS_AT_ONCE)):
@@ -130,15 +134,21 @@ def seed_streams(
 
 def _add_folder(ids: IdSet, folder: str, on_note: Note) -> None:
     """Add the ids of the videos of which other programs, or this one, left something in a folder."""
-    names = ids_in(folder)
-    files = 0
     try:
-        while block := list(itertools.islice(names, _IDS_AT_ONCE)):
-            ids.add(sorted(set(block)))
-            files += len(block)
+        found = _add(ids, ids_in(folder))
+    except UsageError as exc:
+        raise UsageError(*(f"--skip-known {line}" for line in exc.lines), path=folder) from None
     except OSError as exc:
         raise UsageError(f"--skip-known {folder}: {exc.strerror or exc}", path=folder) from None
-    on_note(f"--skip-known {folder}: {files:,} files or rows there belong to a video")
+    on_note(f"--skip-known {folder}: {found:,} files or rows there belong to a video")
+
+
+def _add(ids: IdSet, names: Iterator[str]) -> int:
+    found = 0
+    while block := list(itertools.islice(names, _IDS_AT_ONCE)):
+        ids.add(sorted(set(block)))
+        found += len(block)
+    return found
 
 
 def _report_missing(keep: Keep, on_note: Note) -> Iterator[Line]:

@@ -3,7 +3,8 @@
 For each size and store a real run with a canned fetch of records of real size (300 captions, about 28 KB): jobs/s,
 CPU a job, the memory of a worker process; then what lies there: files and directories, the bytes in them, the room
 they take on the disk; then each export with two processes: records/s and the memory of the largest process. Beside it
-stands what one would write with pandas over the .json files. Stores take turns; figures are medians.
+stand what one would write with pandas over the .json files, and datatrove's writers in two processes, where they are
+installed. Stores take turns; figures are medians.
 Run by `scripts/bench corpus [--videos N…] [--rounds N] [--kinds K…] [--unsynced] [--quick]`.
 """
 
@@ -22,6 +23,7 @@ from tables import installed, machine, middle, table
 
 STORES = ("files", "shards")
 KINDS = ("jsonl", "parquet", "csv", "sqlite", "txt", "passages")
+PEERS = {"pandas": ("parquet",), "datatrove": ("jsonl", "parquet")}
 CUES = "300"
 OPTIONS = ("-p", "2", "-t", "16", "--rate", "none", "--progress", "none")
 
@@ -103,14 +105,25 @@ def _exported(top: Path, count: int, rounds: int, kind: str) -> list[str]:
             progress(kind, store, count, by_store[store][-1])
     texts = [f"{middle([count / each.wall_s for each in by_store[store]]):,.0f}" for store in STORES]
     texts += [f"{middle([each.peak_mb for each in by_store[store]]):.0f}" for store in STORES]
-    if kind != "parquet" or not installed("pandas"):
-        return [*texts, "", ""]
-    beside = [
-        measured([sys.executable, HERE / "export_scripts.py", "pandas", top / "files"]) for _ in range(rounds)
-    ]
-    (top / "files" / "script.parquet").unlink()
-    rate = middle([count / each.wall_s for each in beside])
-    return [*texts, f"{rate:,.0f}", f"{middle([each.peak_mb for each in beside]):.0f}"]
+    for package in PEERS:
+        texts += _beside(top / "files", package, count, rounds, kind)
+    return texts
+
+
+def _beside(room: Path, package: str, count: int, rounds: int, kind: str) -> list[str]:
+    """What a peer's script comes to over the same .json files: records/s and MB; nothing where there is none."""
+    if kind not in PEERS[package] or not installed(package):
+        return ["", ""]
+    script = package if package == "pandas" else f"{package}-{kind}"
+    found = []
+    for _ in range(rounds):
+        found.append(measured([sys.executable, HERE / "export_scripts.py", script, room]))
+        progress(f"{kind} by {package}", "files", count, found[-1])
+        (room / "script.parquet").unlink(missing_ok=True)
+        for made in ("made-datatrove", "logs-datatrove"):
+            shutil.rmtree(room / made, ignore_errors=True)
+    rate = middle([count / each.wall_s for each in found])
+    return [f"{rate:,.0f}", f"{middle([each.peak_mb for each in found]):.0f}"]
 
 
 def main() -> None:
@@ -128,7 +141,7 @@ def main() -> None:
         first, second = one(count, wanted.rounds, wanted.kinds, changes, wanted.where)
         stored += first
         exports += second
-    print(f"\n{machine('orjson', 'pyarrow', 'pandas', 'backports.zstd')}\n")
+    print(f"\n{machine('orjson', 'pyarrow', *PEERS, 'backports.zstd')}\n")
     table(
         ["store", "videos", "inodes", "videos an inode", "MB", "of files", "MB on disk", "of files", "jobs/s",
          "CPU ms a job", "worker MB"],
@@ -137,7 +150,7 @@ def main() -> None:
     print()
     table(
         ["kind", "videos", "files: records/s", "shards: records/s", "files: peak MB", "shards: peak MB",
-         "pandas: records/s", "pandas: MB"],
+         *(f"{package}: {figure}" for package in PEERS for figure in ("records/s", "MB"))],
         exports,
     )  # fmt: skip
 

@@ -1,13 +1,15 @@
-"""The scripts that one would write instead of `engine export`: one process, orjson, pyarrow or pandas.
+"""The scripts that one would write instead of `engine export`: one process with orjson, pyarrow or pandas, or two of
+datatrove's with its writers.
 
-python export_scripts.py jsonl|parquet|pandas ROOM
+python export_scripts.py jsonl|parquet|pandas|datatrove-jsonl|datatrove-parquet ROOM
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,9 @@ NAMES = (
 )  # fmt: skip
 
 
-def rows(room: Path) -> Iterator[dict[str, Any]]:
+def rows(room: Path, share: int = 0, of: int = 1) -> Iterator[dict[str, Any]]:
     with open(room / "q" / "manifest.jsonl", "rb") as file:
-        for line in file:
+        for line in itertools.islice(file, share, None, of):
             row = orjson.loads(line)
             value = {"id": row["video_id"], **{name: row[name] for name in NAMES}, **row["input"]}
             value["url"] = f"https://www.youtube.com/watch?v={row['video_id']}"
@@ -42,9 +44,8 @@ def jsonl(room: Path) -> None:
             file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def parquet(room: Path) -> None:
+def schema_of(names: Iterable[str]) -> Any:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     text, whole = pa.string(), pa.int64()
     segment = pa.struct([("start", pa.float64()), ("duration", pa.float64()), ("text", text)])
@@ -52,9 +53,16 @@ def parquet(room: Path) -> None:
         "duration_s": whole, "requests": whole, "bytes": whole, "words": whole, "views": whole, "row": whole,
         "is_generated": pa.bool_(), "paths": pa.list_(text), "segments": pa.list_(segment),
     }  # fmt: skip
+    return pa.schema([(name, types.get(name, text)) for name in names])
+
+
+def parquet(room: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     every = rows(room)
     first = next(every)
-    schema = pa.schema([(name, types.get(name, text)) for name in first])
+    schema = schema_of(first)
     options: dict[str, Any] = {"write_page_index": True, "use_content_defined_chunking": True}
     with pq.ParquetWriter(room / "script.parquet", schema, compression="zstd", **options) as writer:
         every = itertools.chain([first], every)
@@ -68,5 +76,38 @@ def pandas(room: Path) -> None:
     pd.DataFrame(rows(room)).to_parquet(room / "script.parquet", compression="zstd")
 
 
+def datatrove(room: Path, kind: str) -> None:
+    """Two tasks in two processes, each with every second row."""
+    from datatrove.data import Document
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.pipeline.writers import JsonlWriter, ParquetWriter
+
+    def read(data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+        for row in rows(room, rank, world_size):
+            yield Document(text=row["text"] or "", id=row["id"], metadata=row)
+
+    def as_row(writer: Any, document: Any) -> dict[str, Any]:
+        found: dict[str, Any] = document.metadata
+        return found
+
+    made = str(room / "made-datatrove")
+    writer = (
+        JsonlWriter(made, compression=None, adapter=as_row)
+        if kind == "jsonl"
+        else ParquetWriter(made, compression="zstd", adapter=as_row, schema=schema_of(next(rows(room))))
+    )
+    logs = str(room / "logs-datatrove")
+    LocalPipelineExecutor(
+        pipeline=[read, writer], tasks=2, workers=2, logging_dir=logs, skip_completed=False
+    ).run()
+
+
 if __name__ == "__main__":
-    {"jsonl": jsonl, "parquet": parquet, "pandas": pandas}[sys.argv[1]](Path(sys.argv[2]))
+    contenders = {
+        "jsonl": jsonl,
+        "parquet": parquet,
+        "pandas": pandas,
+        "datatrove-jsonl": functools.partial(datatrove, kind="jsonl"),
+        "datatrove-parquet": functools.partial(datatrove, kind="parquet"),
+    }
+    contenders[sys.argv[1]](Path(sys.argv[2]))

@@ -76,6 +76,9 @@ def test_a_run_exports_at_its_end(finished: Finished) -> None:
     said = finished.ended.err.splitlines()
     assert any(line.startswith("transcripts are in o;") for line in said)
     assert f"{VIDEOS} videos in {finished.root / 'table.csv'}" in finished.ended.err
+    assert (
+        finished.ended.err.count("a column of yours has a name that is taken: Title is input_Title\n") == 2
+    ), "of the two tables"
 
 
 def test_a_failed_export_does_not_undo_the_run(finished: Finished) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,9 +18,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from canned_batch import some
-from commands import COMMAND, environment
+from commands import COMMAND, environment, until
 from fleet_night import DEAD_PROXY
+from injected import injected
 from moto.server import ThreadedMotoServer
+from patience import HANG_S
 
 from engine import Batch, DiskError, HeldError, UsageError
 from engine.export import store_lock
@@ -398,3 +401,43 @@ def test_both_kinds_of_place_offer_the_same() -> None:
         return {name for name in vars(place) if not name.startswith("_")}
 
     assert offered(LocalPlace) == offered(RemotePlace)
+
+
+HELD = """
+def _held(self):
+    import pathlib
+    import time
+    pathlib.Path({path!r}).touch()
+    time.sleep(3600)
+    yield b""
+ManifestSlices.__iter__ = _held
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_and_leaves_no_lock(s3: Any, tmp_path: Path, number: signal.Signals) -> None:
+    """Under a scheduler or systemd: what is tried again must not wait until a lock is stale."""
+    queue = canned_batch.batch(tmp_path, some(3))
+    where = f"s3://{BUCKET}/ended"
+    line = [*COMMAND, "export", "-q", queue.root, "--to", "csv", "-o", where]
+    there = tmp_path / "at-work"
+    held = environment(**injected(tmp_path, {"engine.export.slices": HELD.format(path=str(there))}))
+    with subprocess.Popen(line, env=held, stderr=subprocess.PIPE, text=True) as process:
+        until(there.exists, HANG_S, "for the export")
+        process.send_signal(number)
+        _, said = process.communicate(timeout=HANG_S)
+    assert (process.returncode, "Traceback" in said) == (128 + number, False), said
+    assert not [name for name in s3.find(BUCKET) if "lock-" in name]
+    assert Batch(queue.root).export("csv", where).rows == 3
+
+
+def test_a_signal_in_the_moment_of_taking_it_leaves_no_lock(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(lock: StoreLock) -> None:
+        real(lock)
+        raise KeyboardInterrupt
+
+    real = StoreLock._take
+    monkeypatch.setattr(StoreLock, "_take", taken)
+    with pytest.raises(KeyboardInterrupt):
+        RemotePlace(f"s3://{BUCKET}/moment", is_file=False)
+    assert s3.find(BUCKET) == []

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from json_values import json_values
 
 from engine.importing import reading
-from engine.inputs.transcript_files import Form, TranscriptFile, find
+from engine.inputs.transcript_file import Form, TranscriptFile
+from engine.inputs.transcript_files import find
 from engine.model import Cue, Metadata, Record, Transcript
 from engine.output.formats import render, to_json
 

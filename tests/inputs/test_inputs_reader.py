@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import UsageError
-from engine.inputs import Line, read
+from engine.inputs import Line, read, source_of
 
 A, B, C = "aaaaaaaaaa1", "-bbbbbbbbb2", "cccccccc_-3"
 DATA = Path(__file__).parents[1] / "data"
@@ -286,6 +286,34 @@ def test_json_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("engine.inputs.json_input.MAX_FILE_BYTES", 10)
     with pytest.raises(UsageError, match=r"\.jsonl"):
         of(tmp_path, "x.json", f'["{A}"]')
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "source"),
+    [
+        ({"url": "https://www.youtube.com/@TED", "topic": "talks"}, None, "@ted"),
+        ({"id": "UCAuUUnT6oDeKwE6v1NGQxug"}, None, "UCAuUUnT6oDeKwE6v1NGQxug"),
+        (
+            {"id": 17, "video_id": None, "link": "PLrAXtmErZgOeiKm4sgNOknGvNjby9efdf"},
+            None,
+            "PLrAXtmErZgOeiKm4sgNOknGvNjby9efdf",
+        ),
+        ({"who": "@TED"}, "who", "@ted"),
+        ({"who": "@TED"}, None, None),
+        ({"url": f"https://youtu.be/{A}", "id": "@TED"}, None, None),
+        ({"title": "@TED", "id": "nothing at all"}, None, None),
+        ({"url": "https://www.youtube.com/@TED", "ie_key": "Vimeo"}, None, None),
+    ],
+)
+def test_json_objects_may_name_a_source(
+    value: dict[str, object], column: str | None, source: str | None, tmp_path: Path
+) -> None:
+    """As the rows of a table may."""
+    for name, text in (("x.jsonl", json.dumps(value)), ("x.json", json.dumps([value]))):
+        (tmp_path / name).write_text(text)
+        (line,) = read(str(tmp_path / name), column=column)
+        found = source_of(line)
+        assert (found and found.name) == source
 
 
 def test_json_by_column(tmp_path: Path) -> None:

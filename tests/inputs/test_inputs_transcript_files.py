@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from support import ids, worked
 
 from engine.inputs.line import Line
-from engine.inputs.transcript_files import Form, TranscriptFile, find, ids_in
+from engine.inputs.transcript_file import Form, TranscriptFile
+from engine.inputs.transcript_files import find, ids_in
 from engine.output import shard_index
 
 ID = "dQw4w9WgXcQ"

@@ -124,9 +124,25 @@ def test_the_users_own_columns() -> None:
     (line,) = to_lines([row])
     assert "(Gr\u00fcne B\u00e4ume" in line and line.endswith("\u2026)")
     own = own_columns([ODD, row])
-    assert list(own.values()) == ["row", "n", "note", "Title", "input_kind", "tags"]
+    assert list(own.values()) == ["row", "n", "note", "input_Title", "input_kind", "tags"]
     table = list(csv.DictReader(io.StringIO("\n".join(to_csv([ODD, row, {"video_id": "@s"}], own)))))
     assert [each["n"] for each in table] == ["", "3", ""]
     assert (table[0]["row"], table[1]["input_kind"], table[1]["tags"]) == ("1", "'=1+1", '["a", "b"]')
     assert table[1]["kind"] == "garbled"
     assert len(own_columns([{"input": {str(n): n for n in range(500)}}])) == 100
+
+
+def test_no_two_columns_have_one_name_in_any_case() -> None:
+    given = {"Topic": 1, "topic": 2, "TOPIC": 3, "input_Kind": 4, "kind": 5, "Video_ID": "x"}
+    own = own_columns([{"input": given}])
+    assert list(own.values()) == [
+        "Topic",
+        "input_topic",
+        "input_TOPIC_2",
+        "input_Kind",
+        "input_kind_2",
+        "input_Video_ID",
+    ]
+    header, row = csv.reader(to_csv([{"video_id": "BBBBBBBBBBB", "input": given}], own))
+    assert len({name.casefold() for name in header}) == len(header)
+    assert dict(zip(header, row, strict=True))["input_TOPIC_2"] == "3"
