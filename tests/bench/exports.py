@@ -140,7 +140,9 @@ def script(room: Path, kind: str) -> Measured:
 
 def one(count: int, rounds: int, kinds: list[str], where: str | None, *, small: bool) -> list[list[str]]:
     with tempfile.TemporaryDirectory(prefix="engine-bench-", dir=where) as directory:
-        with ProcessPoolExecutor(1) as apart:  # a child's peak counts its parent's, so this process stays small
+        with ProcessPoolExecutor(
+            1
+        ) as apart:  # a child's peak counts its parent's, so this process stays small
             room = apart.submit(make_small if small else make, Path(directory), count).result()
         found: dict[str, list[tuple[Measured, Measured | None]]] = {kind: [] for kind in kinds}
         for _ in range(rounds):

@@ -69,12 +69,12 @@ def add(queue: Queue, names: Iterable[str]) -> None:
         Seeding(queue).add(lines(names))
 
 
-def batch(root: Path, count: int = 40, *, segments: int = 1, store: str = "files") -> Queue:
-    """A queue of `count` jobs in so many segments; its output directory is beside it."""
+def batch(root: Path, count: int = 40, *, segments: int = 1, store: str = "files", first: int = 0) -> Queue:
+    """A queue of `count` jobs in so many segments, from this id on; its output directory is beside it."""
     queue = make_queue(str(root / "queue"))
     each = count // segments
     for number in range(segments):
-        add(queue, ids(each, number * each))
+        add(queue, ids(each, first + number * each))
     os.makedirs(root / "out", exist_ok=True)
     frozen = {"output": str(root / "out"), "languages": ["en"], "formats": ["md"]}
     destination.claim(queue, str(root / "out"))

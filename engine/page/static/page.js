@@ -2,7 +2,7 @@
 "use strict";
 const readOnly = document.body.dataset.readOnly === "1";
 const TOUCH_MS = 3000; // a control that was touched is left alone for so long
-let controls = {}, touchedAt = 0, upload = null, checks = 0, shownRows = null, opener = null;
+let controls = {}, touchedAt = 0, typedRate = false, upload = null, checks = 0, shownRows = null, opener = null;
 
 async function post(what, body, headers = { "Content-Type": "application/json" }) {
   let answer;
@@ -55,7 +55,7 @@ function steer(before, now) {
     if (now.at_once > 1) $("at-once").value = now.at_once;
     $("at-once").disabled = now.at_once === 1;
     $("at-once-now").value = now.at_once > 1 ? now.at_once : "1";
-    if (document.activeElement !== $("rate")) $("rate").value = now.rate;
+    if (!typedRate) $("rate").value = now.rate;
   }
 }
 
@@ -125,6 +125,7 @@ async function start(event) {
     $("text").value = "";
     $("start").open = false;
     upload = null;
+    typedRate = false;
     $("encoding-field").hidden = true;
     say(answer.say);
   }
@@ -140,6 +141,12 @@ function setThreads() {
   if (controls.live) ask("set", alone ? { sequential: true } : { at_once: Number($("at-once").value) });
 }
 
+async function setRate() {
+  const given = $("rate").value;
+  const answer = await ask("set", { rate: given }, $("set-rate"));
+  if (answer.ok && $("rate").value === given) typedRate = false;
+}
+
 if (!readOnly) {
   const soon = later(check, 400), setSoon = later(setThreads, 300);
   $("text").addEventListener("input", soon);
@@ -149,7 +156,8 @@ if (!readOnly) {
   $("form").addEventListener("submit", start);
   $("at-once").addEventListener("input", () => { touchedAt = Date.now(); $("at-once-now").value = $("at-once").value; setSoon(); });
   $("sequential").addEventListener("change", setThreads);
-  $("set-rate").addEventListener("click", () => ask("set", { rate: $("rate").value }, $("set-rate")));
+  $("rate").addEventListener("input", () => { typedRate = $("rate").value !== ""; }); // it stays until it is set
+  $("set-rate").addEventListener("click", setRate);
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.do) ask(button.dataset.do, {}, button);
