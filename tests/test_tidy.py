@@ -107,7 +107,7 @@ def test_one_door_to_the_disk() -> None:
         ("yt_dlp", "youtube/"),
         ("youtube_transcript_api", "youtube/"),
         ("trustme", "rehearsal/"),
-        ("numpy", ("queue/id_cache.py", "queue/id_index.py", "queue/id_order.py")),
+        ("numpy", ("queue/id_", "export/numbers.py")),
         ("filelock", ""),
         ("rich", ("cli/", "output/terminal.py")),
         ("click", "cli/"),

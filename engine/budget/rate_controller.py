@@ -42,6 +42,7 @@ LAG_REQUESTS, LAG_S = 3.0, 10.0  # a rate that grows is refused for what it was 
 
 FEW_REQUESTS, FEW_S = 30, 180.0  # since the last block teach nothing
 ENOUGH_REQUESTS, ENOUGH_S = 200, 900.0  # between two blocks teach the limit
+LEAST_ENOUGH = 120  # and no fewer, however slow the rate: two answers of fewer may agree by chance
 RETEST_S = 1200.0  # so long holds what was learnt from fewer, or from one block
 HOLD_REQUESTS = 2500
 PER_REFUSAL = 1200  # requests that are worth one refusal by a look above
@@ -328,10 +329,10 @@ def _hold(state: EgressState, rate: float) -> EgressState:
 def _is_doubtful(state: EgressState, pace: float) -> bool:
     """Whether the rate is held for what a few requests said, and another block would cost little."""
     learnt = state.learnt
-    short = 0 < learnt.block_s <= LONG_BLOCK_S
-    return short and (
-        learnt.kind == UNKNOWN or learnt.evidence < min(ENOUGH_REQUESTS, ENOUGH_S / pace / state.interval)
-    )
+    if not 0 < learnt.block_s <= LONG_BLOCK_S:
+        return False
+    enough = min(ENOUGH_REQUESTS, max(ENOUGH_S / pace / state.interval, LEAST_ENOUGH))
+    return learnt.kind == UNKNOWN or learnt.evidence < enough
 
 
 def _held_long_enough(state: EgressState) -> bool:

@@ -85,6 +85,13 @@ def test_a_night_at_a_real_sites_rates(cell: Cell, least: float, refused: float,
     assert came.episodes <= episodes, came
 
 
+@pytest.mark.parametrize(("limit", "seed"), [(1.0, 1301), (0.33, 1302)])
+def test_two_early_blocks_for_no_reason_are_not_believed_all_night(limit: float, seed: int) -> None:
+    """Their answers agree by chance on a twentieth of the limit, at which enough requests to look above take days."""
+    came = low_rates.play(Cell(limit, "window 10 s", "60 s", "60 s an hour"), seed)
+    assert came.share >= 0.7, came
+
+
 @pytest.mark.parametrize(("took_s", "is_block"), [(5.0, False), (61.0, True)])
 def test_what_took_a_minute_was_a_block_however_many_refusals_had_passed_by(
     took_s: float, is_block: bool
