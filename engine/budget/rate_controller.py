@@ -52,6 +52,7 @@ MAX_HOLD_S = 24 * 3600.0
 STEPS = (1.03, 1.06, 1.12, 1.24)
 DWELL_S, DWELL_REQUESTS = 60.0, 30
 PROOF = 3.0  # bursts of the believed kind that have passed above a rate before a higher one is safe
+MAX_PROOF_S = 1800.0  # a step is held so long that it is proven, but no longer
 BELOW_SAFE = 0.995
 
 SAFE_REQUESTS, LONG_SAFE_BLOCKS = 100, 10.0  # held so long, a short block is no sign yet, or a long one
@@ -147,6 +148,8 @@ def _grown(state: EgressState, used_s: float, pace: float) -> EgressState:
     state = state._replace(learnt=learnt)
     window = window_s(max(learnt.kind, RATE))
     dwell_s = max(DWELL_S, DWELL_REQUESTS * pace / rate, window) * (2 if state.step == 0 else 1)
+    if state.step and rate > state.base:
+        dwell_s = max(dwell_s, min(PROOF * window * state.base / (rate - state.base), MAX_PROOF_S))
     if state.phase_s < dwell_s:
         return state
     if learnt.excess > PROOF * window * state.base:

@@ -46,6 +46,7 @@ def good(name: str, limit: float, rate: str | float, seed: int) -> None:
         ("constant", GIVEN, 2.0, 90_001),
         ("steps", AUTO, 4.0, 203),  # the night in which a limit that fell was once taken for an hour's
         ("window", AUTO, 2.0, 90_001),
+        ("window", GIVEN, 4.0, 204),  # in which each look above went on before it had proven anything
         ("hours", GIVEN, 2.0, 90_001),
     ],
 )
