@@ -148,6 +148,7 @@ class ShardOutput:
                 if video_id not in final and shard_index.find(self.root, video_id) == place:
                     self.touch(video_id, {RECORD: shard_index.GONE})
         if size > self._ends[chunk]:
+            self.sync(self.touched())  # first: whoever comes next would see no sign of what is cut off
             with contextlib.suppress(TakenError):  # whoever wants to publish into it hears of it
                 self._file(chunk)
 

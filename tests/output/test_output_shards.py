@@ -231,6 +231,17 @@ def test_who_takes_a_chunk_over_cuts_off_what_no_row_names(output: ShardOutput, 
     successor.close()
 
 
+def test_the_index_forgets_a_frame_before_it_is_cut_off(output: ShardOutput) -> None:
+    """Who takes over next sees no sign of a frame that was cut off, so it could not tell that the index names it."""
+    kept = row_of(NAMES[0], output.publish(a_record(NAMES[0]), (), CHUNK))
+    output.publish(a_record(NAMES[1]), (), CHUNK)
+    output.sync(output.touched())  # the row of the second one is lost
+    for number in (2, 3):  # the first of them dies before it syncs anything
+        ShardOutput(output.root, f"run.0.{number}", BATCH).open_chunk(CHUNK, state_of(kept))
+    assert shard_index.find(output.root, NAMES[1]) is None
+    assert shard_index.find(output.root, NAMES[0]) == kept["files"]["json"]  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     "start", [b"", shards.header(BATCH)[:9], bytes(20), shards.header(BATCH)[:4] + bytes(8)]
 )
