@@ -29,6 +29,7 @@ from engine.queue.dead_workers import RemoveOutput
 from engine.queue.job_state import ChunkState
 from engine.queue.segments import Chunk
 from engine.storage import disk
+from engine.storage.fsyncs import Fsyncs
 from engine.storage.locks import Lock
 
 __all__ = [
@@ -90,8 +91,7 @@ class Output:
         self._touched: set[str] = set()
         self._known: set[str] = set()
         self._lock = threading.Lock()
-        self._turns: dict[str, threading.Lock] = {}  # by directory
-        self._failed: tuple[int, str, str] | None = None  # the first fsync that did
+        self._fsyncs = Fsyncs()
 
     def _begin(self) -> None:
         """Make the temporary directory and lock it. Until it is locked, a run that ends may sweep it away.
@@ -142,7 +142,7 @@ class Output:
                 tmp_dir=self._tmp,
                 mode=_FILE_MODE,
                 over=[paths[extension] for extension in there],
-                sync_names=self._sync_names,
+                sync_names=self.sync_names,
             )
         except FileExistsError as exc:
             raise TakenError(os.path.relpath(str(exc.filename), self.root)) from None
@@ -162,7 +162,7 @@ class Output:
 
     def remove(self, video_id: str, rows: tuple[Mapping[str, Any], ...] = ()) -> None:
         """Remove what a job of ours that is not `ok` may have left. `rows` as in `publish`."""
-        remove_output(self.root, video_id, Ownership(self.batch, rows, self.formats), self._sync_names)
+        remove_output(self.root, video_id, Ownership(self.batch, rows, self.formats), self.sync_names)
 
     def open_chunk(self, chunk: Chunk, state: ChunkState) -> None:
         """Nothing: no file is a chunk's."""
@@ -192,21 +192,11 @@ class Output:
 
     def sync(self, touched: Collection[str]) -> None:
         for name in sorted(touched):
-            self._sync_names(os.path.join(self.root, name) if name else self.root)
+            self.sync_names(os.path.join(self.root, name) if name else self.root)
 
-    def _sync_names(self, path: str) -> None:
-        """Make a directory's names durable. Threads that publish into the same one take turns, and after one failed
-        none tries again: the next fsync would say "fine"."""
-        with self._lock:
-            turn = self._turns.setdefault(path, threading.Lock())
-        with turn:
-            if self._failed is not None:
-                raise OSError(*self._failed)
-            try:
-                disk.sync_dir(path)
-            except OSError as exc:
-                self._failed = (exc.errno or errno.EIO, exc.strerror or str(exc), path)
-                raise
+    def sync_names(self, path: str) -> None:
+        """Make a directory's names durable; after a failed fsync nobody tries again."""
+        self._fsyncs.sync_dir(path)
 
     def close(self) -> None:
         """Remove this worker's temporary directory."""
@@ -244,9 +234,13 @@ def any_file_there(root: str, video_id: str) -> bool:
     return any(os.path.lexists(os.path.join(root, relative(video_id, extension))) for extension in SUFFIXES)
 
 
-def output_remover(root: str, batch: str, formats: tuple[str, ...]) -> RemoveOutput:
+def output_remover(
+    root: str, batch: str, formats: tuple[str, ...], sync_names: Callable[[str], None] = disk.sync_dir
+) -> RemoveOutput:
     """`remove_output` for what the dead workers of a queue had in flight."""
-    return lambda video_id, rows, since: remove_output(root, video_id, Ownership(batch, rows, formats, since))
+    return lambda video_id, rows, since: remove_output(
+        root, video_id, Ownership(batch, rows, formats, since), sync_names
+    )
 
 
 def intact(root: str, row: Mapping[str, Any]) -> bool:

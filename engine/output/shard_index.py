@@ -18,7 +18,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from engine.errors import UsageError
 from engine.output import shards
@@ -111,8 +111,15 @@ def every_entry(root: str) -> Iterator[tuple[str, str]]:
                 yield found
 
 
-def append(root: str, batch: str, lines: Iterable[bytes], *, sync_name: bool = False) -> None:
-    """Append lines, durably; with `sync_name` the file's name, too. Other processes wait.
+def append(
+    root: str,
+    batch: str,
+    lines: Iterable[bytes],
+    sync_names: Callable[[str], None] = disk.sync_dir,
+    *,
+    sync_name: bool = False,
+) -> None:
+    """Append lines, durably; with `sync_name` the file's name, too, by `sync_names`. Other processes wait.
 
     A torn last line of a dead process is cut off. An empty line comes first: after a failed fsync the lines before
     may be blank on the disk, without an end.
@@ -127,7 +134,7 @@ def append(root: str, batch: str, lines: Iterable[bytes], *, sync_name: bool = F
         finally:
             file.close()
         if made or sync_name:
-            disk.sync_dir(directory)
+            sync_names(directory)
 
 
 def replace(root: str, batch: str, found: Iterable[tuple[str, str]]) -> None:

@@ -1,7 +1,8 @@
 """Publishing into shards: a record is a frame at the end of its chunk's shard, durable before a row names it.
 
 The owner of a chunk is the one writer of its shard. When it takes the chunk over, it cuts off what no row names at
-the end: what a killed process left there has no journal line. Threads that wait for the disk share an fsync.
+the end: what a killed process left there has no journal line. Threads that wait for the disk share an fsync. After
+one that failed, a worker fsyncs nothing more: not that shard opened anew, no other, no names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from engine.model import Record
@@ -23,6 +24,7 @@ from engine.queue.dead_workers import RemoveOutput
 from engine.queue.job_state import ChunkState
 from engine.queue.segments import Chunk
 from engine.storage import disk, zstd
+from engine.storage.fsyncs import Fsyncs
 
 _FILE_MODE = 0o644
 _DIR_MODE = 0o755
@@ -31,15 +33,18 @@ _DIR_MODE = 0o755
 class ShardFile:
     """A shard that its owner writes. `end`: where the frames that rows name end. Thread-safe.
 
-    Raises TakenError for a file that this queue did not write, unless it may `replace` it.
+    `fsyncs` are its worker's. Raises TakenError for a file that this queue did not write, unless it may `replace` it.
     """
 
-    def __init__(self, root: str, shard: int, batch: str, end: int, *, replace: bool = False) -> None:
+    def __init__(
+        self, root: str, shard: int, batch: str, end: int, fsyncs: Fsyncs, *, replace: bool = False
+    ) -> None:
+        fsyncs.check()  # of this very shard, perhaps
         self.number = shard
         self._path = shards.path_of(root, shard)
         self._lock = threading.Lock()  # of the end of the file
         self._turn = threading.Lock()  # of the fsync
-        self._failed: tuple[int, str, str] | None = None  # the first fsync that did
+        self._fsyncs = fsyncs
         try:
             self._fd = disk.open_append(self._path, _FILE_MODE)
         except OSError as exc:
@@ -70,13 +75,12 @@ class ShardFile:
         self._synced = 0  # whoever wrote the rest may have died before it was durable, its name too
         self._size = max(kept, len(wanted))
         self.sync(self._size)
-        disk.sync_dir(os.path.dirname(self._path))
+        self._fsyncs.sync_dir(os.path.dirname(self._path))
 
     def append(self, data: bytes) -> shards.Frame:
         """Write a frame at the end; it is not durable yet. On an error the file stays what it was."""
         with self._lock:
-            if self._failed is not None:
-                raise OSError(*self._failed)
+            self._fsyncs.check()
             offset = self._size
             try:
                 disk.pwrite(self._fd, data, offset)
@@ -87,20 +91,14 @@ class ShardFile:
         return shards.Frame(self.number, offset, len(data))
 
     def sync(self, upto: int) -> None:
-        """Make the file durable up to this offset. After a failed fsync nothing more is written: the next one would
-        say "fine"."""
+        """Make the file durable up to this offset."""
         with self._turn:
-            if self._failed is not None:
-                raise OSError(*self._failed)
             if self._synced >= upto:
                 return  # another thread's fsync has covered it
             with self._lock:
                 end = self._size
-            try:
+            with self._fsyncs.only_once(self._path):
                 disk.sync_fd(self._fd)
-            except OSError as exc:
-                self._failed = (exc.errno or errno.EIO, exc.strerror or str(exc), self._path)
-                raise
             self._synced = end
 
     def close(self) -> None:
@@ -116,6 +114,7 @@ class ShardOutput:
         self._replace = replace
         self._marker = marker.path_of(root, batch)
         self._lock = threading.Lock()
+        self._fsyncs = Fsyncs()
         self._ends: dict[Chunk, int] = {}  # of the chunks that are open: where the frames of rows end
         self._files: dict[Chunk, ShardFile] = {}  # of those with a record since
         self._index_named = False  # durably: whoever made the index may have died before that
@@ -149,6 +148,7 @@ class ShardOutput:
                 if video_id not in final and shard_index.find(self.root, video_id) == place:
                     self.touch(video_id, {RECORD: shard_index.GONE})
         if size > self._ends[chunk]:
+            self.sync(self.touched())  # first: whoever comes next would see no sign of what is cut off
             with contextlib.suppress(TakenError):  # whoever wants to publish into it hears of it
                 self._file(chunk)
 
@@ -189,7 +189,7 @@ class ShardOutput:
             file = self._files.get(chunk)
             if file is None:
                 number, end = shards.number_of(chunk), self._ends[chunk]
-                file = ShardFile(self.root, number, self.batch, end, replace=self._replace)
+                file = ShardFile(self.root, number, self.batch, end, self._fsyncs, replace=self._replace)
                 self._files[chunk] = file
             return file
 
@@ -211,8 +211,13 @@ class ShardOutput:
 
     def sync(self, touched: Collection[Any]) -> None:
         if touched:
-            shard_index.append(self.root, self.batch, touched, sync_name=not self._index_named)
+            with self._fsyncs.only_once(shard_index.path_of(self.root)):
+                named = self._index_named
+                shard_index.append(self.root, self.batch, touched, self._fsyncs.sync_dir, sync_name=not named)
             self._index_named = True
+
+    def sync_names(self, path: str) -> None:
+        self._fsyncs.sync_dir(path)
 
     def close(self) -> None:
         for chunk in list(self._files):
@@ -225,11 +230,11 @@ def _frame(row: Mapping[str, Any]) -> shards.Frame | None:
     return shards.Frame.parse(place) if isinstance(place, str) else None
 
 
-def index_cleaner(root: str, batch: str) -> RemoveOutput:
+def index_cleaner(root: str, batch: str, sync_names: Callable[[str], None]) -> RemoveOutput:
     """Takes jobs out of the index that had a record and have none any more."""
 
     def remove(video_id: str, rows: tuple[Mapping[str, Any], ...], since: float | None = None) -> None:
         if rows and os.path.exists(shard_index.path_of(root)):
-            shard_index.append(root, batch, [shard_index.line(video_id, shard_index.GONE)])
+            shard_index.append(root, batch, [shard_index.line(video_id, shard_index.GONE)], sync_names)
 
     return remove

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from engine.model import Record
@@ -12,6 +12,7 @@ from engine.queue.dead_workers import RemoveOutput
 from engine.queue.job_state import ChunkState
 from engine.queue.segments import Chunk
 from engine.settings import Frozen
+from engine.storage import disk
 
 
 class RecordStore(Protocol):
@@ -39,6 +40,8 @@ class RecordStore(Protocol):
 
     def sync(self, touched: Collection[Any]) -> None: ...
 
+    def sync_names(self, path: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -49,11 +52,18 @@ def open_store(frozen: Frozen, worker_id: str, batch: str, *, replace: bool = Fa
     return publisher.Output(frozen.output, frozen.formats, worker_id, batch, replace=replace)
 
 
-def output_remover(root: str, batch: str, formats: tuple[str, ...], store: str) -> RemoveOutput:
-    """Removes what jobs that are not `ok` left in the output directory, for who holds no worker's access to it."""
+def output_remover(
+    root: str,
+    batch: str,
+    formats: tuple[str, ...],
+    store: str,
+    sync_names: Callable[[str], None] = disk.sync_dir,
+) -> RemoveOutput:
+    """Removes what jobs that are not `ok` left in the output directory, and makes that durable by `sync_names`: in a
+    worker its store's, whose threads may have seen an fsync fail."""
     if store == SHARDS:
-        return shard_output.index_cleaner(root, batch)
-    return publisher.output_remover(root, batch, formats)
+        return shard_output.index_cleaner(root, batch, sync_names)
+    return publisher.output_remover(root, batch, formats, sync_names)
 
 
 def may_have_left(root: str, video_id: str, store: str) -> bool:

@@ -135,7 +135,10 @@ class MainLoop:
         """Take over what dead workers left."""
         run_id = self._worker.id.partition(".")[0]
         frozen = self.settings.frozen
-        remover = stores.output_remover(frozen.output, self.settings.batch, frozen.formats, frozen.store)
+        sync_names = self._output.sync_names
+        remover = stores.output_remover(
+            frozen.output, self.settings.batch, frozen.formats, frozen.store, sync_names
+        )
         dead_workers.reclaim(self.queue, run_id, remover)
 
     def _give_up_hung_threads(self, now: float) -> None:

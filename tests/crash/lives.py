@@ -351,6 +351,8 @@ class Lives:
         sync = FailingSync(self.memory)
         queue = self.work / "queue"
         for path in (queue / "journal").glob("*/*.jsonl"):
+            if not (queue / "segments" / f"{path.parent.name}.jsonl").exists():
+                continue  # a gathering was making it: the next one throws it away
             upto = max((end for end in _synced(path)), default=0)
             assert not sync.not_on_disk(path, upto), f"{path}: vouched for up to {upto}, and not on the disk"
         with contextlib.suppress(FileNotFoundError):

@@ -29,10 +29,11 @@ from engine.queue.job_state import ChunkState
 from engine.queue.segments import Chunk
 from engine.queue.sweeping import sweep_queue
 from engine.storage import disk, zstd
+from engine.storage.fsyncs import Fsyncs
 from engine.storage.timestamps import utc
 
 BATCH, OTHER = "a" * 32, "b" * 32
-CHUNK = Chunk(2, 17, 100, 16)
+CHUNK, OTHER_CHUNK = Chunk(2, 17, 100, 16), Chunk(2, 18, 116, 16)
 SHARD = "shards/020017.zst"
 NAMES = ids(6)
 
@@ -129,7 +130,7 @@ def test_threads_share_an_fsync_and_after_a_failed_one_nobody_writes(
     root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkdir(os.path.join(root, shards.DIR))
-    file = ShardFile(root, 3, BATCH, 0)
+    file = ShardFile(root, 3, BATCH, 0, Fsyncs())
     frames = [file.append(b"frame") for _ in range(3)]
     calls: list[int] = []
     monkeypatch.setattr(disk, "_fdatasync", calls.append)
@@ -153,6 +154,45 @@ def test_threads_share_an_fsync_and_after_a_failed_one_nobody_writes(
     with pytest.raises(OSError, match="broken"):
         file.append(b"frame")
     file.close()
+
+
+@pytest.mark.parametrize("failing", ["shard", "its name", "index", "index name"])
+def test_after_a_failed_fsync_the_worker_tries_none_again(
+    root: str, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Neither the other threads, which open the shard anew, nor what the main thread does meanwhile."""
+    fsynced: list[str] = []
+    fails_at = {"shard": 0, "its name": 1, "index": 3, "index name": 4}[failing]
+
+    def fsync(fd: int) -> None:
+        fsynced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), root))
+        if len(fsynced) == fails_at + 1:
+            raise OSError(errno.EIO, "broken")
+
+    output = ShardOutput(root, "run.0.1", BATCH)
+    for name in ("_fsync", "_fdatasync"):
+        monkeypatch.setattr(disk, name, fsync)
+    for chunk in (CHUNK, OTHER_CHUNK):
+        output.open_chunk(chunk, ChunkState())
+
+    def work() -> None:
+        output.publish(a_record(NAMES[0]), (), CHUNK)
+        output.sync(output.touched())
+
+    steps = [
+        work,
+        lambda: output.publish(a_record(NAMES[1]), (), CHUNK),
+        lambda: output.publish(a_record(NAMES[2]), (), OTHER_CHUNK),
+        lambda: output.sync([b"a line"]),
+        lambda: output.sync_names(os.path.join(root, shards.DIR)),
+    ]
+    for step in steps:
+        with pytest.raises(OSError, match="broken") as caught:
+            step()
+        assert caught.value.filename, "it does not say where"
+    expected = [SHARD, shards.DIR, SHARD, f"{shards.DIR}/index", shards.DIR]
+    assert fsynced == expected[: fails_at + 1]
+    output.close()
 
 
 def test_a_failed_write_leaves_the_shard_as_it_was(
@@ -189,6 +229,17 @@ def test_who_takes_a_chunk_over_cuts_off_what_no_row_names(output: ShardOutput, 
     files, _ = successor.publish(a_record(NAMES[2]), (), CHUNK)
     assert Frame.parse(files["json"]).offset == len(whole)  # type: ignore[union-attr]
     successor.close()
+
+
+def test_the_index_forgets_a_frame_before_it_is_cut_off(output: ShardOutput) -> None:
+    """Who takes over next sees no sign of a frame that was cut off, so it could not tell that the index names it."""
+    kept = row_of(NAMES[0], output.publish(a_record(NAMES[0]), (), CHUNK))
+    output.publish(a_record(NAMES[1]), (), CHUNK)
+    output.sync(output.touched())  # the row of the second one is lost
+    for number in (2, 3):  # the first of them dies before it syncs anything
+        ShardOutput(output.root, f"run.0.{number}", BATCH).open_chunk(CHUNK, state_of(kept))
+    assert shard_index.find(output.root, NAMES[1]) is None
+    assert shard_index.find(output.root, NAMES[0]) == kept["files"]["json"]  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
