@@ -14,6 +14,7 @@ LEAST = 0.95
 TRIES = 3  # a busy machine disturbs one run and not the other
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("trial", [SMALL, pytest.param(LARGE, marks=pytest.mark.long)], ids=["60", "200"])
 def test_the_others_keep_their_rate(tmp_path: Path, trial: Trial) -> None:
     came = []
