@@ -59,7 +59,9 @@ def _text(path: Path) -> str:
 
 
 def _plays(path: Path) -> bool:
-    return "from nights import" in _text(path) or "from main_job import" in _text(path)
+    """Whether a file's tests look at nights, or wait for the end of them."""
+    said = ("from nights import", "from main_job import", 'usefixtures("quiet")')
+    return any(text in _text(path) for text in said)
 
 
 def _with_processes(path: Path) -> bool:
