@@ -332,7 +332,7 @@ def _hold(state: EgressState, rate: float) -> EgressState:
 def _is_doubtful(state: EgressState, pace: float) -> bool:
     """Whether the rate is held for what a few requests said, and another block would cost little."""
     learnt = state.learnt
-    if not 0 < learnt.block_s <= LONG_BLOCK_S:
+    if learnt.block_s > LONG_BLOCK_S:
         return False
     enough = min(ENOUGH_REQUESTS, max(ENOUGH_S / pace / state.interval, LEAST_ENOUGH))
     return learnt.kind == UNKNOWN or learnt.evidence < enough

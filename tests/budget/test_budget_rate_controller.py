@@ -86,10 +86,15 @@ def test_a_night_at_a_real_sites_rates(cell: Cell, least: float, refused: float,
     assert came.episodes <= episodes, came
 
 
-@pytest.mark.parametrize(("limit", "seed"), [(1.0, 1301), (0.33, 1302)])
-def test_two_early_blocks_for_no_reason_are_not_believed_all_night(limit: float, seed: int) -> None:
-    """Their answers agree by chance on a twentieth of the limit, at which enough requests to look above take days."""
-    came = low_rates.play(Cell(limit, "window 10 s", "60 s", "60 s an hour"), seed)
+@pytest.mark.parametrize(
+    ("limit", "spurious", "seed"),
+    [(1.0, "60 s an hour", 1301), (0.33, "60 s an hour", 1302), (1.0, "one request a minute", 1401)],
+)
+def test_two_early_blocks_for_no_reason_are_not_believed_all_night(
+    limit: float, spurious: str, seed: int
+) -> None:
+    """Their answers agree by chance on a small part of the limit, at which enough requests to look above take days."""
+    came = low_rates.play(Cell(limit, "window 10 s", "60 s", spurious), seed)
     assert came.share >= 0.7, came
 
 
