@@ -93,7 +93,7 @@ def test_a_night_at_a_real_sites_rates(cell: Cell, least: float, refused: float,
 def test_two_early_blocks_for_no_reason_are_not_believed_all_night(
     limit: float, spurious: str, seed: int
 ) -> None:
-    """Their answers agree by chance on a small part of the limit, at which enough requests to look above take days."""
+    """Their answers agree by chance on a small part of the limit, where what earns a look above takes days."""
     came = low_rates.play(Cell(limit, "window 10 s", "60 s", spurious), seed)
     assert came.share >= 0.7, came
 
