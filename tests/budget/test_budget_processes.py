@@ -77,7 +77,7 @@ def test_four_processes_of_16_threads_keep_one_rate(tmp_path: Path, rate: int, s
     granted, had = (sorted(moments) for moments in zip(*itertools.chain(*logs), strict=True))
     span = granted[-1] - granted[0]
     for window_s in (0.1, 1.0, span):
-        allowed = rate * window_s + burst(1 / rate) + 1 + 1e-6  # the times are rounded
+        allowed = rate * (window_s + 1e-6) + burst(1 / rate) + 1  # times are exact to a microsecond
         assert fullest(granted, window_s) <= allowed
         # A machine that is busy with other things hands over late what was granted in time, and wakes too late
         # whoever waits for its slot, which is lost then.
