@@ -462,9 +462,11 @@ def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
         rig.work(until=lambda: False)
         assert [(body["gave_way"], body["requests"]) for body in rig.tries()] == [(True, 1)]
     rig.work()
-    assert sum(arrival["video_id"] == video for arrival in stand_in.arrivals()) == 3
     [row] = rig.rows().values()
-    assert (row["status"], row["attempts"], row["requests"]) == ("ok", 1, 3)
+    sent = sum(arrival["video_id"] == video for arrival in stand_in.arrivals())
+    gave_way = sum(body["gave_way"] for body in rig.tries())  # on a busy machine perhaps once more
+    assert (row["status"], row["attempts"], row["requests"]) == ("ok", 1, sent), rig.tries()
+    assert sent == 2 + gave_way >= 3, rig.tries()
     rig.resources.budget.flush()
     state = rig.resources.budget.peek(0)
     assert state is not None and state.body_bytes == row["bytes"]
