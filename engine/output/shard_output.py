@@ -97,7 +97,7 @@ class ShardFile:
                 return  # another thread's fsync has covered it
             with self._lock:
                 end = self._size
-            with self._fsyncs.only_once(self._path):
+            with self._fsyncs.guarded(self._path):
                 disk.sync_fd(self._fd)
             self._synced = end
 
@@ -211,7 +211,7 @@ class ShardOutput:
 
     def sync(self, touched: Collection[Any]) -> None:
         if touched:
-            with self._fsyncs.only_once(shard_index.path_of(self.root)):
+            with self._fsyncs.guarded(shard_index.path_of(self.root)):
                 named = self._index_named
                 shard_index.append(self.root, self.batch, touched, self._fsyncs.sync_dir, sync_name=not named)
             self._index_named = True

@@ -28,8 +28,11 @@ class Fsyncs:
             raise OSError(*self._failed)
 
     @contextlib.contextmanager
-    def only_once(self, path: str) -> Iterator[None]:
-        """For the block that fsyncs `path`, which one thread at a time does."""
+    def guarded(self, path: str) -> Iterator[None]:
+        """A block that fsyncs `path`, in which one thread at a time may be.
+
+        It is not begun after a failed fsync, and its own failure is remembered.
+        """
         self.check()
         try:
             yield
@@ -41,5 +44,5 @@ class Fsyncs:
         """Make a directory's names durable. Threads take turns: one that began beside a failing fsync may succeed."""
         with self._lock:
             turn = self._turns.setdefault(path, threading.Lock())
-        with turn, self.only_once(path):
+        with turn, self.guarded(path):
             disk.sync_dir(path)
