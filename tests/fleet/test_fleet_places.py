@@ -125,12 +125,18 @@ class Cluster:
                 command, env=environment(PYTHONPATH=HELPERS), cwd=self.root, stdout=said, stderr=said
             )
 
-    def joined(self) -> None:
-        """Wait until the scheduler knows all of them."""
+    def joined(self, running: int = 0) -> None:
+        """Wait until the scheduler knows all of them, and that so many tasks run there."""
         from distributed import Client
 
         with Client(self.night.address, set_as_default=False) as dask:
             dask.wait_for_workers(len(self.workers), timeout=HANG_S)
+
+            def told() -> int:
+                there = machines(dask.scheduler_info(n_workers=-1)["workers"])
+                return sum(machine.running for machine in there.values())
+
+            until(lambda: told() >= running, HANG_S, f"for workers to tell of {running} tasks")
 
     def kill(self, name: str) -> None:
         worker = self.workers.pop(name)
@@ -222,7 +228,7 @@ def test_places_that_an_earlier_drivers_shares_have_are_not_free(cluster: Cluste
     for number in range(2):
         cluster.ledger.put(names.beat(ShareKey(number)), b"{}")
     cluster.worker("idle", 2)
-    cluster.joined()
+    cluster.joined(running=2)
     with cluster.driver() as driver:
         assert cluster.begun(4) == {"full": 2, "idle": 2}
         assert {path.name for path in (cluster.root / "at").glob("*@idle")} == {"00002@idle", "00003@idle"}
