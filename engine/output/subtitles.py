@@ -14,6 +14,8 @@ MAX_GUESSED_MS = 2_000
 
 # SubRip knows no escapes, and players take any line with an arrow for times.
 _ARROW = re.compile("(?<!-)-{2,}+>")
+# Some readers begin a new cue at a number alone on a line in front of a time, without an arrow.
+_NUMBER_LINE = re.compile(r"^([0-9]+)\n(?=[0-9]+[:.,][0-9]+[:.,][0-9])", re.MULTILINE)
 
 
 class Timed(NamedTuple):
@@ -27,9 +29,14 @@ class Timed(NamedTuple):
 def srt(record: Record) -> str:
     """The transcript as SubRip."""
     return "".join(
-        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_ARROW.sub('->', text)}\n\n"
+        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_srt_text(text)}\n\n"
         for number, (start, end, text) in enumerate(timed(record.transcript), 1)
     )
+
+
+def _srt_text(text: str) -> str:
+    """A cue's text, in which no reader finds the beginning of another cue."""
+    return _NUMBER_LINE.sub(r"\1 ", _ARROW.sub("->", text))
 
 
 def vtt(record: Record) -> str:

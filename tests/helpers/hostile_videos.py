@@ -45,7 +45,11 @@ VALUES = (  # no NaN and no infinity: no input may bring them
 )  # fmt: skip
 CUES = st.lists(st.builds(Cue, st.floats(0, 1e6), st.floats(0, 100), TEXT), min_size=1, max_size=6).map(tuple)
 CLASHING = {"title": "theirs", "input_title": 5, "": None, "n": 2**70 + 1, "tags": ["a b", "c"]}
-WORST = [Canned(ids(1)[0], "=cmd|' /C calc'!A0", input=CLASHING)]
+TWO_AT_ONCE = (Cue(0.0, 5.0, "NA"), Cue(0.0, 5.0, "1\n00:00:01,000 --> 00:00:02,000\nx"))
+WORST = [
+    Canned(ids(1)[0], "=cmd|' /C calc'!A0", input=CLASHING),
+    Canned(ids(2)[1], "A cue in a cue", cues=TWO_AT_ONCE),
+]
 
 
 @st.composite
