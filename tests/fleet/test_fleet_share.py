@@ -161,6 +161,26 @@ def test_a_retry_is_another_generation_and_tidying_keeps_what_counts(played: Pla
         } == {"-2"}
 
 
+def test_a_retry_that_goes_well_leaves_no_failure_in_status_and_exit_code(
+    played: Played, tmp_path: Path
+) -> None:
+    """What failed is counted once, as what came of it at last."""
+    other = Played(tmp_path, str(tmp_path / "ledger"), list(invented_ids(8, 5)), played.site, [])
+    (tmp_path / "videos.txt").write_text("\n".join(other.ids))
+    assert other.fleet("plan", tmp_path / "videos.txt", other.ledger, "--share", "100").code == 0
+    with start(RehearsalSettings(latency_s=0.0, scenarios=("premiere=1",))) as other.site:
+        with _share(other, "0") as first:
+            assert first.wait(HANG_S).code in (0, 3)
+        assert other.fleet("status", other.ledger, "--exit-code").code == 3
+        assert "8 videos" in other.fleet("retry", other.ledger).out
+        other.site.play(replace=True)
+        with _share(other, "00000-2") as second:
+            assert second.wait(HANG_S).code == 0
+    status = json.loads(other.fleet("status", other.ledger, "--json").out)
+    assert [status[name] for name in ("jobs", "ok", "failed", "pending")] == [8, 8, 0, 0]
+    assert other.fleet("status", other.ledger, "--exit-code").code == 0
+
+
 def _rows(played: Played, tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     path = tmp_path / "rows.jsonl"
     played.fleet("merge", played.ledger, "-o", path)
