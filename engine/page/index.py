@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import sqlite3
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ STEP_ROWS = 5_000
 SCAN_ROWS = 100_000  # looked at for words in one query
 MAX_WORDS = 400  # characters of a row that can be searched
 BUSY_S = 60.0  # another page may write for long where the machine is crowded
+BUSY_AGAIN_S = 0.02
 
 _SCHEMA = """
 CREATE TABLE read (
@@ -215,26 +217,37 @@ class RowIndex:
             yield db
 
     def _connect(self) -> sqlite3.Connection:
-        for attempt in range(2):
-            db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        deadline = time.monotonic() + BUSY_S
+        damaged = False
+        while True:
             try:
-                if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                    db.execute("PRAGMA journal_mode = WAL")
-                    with _transaction(db):
-                        if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                            _make(db)
-                db.execute("PRAGMA synchronous = NORMAL")
-                _read_state(db)
-                return db
-            except sqlite3.OperationalError:
-                db.close()
-                raise
-            except (sqlite3.DatabaseError, TypeError):
-                db.close()
-                if attempt:
+                return self._connect_once()
+            except sqlite3.OperationalError as exc:
+                # SQLite waits for a lock by itself, but not while another connection makes the file a WAL one,
+                # recovers it, or is the last to close it (sqlite.org/wal.html, "Sometimes queries return SQLITE_BUSY").
+                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
+                time.sleep(BUSY_AGAIN_S)
+            except (sqlite3.DatabaseError, TypeError):
+                if damaged:
+                    raise
+                damaged = True
                 self.remove()
-        raise AssertionError  # the loop returns or raises
+
+    def _connect_once(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                db.execute("PRAGMA journal_mode = WAL")
+                with _transaction(db):
+                    if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                        _make(db)
+            db.execute("PRAGMA synchronous = NORMAL")
+            _read_state(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
 
 @dataclass(frozen=True, slots=True)

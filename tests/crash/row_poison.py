@@ -13,7 +13,11 @@ from scorecard import Told, row
 
 LATENCY_S = 0.2
 OPTIONS = ("-p", "2", "-t", "4")
-WAYS = {"segv": "ctypes.string_at(0)", "exit": "os._exit(3)"}
+WAYS = {
+    "segv": "ctypes.string_at(0)",
+    "exit": "os._exit(3)",
+    "killed": "time.sleep(50)",  # until the watcher has seen it, however late that gets its turn
+}
 DEADLY = """
 import ctypes, os, time
 _real = Fetcher.fetch
@@ -81,8 +85,9 @@ def poison_killed(place: Place, seed: int) -> str:
     """A watcher kills the worker whenever the job shows in its `inflight`."""
     batch, dice = _batch(place, seed)
     guilty = dice.choice(batch.ids)
+    changes = {"engine.youtube.fetcher": DEADLY.format(guilty={guilty}, way=WAYS["killed"])}
     with Assassin(batch, guilty) as assassin:
-        ended = batch.run(*OPTIONS)
+        ended = batch.run(*OPTIONS, **injected(place.root, changes))
     assert assassin.kills in (2, 3), "one death in company, unless it was alone by chance, and two alone"
     _condemned(batch, [guilty], ended)
     assert f"{assassin.kills} times" in batch.rows()[guilty]["message"]

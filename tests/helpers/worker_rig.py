@@ -15,6 +15,7 @@ from warm import start
 from engine import verify
 from engine.budget import BudgetSettings, Rate
 from engine.budget.limiter import Budget
+from engine.errors import Exit
 from engine.model import EgressSpec, Fetched, NotFetched, Permit
 from engine.output import publisher
 from engine.queue import journal
@@ -103,13 +104,20 @@ class Rig:
             thread.join(0.01)
         self.control.stop.set()
         ends(thread, "the worker does not end")
-        return reports[0]
+        report = reports[0]
+        stuck = any(work.abandoned for work in self.at_work.scheduler.in_flight.values())
+        if not stuck and report.exit_code == Exit.OK:
+            self._threads_end()  # the next worker clears the events: they would go on
+        return report
 
-    def die(self) -> None:
-        """Let the kernel's part of this worker's death happen, after its threads' part."""
+    def _threads_end(self) -> None:
         for thread in threading.enumerate():
             if thread.name.startswith("fetch-") and thread not in self._others:
                 ends(thread)
+
+    def die(self) -> None:
+        """Let the kernel's part of this worker's death happen, after its threads' part."""
+        self._threads_end()
         os.close(self.at_work._worker._inflight)
         self.at_work._worker._lock._close()
 

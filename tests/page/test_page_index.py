@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.page import index
+from engine.page import index
 from engine.page.index import RowIndex, TableFilter
 from engine.queue.directory import Queue
 from engine.queue.making import make_queue
@@ -260,6 +261,31 @@ def test_two_pages_follow_at_once(tmp_path: Path) -> None:
     found = RowIndex(queue.root, str(tmp_path / "index"))
     assert found.size() == 20_000
     assert len(all_pages(found, TableFilter(), 5000)) == 20_000
+
+
+def test_an_index_that_another_page_is_just_making_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself waits for most locks, but not for all: here it waits for none."""
+    queue = make_queue(str(tmp_path / "queue"))
+    write(queue, [a_row(n, "ok") for n in range(9)])
+    path = tmp_path / "index"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE t (n)")
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM t").fetchall()  # from here on it has the file locked, for reading
+    waits: list[float] = []
+
+    def sleep(wait_s: float) -> None:
+        waits.append(wait_s)
+        if len(waits) == 3:
+            other.close()
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **how: connect(path, **{**how, "timeout": 0.0}))
+    monkeypatch.setattr(index.time, "sleep", sleep)
+    assert followed(queue, path).size() == 9
+    assert len(waits) == 3
 
 
 def test_a_row_is_given_only_with_the_right_id(tmp_path: Path) -> None:

@@ -464,9 +464,7 @@ def test_what_an_attempt_cost_that_gave_way_is_in_the_row(
     rig.work()
     [row] = rig.rows().values()
     sent = sum(arrival["video_id"] == video for arrival in stand_in.arrivals())
-    gave_way = sum(body["gave_way"] for body in rig.tries())  # on a busy machine perhaps once more
-    assert (row["status"], row["attempts"], row["requests"]) == ("ok", 1, sent), rig.tries()
-    assert sent == 2 + gave_way >= 3, rig.tries()
+    assert (row["status"], row["attempts"], row["requests"], sent) == ("ok", 1, 3, 3), rig.tries()
     rig.resources.budget.flush()
     state = rig.resources.budget.peek(0)
     assert state is not None and state.body_bytes == row["bytes"]
