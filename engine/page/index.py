@@ -223,8 +223,8 @@ class RowIndex:
             try:
                 return self._connect_once()
             except sqlite3.OperationalError as exc:
-                # SQLite waits for a lock by itself, but not while another connection makes the file a WAL one,
-                # recovers it, or is the last to close it (sqlite.org/wal.html, "Sometimes queries return SQLITE_BUSY").
+                # SQLite waits for a lock by itself, but not always while another connection makes the file a WAL
+                # one, recovers it, or closes it as the last (sqlite.org/wal.html, "SQLITE_BUSY in WAL mode").
                 if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(BUSY_AGAIN_S)

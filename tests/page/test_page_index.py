@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.page import index
-from engine.page import index
 from engine.page.index import RowIndex, TableFilter
 from engine.queue.directory import Queue
 from engine.queue.making import make_queue
