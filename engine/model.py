@@ -214,7 +214,8 @@ class Permit:
     `expires_s` the permit is discarded and another is taken, because a late request would come too close to others.
     `granted_s` is when the request is due: the budget compares it with the beginning of a trouble, to tell answers to
     earlier requests from answers to later ones. `probe`: it is for a half-open probe. `ok_at`: when the egress had
-    its last success; 0: never.
+    its last success; 0: never. `subnet_epoch`: that of the limit that the egress shares with others; 0: it shares
+    none.
     """
 
     egress: int
@@ -223,6 +224,7 @@ class Permit:
     granted_s: float = 0.0
     probe: bool = False
     ok_at: float = 0.0
+    subnet_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

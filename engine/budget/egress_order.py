@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from engine.budget.budget_file import SLICE_S
 from engine.budget.circuit_breaker import recalled
 from engine.budget.pacing import ready_at
-from engine.budget.state import AWAY, EgressState, State
-from engine.budget.store import SLICE_S, Store
+from engine.budget.state import AWAY, TOGETHER, EgressState, State
+from engine.budget.store import Store
 
 SWEPT = 64  # records that are read anew at once
 ASKED = 16  # of those to be avoided, that are asked about again at once
@@ -72,7 +73,7 @@ class Order:
                 return min(aside)
         return top
 
-    def reseat(self, egress: int, state: EgressState) -> None:
+    def reseat(self, egress: int, state: EgressState | None) -> None:
         """Put an egress where it belongs now."""
         self._seat(egress, state)
 
@@ -134,7 +135,8 @@ class Order:
         else:
             self._states[egress] = state
             self.succeeded(egress, state.ok_at)
-            seat = Seat(ready_at(state), state.tat, egress, state.state == State.CLOSED)
+            rested = self._store.used_last(egress) if state.flags & TOGETHER else state.tat
+            seat = Seat(ready_at(state), rested, egress, state.state == State.CLOSED)
         if seat == before:
             return
         self._seats[egress] = seat

@@ -14,13 +14,16 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Event
 
+from engine.budget.budget_file import SLICE_S
 from engine.budget.circuit_breaker import on_outcome, silent_probe
 from engine.budget.egress_order import Avoid, Order
 from engine.budget.lease import Lease
 from engine.budget.pacing import Grant, ready_at, take
 from engine.budget.settings import LOST, BudgetSettings, EgressHealth, Outcome, look_ahead_s
-from engine.budget.state import CONFIRMED, EgressState, State, event, job_hash
-from engine.budget.store import SLICE_S, Store
+from engine.budget.state import CONFIRMED, TOGETHER, EgressState, State, event, job_hash
+from engine.budget.store import Store
+from engine.budget.subnet_learning import Subnets
+from engine.budget.subnets import on_member_outcome, subnets_of, take_together
 from engine.errors import Interrupted, NoProxyError
 from engine.model import EgressSpec, Permit
 
@@ -49,6 +52,8 @@ class Budget:
         # Methods that need only the store; `engine.budget.store` documents them.
         self.peek, self.usable, self.calm, self.flush = store.peek, store.usable, store.calm, store.flush
         store.on_fork, store.on_moved = self._begin, self._moved
+        subnets = subnets_of(egresses)
+        self._subnets = Subnets(store, subnets, self._event) if any(subnets) else None
 
     def _begin(self) -> None:
         """Begin with no thread waiting; also what a forked child does."""
@@ -113,8 +118,7 @@ class Budget:
             if wait_s > 0 and stop.wait(wait_s):
                 self.unused(permit)
                 return None
-            in_time = time.monotonic() <= permit.expires_s and (wait_s <= 0 or self.current(permit))
-            if in_time and self._lease.valid():
+            if self._still_good(permit, wait_s, stop) and self._lease.valid():
                 return permit
             self._too_late(permit, stop)
 
@@ -138,6 +142,7 @@ class Budget:
             self._causes[self._names[permit.egress]] = cause
         others_ok_at = self._order.others_ok_at(permit.egress) if outcome is not Outcome.OK else None
         with self._store.transaction(permit.egress) as record:
+            shared = record.subnet
             after = record.state = on_outcome(
                 record.state._replace(body_bytes=record.state.body_bytes + body_bytes),
                 outcome,
@@ -151,9 +156,22 @@ class Budget:
                 others_ok_at=others_ok_at,
                 shown_at=shown_at,
             )
+            if shared is not None:
+                record.subnet = on_member_outcome(
+                    shared,
+                    outcome,
+                    epoch=permit.subnet_epoch,
+                    granted_s=permit.granted_s,
+                    job=job_hash(job),
+                    now=record.now,
+                    wall=record.wall,
+                    settings=self._store.settings,
+                    retry_after_s=retry_after_s,
+                )
         self._order.succeeded(permit.egress, after.ok_at)
-        in_trouble = after.state != State.CLOSED or permit.epoch != after.epoch
-        return EgressHealth(in_trouble, bool(after.flags & CONFIRMED), after.ok_at)
+        if self._subnets is not None and outcome is Outcome.BLOCKED:
+            self._subnets.refused(permit.egress, after, shared)
+        return health(permit, after, record.subnet)
 
     def cause_of(self, egress: str) -> str:
         """Why this process last lost a request by the egress of this name, in words; empty when it lost none."""
@@ -167,10 +185,16 @@ class Budget:
         """Count body bytes of which nothing is reported; they are written with the next outcome or permit."""
         self._store.add(egress, body_bytes=n)
 
-    def current(self, permit: Permit) -> bool:
-        """Whether the permit's egress has not opened since it was granted."""
+    def current(self, permit: Permit, stop: Event | None = None) -> bool:
+        """Whether the permit's egress has not opened since it was granted. Raises DiskError, Interrupted."""
         state = self._store.peek(permit.egress)
-        return state is not None and state.epoch == permit.epoch  # each opening begins another
+        if state is None:  # as while somebody removes the file: what is known of it goes into the next one
+            with self._store.transaction(permit.egress, stop) as record:
+                state = record.state
+        if state.epoch != permit.epoch:  # each opening begins another
+            return False
+        subnet = self._store.peek_subnet(state.subnet) if state.flags & TOGETHER else None
+        return subnet is None or subnet.epoch == permit.subnet_epoch
 
     def may_confirm(self, egress: int) -> bool:
         """Take the lease for a confirming fetch by an egress; False when one has begun within the last minute."""
@@ -241,16 +265,38 @@ class Budget:
                 if state.state == State.HALF_OPEN and state.holder != holder:
                     others_ok_at = self._order.others_ok_at(egress)
                     state = silent_probe(state, now, record.wall, settings, others_ok_at)
-                record.state, grant = take(state, now, settings, holder, further=further)
+                grant: Grant | float
+                if record.subnet is None:
+                    record.state, grant = take(state, now, settings, holder, further=further)
+                else:
+                    record.state, record.subnet, grant = take_together(
+                        state, record.subnet, now, settings, holder, further=further
+                    )
         except Interrupted:
             return None
+        state, subnet = record.state, record.subnet
         if among_many:
-            self._order.reseat(egress, record.state)
+            self._order.reseat(egress, state if subnet is None else self._store.peek(egress))
         if not isinstance(grant, Grant):
             return None
-        state = record.state
-        probe = state.state == State.HALF_OPEN
-        return Permit(egress, grant.epoch, grant.expires, grant.slot, probe=probe, ok_at=state.ok_at)
+        probe = State.HALF_OPEN in (state.state, state.state if subnet is None else subnet.state)
+        return Permit(
+            egress,
+            grant.epoch,
+            grant.expires,
+            grant.slot,
+            probe=probe,
+            ok_at=state.ok_at,
+            subnet_epoch=0 if subnet is None else subnet.epoch,
+        )
+
+    def _still_good(self, permit: Permit, waited_s: float, stop: Event) -> bool:
+        """Whether a permit that was waited for may be used."""
+        if time.monotonic() > permit.expires_s:
+            return False
+        with contextlib.suppress(Interrupted):
+            return waited_s <= 0 or self.current(permit, stop)
+        return False
 
     def _too_late(self, permit: Permit, stop: Event) -> None:
         """A permit cannot be used any more: nobody is to believe that its egress owes an answer."""
@@ -262,7 +308,20 @@ class Budget:
     def _moved(self, egress: int, before: EgressState, after: EgressState, now: float) -> None:
         """An egress has another state now: say so, and when none works any more, try those soon that were retired
         for a while."""
-        if self._on_event is not None:
-            self._on_event(self._names[egress], *event(before, after, now))
+        self._event(egress, *event(before, after, now))
         if before.state == State.CLOSED and len(self._names) > 1:
             self._order.recall()
+
+    def _event(self, egress: int, what: str, wait_s: float) -> None:
+        if self._on_event is not None:
+            self._on_event(self._names[egress], what, wait_s)
+
+
+def health(permit: Permit, state: EgressState, subnet: EgressState | None) -> EgressHealth:
+    """How an egress stands after an outcome, by its own record and by what it shares."""
+    in_trouble = state.state != State.CLOSED or permit.epoch != state.epoch
+    confirmed = bool(state.flags & CONFIRMED)
+    if subnet is not None:
+        in_trouble |= subnet.state != State.CLOSED or permit.subnet_epoch != subnet.epoch
+        confirmed |= bool(subnet.flags & CONFIRMED)
+    return EgressHealth(in_trouble, confirmed, state.ok_at)

@@ -50,13 +50,19 @@ def ready_at(state: EgressState, holder: int = 0) -> float:
 
 
 def take(
-    state: EgressState, now: float, settings: BudgetSettings, holder: int, *, further: bool = False
+    state: EgressState,
+    now: float,
+    settings: BudgetSettings,
+    holder: int,
+    *,
+    further: bool = False,
+    paced: bool = True,
 ) -> tuple[EgressState, Grant | float]:
     """Reserve the next slot for thread `holder`, or say how many seconds until it is worth asking again.
 
     A probe's holder may take more while its probe is out, for an attempt is more than one request. A `further`
-    request of an attempt shows that the one before was answered. Raises nothing; a retired egress waits for ever
-    (`math.inf`).
+    request of an attempt shows that the one before was answered. Not `paced`: what holds is the breaker alone. Raises
+    nothing; a retired egress waits for ever (`math.inf`).
     """
     if state.state != State.CLOSED:
         if state.state == State.RETIRED:
@@ -65,6 +71,7 @@ def take(
         if now < state.open_until and not probing:
             return state, state.open_until - now
     interval = state.interval if state.state == State.CLOSED else probe_interval(state, settings)
+    interval = interval if paced else 0.0
     if interval <= 0:
         slot, tat, expires = now, now, math.inf
     else:
@@ -91,7 +98,7 @@ def take(
         state = state._replace(metered=state.metered + 1)
         if now - state.ticked_at >= (TICK_S if interval > 0 else METER_S):
             state = tick(state, now, settings)
-        if state.interval < interval:  # a faster rate does not wait for a slower one's slots
+        if interval > state.interval:  # a faster rate does not wait for a slower one's slots
             tat = min(tat, now + look_ahead_s(state.interval) + state.interval)
         state = state._replace(tat=tat, requests=state.requests + 1)
     if further or not state.awaited_since(now):
@@ -105,8 +112,10 @@ def probe_interval(state: EgressState, settings: BudgetSettings) -> float:
     return min(state.interval, max(state.configured, PROBE_SPACING_S / settings.pace))
 
 
-def fresh(key: int, label: bytes, now: float, wall: float, settings: BudgetSettings) -> EgressState:
-    """An egress nobody knows yet: its first slot is now, and no burst.
+def fresh(
+    key: int, label: bytes, now: float, wall: float, settings: BudgetSettings, start_factor: float = 1.0
+) -> EgressState:
+    """An egress nobody knows yet: its first slot is now, and no burst. `start_factor` as in `configure`.
 
     Epochs begin with the time, so that permits from before a damage do not fit by chance.
     """
@@ -140,6 +149,7 @@ def fresh(key: int, label: bytes, now: float, wall: float, settings: BudgetSetti
         ok=0,
         blocked=0,
         trouble_since=0.0,
+        subnet=0,
         asked_at=0.0,
         refused_job=0,
         ok_at=0.0,
@@ -149,7 +159,7 @@ def fresh(key: int, label: bytes, now: float, wall: float, settings: BudgetSetti
         shown_at=0.0,
         confirm_after=0.0,
     )
-    return configure(state, settings, now)
+    return configure(state, settings, now, start_factor)
 
 
 def begun_anew(

@@ -21,7 +21,7 @@ import math
 from engine.budget.learnt import NOTHING, UNKNOWN
 from engine.budget.limit_kinds import HOUR_S, HOURLY, RATE, Belief, answers, believed, window_s
 from engine.budget.settings import AUTO, NONE, BudgetSettings
-from engine.budget.state import AWAY, EVER_BLOCKED, WAIT_ASKED, EgressState, Phase, State, Why
+from engine.budget.state import AWAY, EVER_BLOCKED, TOGETHER, WAIT_ASKED, EgressState, Phase, State, Why
 from engine.budget.volume import COARSE_S, counted, sent_within
 
 AUTO_START_PER_S = 0.05
@@ -74,16 +74,18 @@ MIN_UNPACED_PER_S = 0.5
 TICK_S = 0.02
 
 
-def configure(state: EgressState, settings: BudgetSettings, now: float) -> EgressState:
-    """Begin again at the rate the run asks for; what was learnt at another rate is forgotten."""
+def configure(state: EgressState, settings: BudgetSettings, now: float, factor: float = 1.0) -> EgressState:
+    """Begin again at the rate the run asks for; what was learnt at another rate is forgotten. Where the engine is to
+    find the rate, it begins at `factor` times the usual one."""
     configured = settings.configured
-    rate = AUTO_START_PER_S if configured == AUTO else (1 / configured if configured > 0 else 0.0)
+    rate = factor * AUTO_START_PER_S if configured == AUTO else 1 / configured if configured > 0 else 0.0
     return state._replace(
         configured=configured,
         interval=1 / rate if rate else 0.0,
         phase=Phase.START if configured == AUTO else Phase.FIXED,
         step=0,
-        flags=state.flags & ~EVER_BLOCKED,
+        flags=state.flags & ~(EVER_BLOCKED | TOGETHER),
+        subnet=0,
         top=rate,
         base=rate,
         hold_s=0.0,
@@ -169,7 +171,7 @@ def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressS
         fails=0,
         flags=state.flags & ~(WAIT_ASKED | AWAY),
         away=0,
-        tat=now + state.interval,
+        tat=now if state.flags & TOGETHER else now + state.interval,
         ticked_at=now,
         resumed_at=now,
     )
@@ -177,6 +179,8 @@ def resumed(state: EgressState, now: float, settings: BudgetSettings) -> EgressS
 
 def _after_block(state: EgressState, now: float, settings: BudgetSettings) -> EgressState:
     """The rate after a block, decided when it is over and its kind is known."""
+    if state.flags & TOGETHER:
+        return state  # it is the subnet's
     if state.interval <= 0 and state.measured <= 0:
         return state  # blocked before this run sent anything: nothing is known about a rate that was too much
     if not _worked(state, settings):

@@ -15,6 +15,7 @@ from engine.budget.state import (
     LISTED,
     MAX_EGRESSES,
     RECORD_BYTES,
+    SUBNET,
     EgressState,
     Header,
     State,
@@ -26,6 +27,7 @@ from engine.budget.state import (
     unpack,
     unpack_header,
 )
+from engine.budget.subnets import parted
 from engine.errors import UsageError
 from engine.storage.processes import boot_digest
 
@@ -42,10 +44,13 @@ def enter(
     settings: BudgetSettings,
     *,
     new_run: bool,
+    start_factors: list[float] | None = None,
 ) -> tuple[list[int], Writes]:
     """Find or make the records of a run's egresses in a file with these contents: (where each lies, what to write).
 
-    Records of another boot, damaged ones and those set to another rate are put right on the way. Raises UsageError.
+    Records of another boot, damaged ones and those set to another rate are put right on the way, and an egress whose
+    subnet has no record any more learns alone. `start_factors` are the factors of `rate_controller.configure`, one an
+    egress. Raises UsageError.
     """
     wanted = set(keys)
     if not wanted:
@@ -60,14 +65,17 @@ def enter(
     same_boot = header is not None and header.boot_id == boot_digest()
     states = [_judged(record, wanted, now, wall, settings, same_boot) for record in records]
     places = _places(states, keys)
-    for key, label, place in zip(keys, labels, places, strict=True):
-        states[place] = _listed(states[place], key, label, now, wall, settings, new_run)
+    subnets = {state.key for state in states if state is not None and state.flags & SUBNET}
+    factors = start_factors or [1.0] * len(keys)
+    for key, label, place, factor in zip(keys, labels, places, factors, strict=True):
+        listed = _listed(states[place], key, label, now, wall, settings, new_run, factor)
+        states[place] = listed if listed.subnet in subnets else parted(listed)
     writes: Writes = []
     for place, state in enumerate(states):
         if state is None:
             continue
-        listed = not new_run or state.key in wanted
-        record = pack(state if listed else state._replace(flags=state.flags & ~LISTED))
+        keeps = not new_run or state.key in wanted
+        record = pack(state if keeps else state._replace(flags=state.flags & ~LISTED))
         if place >= len(records) or record != records[place]:
             writes.append((offset(place), record))
     # The header last: a crash before it leaves the records to be judged again, which does no harm.
@@ -86,6 +94,34 @@ def repaired(
         return emptied(state, now, wall, settings)
     left = salvage(record, key) or fresh(key, label, now, wall, settings)
     return begun_anew(left, label, now, wall, settings)
+
+
+def place_of(data: bytes, key: int) -> tuple[int, Writes] | None:
+    """Where a subnet's record is, or may be made, in a file with these contents; None when it has no room."""
+    header = unpack_header(data[:RECORD_BYTES])
+    if header is None:
+        return None
+    free = offset(header.egresses)
+    for at in range(offset(0), min(len(data), offset(header.egresses)), RECORD_BYTES):
+        state = unpack(data[at : at + RECORD_BYTES])
+        if state is not None and state.key == key:
+            return at, []
+        if state is None:
+            free = min(free, at)
+    if free < offset(header.egresses):
+        return free, []
+    if header.egresses >= MAX_EGRESSES:
+        return None
+    return free, [(0, pack_header(header._replace(egresses=header.egresses + 1)))]
+
+
+def found(data: bytes, key: int) -> int | None:
+    """Where the record of this key is in a file with these contents."""
+    for at in range(offset(0), len(data), RECORD_BYTES):
+        state = unpack(data[at : at + RECORD_BYTES])
+        if state is not None and state.key == key:
+            return at
+    return None
 
 
 def take_over(old: bytes, new: bytes, now: float) -> Writes:
@@ -131,6 +167,8 @@ def _judged(
         return begun_anew(left, left.label, now, wall, settings) if left is not None else None
     if same_boot and plausible(state, now, settings):
         return state
+    if state.flags & SUBNET:
+        return None  # its egresses go on alone
     return emptied(state, now, wall, settings)
 
 
@@ -142,12 +180,13 @@ def _listed(
     wall: float,
     settings: BudgetSettings,
     new_run: bool,
+    start_factor: float,
 ) -> EgressState:
     """The record of an egress of this run, at the run's rate."""
     if state is None:
-        state = fresh(key, label, now, wall, settings)
+        state = fresh(key, label, now, wall, settings, start_factor)
     if state.configured != settings.configured:
-        state = configure(state, settings, now)
+        state = configure(state, settings, now, start_factor)
     if new_run and state.state == State.RETIRED:
         state = state._replace(state=State.CLOSED, why=Why.NONE, fails=0)
     if new_run and state.state == State.OPEN and state.flags & AWAY:

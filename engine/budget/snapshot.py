@@ -14,6 +14,7 @@ from engine.budget.state import (
     LISTED,
     MAX_EGRESSES,
     RECORD_BYTES,
+    SUBNET,
     EgressState,
     State,
     Why,
@@ -65,8 +66,11 @@ def snapshot(path: str) -> list[EgressView]:
     A damaged record is left out. Never raises because of what is in the file.
     """
     states, same_boot = _read(path)
+    subnets = {state.key: state for state in states if state.flags & SUBNET}
     now, wall = time.monotonic(), time.time()
-    return [view(state, now, wall, same_boot) for state in states if state.flags & LISTED]
+    return [
+        view(_with_subnet(state, subnets), now, wall, same_boot) for state in states if state.flags & LISTED
+    ]
 
 
 def remembered(path: str) -> list[EgressState]:
@@ -76,7 +80,7 @@ def remembered(path: str) -> list[EgressState]:
 
 def totals(path: str) -> tuple[int, int]:
     """(requests, body bytes) of all runs and egresses that this budget file remembers."""
-    states, _ = _read(path)
+    states = [state for state in _read(path)[0] if not state.flags & SUBNET]
     return sum(state.requests for state in states), sum(state.body_bytes for state in states)
 
 
@@ -114,6 +118,20 @@ def _read(path: str) -> tuple[list[EgressState], bool]:
             break
     header = unpack_header(data[:RECORD_BYTES])
     return [state for state in states if state], header is not None and header.boot_id == boot_digest()
+
+
+def _with_subnet(state: EgressState, subnets: dict[int, EgressState]) -> EgressState:
+    """An egress that works itself, as the limit that it shares with others lets it be."""
+    subnet = subnets.get(state.subnet)
+    if subnet is None or state.state != State.CLOSED:
+        return state
+    return state._replace(
+        state=subnet.state,
+        why=subnet.why,
+        open_until=subnet.open_until,
+        open_until_wall=subnet.open_until_wall,
+        tat=subnet.tat,
+    )
 
 
 def view(state: EgressState, now: float, wall: float, same_boot: bool) -> EgressView:

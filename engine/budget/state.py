@@ -30,8 +30,8 @@ _CRC = struct.Struct("<I")
 _BODY = RECORD_BYTES - _CRC.size
 _HEADER = struct.Struct("<8sHH4x16s476x")
 # What an earlier engine kept at 32 and 40 of the header, and at 88, 208 and 228 of a record, is passed over;
-# `asked_at` may be anything in what it wrote, the last two fields are 0 there.
-_RECORD = struct.Struct("<Q64sBBBBHHII4xIdddddffffddfIQQQQ12xd12xdIddIIdd216s")
+# `asked_at` may be anything in what it wrote, `subnet` too (TOGETHER tells), the last two fields are 0 there.
+_RECORD = struct.Struct("<Q64sBBBBHHII4xIdddddffffddfIQQQQ12xdQ4xdIddIIdd216s")
 assert _HEADER.size == _BODY and _RECORD.size == _BODY  # noqa: S101 - the format, checked at import
 
 
@@ -97,6 +97,9 @@ class EgressState(NamedTuple):
     ok: int
     blocked: int
     trouble_since: float  # 0: no trouble
+    subnet: (
+        int  # the key of the record whose rate holds for this egress, with TOGETHER (`engine.budget.subnets`)
+    )
     asked_at: float  # since when an answer is awaited; 0: nothing is under way
     refused_job: int  # hash of the job that was refused first in this incident
     ok_at: float  # the last success
@@ -124,6 +127,8 @@ EVER_BLOCKED = 2  # flags: the limit has been felt once
 WAIT_ASKED = 4  # flags: the server asked for a longer wait than ours
 AWAY = 8  # flags: open for long, because its connections fail while those of others work
 CONFIRMED = 16  # flags: the incident under way is the egress's own, and not one job's
+TOGETHER = 32  # flags: an egress that shares a limit with others, and learns with them
+SUBNET = 64  # flags: no egress, but what those share
 
 
 def event(before: EgressState, after: EgressState, now: float) -> tuple[str, float]:
@@ -158,7 +163,10 @@ def unpack(record: bytes) -> EgressState | None:
     if len(record) != RECORD_BYTES or crc32(record[:_BODY]) != _CRC.unpack_from(record, _BODY)[0]:
         return None
     state = EgressState._make(_RECORD.unpack_from(record))
-    state = state._replace(learnt=unpack_learnt(state.learnt))  # type: ignore[arg-type] # its bytes so far
+    state = state._replace(
+        learnt=unpack_learnt(state.learnt),  # type: ignore[arg-type] # its bytes so far
+        subnet=state.subnet if state.flags & TOGETHER else 0,
+    )
     return state if state.key else None
 
 

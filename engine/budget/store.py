@@ -1,7 +1,6 @@
-"""The budget file of a process: an egress is read without the lock, or changed under it in one transaction.
+"""The egresses in the budget file: one is read without the lock, or changed under it in one transaction.
 
-One descriptor a process, for a file lock belongs to the open file; a thread lock in front, because the file lock does
-not tell the threads of a process apart. A record that cannot be believed (torn, damaged, of another boot) is judged
+A record that cannot be believed (torn, damaged, of another boot) is judged
 under the lock only, and repaired there and then: a wait that is read from a bad record could last for ever. What has
 been believed once is believed again as long as its bytes are the same.
 """
@@ -9,57 +8,52 @@ been believed once is believed again as long as its bytes are the same.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from engine.budget.budget_file import BudgetFile
 from engine.budget.pacing import plausible
-from engine.budget.records import enter, repaired, take_over
+from engine.budget.records import enter, found, place_of, repaired
 from engine.budget.settings import BudgetSettings
 from engine.budget.state import (
-    MAX_EGRESSES,
     RECORD_BYTES,
+    SUBNET,
+    TOGETHER,
     EgressState,
     State,
     egress_key,
     egress_label,
-    offset,
     pack,
     unpack,
 )
-from engine.errors import DiskError, EngineError, Interrupted, UsageError
+from engine.budget.subnets import as_seen, parted, start_factors, subnets_of
 from engine.model import EgressSpec
-from engine.storage import disk
-from engine.storage.flock import try_lock, unlock
 
-STUCK_S, STUCK_AGAIN_S = 4.0, 60.0
-SLICE_S = 0.25
-POLL_S = 0.001
-FOLLOW_TIMES = 8
 READS = 3  # without the lock a record may be read while it is written
-_ALL: weakref.WeakSet[Store] = weakref.WeakSet()
+Change = Callable[
+    [Sequence[EgressState | None], float, float], tuple[dict[int, EgressState], EgressState | None]
+]
 
 
 @dataclass(slots=True)
 class Transaction:
-    """An egress under the lock, and the time by both clocks. What is assigned to `state` is written."""
+    """An egress under the lock, and the time by both clocks. What is assigned to `state` is written, and to `subnet`,
+    which is what the egress shares with others (`engine.budget.subnets`)."""
 
     state: EgressState
     now: float
     wall: float
+    subnet: EgressState | None = None
 
 
 class Store:
     """The records of a run's egresses, by their place in the run's list, and the file that they are in.
 
-    Raises UsageError when the file cannot be opened, DiskError when it cannot be written. Whatever waits for the lock
-    raises Interrupted when its `stop` is set. `on_stuck` is told when the lock's holder lives but does not run
-    (stopped, suspended): after 4 s, then once a minute. `on_fork` is called in a forked child, `on_moved(egress,
-    before, after, now)` after a transaction that took an egress to another state or epoch. `new_run` as in
-    `Budget.open`.
+    It raises what `BudgetFile` does. `on_fork` is called in a forked child, `on_moved(egress, before, after, now)`
+    after a transaction that took an egress to another state or epoch, `on_subnet_moved` after one that did so with
+    what it shares. `new_run` as in `Budget.open`.
     """
 
     def __init__(
@@ -76,17 +70,20 @@ class Store:
         self.settings = settings  # records are judged and made by these
         self.on_fork: Callable[[], None] = lambda: None
         self.on_moved: Callable[[int, EgressState, EgressState, float], None] = lambda *_: None
+        self.on_subnet_moved: Callable[[EgressState, EgressState, float], None] = lambda *_: None
         self._keys = [egress_key(spec) for spec in egresses]
         self._labels = [egress_label(spec) for spec in egresses]
         self._at: list[int] = []  # where each egress's record lies
         self._believed: list[tuple[bytes, EgressState] | None] = [None] * len(egresses)
+        self._seen: list[tuple[EgressState, EgressState, EgressState] | None] = [None] * len(egresses)
+        self._start_factors = start_factors(subnets_of(egresses))
+        self._subnet_at: dict[int, int] = {}  # key: where its record lay when it was last looked for
+        self._subnets: dict[int, tuple[bytes, EgressState]] = {}  # believed
         self._counts: dict[int, list[int]] = {}  # egress: requests (below 0: not sent after all), bytes
         self._counting = threading.Lock()
-        self._on_stuck = on_stuck
-        self._mutex = threading.Lock()
-        self._fd = _open(path)
-        self._inode = os.fstat(self._fd).st_ino
-        _ALL.add(self)
+        self._file = BudgetFile(path, on_stuck)
+        self._file.on_fork = self._forked
+        self.locked, self.close = self._file.locked, self._file.close
         try:
             self.enter(new_run=new_run, stop=stop)
         except BaseException:
@@ -104,18 +101,60 @@ class Store:
 
     def peek(self, egress: int) -> EgressState | None:
         """An egress without the lock; None for a record that only the lock's holder may judge."""
-        if not os.fstat(self._fd).st_nlink:
+        if self._file.removed():
             return None  # the file was removed, so another may have what is true
         for _ in range(READS):
-            state = self._judged(egress, os.pread(self._fd, RECORD_BYTES, self._at[egress]))
+            state = self._judged(egress, self._file.record(self._at[egress]))
             if state is not None:
-                return state
+                return self._as_seen(egress, state) if state.flags & TOGETHER else state
         return None
 
     def peek_all(self) -> list[EgressState | None]:
         """All egresses, by one read."""
-        data = self._read_all() if os.fstat(self._fd).st_nlink else b""
+        return [
+            self._as_seen(egress, state) if state is not None and state.flags & TOGETHER else state
+            for egress, state in enumerate(self.own_states())
+        ]
+
+    def used_last(self, egress: int) -> float:
+        """When an egress last had a slot, for one that has been looked at and learns with its subnet."""
+        believed = self._believed[egress]
+        return believed[1].tat if believed is not None else 0.0
+
+    def own_states(self) -> list[EgressState | None]:
+        """All egresses as their records have them, whatever their subnets are."""
+        data = b"" if self._file.removed() else self._file.read_all()
         return [self._judged(egress, data[at : at + RECORD_BYTES]) for egress, at in enumerate(self._at)]
+
+    def peek_subnet(self, key: int) -> EgressState | None:
+        """What the egresses of a subnet share, without the lock; None when there is none that can be believed."""
+        for _ in range(READS):
+            at = self._subnet_at.get(key)
+            if at is None:
+                at = found(self._file.read_all(), key)
+                if at is None:
+                    return None
+                self._subnet_at[key] = at
+            data = self._file.record(at)
+            believed = self._subnets.get(key)
+            if believed is not None and believed[0] == data:
+                return believed[1]
+            state = unpack(data)
+            if state is None or state.key != key or not state.flags & SUBNET:
+                del self._subnet_at[key]  # it was written meanwhile, or is elsewhere
+            elif plausible(state, time.monotonic(), self.settings):
+                self._subnets[key] = (data, state)
+                return state
+        return None
+
+    def _as_seen(self, egress: int, state: EgressState) -> EgressState | None:
+        subnet = self.peek_subnet(state.subnet)
+        if subnet is None:
+            return None
+        seen = self._seen[egress]
+        if seen is None or seen[0] is not state or seen[1] is not subnet:
+            seen = self._seen[egress] = (state, subnet, as_seen(state, subnet, self.settings))
+        return seen[2]
 
     def usable(self, egress: int) -> bool:
         """Whether this thread may hope for a permit of this egress soon: it is closed, or its probe is ours."""
@@ -132,16 +171,45 @@ class Store:
         """An egress under the lock, repaired if need be. Its new state is written at the end, and with it what was
         counted in this process. Raises DiskError, Interrupted."""
         with self.locked(stop):
-            before = self._judged(egress, os.pread(self._fd, RECORD_BYTES, self._at[egress]))
+            before = self._judged(egress, self._file.record(self._at[egress]))
             if before is None:
                 before = self._repair(egress)
-            record = Transaction(before, time.monotonic(), time.time())
+            subnet = self.peek_subnet(before.subnet) if before.flags & TOGETHER else None
+            state = before if subnet is not None else parted(before)  # the same where it learns alone
+            record = Transaction(state, time.monotonic(), time.time(), subnet)
             yield record
             after = record.state
             if after is not before or egress in self._counts:
                 self._write(egress, after)
+            if record.subnet is not None and record.subnet is not subnet:
+                self._write_subnet(record.subnet)
         if (before.state, before.epoch) != (after.state, after.epoch):
             self.on_moved(egress, before, after, record.now)
+        shared = record.subnet
+        if (
+            subnet is not None
+            and shared is not None
+            and (subnet.state, subnet.epoch) != (shared.state, shared.epoch)
+        ):
+            self.on_subnet_moved(subnet, shared, record.now)
+
+    def change(self, change: Change) -> EgressState | None:
+        """Change several egresses under one lock: `change(own states, now, wall)` says which, and the record of the
+        subnet that they share from then on, if it is to be written. Returns that, unless the file has no room for it:
+        then nothing is changed. Raises DiskError."""
+        with self.locked():
+            states, subnet = change(self.own_states(), time.monotonic(), time.time())
+            if subnet is not None:
+                place = place_of(self._file.read_all(), subnet.key)
+                if place is None:
+                    return None
+                self._subnet_at[subnet.key] = place[0]
+                self._write_subnet(subnet)
+                for at, data in place[1]:
+                    self._file.put(at, data)
+            for egress, state in states.items():
+                self._write(egress, state)
+            return subnet
 
     def add(self, egress: int, *, requests: int = 0, body_bytes: int = 0) -> None:
         """Count in this process; written with the egress's next state, or by `flush`."""
@@ -179,15 +247,20 @@ class Store:
                 requests=max(state.requests + requests, 0), body_bytes=max(state.body_bytes + n, 0)
             )
         data = pack(state)
-        self._put(self._at[egress], data)
+        self._file.put(self._at[egress], data)
         self._believed[egress] = (data, state)
+
+    def _write_subnet(self, state: EgressState) -> None:
+        data = pack(state)
+        self._file.put(self._subnet_at[state.key], data)
+        self._subnets[state.key] = (data, state)
 
     def _repair(self, egress: int) -> EgressState:
         """Under the lock: put an egress's record right."""
-        state = unpack(os.pread(self._fd, RECORD_BYTES, self._at[egress]))
+        state = unpack(self._file.record(self._at[egress]))
         if state is not None and state.key != self._keys[egress]:
             self._enter()  # another process made order after a damage: look where the record is now
-        data = os.pread(self._fd, RECORD_BYTES, self._at[egress])
+        data = self._file.record(self._at[egress])
         state = self._judged(egress, data)
         if state is None:
             key, label = self._keys[egress], self._labels[egress]
@@ -197,138 +270,29 @@ class Store:
 
     def _enter(self, new_run: bool = False) -> None:
         now, wall = time.monotonic(), time.time()
-        data = self._read_all()
-        self._at, writes = enter(data, self._keys, self._labels, now, wall, self.settings, new_run=new_run)
+        data = self._file.read_all()
+        self._at, writes = enter(
+            data,
+            self._keys,
+            self._labels,
+            now,
+            wall,
+            self.settings,
+            new_run=new_run,
+            start_factors=self._start_factors,
+        )
         for at, record in writes:
-            self._put(at, record)
+            self._file.put(at, record)
 
     # ---- the file ----------------------------------------------------------------------------------------
-    @contextlib.contextmanager
-    def locked(self, stop: threading.Event | None = None) -> Iterator[None]:
-        """Hold both locks, on the file that has the name now. A dead holder's lock is free at once."""
-        while not self._mutex.acquire(timeout=SLICE_S):
-            if stop is not None and stop.is_set():
-                raise Interrupted
-        try:
-            if not try_lock(self._fd):
-                self._wait_for_lock(stop)
-            if not os.fstat(self._fd).st_nlink:
-                self._follow(stop)
-            yield
-        finally:
-            try:
-                unlock(self._fd)
-            finally:
-                self._mutex.release()
-
     def follow(self) -> None:
         """See that this is the file that the path leads to: it may have lost that name, and kept another."""
-        if not self._replaced():
-            return
-        with self.locked():
-            if self._replaced():  # else the lock has followed already
-                self._follow(None)
-            self._enter()
+        if self._file.replaced():
+            with self.locked():
+                self._file.follow()
+                self._enter()
 
-    def close(self) -> None:
-        """Close the descriptor, and with it a lock that is held."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
-
-    def after_fork(self) -> None:
-        """In a forked child: the inherited descriptor shares its lock with the parent's, so use another. What is
-        counted is the parent's to write."""
-        if self._fd < 0:
-            return
-        self._mutex, self._counting, self._counts = threading.Lock(), threading.Lock(), {}
-        try:
-            self._reopen()
-        except (OSError, EngineError):  # whoever uses it in the child gets an error, never a shared lock
-            self.close()
+    def _forked(self) -> None:
+        """What is counted is the parent's to write."""
+        self._counting, self._counts = threading.Lock(), {}
         self.on_fork()
-
-    def _replaced(self) -> bool:
-        """Whether the path leads to another file by now, or to none."""
-        try:
-            return os.stat(self.path, follow_symlinks=False).st_ino != self._inode
-        except OSError:
-            return True
-
-    def _follow(self, stop: threading.Event | None) -> None:
-        """Under both locks: go over to the file that the path leads to now, with what is known from this one.
-
-        Two processes with a file each would each grant the whole rate. Where the new one is removed in its turn, and
-        again, this gives up following for now.
-        """
-        for _ in range(FOLLOW_TIMES):
-            old = self._read_all()
-            self._reopen()
-            if not try_lock(self._fd):
-                self._wait_for_lock(stop)
-            for at, data in take_over(old, self._read_all(), time.monotonic()):
-                self._put(at, data)
-            if os.fstat(self._fd).st_nlink:
-                break
-
-    def _reopen(self) -> None:
-        """Open what the path leads to now. The descriptor keeps its number, for other threads may be reading by it; a
-        file lock that was held through it is gone."""
-        fd = _open(self.path)
-        try:
-            os.dup2(fd, self._fd, inheritable=False)
-        finally:
-            os.close(fd)
-        self._inode = os.fstat(self._fd).st_ino
-
-    def _read_all(self) -> bytes:
-        return os.pread(self._fd, offset(MAX_EGRESSES), 0)
-
-    def _put(self, at: int, data: bytes) -> None:
-        try:
-            disk.pwrite(self._fd, data, at)
-        except OSError as exc:
-            raise _error(exc, f"writing {self.path}") from exc
-
-    def _wait_for_lock(self, stop: threading.Event | None) -> None:
-        tell_at = time.monotonic() + STUCK_S
-        while True:
-            time.sleep(POLL_S)
-            if try_lock(self._fd):
-                return
-            if stop is not None and stop.is_set():
-                raise Interrupted
-            now = time.monotonic()
-            if now >= tell_at:
-                tell_at = now + STUCK_AGAIN_S
-                if self._on_stuck is not None:
-                    self._on_stuck(
-                        f"the budget file {self.path} is locked: a process of this queue's runs seems to be stopped."
-                        " Let it go on (kill -CONT) or end it; the others wait until then."
-                    )
-
-
-def _open(path: str) -> int:
-    """Open the file, making an empty one if there is none: whoever locks it first fills it.
-
-    In one step: somebody may be removing it as fast as it is made.
-    """
-    try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(path, flags, disk.PRIVATE_FILE)
-    except OSError as exc:
-        raise _error(exc, f"opening {path}") from exc
-
-
-def _error(exc: OSError, doing: str) -> DiskError | UsageError:
-    if disk.is_disk_error(exc) or disk.is_shortage(exc):
-        return disk.disk_error(exc, doing)
-    return UsageError(f"{doing}: {exc.strerror or exc}. The queue directory must be there and writable.")
-
-
-def _after_fork_in_child() -> None:
-    for each in list(_ALL):
-        each.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -6,7 +6,7 @@ Kept as bytes, newest first, as they lie in the record; a slot is two bytes and 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 FINE_S, FINE = 20, 24
@@ -36,6 +36,15 @@ def counted(volume: Volume, now: float, requests: int = 1) -> Volume:
     return Volume(slot, _increased(fine, requests), _increased(coarse, requests))
 
 
+def added(volumes: Sequence[Volume]) -> Volume:
+    """What several sent, as if one had."""
+    slot = max(volume.slot for volume in volumes)
+    newest = [counted(volume, slot * FINE_S, 0) for volume in volumes]
+    fine = [_FINE.unpack(volume.fine) for volume in newest]
+    coarse = [_COARSE.unpack(volume.coarse) for volume in newest]
+    return Volume(slot, _FINE.pack(*_sums(fine)), _COARSE.pack(*_sums(coarse)))
+
+
 def sent_since(volume: Volume, at: float) -> Iterator[tuple[float, int]]:
     """(how long ago a slot began as of `at`, how many were sent since), from short to long."""
     total = 0
@@ -61,6 +70,10 @@ def sent_within(volume: Volume, at: float, window_s: float) -> float:
             return sent_before + share * (sent - sent_before)
         span_before, sent_before = span, sent
     return float(sent_before)
+
+
+def _sums(rows: Sequence[tuple[int, ...]]) -> list[int]:
+    return [min(sum(column), _FULL) for column in zip(*rows, strict=True)]
 
 
 def _shifted(slots: bytes, by: int) -> bytes:

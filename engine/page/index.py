@@ -8,45 +8,27 @@ inode, its length, or another line where the last one was read; then the index i
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import json
 import os
 import sqlite3
-import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from engine.page.index_file import ReadState, make, opened, read_state, remove, transaction
 from engine.queue.directory import Queue
-from engine.queue.manifest import Checkpoint, parse_row, read_checkpoint
+from engine.queue.manifest import parse_row, read_checkpoint
 from engine.queue.manifest_row import ManifestRow
 from engine.report.timeline import MAX_BINS, STEPS_S, Timeline
-from engine.storage import disk
 from engine.storage.timestamps import seconds
 
-VERSION = 2
 STEP_ROWS = 5_000
 SCAN_ROWS = 100_000  # looked at for words in one query
 MAX_WORDS = 400  # characters of a row that can be searched
-BUSY_S = 60.0  # another page may write for long where the machine is crowded
-BUSY_AGAIN_S = 0.02
-
-_SCHEMA = """
-CREATE TABLE read (
-    inode INTEGER, position INTEGER, last_bytes INTEGER, last_crc32 INTEGER, rows INTEGER, step INTEGER
-);
-INSERT INTO read VALUES (0, 0, 0, 0, 0, 0);
-CREATE TABLE sorts (sort INTEGER PRIMARY KEY, status TEXT, kind TEXT, rows INTEGER, UNIQUE (status, kind));
-CREATE TABLE rows (n INTEGER PRIMARY KEY, at INTEGER, bytes INTEGER, sort INTEGER);
-CREATE INDEX by_sort ON rows (sort, n, at, bytes);
-CREATE TABLE words (n INTEGER PRIMARY KEY, words TEXT);
-CREATE TABLE finished (at INTEGER PRIMARY KEY, rows INTEGER);
-"""
-_TABLES = ("read", "sorts", "rows", "words", "finished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +87,15 @@ class RowIndex:
 
     def remove(self) -> None:
         """Delete the index."""
-        for end in ("", "-wal", "-shm"):
-            disk.unlink_quietly(self.path + end)
+        remove(self.path)
 
     def progress(self) -> float:
         """Which share of the manifest has been read, by bytes."""
         checkpoint = read_checkpoint(self.queue)
         if checkpoint is None or not checkpoint.length:
             return 1.0
-        with self._opened() as db:
-            return min(1.0, _read_state(db).position / checkpoint.length)
+        with opened(self.path) as db:
+            return min(1.0, read_state(db).position / checkpoint.length)
 
     def _follow(self) -> bool:
         checkpoint = read_checkpoint(self.queue)
@@ -124,15 +105,15 @@ class RowIndex:
             file = open(self.queue.manifest, "rb")
         except FileNotFoundError:
             return False
-        with file, self._opened() as db:
-            known = _read_state(db)
+        with file, opened(self.path) as db:
+            known = read_state(db)
             if known.is_of(file.fileno(), checkpoint) and known.position == checkpoint.length:
                 return False
-            with _transaction(db):
-                known = _read_state(db)  # another page may have written meanwhile
+            with transaction(db):
+                known = read_state(db)  # another page may have written meanwhile
                 if not known.is_of(file.fileno(), checkpoint):
-                    _make(db)
-                    known = _ReadState(os.fstat(file.fileno()).st_ino)
+                    make(db)
+                    known = ReadState(os.fstat(file.fileno()).st_ino)
                 file.seek(known.position)
                 step = _Step(db, known)
                 for line in file:
@@ -145,7 +126,7 @@ class RowIndex:
     # ---- looking -----------------------------------------------------------------------------------------
     def counts(self) -> dict[tuple[str, str], int]:
         """How many rows there are by status and kind (empty for `ok`)."""
-        with self._opened() as db:
+        with opened(self.path) as db:
             return {
                 (status, kind): rows
                 for status, kind, rows in db.execute("SELECT status, kind, rows FROM sorts")
@@ -153,16 +134,16 @@ class RowIndex:
 
     def size(self) -> int:
         """How many rows the index holds."""
-        with self._opened() as db:
-            return _read_state(db).rows
+        with opened(self.path) as db:
+            return read_state(db).rows
 
     def page(self, wanted: TableFilter, *, before: int | None = None, count: int = 25) -> RowPage:
         """The newest rows of a filter, or those before row `before`. Without words, an index answers it at once.
 
         With words, SCAN_ROWS rows at most are looked at: `complete` is false then, and `next_before` is set.
         """
-        with self._opened() as db:
-            known = _read_state(db)
+        with opened(self.path) as db:
+            known = read_state(db)
             top = known.rows + 1 if before is None else min(before, known.rows + 1)
             bottom = max(1, top - SCAN_ROWS) if wanted.words else 1
             found = list(_search(db, wanted, top, bottom, count + 1))
@@ -173,16 +154,16 @@ class RowIndex:
 
     def get(self, n: int, video_id: str) -> ManifestRow | None:
         """Row `n`, if it is this video's."""
-        with self._opened() as db:
-            inode = _read_state(db).inode
+        with opened(self.path) as db:
+            inode = read_state(db).inode
             found = db.execute("SELECT n, at, bytes FROM rows WHERE n = ?", (n,)).fetchall()
         rows = [each.row for each in self._read(inode, found) if each.row.video_id == video_id]
         return rows[0] if rows else None
 
     def oldest(self, kind: str) -> ManifestRow | None:
         """The first row of a kind in the manifest."""
-        with self._opened() as db:
-            inode = _read_state(db).inode
+        with opened(self.path) as db:
+            inode = read_state(db).inode
             sorts = db.execute("SELECT sort FROM sorts WHERE kind = ? AND rows > 0", (kind,)).fetchall()
             query = "SELECT n, at, bytes FROM rows INDEXED BY by_sort WHERE sort = ? ORDER BY n LIMIT 1"
             found = sorted(place for sort in sorts for place in db.execute(query, sort))
@@ -190,8 +171,8 @@ class RowIndex:
 
     def finished(self) -> Timeline:
         """When rows became final, in bins that are no finer than a chart needs: they widen as rows come in."""
-        with self._opened() as db:
-            step = _read_state(db).step
+        with opened(self.path) as db:
+            step = read_state(db).step
             return Timeline(Counter(dict(db.execute("SELECT at, rows FROM finished"))), step)
 
     def _read(self, inode: int, places: list[tuple[int, int, int]]) -> Iterator[IndexedRow]:
@@ -210,68 +191,11 @@ class RowIndex:
                 if row is not None and "status" in row:
                     yield IndexedRow(n, ManifestRow.from_json(row))
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        """The index, made if it is missing, damaged or of another version."""
-        with contextlib.closing(self._connect()) as db:
-            yield db
-
-    def _connect(self) -> sqlite3.Connection:
-        deadline = time.monotonic() + BUSY_S
-        damaged = False
-        while True:
-            try:
-                return self._connect_once()
-            except sqlite3.OperationalError as exc:
-                # SQLite waits for a lock by itself, but not always while another connection makes the file a WAL
-                # one, recovers it, or closes it as the last (sqlite.org/wal.html, "SQLITE_BUSY in WAL mode").
-                if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(BUSY_AGAIN_S)
-            except (sqlite3.DatabaseError, TypeError):
-                if damaged:
-                    raise
-                damaged = True
-                self.remove()
-
-    def _connect_once(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
-            if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                db.execute("PRAGMA journal_mode = WAL")
-                with _transaction(db):
-                    if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                        _make(db)
-            db.execute("PRAGMA synchronous = NORMAL")
-            _read_state(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-
-@dataclass(frozen=True, slots=True)
-class _ReadState:
-    """Which manifest was read, how far, and the last line of that."""
-
-    inode: int
-    position: int = 0
-    last_bytes: int = 0
-    last_crc32: int = 0
-    rows: int = 0
-    step: int = 0  # of the bins in `finished`: which of STEPS_S
-
-    def is_of(self, fd: int, checkpoint: Checkpoint) -> bool:
-        """Whether what was read is the beginning of this manifest: whatever was taken out of it moved this line."""
-        if os.fstat(fd).st_ino != self.inode or self.position > checkpoint.length:
-            return False
-        return zlib.crc32(os.pread(fd, self.last_bytes, self.position - self.last_bytes)) == self.last_crc32
-
 
 class _Step:
     """Some rows on their way into the index."""
 
-    def __init__(self, db: sqlite3.Connection, known: _ReadState) -> None:
+    def __init__(self, db: sqlite3.Connection, known: ReadState) -> None:
         self.position, self._inode, self._last, self._n = known.position, known.inode, b"", known.rows
         self._db = db
         self._sorts = {
@@ -382,31 +306,3 @@ def _search(
         if wanted.status in ("", status) and wanted.kind in ("", kind)
     ]
     yield from itertools.islice(heapq.merge(*found, reverse=True), count)
-
-
-def _read_state(db: sqlite3.Connection) -> _ReadState:
-    return _ReadState(
-        *db.execute("SELECT inode, position, last_bytes, last_crc32, rows, step FROM read").fetchone()
-    )
-
-
-def _make(db: sqlite3.Connection) -> None:
-    """Empty tables."""
-    for table in _TABLES:
-        db.execute(f"DROP TABLE IF EXISTS {table}")
-    for statement in _SCHEMA.split(";"):
-        if statement.strip():
-            db.execute(statement)
-    db.execute(f"PRAGMA user_version = {VERSION}")
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")

@@ -77,6 +77,8 @@ EVENTS: dict[str, str] = {
     "block": "an egress was refused by YouTube",
     "network_lost": "an egress lost its connection",
     "egress_retired": "an egress was set aside",
+    "shared_limit": "proxies of one subnet were refused together, and share one rate from then on",
+    "shared_limit_ended": "proxies that shared one rate have one each again",
     "slot_died": "a worker process died and was replaced",
     "monitor_died": "the process that keeps the manifest died and was replaced",
     "worker_silent": "a worker process stood still and was replaced",

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 
 _EVENTS = {"retired": "egress_retired"}
+_WHY = {
+    "shared_limit": "it and others of its subnet were refused together: they learn together from now on",
+    "shared_limit_ended": "its subnet shares no limit after all: each learns alone again",
+}
 
 
 class Resources:
@@ -130,7 +134,7 @@ def emit_egress_event(queue: Queue, egress: str, what: str, wait_s: float, cause
     lost = what == "network_lost" or (what == "retired" and wait_s > 0)
     more = {"cause": cause} if lost and cause else {}
     why = f"{cause}; " if more else ""
-    reason = f"{why}{again}" if what in ("block", "network_lost") else ""
+    reason = f"{why}{again}" if what in ("block", "network_lost") else _WHY.get(what, "")
     if what == "retired":
         reason = (
             f"its connections fail while those of others work; {why}{again}"

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from engine.budget import BudgetSettings, parse_rate
+from engine.budget.budget_file import SLICE_S
 from engine.budget.egress_order import SWEPT, Order
 from engine.budget.pacing import Grant, take
 from engine.budget.state import State
-from engine.budget.store import SLICE_S, Store
+from engine.budget.store import Store
 from engine.model import EgressSpec
 
 SETTINGS = BudgetSettings(parse_rate("0.5/s"))

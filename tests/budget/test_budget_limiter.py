@@ -362,6 +362,33 @@ def test_a_file_that_is_removed_each_half_second_still_gives_permits_at_a_slow_r
     assert min(gaps) > 0.5, gaps
 
 
+def test_a_permit_outlives_the_file_that_is_removed_while_it_is_waited_for(path: Path) -> None:
+    """On a busy machine one may be late, but hardly each."""
+
+    class Removing(threading.Event):
+        removed = False
+
+        def wait(self, timeout: float | None = None) -> bool:
+            if not self.removed and requests() == known + 2:
+                self.removed = True
+                path.unlink()
+            return super().wait(timeout)
+
+    def requests() -> int:
+        state = budget.peek(0)
+        return state.requests if state is not None else 0
+
+    budget = opened(path, rate="5")
+    for _ in range(5):
+        known, stop = requests(), Removing()
+        assert budget.take(stop=stop) is not None
+        assert budget.take(stop=stop) is not None
+        assert stop.removed
+        if requests() == known + 2:  # no slot was lost
+            return
+    pytest.fail("each time another slot was waited for")
+
+
 def test_another_file_in_its_place_takes_over_what_is_newer(path: Path) -> None:
     budget = opened(path, rate="1")
     copy = path.with_name("copy")

@@ -137,7 +137,7 @@ def play(cell: Cell, seed: int, who: str = "ours", rate: str = "auto") -> Came:
     ok: list[float] = []
     refused: list[float] = []
 
-    def answer(t: float) -> bool:
+    def answer(t: float, _token: object) -> bool:
         site.rate = first * cell.factor(t)
         passed = not site.refuses("", t)
         (ok if passed else refused).append(t)
@@ -160,13 +160,14 @@ def play(cell: Cell, seed: int, who: str = "ours", rate: str = "auto") -> Came:
 
 def sent(
     controller: Controller,
-    answer: Callable[[float], bool],
+    answer: Callable[[float, object], bool],
     duration_s: float,
     rng: random.Random,
     threads: int,
     latency_s: tuple[float, float],
 ) -> None:
-    """Let `threads` threads send as the controller allows; `answer(t)` says whether a request that arrives passes."""
+    """Let `threads` threads send as the controller allows; `answer(t, token)` says whether a request that arrives
+    passes."""
     least, most = (latency / 2 for latency in latency_s)
     events: list[
         tuple[float, int, object, bool | None]
@@ -177,7 +178,7 @@ def sent(
         while events and events[0][0] <= now:
             at, _, token, passed = heapq.heappop(events)
             if passed is None:
-                passed = answer(at)
+                passed = answer(at, token)
                 heapq.heappush(events, (at + rng.uniform(least, most), next(order), token, passed))
                 continue
             if controller.told(at, token, passed) or not free:

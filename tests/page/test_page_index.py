@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.page import index
+from engine.page import index, index_file
 from engine.page.index import RowIndex, TableFilter
 from engine.queue.directory import Queue
 from engine.queue.making import make_queue
@@ -282,7 +282,7 @@ def test_an_index_that_another_page_is_just_making_is_waited_for(
 
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path, **how: connect(path, **{**how, "timeout": 0.0}))
-    monkeypatch.setattr(index.time, "sleep", sleep)
+    monkeypatch.setattr(index_file.time, "sleep", sleep)
     assert followed(queue, path).size() == 9
     assert len(waits) == 3
 
