@@ -381,10 +381,10 @@ def test_a_permit_outlives_the_file_that_is_removed_while_it_is_waited_for(path:
     budget = opened(path, rate="5")
     for _ in range(5):
         known, stop = requests(), Removing()
-        assert budget.take(stop=stop) is not None
-        assert budget.take(stop=stop) is not None
+        first, second = budget.take(stop=stop), budget.take(stop=stop)
+        assert first is not None and second is not None
         assert stop.removed
-        if requests() == known + 2:  # no slot was lost
+        if second.granted_s - first.granted_s < 0.3:  # no slot was lost
             return
     pytest.fail("each time another slot was waited for")
 
