@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
-from commands import PROCESSES, THREADS, until, videos
+from commands import THREADS, until, videos
 from nights import Place
 from patience import Lateness
 from simulator import StandInServer, simulate
@@ -22,7 +22,7 @@ from simulator import StandInServer, simulate
 from engine.budget import BudgetSettings, parse_rate
 from engine.rehearsal.hidden_limit import HiddenLimit
 
-PACE = 60
+PACE, PROCESSES = 60, 2
 LIMIT, BURST, BLOCK_S = 20.0, 5, 45.0 / PACE
 STRETCH_S = 3.5 * 3600 / PACE
 SETTLING_S = 1800.0 / PACE
@@ -61,7 +61,7 @@ def really(place: Place, rate: str, number: int) -> Seen:
     batch = place.batch(
         videos(int(LIMIT * STRETCH_S), 7 + number), site, f"batch{number}"
     )  # twice as many as can be done
-    with batch.start("-p", "2", "--rate", rate, ENGINE_BUDGET_PACE=f"{PACE}") as command:
+    with batch.start("-p", str(PROCESSES), "--rate", rate, ENGINE_BUDGET_PACE=f"{PACE}") as command:
         until(site.arrivals, 30.0, "for the first request")
         with pytest.raises(subprocess.TimeoutExpired):
             command.process.wait(STRETCH_S + 0.5)

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import recount
-from commands import PROCESSES, THREADS, Batch, Ended, videos, watching
+from commands import THREADS, Batch, Ended, videos, watching
 from nights import Place, played
 from patience import BUSY, Lateness
 
 BEGINS_AFTER = 60  # requests
 PROBE_GAP_S = 2.9  # at least 3 s, less what a request takes to arrive
 BACK_WITHIN_S = 10.0
+PROCESSES = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def outage(place: Place, scene: str, lasted_s: float, count: int, pause_s: float
     with (
         Lateness() as machine,
         watching(batch, pause_s) as onlooker,
-        batch.start("-p", "2", ENGINE_WIRE_LOG=str(wire)) as run,
+        batch.start("-p", str(PROCESSES), ENGINE_WIRE_LOG=str(wire)) as run,
     ):
         batch.seen(BEGINS_AFTER)
         began_s = time.monotonic()
@@ -197,7 +198,7 @@ def blocked_night(place: Place) -> tuple[Batch, Ended, list[dict[str, Any]]]:
     site = place.stand_in(seed=7, scenarios=BLOCKS)
     batch = place.batch(videos(260, 7), site)
     proxies = itertools.chain.from_iterable(("--proxy", site.proxy_url_as(name)) for name in "bc")
-    options = ("-t", str(NIGHT_THREADS), "--rate", "6", *proxies)
+    options = ("-p", str(PROCESSES), "-t", str(NIGHT_THREADS), "--rate", "6", *proxies)
     ended = batch.run(*options, proxy=site.proxy_url_as("a"), timeout_s=240, ENGINE_BUDGET_PACE=str(PACE))
     return batch, ended, site.arrivals()
 
