@@ -27,10 +27,11 @@ from engine.budget.state import (
     unpack,
     unpack_header,
 )
-from engine.budget.subnets import parted
+from engine.budget.subnets import parted, with_share
 from engine.errors import UsageError
 from engine.storage.processes import boot_digest
 
+FREE = bytes(RECORD_BYTES)  # no record
 SETTLE_S = 0.3  # a little more than a thread sleeps that waits for a permit
 Writes = list[tuple[int, bytes]]
 
@@ -45,12 +46,14 @@ def enter(
     *,
     new_run: bool,
     start_factors: list[float] | None = None,
+    subnets: list[int] | None = None,
 ) -> tuple[list[int], Writes]:
     """Find or make the records of a run's egresses in a file with these contents: (where each lies, what to write).
 
-    Records of another boot, damaged ones and those set to another rate are put right on the way, and an egress whose
-    subnet has no record any more learns alone. `start_factors` are the factors of `rate_controller.configure`, one an
-    egress. Raises UsageError.
+    Records of another boot, damaged ones and those set to another rate are put right on the way. An egress whose
+    subnet has no record any more learns alone, and one that is new learns with its subnet where that has a record.
+    `start_factors` are the factors of `rate_controller.configure`, one an egress; `subnets` the keys of their
+    subnets' records, 0 for none. Raises UsageError.
     """
     wanted = set(keys)
     if not wanted:
@@ -65,14 +68,15 @@ def enter(
     same_boot = header is not None and header.boot_id == boot_digest()
     states = [_judged(record, wanted, now, wall, settings, same_boot) for record in records]
     places = _places(states, keys)
-    subnets = {state.key for state in states if state is not None and state.flags & SUBNET}
     factors = start_factors or [1.0] * len(keys)
     for key, label, place, factor in zip(keys, labels, places, factors, strict=True):
-        listed = _listed(states[place], key, label, now, wall, settings, new_run, factor)
-        states[place] = listed if listed.subnet in subnets else parted(listed)
+        states[place] = _listed(states[place], key, label, now, wall, settings, new_run, factor)
+    _share(states, places, subnets or [0] * len(keys), now, settings)
     writes: Writes = []
     for place, state in enumerate(states):
         if state is None:
+            if place < len(records) and unpack(records[place]) is not None:
+                writes.append((offset(place), FREE))
             continue
         keeps = not new_run or state.key in wanted
         record = pack(state if keeps else state._replace(flags=state.flags & ~LISTED))
@@ -156,6 +160,39 @@ def _intact(data: bytes) -> Iterator[tuple[int, EgressState]]:
             yield at, state
 
 
+def _share(
+    states: list[EgressState | None],
+    places: list[int],
+    subnets: list[int],
+    now: float,
+    settings: BudgetSettings,
+) -> None:
+    """See that the run's egresses of a subnet learn with it, all or none. A subnet's record that no egress at the
+    run's rate refers to is given up."""
+    used = {s.subnet for s in states if s is not None and s.configured == settings.configured}
+    records: dict[int, EgressState] = {}
+    for place, state in enumerate(states):
+        if state is not None and state.flags & SUBNET:
+            if state.key in used:
+                records[state.key] = state
+            else:
+                states[place] = None
+    members: dict[int, list[int]] = {}
+    for place, subnet in dict(zip(places, subnets, strict=True)).items():
+        state = states[place]
+        if state is not None:
+            members.setdefault(state.subnet or subnet, []).append(place)
+    for subnet, of_it in members.items():
+        known = {place: state for place in of_it if (state := states[place]) is not None}
+        shared = records.get(subnet)
+        working = sum(state.state != State.RETIRED for state in known.values())
+        for place, state in known.items():
+            if shared is None:
+                states[place] = parted(state, now)
+            elif state.subnet != subnet:
+                states[place] = with_share(state, shared, max(working, 1), now)
+
+
 def _judged(
     record: bytes, keys: set[int], now: float, wall: float, settings: BudgetSettings, same_boot: bool
 ) -> EgressState | None:
@@ -186,7 +223,7 @@ def _listed(
     if state is None:
         state = fresh(key, label, now, wall, settings, start_factor)
     if state.configured != settings.configured:
-        state = configure(state, settings, now, start_factor)
+        state = configure(parted(state, now), settings, now, start_factor)
     if new_run and state.state == State.RETIRED:
         state = state._replace(state=State.CLOSED, why=Why.NONE, fails=0)
     if new_run and state.state == State.OPEN and state.flags & AWAY:

@@ -146,7 +146,7 @@ def test_the_times_are_those_of_the_pace() -> None:
 # ---- what they share --------------------------------------------------------------------------------------
 def joined(members: Sequence[EgressState]) -> tuple[list[EgressState], EgressState]:
     shared = added_up(members, SUBNET, NOW, WALL, AUTO)
-    return [with_share(member, shared, len(members)) for member in members], shared
+    return [with_share(member, shared, len(members), NOW) for member in members], shared
 
 
 def test_rates_and_histories_are_added_up() -> None:
@@ -320,12 +320,12 @@ def test_who_is_refused_while_others_are_served_is_alone() -> None:
 
 def test_parted_egresses_go_on_from_about_their_share() -> None:
     [first, *_], _ = closed_together()
-    alone = parted(first)
+    alone = parted(first, NOW)
     assert (alone.flags & TOGETHER, alone.subnet, alone.phase) == (0, 0, Phase.START)
     assert LEAST_START <= alone.rate_per_s / first.rate_per_s <= MOST_START
     assert plausible(alone, NOW, AUTO)
-    assert parted(alone) is alone
-    at_ceiling = parted(first._replace(configured=2 * first.interval))
+    assert parted(alone, NOW) is alone
+    at_ceiling = parted(first._replace(configured=2 * first.interval), NOW)
     assert (at_ceiling.phase, at_ceiling.interval) == (Phase.FIXED, 2 * first.interval)
 
 
