@@ -27,7 +27,7 @@ from engine.budget.state import (
     unpack,
     unpack_header,
 )
-from engine.budget.subnets import parted, with_share
+from engine.budget.subnets import for_so_many, parted, with_share
 from engine.errors import UsageError
 from engine.storage.processes import boot_digest
 
@@ -170,11 +170,11 @@ def _share(
     """See that the run's egresses of a subnet learn with it, all or none. A subnet's record that no egress at the
     run's rate refers to is given up."""
     used = {s.subnet for s in states if s is not None and s.configured == settings.configured}
-    records: dict[int, EgressState] = {}
+    records: dict[int, int] = {}
     for place, state in enumerate(states):
         if state is not None and state.flags & SUBNET:
             if state.key in used:
-                records[state.key] = state
+                records[state.key] = place
             else:
                 states[place] = None
     members: dict[int, list[int]] = {}
@@ -184,7 +184,9 @@ def _share(
             members.setdefault(state.subnet or subnet, []).append(place)
     for subnet, of_it in members.items():
         known = {place: state for place in of_it if (state := states[place]) is not None}
-        shared = records.get(subnet)
+        shared = states[records[subnet]] if subnet in records else None
+        if shared is not None:
+            shared = states[records[subnet]] = for_so_many(shared, len(known), settings)
         working = sum(state.state != State.RETIRED for state in known.values())
         for place, state in known.items():
             if shared is None:

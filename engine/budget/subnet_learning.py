@@ -48,8 +48,9 @@ class Subnets:
         ) -> tuple[dict[int, EgressState], EgressState | None]:
             known = {egress: state for egress in members if (state := states[egress]) is not None}
             shared = self._store.peek_subnet(subnet_key(subnet))
-            if shared is not None:  # others found out, as those of another run, or before it was used
-                return _with_shares(known, shared, now), shared
+            if shared is not None:  # others found out, as those of another run
+                new = any(not state.subnet for state in known.values())
+                return (_with_shares(known, shared, now), shared) if new else ({}, None)
             alone = [parted(state, now) for state in known.values()]
             settings: BudgetSettings = self._store.settings
             if len(alone) < len(members) or not share_a_limit(alone, now, settings):

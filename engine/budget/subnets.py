@@ -160,6 +160,15 @@ def _learnt(parts: Sequence[Learnt]) -> Learnt:
     )
 
 
+def for_so_many(subnet: EgressState, members: int, settings: BudgetSettings) -> EgressState:
+    """The record of a subnet of which a run uses so many egresses: where it has a ceiling, each brings its own."""
+    ceiling = settings.configured / members
+    if ceiling <= 0 or subnet.configured <= ceiling * (1 + 1e-6):
+        return subnet
+    at_ceiling = subnet.phase == Phase.FIXED
+    return subnet._replace(configured=ceiling, phase=Phase.HOLD if at_ceiling else subnet.phase)
+
+
 def with_share(member: EgressState, subnet: EgressState, members: int, now: float) -> EgressState:
     """An egress that learns with its subnet, at its share of the rate: what is shown of it, and what it goes on with
     should the subnet's record be lost. So one that is closed also notes until when the subnet is blocked."""

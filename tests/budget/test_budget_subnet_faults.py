@@ -24,6 +24,7 @@ from engine.budget.state import (
     TOGETHER,
     EgressState,
     Header,
+    Phase,
     State,
     Why,
     offset,
@@ -33,7 +34,15 @@ from engine.budget.state import (
 )
 from engine.budget.store import Store
 from engine.budget.subnet_learning import JOINED, PARTED
-from engine.budget.subnets import ALONE_FAILS, added_up, as_seen, parted, take_together, with_share
+from engine.budget.subnets import (
+    ALONE_FAILS,
+    added_up,
+    as_seen,
+    for_so_many,
+    parted,
+    take_together,
+    with_share,
+)
 from engine.model import EgressSpec
 
 NOW, WALL = 50_000.0, 1.7e9
@@ -150,6 +159,10 @@ def test_a_proxy_that_is_added_learns_with_its_subnet(run: SubnetRun) -> None:
     run.budget = run.open(new_run=True, count=5)
     assert together(run.budget) == [True] * 5 + [False]
     assert not run.budget.usable(4)
+    run.budget.close()
+    run.budget = run.open(new_run=True, count=1)  # two of the subnet's are not in the list any more
+    assert together(run.budget) == [True, False]
+    assert not run.budget.usable(0)
 
 
 def test_one_that_another_run_has_as_well_joins_when_it_is_refused(run: SubnetRun) -> None:
@@ -162,6 +175,10 @@ def test_one_that_another_run_has_as_well_joins_when_it_is_refused(run: SubnetRu
         assert permit is not None
         other.report(permit, Outcome.BLOCKED, job=attempt)
     assert together(other) == [True] * 5 + [False]
+    state = other.peek(4)
+    assert state is not None
+    assert other._subnets is not None
+    other._subnets.refused(4, state, None)  # as by another thread that was refused before
     assert [what for _, what, _ in run.events].count(JOINED) == 2
     other.close()
 
@@ -254,6 +271,18 @@ def test_the_ceiling_of_a_run_holds_for_each(working: int) -> None:
     for own in slots.values():
         assert 19 <= len(own) <= 22
         assert all(later - earlier >= 0.49 for earlier, later in itertools.pairwise(own[2:]))
+
+
+def test_more_egresses_raise_the_ceiling_of_their_subnet() -> None:
+    _, shared, settings = joined("2/s", 4)
+    shared = shared._replace(phase=Phase.FIXED)
+    assert shared.configured == pytest.approx(1 / 8)
+    more = for_so_many(shared, 10, settings)
+    assert (more.configured, more.phase) == (pytest.approx(1 / 20), Phase.HOLD)
+    assert for_so_many(shared, 4, settings) is shared
+    assert for_so_many(shared, 1, settings) is shared
+    _, shared, settings = joined("auto", 4)
+    assert for_so_many(shared, 10, settings) is shared
 
 
 def test_a_share_is_no_faster_than_the_ceiling() -> None:
