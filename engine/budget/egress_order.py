@@ -75,7 +75,7 @@ class Order:
             self._aside[top.egress] = now + SLICE_S
             self._show_front(self._line_of[top.egress])
         if top is None or (top.ready > now and not top.closed):
-            aside = [seat for egress in self._aside if (seat := self._as_known(egress)) is not None]
+            aside = [seat for egress in self._aside if (seat := self._with_slot(egress)) is not None]
             if top is None or (aside and sum(seat.closed for seat in aside) == self._closed):
                 return min(aside)
         return top
@@ -137,12 +137,13 @@ class Order:
         line = self._line_of[seat.egress]
         return seat is (self._fronts.get(line) if line else self._seats[seat.egress])
 
-    def _as_known(self, egress: int) -> Seat | None:
-        """An egress's seat, with the slot of its subnet."""
-        seat, state = self._seats[egress], self._states[egress]
-        if seat is None or state is None or not self._line_of[egress]:
+    def _with_slot(self, egress: int) -> Seat | None:
+        """An egress's seat, in a line with the slot that is its subnet's next."""
+        seat = self._seats[egress]
+        if seat is None or not self._line_of[egress]:
             return seat
-        return seat._replace(ready=ready_at(state))
+        state = self._store.peek(egress)
+        return seat if state is None else seat._replace(ready=ready_at(state))
 
     def _show_front(self, key: int) -> None:
         """Put whoever is the first of a line into the heap."""
@@ -151,7 +152,7 @@ class Order:
             return
         while line and (line[0] is not self._seats[line[0].egress] or line[0].egress in self._aside):
             heapq.heappop(line)
-        front = self._as_known(line[0].egress) if line else None
+        front = self._with_slot(line[0].egress) if line else None
         if front is None:
             del self._lines[key]
             self._fronts.pop(key, None)
