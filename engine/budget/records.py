@@ -100,22 +100,25 @@ def repaired(
     return begun_anew(left, label, now, wall, settings)
 
 
-def place_of(data: bytes, key: int) -> tuple[int, Writes] | None:
-    """Where a subnet's record is, or may be made, in a file with these contents; None when it has no room."""
+def place_of(data: bytes, key: int, keys: set[int]) -> tuple[int, Writes] | None:
+    """Where a subnet's record is, or may be made, in a file with these contents, at last in place of an old egress;
+    None when it has no room. `keys` are those of the run's egresses."""
     header = unpack_header(data[:RECORD_BYTES])
     if header is None:
         return None
-    free = offset(header.egresses)
+    free, old = offset(header.egresses), []
     for at in range(offset(0), min(len(data), offset(header.egresses)), RECORD_BYTES):
         state = unpack(data[at : at + RECORD_BYTES])
         if state is not None and state.key == key:
             return at, []
         if state is None:
             free = min(free, at)
+        elif not state.flags & (LISTED | SUBNET) and state.key not in keys:
+            old.append((state.requests, at))
     if free < offset(header.egresses):
         return free, []
     if header.egresses >= MAX_EGRESSES:
-        return None
+        return (min(old)[1], []) if old else None
     return free, [(0, pack_header(header._replace(egresses=header.egresses + 1)))]
 
 
@@ -243,8 +246,12 @@ def _places(states: list[EgressState | None], keys: list[int]) -> list[int]:
     free = [place for place, state in enumerate(states) if state is None]
     free += range(len(states), MAX_EGRESSES)
     wanted = set(keys)
-    old = [(s.flags & LISTED, s.requests, at) for at, s in enumerate(states) if s and s.key not in wanted]
-    free += [place for _, _, place in sorted(old)]
+    old = [
+        (s.flags & LISTED, s.flags & SUBNET, s.requests, at)
+        for at, s in enumerate(states)
+        if s and s.key not in wanted
+    ]
+    free += [place for *_, place in sorted(old)]
     for key, place in zip(missing, free, strict=False):
         states.extend([None] * (place + 1 - len(states)))
         states[place] = None

@@ -211,7 +211,7 @@ class Store:
         with self.locked():
             states, subnet = change(self.own_states(), time.monotonic(), time.time())
             if subnet is not None:
-                place = place_of(self._file.read_all(), subnet.key)
+                place = place_of(self._file.read_all(), subnet.key, set(self._keys))
                 if place is None:
                     return None
                 self._subnet_at[subnet.key] = place[0]

@@ -19,6 +19,7 @@ from engine.budget.records import found
 from engine.budget.snapshot import remembered
 from engine.budget.state import (
     CONFIRMED,
+    MAX_EGRESSES,
     RECORD_BYTES,
     SUBNET,
     TOGETHER,
@@ -192,6 +193,23 @@ def test_at_another_rate_the_record_of_the_subnet_is_given_up_and_its_block_goes
     assert together(run.budget) == [False] * 4
     assert not run.budget.usable(2)
     assert 400 < snapshot(run.path)[2].open_in_s <= 500
+
+
+def test_in_a_full_file_a_subnet_takes_the_place_of_an_old_egress(tmp_path: Path) -> None:
+    run = SubnetRun(tmp_path)
+    old = [EgressSpec(f"o{n:04}", f"http://o{n}.example:80") for n in range(MAX_EGRESSES - 4)]
+    run.budget.close()
+    Budget.open(run.path, old, RUN).close()
+    assert os.path.getsize(run.path) == offset(MAX_EGRESSES)
+    run.budget = run.open(new_run=True)
+    run.join()
+    assert together(run.budget) == [True, True, True, False]
+    assert os.path.getsize(run.path) == offset(MAX_EGRESSES)
+    run.budget.close()
+    Budget.open(run.path, [EgressSpec("new", "http://new.example:80")], RUN).close()
+    run.budget = run.open()
+    assert together(run.budget) == [True, True, True, False]
+    run.budget.close()
 
 
 # ---- damage -----------------------------------------------------------------------------------------------
