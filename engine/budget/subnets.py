@@ -50,6 +50,8 @@ def subnet_of(spec: EgressSpec) -> str:
         address = ipaddress.ip_address(urlsplit(spec.proxy_url).hostname or "")
     except ValueError:  # a name
         return ""
+    if address.version == 6 and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     return str(ipaddress.ip_network((address, PREFIX[address.version]), strict=False))
 
 

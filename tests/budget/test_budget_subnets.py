@@ -78,6 +78,7 @@ def refused(number: int, per_s: float = 1.0, ago_s: float = 10.0, **fields: obje
         ("http://203.0.113.7:8080", SUBNET),
         ("socks5h://user:word@203.0.113.250:1", SUBNET),
         ("http://[2001:db8:1:2::3]:80", "2001:db8:1::/48"),
+        ("http://[::ffff:203.0.113.7]:80", SUBNET),
         ("http://127.0.0.1:9", "127.0.0.0/24"),
         ("http://proxy.example:80", ""),
         ("http://203.0.113.7.example:80", ""),
