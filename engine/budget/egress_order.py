@@ -1,8 +1,9 @@
 """In which order the egresses of a run are free, and which of them had a success last.
 
 Other processes use them too. So the egress that seems to be free first is looked at again before it is chosen, and a
-few records are read anew four times a second, one after the other. What a permit costs grows with the logarithm of
-the number of egresses; only the first one looks at all of them.
+few records are read anew four times a second, one after the other. Egresses that learn together are free at the
+same moment, which moves with each permit: they stand in a line of their own, and only its first one in the order.
+What a permit costs grows with the logarithm of the number of egresses; only the first one looks at all of them.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ class Order:
         self._seats: list[Seat | None] = [None] * len(self._store)
         self._states: list[EgressState | None] = [None] * len(self._store)
         self._heap: list[Seat] = []  # with some that are not in `_seats` any more: those count for nothing
+        self._line_of = [0] * len(
+            self._store
+        )  # the key of its subnet, for an egress that waits for nothing else
+        self._lines: dict[int, list[Seat]] = {}  # of each subnet a heap, by who rested longest
+        self._fronts: dict[int, Seat] = {}  # of each subnet the seat in `_heap`
         self._aside: dict[int, float] = {}  # to be avoided: until when they are not asked about again
         self._closed = 0  # of `_seats`
         self._seated_at = 0.0
@@ -61,14 +67,15 @@ class Order:
             self._ask_again(now)
         while (top := self._top()) is not None:
             self._seat(top.egress, self._store.peek(top.egress))
-            if self._seats[top.egress] is not top:
+            if not self._stands(top):
                 continue  # another process has used it
             if avoid is None or top.ready > now or not avoid(top.egress, self._awaited(top.egress, now)):
                 break
             heapq.heappop(self._heap)
             self._aside[top.egress] = now + SLICE_S
+            self._show_front(self._line_of[top.egress])
         if top is None or (top.ready > now and not top.closed):
-            aside = [seat for egress in self._aside if (seat := self._seats[egress]) is not None]
+            aside = [seat for egress in self._aside if (seat := self._with_slot(egress)) is not None]
             if top is None or (aside and sum(seat.closed for seat in aside) == self._closed):
                 return min(aside)
         return top
@@ -120,14 +127,50 @@ class Order:
     # ---- the heap ----------------------------------------------------------------------------------------
     def _top(self) -> Seat | None:
         while self._heap:
-            if self._heap[0] is self._seats[self._heap[0].egress]:
+            if self._stands(self._heap[0]):
                 return self._heap[0]
             heapq.heappop(self._heap)
         return None
 
+    def _stands(self, seat: Seat) -> bool:
+        """Whether a seat in the heap is true, as far as is known."""
+        line = self._line_of[seat.egress]
+        return seat is (self._fronts.get(line) if line else self._seats[seat.egress])
+
+    def _with_slot(self, egress: int) -> Seat | None:
+        """An egress's seat, in a line with the slot that is its subnet's next."""
+        seat = self._seats[egress]
+        if seat is None or not self._line_of[egress]:
+            return seat
+        state = self._store.peek(egress)
+        return seat if state is None else seat._replace(ready=ready_at(state))
+
+    def _show_front(self, key: int) -> None:
+        """Put whoever is the first of a line into the heap."""
+        line = self._lines.get(key)
+        if line is None:
+            return
+        while line and (line[0] is not self._seats[line[0].egress] or line[0].egress in self._aside):
+            heapq.heappop(line)
+        front = self._with_slot(line[0].egress) if line else None
+        if front is None:
+            del self._lines[key]
+            self._fronts.pop(key, None)
+        elif front != self._fronts.get(key):
+            self._fronts[key] = front
+            heapq.heappush(self._heap, front)
+
+    def _push(self, seat: Seat) -> None:
+        line = self._line_of[seat.egress]
+        if line:
+            heapq.heappush(self._lines.setdefault(line, []), seat)
+            self._show_front(line)
+        else:
+            heapq.heappush(self._heap, seat)
+
     def _seat(self, egress: int, state: EgressState | None) -> None:
         """Put an egress where its record says; None: whoever holds the lock will see."""
-        before = self._seats[egress]
+        before, line, key = self._seats[egress], self._line_of[egress], 0
         if state is None:
             seat = Seat(0.0, 0.0, egress, True)
         elif state is self._states[egress]:
@@ -136,18 +179,24 @@ class Order:
             self._states[egress] = state
             self.succeeded(egress, state.ok_at)
             rested = self._store.used_last(egress) if state.flags & TOGETHER else state.tat
-            seat = Seat(ready_at(state), rested, egress, state.state == State.CLOSED)
-        if seat == before:
+            key = state.subnet if state.state == State.CLOSED else 0
+            seat = Seat(0.0 if key else ready_at(state), rested, egress, state.state == State.CLOSED)
+        if seat == before and key == line:
+            self._show_front(key)
             return
-        self._seats[egress] = seat
+        self._seats[egress], self._line_of[egress] = seat, key
         self._closed += seat.closed - (before is not None and before.closed)
         self._aside.pop(egress, None)
         if self._heap and self._heap[0] is before:
-            heapq.heapreplace(self._heap, seat)
-        else:
-            heapq.heappush(self._heap, seat)
+            heapq.heappop(self._heap)
+        self._push(seat)
+        self._show_front(line)
         if len(self._heap) > 2 * len(self._seats) + SWEPT:
-            self._heap = [each for each in self._seats if each is not None and each.egress not in self._aside]
+            self._heap = [
+                each
+                for each in (*self._seats, *self._fronts.values())
+                if each is not None and each.egress not in self._aside and self._stands(each)
+            ]
             heapq.heapify(self._heap)
 
     def _seat_some(self, now: float) -> None:
@@ -172,4 +221,4 @@ class Order:
             del self._aside[egress]
             seat = self._seats[egress]
             if seat is not None:
-                heapq.heappush(self._heap, seat)
+                self._push(seat)

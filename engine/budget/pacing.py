@@ -61,8 +61,8 @@ def take(
     """Reserve the next slot for thread `holder`, or say how many seconds until it is worth asking again.
 
     A probe's holder may take more while its probe is out, for an attempt is more than one request. A `further`
-    request of an attempt shows that the one before was answered. Not `paced`: what holds is the breaker alone. Raises
-    nothing; a retired egress waits for ever (`math.inf`).
+    request of an attempt shows that the one before was answered. Not `paced`: what holds is the breaker, and the
+    run's own ceiling. Raises nothing; a retired egress waits for ever (`math.inf`).
     """
     if state.state != State.CLOSED:
         if state.state == State.RETIRED:
@@ -71,7 +71,7 @@ def take(
         if now < state.open_until and not probing:
             return state, state.open_until - now
     interval = state.interval if state.state == State.CLOSED else probe_interval(state, settings)
-    interval = interval if paced else 0.0
+    interval = interval if paced else max(state.configured, 0.0)
     if interval <= 0:
         slot, tat, expires = now, now, math.inf
     else:
@@ -252,6 +252,7 @@ def emptied(state: EgressState, now: float, wall: float, settings: BudgetSetting
         ok=state.ok if state.ok < MAX_COUNT else 0,
         blocked=state.blocked if state.blocked < MAX_COUNT else 0,
         trouble_since=now if state.trouble_since != 0 else 0.0,
+        subnet=state.subnet,
         refused_job=state.refused_job,
         away=state.away,
     )

@@ -27,10 +27,11 @@ from engine.budget.state import (
     unpack,
     unpack_header,
 )
-from engine.budget.subnets import parted
+from engine.budget.subnets import for_so_many, parted, with_share
 from engine.errors import UsageError
 from engine.storage.processes import boot_digest
 
+FREE = bytes(RECORD_BYTES)  # no record
 SETTLE_S = 0.3  # a little more than a thread sleeps that waits for a permit
 Writes = list[tuple[int, bytes]]
 
@@ -45,12 +46,14 @@ def enter(
     *,
     new_run: bool,
     start_factors: list[float] | None = None,
+    subnets: list[int] | None = None,
 ) -> tuple[list[int], Writes]:
     """Find or make the records of a run's egresses in a file with these contents: (where each lies, what to write).
 
-    Records of another boot, damaged ones and those set to another rate are put right on the way, and an egress whose
-    subnet has no record any more learns alone. `start_factors` are the factors of `rate_controller.configure`, one an
-    egress. Raises UsageError.
+    Records of another boot, damaged ones and those set to another rate are put right on the way. An egress whose
+    subnet has no record any more learns alone, and one that is new learns with its subnet where that has a record.
+    `start_factors` are the factors of `rate_controller.configure`, one an egress; `subnets` the keys of their
+    subnets' records, 0 for none. Raises UsageError.
     """
     wanted = set(keys)
     if not wanted:
@@ -65,14 +68,15 @@ def enter(
     same_boot = header is not None and header.boot_id == boot_digest()
     states = [_judged(record, wanted, now, wall, settings, same_boot) for record in records]
     places = _places(states, keys)
-    subnets = {state.key for state in states if state is not None and state.flags & SUBNET}
     factors = start_factors or [1.0] * len(keys)
     for key, label, place, factor in zip(keys, labels, places, factors, strict=True):
-        listed = _listed(states[place], key, label, now, wall, settings, new_run, factor)
-        states[place] = listed if listed.subnet in subnets else parted(listed)
+        states[place] = _listed(states[place], key, label, now, wall, settings, new_run, factor)
+    _share(states, places, subnets or [0] * len(keys), now, settings)
     writes: Writes = []
     for place, state in enumerate(states):
         if state is None:
+            if place < len(records) and unpack(records[place]) is not None:
+                writes.append((offset(place), FREE))
             continue
         keeps = not new_run or state.key in wanted
         record = pack(state if keeps else state._replace(flags=state.flags & ~LISTED))
@@ -96,22 +100,25 @@ def repaired(
     return begun_anew(left, label, now, wall, settings)
 
 
-def place_of(data: bytes, key: int) -> tuple[int, Writes] | None:
-    """Where a subnet's record is, or may be made, in a file with these contents; None when it has no room."""
+def place_of(data: bytes, key: int, keys: set[int]) -> tuple[int, Writes] | None:
+    """Where a subnet's record is, or may be made, in a file with these contents, at last in place of an old egress;
+    None when it has no room. `keys` are those of the run's egresses."""
     header = unpack_header(data[:RECORD_BYTES])
     if header is None:
         return None
-    free = offset(header.egresses)
+    free, old = offset(header.egresses), []
     for at in range(offset(0), min(len(data), offset(header.egresses)), RECORD_BYTES):
         state = unpack(data[at : at + RECORD_BYTES])
         if state is not None and state.key == key:
             return at, []
         if state is None:
             free = min(free, at)
+        elif not state.flags & (LISTED | SUBNET) and state.key not in keys:
+            old.append((state.requests, at))
     if free < offset(header.egresses):
         return free, []
     if header.egresses >= MAX_EGRESSES:
-        return None
+        return (min(old)[1], []) if old else None
     return free, [(0, pack_header(header._replace(egresses=header.egresses + 1)))]
 
 
@@ -156,6 +163,41 @@ def _intact(data: bytes) -> Iterator[tuple[int, EgressState]]:
             yield at, state
 
 
+def _share(
+    states: list[EgressState | None],
+    places: list[int],
+    subnets: list[int],
+    now: float,
+    settings: BudgetSettings,
+) -> None:
+    """See that the run's egresses of a subnet learn with it, all or none. A subnet's record that no egress at the
+    run's rate refers to is given up."""
+    used = {s.subnet for s in states if s is not None and s.configured == settings.configured}
+    records: dict[int, int] = {}
+    for place, state in enumerate(states):
+        if state is not None and state.flags & SUBNET:
+            if state.key in used:
+                records[state.key] = place
+            else:
+                states[place] = None
+    members: dict[int, list[int]] = {}
+    for place, subnet in dict(zip(places, subnets, strict=True)).items():
+        state = states[place]
+        if state is not None:
+            members.setdefault(state.subnet or subnet, []).append(place)
+    for subnet, of_it in members.items():
+        known = {place: state for place in of_it if (state := states[place]) is not None}
+        shared = states[records[subnet]] if subnet in records else None
+        if shared is not None:
+            shared = states[records[subnet]] = for_so_many(shared, len(known), settings)
+        working = sum(state.state != State.RETIRED for state in known.values())
+        for place, state in known.items():
+            if shared is None:
+                states[place] = parted(state, now)
+            elif state.subnet != subnet:
+                states[place] = with_share(state, shared, max(working, 1), now)
+
+
 def _judged(
     record: bytes, keys: set[int], now: float, wall: float, settings: BudgetSettings, same_boot: bool
 ) -> EgressState | None:
@@ -186,7 +228,7 @@ def _listed(
     if state is None:
         state = fresh(key, label, now, wall, settings, start_factor)
     if state.configured != settings.configured:
-        state = configure(state, settings, now, start_factor)
+        state = configure(parted(state, now), settings, now, start_factor)
     if new_run and state.state == State.RETIRED:
         state = state._replace(state=State.CLOSED, why=Why.NONE, fails=0)
     if new_run and state.state == State.OPEN and state.flags & AWAY:
@@ -204,8 +246,12 @@ def _places(states: list[EgressState | None], keys: list[int]) -> list[int]:
     free = [place for place, state in enumerate(states) if state is None]
     free += range(len(states), MAX_EGRESSES)
     wanted = set(keys)
-    old = [(s.flags & LISTED, s.requests, at) for at, s in enumerate(states) if s and s.key not in wanted]
-    free += [place for _, _, place in sorted(old)]
+    old = [
+        (s.flags & LISTED, s.flags & SUBNET, s.requests, at)
+        for at, s in enumerate(states)
+        if s and s.key not in wanted
+    ]
+    free += [place for *_, place in sorted(old)]
     for key, place in zip(missing, free, strict=False):
         states.extend([None] * (place + 1 - len(states)))
         states[place] = None

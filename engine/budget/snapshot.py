@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,10 +23,12 @@ from engine.budget.state import (
     unpack,
     unpack_header,
 )
+from engine.budget.subnets import closed_by_both, with_share
 from engine.storage.processes import boot_digest
 
 _unpacked = lru_cache(maxsize=MAX_EGRESSES)(unpack)  # few of many change between two looks
 _BLOCK_BYTES = 16 * RECORD_BYTES
+FREE = bytes(RECORD_BYTES)
 READS = 3  # a record that is being written may be seen torn
 
 
@@ -66,16 +69,13 @@ def snapshot(path: str) -> list[EgressView]:
     A damaged record is left out. Never raises because of what is in the file.
     """
     states, same_boot = _read(path)
-    subnets = {state.key: state for state in states if state.flags & SUBNET}
     now, wall = time.monotonic(), time.time()
-    return [
-        view(_with_subnet(state, subnets), now, wall, same_boot) for state in states if state.flags & LISTED
-    ]
+    return [view(state, now, wall, same_boot) for state in _with_subnets(states, now)]
 
 
 def remembered(path: str) -> list[EgressState]:
-    """The records of the run that uses (or last used) this budget file, as they are."""
-    return [state for state in _read(path)[0] if state.flags & LISTED]
+    """The egresses of the run that uses (or last used) this budget file, as their records and their subnets' are."""
+    return _with_subnets(_read(path)[0], time.monotonic())
 
 
 def totals(path: str) -> tuple[int, int]:
@@ -113,25 +113,26 @@ def _read(path: str) -> tuple[list[EgressState], bool]:
         finally:
             os.close(fd)
         records = [data[at : at + RECORD_BYTES] for at in range(offset(0), len(data), RECORD_BYTES)]
-        states = [_unpacked(record) for record in records]
+        states = [_unpacked(record) for record in records if record != FREE]
         if None not in states or not left:
             break
     header = unpack_header(data[:RECORD_BYTES])
     return [state for state in states if state], header is not None and header.boot_id == boot_digest()
 
 
-def _with_subnet(state: EgressState, subnets: dict[int, EgressState]) -> EgressState:
-    """An egress that works itself, as the limit that it shares with others lets it be."""
-    subnet = subnets.get(state.subnet)
-    if subnet is None or state.state != State.CLOSED:
-        return state
-    return state._replace(
-        state=subnet.state,
-        why=subnet.why,
-        open_until=subnet.open_until,
-        open_until_wall=subnet.open_until_wall,
-        tat=subnet.tat,
-    )
+def _with_subnets(states: list[EgressState], now: float) -> list[EgressState]:
+    """The egresses of the run, each at its share of what it shares with others, and closed by that as well."""
+    subnets = {state.key: state for state in states if state.flags & SUBNET}
+    listed = [state for state in states if state.flags & LISTED]
+    working = Counter(state.subnet for state in listed if state.state != State.RETIRED)
+    return [
+        closed_by_both(with_share(state, subnet, max(working[subnet.key], 1), now), subnet)._replace(
+            tat=max(state.tat, subnet.tat)
+        )
+        if (subnet := subnets.get(state.subnet)) is not None
+        else state
+        for state in listed
+    ]
 
 
 def view(state: EgressState, now: float, wall: float, same_boot: bool) -> EgressView:

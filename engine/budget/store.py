@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from engine.budget.budget_file import BudgetFile
 from engine.budget.pacing import plausible
-from engine.budget.records import enter, found, place_of, repaired
+from engine.budget.records import FREE, enter, found, place_of, repaired
 from engine.budget.settings import BudgetSettings
 from engine.budget.state import (
     RECORD_BYTES,
@@ -28,7 +28,15 @@ from engine.budget.state import (
     pack,
     unpack,
 )
-from engine.budget.subnets import as_seen, parted, start_factors, subnets_of
+from engine.budget.subnets import (
+    as_seen,
+    parted,
+    start_factors,
+    subnet_key,
+    subnet_of,
+    subnets_of,
+    with_share,
+)
 from engine.model import EgressSpec
 
 READS = 3  # without the lock a record may be read while it is written
@@ -77,6 +85,7 @@ class Store:
         self._believed: list[tuple[bytes, EgressState] | None] = [None] * len(egresses)
         self._seen: list[tuple[EgressState, EgressState, EgressState] | None] = [None] * len(egresses)
         self._start_factors = start_factors(subnets_of(egresses))
+        self._subnet_keys = [subnet_key(name) if (name := subnet_of(spec)) else 0 for spec in egresses]
         self._subnet_at: dict[int, int] = {}  # key: where its record lay when it was last looked for
         self._subnets: dict[int, tuple[bytes, EgressState]] = {}  # believed
         self._counts: dict[int, list[int]] = {}  # egress: requests (below 0: not sent after all), bytes
@@ -175,8 +184,9 @@ class Store:
             if before is None:
                 before = self._repair(egress)
             subnet = self.peek_subnet(before.subnet) if before.flags & TOGETHER else None
-            state = before if subnet is not None else parted(before)  # the same where it learns alone
-            record = Transaction(state, time.monotonic(), time.time(), subnet)
+            now = time.monotonic()
+            state = before if subnet is not None else parted(before, now)  # the same where it learns alone
+            record = Transaction(state, now, time.time(), subnet)
             yield record
             after = record.state
             if after is not before or egress in self._counts:
@@ -196,20 +206,40 @@ class Store:
     def change(self, change: Change) -> EgressState | None:
         """Change several egresses under one lock: `change(own states, now, wall)` says which, and the record of the
         subnet that they share from then on, if it is to be written. Returns that, unless the file has no room for it:
-        then nothing is changed. Raises DiskError."""
+        then nothing is changed. That record is written last: before it, whoever refers to it goes on alone. Raises
+        DiskError."""
         with self.locked():
             states, subnet = change(self.own_states(), time.monotonic(), time.time())
             if subnet is not None:
-                place = place_of(self._file.read_all(), subnet.key)
+                place = place_of(self._file.read_all(), subnet.key, set(self._keys))
                 if place is None:
                     return None
                 self._subnet_at[subnet.key] = place[0]
-                self._write_subnet(subnet)
                 for at, data in place[1]:
                     self._file.put(at, data)
             for egress, state in states.items():
                 self._write(egress, state)
+            if subnet is not None:
+                self._write_subnet(subnet)
             return subnet
+
+    def part(self, key: int) -> bool:
+        """End what the egresses of a subnet share; False when others have done so. The record goes first: whoever
+        still refers to it then goes on alone. Raises DiskError."""
+        with self.locked():
+            at = found(self._file.read_all(), key)
+            if at is None:
+                return False
+            self._file.put(at, FREE)
+            now = time.monotonic()
+            for egress, state in enumerate(self.own_states()):
+                if state is not None and state.subnet == key:
+                    # The refusal was one egress's: the others are not blocked.
+                    self._write(
+                        egress,
+                        parted(state._replace(open_until=0.0) if state.state == State.CLOSED else state, now),
+                    )
+            return True
 
     def add(self, egress: int, *, requests: int = 0, body_bytes: int = 0) -> None:
         """Count in this process; written with the egress's next state, or by `flush`."""
@@ -265,6 +295,10 @@ class Store:
         if state is None:
             key, label = self._keys[egress], self._labels[egress]
             state = repaired(data, key, label, time.monotonic(), time.time(), self.settings)
+            shared = self.peek_subnet(self._subnet_keys[egress]) if self._subnet_keys[egress] else None
+            if shared is not None:
+                members = sum(each == self._subnet_keys[egress] for each in self._subnet_keys)
+                state = with_share(state, shared, members, time.monotonic())
             self._write(egress, state)
         return state
 
@@ -280,6 +314,7 @@ class Store:
             self.settings,
             new_run=new_run,
             start_factors=self._start_factors,
+            subnets=self._subnet_keys,
         )
         for at, record in writes:
             self._file.put(at, record)

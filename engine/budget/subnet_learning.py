@@ -35,8 +35,8 @@ class Subnets:
         if not subnet:
             return
         if shared is not None:
-            if is_alone(state, shared):
-                self._part(subnet)
+            if is_alone(state, shared) and self._store.part(shared.key):
+                self._on_event(self._members[subnet][0], PARTED, 0.0)
         elif state.flags & CONFIRMED and state.state == State.OPEN:
             self._join_if_shared(subnet)
 
@@ -47,26 +47,20 @@ class Subnets:
             states: Sequence[EgressState | None], now: float, wall: float
         ) -> tuple[dict[int, EgressState], EgressState | None]:
             known = {egress: state for egress in members if (state := states[egress]) is not None}
-            alone = [state for state in known.values() if not state.subnet]
+            shared = self._store.peek_subnet(subnet_key(subnet))
+            if shared is not None:  # others found out, as those of another run
+                new = any(not state.subnet for state in known.values())
+                return (_with_shares(known, shared, now), shared) if new else ({}, None)
+            alone = [parted(state, now) for state in known.values()]
             settings: BudgetSettings = self._store.settings
             if len(alone) < len(members) or not share_a_limit(alone, now, settings):
                 return {}, None
             shared = added_up(alone, subnet, now, wall, settings)
-            return _with_shares(known, shared), shared
+            return _with_shares(known, shared, now), shared
 
         shared = self._store.change(joined)
         if shared is not None:
             self._on_event(members[0], JOINED, 0.0)
-
-    def _part(self, subnet: str) -> None:
-        members = self._members[subnet]
-        self._store.change(
-            lambda states, now, wall: (
-                {egress: parted(state) for egress in members if (state := states[egress]) is not None},
-                None,
-            )
-        )
-        self._on_event(members[0], PARTED, 0.0)
 
     def _moved(self, before: EgressState, after: EgressState, now: float) -> None:
         """A subnet has another state now: show each of its egresses its share, and say what happened to those that
@@ -82,7 +76,7 @@ class Subnets:
                 for egress in members
                 if (state := states[egress]) is not None and state.subnet == after.key
             )
-            return _with_shares(own, after), None
+            return _with_shares(own, self._store.peek_subnet(after.key) or after, now), None
 
         self._store.change(shared_out)
         was_told = before.flags & CONFIRMED and before.state != State.CLOSED
@@ -92,6 +86,6 @@ class Subnets:
                     self._on_event(egress, *event(before, after, now))
 
 
-def _with_shares(states: dict[int, EgressState], shared: EgressState) -> dict[int, EgressState]:
+def _with_shares(states: dict[int, EgressState], shared: EgressState, now: float) -> dict[int, EgressState]:
     working = sum(state.state != State.RETIRED for state in states.values())
-    return {egress: with_share(state, shared, max(working, 1)) for egress, state in states.items()}
+    return {egress: with_share(state, shared, max(working, 1), now) for egress, state in states.items()}

@@ -50,6 +50,8 @@ def subnet_of(spec: EgressSpec) -> str:
         address = ipaddress.ip_address(urlsplit(spec.proxy_url).hostname or "")
     except ValueError:  # a name
         return ""
+    if address.version == 6 and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     return str(ipaddress.ip_network((address, PREFIX[address.version]), strict=False))
 
 
@@ -160,28 +162,59 @@ def _learnt(parts: Sequence[Learnt]) -> Learnt:
     )
 
 
-def with_share(member: EgressState, subnet: EgressState, members: int) -> EgressState:
+def for_so_many(subnet: EgressState, members: int, settings: BudgetSettings) -> EgressState:
+    """The record of a subnet of which a run uses so many egresses: where it has a ceiling, each brings its own."""
+    ceiling = settings.configured / members
+    if ceiling <= 0 or subnet.configured <= ceiling * (1 + 1e-6):
+        return subnet
+    at_ceiling = subnet.phase == Phase.FIXED
+    return subnet._replace(configured=ceiling, phase=Phase.HOLD if at_ceiling else subnet.phase)
+
+
+def with_share(member: EgressState, subnet: EgressState, members: int, now: float) -> EgressState:
     """An egress that learns with its subnet, at its share of the rate: what is shown of it, and what it goes on with
-    should the subnet's record be lost."""
+    should the subnet's record be lost. So one that is closed also notes until when the subnet is blocked."""
     learnt = member.learnt._replace(kind=subnet.learnt.kind, block_s=subnet.learnt.block_s)
+    interval = min(max(subnet.interval * members, member.configured), MAX_INTERVAL_S)
+    if member.state == State.CLOSED:
+        blocked = subnet.state != State.CLOSED and subnet.flags & CONFIRMED
+        member = member._replace(
+            open_until=subnet.open_until if blocked else 0.0,
+            open_until_wall=subnet.open_until_wall if blocked else 0.0,
+        )
     return member._replace(
         flags=member.flags | TOGETHER,
         subnet=subnet.key,
         phase=Phase.FIXED,
         step=0,
-        interval=min(subnet.interval * members, MAX_INTERVAL_S),
+        interval=interval,
+        tat=min(member.tat, now + interval),
         top=subnet.top / members,
         base=subnet.base / members,
         learnt=learnt,
     )
 
 
-def parted(member: EgressState) -> EgressState:
+def parted(member: EgressState, now: float) -> EgressState:
     """An egress that learns alone again, from about the rate that was its share: at equal rates nothing would tell
-    whether the next block is everybody's."""
+    whether the next block is everybody's. Its first slot is within an interval, for many are parted at once. A block
+    of the subnet goes on as its own."""
     if not member.flags & TOGETHER:
         return member
-    factor = LEAST_START + (MOST_START - LEAST_START) * (member.key * 2654435761 % (1 << 32)) / (1 << 32)
+    spread = (member.key * 2654435761 % (1 << 32)) / (1 << 32)
+    factor = LEAST_START + (MOST_START - LEAST_START) * spread
+    if member.state == State.CLOSED and member.open_until > now:
+        epoch = (member.epoch + 1) & 0xFFFFFFFF
+        member = member._replace(
+            state=State.OPEN,
+            why=Why.BLOCK,
+            flags=member.flags | CONFIRMED,
+            fails=1,
+            epoch=epoch,
+            opened_epoch=epoch,
+            trouble_since=member.trouble_since or now,
+            opened_at=now,
+        )
     interval = max(member.interval / factor, member.configured, MIN_INTERVAL_S)
     at_ceiling = interval <= member.configured * (1 + 1e-6)
     learnt = member.learnt._replace(kind=UNKNOWN, answers=(), evidence=0)
@@ -190,6 +223,7 @@ def parted(member: EgressState) -> EgressState:
         subnet=0,
         phase=Phase.FIXED if at_ceiling else Phase.START,
         interval=interval,
+        tat=now + spread * interval,
         top=1 / interval,
         base=1 / interval,
         learnt=learnt,
@@ -198,12 +232,23 @@ def parted(member: EgressState) -> EgressState:
 
 def as_seen(member: EgressState, subnet: EgressState, settings: BudgetSettings) -> EgressState:
     """An egress as its subnet lets it be: paced, and closed, by both."""
-    member = member._replace(tat=subnet.tat, interval=subnet.interval)
+    tat = (
+        max(subnet.tat, member.tat) if member.configured > 0 else subnet.tat
+    )  # the run's ceiling holds for each
+    gap_s = PROBE_GAP_S / settings.pace
+    # Whose refusal it was, is for the egress that was refused to find out; a lost egress finds out nothing.
+    others_first = member.why == Why.NETWORK or (
+        member.state == State.CLOSED and not subnet.flags & CONFIRMED
+    )
+    seen = closed_by_both(member, subnet, gap_s if others_first else 0.0)
+    return seen._replace(tat=tat, interval=subnet.interval)
+
+
+def closed_by_both(member: EgressState, subnet: EgressState, grace_s: float = 0.0) -> EgressState:
+    """An egress with what closes it for longer, its own breaker or the subnet's, and that for `grace_s` more."""
     if subnet.state == State.CLOSED or member.state == State.RETIRED:
         return member
     if member.state == State.CLOSED:
-        # Whose refusal it was, is for the egress that was refused to find out.
-        grace_s = 0.0 if subnet.flags & CONFIRMED else PROBE_GAP_S / settings.pace
         return member._replace(
             state=subnet.state,
             why=subnet.why,
@@ -213,9 +258,11 @@ def as_seen(member: EgressState, subnet: EgressState, settings: BudgetSettings) 
         )
     if member.state == subnet.state == State.HALF_OPEN and member.holder == subnet.holder:
         return member
-    later = max(member, subnet, key=lambda state: state.open_until)
     return member._replace(
-        state=State.OPEN, holder=0, open_until=later.open_until, open_until_wall=later.open_until_wall
+        state=State.OPEN,
+        holder=0,
+        open_until=max(member.open_until, subnet.open_until + grace_s),
+        open_until_wall=max(member.open_until_wall, subnet.open_until_wall + grace_s),
     )
 
 
@@ -235,7 +282,7 @@ def take_together(
     subnet, shared = take(subnet, now, settings, holder, further=further)
     if not isinstance(shared, Grant):
         return member, subnet, shared
-    return after, subnet, Grant(shared.slot, min(own.expires, shared.expires), own.epoch)
+    return after, subnet, Grant(max(own.slot, shared.slot), min(own.expires, shared.expires), own.epoch)
 
 
 def on_member_outcome(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine.budget import BudgetSettings, parse_rate
 from engine.budget.circuit_breaker import on_outcome
+from engine.budget.learnt import NOTHING
 from engine.budget.pacing import Grant, emptied, fresh, plausible, take
 from engine.budget.settings import Outcome
 from engine.budget.state import (
@@ -72,6 +73,8 @@ STATES = st.builds(
     losses=U32,
     shown_at=st.one_of(st.floats(0, NOW), F64),
     confirm_after=st.one_of(st.floats(0, NOW), F64),
+    subnet=st.integers(0, 2**53 - 1),
+    learnt=st.just(NOTHING),
 )
 
 

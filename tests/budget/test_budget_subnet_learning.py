@@ -9,99 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from subnet_run import KEY, RATES, RUN, SubnetRun
 
 from engine.budget import Budget, BudgetSettings, Outcome, parse_rate, snapshot, totals
 from engine.budget.records import found
-from engine.budget.state import MAX_EGRESSES, RECORD_BYTES, TOGETHER, EgressState, State, offset
+from engine.budget.state import MAX_EGRESSES, RECORD_BYTES, TOGETHER, State, offset
 from engine.budget.subnet_learning import JOINED, PARTED
-from engine.budget.subnets import ALONE_FAILS, subnet_key
-from engine.model import EgressSpec, Permit
-
-SUBNET = "203.0.113.0/24"
-KEY = subnet_key(SUBNET)
-RUN = BudgetSettings(parse_rate("auto"))
-RATES = (5.0, 8.0, 6.0)
-
-
-def specs(count: int = 3) -> list[EgressSpec]:
-    proxies = [EgressSpec(f"p{n:03}", f"http://203.0.113.{n}:80") for n in range(1, count + 1)]
-    return [*proxies, EgressSpec("p099", "http://198.51.100.1:80")]
-
-
-class Run:
-    """A budget of four proxies, three of them in one subnet, that have been served lately."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path / "budget")
-        self.events: list[tuple[str, str, float]] = []
-        self.budget = self.open(new_run=True)
-        self.stop = threading.Event()
-        for egress, rate in enumerate((*RATES, 5.0)):
-            with self.budget._store.transaction(egress) as record:
-                record.state = record.state._replace(
-                    interval=1 / rate, top=rate, base=rate, tat=record.now, ok_at=record.now
-                )
-
-    def open(self, *, new_run: bool = False, settings: BudgetSettings = RUN, count: int = 3) -> Budget:
-        def note(*event: object) -> None:
-            self.events.append(event)  # type: ignore[arg-type]
-
-        return Budget.open(self.path, specs(count), settings, new_run=new_run, on_event=note)
-
-    def permit(self, egress: int) -> Permit:
-        """A permit of this egress, as soon as its cool-down is over."""
-        permit = self.budget.take(egress=egress, stop=self.stop)
-        assert permit is not None
-        return permit
-
-    def refuse(self, egress: int, job: str = "") -> None:
-        """A video is refused, and the control video after it."""
-        for attempt in ("video", "control"):
-            self.budget.report(self.permit(egress), Outcome.BLOCKED, job=f"{job}{egress} {attempt}")
-
-    def join(self) -> None:
-        for egress in (0, 1):
-            self.refuse(egress)
-        assert self.shared() is not None
-
-    def over(self) -> None:
-        """Let the block be as long ago as it lasts."""
-        self.change(0, open_until=time.monotonic())
-
-    def change(self, egress: int, **fields: object) -> None:
-        with self.budget._store.transaction(egress) as record:
-            assert record.subnet is not None
-            record.subnet = record.subnet._replace(**fields)
-
-    def resume(self) -> None:
-        """The block is over, and all have their probes behind them."""
-        self.over()
-        self.budget.report(self.permit(2), Outcome.OK, job="a control video")
-        for egress in (0, 1):
-            with self.budget._store.transaction(egress) as record:
-                record.state = record.state._replace(open_until=record.now)
-            self.budget.report(self.permit(egress), Outcome.OK, job="a control video")
-
-    def own(self, egress: int) -> EgressState:
-        state = self.budget._store.own_states()[egress]
-        assert state is not None
-        return state
-
-    def shared(self) -> EgressState | None:
-        return self.budget._store.peek_subnet(KEY)
-
-    def together(self) -> list[bool]:
-        return [bool(self.own(egress).flags & TOGETHER) for egress in range(4)]
+from engine.budget.subnets import ALONE_FAILS
+from engine.model import EgressSpec
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    made = Run(tmp_path)
+def run(tmp_path: Path) -> Iterator[SubnetRun]:
+    made = SubnetRun(tmp_path)
     yield made
     made.budget.close()
 
 
-def test_they_learn_together_from_the_second_block_on(run: Run) -> None:
+def test_they_learn_together_from_the_second_block_on(run: SubnetRun) -> None:
     run.refuse(0)
     assert run.together() == [False] * 4
     run.refuse(1)
@@ -112,7 +37,7 @@ def test_they_learn_together_from_the_second_block_on(run: Run) -> None:
     assert [name for name, what, _ in run.events if what == JOINED] == ["p001"]
 
 
-def test_who_was_not_refused_waits_as_well_and_status_says_so(run: Run) -> None:
+def test_who_was_not_refused_waits_as_well_and_status_says_so(run: SubnetRun) -> None:
     run.join()
     assert [run.budget.usable(egress) for egress in range(4)] == [False, False, False, True]
     assert [view.state for view in snapshot(run.path)] == ["blocked", "blocked", "blocked", "ok"]
@@ -122,7 +47,7 @@ def test_who_was_not_refused_waits_as_well_and_status_says_so(run: Run) -> None:
     other.close()
 
 
-def test_a_permit_from_before_the_block_is_not_current_any_more(run: Run) -> None:
+def test_a_permit_from_before_the_block_is_not_current_any_more(run: SubnetRun) -> None:
     run.join()
     run.resume()
     early = run.permit(2)
@@ -134,7 +59,7 @@ def test_a_permit_from_before_the_block_is_not_current_any_more(run: Run) -> Non
     assert health.in_trouble
 
 
-def test_one_probe_for_all_and_its_success_is_everybodys(run: Run) -> None:
+def test_one_probe_for_all_and_its_success_is_everybodys(run: SubnetRun) -> None:
     run.join()
     run.over()
     probe = run.permit(2)
@@ -154,7 +79,7 @@ def test_one_probe_for_all_and_its_success_is_everybodys(run: Run) -> None:
     assert told == [("p003", "resume")]
 
 
-def test_a_block_of_the_subnet_is_told_for_each_of_its_egresses(run: Run) -> None:
+def test_a_block_of_the_subnet_is_told_for_each_of_its_egresses(run: SubnetRun) -> None:
     run.join()
     run.resume()
     del run.events[:]
@@ -163,7 +88,7 @@ def test_a_block_of_the_subnet_is_told_for_each_of_its_egresses(run: Run) -> Non
     assert blocked == {"p001", "p002", "p003"}
 
 
-def test_they_are_paced_by_one_record(run: Run) -> None:
+def test_they_are_paced_by_one_record(run: SubnetRun) -> None:
     run.join()
     run.resume()
     run.change(0, interval=0.1, top=10.0, base=10.0, tat=time.monotonic())
@@ -179,7 +104,7 @@ def test_they_are_paced_by_one_record(run: Run) -> None:
     assert used == {0, 1, 2}
 
 
-def test_the_next_run_goes_on_together(run: Run) -> None:
+def test_the_next_run_goes_on_together(run: SubnetRun) -> None:
     run.join()
     run.resume()
     run.budget.close()
@@ -188,7 +113,7 @@ def test_the_next_run_goes_on_together(run: Run) -> None:
     assert run.budget.take(egress=0, stop=run.stop) is not None
 
 
-def test_at_another_rate_each_begins_alone(run: Run) -> None:
+def test_at_another_rate_each_begins_alone(run: SubnetRun) -> None:
     run.join()
     run.budget.close()
     run.budget = run.open(new_run=True, settings=BudgetSettings(parse_rate("2/s")))
@@ -196,7 +121,7 @@ def test_at_another_rate_each_begins_alone(run: Run) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"\0", b"\xff"])
-def test_without_the_shared_record_each_goes_on_with_its_share(run: Run, damage: bytes) -> None:
+def test_without_the_shared_record_each_goes_on_with_its_share(run: SubnetRun, damage: bytes) -> None:
     run.join()
     run.resume()
     share = run.own(2).rate_per_s
@@ -215,7 +140,7 @@ def test_without_the_shared_record_each_goes_on_with_its_share(run: Run, damage:
     assert run.together() == [True, True, True, False]
 
 
-def test_who_is_refused_while_the_others_are_served_parts_them(run: Run) -> None:
+def test_who_is_refused_while_the_others_are_served_parts_them(run: SubnetRun) -> None:
     run.join()
     run.over()
     run.budget.report(run.permit(2), Outcome.OK, job="a control video")
@@ -232,7 +157,7 @@ def test_who_is_refused_while_the_others_are_served_parts_them(run: Run) -> None
     assert [what for _, what, _ in run.events].count(PARTED) == 1
 
 
-def test_what_is_shared_counts_no_request(run: Run) -> None:
+def test_what_is_shared_counts_no_request(run: SubnetRun) -> None:
     run.join()
     run.resume()
     run.budget.flush()

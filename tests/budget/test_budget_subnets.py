@@ -78,6 +78,7 @@ def refused(number: int, per_s: float = 1.0, ago_s: float = 10.0, **fields: obje
         ("http://203.0.113.7:8080", SUBNET),
         ("socks5h://user:word@203.0.113.250:1", SUBNET),
         ("http://[2001:db8:1:2::3]:80", "2001:db8:1::/48"),
+        ("http://[::ffff:203.0.113.7]:80", SUBNET),
         ("http://127.0.0.1:9", "127.0.0.0/24"),
         ("http://proxy.example:80", ""),
         ("http://203.0.113.7.example:80", ""),
@@ -146,7 +147,7 @@ def test_the_times_are_those_of_the_pace() -> None:
 # ---- what they share --------------------------------------------------------------------------------------
 def joined(members: Sequence[EgressState]) -> tuple[list[EgressState], EgressState]:
     shared = added_up(members, SUBNET, NOW, WALL, AUTO)
-    return [with_share(member, shared, len(members)) for member in members], shared
+    return [with_share(member, shared, len(members), NOW) for member in members], shared
 
 
 def test_rates_and_histories_are_added_up() -> None:
@@ -320,12 +321,12 @@ def test_who_is_refused_while_others_are_served_is_alone() -> None:
 
 def test_parted_egresses_go_on_from_about_their_share() -> None:
     [first, *_], _ = closed_together()
-    alone = parted(first)
+    alone = parted(first, NOW)
     assert (alone.flags & TOGETHER, alone.subnet, alone.phase) == (0, 0, Phase.START)
     assert LEAST_START <= alone.rate_per_s / first.rate_per_s <= MOST_START
     assert plausible(alone, NOW, AUTO)
-    assert parted(alone) is alone
-    at_ceiling = parted(first._replace(configured=2 * first.interval))
+    assert parted(alone, NOW) is alone
+    at_ceiling = parted(first._replace(configured=2 * first.interval), NOW)
     assert (at_ceiling.phase, at_ceiling.interval) == (Phase.FIXED, 2 * first.interval)
 
 

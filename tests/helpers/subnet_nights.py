@@ -104,11 +104,11 @@ class Egresses:
             )
             moved = moved or self.subnet.state != known.state
             if is_alone(state, known):
-                self.members = [parted(member) for member in self.members]
+                self.members = [parted(member, at) for member in self.members]
                 self.subnet = None
                 self.parted.append(now)
             elif self.subnet.state != known.state:
-                self._share_out()
+                self._share_out(at)
         elif (
             self._together
             and state.flags & CONFIRMED
@@ -117,13 +117,13 @@ class Egresses:
         ):
             self._join_anyhow = False
             self.subnet = added_up(self.members, SUBNET, at, WALL + now, self.settings)
-            self._share_out()
+            self._share_out(at)
             self.joined.append(now)
         return moved
 
-    def _share_out(self) -> None:
+    def _share_out(self, at: float) -> None:
         if self.subnet is not None:
-            self.members = [with_share(member, self.subnet, len(self.members)) for member in self.members]
+            self.members = [with_share(member, self.subnet, len(self.members), at) for member in self.members]
 
 
 class Came(NamedTuple):
