@@ -452,11 +452,12 @@ def case(place: Place, seed: int, count: int, name: str) -> Came:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial by name. `size` is its full size, `play(place, seed, videos)` plays it."""
+    """A trial by name. `size` is its full size, `least` what it needs; `play(place, seed, videos)` plays it."""
 
     name: str
     size: int
     play: Callable[[Place, int, int], Came]
+    least: int = 20
 
 
 def trials() -> Iterator[Trial]:
@@ -471,7 +472,10 @@ def trials() -> Iterator[Trial]:
             )
     for scene in TOGETHER:
         yield Trial(
-            f"two-dead {scene}", 60, lambda place, seed, n, scene=scene: two_dead(place, seed, n, scene)
+            f"two-dead {scene}",
+            60,
+            lambda place, seed, n, scene=scene: two_dead(place, seed, n, scene),
+            least=60,  # after fewer it is not known yet that the second is dead
         )
     yield Trial("dead", 100, dead)
     yield Trial("mask", 1000, mask)
