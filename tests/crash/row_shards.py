@@ -11,7 +11,7 @@ from power_resume import resume
 from power_trace import available
 from power_variants import SHARD_VARIANTS
 from row_full import filled
-from row_kills import OPTIONS, group_killed
+from row_kills import OPTIONS, group_killed, worker_killed
 from row_power import NO_STRACE, STATES, caught, cuts
 from row_steps import LIVES, lives
 from row_steps import SHARDS as PARTS
@@ -54,6 +54,12 @@ def step_controls(place: Place, seed: int) -> Told:
 @row(6, "shards-disk-full", "shards: a small file system fills up at some moment", trials=20)
 def disk_full(place: Place, seed: int) -> str | Told:
     return filled(place, seed, STORE)
+
+
+@row(1, "shards-kill-worker", "shards: kill -9 a worker", trials=10)
+def kill_worker(place: Place, seed: int) -> Told:
+    """Its replacement takes the shards over while the other one writes its own."""
+    return worker_killed(place, seed, (*OPTIONS, *STORE))
 
 
 @row(3, "shards-kill-group", "shards: kill -9 everything, again and again", trials=10, quick=1)
