@@ -13,6 +13,8 @@ from power_variants import SHARD_VARIANTS
 from row_full import filled
 from row_kills import OPTIONS, group_killed, worker_killed
 from row_power import NO_STRACE, STATES, caught, cuts
+from row_repair import OPTIONS as REPAIR_OPTIONS
+from row_repair import repaired
 from row_steps import LIVES, lives
 from row_steps import SHARDS as PARTS
 from scorecard import Told, repeats, row, share
@@ -60,6 +62,16 @@ def disk_full(place: Place, seed: int) -> str | Told:
 def kill_worker(place: Place, seed: int) -> Told:
     """Its replacement takes the shards over while the other one writes its own."""
     return worker_killed(place, seed, (*OPTIONS, *STORE))
+
+
+@row(
+    16,
+    "shards-repair",
+    "shards: tokens, manifest, caches, shards, their index lost or changed; repaired",
+    trials=20,
+)
+def repair(place: Place, seed: int) -> Told:
+    return repaired(place, seed, (*REPAIR_OPTIONS, *STORE))
 
 
 @row(3, "shards-kill-group", "shards: kill -9 everything, again and again", trials=10, quick=1)
