@@ -69,7 +69,7 @@ def main() -> int:
     print("|---|---|---|---|---|---|---|", flush=True)
     failed = 0
     for trial in chosen:
-        count = wanted.videos or (max(20, trial.size // QUICK) if wanted.quick else trial.size)
+        count = wanted.videos or (max(trial.least, trial.size // QUICK) if wanted.quick else trial.size)
         began = time.monotonic()
         found = play(trial, wanted.seed, count)
         failed += bool(found.wrong)

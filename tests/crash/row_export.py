@@ -9,12 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import canned_batch
 import power_trace
-from commands import environment, kill, session_members, until, videos
+from commands import Batch, environment, videos
 from export_power import play, recorded
 from export_trial import EDITION, KINDS, MODES, content, files, rows_of
 from injected import injected
@@ -77,6 +76,8 @@ COUNTING = """
 import os as _os, signal as _signal
 def _counted(real):
     def call(*args):
+        if "EXPORTING" not in _os.environ:
+            return real(*args)
         fd = _os.open({log!r}, _os.O_WRONLY | _os.O_APPEND | _os.O_CREAT, 0o600)
         _os.write(fd, b".")
         count = _os.fstat(fd).st_size
@@ -141,7 +142,7 @@ def _export(room: Path, root: str, kind: str, where: Path, *, new: bool, kill_at
     command += [*OPTIONS.get(kind, ()), *(["--new"] if new else [])]
     done = subprocess.run(
         command,
-        env=environment(**injected(room, changes)),
+        env=environment(**injected(room, changes), EXPORTING="1"),
         stderr=subprocess.PIPE,
         start_new_session=True,
         timeout=600.0,
@@ -153,26 +154,55 @@ def _export(room: Path, root: str, kind: str, where: Path, *, new: bool, kill_at
     return log.stat().st_size
 
 
+EXPORTING = """
+import os as _os
+_real_exported = _exported
+def _exported(*args):
+    _os.environ["EXPORTING"] = "1"
+    return _real_exported(*args)
+"""
+
+
 @row(21, "export-run-killed", "kill -9 of everything while `engine run --export` exports", trials=10)
 def run_killed(place: Place, seed: int) -> Told:
-    """The batch is done; the export is made by the next run."""
+    """At any step to disk of the exports: of the run that has fetched the videos, then of runs that only export."""
     luck = random.Random(seed)
     site = place.stand_in(seed=seed)
-    batch = place.batch(videos(60, seed), site)
-    where = place.root / "x"
-    options = ("-p", "2", "--export", f"csv:{where}", "--export", f"txt:{place.root / 'texts'}")
-    with batch.start(*options) as run:
-        until(lambda: (where / ".engine-export").exists() or not run.live, 120.0, "for the export")
-        time.sleep(luck.random() * 0.3)
-        for pid in session_members(run.pid):
-            kill(pid)
-        run.wait(60.0)
-    ended = batch.run(*options)
-    assert ended.code == 0, ended.said
+    names = videos(60, seed)
+    steps = _run(place.batch(names, site, "undisturbed"), place.root / "beside")
+    batch, where = place.batch(names, site), place.root / "x"
+    kills = 0
+    for _ in range(MOST_TRIES):
+        ended = _run(batch, where, kill_at=luck.randint(1, steps))
+        steps = ended or steps
+        kills += not ended
+        for kind in ("csv", "txt"):
+            for path in files(where / kind).values():
+                content(kind, path)  # raises for what is half there
+        if kills == KILLS:
+            break
+    assert kills == KILLS, f"killed {kills} times in {MOST_TRIES} tries, of {steps} steps"
+    assert _run(batch, where)
     batch.clean()
-    assert rows_of("csv", where) == {(name, ""): 1 for name in batch.ids}
-    assert len(rows_of("txt", place.root / "texts")) == 60
-    return Told(1)
+    assert rows_of("csv", where / "csv") == {(name, ""): 1 for name in batch.ids}
+    assert rows_of("txt", where / "txt").total() == len(names)
+    return Told(kills, f"of {steps} steps")
+
+
+def _run(batch: Batch, where: Path, *, kill_at: int = 0) -> int:
+    """Run and export twice, killed at this step of the exports; how many these were, 0 if it was killed."""
+    log = where.with_name("steps")
+    log.unlink(missing_ok=True)
+    changes = {
+        "engine.storage.disk": COUNTING.format(log=str(log), at=kill_at, names=STEPS),
+        "engine.cli.run_exports": EXPORTING,
+    }
+    exports = [f"--export={kind}:{where / kind}" for kind in ("csv", "txt")]
+    ended = batch.run("-p", "2", *exports, timeout_s=120.0, **injected(where.parent, changes))
+    if ended.code == -signal.SIGKILL:
+        return 0
+    assert ended.code == 0, ended.said
+    return log.stat().st_size
 
 
 STATES = 40  # of each model in a trial

@@ -68,10 +68,15 @@ def _through(batch: Batch, killer: Killer, seed: int) -> None:
 @row(1, "kill-worker", "kill -9 a worker", trials=10, quick=1)
 def kill_worker(place: Place, seed: int) -> Told:
     """Kills of one batch: the other slot is never touched, the killed one is back within a second."""
+    return worker_killed(place, seed, OPTIONS)
+
+
+def worker_killed(place: Place, seed: int, options: tuple[str, ...]) -> Told:
+    """The same, of a run with these options."""
     kills = repeats(KILLS, 3)
     batch, killer = batch_of(place, 120, seed)
     back_s: list[float] = []
-    with batch.start(*OPTIONS) as run:
+    with batch.start(*options) as run:
         while len(back_s) < kills:
             if len(back_s) % 2 == 0:
                 _through(batch, killer, seed)

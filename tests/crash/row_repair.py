@@ -110,7 +110,8 @@ def _changed_row(queue: Path, dice: random.Random) -> bool:
 def _lost_files(queue: Path, dice: random.Random) -> bool:
     """Files of ok rows are gone or other than they were."""
     out = Path(json.loads((queue / "batch.json").read_bytes())["frozen"]["output"])
-    there = sorted(item for item in out.glob("*/*") if item.is_file())
+    # Not the marker: without it this is not the batch's output at all, and that is said instead.
+    there = sorted(item for item in out.glob("[!.]*/*") if item.is_file())
     for path in dice.sample(there, dice.randint(1, 3)):
         if dice.random() < 0.5:
             path.unlink()
@@ -133,16 +134,37 @@ HARMS: dict[str, Harm] = {
 BEFORE = {"manifest cut": _cut_manifest, "row changed": _changed_row}  # while there is one
 
 UNSURE = {"row changed", "files lost"}  # of rows that were not promised yet: then it is no damage
+PROMISES = {
+    "no checkpoint",
+    "no manifest",
+    "manifest cut",
+    "row changed",
+}  # two of them: nothing may be promised
+FIRST = ("no caches", "no status")  # or they would take away what another has damaged
 
 
-def _half_done(place: Place, seed: int) -> Batch:
+def drawn(dice: random.Random) -> list[str]:
+    """Harms, in the order in which they are done."""
+    names = dice.sample(sorted(HARMS), dice.randint(1, 4))
+    if dice.random() < 0.5:
+        names.insert(0, dice.choice(sorted(BEFORE)))
+    return sorted(names, key=lambda name: name not in FIRST)
+
+
+def sure(harmed: list[str]) -> bool:
+    """Whether the audit must find something."""
+    both = "no checkpoint" in harmed and len(PROMISES.intersection(harmed)) > 1
+    return bool(set(harmed) - UNSURE - (PROMISES if both else set()))
+
+
+def _half_done(place: Place, seed: int, options: tuple[str, ...]) -> Batch:
     """A batch whose run was killed, all of it, on its way; sometimes stopped in good order."""
     site = place.stand_in(seed=seed, latency_s=0.1, scenarios=(ABSENT,))
     batch = place.batch(videos(JOBS, seed), site)
     dice = random.Random(seed)
     manifest = batch.queue / "manifest.jsonl"
     wanted = dice.randint(10_000, 60_000)  # bytes of rows
-    with batch.start(*OPTIONS) as run:
+    with batch.start(*options) as run:
         until(
             lambda: not run.live or (manifest.exists() and manifest.stat().st_size > wanted),
             60.0,
@@ -158,13 +180,15 @@ def _half_done(place: Place, seed: int) -> Batch:
     16, "repair", "tokens, manifest, checkpoint, caches, files lost or changed; repaired", trials=50, quick=1
 )
 def repair(place: Place, seed: int) -> Told:
-    batch = _half_done(place, seed)
+    return repaired(place, seed, OPTIONS)
+
+
+def repaired(place: Place, seed: int, options: tuple[str, ...]) -> Told:
+    """One trial, of runs with these options."""
+    batch = _half_done(place, seed, options)
     dice = random.Random(seed + 1)
-    names = dice.sample(sorted(HARMS), dice.randint(1, 4))
-    if dice.random() < 0.5:
-        names.insert(0, dice.choice(sorted(BEFORE)))
-    harmed = [name for name in names if {**HARMS, **BEFORE}[name](batch.queue, dice)]
-    if not set(harmed) - UNSURE:
+    harmed = [name for name in drawn(dice) if {**HARMS, **BEFORE}[name](batch.queue, dice)]
+    if not sure(harmed):
         harmed += ["tokens lost"] * _some_tokens(batch.queue, dice)
 
     found = batch.does("verify")
@@ -184,7 +208,7 @@ def repair(place: Place, seed: int) -> Told:
 
     assert batch.site is not None
     seen = len(batch.site.arrivals())
-    ended = batch.run(*OPTIONS)
+    ended = batch.run(*options)
     assert ended.code == 0, ended.said
     batch.clean()  # I1, I2, and the audit is content
     rows = batch.rows()

@@ -11,8 +11,10 @@ from power_resume import resume
 from power_trace import available
 from power_variants import SHARD_VARIANTS
 from row_full import filled
-from row_kills import OPTIONS, group_killed
+from row_kills import OPTIONS, group_killed, worker_killed
 from row_power import NO_STRACE, STATES, caught, cuts
+from row_repair import OPTIONS as REPAIR_OPTIONS
+from row_repair import repaired
 from row_steps import LIVES, lives
 from row_steps import SHARDS as PARTS
 from scorecard import Told, repeats, row, share
@@ -54,6 +56,22 @@ def step_controls(place: Place, seed: int) -> Told:
 @row(6, "shards-disk-full", "shards: a small file system fills up at some moment", trials=20)
 def disk_full(place: Place, seed: int) -> str | Told:
     return filled(place, seed, STORE)
+
+
+@row(1, "shards-kill-worker", "shards: kill -9 a worker", trials=10)
+def kill_worker(place: Place, seed: int) -> Told:
+    """Its replacement takes the shards over while the other one writes its own."""
+    return worker_killed(place, seed, (*OPTIONS, *STORE))
+
+
+@row(
+    16,
+    "shards-repair",
+    "shards: tokens, manifest, caches, shards, their index lost or changed; repaired",
+    trials=20,
+)
+def repair(place: Place, seed: int) -> Told:
+    return repaired(place, seed, (*REPAIR_OPTIONS, *STORE))
 
 
 @row(3, "shards-kill-group", "shards: kill -9 everything, again and again", trials=10, quick=1)

@@ -28,7 +28,7 @@ from way_trials import (
 SEED = 5
 
 
-@played(noon, seed=SEED, count=300, hour_s=1.0, threads=4, rate="80/s")
+@played(noon, seed=SEED, count=300, hour_s=1.0, threads=4)
 def test_a_client_that_dies_costs_no_video_anything_and_is_used_again(night: Came) -> None:
     assert night.wrong == []
 

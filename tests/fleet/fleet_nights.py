@@ -204,7 +204,8 @@ def play(name: str, root: Path, site: Rehearsal, seed: int) -> tuple[Night, Audi
     """A night to its end, and its audit."""
     night = Night(root, site, str(root / "ledger"), seed=seed)
     if name in STORED:
-        store = in_store(night, trouble=STORED[name], seed=seed)
+        # A bucket of its own: what moto holds is the process's, and outlives each of its servers.
+        store = in_store(night, f"s3://night-{name}/ledger", trouble=STORED[name], seed=seed)
         with store as files, night:
             NIGHTS[name](night)
             for answer, count in sorted(store.troubled.answers.items()):

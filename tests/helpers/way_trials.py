@@ -132,16 +132,17 @@ def came(night: Night, saw: str, *wrong: str) -> Came:
 # ---- a client dies -------------------------------------------------------------------------------------------
 
 
-def noon(
-    place: Place, seed: int, count: int, *, hour_s: float = 10.0, threads: int = 8, rate: str = "none"
-) -> Came:
+def noon(place: Place, seed: int, count: int, *, hour_s: float | None = None, threads: int = 8) -> Came:
     """ANDROID answers 400 from the middle of the run on, for 30 % of it, and is back later.
 
-    At this rate the last fifth takes longer than the hour, so that it is tried again in it.
+    The rate follows the size: the last fifth takes an hour and a half, so that it is tried again in it. A trial
+    counts as lost after a thirtieth of the hour, so a short hour has more of them than one at a time.
     """
     first, last = count // 2, count // 2 + 3 * count // 10
+    hour_s = hour_s or max(5.0, count / 500)
+    rate = 2 * count / 5 / (1.5 * hour_s)
     night = night_of(
-        place, count, (f"400:android#{first}-{last}",), f"--rate {rate}", seed=seed, mask="auto", threads=threads,
+        place, count, (f"400:android#{first}-{last}",), f"--rate {rate:g}/s", seed=seed, mask="auto", threads=threads,
         pace=f"{3600 / hour_s:g}", timeout_s=1800.0,
     )  # fmt: skip
     wrong = [*night.not_all(status="ok", attempts=1)]
@@ -451,11 +452,12 @@ def case(place: Place, seed: int, count: int, name: str) -> Came:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial by name. `size` is its full size, `play(place, seed, videos)` plays it."""
+    """A trial by name. `size` is its full size, `least` what it needs; `play(place, seed, videos)` plays it."""
 
     name: str
     size: int
     play: Callable[[Place, int, int], Came]
+    least: int = 20
 
 
 def trials() -> Iterator[Trial]:
@@ -470,7 +472,10 @@ def trials() -> Iterator[Trial]:
             )
     for scene in TOGETHER:
         yield Trial(
-            f"two-dead {scene}", 60, lambda place, seed, n, scene=scene: two_dead(place, seed, n, scene)
+            f"two-dead {scene}",
+            60,
+            lambda place, seed, n, scene=scene: two_dead(place, seed, n, scene),
+            least=60,  # after fewer it is not known yet that the second is dead
         )
     yield Trial("dead", 100, dead)
     yield Trial("mask", 1000, mask)
