@@ -19,6 +19,9 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from loky import ProcessPoolExecutor, process_executor
+from loky.backend import popen_loky_posix
+from loky.backend import process as loky_process
+from loky.backend.context import LokyContext
 from loky.backend.synchronize import SemLock
 
 from engine.budget import parse_rate
@@ -205,12 +208,28 @@ class WorkerProcess(ChildProcess):
         )
 
 
+class _Popen(popen_loky_posix.Popen):  # type: ignore[misc] # loky has no types
+    """Starts a process that runs the module of this name (loky goes by the class's)."""
+
+    __module__ = "engine.run.popen_loky"
+
+
+class _WorkerContext(LokyContext):  # type: ignore[misc]
+    """How loky makes processes, but for the first module in them."""
+
+    class Process(loky_process.LokyProcess):  # type: ignore[misc]
+        """A process of loky's."""
+
+        _Popen = staticmethod(_Popen)
+
+
 def _executor(settings: Settings, control_pipe: Connection, heart: Connection) -> ProcessPoolExecutor:
     """An executor of one process. Raises ShortageError where there is no shared memory for its semaphores."""
     try:
         return ProcessPoolExecutor(
             max_workers=1,
             timeout=None,
+            context=_WorkerContext(),
             initializer=begin,
             initargs=(settings, control_pipe, heart),
             env=environment.changes(),
