@@ -8,5 +8,5 @@ import sys
 if __name__ == "__main__":
     import runpy
 
-    sys.stdout = None  # type: ignore[assignment] # as in a program without one: what is printed goes nowhere
+    sys.stdout = None  # as in a program without one: what is printed goes nowhere
     runpy.run_module("loky.backend.popen_loky_posix", run_name="__main__", alter_sys=True)
