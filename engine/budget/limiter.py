@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from threading import Event
+from typing import Any
 
 from engine.budget.budget_file import SLICE_S
 from engine.budget.circuit_breaker import on_outcome, silent_probe
@@ -143,31 +144,20 @@ class Budget:
         others_ok_at = self._order.others_ok_at(permit.egress) if outcome is not Outcome.OK else None
         with self._store.transaction(permit.egress) as record:
             shared = record.subnet
+            told: dict[str, Any] = {
+                "granted_s": permit.granted_s,
+                "job": job_hash(job),
+                "now": record.now,
+                "wall": record.wall,
+                "settings": self._store.settings,
+                "retry_after_s": retry_after_s,
+            }
+            state = record.state._replace(body_bytes=record.state.body_bytes + body_bytes)
             after = record.state = on_outcome(
-                record.state._replace(body_bytes=record.state.body_bytes + body_bytes),
-                outcome,
-                epoch=permit.epoch,
-                granted_s=permit.granted_s,
-                job=job_hash(job),
-                now=record.now,
-                wall=record.wall,
-                settings=self._store.settings,
-                retry_after_s=retry_after_s,
-                others_ok_at=others_ok_at,
-                shown_at=shown_at,
+                state, outcome, epoch=permit.epoch, others_ok_at=others_ok_at, shown_at=shown_at, **told
             )
             if shared is not None:
-                record.subnet = on_member_outcome(
-                    shared,
-                    outcome,
-                    epoch=permit.subnet_epoch,
-                    granted_s=permit.granted_s,
-                    job=job_hash(job),
-                    now=record.now,
-                    wall=record.wall,
-                    settings=self._store.settings,
-                    retry_after_s=retry_after_s,
-                )
+                record.subnet = on_member_outcome(shared, outcome, epoch=permit.subnet_epoch, **told)
         self._order.succeeded(permit.egress, after.ok_at)
         if self._subnets is not None and outcome is Outcome.BLOCKED:
             self._subnets.refused(permit.egress, after, shared)

@@ -13,6 +13,7 @@ import hashlib
 import ipaddress
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from engine.budget.circuit_breaker import PROBE_GAP_S, on_outcome
@@ -285,34 +286,14 @@ def take_together(
     return after, subnet, Grant(max(own.slot, shared.slot), min(own.expires, shared.expires), own.epoch)
 
 
-def on_member_outcome(
-    subnet: EgressState,
-    outcome: Outcome,
-    *,
-    epoch: int,
-    granted_s: float,
-    job: int,
-    now: float,
-    wall: float,
-    settings: BudgetSettings,
-    retry_after_s: float | None = None,
-) -> EgressState:
-    """The subnet after an outcome of one of its egresses: what is lost on the way is that egress's own."""
+def on_member_outcome(subnet: EgressState, outcome: Outcome, *, epoch: int, **more: Any) -> EgressState:
+    """The subnet after an outcome of one of its egresses: what is lost on the way is that egress's own. `epoch` is
+    the subnet's; `more` goes to `on_outcome`."""
     if outcome not in _OF_THE_SUBNET:
         if subnet.state != State.HALF_OPEN or epoch != subnet.epoch:
             return subnet
         outcome = Outcome.OTHER  # its probe has said nothing
-    return on_outcome(
-        subnet,
-        outcome,
-        epoch=epoch,
-        granted_s=granted_s,
-        job=job,
-        now=now,
-        wall=wall,
-        settings=settings,
-        retry_after_s=retry_after_s,
-    )
+    return on_outcome(subnet, outcome, epoch=epoch, **more)
 
 
 def is_alone(member: EgressState, subnet: EgressState) -> bool:
